@@ -1,0 +1,1 @@
+"""Names, configuration and errors shared by every layer. Standard library only."""

@@ -1,0 +1,48 @@
+"""One error tree. Every error a user can meet says what was got, what is allowed, what to run next.
+
+    EdgecapError            exit 2
+    ├── InputError          an image, text, option or path that cannot be used
+    ├── BundleError         a bundle that is missing, altered, truncated or foreign
+    ├── UnsupportedError    an impossible combination, refused before work starts
+    ├── MissingPackageError a runtime or converter that is not installed
+    └── GateError           exit 1: the work was done and the result is not good enough
+"""
+
+from __future__ import annotations
+
+
+class EdgecapError(Exception):
+    """An error with a stable code, a one-line message and a hint naming the next command."""
+
+    exit_code = 2
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}" + (f" {self.hint}" if self.hint else "")
+
+
+class InputError(EdgecapError):
+    """What the caller gave cannot be used."""
+
+
+class BundleError(EdgecapError):
+    """A bundle that cannot be trusted."""
+
+
+class UnsupportedError(EdgecapError):
+    """A combination that no work could make possible."""
+
+
+class MissingPackageError(EdgecapError):
+    """A package that the request needs is not installed."""
+
+
+class GateError(EdgecapError):
+    """A result that was computed and found not good enough."""
+
+    exit_code = 1

@@ -1,0 +1,1 @@
+"""The reference captioner in PyTorch: one transformer, its weights, its training forward."""
