@@ -1,0 +1,102 @@
+"""False twins of a true caption: the same words, put together wrongly.
+
+A model that sees a bag of words scores a twin as high as the truth (Winoground, arXiv 2204.03162).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import combinations
+
+from edgecap.scenes.graph import Mention, Name, Scene, Statement
+from edgecap.scenes.relations import holds
+
+INVERSE = {
+    "left": "right",
+    "right": "left",
+    "above": "below",
+    "below": "above",
+    "biggest": "smallest",
+    "smallest": "biggest",
+}
+
+
+def twins(scene: Scene, statement: Statement) -> Iterator[Statement]:
+    """False statements made of the parts of a true one: at most one of each kind.
+
+    Two colours swapped, the numbers of two names swapped, the relation inverted. Kinds that the
+    statement gives no room for are left out; so is anything that happens to be true of the scene.
+    """
+    for kind in (swapped_colors, swapped_names, inverted_relation):
+        false = next((twin for twin in kind(statement) if not is_true(scene, twin)), None)
+        if false is not None:
+            yield false
+
+
+def is_true(scene: Scene, statement: Statement) -> bool:
+    """Whether the statement names exactly the things of the scene and its relation holds."""
+    return names_of(statement) == Counter(thing.name for thing in scene.things) and (
+        statement.relation is None or holds(scene, statement.relation)
+    )
+
+
+def names_of(statement: Statement) -> Counter[Name]:
+    """How many things of each name a statement mentions."""
+    names: Counter[Name] = Counter()
+    for mention in statement.mentions:
+        names[mention.name] += mention.count
+    return names
+
+
+def swapped_colors(statement: Statement) -> Iterator[Statement]:
+    """ "a red circle and a blue square" -> "a blue circle and a red square"."""
+    colored = [m.name for m in statement.mentions if m.name.color and m.name.noun]
+    for a, b in combinations(colored, 2):
+        swap = {a: Name(a.noun, b.color), b: Name(b.noun, a.color)}
+        # A name said twice would give the twin away by its form.
+        if a.color != b.color and a.noun != b.noun and not set(swap.values()) & set(colored):
+            yield renamed(statement, swap)
+
+
+def swapped_names(statement: Statement) -> Iterator[Statement]:
+    """ "two dogs and a cat" -> "a dog and two cats"."""
+    for a, b in combinations(statement.mentions, 2):
+        if a.count != b.count and a.name != b.name:
+            swap = {a.name: b.name, b.name: a.name}
+            yield renamed(statement, swap)
+
+
+def inverted_relation(statement: Statement) -> Iterator[Statement]:
+    """ "the dog is to the left of the cat" -> "… to the right …".
+
+    Of "between", another of the three goes to the middle.
+    """
+    relation = statement.relation
+    if relation is None:
+        return
+    if relation.kind in INVERSE:
+        yield replace(statement, relation=replace(relation, kind=INVERSE[relation.kind]))
+    elif relation.kind == "between":
+        first, *others = relation.objects
+        twin = replace(relation, subject=first, objects=(relation.subject, *others))
+        yield replace(statement, relation=twin)
+
+
+def renamed(statement: Statement, names: Mapping[Name, Name]) -> Statement:
+    """The statement with names replaced, in mentions and relation alike."""
+
+    def rename(name: Name) -> Name:
+        return names.get(name, name)
+
+    relation = statement.relation
+    return Statement(
+        mentions=tuple(Mention(rename(m.name), m.count, m.boxes) for m in statement.mentions),
+        relation=relation
+        and replace(
+            relation,
+            subject=rename(relation.subject),
+            objects=tuple(rename(name) for name in relation.objects),
+        ),
+    )
