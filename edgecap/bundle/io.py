@@ -1,0 +1,130 @@
+"""Reading a bundle strictly, and sealing one that was written.
+
+Nothing is believed before it is checked: every file must be listed, present, of the stated size and
+hash, and a plain file inside the directory. Writing happens in the directory that
+edgecap.core.atomic.atomic_dir gives; `seal` is the last step before it is renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgecap.bundle.manifest import (
+    MANIFEST,
+    FileEntry,
+    Manifest,
+    check_manifest,
+    manifest_from_json,
+)
+from edgecap.bundle.typed import MAX_JSON_BYTES, dump, parse
+from edgecap.core.errors import BundleError
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every file was found as its manifest says."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """The path of a listed file; BundleError (bundle.missing_file) for any other name."""
+        if name not in self.manifest.files:
+            raise BundleError("bundle.missing_file", f"{self.path} has no {name}.")
+        return self.path / name
+
+    def json(self, name: str) -> Any:
+        """The plain values of a listed JSON file."""
+        return parse(self.file(name).read_bytes(), name)
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Check a bundle directory completely and return it; raises BundleError, code bundle.*."""
+    root = Path(path)
+    if not root.is_dir():
+        what = "is a file, not a bundle directory" if root.exists() else "does not exist"
+        raise BundleError(
+            "bundle.missing", f"{root} {what}.", "Make a bundle with: edgecap export --format onnx"
+        )
+    present = dict(_walk(root))
+    if MANIFEST not in present:
+        raise BundleError("bundle.missing_file", f"{root} has no {MANIFEST}: not a bundle.")
+    if present[MANIFEST] > MAX_JSON_BYTES:
+        raise BundleError("bundle.oversized", f"{MANIFEST} has {present[MANIFEST]} bytes.")
+    manifest = manifest_from_json(parse((root / MANIFEST).read_bytes(), MANIFEST))
+    _compare_names(manifest, present)
+    for name, entry in manifest.files.items():
+        _check_file(root, name, entry, present[name])
+    return Bundle(root, manifest)
+
+
+def seal(directory: str | Path, manifest: Manifest) -> Manifest:
+    """Write manifest.json over the files that lie in `directory`; returns what was written.
+
+    `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be
+    called again after more files were added.
+    """
+    root = Path(directory)
+    files = {
+        name: FileEntry(_sha256(root / name), size)
+        for name, size in sorted(_walk(root))
+        if name != MANIFEST
+    }
+    tokenizer = manifest.tokenizer
+    if tokenizer.file not in files:
+        raise BundleError("bundle.missing_file", f"{root} has no {tokenizer.file}.")
+    tokenizer = replace(tokenizer, sha256=files[tokenizer.file].sha256)
+    sealed = replace(manifest, files=files, tokenizer=tokenizer)
+    check_manifest(sealed)
+    (root / MANIFEST).write_bytes(dump(sealed))
+    return sealed
+
+
+def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """(name, size) of every file below `root`; refuses links, devices and empty directories."""
+    with os.scandir(root / prefix) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    if prefix and not entries:
+        raise BundleError("bundle.extra_file", f"{prefix} is an empty directory nobody listed.")
+    for entry in entries:
+        name = f"{prefix}{entry.name}"
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            yield from _walk(root, f"{name}/")
+        elif stat.S_ISREG(status.st_mode):
+            yield name, status.st_size
+        else:
+            raise BundleError("bundle.not_a_file", f"{name} is a link or a device, not a file.")
+
+
+def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
+    missing = sorted(manifest.files.keys() - present.keys())
+    if missing:
+        raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.")
+    extra = sorted(present.keys() - manifest.files.keys() - {MANIFEST})
+    if extra:
+        raise BundleError("bundle.extra_file", f"{extra[0]} is there and not listed.")
+
+
+def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:
+    if size != entry.size:
+        code = "bundle.truncated" if size < entry.size else "bundle.oversized"
+        raise BundleError(code, f"{name} has {size} bytes; the manifest says {entry.size}.")
+    if _sha256(root / name) != entry.sha256:
+        raise BundleError("bundle.altered", f"{name} is not the file the manifest was written for.")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,208 @@
+"""What a bundle says about itself. SPEC.md is the same on one page, for every language.
+
+Letters: B batch, P image patches, T text tokens, D width, H heads, L layers, V vocabulary,
+E shared embedding; Tmax = P + T rows of the cache, Dh = D / H.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from edgecap.bundle.typed import decode
+from edgecap.core.errors import BundleError
+
+SCHEMA = 1
+MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
+    "manifest.json",
+    "tokenizer.json",
+    "parity.json",
+    "README.md",
+)
+MAX_CACHE_BYTES = 2 << 30
+
+# The graph contract: every input and output by name. A manifest maps these to the target's names.
+FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "encode_image": (("image",), ("k", "v", "image_embedding")),
+    "decode": (("token", "position", "k", "v"), ("logits", "k_new", "v_new", "attention")),
+    "encode_text": (("tokens", "length"), ("text_embedding",)),
+}
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle: lower-case hex SHA-256 and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Function:
+    """Where one function of the contract lies: file, entry point (signature), tensor names."""
+
+    file: str
+    entry: str
+    inputs: dict[str, str]  # contract name -> the target's name
+    outputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The shapes every function keeps to."""
+
+    layers: int  # L
+    heads: int  # H
+    head_width: int  # Dh
+    patches: int  # P
+    text_length: int  # T
+    vocabulary: int  # V
+    embedding: int  # E
+    cache: str  # dtype of k and v: float32 or float16
+    batch: int | None  # B that the graphs are fixed to; null: any
+    functions: dict[str, Function]
+
+    @property
+    def context(self) -> int:
+        """Tmax: rows of the cache, image first."""
+        return self.patches + self.text_length
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side."""
+        return round(self.patches**0.5)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture to the uint8 canvas [size, size, 3]; the constants of runtime.preprocess."""
+
+    size: int  # px, square canvas
+    fit: str  # contain: keep the aspect, the longer side fills the canvas
+    resample: str  # bilinear, antialiased when shrinking
+    anchor: str  # centre
+    fill: int  # grey of the padding, and behind transparent pixels
+    channels: str  # RGB
+
+
+@dataclass(frozen=True)
+class TokenizerInfo:
+    """tokenizer.json, and the names of the tokens that the host needs."""
+
+    file: str
+    sha256: str
+    pad: str
+    eos: str
+    text: str  # opens a text to embed
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Boxes as tokens: four per box, edges `bin_px` px of the canvas apart."""
+
+    order: str  # x0y0x1y1
+    bins: int
+    bin_px: int
+    first: str  # the token of bin 0; the others follow in the vocabulary
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a host needs to know before it runs a bundle."""
+
+    schema: int
+    name: str
+    model: str
+    format: str
+    precision: str
+    contract: Contract
+    preprocessing: Preprocessing
+    tokenizer: TokenizerInfo
+    languages: tuple[str, ...]
+    styles: tuple[str, ...]
+    coordinates: Coordinates
+    plan: dict[str, Any]  # the quantisation plan, as made by edgecap.quant
+    tools: dict[str, str]  # package -> version that wrote this bundle
+    license: str
+    files: dict[str, FileEntry]  # every file but the manifest itself
+
+
+def manifest_from_json(value: Any) -> Manifest:
+    """A checked manifest from plain JSON values; raises BundleError."""
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        found = value.get("schema") if isinstance(value, dict) else None
+        raise BundleError(
+            "bundle.schema",
+            f"{MANIFEST} has schema {found!r}; this edgecap reads schema {SCHEMA}.",
+            "Export the bundle again, or use the edgecap that wrote it.",
+        )
+    manifest = decode(Manifest, value, "manifest")
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Raise BundleError unless the manifest agrees with itself and with what a host can do."""
+    for name, entry in manifest.files.items():
+        check_name(name)
+        if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256) or entry.size < 0:
+            raise _bad(f"files.{name} has no valid SHA-256 and size")
+    if len({name.casefold() for name in manifest.files}) != len(manifest.files):
+        raise _bad("two files differ in upper and lower case only")
+    _check_contract(manifest)
+    preprocessing = manifest.preprocessing
+    modes = (preprocessing.fit, preprocessing.resample, preprocessing.anchor)
+    if modes != ("contain", "bilinear", "centre") or preprocessing.channels != "RGB":
+        raise _bad(f"preprocessing {modes} {preprocessing.channels} is not one this edgecap knows")
+    if not 1 <= preprocessing.size <= 4096 or not 0 <= preprocessing.fill <= 255:
+        raise _bad("preprocessing.size must be 1-4096 and fill 0-255")
+    coordinates = manifest.coordinates
+    if coordinates.order != "x0y0x1y1" or coordinates.bins < 2 or coordinates.bin_px < 1:
+        raise _bad(f"coordinates {coordinates.order} with {coordinates.bins} bins are not known")
+    if not manifest.languages or not manifest.styles:
+        raise _bad("languages and styles must not be empty")
+    if manifest.tokenizer.file not in manifest.files:
+        raise BundleError("bundle.missing_file", f"{manifest.tokenizer.file} is not listed.")
+    if manifest.files[manifest.tokenizer.file].sha256 != manifest.tokenizer.sha256:
+        raise _bad("tokenizer.sha256 is not that of the tokenizer file")
+
+
+def _check_contract(manifest: Manifest) -> None:
+    contract = manifest.contract
+    shape = (contract.layers, contract.heads, contract.head_width, contract.patches)
+    shape += (contract.text_length, contract.vocabulary, contract.embedding)
+    if min(shape) < 1 or contract.grid**2 != contract.patches:
+        raise _bad("contract sizes must be positive and patches a square number")
+    rows = contract.layers * contract.heads * contract.context * contract.head_width
+    if 8 * rows > MAX_CACHE_BYTES or contract.vocabulary > 1 << 22 or contract.embedding > 1 << 16:
+        raise BundleError("bundle.oversized", f"a cache of {8 * rows} bytes is too large.")
+    if contract.cache not in ("float32", "float16"):
+        raise _bad(f"contract.cache is {contract.cache!r}; allowed: float32, float16")
+    if contract.batch is not None and contract.batch < 1:
+        raise _bad("contract.batch must be null or at least 1")
+    if set(contract.functions) != set(FUNCTIONS):
+        raise _bad(f"contract.functions must be exactly {', '.join(FUNCTIONS)}")
+    for name, (inputs, outputs) in FUNCTIONS.items():
+        function = contract.functions[name]
+        if set(function.inputs) != set(inputs) or set(function.outputs) != set(outputs):
+            raise _bad(f"{name} must map exactly {', '.join(inputs)} to {', '.join(outputs)}")
+        if function.file not in manifest.files:
+            raise BundleError("bundle.missing_file", f"{function.file} of {name} is not listed.")
+
+
+def check_name(name: str) -> None:
+    """Raise BundleError unless `name` is a plain relative path inside the bundle."""
+    parts = name.split("/")
+    plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", part) for part in parts)
+    if not plain or len(parts) > 4:
+        raise BundleError(
+            "bundle.path",
+            f"{name!r} is not a plain path inside the bundle (letters, digits, _ - . and /).",
+        )
+    if name == MANIFEST:
+        raise BundleError("bundle.path", f"{MANIFEST} must not list itself.")
+
+
+def _bad(message: str) -> BundleError:
+    return BundleError("bundle.manifest", f"{MANIFEST}: {message}.")

@@ -1,0 +1,122 @@
+"""JSON from a stranger into frozen dataclasses: strict, typed, no code run.
+
+A field that the dataclass does not know is refused, unless its name starts with `x_`: those are
+left to other tools and ignored here. Every refusal is a BundleError that names the place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from typing import Any, TypeVar
+
+from edgecap.core.errors import BundleError
+
+MAX_JSON_BYTES = 4 << 20
+
+T = TypeVar("T")
+
+
+def parse(data: bytes, where: str) -> Any:
+    """JSON bytes into plain values.
+
+    Raises BundleError for anything but one UTF-8 JSON text without duplicate keys and without
+    NaN or Infinity, at most MAX_JSON_BYTES long.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise BundleError(
+            "bundle.oversized", f"{where} has {len(data)} bytes; at most {MAX_JSON_BYTES} are read."
+        )
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(pairs)
+        if len(table) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise BundleError("bundle.duplicate_key", f"{where} has the key {twice!r} twice.")
+        return table
+
+    def refuse(constant: str) -> Any:
+        raise BundleError("bundle.json", f"{where} holds {constant}, which is not JSON.")
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError("bundle.json", f"{where} is not valid JSON: {reason}.") from None
+
+
+def dump(value: Any) -> bytes:
+    """A dataclass (or plain value) as readable JSON, the same bytes for the same value."""
+    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+def decode(kind: type[T], value: Any, where: str) -> T:
+    """Plain values into the dataclass `kind`; `where` is the place named in errors."""
+    decoded: T = _decode(kind, value, where)
+    return decoded
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = (argument for argument in arguments if argument is not type(None))
+        return _decode(inner, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise _wrong(where, "a list", value)
+        return tuple(_decode(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _wrong(where, "an object", value)
+        return {key: _decode(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if kind is Any:
+        return value
+    return _decode_scalar(kind, value, where)
+
+
+def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise _wrong(where, "an object", value)
+    hints = typing.get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    unknown = [key for key in value if key not in fields and not key.startswith("x_")]
+    if unknown:
+        raise BundleError(
+            "bundle.unknown_field",
+            f"{where} has the unknown field {unknown[0]!r}; known: {', '.join(fields)}.",
+            "Names of your own must start with x_.",
+        )
+    missing = [name for name in fields if name not in value]
+    if missing:
+        raise BundleError("bundle.missing_field", f"{where} lacks the field {missing[0]!r}.")
+    return kind(
+        **{name: _decode(hints[name], value[name], f"{where}.{name}") for name in fields}
+    )
+
+
+def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise _wrong(where, "a finite number", value)
+        return float(value)
+    if kind is int and isinstance(value, bool):
+        raise _wrong(where, "a whole number", value)
+    if not isinstance(value, kind):
+        names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+        raise _wrong(where, names[kind], value)
+    return value
+
+
+def _wrong(where: str, expected: str, value: Any) -> BundleError:
+    shown = json.dumps(value)[:40]
+    return BundleError("bundle.field_type", f"{where} must be {expected}, got {shown}.")

@@ -1,0 +1,242 @@
+"""Any picture to the model's canvas, and boxes back to the picture's pixels.
+
+Specification, the same for every language: orient by EXIF; to 8-bit RGB (transparent pixels over
+the fill grey, 16-bit values by their high byte, the first frame of an animation); resize so that
+the longer side m equals `size`, each side becoming max(1, floor((side * size + floor(m / 2)) / m)),
+with a triangle filter widened by the shrink factor (Pillow's BILINEAR, which antialiases); paste at
+(floor(free_x / 2), floor(free_y / 2)) on a canvas of the fill grey. Constants come from the
+manifest.
+
+Letters: h, w a picture's height and width in px; S the canvas's side in px.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edgecap.bundle.manifest import Preprocessing
+from edgecap.core.errors import EdgecapError, InputError
+
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray"
+Box: TypeAlias = tuple[float, float, float, float]
+
+MAX_PIXELS = 89_478_485  # of a decoded picture: 256 MiB at 3 bytes; Pillow's own warning limit
+# Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised.
+_READ = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "ICO", "JPEG2000", "AVIF")
+_decoder_lock = threading.Lock()  # warning filters are global
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies on the canvas.
+
+    `width` and `height` are those of the picture as displayed, after EXIF orientation: boxes are in
+    these pixels, origin in the upper left corner, x to the right.
+    """
+
+    width: int
+    height: int
+    left: int  # px of padding on the canvas
+    top: int
+    scaled_width: int  # px that the picture covers on the canvas
+    scaled_height: int
+
+    def to_picture(self, box: tuple[float, float, float, float]) -> Box:
+        """A canvas box (x0, y0, x1, y1) in the picture's pixels, clipped to the picture."""
+        x0, y0, x1, y1 = box
+        across, down = self.width / self.scaled_width, self.height / self.scaled_height
+        return (
+            min(max((x0 - self.left) * across, 0.0), float(self.width)),
+            min(max((y0 - self.top) * down, 0.0), float(self.height)),
+            min(max((x1 - self.left) * across, 0.0), float(self.width)),
+            min(max((y1 - self.top) * down, 0.0), float(self.height)),
+        )
+
+    def to_canvas(self, box: tuple[float, float, float, float]) -> Box:
+        """A box in the picture's pixels on the canvas; the inverse of to_picture inside it."""
+        x0, y0, x1, y1 = box
+        across, down = self.scaled_width / self.width, self.scaled_height / self.height
+        return (
+            x0 * across + self.left,
+            y0 * down + self.top,
+            x1 * across + self.left,
+            y1 * down + self.top,
+        )
+
+
+def place(width: int, height: int, size: int) -> Placement:
+    """The placement of a w x h picture on a size x size canvas."""
+    longer = max(width, height)
+    scaled_width = max(1, (width * size + longer // 2) // longer)
+    scaled_height = max(1, (height * size + longer // 2) // longer)
+    left, top = (size - scaled_width) // 2, (size - scaled_height) // 2
+    return Placement(width, height, left, top, scaled_width, scaled_height)
+
+
+def preprocess(picture: Picture, settings: Preprocessing) -> tuple[np.ndarray, Placement]:
+    """A picture on the canvas: uint8 [S,S,3] and where it lies there. Errors as of to_rgb."""
+    rgb = to_rgb(picture, settings.fill)
+    where = place(rgb.width, rgb.height, settings.size)
+    scaled = (where.scaled_width, where.scaled_height)
+    resized = rgb if rgb.size == scaled else rgb.resize(scaled, Image.Resampling.BILINEAR)
+    canvas = np.full((settings.size, settings.size, 3), settings.fill, np.uint8)  # [S,S,3]
+    rows = slice(where.top, where.top + where.scaled_height)
+    columns = slice(where.left, where.left + where.scaled_width)
+    canvas[rows, columns] = np.asarray(resized)
+    return canvas, where
+
+
+def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
+    """Any picture as an upright RGB image of its own size.
+
+    Args:
+        picture: a path, the bytes of an image file, a Pillow image, or an array: [h,w], [h,w,1],
+            [h,w,3] or [h,w,4] of uint8, bool, uint16 (high byte taken) or float in 0 … 1.
+        fill: the grey, 0-255, behind transparent pixels.
+
+    Raises:
+        InputError: image.missing, image.empty, image.truncated, image.unreadable, image.too_large,
+            image.array or image.type, each with one line.
+    """
+    if isinstance(picture, np.ndarray):
+        return _flatten(_from_array(picture), fill)
+    if isinstance(picture, Image.Image):
+        return _decode(picture, "the image", fill)
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return _open(bytes(picture), f"an image of {len(picture)} bytes", fill)
+    if isinstance(picture, (str, os.PathLike)):
+        return _open(_read(Path(picture)), str(picture), fill)
+    raise InputError(
+        "image.type",
+        f"an image must be a path, bytes, a Pillow image or an array; got {type(picture).__name__}.",
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError("image.missing", f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise InputError("image.missing", f"{path} is a directory, not an image.") from None
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError("image.missing", f"{path} cannot be read: {reason}.") from None
+
+
+def _open(data: bytes, name: str, fill: int) -> Image.Image:
+    if not data:
+        raise InputError("image.empty", f"{name} is empty.")
+    try:
+        with _decoder_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # plugins warn of oddities; too large is judged below
+            Image.init()
+            image = Image.open(io.BytesIO(data), formats=[f for f in _READ if f in Image.OPEN])
+    except Image.DecompressionBombError:
+        raise _too_large(name, "far more than") from None
+    except Exception:  # Pillow's plugins raise whatever their parsers stumble over
+        raise InputError(
+            "image.unreadable", f"{name} is not an image.", f"Formats read: {', '.join(_READ)}."
+        ) from None
+    with image:
+        return _decode(image, name, fill)
+
+
+def _decode(image: Image.Image, name: str, fill: int) -> Image.Image:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise InputError("image.empty", f"{name} has no pixels: {width} x {height}.")
+    if width * height > MAX_PIXELS:
+        raise _too_large(name, f"{width} x {height} =")
+    try:
+        with _decoder_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            return _flatten(_upright(image), fill)
+    except EdgecapError:
+        raise
+    except Exception as error:  # as above
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
+        raise InputError(code, f"{name} is damaged: {reason}.") from None
+
+
+def _too_large(name: str, size: str) -> InputError:
+    return InputError(
+        "image.too_large",
+        f"{name} is too large: {size} pixels; at most {MAX_PIXELS:,} are decoded.",
+        "Shrink it first.",
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF must not cost the picture
+        return image
+
+
+def _flatten(image: Image.Image, fill: int) -> Image.Image:
+    """Any mode to RGB, transparent pixels over the fill grey."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")  # Pillow knows no shorter way
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        ground = Image.new("RGBA", rgba.size, (fill, fill, fill, 255))
+        return Image.alpha_composite(ground, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _high_byte(values: np.ndarray) -> np.ndarray:
+    """Integers of 16 bits, or floats, [h,w] to uint8 [h,w]; 8-bit values in a wide type stay."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
+        scaled = values * 255 if values.max() <= 1 else values
+        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    clipped = np.clip(values, 0, 65535)
+    if values.dtype != np.uint16 and clipped.max() <= 255:
+        return clipped.astype(np.uint8)
+    return (clipped.astype(np.uint16) >> 8).astype(np.uint8)
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
+        raise InputError(
+            "image.array",
+            f"an array must be [h,w], [h,w,1], [h,w,3] or [h,w,4] and not empty; got "
+            f"{list(array.shape)}.",
+        )
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise _too_large("the array", f"{array.shape[1]} x {array.shape[0]} =")
+    if array.ndim == 3 and channels == 1:
+        array = array[..., 0]  # [h,w]
+    return Image.fromarray(_to_bytes(array))
+
+
+def _to_bytes(array: np.ndarray[Any, Any]) -> np.ndarray:
+    """Values of an array image as uint8 of the same shape, C-contiguous."""
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return (array >> 8).astype(np.uint8)
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise InputError("image.array", "a float array must hold values in 0 … 1.")
+        return np.rint(array * 255).astype(np.uint8)
+    raise InputError(
+        "image.array", f"an array must be uint8, bool, uint16 or float; got {array.dtype}."
+    )
