@@ -1,0 +1,104 @@
+"""The `edgecap` command.
+
+Each command is the function `run` of the file of its name. Only the file of the command that runs
+is imported, except for the list in `edgecap --help`; so these files import nothing heavy outside
+their functions. `run` returns nothing; it raises an EdgecapError, or typer.Exit with a code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import edgecap
+from edgecap.core.choices import pick
+from edgecap.core.errors import EdgecapError
+
+COMMANDS = (
+    "export",
+    "verify",
+    "caption",
+    "bench",
+    "eval",
+    "inspect",
+    "doctor",
+    "scenes",
+    "train",
+)
+USAGE_EXIT, INTERNAL_EXIT, INTERRUPTED_EXIT = 2, 70, 130
+
+
+class Commands(TyperGroup):
+    """The commands, each imported when it is asked for."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return [name for name in COMMANDS if find_spec(f"edgecap.cli.{name}")]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        name = pick("command", cmd_name, COMMANDS)
+        single = typer.Typer(add_completion=False)
+        single.command(name)(import_module(f"edgecap.cli.{name}").run)
+        return typer.main.get_command(single)
+
+
+app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode="rich")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(edgecap.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def edgecap_(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Put an image captioner on phones, browsers and boards."""
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 1 a gate failed, 2 refused, 70 a defect of edgecap, 130 interrupted. An error is one
+    line on standard error.
+    """
+    given = sys.argv[1:] if args is None else args
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(given or ["--help"], prog_name="edgecap", standalone_mode=False)
+    except EdgecapError as error:
+        return _say(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _say(f"[usage] {error.format_message()} Run with --help.", USAGE_EXIT)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("interrupted.", INTERRUPTED_EXIT)
+    except Exception as error:
+        if os.environ.get("EDGECAP_DEBUG") == "1":
+            raise
+        return _say(
+            f"[internal] {type(error).__name__}: {error}. This is a defect of edgecap; "
+            "run with EDGECAP_DEBUG=1 for the traceback.",
+            INTERNAL_EXIT,
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    print("edgecap:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""`edgecap doctor`: what this machine can run and convert, and what the rest needs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import edgecap
+
+
+@dataclass(frozen=True)
+class Part:
+    """A package that some command needs."""
+
+    serves: str
+    package: str  # its name for pip
+    module: str  # its name for import
+    need: str  # what to run where it is missing
+
+
+# Where two packages serve the same backend, the first that works is used.
+BACKENDS = (
+    Part("onnx", "onnxruntime", "onnxruntime", "pip install 'edgecap[onnx]'"),
+    Part("tflite", "ai-edge-litert", "ai_edge_litert.interpreter", "pip install 'edgecap[tflite]'"),
+    Part("tflite", "tflite-runtime", "tflite_runtime.interpreter", "pip install tflite-runtime"),
+    Part("tflite", "tensorflow", "tensorflow", "pip install tensorflow"),
+    Part("torch", "torch", "torch", "pip install 'edgecap[torch]'"),
+)
+TOOLS = (
+    Part("weights", "safetensors", "safetensors", "pip install 'edgecap[torch]'"),
+    Part("export onnx", "onnx", "onnx", "pip install 'edgecap[export]'"),
+    Part("export onnx", "onnxscript", "onnxscript", "pip install 'edgecap[export]'"),
+    Part("export tflite", "litert-torch", "litert_torch", "pip install 'edgecap[export]'"),
+    Part("train", "tokenizers", "tokenizers", "pip install 'edgecap[train]'"),
+    Part("train plots", "matplotlib", "matplotlib", "pip install 'edgecap[train]'"),
+)
+EMOJI_FONT = "NotoColorEmoji.ttf"
+FONT_NEED = "apt-get install fonts-noto-color-emoji (only for drawing new scenes)"
+
+# What makes int8 and 16-bit arithmetic fast, by the names of /proc/cpuinfo.
+CPU_FEATURES = {
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI (int8)",
+    "avx512_bf16": "AVX-512 BF16",
+    "avx_vnni": "AVX-VNNI (int8)",
+    "amx_int8": "AMX int8",
+    "asimd": "NEON",
+    "asimddp": "NEON dot product (int8)",
+    "asimdhp": "NEON fp16",
+    "i8mm": "int8 matrix product",
+    "bf16": "bf16 arithmetic",
+    "sve": "SVE",
+}
+
+
+def run(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Say which backends, versions and CPU features there are, and what is missing.
+
+    Every installed backend is imported in a process of its own, because a package built for
+    another CPU dies there. Exit code 1 where no backend works.
+    """
+    report = examine()
+    if json_:
+        import json
+
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    if not any(part["works"] for part in report["backends"]):
+        raise typer.Exit(1)
+
+
+def examine() -> dict[str, Any]:
+    """The report as plain data: edgecap, python, system, cpu, backends, tools, fonts."""
+    with ThreadPoolExecutor(len(BACKENDS)) as pool:
+        backends = list(pool.map(_examine_backend, BACKENDS))
+    served = {part["serves"] for part in backends if part["works"]}
+    for part in backends:
+        if part["version"] is None and part["serves"] in served:
+            part["need"] = None  # another package does its work
+    return {
+        "edgecap": edgecap.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": examine_cpu(),
+        "backends": backends,
+        "tools": [_examine_tool(part) for part in TOOLS],
+        "fonts": _examine_font(),
+    }
+
+
+def examine_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
+    """Model, usable cores and the features that matter; model and features need /proc."""
+    fields: dict[str, str] = {}
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip().lower(), value.strip())
+    flags = set(fields.get("flags", fields.get("features", "")).split())
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "model": fields.get("model name") or platform.processor() or "unknown",
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "features": [name for flag, name in CPU_FEATURES.items() if flag in flags],
+    }
+
+
+def _examine_backend(part: Part) -> dict[str, Any]:
+    report = _examine_tool(part)
+    if report["version"] is None:
+        return report | {"works": False}
+    code = f"import {part.module}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode == 0:
+        return report | {"works": True}
+    lines = done.stderr.strip().splitlines()
+    problem = lines[-1] if lines else f"died with exit status {done.returncode}"
+    return report | {"works": False, "need": f"{code} fails: {problem}"}
+
+
+def _examine_tool(part: Part) -> dict[str, Any]:
+    try:
+        found: str | None = version(part.package)
+    except PackageNotFoundError:
+        found = None
+    report = asdict(part) | {"version": found, "need": None if found else part.need}
+    del report["module"]
+    return report
+
+
+def _examine_font() -> dict[str, Any]:
+    roots = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts")
+    found = next((str(path) for root in roots for path in root.rglob(EMOJI_FONT)), None)
+    return {"emoji": found, "need": None if found else FONT_NEED}
+
+
+def _print(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    cpu = report["cpu"]
+    console.print(
+        f"edgecap {report['edgecap']}, Python {report['python']}, {report['system']}",
+        f"{cpu['model']}, {cpu['cores']} cores: {', '.join(cpu['features']) or 'unknown features'}",
+        sep="\n",
+        highlight=False,
+        markup=False,
+    )
+    for title in ("backends", "tools"):
+        table = Table("for", "package", "version", "needs", title=title, title_justify="left")
+        for part in report[title]:
+            table.add_row(part["serves"], part["package"], part["version"] or "–", _need(part))
+        console.print(table)
+    fonts = report["fonts"]
+    line = f"emoji font: {fonts['emoji'] or 'missing: ' + _need(fonts)}"
+    console.print(line, highlight=False, markup=False)
+
+
+def _need(part: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    return escape(part["need"] or "")

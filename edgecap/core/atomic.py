@@ -1,0 +1,152 @@
+"""Directories that appear complete or not at all.
+
+A directory `out` is written as `new` inside a hidden workspace beside it, `.out.edgecap-XXXXXXXX`,
+and moved to its name at the end. The workspace stays locked (flock) while its process lives, so a
+later run knows the workspaces of killed ones by their free locks, and removes them. POSIX only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edgecap.core.errors import InputError
+
+_MARK = ".edgecap-"
+
+
+@contextmanager
+def atomic_dir(
+    path: str | os.PathLike[str], overwrite: bool = False, marker: str | None = None
+) -> Iterator[Path]:
+    """Yield an empty directory to fill; on leaving it becomes `path`, on an exception it vanishes.
+
+    With `overwrite` an older directory keeps its place until the new one is complete. Where
+    `marker` is given, only a directory that holds a file of that name, or nothing, is replaced:
+    a slip in an output path must not cost a home directory. Missing parents are made.
+
+    Raises InputError where `path` exists and may not be replaced, where its parent cannot be
+    written, and where the disk is full.
+    """
+    final = Path(path).resolve()
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _recover(final.parent)
+        _refuse_existing(final, overwrite, marker)
+        workspace, lock = _workspace(final)
+    except OSError as error:
+        raise InputError(
+            "output.unwritable",
+            f"{final.parent} cannot be written: {error.strerror}.",
+            "Choose another output directory.",
+        ) from error
+    try:
+        new = workspace / "new"
+        new.mkdir()
+        yield new
+        _sync_tree(new)
+        _refuse_existing(final, overwrite, marker)  # it may have appeared in the meantime
+        _publish(new, final, workspace / "old")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise InputError(
+            "output.full",
+            f"the disk that holds {final.parent} is full; nothing was written.",
+            "Free some space or choose another output directory.",
+        ) from error
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+        os.close(lock)
+
+
+def _refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:
+    if not final.exists():
+        return
+    if not final.is_dir():
+        raise InputError("output.not_a_directory", f"{final} exists and is not a directory.")
+    if not overwrite:
+        raise InputError(
+            "output.exists", f"{final} exists already.", "Pass --overwrite to replace it."
+        )
+    if marker is not None and not (final / marker).exists() and any(final.iterdir()):
+        raise InputError(
+            "output.foreign",
+            f"{final} holds no {marker}, so it was not written by this command and is kept.",
+            "Choose another output directory.",
+        )
+
+
+def _publish(new: Path, final: Path, aside: Path) -> None:
+    """Give `new` its final name. A kill between the two moves is repaired by the next run."""
+    replacing = final.exists()
+    if replacing:
+        final.rename(aside)
+    try:
+        new.rename(final)
+    except OSError:
+        if replacing:
+            aside.rename(final)
+        raise
+    _sync(final.parent)
+
+
+def _workspace(final: Path) -> tuple[Path, int]:
+    """A new locked workspace beside `final`, and the descriptor that holds its lock."""
+    while True:
+        workspace = final.parent / f".{final.name}{_MARK}{secrets.token_hex(4)}"
+        workspace.mkdir()
+        lock = _lock(workspace)
+        if lock is not None:
+            return workspace, lock
+        # another run took it for a stale one in the moment before it was locked, and removes it
+
+
+def _lock(workspace: Path) -> int | None:
+    """A descriptor that holds the lock, or None where somebody else does or the place is gone."""
+    import fcntl
+
+    try:
+        descriptor = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if workspace.stat().st_ino == os.fstat(descriptor).st_ino:
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _recover(parent: Path) -> None:
+    """Put back what a killed run had moved aside, and remove its workspace."""
+    for workspace in parent.glob(f".*{_MARK}*"):
+        lock = _lock(workspace)
+        if lock is None:
+            continue
+        final = parent / workspace.name[1:].rpartition(_MARK)[0]
+        if (workspace / "old").exists() and not final.exists():
+            (workspace / "old").rename(final)
+        shutil.rmtree(workspace, ignore_errors=True)
+        os.close(lock)
+
+
+def _sync_tree(top: Path) -> None:
+    for folder, _, files in os.walk(top):
+        for name in files:
+            _sync(Path(folder) / name)
+        _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    with suppress(OSError):  # some file systems cannot sync a directory
+        os.fsync(descriptor)
+    os.close(descriptor)

@@ -1,0 +1,24 @@
+"""Picking one of a few allowed names, with a helpful refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from edgecap.core.errors import InputError
+
+
+def pick(what: str, got: str, allowed: Iterable[str]) -> str:
+    """`got` itself where it is allowed.
+
+    Raises InputError with the code `<what>.unknown`, the allowed names and the closest of them.
+    """
+    names = list(allowed)
+    if got in names:
+        return got
+    close = get_close_matches(got.lower(), names, n=1)
+    raise InputError(
+        f"{what}.unknown",
+        f"unknown {what} {got!r}; allowed: {', '.join(names)}.",
+        f"Did you mean {close[0]!r}?" if close else "",
+    )

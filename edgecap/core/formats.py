@@ -1,0 +1,93 @@
+"""The formats and precisions there are, as static tables: listing them imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of artifact."""
+
+    name: str
+    suffix: str  # of the model files
+    aliases: tuple[str, ...]
+    precisions: tuple[str, ...]
+    runtime_extra: str  # the extra of edgecap that runs it
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format("onnx", ".onnx", ("ort", "onnxruntime"), ("fp32", "fp16", "w8"), "onnx"),
+    "tflite": Format("tflite", ".tflite", ("litert", "android"), ("fp32", "fp16", "w8"), "tflite"),
+}
+
+PRECISIONS: dict[str, str] = {
+    "fp32": "float32 weights and arithmetic",
+    "fp16": "float16 weights: half the size",
+    "w8": "int8 weights, float or dynamically quantised activations: a quarter of the size",
+}
+_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8"}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision and the reason it was taken, to be printed."""
+
+    name: str
+    reason: str
+
+
+def resolve_format(name: str) -> Format:
+    """The format of that name or alias, in any case; InputError for any other."""
+    lower = name.lower()
+    for known in FORMATS.values():
+        if lower in known.aliases:
+            return known
+    aliases = (alias for known in FORMATS.values() for alias in known.aliases)
+    return FORMATS[pick("format", lower, (*FORMATS, *aliases))]
+
+
+def resolve_precision(
+    precision: str | None = None,
+    *,
+    fp32: bool = False,
+    fp16: bool = False,
+    int8: bool = False,
+) -> Precision:
+    """The one precision that an option and its short forms ask for; fp32 where none asks.
+
+    Raises InputError for an unknown name, and where two requests name different precisions.
+    """
+    requests = {
+        "--fp32": "fp32" if fp32 else None,
+        "--fp16": "fp16" if fp16 else None,
+        "--int8": "w8" if int8 else None,
+        f"--precision {precision}": _by_name(precision) if precision is not None else None,
+    }
+    asked = {flag: name for flag, name in requests.items() if name is not None}
+    if len(set(asked.values())) > 1:
+        raise InputError(
+            "precision.conflict",
+            f"{' and '.join(asked)} ask for different precisions.",
+            "Give one of them.",
+        )
+    if not asked:
+        return Precision("fp32", "no precision was asked for, and fp32 loses nothing")
+    name = next(iter(asked.values()))
+    if int8 or precision == "int8":
+        return Precision(
+            name,
+            "--int8 takes w8 (int8 weights, float or dynamic activations): it is the int8 form "
+            "that needs no calibration",
+        )
+    return Precision(name, f"asked for by {' and '.join(asked)}")
+
+
+def _by_name(name: str) -> str:
+    lower = name.lower()
+    if lower in _PRECISION_ALIASES:
+        return _PRECISION_ALIASES[lower]
+    return pick("precision", lower, (*PRECISIONS, *_PRECISION_ALIASES))
