@@ -10,7 +10,7 @@ A template is "{0:nom} is to the left of {1:nom}": what fills a slot, and in whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
@@ -113,7 +113,8 @@ class Grammar:
             for template in templates
             for _, case in template.slots
         }
-        self._phrases: dict[tuple[Name, int, bool, str], str] = {
+        # (name, count, definite, case) -> marked phrase: everything this grammar can call a thing
+        self.phrases: dict[tuple[Name, int, bool, str], str] = {
             (name, count, definite, case): rules.phrase(name, count, definite, case)
             for definite, cases, top in (
                 (False, list_cases | {"nom"}, MAX_COUNT),
@@ -123,15 +124,10 @@ class Grammar:
             for name in NAMES
             for count in range(1, top + 1)
         }
-        self._plain = {key: text.replace(MARK, "") for key, text in self._phrases.items()}
+        self._plain = {key: text.replace(MARK, "") for key, text in self.phrases.items()}
         self._comma, self._conjunction = (
             text.replace(MARK, "") for text in (rules.comma, rules.conjunction)
         )
-
-    def marked_phrases(self) -> Iterator[tuple[Name, int, bool, str]]:
-        """Every phrase: name, count, whether definite, and the marked text, in a fixed order."""
-        for (name, count, definite, _), text in self._phrases.items():
-            yield name, count, definite, text
 
     def noun_phrase(
         self, name: Name, count: int = 1, definite: bool = False, case: str = "nom"
