@@ -1,0 +1,63 @@
+"""What a measurement was made on: without it a figure in milliseconds means nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("edgecap", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "torch")
+
+
+def machine() -> dict[str, Any]:
+    """CPU model, cores, system, load, UTC date, and versions of the installed packages."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": {"Python": platform.python_version(), **_versions()},
+    }
+
+
+def cpu_model() -> str:
+    """The name of the processor, as the system tells it."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        told = ""
+    for line in told.splitlines():
+        key, _, value = line.partition(":")
+        # x86 says "model name"; boards with Arm cores say "Model" or "Hardware", or nothing.
+        if key.strip() in ("model name", "Model", "Hardware"):
+            return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held so far, MiB."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        import resource
+        import sys
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    # ru_maxrss would do no good here: on Linux a new process inherits the peak of its parent.
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,172 @@
+"""What a bench leaves: a table, JSON, CSV, Markdown, and a directory with a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecap.benchmarks.protocol import Plan
+from edgecap.benchmarks.runner import Row
+from edgecap.core.atomic import atomic_dir
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MARKER = "report.json"
+PERCENT = ("exact", "name", "grounding_50", "grounding_75", "relation")
+HEADS = (
+    "target",
+    "size MB",
+    "cold start ms",
+    "encode_image ms p50 / p90",
+    "decode step ms p50 / p90",
+    "caption ms p50 / p90",
+    "captions/s",
+    "peak RSS MiB",
+    "× PyTorch, caption",
+    *(f"{key} %" for key in PERCENT),
+)
+OPERATIONS = ("encode_image_ms", "decode_step_ms", "caption_ms")
+
+
+def to_json(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> dict[str, Any]:
+    """Everything measured, unrounded."""
+    return {"machine": machine, "plan": asdict(plan), "targets": [asdict(row) for row in rows]}
+
+
+def cells(row: Row) -> list[str]:
+    """One row of the table, in the order of `HEADS`; a dash is not measured."""
+
+    def number(value: float | None, digits: int = 1) -> str:
+        return "–" if value is None else f"{value:.{digits}f}"
+
+    def spread(key: str) -> str:
+        times = row.times.get(key)
+        return "–" if times is None else f"{times.p50:.2f} / {times.p90:.2f}"
+
+    return [
+        row.name,
+        number(row.size_mb),
+        number(row.cold_start_ms, 0),
+        *(spread(key) for key in OPERATIONS),
+        number(row.captions_per_s),
+        number(row.peak_rss_mb, 0),
+        number(row.times_faster.get("caption_ms"), 2),
+        *(
+            number(None if row.accuracy.get(key) is None else 100 * row.accuracy[key])
+            for key in PERCENT
+        ),
+    ]
+
+
+def to_table(rows: Sequence[Row]) -> Table:
+    """For a terminal: targets side by side, one line per figure."""
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("")
+    for row in rows:
+        table.add_column(row.name, justify="right", overflow="fold")
+    columns = [cells(row) for row in rows]
+    for i, head in enumerate(HEADS[1:], start=1):
+        table.add_row(head, *(column[i] for column in columns))
+    return table
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """One line per target, unrounded numbers, empty where not measured."""
+    flat = [_flat(row) for row in rows]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(key for row in flat for key in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    return out.getvalue()
+
+
+def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str:
+    """A table, then what it was measured on and how."""
+    lines = [
+        _markdown_row(HEADS),
+        _markdown_row(["---"] + ["---:"] * (len(HEADS) - 1)),
+        *(_markdown_row(cells(row)) for row in rows),
+        "",
+        f"{machine['cpu']}, {plan.threads} thread(s), {machine['system']}, {machine['date']}; "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+        + ".",
+        f"{plan.rounds} interleaved rounds after one warm-up; a process per target; medians over "
+        f"all rounds. Accuracy on {plan.scenes} evaluation scenes in "
+        f"{', '.join(plan.languages)}. Load average at the start: {machine['load']}.",
+    ]
+    failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error]
+    return "\n".join(lines + ([""] + failed if failed else [])) + "\n"
+
+
+def write_directory(
+    path: Path, rows: Sequence[Row], plan: Plan, machine: dict[str, Any], overwrite: bool = True
+) -> None:
+    """Write report.md, report.json, report.csv and latency.png.
+
+    An older report in its place is replaced as a whole; anything else there is refused with
+    InputError. The picture needs matplotlib and is left out where there is none.
+    """
+    with atomic_dir(path, overwrite=overwrite, marker=MARKER) as directory:
+        text = "# edgecap bench\n\n" + to_markdown(rows, plan, machine)
+        if _draw(directory / "latency.png", rows):
+            text += "\n![Latency per target](latency.png)\n"
+        (directory / "report.md").write_text(text, encoding="utf-8")
+        (directory / "report.csv").write_text(to_csv(rows), encoding="utf-8")
+        everything = json.dumps(to_json(rows, plan, machine), indent=2, ensure_ascii=False)
+        (directory / MARKER).write_text(everything + "\n", encoding="utf-8")
+
+
+def _markdown_row(values: Sequence[str]) -> str:
+    return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    return {
+        "target": row.name,
+        "size_mb": row.size_mb,
+        "cold_start_ms": row.cold_start_ms,
+        **{
+            f"{key}_{part}": getattr(times, part)
+            for key, times in row.times.items()
+            for part in ("p50", "p90")
+        },
+        "captions_per_s": row.captions_per_s,
+        "peak_rss_mb": row.peak_rss_mb,
+        **{f"times_faster_{key}": value for key, value in row.times_faster.items()},
+        **{k: v for k, v in row.accuracy.items() if isinstance(v, int | float)},
+        "error": row.error,
+    }
+
+
+def _draw(path: Path, rows: Sequence[Row]) -> bool:
+    """Bars of p50 with whiskers up to p90, one panel per operation; whether it was drawn."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError:
+        return False
+    measured = [row for row in rows if row.times]
+    if not measured:
+        return False
+    figure = Figure(figsize=(11, 1.6 + 0.45 * len(measured)), layout="constrained")
+    panels = figure.subplots(1, len(OPERATIONS), sharey=True)
+    names = [row.name for row in measured]
+    colors = ["#9a9a9a" if row.reference else "#2a6fdb" for row in measured]
+    for panel, key in zip(panels, OPERATIONS, strict=True):
+        p50 = [row.times[key].p50 for row in measured]
+        above = [max(row.times[key].p90 - row.times[key].p50, 0.0) for row in measured]
+        panel.barh(names, p50, xerr=[[0.0] * len(p50), above], color=colors, ecolor="#333333")
+        panel.set_title(key.removesuffix("_ms").replace("_", " "))
+        panel.set_xlabel("ms, p50 with p90")
+        for side in ("top", "right"):
+            panel.spines[side].set_visible(False)
+    panels[0].invert_yaxis()
+    figure.savefig(path, dpi=120)
+    return True
