@@ -79,11 +79,9 @@ def certify(
     agreements: tuple[AgreementParity, ...],
 ) -> Certificate:
     """A certificate whose verdict follows from its figures."""
-    good = all(part.passed for part in (*outputs, *agreements))
+    good = all(o.passed for o in outputs) and all(a.passed for a in agreements)
     verdict = "pass" if good else "fail"
-    return Certificate(
-        SCHEMA, reference, target, scenes, languages, outputs, agreements, verdict
-    )
+    return Certificate(SCHEMA, reference, target, scenes, languages, outputs, agreements, verdict)
 
 
 def certificate_to_json(certificate: Certificate) -> bytes:

@@ -60,7 +60,7 @@ class Contract:
     vocabulary: int  # V
     embedding: int  # E
     cache: str  # dtype of k and v: float32 or float16
-    batch: int | None  # B that the graphs are fixed to; null: any
+    batch: int | None  # 1: the graphs take one at a time; null: any B
     functions: dict[str, Function]
 
     @property
@@ -170,8 +170,8 @@ def check_manifest(manifest: Manifest) -> None:
 
 def _check_contract(manifest: Manifest) -> None:
     contract = manifest.contract
-    shape = (contract.layers, contract.heads, contract.head_width, contract.patches)
-    shape += (contract.text_length, contract.vocabulary, contract.embedding)
+    shape = [contract.layers, contract.heads, contract.head_width, contract.patches]
+    shape += [contract.text_length, contract.vocabulary, contract.embedding]
     if min(shape) < 1 or contract.grid**2 != contract.patches:
         raise _bad("contract sizes must be positive and patches a square number")
     rows = contract.layers * contract.heads * contract.context * contract.head_width
@@ -179,8 +179,8 @@ def _check_contract(manifest: Manifest) -> None:
         raise BundleError("bundle.oversized", f"a cache of {8 * rows} bytes is too large.")
     if contract.cache not in ("float32", "float16"):
         raise _bad(f"contract.cache is {contract.cache!r}; allowed: float32, float16")
-    if contract.batch is not None and contract.batch < 1:
-        raise _bad("contract.batch must be null or at least 1")
+    if contract.batch not in (None, 1):
+        raise _bad("contract.batch must be null (any) or 1")
     if set(contract.functions) != set(FUNCTIONS):
         raise _bad(f"contract.functions must be exactly {', '.join(FUNCTIONS)}")
     for name, (inputs, outputs) in FUNCTIONS.items():

@@ -51,7 +51,8 @@ def parse(data: bytes, where: str) -> Any:
 
 def dump(value: Any) -> bytes:
     """A dataclass (or plain value) as readable JSON, the same bytes for the same value."""
-    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value
+    known = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    plain = dataclasses.asdict(value) if known else value
     text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")
 

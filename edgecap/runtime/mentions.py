@@ -1,0 +1,127 @@
+"""From tokens to words, phrases and boxes.
+
+Location tokens come in groups of four after the phrase they belong to. The phrase is found without
+the grammar of any caption: it is the text since the last box or separator, without a leading
+conjunction, from its determiner or number word on.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgecap.runtime.grammar import LocationRule
+from edgecap.runtime.tokenizer import Tokenizer
+
+CanvasBox = tuple[float, float, float, float]
+_SEPARATOR = re.compile(r"[.,;:!?、。，；：！？「」()\"]")
+# Words after which a list item's phrase begins.
+_CONJUNCTIONS = {
+    "en": ("and",),
+    "es": ("y", "e"),
+    "fr": ("et",),
+    "de": ("und",),
+    "it": ("e", "ed"),
+    "pt": ("e",),
+    "nl": ("en",),
+}
+# Words with which an indefinite phrase begins: "This image shows | a dog".
+_DETERMINERS = {
+    "en": "a an the two three four five six seven",
+    "es": "un una el la los las dos tres cuatro cinco seis siete",
+    "fr": "un une le la les deux trois quatre cinq six sept",
+    "de": "ein eine einen einem einer der die das den dem zwei drei vier fünf sechs sieben",
+    "it": "un uno una il lo la i gli le due tre quattro cinque sei sette",
+    "pt": "um uma o a os as dois duas três quatro cinco seis sete",
+    "nl": "een de het twee drie vier vijf zes zeven",
+}
+_ELIDED = ("un'", "un’", "l'", "l’")
+_CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与及", "とや"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A phrase and its boxes on the canvas."""
+
+    start: int  # of the phrase in the clean text
+    end: int
+    boxes: tuple[CanvasBox, ...]
+    scores: tuple[float, ...]  # per box: geometric mean probability of its four tokens
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The clean text, its grouped boxes, and how many location runs made no valid box."""
+
+    text: str
+    groups: tuple[Group, ...]
+    malformed: int
+
+
+def read(
+    tokens: Sequence[int],
+    scores: Sequence[float],
+    tokenizer: Tokenizer,
+    rule: LocationRule,
+    bin_px: int,
+    language: str,
+) -> Reading:
+    """Separate words from boxes. `scores` are log-probabilities, one per token."""
+    words = [token for token in tokens if not rule.is_location(token)]
+    text = tokenizer.decode(words, skip_special=True)
+    groups: list[Group] = []
+    malformed = place = said = previous_end = 0
+    while place < len(tokens):
+        if not rule.is_location(tokens[place]):
+            place, said = place + 1, said + 1
+            continue
+        end = place
+        while end < len(tokens) and rule.is_location(tokens[end]):
+            end += 1
+        boxes, probabilities, bad = _boxes(tokens[place:end], scores[place:end], rule, bin_px)
+        malformed += bad
+        text_end = len(tokenizer.decode(words[:said], skip_special=True).rstrip())
+        if boxes:
+            start = previous_end + phrase_start(text[previous_end:text_end], language)
+            groups.append(Group(start, text_end, boxes, probabilities))
+        place, previous_end = end, text_end
+    return Reading(text, tuple(groups), malformed)
+
+
+def _boxes(
+    tokens: Sequence[int], scores: Sequence[float], rule: LocationRule, bin_px: int
+) -> tuple[tuple[CanvasBox, ...], tuple[float, ...], int]:
+    """Boxes, their scores, and how many groups of a location run are not boxes."""
+    boxes, probabilities, bad = [], [], int(len(tokens) % 4 > 0)
+    for i in range(0, len(tokens) - 3, 4):
+        x0, y0, x1, y1 = ((token - rule.first) * bin_px for token in tokens[i : i + 4])
+        if x1 <= x0 or y1 <= y0:
+            bad += 1
+            continue
+        boxes.append((float(x0), float(y0), float(x1), float(y1)))
+        probabilities.append(math.exp(sum(scores[i : i + 4]) / 4))
+    return tuple(boxes), tuple(probabilities), bad
+
+
+def phrase_start(text: str, language: str) -> int:
+    """Where the phrase that ends `text` begins."""
+    separators = [match.end() for match in _SEPARATOR.finditer(text)]
+    start = max(separators, default=0)
+    if language == "zh":
+        start = max([start] + [text.rfind(word) + 1 for word in _CHINESE_AND])
+        numbers = [text.rfind(number, start) for number in _CHINESE_NUMBERS]
+        return max([start, *numbers])
+    if language == "ja":
+        while start < len(text) and text[start] in _JAPANESE_AND:
+            start += 1
+        return start
+    words = [(m.start(), m.group().lower()) for m in re.finditer(r"\S+", text[start:])]
+    if words and words[0][1] in _CONJUNCTIONS.get(language, ()):
+        words = words[1:]
+    determiners = _DETERMINERS.get(language, "").split()
+    begins = [place for place, word in words if word in determiners or word.startswith(_ELIDED)]
+    if begins:
+        return start + begins[-1]
+    return start + words[0][0] if words else len(text)

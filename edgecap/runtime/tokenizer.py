@@ -1,0 +1,209 @@
+"""Byte-fallback BPE in plain Python, from a Hugging Face `tokenizer.json`.
+
+One small file instead of a compiled dependency: the runtime must install on a board where the
+`tokenizers` wheel does not, and C and JavaScript implement the same few rules. Read from the file:
+vocabulary, merges, special tokens and the pattern that splits words. Fixed, and checked: normalise
+by NFC, then space to `▁`; split by the pattern, pieces isolated; merge within each piece; characters
+without a token become their UTF-8 bytes. The ids equal those of the `tokenizers` library.
+
+A text is encoded with one space before it, so that its first word looks like any other; `decode`
+takes one leading space off again. Both live here: callers pass and get plain text.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from edgecap.bundle.typed import parse
+from edgecap.core.errors import BundleError
+
+SPACE = "▁"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_CACHED_PIECE, _CACHED_PIECES = 32, 1 << 14
+
+
+class Tokenizer:
+    """Text to ids and back. Safe to share between threads."""
+
+    def __init__(self, data: bytes, where: str = "tokenizer.json") -> None:
+        """Read the bytes of a tokenizer.json; BundleError (tokenizer.*) for one of another kind."""
+        spec = _typed(parse(data, where), dict)
+        model = _typed(spec.get("model"), dict)
+        if model.get("type") != "BPE" or model.get("byte_fallback") is not True:
+            raise _unsupported(f"{where} is not a BPE with byte fallback")
+        extras = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
+        if any(model.get(name) for name in extras):
+            raise _unsupported(f"{where} uses one of {', '.join(extras)}")
+        self.ids = {_typed(t, str): _typed(i, int) for t, i in _typed(model["vocab"], dict).items()}
+        special = [_typed(item, dict) for item in spec.get("added_tokens") or []]
+        self.special = {_typed(t["content"], str): _typed(t["id"], int) for t in special}
+        self.ids.update(self.special)
+        self.tokens = {i: token for token, i in self.ids.items()}
+        if sorted(self.tokens) != list(range(len(self.tokens))):
+            raise _unsupported(f"the ids of {where} are not 0 … {len(self.tokens) - 1}")
+        self._bytes = [self.ids.get(f"<0x{byte:02X}>", -1) for byte in range(256)]
+        if min(self._bytes) < 0:
+            raise _unsupported(f"{where} lacks some of the 256 byte tokens")
+        self._byte_of = {token: byte for byte, token in enumerate(self._bytes)}
+        self._merges = self._read_merges(_typed(model["merges"], list))
+        _check_normalizer(spec.get("normalizer"), where)
+        self._split = _read_pattern(spec.get("pre_tokenizer"), where)
+        by_length = sorted(self.special, key=len, reverse=True)
+        self._special_pattern = re.compile("|".join(map(re.escape, by_length)) or r"(?!)")
+        self._cache: dict[str, tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        """V, special tokens included."""
+        return len(self.tokens)
+
+    def id_of(self, token: str) -> int:
+        """The id of one token; BundleError where the vocabulary lacks it."""
+        if token not in self.ids:
+            raise BundleError("tokenizer.token", f"the tokenizer has no token {token!r}.")
+        return self.ids[token]
+
+    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+        """Ids of a text, without any framing.
+
+        With `allow_special`, names of special tokens in the text become those tokens; without it
+        they are spelled out like any text, so that user input cannot steer the model.
+        """
+        # A lone surrogate has no UTF-8; it cannot be part of a text.
+        text = " " + text.encode("utf-8", "replace").decode("utf-8")
+        if not allow_special:
+            return self._encode_plain(text)
+        ids: list[int] = []
+        end = 0
+        for match in self._special_pattern.finditer(text):
+            ids += self._encode_plain(text[end : match.start()])
+            ids.append(self.special[match.group()])
+            end = match.end()
+        return ids + self._encode_plain(text[end:])
+
+    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+        """The text of ids; bytes that are not UTF-8 become U+FFFD, one each."""
+        text = ""
+        pending: list[int] = []
+        for i in ids:
+            if i in self._byte_of:
+                pending.append(self._byte_of[i])
+                continue
+            text += _utf8(pending)
+            pending.clear()
+            if i in self.tokens and not (skip_special and self.tokens[i] in self.special):
+                text += self.tokens[i].replace(SPACE, " ")
+        text += _utf8(pending)
+        return text[1:] if text.startswith(" ") else text
+
+    def is_byte(self, token: int) -> bool:
+        """Whether this id is part of a character that may continue in the next id."""
+        return token in self._byte_of
+
+    def _read_merges(self, merges: list[Any]) -> dict[tuple[int, int], tuple[int, int]]:
+        """(left id, right id) -> (rank, id of the joined token)."""
+        ranked = {}
+        for rank, merge in enumerate(merges):
+            # The library writes pairs since 0.20, "left right" before.
+            parts = merge.split(" ") if isinstance(merge, str) else merge
+            left, right = (_typed(part, str) for part in parts)
+            ranked[self.id_of(left), self.id_of(right)] = (rank, self.id_of(left + right))
+        return ranked
+
+    def _encode_plain(self, text: str) -> list[int]:
+        normal = unicodedata.normalize("NFC", text).replace(" ", SPACE)
+        ids: list[int] = []
+        end = 0
+        for match in self._split.finditer(normal):
+            if match.start() > end:
+                ids += self._encode_piece(normal[end : match.start()])
+            if match.group():
+                ids += self._encode_piece(match.group())
+            end = match.end()
+        return ids + self._encode_piece(normal[end:]) if end < len(normal) else ids
+
+    def _encode_piece(self, piece: str) -> tuple[int, ...]:
+        cached = self._cache.get(piece)
+        if cached is None:
+            cached = tuple(self._merge(piece))
+            if len(piece) <= _CACHED_PIECE and len(self._cache) < _CACHED_PIECES:
+                self._cache[piece] = cached
+        return cached
+
+    def _merge(self, piece: str) -> list[int]:
+        """Merge the lowest rank first, leftmost among equals, until nothing merges."""
+        symbols: list[int] = []
+        for character in piece:
+            known = self.ids.get(character)
+            symbols += [known] if known is not None else self._spell(character)
+        following = [*range(1, len(symbols)), -1]
+        previous = list(range(-1, len(symbols) - 1))
+        queue: list[tuple[int, int, int]] = []  # rank, position, joined id
+
+        def offer(left: int) -> None:
+            if left >= 0 and following[left] >= 0:
+                found = self._merges.get((symbols[left], symbols[following[left]]))
+                if found is not None:
+                    heapq.heappush(queue, (found[0], left, found[1]))
+
+        for position in range(len(symbols) - 1):
+            offer(position)
+        while queue:
+            _, left, joined = heapq.heappop(queue)
+            right = following[left]
+            if symbols[left] < 0 or right < 0:
+                continue
+            found = self._merges.get((symbols[left], symbols[right]))
+            if found is None or found[1] != joined:
+                continue  # one of the two was merged with something else meanwhile
+            symbols[left], symbols[right] = joined, -1
+            following[left] = following[right]
+            if following[right] >= 0:
+                previous[following[right]] = left
+            offer(previous[left])
+            offer(left)
+        return [symbol for symbol in symbols if symbol >= 0]
+
+    def _spell(self, character: str) -> list[int]:
+        return [self._bytes[byte] for byte in character.encode("utf-8")]
+
+
+def _utf8(data: list[int]) -> str:
+    try:
+        return bytes(data).decode("utf-8")
+    except UnicodeDecodeError:
+        return "\ufffd" * len(data)
+
+
+def _check_normalizer(spec: Any, where: str) -> None:
+    steps = spec.get("normalizers") if isinstance(spec, dict) else None
+    expected = [
+        {"type": "NFC"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": SPACE},
+    ]
+    if steps != expected:
+        raise _unsupported(f"{where} does not normalise by NFC and space to {SPACE} alone")
+
+
+def _read_pattern(spec: Any, where: str) -> re.Pattern[str]:
+    pattern = spec.get("pattern", {}).get("Regex") if isinstance(spec, dict) else None
+    kind = (spec.get("type"), spec.get("behavior"), spec.get("invert")) if pattern else ()
+    if kind != ("Split", "Isolated", False):
+        raise _unsupported(f"{where} does not split words by one isolating pattern")
+    try:
+        return re.compile(_typed(pattern, str))
+    except re.error as error:
+        raise _unsupported(f"the pattern of {where} cannot be used: {error}") from None
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise _unsupported(f"a field should be {kind.__name__} and is {type(value).__name__}")
+    return value
+
+
+def _unsupported(message: str) -> BundleError:
+    return BundleError("tokenizer.unsupported", f"{message}.")
