@@ -82,8 +82,6 @@ def main(args: list[str] | None = None) -> int:
         return _say(str(error), error.exit_code)
     except typer.TyperException as error:
         return _say(f"[usage] {error.format_message()} Run with --help.", USAGE_EXIT)
-    except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted.", INTERRUPTED_EXIT)
     except Exception as error:
         if os.environ.get("EDGECAP_DEBUG") == "1":
             raise
@@ -92,6 +90,8 @@ def main(args: list[str] | None = None) -> int:
             "run with EDGECAP_DEBUG=1 for the traceback.",
             INTERNAL_EXIT,
         )
+    if code == INTERRUPTED_EXIT:  # typer's translation of KeyboardInterrupt
+        return _say("interrupted.", code)
     return code if isinstance(code, int) else 0
 
 

@@ -77,10 +77,10 @@ def resolve_precision(
     if not asked:
         return Precision("fp32", "no precision was asked for, and fp32 loses nothing")
     name = next(iter(asked.values()))
-    if int8 or precision == "int8":
+    if int8 or (precision or "").lower() == "int8":
         return Precision(
             name,
-            "--int8 takes w8 (int8 weights, float or dynamic activations): it is the int8 form "
+            "int8 means w8 (int8 weights, float or dynamic activations): it is the int8 form "
             "that needs no calibration",
         )
     return Precision(name, f"asked for by {' and '.join(asked)}")

@@ -1,0 +1,70 @@
+# Every target sets up what it needs; `make` alone lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
+FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts -name
+TEST_JOBS ?= 2
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help install fonts demo test lint format types check check-full bench train clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+install: $(STAMP) ## Make .venv with every package, in one resolver run; instant when it is there.
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[all,dev]' torch==2.13.0
+	touch $@
+
+fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere say what is missing.
+	@if $(FIND_FONT) NotoColorEmoji.ttf 2>/dev/null | grep -q .; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(FONT_PACKAGES); \
+	else \
+		echo "The Noto Color Emoji font is missing and scenes cannot be drawn without it." \
+			"As root: apt-get install $(FONT_PACKAGES)" >&2; exit 2; \
+	fi
+
+demo: $(STAMP) ## Export to int8 TFLite, verify, caption a sample picture, bench; say where the report lies.
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+
+test: $(STAMP) fonts ## Run the tests.
+	$(BIN)/python -m pytest -q -n $(TEST_JOBS)
+
+lint: $(STAMP) ## Look for mistakes and formatting with ruff.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP) ## Let ruff put the formatting right.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy cannot follow an editable install, so it reads links laid out as the package is installed.
+types: $(STAMP) ## Check the types with mypy.
+	@rm -rf build/types && mkdir -p build/types/edgecap
+	@ln -s $(CURDIR)/edgecap/* $(CURDIR)/exporters $(CURDIR)/benchmarks build/types/edgecap/
+	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p edgecap
+
+check: lint types test ## Everything to run before a commit.
+
+check-full: lint types fonts ## The same with the coverage of the tests.
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage report --skip-covered --sort=cover
+
+bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
+	$(BIN)/edgecap bench
+
+train: $(STAMP) fonts ## Train the reference captioner as it ships; hours on two cores.
+	$(BIN)/edgecap train
+
+clean: ## Remove everything that can be made again.
+	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf edgecap.egg-info

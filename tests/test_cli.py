@@ -1,0 +1,167 @@
+"""The command line: what it lists, how it refuses, and what it imports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgecap
+from edgecap.cli import doctor
+from edgecap.cli.app import COMMANDS, main
+from edgecap.core.errors import GateError, InputError
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]):
+    """Run the arguments: the exit code and the one line on standard error."""
+
+    def run(*args: str) -> tuple[int, str]:
+        code = main(list(args))
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("edgecap: ") and captured.err.count("\n") == 1
+        return code, captured.err
+
+    return run
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in COMMANDS if f" {name} " not in shown] == []
+
+
+def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Usage: edgecap" in capsys.readouterr().out
+
+
+def test_commands_are_the_files() -> None:
+    files = {path.stem for path in Path(doctor.__file__).parent.glob("[!_]*.py")}
+    assert files - {"app"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Usage: edgecap {command}" in shown
+    assert len(shown.splitlines()[3].strip()) > 20  # its sentence
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{edgecap.__version__}\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """What keeps `edgecap --help` under half a second; a clock would measure the machine's mood."""
+    code = (
+        "import sys; from edgecap.cli.app import main; main(['--help']);"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"numpy", "PIL", "torch", "onnx", "onnxruntime", "tokenizers", "ai_edge_litert"}
+    assert heavy & set(done.stderr.split()) == set()
+
+
+def test_unknown_command_names_the_closest(refusal) -> None:
+    code, line = refusal("exprot")
+    assert code == 2
+    assert "'exprot'" in line and "Did you mean 'export'?" in line
+
+
+@pytest.mark.parametrize(
+    "args", [("doctor", "--jsn"), ("scenes",), ("scenes", "--out", "x", "--n", "many")]
+)
+def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
+    code, line = refusal(*args)
+    assert code == 2
+    assert "[usage]" in line
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (InputError("a.code", "what\nwas got.", "Do this."), 2, "[a.code] what was got. Do this."),
+        (GateError("b.code", "not good enough."), 1, "[b.code] not good enough."),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("a defect"), 70, "ValueError: a defect"),
+    ],
+)
+def test_errors_become_exit_codes(
+    refusal, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    def run() -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "run", run)
+    got, line = refusal("doctor")
+    assert got == code
+    assert said in line
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(doctor, "run", run)
+    monkeypatch.setenv("EDGECAP_DEBUG", "1")
+    with pytest.raises(ValueError, match="a defect"):
+        main(["doctor"])
+
+
+def parts(*modules: str) -> tuple[doctor.Part, ...]:
+    """A package that is there under a module that is or is not, or a package that is not there."""
+    return tuple(doctor.Part("test", "pytest", module, "pip install it") for module in modules)
+
+
+def test_doctor_reports_a_working_backend(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = doctor.Part("other", "edgecap-no-such-package", "no_such", "pip install it")
+    monkeypatch.setattr(doctor, "BACKENDS", (*parts("pytest"), absent))
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    works, missing = report["backends"]
+    assert works["works"] and works["version"] == pytest.__version__ and works["need"] is None
+    assert not missing["works"] and missing["version"] is None
+    assert missing["need"] == "pip install it"
+    assert report["edgecap"] == edgecap.__version__
+    assert report["cpu"]["cores"] >= 1
+
+
+def test_doctor_fails_where_the_only_backend_dies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "BACKENDS", parts("no_such_module"))
+    assert main(["doctor", "--json"]) == 1
+    (broken,) = json.loads(capsys.readouterr().out)["backends"]
+    assert not broken["works"]
+    assert "No module named 'no_such_module'" in broken["need"]
+
+
+def test_doctor_asks_for_no_second_package_of_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = doctor.Part("test", "edgecap-no-such-package", "no_such", "pip install it")
+    monkeypatch.setattr(doctor, "BACKENDS", (*parts("pytest"), absent))
+    assert [part["need"] for part in doctor.examine()["backends"]] == [None, None]
+
+
+def test_doctor_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "onnxruntime" in shown and "litert-torch" in shown and "emoji font" in shown
+
+
+def test_doctor_reads_cpu_features(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Test CPU\nflags\t\t: fpu avx2 avx512_vnni\n")
+    cpu = doctor.examine_cpu(cpuinfo)
+    assert cpu["model"] == "Test CPU"
+    assert cpu["features"] == ["AVX2", "AVX-512 VNNI (int8)"]
+    cpuinfo.write_text("Features\t: fp asimd asimddp\nCPU part\t: 0xd0b\n")
+    assert doctor.examine_cpu(cpuinfo)["features"] == ["NEON", "NEON dot product (int8)"]
