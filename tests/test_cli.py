@@ -90,6 +90,7 @@ def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
         (InputError("a.code", "what\nwas got.", "Do this."), 2, "[a.code] what was got. Do this."),
         (GateError("b.code", "not good enough."), 1, "[b.code] not good enough."),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "[system] Permission denied: /x"),
         (ValueError("a defect"), 70, "ValueError: a defect"),
     ],
 )

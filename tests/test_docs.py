@@ -1,0 +1,41 @@
+"""Every `edgecap` command that the documents show has these options and takes these arguments."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgecap.cli.app import app
+
+REPO = Path(__file__).resolve().parents[1]
+PATTERNS = ("*.md", "Makefile", "examples/*.sh", "benchmarks/*.md")
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    lines = [
+        (path.name, line.strip().removeprefix("$(BIN)/").removeprefix("$ "))
+        for pattern in PATTERNS
+        for path in REPO.glob(pattern)
+        for line in path.read_text().replace("\\\n", " ").splitlines()
+    ]
+    return [(name, line) for name, line in lines if re.match(r"edgecap [a-z]+( |$)", line)]
+
+
+@pytest.mark.parametrize(("document", "line"), shown_commands())
+def test_shown_command_parses(document: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    _, name, *args = shlex.split(line, comments=True)
+    group = typer.main.get_command(app)
+    with group.make_context("edgecap", [name, *args]) as context:
+        command = group.get_command(context, name)  # type: ignore[attr-defined]
+        with command.make_context(name, args, parent=context):
+            pass
+
+
+def test_the_readme_shows_the_main_commands() -> None:
+    shown = {line.split()[1] for name, line in shown_commands() if name == "README.md"}
+    assert {"export", "verify", "caption", "bench"} <= shown
