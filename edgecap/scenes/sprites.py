@@ -70,9 +70,7 @@ def _glyph(noun: str) -> Image.Image:
     """An upright emoji, RGBa (premultiplied), cropped."""
     image = Image.new("RGBA", (160, 160))
     ImageDraw.Draw(image).text((12, 12), NOUNS[noun], font=_font(), embedded_color=True)
-    pixels = np.asarray(image).copy()
-    pixels[..., :3] = pixels[..., :3].clip(DARKEST, LIGHTEST)
-    return Image.fromarray(pixels, "RGBA").convert("RGBa")
+    return image.convert("RGBa")
 
 
 @cache
@@ -118,12 +116,22 @@ def _rotated(noun: str, angle: int) -> tuple[Image.Image, Image.Image]:
     """A sprite and the same at half the size, turned and cropped to its visible pixels."""
     upright = _shape(noun) if noun in SHAPES else _glyph(noun)
     turned = upright.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else upright
+    if turned.mode == "RGBa":
+        turned = _limited(turned)
     alpha = turned if turned.mode == "L" else turned.getchannel("a")
     box = alpha.point([0] * VISIBLE_ALPHA + [255] * (256 - VISIBLE_ALPHA)).getbbox()
     turned = turned.crop(box)
     return turned, turned.resize(
         ((turned.width + 1) // 2, (turned.height + 1) // 2), Image.Resampling.BOX
     )
+
+
+def _limited(image: Image.Image) -> Image.Image:
+    """Premultiplied levels held between DARKEST and LIGHTEST of full opacity; bicubic overshoots."""
+    pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, 4).copy()
+    alpha = pixels[..., 3:].astype(np.uint16)
+    pixels[..., :3] = pixels[..., :3].clip(alpha * DARKEST // 255, alpha * LIGHTEST // 255)
+    return Image.frombytes("RGBa", image.size, pixels.tobytes())
 
 
 @cache
