@@ -115,6 +115,7 @@ class _Gallery:
     twins: list[list[Statement]]  # N
     positive: np.ndarray  # bool [N,N]: text of the column is true of the scene of the row
     embeddings: np.ndarray  # float [N,E], of the pictures
+    held_out_phrasing: bool
 
 
 def evaluate(
@@ -122,16 +123,18 @@ def evaluate(
     scenes: Sequence[Pictured],
     languages: Sequence[str],
     batch: int = 32,
+    held_out_phrasing: bool = False,
     about: dict[str, Any] | None = None,
 ) -> Report:
     """Score a captioner on scenes in each language.
 
-    `batch` pictures or texts go into one call of the captioner. Needs two scenes or more, because
+    `batch` pictures or texts go into one call of the captioner; `held_out_phrasing` words the texts
+    to embed as no text of the training was. Needs two scenes or more, because
     some keys compare scenes; raises InputError otherwise.
     """
     if len(scenes) < 2:
         raise InputError("eval.too_few", f"{len(scenes)} scene cannot be compared; give 2 or more.")
-    gallery = _gallery(captioner, scenes, batch)
+    gallery = _gallery(captioner, scenes, batch, held_out_phrasing)
     weights = draw_weights(len(scenes))  # [R,N], the same scenes are drawn for every language
     rows: dict[str, dict[str, Value]] = {}
     resampled: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -159,7 +162,9 @@ def _over_languages(key: str, values: Sequence[Value]) -> Value:
     return sum(measured) / len(measured) if measured else None
 
 
-def _gallery(captioner: Subject, scenes: Sequence[Pictured], batch: int) -> _Gallery:
+def _gallery(
+    captioner: Subject, scenes: Sequence[Pictured], batch: int, held_out_phrasing: bool
+) -> _Gallery:
     said = [
         statement(scene, np.random.default_rng(i), "plain") for i, (_, scene) in enumerate(scenes)
     ]
@@ -181,6 +186,7 @@ def _gallery(captioner: Subject, scenes: Sequence[Pictured], batch: int) -> _Gal
         twins=[list(twins(scene, one)) for (_, scene), one in zip(scenes, said, strict=True)],
         positive=positive,
         embeddings=np.concatenate(embeddings),  # [N,E]
+        held_out_phrasing=held_out_phrasing,
     )
 
 
@@ -215,17 +221,21 @@ def _exact(graphs: Sequence[Scene], captions: Sequence[Any]) -> np.ndarray:
 def _compare(captioner: Subject, lang: str, gallery: _Gallery, batch: int) -> Tally:
     """The retrieval and hard-negative keys."""
     grammar = for_language(lang)
-    texts = [grammar.render(one) for one in gallery.statements]  # N
-    false = [grammar.render(twin) for group in gallery.twins for twin in group]
+    wording = grammar.held_out_templates[0] if gallery.held_out_phrasing else 0
+    texts = [grammar.render(one, wording) for one in gallery.statements]  # N
+    false = [grammar.render(twin, wording) for group in gallery.twins for twin in group]
     N, every = len(texts), texts + false  # Q = N + twins
     starts = progress(range(0, len(every), batch), f"{lang}: texts")
-    embedded = np.concatenate([captioner.embed_texts(every[i : i + batch]) for i in starts])  # [Q,E]
+    parts = [captioner.embed_texts(every[i : i + batch]) for i in starts]
+    embedded = np.concatenate(parts)  # [Q,E]
     similarity = gallery.embeddings @ embedded[:N].T  # [N,N], row picture, column text
     place = np.arange(N)  # [N]
     owner = np.repeat(place, [len(group) for group in gallery.twins])  # [Q-N], scene of each twin
+    # The same sum in the same order for both, so that equal embeddings give equal scores.
+    true = np.einsum("te,te->t", gallery.embeddings, embedded[:N])  # [N]
     against = np.einsum("te,te->t", gallery.embeddings[owner], embedded[N:])  # [Q-N]
     beaten = np.ones(N)  # [N]
-    np.minimum.at(beaten, owner, similarity[owner, owner] > against)
+    np.minimum.at(beaten, owner, true[owner] > against)
     tested = np.bincount(owner, minlength=N) > 0  # [N]
     ones = np.ones(N)  # [N]
     return {

@@ -61,7 +61,7 @@ def swapped_colors(statement: Statement) -> Iterator[Statement]:
 
 
 def swapped_names(statement: Statement) -> Iterator[Statement]:
-    """ "two dogs and a cat" -> "a dog and two cats"."""
+    """ "two dogs and a cat" -> "two cats and a dog"."""
     for a, b in combinations(statement.mentions, 2):
         if a.count != b.count and a.name != b.name:
             swap = {a.name: b.name, b.name: a.name}

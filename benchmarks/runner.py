@@ -12,10 +12,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from statistics import median
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Row:
     times: dict[str, Spread] = field(default_factory=dict)
     captions_per_s: float | None = None
     peak_rss_mb: float | None = None
-    times_faster: dict[str, float] = field(default_factory=dict)  # than the reference; > 1 is faster
+    times_faster: dict[str, float] = field(default_factory=dict)  # than the reference
     accuracy: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
@@ -65,15 +65,15 @@ class Row:
 class Worker:
     """The process of one target. Talks in lines of JSON; see `protocol`."""
 
-    def __init__(self, target: Target, threads: int, log: IO[bytes]) -> None:
+    def __init__(self, target: Target, threads: int) -> None:
         self.target = target
-        self._log = log
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close()
         began = time.perf_counter()
         self._process = subprocess.Popen(
             target.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=self._log,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
         try:
@@ -86,20 +86,17 @@ class Worker:
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
         """Send one request and wait for what it gives; GateError where the target fails."""
         assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": request, **arguments}).encode() + b"\n")
+        line = json.dumps({"do": request, **arguments}).encode() + b"\n"
+        with suppress(OSError):  # it is gone: the missing answer says so
+            self._process.stdin.write(line)
             self._process.stdin.flush()
-        except OSError:
-            pass  # it is gone: the missing answer says so
         return self._answer("done")
 
     def close(self) -> None:
         """End the process."""
         if self._process.stdin is not None:
-            try:
+            with suppress(OSError):  # a broken pipe: it has ended already
                 self._process.stdin.close()
-            except OSError:
-                pass  # a broken pipe: it has ended already
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
@@ -107,6 +104,7 @@ class Worker:
             self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        self._log.close()
 
     def _answer(self, expected: str) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -185,9 +183,8 @@ def _start(
         for target in targets:
             if rows[target.name].error:
                 continue
-            log = stack.enter_context(tempfile.TemporaryFile())
             try:
-                worker = Worker(target, plan.threads, log)
+                worker = Worker(target, plan.threads)
             except GateError as error:
                 rows[target.name].error = error.message
                 continue
