@@ -143,7 +143,7 @@ def _open(data: bytes, name: str, fill: int) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=[f for f in _READ if f in Image.OPEN])
     except Image.DecompressionBombError:
         raise _too_large(name, "far more than") from None
-    except Exception:  # noqa: BLE001 - Pillow's plugins raise whatever their parsers stumble over
+    except Exception:  # Pillow's plugins raise whatever their parsers stumble over
         raise InputError(
             "image.unreadable", f"{name} is not an image.", f"Formats read: {', '.join(_READ)}."
         ) from None
@@ -164,7 +164,7 @@ def _decode(image: Image.Image, name: str, fill: int) -> Image.Image:
             return _flatten(_upright(image), fill)
     except EdgecapError:
         raise
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # as above
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
         raise InputError(code, f"{name} is damaged: {reason}.") from None
@@ -181,7 +181,7 @@ def _too_large(name: str, size: str) -> InputError:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - damaged EXIF must not cost the picture
+    except Exception:  # damaged EXIF must not cost the picture
         return image
 
 

@@ -1,0 +1,118 @@
+"""Bundles in ONNX, through onnxruntime on the CPU. Letters as in session.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgecap.bundle.io import Bundle
+from edgecap.core.errors import BundleError
+from edgecap.core.lazy import require
+from edgecap.runtime.session import ImageCode, Step
+
+_TYPES = {
+    "tensor(uint8)": np.uint8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(float16)": np.float16,
+    "tensor(float)": np.float32,
+}
+
+
+def open_session(bundle: Bundle, threads: int) -> OnnxSession:
+    """Open a bundle's graphs; MissingPackageError without onnxruntime, BundleError for bad files."""
+    return OnnxSession(bundle, threads)
+
+
+class OnnxSession:
+    """onnxruntime sessions are safe to run from several threads, and so is this.
+
+    The text encoder, which captions do not need, is loaded at its first use.
+    """
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self._engine = require("onnxruntime", "onnx")
+        self._bundle, self._threads = bundle, threads
+        self._loading = threading.Lock()
+        self._graphs: dict[str, _Graph] = {}
+        self.batch = bundle.manifest.contract.batch
+        for name in ("encode_image", "decode"):
+            self._graph(name)
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        out = self._graph("encode_image").run({"image": image})
+        return ImageCode(out["k"], out["v"], _float32(out["image_embedding"]))
+
+    def decode(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        out = self._graph("decode").run({"token": token, "position": position, "k": k, "v": v})
+        logits, attention = _float32(out["logits"]), _float32(out["attention"])  # [B,V], [B,P]
+        return Step(logits, out["k_new"], out["v_new"], attention)
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        out = self._graph("encode_text").run({"tokens": tokens, "length": length})
+        return _float32(out["text_embedding"])  # [B,E]
+
+    def _graph(self, name: str) -> _Graph:
+        with self._loading:
+            if name not in self._graphs:
+                self._graphs[name] = _Graph(self._engine, self._bundle, name, self._threads)
+            return self._graphs[name]
+
+
+class _Graph:
+    """One function of the contract."""
+
+    def __init__(self, engine: Any, bundle: Bundle, name: str, threads: int) -> None:
+        function = bundle.manifest.contract.functions[name]
+        self._file = function.file
+        options = engine.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what goes wrong is raised; nothing else is printed
+        path = str(bundle.file(function.file))
+        try:
+            self._session = engine.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the engine's own exception types are many and private
+            raise BundleError(
+                "bundle.model", f"onnxruntime refuses {self._file}: {_line(error)}"
+            ) from None
+        found = {tensor.name: tensor.type for tensor in self._session.get_inputs()}
+        there = {tensor.name for tensor in self._session.get_outputs()}
+        wrong = [n for n in function.inputs.values() if found.get(n) not in _TYPES]
+        wrong += [n for n in function.outputs.values() if n not in there]
+        if wrong or len(found) != len(function.inputs):
+            raise BundleError(
+                "bundle.model", f"{self._file} lacks {wrong}; it has {sorted(found)} {sorted(there)}."
+            )
+        self._inputs = {key: (n, _TYPES[found[n]]) for key, n in function.inputs.items()}
+        self._outputs = function.outputs
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        feed = {}
+        for key, value in inputs.items():
+            name, kind = self._inputs[key]
+            feed[name] = np.ascontiguousarray(value, kind)  # no copy where it fits already
+        try:
+            values = self._session.run(list(self._outputs.values()), feed)
+        except Exception as error:
+            raise BundleError(
+                "bundle.model", f"{self._file} failed to run: {_line(error)}"
+            ) from None
+        return dict(zip(self._outputs, values, strict=True))
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32, copy=False)
+
+
+def _line(error: Exception) -> str:
+    """The first line of a foreign error, cut where it starts to list the whole graph."""
+    text = " ".join(str(error).split())
+    return (text[:200] or type(error).__name__).rstrip(".") + "."

@@ -1,0 +1,154 @@
+"""Bundles in TFLite, through the first interpreter that is installed.
+
+ai-edge-litert is the maintained one, tflite-runtime serves old boards, tensorflow carries one too.
+Letters as in session.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from edgecap.bundle.io import Bundle
+from edgecap.core.errors import BundleError, MissingPackageError
+from edgecap.runtime.session import ImageCode, Step
+
+# (package, module that holds Interpreter), in order of preference.
+INTERPRETERS = (
+    ("ai_edge_litert", "ai_edge_litert.interpreter"),
+    ("tflite_runtime", "tflite_runtime.interpreter"),
+    ("tensorflow", "tensorflow.lite"),
+)
+
+
+def interpreter_class() -> tuple[str, Any]:
+    """(package, Interpreter) of the first that is installed; MissingPackageError for none."""
+    for package, module in INTERPRETERS:
+        try:
+            return package, import_module(module).Interpreter
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] != package:
+                raise  # installed and broken: a defect to be seen
+    names = ", ".join(package for package, _ in INTERPRETERS)
+    raise MissingPackageError(
+        "package.missing",
+        f"no TFLite interpreter is installed (looked for {names}).",
+        "Run: pip install 'edgecap[tflite]'",
+    )
+
+
+def open_session(bundle: Bundle, threads: int) -> TfliteSession:
+    """Open a bundle's signatures; MissingPackageError or BundleError where that fails."""
+    return TfliteSession(bundle, threads)
+
+
+class TfliteSession:
+    """Signatures of one or several .tflite files.
+
+    An interpreter owns the memory of its tensors, so calls from several threads take turns.
+    """
+
+    batch = 1  # the shapes in the file are fixed
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        self._package, make = interpreter_class()
+        self._turn = threading.Lock()
+        self._runners: dict[str, _Runner] = {}
+        interpreters: dict[str, Any] = {}
+        for name, function in bundle.manifest.contract.functions.items():
+            try:
+                if function.file not in interpreters:
+                    path = str(bundle.file(function.file))
+                    interpreters[function.file] = make(model_path=path, num_threads=threads)
+                runner = interpreters[function.file].get_signature_runner(function.entry)
+            except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
+                raise BundleError(
+                    "bundle.model", f"{self._package} refuses {function.file}: {_line(error)}"
+                ) from None
+            self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        outs = self._each("encode_image", len(image), lambda b: {"image": image[b : b + 1]})
+        k, v = _join(outs, "k", 1), _join(outs, "v", 1)  # [L,B,H,P,Dh]
+        return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
+
+    def decode(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        outs = self._each(
+            "decode",
+            len(token),
+            lambda b: {
+                "token": token[b : b + 1],
+                "position": position[b : b + 1],
+                "k": k[:, b : b + 1],
+                "v": v[:, b : b + 1],
+            },
+        )
+        return Step(
+            _join(outs, "logits", 0).astype(np.float32, copy=False),  # [B,V]
+            _join(outs, "k_new", 1),  # [L,B,H,1,Dh]
+            _join(outs, "v_new", 1),
+            _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P]
+        )
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        outs = self._each(
+            "encode_text",
+            len(tokens),
+            lambda b: {"tokens": tokens[b : b + 1], "length": length[b : b + 1]},
+        )
+        return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
+
+    def _each(self, name: str, B: int, cut: Any) -> list[dict[str, np.ndarray]]:
+        results = []
+        for b in range(B):
+            with self._turn:
+                results.append(self._runners[name].run(cut(b)))
+        return results
+
+
+class _Runner:
+    """One signature, with the names of the contract."""
+
+    def __init__(
+        self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
+    ) -> None:
+        self._runner, self._inputs, self._outputs, self._file = runner, inputs, outputs, file
+        details = runner.get_input_details()
+        there = runner.get_output_details()
+        wrong = [n for n in inputs.values() if n not in details]
+        wrong += [n for n in outputs.values() if n not in there]
+        if wrong or len(details) != len(inputs):
+            raise BundleError(
+                "bundle.model", f"{file} lacks {wrong}; it has {sorted(details)} {sorted(there)}."
+            )
+        self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        feed = {
+            self._inputs[name]: np.ascontiguousarray(value, self._types[name])
+            for name, value in inputs.items()
+        }
+        try:
+            values = self._runner(**feed)
+        except Exception as error:  # as above
+            raise BundleError(
+                "bundle.model", f"{self._file} failed to run: {_line(error)}"
+            ) from None
+        return {name: values[target] for name, target in self._outputs.items()}
+
+
+def _join(outs: list[dict[str, np.ndarray]], name: str, axis: int) -> np.ndarray:
+    if len(outs) == 1:
+        return outs[0][name]
+    return np.concatenate([out[name] for out in outs], axis)
+
+
+def _line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return (text[:200] or type(error).__name__).rstrip(".") + "."

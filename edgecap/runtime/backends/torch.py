@@ -1,0 +1,62 @@
+"""The PyTorch model behind the same interface: the reference every target is compared with.
+
+The only place below the model layer that touches torch, and only when it is asked for.
+Letters as in session.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgecap.core.lazy import require
+from edgecap.runtime.session import ImageCode, Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgecap.model.captioner import Captioner
+
+
+class TorchSession:
+    """A captioner in evaluation mode; calls from several threads take turns."""
+
+    batch = None
+
+    def __init__(self, model: Captioner, threads: int = 1) -> None:
+        self._torch = require("torch", "torch")
+        self._model = model.eval()
+        self._threads = threads
+        self._device = next(model.parameters()).device
+        self._turn = threading.Lock()
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        return ImageCode(*self._run(self._model.encode_image, image))
+
+    def decode(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        return Step(*self._run(self._model.decode, token, position, k, v))
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        return self._run(self._model.encode_text, tokens, length)[0]
+
+    def _run(self, function: object, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Call with arrays in and f32 arrays out; integers go in as int64."""
+        torch = self._torch
+
+        def tensor(array: np.ndarray) -> Tensor:
+            wide = array.astype(np.int64) if array.dtype == np.int32 else array
+            return torch.from_numpy(np.ascontiguousarray(wide)).to(self._device)
+
+        with self._turn, torch.inference_mode():
+            before = torch.get_num_threads()
+            torch.set_num_threads(self._threads)
+            try:
+                out = function(*map(tensor, arrays))  # type: ignore[operator]
+            finally:
+                torch.set_num_threads(before)
+        outputs = out if isinstance(out, tuple) else (out,)
+        return [output.float().cpu().numpy() for output in outputs]
