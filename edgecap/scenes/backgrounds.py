@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 FIELD_PX = 336
 BANK = 32  # fields per family, before mirroring
-NOISE_LEVELS = (0.0, 1.0, 2.0, 3.0)  # standard deviation of sensor noise, grey levels
+NOISE_LEVELS = (0.0, 0.6, 1.2, 1.8)  # standard deviation of sensor noise, grey levels
 NOISE_LIMIT = 12  # grey levels
 _SEED = 20240
 
