@@ -1,0 +1,43 @@
+"""Keeping converters quiet: they print progress, warnings and compiler logs from three languages."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send both output streams to a temporary file; on an exception, show its last lines.
+
+    Works on the descriptors, because the compilers below Python write to them directly.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = (os.dup(1), os.dup(2))
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, copy in enumerate(kept, start=1):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+            logging.disable(level)
+            if failed:
+                sink.seek(0, os.SEEK_END)
+                sink.seek(max(0, sink.tell() - 2000))
+                sys.stderr.write(sink.read().decode(errors="replace"))
