@@ -1,8 +1,8 @@
 """Scenes as a directory that other tools read: PNG images, COCO annotations, captions.
 
-    OUT/images/000000.png
-    OUT/annotations.json   COCO: images, annotations (bbox is x, y, width, height in px), categories
-    OUT/captions.jsonl     one line per image and language: image, lang, text, grounded
+OUT/images/000000.png
+OUT/annotations.json   COCO: images, annotations (bbox is x, y, width, height in px), categories
+OUT/captions.jsonl     one line per image and language: image, lang, text, grounded
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ ANNOTATIONS = "annotations.json"
 CATEGORIES: dict[Name, int] = {
     name: i
     for i, name in enumerate(
-        [Name(noun) for noun in NOUNS] + [Name(shape, color) for shape in SHAPES for color in COLORS],
+        [Name(noun) for noun in NOUNS]
+        + [Name(shape, color) for shape in SHAPES for color in COLORS],
         start=1,
     )
 }

@@ -20,7 +20,10 @@ from edgecap.core.errors import InputError
 from edgecap.scenes.graph import Name, Scene, Thing
 
 # Name of a set -> split and number of its scenes; `python -m edgecap.scenes.shipped` writes them.
-SETS: dict[str, tuple[str, int]] = {"calibration": ("calibration", 128), "evaluation": ("test", 512)}
+SETS: dict[str, tuple[str, int]] = {
+    "calibration": ("calibration", 128),
+    "evaluation": ("test", 512),
+}
 _TRUTH = "truth.jsonl"
 _DATA = Path(__file__).resolve().parents[1] / "data"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written

@@ -45,9 +45,7 @@ SPLITS: dict[str, Split] = {
         8, "backgrounds of families never seen", SceneRules(backgrounds=HELD_OUT_FAMILIES)
     ),
     "phrasing": Split(9, "sentences worded as never seen", held_out_phrasing=True),
-    "quadrant": Split(
-        10, "an object in a quarter never seen there", SceneRules(shows="quadrant")
-    ),
+    "quadrant": Split(10, "an object in a quarter never seen there", SceneRules(shows="quadrant")),
 }
 
 
