@@ -100,9 +100,7 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     missing = [name for name in fields if name not in value]
     if missing:
         raise BundleError("bundle.missing_field", f"{where} lacks the field {missing[0]!r}.")
-    return kind(
-        **{name: _decode(hints[name], value[name], f"{where}.{name}") for name in fields}
-    )
+    return kind(**{name: _decode(hints[name], value[name], f"{where}.{name}") for name in fields})
 
 
 def _decode_scalar(kind: Any, value: Any, where: str) -> Any:

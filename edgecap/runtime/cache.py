@@ -27,7 +27,7 @@ class Cache:
         groups = [slice(0, B)] if session.batch is None else [slice(b, b + 1) for b in range(B)]
         # [L,b,H,Tmax,Dh] twice per group; zeros, because masked rows must be finite.
         self._parts = [
-            (_with_text_rows(code.k[:, rows], text_length), _with_text_rows(code.v[:, rows], text_length))
+            (buffer(code.k[:, rows], text_length), buffer(code.v[:, rows], text_length))
             for rows in groups
         ]
 
@@ -83,9 +83,9 @@ class Cache:
             views[b][1][:, :, rows] = v_rows
 
 
-def _with_text_rows(image_rows: np.ndarray, text_length: int) -> np.ndarray:
-    """[L,b,H,P,Dh] to a buffer [L,b,H,P+T,Dh]."""
+def buffer(image_rows: np.ndarray, text_length: int) -> np.ndarray:
+    """Image rows [L,b,H,P,Dh] at the start of a cache [L,b,H,P+T,Dh], zeros after them."""
     L, b, H, P, Dh = image_rows.shape
-    buffer = np.zeros((L, b, H, P + text_length, Dh), image_rows.dtype)
-    buffer[:, :, :, :P] = image_rows
-    return buffer
+    rows = np.zeros((L, b, H, P + text_length, Dh), image_rows.dtype)
+    rows[:, :, :, :P] = image_rows
+    return rows

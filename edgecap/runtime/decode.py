@@ -124,7 +124,7 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
         ):
             break
         if count + 1 < limits.length:
-            # Idle rows, where a small vocabulary gives fewer continuations than beams, follow row 0.
+            # Where there are fewer continuations than beams, idle rows follow the first.
             idle = beams - len(live)
             parents = [b for b, _ in continued]
             cache.reorder(parents + [parents[0]] * idle)

@@ -40,9 +40,7 @@ class FakeSession:
         embedding = np.eye(self.embedding, dtype=np.float32)[image[:, 0, 0, 0] % self.embedding]
         return ImageCode(k.copy(), k.copy(), embedding)  # [1,B,1,P,1] twice, [B,E]
 
-    def decode(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         B = len(token)
         self.steps.append(B)
         assert self.batch is None or self.batch == B

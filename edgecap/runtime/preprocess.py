@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps
 
+from edgecap.bundle.draft import preprocessing
 from edgecap.bundle.manifest import Preprocessing
 from edgecap.core.errors import EdgecapError, InputError
 
@@ -31,7 +32,20 @@ Box: TypeAlias = tuple[float, float, float, float]
 
 MAX_PIXELS = 89_478_485  # of a decoded picture: 256 MiB at 3 bytes; Pillow's own warning limit
 # Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised.
-_READ = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF", "PPM", "TGA", "ICO", "JPEG2000", "AVIF")
+_READ = (
+    "PNG",
+    "JPEG",
+    "MPO",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "TGA",
+    "ICO",
+    "JPEG2000",
+    "AVIF",
+)
 _decoder_lock = threading.Lock()  # warning filters are global
 
 
@@ -82,8 +96,14 @@ def place(width: int, height: int, size: int) -> Placement:
     return Placement(width, height, left, top, scaled_width, scaled_height)
 
 
-def preprocess(picture: Picture, settings: Preprocessing) -> tuple[np.ndarray, Placement]:
-    """A picture on the canvas: uint8 [S,S,3] and where it lies there. Errors as of to_rgb."""
+def prepare(
+    picture: Picture, settings: Preprocessing | None = None
+) -> tuple[np.ndarray, Placement]:
+    """A picture on the canvas: uint8 [S,S,3] and where it lies there. Errors as of to_rgb.
+
+    `settings` come from a manifest; without them, those of this package's own models.
+    """
+    settings = settings or preprocessing()
     rgb = to_rgb(picture, settings.fill)
     where = place(rgb.width, rgb.height, settings.size)
     scaled = (where.scaled_width, where.scaled_height)
@@ -117,7 +137,8 @@ def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
         return _open(_read(Path(picture)), str(picture), fill)
     raise InputError(
         "image.type",
-        f"an image must be a path, bytes, a Pillow image or an array; got {type(picture).__name__}.",
+        "an image must be a path, bytes, a Pillow image or an array; got "
+        f"{type(picture).__name__}.",
     )
 
 

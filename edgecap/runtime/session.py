@@ -40,9 +40,7 @@ class Session(Protocol):
     def encode_image(self, image: np.ndarray) -> ImageCode:
         """uint8 [B,S,S,3] to keys, values and the L2-normalised embedding."""
 
-    def decode(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         """One token each: int32 [B,1], its text position int32 [B], the cache [L,B,H,Tmax,Dh].
 
         Rows P + position and beyond are masked in the graph and must be finite. The caller writes

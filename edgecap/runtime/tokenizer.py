@@ -3,8 +3,8 @@
 One small file instead of a compiled dependency: the runtime must install on a board where the
 `tokenizers` wheel does not, and C and JavaScript implement the same few rules. Read from the file:
 vocabulary, merges, special tokens and the pattern that splits words. Fixed, and checked: normalise
-by NFC, then space to `▁`; split by the pattern, pieces isolated; merge within each piece; characters
-without a token become their UTF-8 bytes. The ids equal those of the `tokenizers` library.
+by NFC, then space to `▁`; split by the pattern, pieces isolated; merge within each piece; a
+character without a token becomes its UTF-8 bytes. The ids equal those of the `tokenizers` library.
 
 A text is encoded with one space before it, so that its first word looks like any other; `decode`
 takes one leading space off again. Both live here: callers pass and get plain text.
@@ -123,7 +123,8 @@ class Tokenizer:
             if match.group():
                 ids += self._encode_piece(match.group())
             end = match.end()
-        return ids + self._encode_piece(normal[end:]) if end < len(normal) else ids
+        ids += self._encode_piece(normal[end:])
+        return ids
 
     def _encode_piece(self, piece: str) -> tuple[int, ...]:
         cached = self._cache.get(piece)

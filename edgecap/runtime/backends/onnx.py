@@ -23,7 +23,7 @@ _TYPES = {
 
 
 def open_session(bundle: Bundle, threads: int) -> OnnxSession:
-    """Open a bundle's graphs; MissingPackageError without onnxruntime, BundleError for bad files."""
+    """Open a bundle's graphs; MissingPackageError or BundleError where that fails."""
     return OnnxSession(bundle, threads)
 
 
@@ -46,9 +46,7 @@ class OnnxSession:
         out = self._graph("encode_image").run({"image": image})
         return ImageCode(out["k"], out["v"], _float32(out["image_embedding"]))
 
-    def decode(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         out = self._graph("decode").run({"token": token, "position": position, "k": k, "v": v})
         logits, attention = _float32(out["logits"]), _float32(out["attention"])  # [B,V], [B,P]
         return Step(logits, out["k_new"], out["v_new"], attention)
@@ -89,7 +87,8 @@ class _Graph:
         wrong += [n for n in function.outputs.values() if n not in there]
         if wrong or len(found) != len(function.inputs):
             raise BundleError(
-                "bundle.model", f"{self._file} lacks {wrong}; it has {sorted(found)} {sorted(there)}."
+                "bundle.model",
+                f"{self._file} lacks {wrong}; it has {sorted(found)} {sorted(there)}.",
             )
         self._inputs = {key: (n, _TYPES[found[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs

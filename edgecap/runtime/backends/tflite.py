@@ -76,9 +76,7 @@ class TfliteSession:
         k, v = _join(outs, "k", 1), _join(outs, "v", 1)  # [L,B,H,P,Dh]
         return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
 
-    def decode(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         outs = self._each(
             "decode",
             len(token),

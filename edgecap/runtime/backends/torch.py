@@ -35,9 +35,7 @@ class TorchSession:
     def encode_image(self, image: np.ndarray) -> ImageCode:
         return ImageCode(*self._run(self._model.encode_image, image))
 
-    def decode(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         return Step(*self._run(self._model.decode, token, position, k, v))
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:

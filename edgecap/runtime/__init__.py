@@ -1,0 +1,10 @@
+"""Run any bundle with one API: `load(bundle).caption(["photo.png"])`. NumPy and Pillow only."""
+
+from __future__ import annotations
+
+from edgecap.runtime.captioner import Attention, Caption, Captioner, Mention
+from edgecap.runtime.loading import load
+from edgecap.runtime.preprocess import Placement
+from edgecap.runtime.words import WordMap
+
+__all__ = ["Attention", "Caption", "Captioner", "Mention", "Placement", "WordMap", "load"]

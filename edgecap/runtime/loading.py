@@ -1,0 +1,78 @@
+"""Opening a captioner: a bundle on its engine, or weights on the PyTorch reference."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.io import open_bundle
+from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.lazy import require
+from edgecap.runtime.backends import BACKENDS, open_session
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.tokenizer import Tokenizer
+
+WEIGHTS = ".safetensors"
+
+
+def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> Captioner:
+    """Open a captioner.
+
+    Args:
+        bundle: a bundle directory; or, for the torch reference, a shipped model's name ("S") or a
+            .safetensors file.
+        backend: "auto" takes the one that runs what was given; or onnx, tflite, torch.
+        threads: CPU threads of the engine.
+
+    Raises:
+        BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
+        UnsupportedError for a backend that cannot run it, MissingPackageError.
+    """
+    pick("backend", backend, ("auto", *BACKENDS, "torch"))
+    if threads < 1:
+        raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
+    given = Path(bundle)
+    is_weights = given.suffix == WEIGHTS or (len(given.parts) == 1 and not given.exists())
+    if backend == "torch" or (backend == "auto" and is_weights):
+        return load_reference(str(bundle), threads)
+    opened = open_bundle(given)
+    tokenizer_file = opened.manifest.tokenizer.file
+    tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
+    session = open_session(opened, backend, threads)
+    name = opened.manifest.format if backend == "auto" else backend
+    return Captioner(session, opened.manifest, tokenizer, name)
+
+
+def load_reference(model: str, threads: int = 1) -> Captioner:
+    """The PyTorch model of a shipped name or a .safetensors file, with the shipped tokenizer."""
+    if Path(model).is_dir():
+        raise UnsupportedError(
+            "backend.format",
+            f"{model} is a bundle; the torch backend runs weights.",
+            "Leave the backend out, or give the name of a model, such as S.",
+        )
+    require("torch", "torch")
+    from edgecap.model import weights
+    from edgecap.runtime.backends.torch import TorchSession
+
+    name, path = weights.resolve(model)
+    network = weights.load(path)
+    functions = {function: same_names(path.name, function) for function in FUNCTIONS}
+    manifest = draft(
+        network.config,
+        name=name,
+        model=model,
+        format="torch",
+        precision="fp32",
+        functions=functions,
+    )
+    return Captioner(TorchSession(network, threads), manifest, shipped_tokenizer(), "torch")
+
+
+def shipped_tokenizer() -> Tokenizer:
+    """The tokenizer that came with the package."""
+    return Tokenizer((resources.files("edgecap") / "data" / TOKENIZER).read_bytes(), TOKENIZER)

@@ -1,0 +1,103 @@
+"""What the host reads out of tokenizer and manifest: prompts, limits, the rule of boxes.
+
+Letters as in session.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecap.bundle.manifest import Manifest
+from edgecap.core.choices import pick
+from edgecap.core.errors import BundleError, InputError
+from edgecap.runtime.decode import Limits
+from edgecap.runtime.grammar import LocationRule
+from edgecap.runtime.tokenizer import Tokenizer
+
+_PROMPT = 2  # <lang> <style>
+
+
+class Vocabulary:
+    """Texts and prompts in the ids of one bundle. Safe to share between threads."""
+
+    def __init__(self, manifest: Manifest, tokenizer: Tokenizer) -> None:
+        contract, place = manifest.contract, manifest.coordinates
+        if len(tokenizer) > contract.vocabulary:
+            raise BundleError(
+                "tokenizer.size",
+                f"the tokenizer has {len(tokenizer)} tokens and the model {contract.vocabulary}.",
+            )
+        self.tokenizer, self._manifest = tokenizer, manifest
+        self.text_length = contract.text_length
+        names = manifest.tokenizer
+        self._pad, self.eos, self._text = map(tokenizer.id_of, (names.pad, names.eos, names.text))
+        self._languages = {n: tokenizer.id_of(f"<{n}>") for n in manifest.languages}
+        self._styles = {n: tokenizer.id_of(f"<{n}>") for n in manifest.styles}
+        first = tokenizer.id_of(place.first)
+        if first + place.bins > len(tokenizer):
+            raise BundleError("tokenizer.token", f"there are fewer than {place.bins} locations.")
+        locations = range(first, first + place.bins)
+        framing = {i for i in tokenizer.special.values() if not tokenizer.is_byte(i)}
+        banned = (framing | set(range(len(tokenizer), contract.vocabulary))) - {self.eos}
+        banned -= set(locations)
+        self._rules = {
+            boxes: LocationRule(contract.vocabulary, first, place.bins, banned, boxes)
+            for boxes in (False, True)
+        }
+
+    @property
+    def rule(self) -> LocationRule:
+        """Which ids are locations, and where they may stand."""
+        return self._rules[True]
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a caption can have, `<eos>` included."""
+        return self.text_length - _PROMPT
+
+    def prompt(self, lang: str, style: str) -> list[int]:
+        """`<lang> <style>`; InputError for a language or style that the model was not made for."""
+        pick("language", lang, self._languages)
+        pick("style", style, self._styles)
+        return [self._languages[lang], self._styles[style]]
+
+    def limits(self, max_length: int | None, boxes: bool, ruled: bool) -> Limits:
+        """When decoding stops; InputError for a length that the model cannot reach."""
+        length = self.longest if max_length is None else max_length
+        if not 1 <= length <= self.longest:
+            raise InputError(
+                "caption.length", f"max_length must be in 1 … {self.longest}, got {length}."
+            )
+        return Limits(self.eos, length, self._rules[boxes] if ruled else None)
+
+    def frame(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Texts to embed: `<text>` words `<eos>`, int32 [B,T] padded, and lengths int32 [B].
+
+        Raises InputError: text.type, text.empty or text.too_long.
+        """
+        if isinstance(texts, str):
+            raise InputError("text.type", "give a list of texts, not one text.")
+        tokens = np.full((len(texts), self.text_length), self._pad, np.int32)  # [B,T]
+        length = np.zeros(len(texts), np.int32)  # [B]
+        for b, text in enumerate(texts):
+            ids = self._checked(text)
+            tokens[b, : len(ids)] = ids
+            length[b] = len(ids)
+        return tokens, length
+
+    def _checked(self, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise InputError("text.type", f"a text must be a str, got {type(text).__name__}.")
+        if not text.strip():
+            raise InputError("text.empty", "an empty text cannot be embedded.")
+        words = self.tokenizer.encode(text.strip())
+        room = self.text_length - 2
+        if len(words) > room:
+            raise InputError(
+                "text.too_long",
+                f"the text {text.strip()[:30]!r}… has {len(words)} tokens; at most {room} fit.",
+                "Shorten it.",
+            )
+        return [self._text, *words, self.eos]
