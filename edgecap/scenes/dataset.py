@@ -86,7 +86,8 @@ def caption_rows(
 
 def coco(truths: list[tuple[str, Scene]]) -> dict[str, Any]:
     """Images and their scenes as one COCO detection document."""
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for image_id, (image, scene) in enumerate(truths, start=1):
         images.append(
             {"id": image_id, "file_name": image, "width": scene.size, "height": scene.size}

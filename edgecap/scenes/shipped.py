@@ -48,7 +48,7 @@ def read_set(path: Path, limit: int | None = None) -> list[tuple[np.ndarray, Sce
             lines = archive.read(_TRUTH).decode("utf-8").splitlines()[:limit]
             rows = [json.loads(line) for line in lines]
             return [(_pixels(archive.read(row["image"])), scene_from_json(row)) for row in rows]
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise InputError(
             "scenes.set.damaged",
             f"{path.name} is missing or damaged: {error}.",

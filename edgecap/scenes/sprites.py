@@ -127,7 +127,7 @@ def _rotated(noun: str, angle: int) -> tuple[Image.Image, Image.Image]:
 
 
 def _limited(image: Image.Image) -> Image.Image:
-    """Premultiplied levels held between DARKEST and LIGHTEST of full opacity; bicubic overshoots."""
+    """Premultiplied levels held between DARKEST and LIGHTEST: bicubic turning overshoots."""
     pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, 4).copy()
     alpha = pixels[..., 3:].astype(np.uint16)
     pixels[..., :3] = pixels[..., :3].clip(alpha * DARKEST // 255, alpha * LIGHTEST // 255)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgecap.scenes.graph import COLORS, SHAPES, Box, Name, Thing
+from edgecap.scenes.graph import Box, Name, Thing
 from edgecap.scenes.nouns import NOUNS
 
 KINDS = ("pair", "cooccurrence", "quadrant")
@@ -71,6 +71,3 @@ def example(rng: np.random.Generator, kind: str) -> list[Name]:
     if kind == "quadrant":
         return [Name(sorted(QUADRANT)[int(rng.integers(len(QUADRANT)))])]
     return []
-
-
-assert all(color in COLORS and shape in SHAPES for color, shape in PAIRS)
