@@ -1,0 +1,147 @@
+"""Inputs and the outputs the reference gave for them: enough to check a bundle on any machine.
+
+    golden/golden.json          cases, texts, tolerances (GoldenIndex)
+    golden/image_NN.png         inputs, of any size and mode
+    golden/canvas.npy           uint8 [N,S,S,3]  what preprocessing must make of them
+    golden/image_embedding.npy  f32 [N,E]
+    golden/logits.npy           f32 [N,K,V]      of the first K steps after the prompt, fed with the
+    golden/attention.npy        f32 [N,K,P]      reference's own tokens
+    golden/text_embedding.npy   f32 [M,E]        of the M texts
+
+Letters: N cases, K steps, M texts; the others as in manifest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.bundle.certificate import OutputParity
+from edgecap.bundle.io import Bundle
+from edgecap.bundle.typed import decode, dump
+from edgecap.core.errors import BundleError
+
+SCHEMA = 1
+FOLDER, INDEX = "golden", "golden.json"
+ARRAYS = ("canvas", "image_embedding", "logits", "attention", "text_embedding")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may lie from the reference."""
+
+    max_abs: float
+    cosine: float  # smallest allowed, of any row of the last axis
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture, how it is asked for, and the greedy caption of the reference."""
+
+    image: str  # a file of this folder
+    lang: str
+    style: str
+    tokens: tuple[int, ...]  # without <eos>
+    raw: str
+
+
+@dataclass(frozen=True)
+class GoldenIndex:
+    """golden.json."""
+
+    schema: int
+    cases: tuple[Case, ...]
+    texts: tuple[str, ...]
+    steps: int  # K
+    tolerances: dict[str, Tolerance]  # for each of ARRAYS
+    token_agreement: float  # 0-1: share of cases whose greedy tokens must be equal
+
+
+@dataclass(frozen=True)
+class Golden:
+    """The index, the arrays by name, and the image files by name."""
+
+    index: GoldenIndex
+    arrays: dict[str, np.ndarray]
+    images: dict[str, bytes]
+
+
+def write_golden(directory: str | Path, golden: Golden) -> None:
+    """Write the folder golden/ into a bundle directory that is being made."""
+    folder = Path(directory) / FOLDER
+    folder.mkdir(exist_ok=True)
+    (folder / INDEX).write_bytes(dump(golden.index))
+    for name, array in golden.arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    for name, data in golden.images.items():
+        (folder / name).write_bytes(data)
+
+
+def read_golden(bundle: Bundle) -> Golden:
+    """The golden files of a bundle; BundleError where they are missing or contradict it."""
+    index = decode(GoldenIndex, bundle.json(f"{FOLDER}/{INDEX}"), "golden")
+    if index.schema != SCHEMA or set(index.tolerances) != set(ARRAYS) or not index.cases:
+        raise BundleError("bundle.golden", f"{INDEX} is not of schema {SCHEMA} with all arrays.")
+    contract, size = bundle.manifest.contract, bundle.manifest.preprocessing.size
+    N, K, M = len(index.cases), index.steps, len(index.texts)
+    shapes = {
+        "canvas": (N, size, size, 3),
+        "image_embedding": (N, contract.embedding),
+        "logits": (N, K, contract.vocabulary),
+        "attention": (N, K, contract.patches),
+        "text_embedding": (M, contract.embedding),
+    }
+    arrays = {name: _read_array(bundle, name, shape) for name, shape in shapes.items()}
+    images = {
+        case.image: bundle.file(f"{FOLDER}/{case.image}").read_bytes() for case in index.cases
+    }
+    return Golden(index, arrays, images)
+
+
+def measure(
+    output: str, expected: np.ndarray, actual: np.ndarray, tolerances: Mapping[str, Tolerance]
+) -> OutputParity:
+    """Compare two arrays [N,…,X] of one shape; cosine is the smallest of any row along X."""
+    if expected.shape != actual.shape:
+        raise BundleError(
+            "bundle.model",
+            f"{output} has shape {list(actual.shape)}, the contract says {list(expected.shape)}.",
+        )
+    wanted = expected.astype(np.float64)
+    got = actual.astype(np.float64)
+    # An output that is no number is infinitely far off; JSON and people need a finite figure.
+    difference = np.nan_to_num(np.abs(wanted - got), nan=1e30, posinf=1e30)
+    worst = np.unravel_index(int(difference.argmax()), difference.shape)
+    dot = (wanted * got).sum(-1)  # [N,…]
+    norms = np.linalg.norm(wanted, axis=-1) * np.linalg.norm(got, axis=-1)
+    # Two rows of zeros are alike; one row of zeros is like nothing else.
+    alike = np.where(norms > 0, dot / np.maximum(norms, 1e-300), (wanted == got).all(-1))
+    tolerance = tolerances[output]
+    return OutputParity(
+        output=output,
+        max_abs=float(difference.max()),
+        cosine=float(np.nan_to_num(alike, nan=-1.0).min()),
+        allowed_max_abs=tolerance.max_abs,
+        allowed_cosine=tolerance.cosine,
+        worst=f"index {', '.join(str(int(place)) for place in worst)}",
+    )
+
+
+def _read_array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    path = bundle.file(f"{FOLDER}/{name}.npy")
+    kind = np.dtype(np.uint8 if name == "canvas" else np.float32)
+    try:
+        # Mapped first: a header that promises more than the file holds allocates nothing.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError("bundle.golden", f"{path.name} cannot be read: {reason}.") from None
+    if array.shape != shape or array.dtype != kind:
+        raise BundleError(
+            "bundle.golden",
+            f"{path.name} is {array.dtype} {list(array.shape)}, not {kind} {list(shape)}.",
+        )
+    return np.array(array)

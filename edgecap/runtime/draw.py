@@ -1,0 +1,95 @@
+"""A picture with its captions' boxes and phrases drawn on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from edgecap.runtime.captioner import Mention
+from edgecap.runtime.preprocess import Picture, to_rgb
+
+# Tellable apart on light and dark ground (Okabe and Ito, for colour-blind readers too).
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+SMALLEST = 448  # px of the longer side: smaller pictures are enlarged, labels must be legible
+
+# Fonts by what they cover; the first found is used. Names, not paths: Pillow searches the system.
+_CJK = ("NotoSansCJK-Regular.ttc", "NotoSerifCJK-Bold.ttc", "msgothic.ttc", "PingFang.ttc")
+_LATIN = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf", "Helvetica.ttc")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The picture, and what a reader should know about it ("" when nothing)."""
+
+    image: Image.Image
+    note: str
+
+
+def draw(picture: Picture, mentions: Sequence[Mention]) -> Drawn:
+    """Draw every box of a caption, labelled with its phrase.
+
+    The result is upright RGB; small pictures are enlarged. Where no font covers the phrases the
+    boxes are numbered instead, and the note says which number is which phrase.
+    """
+    rgb = to_rgb(picture)
+    factor = max(1.0, SMALLEST / max(rgb.size))
+    if factor > 1:
+        width, height = (max(1, round(side * factor)) for side in rgb.size)
+        rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
+    canvas = ImageDraw.Draw(rgb)
+    line = max(2, round(max(rgb.size) / 220))
+    labels = [mention.phrase for mention in mentions]
+    font, covered = _font("".join(labels), 5 * line + 4)
+    note = ""
+    if not covered:
+        note = "No font for this script was found; labels are numbers: " + ", ".join(
+            f"{i + 1} = {label}" for i, label in enumerate(labels)
+        )
+        labels = [str(i + 1) for i in range(len(labels))]
+    boxes = [
+        ([edge * factor for edge in box], labels[i], COLOURS[i % len(COLOURS)])
+        for i, mention in enumerate(mentions)
+        for box in mention.boxes
+    ]
+    for box, _, colour in boxes:
+        canvas.rectangle(box, outline=colour, width=line)
+    for box, label, colour in boxes:  # after all boxes, so that no line crosses a label
+        _label(canvas, box, label, colour, font, rgb.size)
+    return Drawn(rgb, note)
+
+
+def save(drawn: Drawn, path: str | Path) -> None:
+    """Write the picture; the name's ending chooses the format. OSError or ValueError as Pillow."""
+    drawn.image.save(path)
+
+
+def _label(
+    canvas: ImageDraw.ImageDraw,
+    box: Sequence[float],
+    label: str,
+    colour: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: tuple[int, int],
+) -> None:
+    """A filled tag above the box, or inside it where there is no room, never off the picture."""
+    left, top, right, bottom = canvas.textbbox((0, 0), label, font=font)
+    width, height = right - left + 6, bottom - top + 6
+    x = min(max(box[0], 0), max(size[0] - width, 0))
+    y = box[1] - height if box[1] >= height else min(box[1], size[1] - height)
+    canvas.rectangle((x, y, x + width, y + height), fill=colour)
+    canvas.text((x + 3 - left, y + 3 - top), label, fill="white", font=font)
+
+
+def _font(text: str, size: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, bool]:
+    """A font for the text, and whether it is likely to cover it."""
+    needs_cjk = any(ord(character) >= 0x2E80 for character in text)
+    for name in _CJK if needs_cjk else _LATIN:
+        try:
+            return ImageFont.truetype(name, size), True
+        except OSError:
+            continue
+    # Pillow's own font covers Latin.
+    return ImageFont.load_default(size), not needs_cjk

@@ -1,0 +1,134 @@
+"""Making golden files with one captioner, and replaying them with another. Letters as in golden.py.
+
+Made by the PyTorch reference at export, replayed by `edgecap verify` on the target's own runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from edgecap.bundle.certificate import AgreementParity, Certificate, certify
+from edgecap.bundle.golden import (
+    ARRAYS,
+    SCHEMA,
+    Case,
+    Golden,
+    GoldenIndex,
+    Tolerance,
+    measure,
+)
+from edgecap.core.errors import BundleError
+from edgecap.runtime.cache import Cache
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.preprocess import prepare
+
+STEPS = 4  # K: the first words depend on everything before them, and V * K floats stay small
+
+
+class Forced(NamedTuple):
+    """Outputs of one picture along given tokens: f32 [E], [K,V], [K,P]."""
+
+    image_embedding: np.ndarray
+    logits: np.ndarray
+    attention: np.ndarray
+
+
+def force(
+    captioner: Captioner,
+    canvas: np.ndarray,
+    lang: str,
+    style: str,
+    tokens: Sequence[int],
+    steps: int,
+) -> Forced:
+    """Feed canvas uint8 [S,S,3], prompt and the first tokens; outputs of the last `steps` feeds.
+
+    Step 0 is the prompt's last token, so `steps - 1` of `tokens` are fed.
+    """
+    code = captioner.session.encode_image(canvas[None])
+    cache = Cache(captioner.session, code, captioner.manifest.contract.text_length)
+    prompt = captioner.vocabulary.prompt(lang, style)
+    fed = [cache.step([token]) for token in [*prompt, *tokens[: steps - 1]]][-steps:]
+    return Forced(
+        code.embedding[0],
+        np.stack([step.logits[0] for step in fed]),
+        np.stack([step.attention[0] for step in fed]),
+    )
+
+
+def record(
+    captioner: Captioner,
+    images: Mapping[str, bytes],
+    asked: Sequence[tuple[str, str]],
+    texts: Sequence[str],
+    tolerances: Mapping[str, Tolerance],
+    token_agreement: float,
+    steps: int = STEPS,
+) -> Golden:
+    """Golden files from a reference captioner.
+
+    Args:
+        images: image files by name, e.g. image_00.png.
+        asked: (lang, style) for each image.
+        texts: texts to embed.
+        tolerances: for each of golden.ARRAYS, what a target may deviate.
+        token_agreement: share 0-1 of cases whose greedy tokens must be equal on the target.
+        steps: K at most; fewer where a caption is shorter.
+    """
+    captions = [
+        captioner.caption(data, lang=lang, style=style)[0]
+        for data, (lang, style) in zip(images.values(), asked, strict=True)
+    ]
+    K = min([steps, *(len(caption.tokens) + 1 for caption in captions)])
+    settings = captioner.manifest.preprocessing
+    canvases = [prepare(data, settings)[0] for data in images.values()]
+    forced = [
+        force(captioner, canvas, caption.lang, caption.style, caption.tokens, K)
+        for canvas, caption in zip(canvases, captions, strict=True)
+    ]
+    cases = tuple(
+        Case(name, caption.lang, caption.style, caption.tokens, caption.raw)
+        for name, caption in zip(images, captions, strict=True)
+    )
+    arrays = _arrays(canvases, forced, captioner.embed_texts(texts))
+    index = GoldenIndex(SCHEMA, cases, tuple(texts), K, dict(tolerances), token_agreement)
+    return Golden(index, arrays, dict(images))
+
+
+def replay(captioner: Captioner, golden: Golden) -> Certificate:
+    """What this captioner makes of the golden inputs, next to what the reference made."""
+    index = golden.index
+    settings = captioner.manifest.preprocessing
+    canvases, forced, same_tokens = [], [], 0
+    for case in index.cases:
+        if case.lang not in captioner.languages or len(case.tokens) + 1 < index.steps:
+            raise BundleError("bundle.golden", f"the case of {case.image} cannot be replayed.")
+        data = golden.images[case.image]
+        canvas, _ = prepare(data, settings)
+        canvases.append(canvas)
+        forced.append(force(captioner, canvas, case.lang, case.style, case.tokens, index.steps))
+        caption = captioner.caption(data, lang=case.lang, style=case.style)[0]
+        same_tokens += caption.tokens == case.tokens
+    arrays = _arrays(canvases, forced, captioner.embed_texts(index.texts))
+    outputs = tuple(
+        measure(name, golden.arrays[name], arrays[name], index.tolerances) for name in ARRAYS
+    )
+    agreement = AgreementParity("tokens", same_tokens / len(index.cases), index.token_agreement)
+    languages = tuple(sorted({case.lang for case in index.cases}))
+    target = f"{captioner.manifest.format} {captioner.manifest.precision} on {captioner.backend}"
+    return certify("golden files", target, len(index.cases), languages, outputs, (agreement,))
+
+
+def _arrays(
+    canvases: Sequence[np.ndarray], forced: Sequence[Forced], text_embedding: np.ndarray
+) -> dict[str, np.ndarray]:
+    return {
+        "canvas": np.stack(canvases),  # [N,S,S,3]
+        "image_embedding": np.stack([one.image_embedding for one in forced]),  # [N,E]
+        "logits": np.stack([one.logits for one in forced]),  # [N,K,V]
+        "attention": np.stack([one.attention for one in forced]),  # [N,K,P]
+        "text_embedding": text_embedding,  # [M,E]
+    }
