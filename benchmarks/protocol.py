@@ -45,3 +45,6 @@ class Plan:
         """How often each of `TIMED` is done in a round."""
         counts = (self.encode_image, self.decode_step, self.caption, self.batch)
         return dict(zip(TIMED, counts, strict=True))
+
+
+QUICK = Plan(rounds=3, starts=1, encode_image=3, decode_step=10, caption=2, scenes=24)

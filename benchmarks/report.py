@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgecap.benchmarks.protocol import Plan
 from edgecap.benchmarks.runner import Row
-from edgecap.core.atomic import atomic_dir
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,22 +105,18 @@ def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str
     return "\n".join(lines + ([""] + failed if failed else [])) + "\n"
 
 
-def write_directory(
-    path: Path, rows: Sequence[Row], plan: Plan, machine: dict[str, Any], overwrite: bool = True
-) -> None:
-    """Write report.md, report.json, report.csv and latency.png.
+def write_files(directory: Path, rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> None:
+    """Write report.md, report.json, report.csv and latency.png into an empty directory.
 
-    An older report in its place is replaced as a whole; anything else there is refused with
-    InputError. The picture needs matplotlib and is left out where there is none.
+    The picture needs matplotlib and is left out where there is none.
     """
-    with atomic_dir(path, overwrite=overwrite, marker=MARKER) as directory:
-        text = "# edgecap bench\n\n" + to_markdown(rows, plan, machine)
-        if _draw(directory / "latency.png", rows):
-            text += "\n![Latency per target](latency.png)\n"
-        (directory / "report.md").write_text(text, encoding="utf-8")
-        (directory / "report.csv").write_text(to_csv(rows), encoding="utf-8")
-        everything = json.dumps(to_json(rows, plan, machine), indent=2, ensure_ascii=False)
-        (directory / MARKER).write_text(everything + "\n", encoding="utf-8")
+    text = "# edgecap bench\n\n" + to_markdown(rows, plan, machine)
+    if _draw(directory / "latency.png", rows):
+        text += "\n![Latency per target](latency.png)\n"
+    (directory / "report.md").write_text(text, encoding="utf-8")
+    (directory / "report.csv").write_text(to_csv(rows), encoding="utf-8")
+    everything = json.dumps(to_json(rows, plan, machine), indent=2, ensure_ascii=False)
+    (directory / MARKER).write_text(everything + "\n", encoding="utf-8")
 
 
 def _markdown_row(values: Sequence[str]) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
 
 from edgecap.benchmarks.runner import Target
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST
 from edgecap.core.errors import InputError
+from edgecap.scenes.shipped import load_set
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
 NOT_SHIPPED = (CARD, CERTIFICATE)
@@ -21,8 +26,8 @@ NOT_SHIPPED_FOLDER = "golden/"
 def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
     """The bundles named, or where none is, those that lie in `here`.
 
-    Raises BundleError for one that cannot be used, InputError where there is none, or two of one
-    name.
+    Raises BundleError for one that cannot be used, InputError where there is none, and where one
+    is given twice.
     """
     chosen = list(paths) or sorted(found.parent for found in here.glob(f"*/{MANIFEST}"))
     if not chosen:
@@ -37,24 +42,40 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
     return opened
 
 
-def bundle_target(bundle: Bundle, pictures: Sequence[Path], threads: int) -> Target:
-    """A bundle, run by the runtime that its format needs."""
-    return Target(
-        name=bundle.path.resolve().name,
-        command=worker_command(str(bundle.path), "auto", pictures, threads),
-        size_bytes=shipped_bytes(bundle),
-    )
+@contextmanager
+def pictures(count: int = 8) -> Iterator[list[Path]]:
+    """The first scenes of the shipped evaluation set as files, while the context lasts."""
+    with TemporaryDirectory(prefix="edgecap-bench-") as folder:
+        files = []
+        for i, (pixels, _) in enumerate(load_set("evaluation", count)):
+            files.append(Path(folder) / f"{i}.png")
+            Image.fromarray(pixels).save(files[-1])
+        yield files
 
 
-def reference_target(weights: str, pictures: Sequence[Path], threads: int) -> Target | None:
-    """PyTorch with the weights of that name or path; None where there is no PyTorch."""
-    if find_spec("torch") is None:
-        return None
-    return Target(
-        name=f"PyTorch {Path(weights).stem}",
-        command=worker_command(weights, "torch", pictures, threads),
-        reference=True,
-    )
+def targets(
+    opened: Sequence[Bundle], weights: str | None, files: Sequence[Path], threads: int
+) -> list[Target]:
+    """PyTorch first, where it is installed, then the bundles, each with a name of its own.
+
+    `weights` is a shipped name or a file; None takes the model that the first bundle came from.
+    """
+    found = []
+    if find_spec("torch") is not None:
+        model = weights or opened[0].manifest.model
+        command = worker_command(model, "torch", files, threads)
+        found.append(Target(f"PyTorch {Path(model).stem}", command, reference=True))
+    names = [bundle.path.resolve().name for bundle in opened]
+    for bundle, name in zip(opened, names, strict=True):
+        found.append(
+            Target(
+                # Two of one name lie in different places: say where.
+                name=name if names.count(name) == 1 else str(bundle.path),
+                command=worker_command(str(bundle.path), "auto", files, threads),
+                size_bytes=shipped_bytes(bundle),
+            )
+        )
+    return found
 
 
 def worker_command(

@@ -73,7 +73,7 @@ def _answer(
     from edgecap.benchmarks.evaluate import evaluate
     from edgecap.scenes.shipped import load_set
 
-    scenes = load_set("evaluation")[: request["scenes"]]
+    scenes = load_set("evaluation", request["scenes"])
     return evaluate(captioner, scenes, request["languages"]).to_json()
 
 
@@ -82,7 +82,9 @@ def _operations(captioner: Any, pictures: Sequence[str]) -> dict[str, Operation]
     from edgecap.runtime.preprocess import prepare
 
     session = captioner.session
-    canvases = [prepare(picture)[0][None] for picture in pictures]  # uint8 [1,224,224,3]
+    canvases = [
+        prepare(picture, captioner.manifest.preprocessing)[0][None] for picture in pictures
+    ]  # uint8 [1,224,224,3]
     files, canvas = cycle(pictures), cycle(canvases)
     k, v = captioner.cache(canvases[0])  # float [L,1,H,C,Dh]
     token = np.array([[EOS_ID]], np.int32)  # [1,1]; any token costs the same

@@ -1,0 +1,49 @@
+"""Figures that go to a file or to the standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgecap.core.errors import InputError
+
+STANDARD_OUTPUT = "-"
+
+
+def check_destinations(*destinations: str | None) -> None:
+    """Refuse, before any work is done, files that cannot be written; InputError.
+
+    Also refuses more than one claim on the standard output.
+    """
+    if destinations.count(STANDARD_OUTPUT) > 1:
+        raise InputError("output.twice", "only one kind of figures can go to the standard output.")
+    for destination in destinations:
+        if destination is None or destination == STANDARD_OUTPUT:
+            continue
+        path = Path(destination)
+        place = path if path.exists() else path.absolute().parent
+        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+            raise InputError(
+                "output.unwritable",
+                f"{path} cannot be written.",
+                "Name a file in a directory that exists and may be written.",
+            )
+
+
+def write_text(text: str, destination: str | None) -> None:
+    """To the standard output for "-", to a file, or nowhere for None."""
+    if destination is None:
+        return
+    if destination == STANDARD_OUTPUT:
+        typer.echo(text.rstrip("\n"))
+        return
+    Path(destination).write_text(text, encoding="utf-8")
+
+
+def write_json(value: dict[str, Any], destination: str | None) -> None:
+    """The same for plain data."""
+    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", destination)

@@ -1,0 +1,84 @@
+"""`edgecap bench`: size, speed, memory and accuracy of bundles, beside PyTorch's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Bundles to measure; by default those in the working directory."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory for the report.")] = Path(
+        "bench-report"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older report.")] = (
+        False
+    ),
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="-|FILE", help="JSON too; - to the output.")
+    ] = None,
+    csv: Annotated[str | None, typer.Option("--csv", metavar="-|FILE", help="CSV too.")] = None,
+    markdown: Annotated[
+        str | None, typer.Option("--markdown", metavar="-|FILE", help="Markdown too.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute instead of ten.")] = False,
+    n: Annotated[
+        int | None, typer.Option("--n", min=2, max=512, help="Scenes for the accuracy.")
+    ] = None,
+    lang: Annotated[str, typer.Option("--lang", help="Languages of the accuracy, or all.")] = "en",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of each engine.")] = 1,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="For PyTorch; default: what was exported.")
+    ] = None,
+) -> None:
+    """Measure bundles, each in a process of its own, in turns with PyTorch as the reference.
+
+    Writes report.md, report.json, report.csv and latency.png. Exit code 1 where a target failed.
+    What each figure means is said in edgecap/benchmarks/protocol.py.
+    """
+    from edgecap.benchmarks.machine import machine
+    from edgecap.benchmarks.protocol import QUICK, Plan
+    from edgecap.benchmarks.report import (
+        MARKER,
+        to_csv,
+        to_json,
+        to_markdown,
+        to_table,
+        write_files,
+    )
+    from edgecap.benchmarks.runner import bench
+    from edgecap.benchmarks.sets import picked_languages
+    from edgecap.benchmarks.targets import bundles, pictures, targets
+    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json, write_text
+    from edgecap.core.atomic import atomic_dir
+    from edgecap.core.errors import GateError
+
+    check_destinations(json_, csv, markdown)
+    plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)
+    if n is not None:
+        plan = replace(plan, scenes=n)
+    opened = bundles(bundle or [], Path())
+    # The place of the report is taken first: a refusal after ten minutes of work is none.
+    with atomic_dir(out, overwrite, MARKER) as directory, pictures() as files:
+        measured_on = machine()
+        rows = bench(targets(opened, weights, files, threads), plan)
+        write_files(directory, rows, plan, measured_on)
+    write_json(to_json(rows, plan, measured_on), json_)
+    write_text(to_csv(rows), csv)
+    write_text(to_markdown(rows, plan, measured_on), markdown)
+    if STANDARD_OUTPUT not in (json_, csv, markdown):
+        from rich.console import Console
+
+        Console().print(to_table(rows))
+        typer.echo(f"report: {out / 'report.md'}")
+    failed = [row for row in rows if row.error]
+    if failed:
+        raise GateError(
+            "bench.failed", "; ".join(row.error or "" for row in failed), f"The rest is in {out}."
+        )

@@ -1,0 +1,108 @@
+"""`edgecap eval`: score a captioner on scenes whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgecap.benchmarks.evaluate import RawCaption, Report
+    from edgecap.runtime import Captioner
+
+
+def run(
+    captioner: Annotated[
+        str, typer.Argument(metavar="[WEIGHTS|BUNDLE]", help="A bundle, or weights for PyTorch.")
+    ] = "S",
+    split: Annotated[str, typer.Option("--split", help="Which scenes.")] = "test",
+    n: Annotated[int, typer.Option("--n", min=2, help="How many.")] = 512,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Other scenes of the split.")] = 0,
+    lang: Annotated[str, typer.Option("--lang", help="A language, several as en,ja, or all.")] = (
+        "all"
+    ),
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engine.")] = 1,
+    unruled: Annotated[
+        bool, typer.Option("--unruled", help="Let the model write boxes unaided.")
+    ] = False,
+) -> None:
+    """Caption and embed drawn scenes in each language and compare with the truth.
+
+    Figures are means over languages with 95 % bootstrap intervals over scenes; a row per language
+    follows. What each key means is said in edgecap/benchmarks/metrics.py and evaluate.py.
+    """
+    from edgecap.benchmarks.evaluate import Subject, evaluate
+    from edgecap.benchmarks.sets import evaluation_scenes, picked_languages
+    from edgecap.cli._output import check_destinations, write_json
+    from edgecap.runtime import load
+    from edgecap.scenes.splits import split as split_named
+
+    check_destinations(json_)
+    languages = picked_languages(lang)
+    held_out_phrasing = split_named(split).held_out_phrasing
+    loaded = load(captioner, threads=threads)
+    subject: Subject = _Unruled(loaded) if unruled else loaded
+    report = evaluate(
+        subject,
+        evaluation_scenes(split, n, seed),
+        languages,
+        held_out_phrasing=held_out_phrasing,
+        about={
+            "captioner": loaded.manifest.name,
+            "backend": loaded.backend,
+            "precision": loaded.manifest.precision,
+            "split": split,
+            "seed": seed,
+            "ruled": not unruled,
+        },
+    )
+    write_json(report.to_json(), json_)
+    if json_ != "-":
+        _print(report)
+
+
+class _Unruled:
+    """A captioner whose boxes nothing keeps in form: what the model alone would write."""
+
+    def __init__(self, captioner: Captioner) -> None:
+        self._captioner = captioner
+        self.embed_images = captioner.embed_images
+        self.embed_texts = captioner.embed_texts
+
+    def caption(self, images: Sequence[Any], lang: str) -> Sequence[RawCaption]:
+        return self._captioner.caption(images, lang=lang, rule=False)
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    about = report.about
+    table = Table(
+        title=f"{about['captioner']} ({about['backend']}, {about['precision']}), "
+        f"{report.n} scenes of {about['split']}",
+        title_justify="left",
+    )
+    table.add_column("")
+    table.add_column("mean", justify="right")
+    table.add_column("95 % interval", justify="right")
+    for lang in report.languages:
+        table.add_column(lang, justify="right")
+    for key, value in report.values.items():
+        bounds = report.intervals.get(key)
+        shown = f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else ""
+        row = [_figure(row[key]) for row in report.languages.values()]
+        table.add_row(key, _figure(value), shown, *row)
+    console = Console()
+    console.print(table)
+    console.print(f"worst language: {report.worst_language}", highlight=False)
+
+
+def _figure(value: float | int | None) -> str:
+    if value is None:
+        return "–"
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
