@@ -1,0 +1,127 @@
+"""Batches of drawn scenes, each a function of the run's seed and the step alone.
+
+    B images a batch   S window side, px   N captions in all   T tokens of a caption   Q texts
+
+Because step k always draws the same batch, a resumed run sees exactly the stream that an
+uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from edgecap.core.config import CaptionerConfig
+from edgecap.core.tokens import EOS_ID, ID, LANGUAGES, PAD_ID, TEXT_ID
+from edgecap.scenes.describe import statement
+from edgecap.scenes.grammar import for_language
+from edgecap.scenes.graph import Scene, Thing
+from edgecap.scenes.render import render
+from edgecap.scenes.sample import WINDOW_RULES, sample_drawing
+from edgecap.scenes.splits import SPLITS
+from edgecap.train.config import TrainConfig
+
+# Half of the grounded captions name shapes by one attribute only (mention dropout): without it the
+# decoder learns which shape a colour usually has, and fails on pairs it has not seen.
+STYLE_WEIGHTS = {"grounded": 0.44, "color": 0.16, "shape": 0.16, "plain": 0.14, "relate": 0.10}
+_STYLES, _WEIGHTS = tuple(STYLE_WEIGHTS), tuple(STYLE_WEIGHTS.values())
+PATCH = CaptionerConfig.patch_size
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data."""
+
+    images: Tensor  # uint8 [B,S,S,3]
+    corners: Tensor  # int64 [B,2], row and column of the window's first patch
+    tokens: Tensor  # int64 [N,T+1], N = B * captions, padded with PAD_ID
+    texts: Tensor  # int64 [Q,Tq], of the first Q images
+    lengths: Tensor  # int64 [Q]
+    matches: Tensor  # bool [Q,Q], which text says what which picture shows
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+class SceneBatches(Dataset[Batch]):
+    """Batch `step` of a run; `rank` of `world` processes get different scenes."""
+
+    def __init__(self, config: TrainConfig, rank: int = 0, world: int = 1) -> None:
+        self.config, self.rank, self.world = config, rank, world
+
+    def __len__(self) -> int:
+        return self.config.steps
+
+    @cached_property
+    def encoder(self):  # type: ignore[no-untyped-def]  # tokenizers is imported in the worker
+        from tokenizers import Tokenizer
+
+        path = files("edgecap") / "data" / "tokenizer.json"
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+
+    def __getitem__(self, step: int) -> Batch:
+        stage = self.config.stage(step)
+        stream = SPLITS["train"].stream
+        rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
+        free = (CaptionerConfig.image_size - stage.window) // PATCH + 1  # places of a window
+        corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
+        images, scenes = [], []
+        for row, column in corners.tolist():
+            origin = (column * PATCH, row * PATCH)
+            drawing = sample_drawing(rng, WINDOW_RULES[stage.window], origin)
+            images.append(render(drawing))
+            scenes.append(shift(drawing.scene, origin))
+        captions = [self._caption(s, rng) for s in scenes for _ in range(stage.captions)]
+        described = [statement(scene, rng, "plain") for scene in scenes[: stage.texts]]
+        texts = [self._text(said, rng) for said in described]
+        said = [(frozenset(s.mentions), s.relation) for s in described]
+        matches = [[a[0] == b[0] and (a[1] == b[1] or b[1] is None) for b in said] for a in said]
+        return Batch(
+            torch.from_numpy(np.stack(images)),
+            torch.from_numpy(corners),
+            pad(captions, stage.caption_tokens + 1),
+            pad(texts, stage.text_tokens),
+            torch.tensor([min(len(text), stage.text_tokens) for text in texts]),
+            torch.tensor(matches),
+        )
+
+    def _caption(self, scene: Scene, rng: np.random.Generator) -> list[int]:
+        style = _STYLES[rng.choice(len(_STYLES), p=_WEIGHTS)]
+        language = LANGUAGES[rng.integers(len(LANGUAGES))]
+        grammar = for_language(language)
+        text = grammar.render(
+            statement(scene, rng, style),
+            int(rng.integers(grammar.templates)),
+            grounded=style in ("grounded", "color", "shape"),
+        )
+        words = self.encoder.encode(" " + text).ids
+        return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
+
+    def _text(self, said, rng: np.random.Generator) -> list[int]:  # type: ignore[no-untyped-def]
+        grammar = for_language(LANGUAGES[rng.integers(len(LANGUAGES))])
+        text = grammar.render(said, int(rng.integers(grammar.templates)))
+        if rng.random() < 0.25:  # as people type what they search for
+            text = text.lower().rstrip(".。")
+        return [TEXT_ID, *self.encoder.encode(" " + text).ids, EOS_ID]
+
+
+def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
+    """A window's scene in px of the whole canvas; `origin` is the window's corner (x, y)."""
+    x, y = origin
+    moved = (
+        Thing(t.name, (t.box[0] + x, t.box[1] + y, t.box[2] + x, t.box[3] + y))
+        for t in scene.things
+    )
+    return replace(scene, things=tuple(moved))
+
+
+def pad(sequences: list[list[int]], length: int) -> Tensor:
+    """int64 [N,length]; what is longer is cut."""
+    rows = [(ids + [PAD_ID] * length)[:length] for ids in sequences]
+    return torch.tensor(rows)

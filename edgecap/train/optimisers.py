@@ -1,0 +1,65 @@
+"""Muon for the blocks' matrices, AdamW for the rest (measured: 0.47 against 0.04 grounding@0.5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from edgecap.train.config import TrainConfig
+
+
+class Optimisers:
+    """The two optimisers stepped as one; their state travels as named tensors."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        named = dict(model.named_parameters())
+        matrices = {n: p for n, p in named.items() if p.ndim == 2 and "blocks." in n}
+        others = {n: p for n, p in named.items() if n not in matrices}
+        self.config = config
+        self.names = {id(p): n for n, p in named.items()}
+        self.parts: dict[str, torch.optim.Optimizer] = {
+            "muon": torch.optim.Muon(
+                list(matrices.values()),
+                config.muon_rate,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            ),
+            "adamw": torch.optim.AdamW(
+                list(others.values()),
+                config.adamw_rate,
+                betas=(0.9, 0.98),
+                weight_decay=0.0,
+                fused=True,
+            ),
+        }
+
+    def step(self, step: int) -> None:
+        """Apply the gradients at the rate of `step`, then drop them."""
+        rates = {"muon": self.config.muon_rate, "adamw": self.config.adamw_rate}
+        for name, optimiser in self.parts.items():
+            for group in optimiser.param_groups:
+                group["lr"] = rates[name] * self.config.rate(step)
+            optimiser.step()
+            optimiser.zero_grad()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Every tensor of the state, named `optimiser/parameter/key`."""
+        tensors = {}
+        for part, optimiser in self.parts.items():
+            for parameter, state in optimiser.state.items():
+                for key, value in state.items():
+                    tensors[f"{part}/{self.names[id(parameter)]}/{key}"] = value
+        return tensors
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """The inverse of `state`."""
+        parameters = {
+            (part, self.names[id(p)]): p
+            for part, optimiser in self.parts.items()
+            for group in optimiser.param_groups
+            for p in group["params"]
+        }
+        for name, value in tensors.items():
+            part, parameter, key = name.split("/")
+            owner = parameters[part, parameter]
+            self.parts[part].state[owner][key] = value if key == "step" else value.to(owner.device)
