@@ -26,7 +26,7 @@ Operation = Callable[[], object]
 
 def main(argument: str) -> int:
     """Serve one artifact until the input ends."""
-    answers = _own_output()
+    answers = own_output()
     job = json.loads(argument)
 
     def load() -> Any:
@@ -109,7 +109,7 @@ def _time(operation: Operation, repeats: int) -> list[float]:
     return times
 
 
-def _own_output() -> IO[str]:
+def own_output() -> IO[str]:
     """The standard output, from here on ours alone: what engines print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

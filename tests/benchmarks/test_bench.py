@@ -1,0 +1,139 @@
+"""The bench with scripted processes for targets: what it measures, reports and survives."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgecap.benchmarks import runner
+from edgecap.benchmarks.machine import machine, peak_rss_mb
+from edgecap.benchmarks.protocol import BATCH, TIMED, Plan
+from edgecap.benchmarks.report import to_csv, to_json, to_markdown, to_table, write_files
+from edgecap.benchmarks.runner import Row, Target, Worker, bench, times_faster
+from edgecap.benchmarks.targets import pictures
+from edgecap.core.errors import GateError
+
+SCRIPT = Path(__file__).with_name("scripted_worker.py")
+PLAN = Plan(rounds=2, starts=2, encode_image=2, decode_step=3, caption=1, scenes=8)
+
+
+@pytest.fixture(scope="module")
+def files() -> Iterator[list[Path]]:
+    with pictures(2) as made:
+        yield made
+
+
+def target(
+    name: str, files: list[Path], behaviour: str = "good", ms: float = 1, reference: bool = False
+) -> Target:
+    command = (sys.executable, str(SCRIPT), behaviour, str(ms), *map(str, files))
+    return Target(name, command, size_bytes=2_500_000, reference=reference)
+
+
+@pytest.fixture(scope="module")
+def rows(files: list[Path]) -> list[Row]:
+    return bench(
+        [
+            target("PyTorch", files, ms=12, reference=True),
+            target("quick", files, "noisy", ms=4),
+            target("broken", files, "dies"),
+        ],
+        PLAN,
+    )
+
+
+def test_every_figure_is_measured(rows: list[Row]) -> None:
+    reference, quick, _ = rows
+    assert quick.size_mb == 2.5
+    assert quick.cold_start_ms is not None and 50 < quick.cold_start_ms < 60_000
+    assert quick.peak_rss_mb is not None and 10 < quick.peak_rss_mb < 4000
+    assert quick.about["first_caption"]
+    repeats = PLAN.repeats()
+    for key in TIMED:
+        assert quick.times[key].samples == PLAN.rounds * repeats[key]
+        assert quick.times[key].p50 <= quick.times[key].p90
+    assert 4 <= quick.times["decode_step_ms"].p50 < 12 <= reference.times["decode_step_ms"].p50
+    assert quick.captions_per_s == pytest.approx(BATCH * 1e3 / quick.times["batch_ms"].p50)
+    assert quick.accuracy["n"] == PLAN.scenes and quick.accuracy["exact"] == 1
+
+
+def test_speed_is_told_against_the_reference(rows: list[Row]) -> None:
+    reference, quick, _ = rows
+    assert reference.times_faster == dict.fromkeys(TIMED, 1.0)
+    assert 1.5 < quick.times_faster["decode_step_ms"] <= 3.1
+
+
+def test_a_target_that_dies_costs_only_its_own_row(rows: list[Row]) -> None:
+    *good, broken = rows
+    assert [row.error for row in good] == [None, None]
+    assert broken.error is not None and "Segmentation fault of a kind" in broken.error
+    assert not broken.accuracy
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    def rounds(*times: float) -> list[dict[str, list[float]]]:
+        return [dict.fromkeys(TIMED, [t, t, 99.0]) for t in times]
+
+    # The machine slowed tenfold in the second round, for both.
+    assert times_faster(rounds(2, 20, 2), rounds(1, 10, 1)) == dict.fromkeys(TIMED, 2.0)
+    assert times_faster(rounds(2, 2), rounds(1)) == dict.fromkeys(TIMED, 2.0)
+    assert times_faster(rounds(2), []) == {}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [("refused", r"\[bundle.altered\] model.bin"), ("crash", "RuntimeError: no such engine")],
+)
+def test_a_target_that_will_not_load_says_why(
+    files: list[Path], behaviour: str, words: str
+) -> None:
+    with pytest.raises(GateError, match=f"bad: .*{words}"):
+        Worker(target("bad", files, behaviour), 1)
+
+
+def test_a_target_that_hangs_is_ended(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LIMIT_S", 0.3)
+    with pytest.raises(GateError, match="stuck: ended without an answer"):
+        Worker(target("stuck", files, "hangs"), 1)
+
+
+def test_memory_is_of_this_process_and_grows_with_it() -> None:
+    before = peak_rss_mb()
+    held = bytearray(b"x") * (200 << 20)
+    assert peak_rss_mb() > before + 100
+    assert len(held) == 200 << 20
+
+
+def test_the_report_holds_all_figures(rows: list[Row], tmp_path: Path) -> None:
+    write_files(tmp_path, rows, PLAN, machine())
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"report.md", "report.json", "report.csv", "latency.png"}
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert told["targets"][1]["times"]["caption_ms"]["p50"] == rows[1].times["caption_ms"].p50
+    assert told["plan"]["rounds"] == PLAN.rounds
+    assert told["machine"]["cpu"] and told["machine"]["versions"]["numpy"]
+    assert (tmp_path / "latency.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "![Latency" in text and "broken failed: " in text
+
+
+def test_tables_agree_with_each_other(rows: list[Row]) -> None:
+    read = list(csv.DictReader(io.StringIO(to_csv(rows))))
+    assert [row["target"] for row in read] == ["PyTorch", "quick", "broken"]
+    assert float(read[1]["decode_step_ms_p50"]) == rows[1].times["decode_step_ms"].p50
+    assert float(read[1]["exact"]) == 1 and "Segmentation" in read[2]["error"]
+    markdown = to_markdown(rows, PLAN, machine()).splitlines()
+    assert len({line.count(" | ") for line in markdown[:5]}) == 1
+    assert f"{rows[1].times['decode_step_ms'].p50:.2f} / " in markdown[3]
+    assert to_table(rows).row_count == markdown[0].count(" | ")
+
+
+def test_a_row_without_figures_is_still_a_row() -> None:
+    failed = Row("none", error="would not start")
+    assert "| none | – |" in to_markdown([failed], PLAN, machine())
+    assert "would not start" in to_csv([failed])
+    assert to_json([failed], PLAN, machine())["targets"][0]["error"] == "would not start"
