@@ -13,7 +13,7 @@ of the vocabulary (Pix2Seq, arXiv 2109.10852); no box head. The token table is a
 
 Deviations from a textbook transformer: no biases in the linears (simpler int8), position as a row
 plus a column embedding, and a decode step that takes the cache as an input and returns only its
-new rows, which halves the step on a phone because nobody copies four megabytes to add two kilobytes.
+new rows, which halves the step: nobody copies four megabytes to add two kilobytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The scene graph: what is in a picture, exactly. Renderer, grammar, parser and metrics all speak it."""
+"""The scene graph: what is in a picture, exactly. Renderer, grammar, parser, metrics speak it."""
 
 from __future__ import annotations
 

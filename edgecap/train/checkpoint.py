@@ -40,7 +40,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, run: Path) -> Checkpoint:
-        """Read the checkpoint of the directory `run`; InputError where there is none or it is bad."""
+        """The checkpoint in the directory `run`; InputError where there is none or it is bad."""
         path = run / NAME
         if not path.is_file():
             raise InputError("train.resume", f"{run} holds no {NAME}.", "Run without --resume.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from edgecap.core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,14 @@ class Stage:
     batch: int  # B, images a step
     captions: int  # captions learnt per image, each in a style and a language drawn by lot
     caption_tokens: int  # T; one shape a stage, because every new shape costs a compilation
-    texts: int  # of the batch's images, how many also learn to match their text
+    texts: int  # Q, images that also learn to match their text; divides the batch
     text_tokens: int  # length of those texts
+
+    def __post_init__(self) -> None:
+        if self.batch % self.texts:
+            raise InputError(
+                "train.stage", f"texts {self.texts} must divide the batch, {self.batch}."
+            )
 
     @property
     def steps(self) -> int:
@@ -31,7 +39,7 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (
         # A quarter of the patches trains every position at a third of the cost (tried: 102 k
         # windows, then 11 k full scenes, reached 0.93 grounding@0.5).
-        Stage(112, 160_000, 64, 1, 40, 24, 32),
+        Stage(112, 160_000, 64, 1, 40, 16, 32),
         Stage(224, 60_000, 32, 2, 64, 16, 40),
     )
     seed: int = 0
@@ -59,6 +67,12 @@ class TrainConfig:
         """Factor on both learning rates at `step`: warm-up, constant, linear decay."""
         left = (self.steps - step) / max(1, round(self.steps * self.decay_share))
         return min(1.0, (step + 1) / self.warmup_steps, max(0.02, left))
+
+    def scaled(self, images: int) -> TrainConfig:
+        """The same run with `images` drawn in all, shared among the stages as before."""
+        total = sum(stage.images for stage in self.stages)
+        stages = tuple(replace(s, images=round(s.images * images / total)) for s in self.stages)
+        return replace(self, stages=stages)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -41,12 +41,27 @@ class Batch:
     images: Tensor  # uint8 [B,S,S,3]
     corners: Tensor  # int64 [B,2], row and column of the window's first patch
     tokens: Tensor  # int64 [N,T+1], N = B * captions, padded with PAD_ID
-    texts: Tensor  # int64 [Q,Tq], of the first Q images
+    texts: Tensor  # int64 [Q,Tq], of every (B/Q)-th image
     lengths: Tensor  # int64 [Q]
     matches: Tensor  # bool [Q,Q], which text says what which picture shows
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch cut into `count` smaller ones; a text keeps the negatives of its part only."""
+        fields = (self.images, self.corners, self.tokens, self.texts, self.lengths)
+        cut = zip(*(field.chunk(count) for field in fields), strict=True)
+        size = len(self.texts) // count  # texts a part
+        return [
+            Batch(*part, self.matches[i * size : (i + 1) * size, i * size : (i + 1) * size])
+            for i, part in enumerate(cut)
+        ]
+
+    @property
+    def words(self) -> int:
+        """Tokens to predict."""
+        return int((self.tokens[:, 1:] != PAD_ID).sum())
 
 
 class SceneBatches(Dataset[Batch]):
@@ -78,7 +93,8 @@ class SceneBatches(Dataset[Batch]):
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
         captions = [self._caption(s, rng) for s in scenes for _ in range(stage.captions)]
-        described = [statement(scene, rng, "plain") for scene in scenes[: stage.texts]]
+        every = stage.batch // stage.texts
+        described = [statement(scene, rng, "plain") for scene in scenes[::every]]
         texts = [self._text(said, rng) for said in described]
         said = [(frozenset(s.mentions), s.relation) for s in described]
         matches = [[a[0] == b[0] and (a[1] == b[1] or b[1] is None) for b in said] for a in said]

@@ -5,31 +5,35 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from edgecap.core.config import SIZES
+from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch, SceneBatches
 from edgecap.train.losses import Objective
+from edgecap.train.memory import free_bytes, is_out_of_memory, parts_that_fit
 from edgecap.train.optimisers import Optimisers
 
 SAVE_EVERY_S = 240  # seconds between checkpoints
 LOG_EVERY = 20  # steps
+Losses = Callable[[Batch], tuple[Tensor, Tensor]]
 
 
 def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool = True) -> Captioner:
     """Train by `config` in the directory `run`, from its checkpoint where `resume` is set.
 
     A resumed run may be given other stages or rates; weights, optimiser state and step go on.
-    Returns the captioner in float32. Under torchrun each process trains on its own scenes.
+    Returns the captioner in float32. Under torchrun each process trains on scenes of its own.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
@@ -42,49 +46,96 @@ def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool =
     start = 0
     if resume:
         saved = Checkpoint.load(run)
+        if saved.config.size != config.size:
+            raise InputError(
+                "train.resume",
+                f"{run} holds a run of size {saved.config.size}, not {config.size}.",
+                f"Run with: --size {saved.config.size}",
+            )
         model.load_state_dict(saved.model)
         optimisers.load(saved.optimisers)
         start = saved.step
     objective: nn.Module = Objective(model)
     if world > 1:
         objective = nn.parallel.DistributedDataParallel(objective)
-    learn = torch.compile(objective, dynamic=False) if compile_ else objective
+    losses: Losses = torch.compile(objective, dynamic=False) if compile_ else objective
 
     def save(step: int) -> None:
         if rank == 0:
             Checkpoint(config, step, model.state_dict(), optimisers.state()).save(run)
 
     saved_at = time.monotonic()
-    with (run / "log.jsonl").open("a", encoding="utf-8") as log:
-        clock, seen = time.monotonic(), 0
-        told_sum = matched_sum = 0.0
+    with (run / "log.jsonl").open("a", encoding="utf-8") as file:
+        log = Log(file if rank == 0 else None, config)
+        stage, parts = None, 1
         steps = zip(range(start, config.steps), batches(config, start, rank, world), strict=True)
         for step, batch in progress(steps, "train", total=config.steps - start):
-            batch = batch.to(device)
-            with torch.autocast(device.type, torch.bfloat16):
-                told, matched = learn(batch)
-            (told + config.contrast_weight * matched).backward()
+            if config.stage(step) != stage:
+                stage = config.stage(step)
+                parts = parts_that_fit(model.config, stage, free_bytes(device))
+            told, matched, parts = learn(losses, batch.to(device), parts, config.contrast_weight)
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimisers.step(step)
-            told_sum, matched_sum = told_sum + told.item(), matched_sum + matched.item()
-            seen += len(batch.images)
-            if (step + 1) % LOG_EVERY == 0 and rank == 0:
-                row = {
-                    "step": step + 1,
-                    "window": config.stage(step).window,
-                    "caption_loss": round(told_sum / LOG_EVERY, 4),
-                    "contrastive_loss": round(matched_sum / LOG_EVERY, 4),
-                    "rate": round(config.rate(step), 4),
-                    "images_per_s": round(seen / (time.monotonic() - clock), 1),
-                }
-                log.write(json.dumps(row) + "\n")
-                log.flush()
-                clock, seen, told_sum, matched_sum = time.monotonic(), 0, 0.0, 0.0
+            log.add(step, told, matched, len(batch.images) * world)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
                 save(step + 1)
                 saved_at = time.monotonic()
     save(config.steps)
     return model
+
+
+def learn(losses: Losses, batch: Batch, parts: int, weight: float) -> tuple[float, float, int]:
+    """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
+
+    Returns the mean caption loss, the mean contrastive loss, and the parts that it took.
+    """
+    while True:
+        try:
+            told = matched = 0.0
+            for part in batch.parts(parts):
+                with torch.autocast(batch.images.device.type, torch.bfloat16):
+                    told_sum, matched_sum = losses(part)
+                mean_told, mean_matched = told_sum / batch.words, matched_sum / len(batch.texts)
+                (mean_told + weight * mean_matched).backward()
+                told, matched = told + mean_told.item(), matched + mean_matched.item()
+            return told, matched, parts
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or len(batch.texts) % (2 * parts):
+                raise
+            parts *= 2
+            if batch.images.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+class Log:
+    """Means over LOG_EVERY steps, one JSON line each."""
+
+    def __init__(self, file: TextIO | None, config: TrainConfig) -> None:
+        self.file, self.config = file, config
+        self._restart()
+
+    def _restart(self) -> None:
+        self.clock, self.steps, self.images = time.monotonic(), 0, 0
+        self.told = self.matched = 0.0
+
+    def add(self, step: int, told: float, matched: float, images: int) -> None:
+        """Count one step; write where a line is due."""
+        self.steps, self.images = self.steps + 1, self.images + images
+        self.told, self.matched = self.told + told, self.matched + matched
+        if (step + 1) % LOG_EVERY:
+            return
+        row = {
+            "step": step + 1,
+            "window": self.config.stage(step).window,
+            "caption_loss": round(self.told / self.steps, 4),
+            "contrastive_loss": round(self.matched / self.steps, 4),
+            "rate": round(self.config.rate(step), 4),
+            "images_per_s": round(self.images / (time.monotonic() - self.clock), 1),
+        }
+        if self.file:
+            self.file.write(json.dumps(row) + "\n")
+            self.file.flush()
+        self._restart()
 
 
 def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:

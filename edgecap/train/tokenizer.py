@@ -16,7 +16,8 @@ from edgecap.core.tokens import LANGUAGES, SPECIALS
 # A word with the space before it, or one mark of punctuation.
 PIECE = "▁?[^▁.,;:!?、。，；：！？「」()'’\"]+|▁|[.,;:!?、。，；：！？「」()'’\"]"
 # Characters that users write and no caption holds; without them they would cost two bytes each.
-ALPHABET = "".join(map(chr, range(0x21, 0x7F))) + "ÀÁÂÃÄÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜßàáâãäçèéêëìíîïñòóôõöùúûü"
+ACCENTED = "ÀÁÂÃÄÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜßàáâãäçèéêëìíîïñòóôõöùúûü"
+ALPHABET = "".join(map(chr, range(0x21, 0x7F))) + ACCENTED
 
 
 def caption_words() -> Iterator[str]:

@@ -1,0 +1,52 @@
+"""`edgecap train`: train a captioner on drawn scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("run"),
+    size: Annotated[str, typer.Option("--size", help="Named size of the model: S or M.")] = "S",
+    images: Annotated[
+        int | None, typer.Option("--images", min=64, help="Scenes in all; default: the recipe's.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of weights and scenes.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
+) -> None:
+    """Train, with checkpoints, a log (log.jsonl, log.png) and fp16 weights at the end.
+
+    A run that was stopped goes on with --resume, on the same stream of scenes. On several GPUs:
+    torchrun --nproc-per-node N -m edgecap train …
+    """
+    from edgecap.core.choices import pick
+    from edgecap.core.config import SIZES
+    from edgecap.core.errors import InputError
+    from edgecap.core.lazy import require
+
+    torch = require("torch", "train")
+    from edgecap.model import weights
+    from edgecap.train.checkpoint import NAME
+    from edgecap.train.config import TrainConfig
+    from edgecap.train.loop import train
+    from edgecap.train.plots import plot_log
+
+    if (out / NAME).exists() and not resume:
+        raise InputError(
+            "train.exists", f"{out} holds a run already.", "Go on with --resume, or give -o."
+        )
+    if threads:
+        torch.set_num_threads(threads)
+    config = TrainConfig(size=pick("size", size, SIZES), seed=seed)
+    if images:
+        config = config.scaled(images)
+    model = train(config, out, resume=resume, compile_=compile_)
+    plot_log(out / "log.jsonl", out / "log.png")
+    path = out / f"captioner-{size}.safetensors"
+    weights.save(model, path, {"run": config.to_dict()})
+    typer.echo(f"weights: {path}   log: {out / 'log.png'}")

@@ -1,0 +1,54 @@
+"""How many pieces a batch must be cut into to fit the memory there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from edgecap.core.config import CaptionerConfig
+from edgecap.train.config import Stage
+
+_SHARE = 0.6  # of what is free; the rest is for optimisers, fragments and other programs
+# Bytes a token leaves for the backward pass, per layer and unit of width: 14 bf16 activations, and
+# as much again for autocast copies (measured on S: 110 kB a token).
+_PER_UNIT = 56
+_PER_LOGIT = 10  # bf16 logits, their float copy and its gradient
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that may still be used: of the GPU, or of the machine and its control group."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    available = next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        if line.startswith("MemAvailable")
+    )
+    group = Path("/sys/fs/cgroup")
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
+        available = min(available, int(limit.read_text()) - int(used.read_text()))
+    return max(available, 0)
+
+
+def step_bytes(config: CaptionerConfig, stage: Stage) -> int:
+    """An estimate of what one step's activations take."""
+    patches = (stage.window // config.patch_size) ** 2
+    words = stage.batch * stage.captions * stage.caption_tokens
+    tokens = stage.batch * patches + words + stage.texts * stage.text_tokens
+    activations = tokens * config.layers * config.width * _PER_UNIT
+    return activations + words * config.vocabulary * _PER_LOGIT
+
+
+def parts_that_fit(config: CaptionerConfig, stage: Stage, free: int) -> int:
+    """The fewest parts, a power of two that divides the stage's texts, whose steps fit `free`."""
+    parts = 1
+    while step_bytes(config, stage) / parts > _SHARE * free and stage.texts % (2 * parts) == 0:
+        parts *= 2
+    return parts
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error is the allocator's; the CPU's has no class of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

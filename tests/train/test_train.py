@@ -1,0 +1,129 @@
+"""A run learns, and a run that was killed ends with the very weights of one that was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgecap.core.config import SIZES, CaptionerConfig
+from edgecap.core.errors import InputError
+from edgecap.train import loop
+from edgecap.train.checkpoint import NAME, Checkpoint
+from edgecap.train.config import Stage, TrainConfig
+from edgecap.train.data import SceneBatches
+from edgecap.train.losses import Objective
+from edgecap.train.memory import parts_that_fit, step_bytes
+from edgecap.train.optimisers import Optimisers
+from edgecap.train.plots import plot_log, read_log
+
+TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
+CONFIG = TrainConfig(
+    size="tiny",
+    stages=(Stage(112, 16, 4, 1, 40, 2, 32), Stage(224, 4, 2, 2, 64, 2, 40)),
+    warmup_steps=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIZES, "tiny", TINY)
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
+    torch.set_num_threads(1)
+
+
+def test_a_killed_run_resumed_equals_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = loop.train(CONFIG, tmp_path / "whole", compile_=False).state_dict()
+    step = Optimisers.step
+
+    def die(self: Optimisers, number: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+        step(self, number)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Optimisers, "step", die)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(CONFIG, tmp_path / "cut", compile_=False)
+    assert Checkpoint.load(tmp_path / "cut").step == 3
+    resumed = loop.train(CONFIG, tmp_path / "cut", resume=True, compile_=False).state_dict()
+    assert whole.keys() == resumed.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, atol=0, rtol=0)
+    rows = read_log(tmp_path / "cut" / "log.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    plot_log(tmp_path / "cut" / "log.jsonl", tmp_path / "log.png")
+    assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:
+    first = SceneBatches(CONFIG)[2]
+    again = SceneBatches(CONFIG)[2]
+    other = SceneBatches(CONFIG)[3]
+    elsewhere = SceneBatches(CONFIG, rank=1, world=2)[2]
+    assert torch.equal(first.images, again.images) and torch.equal(first.tokens, again.tokens)
+    assert not torch.equal(first.images, other.images)
+    assert not torch.equal(first.images, elsewhere.images)
+    assert first.matches.diagonal().all()
+
+
+def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
+    from edgecap.model.captioner import Captioner
+
+    torch.manual_seed(0)
+    model = Captioner(TINY)
+    batch = SceneBatches(CONFIG)[0]
+    objective = Objective(model)
+    told, _, parts = loop.learn(objective, batch, 1, weight=0.0)
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+    calls = []
+
+    def tight(part):  # type: ignore[no-untyped-def]
+        calls.append(len(part.images))
+        if len(part.images) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return objective(part)
+
+    told_in_parts, _, parts_used = loop.learn(tight, batch, 1, weight=0.0)
+    assert (parts, parts_used, calls) == (1, 2, [4, 2, 2])
+    assert told_in_parts == pytest.approx(told, rel=2e-2)  # bf16
+    in_parts = [p.grad for p in model.parameters() if p.grad is not None]
+    for whole, halves in zip(gradients, in_parts, strict=True):
+        torch.testing.assert_close(halves, whole, atol=2e-2, rtol=5e-2)
+
+    def broken(part):  # type: ignore[no-untyped-def]
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        loop.learn(broken, batch, 1, weight=0.0)
+
+
+def test_a_batch_is_cut_to_the_memory_there_is() -> None:
+    config, stage = CaptionerConfig(), TrainConfig().stages[0]
+    need = step_bytes(config, stage)
+    assert parts_that_fit(config, stage, need * 10) == 1
+    assert parts_that_fit(config, stage, int(need / 2)) == 4
+    assert stage.texts % parts_that_fit(config, stage, 1) == 0
+
+
+def test_rates_rise_hold_and_fall() -> None:
+    config = TrainConfig()
+    assert config.rate(0) < config.rate(50) < config.rate(100) == 1.0
+    assert config.rate(config.steps // 2) == 1.0
+    assert config.rate(config.steps - 1) == 0.02
+    assert config.scaled(1_000).steps < 30
+
+
+def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no"):
+        Checkpoint.load(tmp_path)
+    (tmp_path / NAME).write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="cannot be read"):
+        Checkpoint.load(tmp_path)
+    with pytest.raises(InputError, match="must divide"):
+        Stage(112, 64, 64, 1, 40, 24, 32)
