@@ -136,8 +136,8 @@ def _read_array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> np.ndarray
     try:
         # Mapped first: a header that promises more than the file holds allocates nothing.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # NumPy's header parser passes on whatever Python's tokenizer says
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleError("bundle.golden", f"{path.name} cannot be read: {reason}.") from None
     if array.shape != shape or array.dtype != kind:
         raise BundleError(

@@ -50,13 +50,13 @@ def _show(manifest: Manifest) -> None:
     for name, value in rows.items():
         facts.add_row(name, value)
     console.print(facts)
-    graphs = Table("function", "tensor", "shape", "called", "file")
     shapes = tensor_shapes(manifest.contract)
     for name, function in manifest.contract.functions.items():
+        typer.echo(f"{name}  ({function.file}, {function.entry})")
         for tensor, target in (*function.inputs.items(), *function.outputs.items()):
-            arrow = "in " if tensor in function.inputs else "out"
-            graphs.add_row(name, f"{arrow} {tensor}", shapes[name][tensor], target, function.file)
-    console.print(graphs)
+            arrow = "->" if tensor in function.inputs else "<-"
+            called = "" if target == tensor else f"  as {target}"
+            typer.echo(f"  {arrow} {tensor:16} {shapes[name][tensor]}{called}")
     files = Table("file", "bytes", "sha256")
     for name, entry in manifest.files.items():
         files.add_row(name, f"{entry.size:,}", entry.sha256[:16])

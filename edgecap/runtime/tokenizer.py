@@ -38,9 +38,11 @@ class Tokenizer:
         extras = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "ignore_merges")
         if any(model.get(name) for name in extras):
             raise _unsupported(f"{where} uses one of {', '.join(extras)}")
-        self.ids = {_typed(t, str): _typed(i, int) for t, i in _typed(model["vocab"], dict).items()}
+        self.ids = {
+            _typed(t, str): _typed(i, int) for t, i in _typed(model.get("vocab"), dict).items()
+        }
         special = [_typed(item, dict) for item in spec.get("added_tokens") or []]
-        self.special = {_typed(t["content"], str): _typed(t["id"], int) for t in special}
+        self.special = {_typed(t.get("content"), str): _typed(t.get("id"), int) for t in special}
         self.ids.update(self.special)
         self.tokens = {i: token for token, i in self.ids.items()}
         if sorted(self.tokens) != list(range(len(self.tokens))):
@@ -49,7 +51,7 @@ class Tokenizer:
         if min(self._bytes) < 0:
             raise _unsupported(f"{where} lacks some of the 256 byte tokens")
         self._byte_of = {token: byte for byte, token in enumerate(self._bytes)}
-        self._merges = self._read_merges(_typed(model["merges"], list))
+        self._merges = self._read_merges(_typed(model.get("merges"), list))
         _check_normalizer(spec.get("normalizer"), where)
         self._split = _read_pattern(spec.get("pre_tokenizer"), where)
         by_length = sorted(self.special, key=len, reverse=True)
@@ -109,6 +111,8 @@ class Tokenizer:
         for rank, merge in enumerate(merges):
             # The library writes pairs since 0.20, "left right" before.
             parts = merge.split(" ") if isinstance(merge, str) else merge
+            if len(_typed(parts, list)) != 2:
+                raise _unsupported(f"the merge {rank} does not join two tokens")
             left, right = (_typed(part, str) for part in parts)
             ranked[self.id_of(left), self.id_of(right)] = (rank, self.id_of(left + right))
         return ranked

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgecap.bundle.io import Bundle
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.runtime.checked import CheckedSession
 from edgecap.runtime.session import Session
 
 
@@ -46,5 +47,4 @@ def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Ses
             hint,
         )
     module = importlib.import_module(BACKENDS[fitting[0]].module)
-    session: Session = module.open_session(bundle, threads)
-    return session
+    return CheckedSession(module.open_session(bundle, threads), bundle.manifest.contract)

@@ -1,0 +1,80 @@
+"""Golden files: replayed on the bundle they came with, and against a bundle that drifted."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_onnx import write_bundle
+
+from edgecap.bundle.golden import read_golden
+from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.manifest import MANIFEST, Manifest, manifest_from_json
+from edgecap.bundle.typed import parse
+from edgecap.core.errors import BundleError
+from edgecap.runtime import load
+from edgecap.runtime.replay import replay
+
+
+def test_a_bundle_replays_its_own_golden(tiny_bundle_made: Path) -> None:
+    found = replay(load(tiny_bundle_made), read_golden(open_bundle(tiny_bundle_made)))
+    assert found.verdict == "pass"
+    assert {output.output: output.max_abs for output in found.outputs}["canvas"] == 0
+    assert found.agreements[0].agreement == 1
+
+
+def test_other_weights_fail_and_every_output_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_bundle(other, seed=5, verified=False)
+    found = replay(load(other), read_golden(open_bundle(tiny_bundle)))
+    failed = " ".join(found.failures)
+    for name in ("image_embedding", "logits", "attention", "text_embedding", "tokens"):
+        assert name in failed
+    assert "canvas" not in failed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        np.zeros((2, 5), np.float32),
+        np.zeros((2, 4), np.float64),
+        np.array([{"an": "object"}], object),
+    ],
+)
+def test_a_foreign_array_is_refused(tiny_bundle: Path, damage: np.ndarray) -> None:
+    np.save(tiny_bundle / "golden" / "image_embedding.npy", damage)
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.golden"):
+        read_golden(open_bundle(tiny_bundle))
+
+
+def test_a_header_that_promises_too_much_allocates_nothing(tiny_bundle: Path) -> None:
+    path = tiny_bundle / "golden" / "logits.npy"
+    true, false = b"(2, 4, 4096), }" + b" " * 9, b"(2, 4999999999, 4096), }"
+    data = path.read_bytes()
+    assert true in data
+    path.write_bytes(data.replace(true, false))
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.golden"):
+        read_golden(open_bundle(tiny_bundle))
+
+
+def test_a_garbled_header_is_refused(tiny_bundle: Path) -> None:
+    path = tiny_bundle / "golden" / "logits.npy"
+    path.write_bytes(path.read_bytes().replace(b"(2, 4,", b"(2, (,"))
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.golden"):
+        read_golden(open_bundle(tiny_bundle))
+
+
+def test_without_golden_there_is_nothing_to_verify(tiny_bundle: Path) -> None:
+    manifest = open_manifest(tiny_bundle)
+    shutil.rmtree(tiny_bundle / "golden")
+    seal(tiny_bundle, manifest)
+    with pytest.raises(BundleError, match=r"bundle\.missing_file"):
+        read_golden(open_bundle(tiny_bundle))
+
+
+def open_manifest(bundle: Path) -> Manifest:
+    """The manifest as it is, whatever the files are by now."""
+    return manifest_from_json(parse((bundle / MANIFEST).read_bytes(), MANIFEST))

@@ -1,0 +1,202 @@
+"""Strict reading: each way a bundle can be wrong has its own name and one line."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
+from edgecap.bundle.typed import MAX_JSON_BYTES, parse
+from edgecap.core.errors import BundleError
+
+
+def edit(bundle: Path, change: Callable[[dict], None]) -> None:
+    """Change the manifest without sealing it again."""
+    manifest = json.loads((bundle / MANIFEST).read_bytes())
+    change(manifest)
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+
+
+def refusal(bundle: Path) -> BundleError:
+    with pytest.raises(BundleError) as caught:
+        open_bundle(bundle)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def append(path: Path, data: bytes) -> None:
+    path.write_bytes(path.read_bytes() + data)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+FILE_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "bundle.missing_file": lambda b: (b / "decode.onnx").unlink(),
+    "bundle.extra_file": lambda b: (b / "golden" / "run.sh").write_text("true"),
+    "bundle.truncated": lambda b: (b / "decode.onnx").write_bytes(b"short"),
+    "bundle.oversized": lambda b: append(b / "tokenizer.json", b" "),
+    "bundle.altered": lambda b: flip(b / "decode.onnx"),
+    "bundle.not_a_file": lambda b: (b / "link").symlink_to("/etc/passwd"),
+    "bundle.json": lambda b: (b / MANIFEST).write_text("{"),
+}
+
+
+def test_a_whole_bundle_opens(tiny_bundle: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    assert bundle.manifest.contract.context == 292
+    assert bundle.file("decode.onnx").is_file()
+    with pytest.raises(BundleError, match=r"bundle\.missing_file"):
+        bundle.file("../secret")
+
+
+@pytest.mark.parametrize("code", FILE_DAMAGE)
+def test_damaged_files_are_refused_by_name(tiny_bundle: Path, code: str) -> None:
+    FILE_DAMAGE[code](tiny_bundle)
+    assert refusal(tiny_bundle).code == code
+
+
+def test_a_listed_file_that_is_a_link_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tiny_bundle / "decode.onnx").rename(elsewhere)
+    (tiny_bundle / "decode.onnx").symlink_to(elsewhere)
+    assert refusal(tiny_bundle).code == "bundle.not_a_file"
+
+
+def test_a_named_pipe_does_not_hang_the_reader(tiny_bundle: Path) -> None:
+    os.mkfifo(tiny_bundle / "pipe")
+    assert refusal(tiny_bundle).code == "bundle.not_a_file"
+
+
+def test_an_empty_folder_is_extra(tiny_bundle: Path) -> None:
+    (tiny_bundle / "more").mkdir()
+    assert refusal(tiny_bundle).code == "bundle.extra_file"
+
+
+def test_no_bundle_at_all(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nothing").code == "bundle.missing"
+    (tmp_path / "file").write_text("x")
+    assert refusal(tmp_path / "file").code == "bundle.missing"
+    (tmp_path / "empty").mkdir()
+    assert refusal(tmp_path / "empty").code == "bundle.missing_file"
+
+
+def _set(*keys: str, value: object) -> Callable[[dict], None]:
+    def change(manifest: dict) -> None:
+        for key in keys[:-1]:
+            manifest = manifest[key]
+        manifest[keys[-1]] = value
+
+    return change
+
+
+ENTRY = {"sha256": "0" * 64, "size": 3}
+MANIFEST_DAMAGE = [
+    (_set("schema", value=2), "bundle.schema"),
+    (_set("schema", value="1"), "bundle.schema"),
+    (_set("surprise", value=1), "bundle.unknown_field"),
+    (_set("contract", "surprise", value=1), "bundle.unknown_field"),
+    (lambda m: m.pop("languages"), "bundle.missing_field"),
+    (_set("languages", value="en"), "bundle.field_type"),
+    (_set("languages", value=[1]), "bundle.field_type"),
+    (_set("languages", value=[]), "bundle.manifest"),
+    (_set("contract", "layers", value=True), "bundle.field_type"),
+    (_set("contract", "layers", value=1.5), "bundle.field_type"),
+    (_set("contract", "layers", value=-1), "bundle.manifest"),
+    (_set("contract", "patches", value=195), "bundle.manifest"),
+    (_set("contract", "layers", value=1 << 40), "bundle.oversized"),
+    (_set("contract", "cache", value="object"), "bundle.manifest"),
+    (_set("contract", "batch", value=3), "bundle.manifest"),
+    (lambda m: m["contract"]["functions"].pop("decode"), "bundle.manifest"),
+    (lambda m: m["contract"]["functions"]["decode"]["inputs"].pop("k"), "bundle.manifest"),
+    (_set("contract", "functions", "decode", "file", value="other.onnx"), "bundle.missing_file"),
+    (_set("preprocessing", "resample", value="nearest"), "bundle.manifest"),
+    (_set("preprocessing", "size", value=10**9), "bundle.manifest"),
+    (_set("coordinates", "order", value="xywh"), "bundle.manifest"),
+    (_set("tokenizer", "sha256", value="0" * 64), "bundle.manifest"),
+    (_set("tokenizer", "file", value="nowhere.json"), "bundle.missing_file"),
+    (_set("files", "../../etc/passwd", value=ENTRY), "bundle.path"),
+    (_set("files", "/etc/passwd", value=ENTRY), "bundle.path"),
+    (_set("files", "C:\\x", value=ENTRY), "bundle.path"),
+    (_set("files", ".hidden", value=ENTRY), "bundle.path"),
+    (_set("files", MANIFEST, value=ENTRY), "bundle.path"),
+    (_set("files", "DECODE.onnx", value=ENTRY), "bundle.manifest"),
+    (_set("files", "decode.onnx", "sha256", value="zz"), "bundle.manifest"),
+    (_set("files", "ghost.bin", value=ENTRY), "bundle.missing_file"),
+]
+
+
+@pytest.mark.parametrize(("change", "code"), MANIFEST_DAMAGE)
+def test_a_wrong_manifest_is_refused_by_name(
+    tiny_bundle: Path, change: Callable[[dict], None], code: str
+) -> None:
+    edit(tiny_bundle, change)
+    assert refusal(tiny_bundle).code == code
+
+
+def test_own_fields_need_a_prefix(tiny_bundle: Path) -> None:
+    edit(tiny_bundle, _set("x_team", value={"any": "thing"}))
+    assert open_bundle(tiny_bundle).manifest.name == "tiny-onnx-fp32"
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b'{"a": 1, "a": 2}', "bundle.duplicate_key"),
+        (b'{"a": NaN}', "bundle.json"),
+        (b"[" * 100_000, "bundle.json"),
+        (b"\xff\xfe", "bundle.json"),
+        (b"9" * 5000, "bundle.json"),
+        (b" " * (MAX_JSON_BYTES + 1), "bundle.oversized"),
+    ],
+)
+def test_json_is_strict(data: bytes, code: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        parse(data, "x.json")
+    assert caught.value.code == code
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text() | st.booleans(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+@settings(max_examples=150)
+def test_no_json_value_gets_through_or_crashes(value: object) -> None:
+    with pytest.raises(BundleError):
+        manifest_from_json({"schema": 1, "name": value})
+
+
+@given(st.text(max_size=20))
+def test_a_name_that_is_accepted_stays_inside(name: str) -> None:
+    try:
+        check_name(name)
+    except BundleError:
+        return
+    root = Path("/bundle")
+    assert (root / name).resolve().is_relative_to(root)
+
+
+def test_sealing_again_takes_in_new_files(tiny_bundle: Path) -> None:
+    before = open_bundle(tiny_bundle).manifest
+    (tiny_bundle / "README.md").write_text("card")
+    after = seal(tiny_bundle, before)
+    assert set(after.files) - set(before.files) == {"README.md"}
+    assert open_bundle(tiny_bundle).manifest == after
+
+
+def test_a_manifest_survives_the_way_through_json(tiny_bundle: Path) -> None:
+    manifest = open_bundle(tiny_bundle).manifest
+    assert manifest_from_json(json.loads(json.dumps(asdict(manifest)))) == manifest
+    with pytest.raises(BundleError):
+        check_manifest(replace(manifest, styles=()))

@@ -1,0 +1,26 @@
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete tiny ONNX bundle; shared, so nobody may change it."""
+    from tiny_onnx import write_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "tiny-onnx-fp32"
+    write_bundle(path)
+    return path
+
+
+@pytest.fixture
+def tiny_bundle(tiny_bundle_made: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the tiny bundle that a test may damage."""
+    copy = tmp_path / tiny_bundle_made.name
+    shutil.copytree(tiny_bundle_made, copy)
+    yield copy

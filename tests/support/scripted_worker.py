@@ -1,0 +1,81 @@
+"""A target's process without a model: `scripted_worker.py BEHAVIOUR MILLISECONDS PICTURE…`.
+
+Behaviours: good, noisy (prints where answers go), refused (an error of edgecap at loading), crash
+(dies at loading), dies (in the second round), hangs (at loading).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from edgecap.benchmarks.worker import own_output, serve
+from edgecap.bundle.draft import preprocessing
+from edgecap.core.errors import BundleError
+from edgecap.runtime.preprocess import prepare
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scripted import Perfect  # noqa: E402 -- found through the line above
+
+from edgecap.scenes.shipped import load_set  # noqa: E402
+
+CANVAS = preprocessing()
+
+
+class Scripted(Perfect):
+    """Knows the first shipped scenes by their pixels; every operation takes a set time."""
+
+    def __init__(self, behaviour: str, seconds: float) -> None:
+        shown = load_set("evaluation", 8)
+        super().__init__(shown)
+        self.number = {pixels.tobytes(): i for i, (pixels, _) in enumerate(shown)}
+        self.behaviour, self.seconds, self.rounds = behaviour, seconds, 0
+        self.manifest = SimpleNamespace(preprocessing=CANVAS)
+        self.session = SimpleNamespace(encode_image=self.work, decode=self.work)
+
+    def work(self, *_: Any) -> None:
+        if self.behaviour == "noisy":
+            os.write(1, b"loading delegate...\n")
+        time.sleep(self.seconds)
+        self.rounds += 1
+        if self.behaviour == "dies" and self.rounds > 8:
+            print("Segmentation fault of a kind", file=sys.stderr)
+            os._exit(139)
+
+    def cache(self, canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return canvases, canvases
+
+    def caption(self, images: Sequence[Any], lang: str) -> list:
+        time.sleep(self.seconds * len(images))
+        canvases = [prepare(image, CANVAS)[0] for image in images]
+        return super().caption([self.numbered(canvas) for canvas in canvases], lang)
+
+    def embed_images(self, images: Sequence[Any]) -> np.ndarray:
+        return super().embed_images([self.numbered(np.asarray(image)) for image in images])
+
+    def numbered(self, canvas: np.ndarray) -> np.ndarray:
+        return np.full_like(canvas, self.number.get(canvas.tobytes(), 255))
+
+
+def main(behaviour: str, milliseconds: str, *pictures: str) -> int:
+    def load() -> Scripted:
+        if behaviour == "refused":
+            raise BundleError("bundle.altered", "model.bin is not what the manifest says.")
+        if behaviour == "crash":
+            raise RuntimeError("no such engine")
+        if behaviour == "hangs":
+            time.sleep(60)
+        return Scripted(behaviour, float(milliseconds) / 1e3)
+
+    return serve(load, pictures, sys.stdin, own_output())
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
