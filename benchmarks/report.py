@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARKER = "report.json"
-PERCENT = ("exact", "name", "grounding_50", "grounding_75", "relation")
-HEADS = (
-    "target",
+PERCENT = (
+    "exact",
+    "name",
+    "grounding_50",
+    "grounding_75",
+    "relation",
+    "count",
+    "retrieval_r1_i2t",
+    "retrieval_r1_t2i",
+    "hard_negative",
+)
+FIGURES = (
     "size MB",
     "cold start ms",
     "encode_image ms p50 / p90",
@@ -39,7 +48,7 @@ def to_json(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> dict[st
 
 
 def cells(row: Row) -> list[str]:
-    """One row of the table, in the order of `HEADS`; a dash is not measured."""
+    """The figures of one target, in the order of `FIGURES`; a dash is not measured."""
 
     def number(value: float | None, digits: int = 1) -> str:
         return "–" if value is None else f"{value:.{digits}f}"
@@ -49,7 +58,6 @@ def cells(row: Row) -> list[str]:
         return "–" if times is None else f"{times.p50:.2f} / {times.p90:.2f}"
 
     return [
-        row.name,
         number(row.size_mb),
         number(row.cold_start_ms, 0),
         *(spread(key) for key in OPERATIONS),
@@ -71,10 +79,15 @@ def to_table(rows: Sequence[Row]) -> Table:
     table.add_column("")
     for row in rows:
         table.add_column(row.name, justify="right", overflow="fold")
-    columns = [cells(row) for row in rows]
-    for i, head in enumerate(HEADS[1:], start=1):
-        table.add_row(head, *(column[i] for column in columns))
+    for line in _lines(rows):
+        table.add_row(*line)
     return table
+
+
+def _lines(rows: Sequence[Row]) -> list[list[str]]:
+    """The body of a table: a figure's name, then its value for every target."""
+    columns = [cells(row) for row in rows]
+    return [[name, *(column[i] for column in columns)] for i, name in enumerate(FIGURES)]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -90,9 +103,9 @@ def to_csv(rows: Sequence[Row]) -> str:
 def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str:
     """A table, then what it was measured on and how."""
     lines = [
-        _markdown_row(HEADS),
-        _markdown_row(["---"] + ["---:"] * (len(HEADS) - 1)),
-        *(_markdown_row(cells(row)) for row in rows),
+        _markdown_row(["", *(row.name for row in rows)]),
+        _markdown_row(["---", *["---:"] * len(rows)]),
+        *map(_markdown_row, _lines(rows)),
         "",
         f"{machine['cpu']}, {plan.threads} thread(s), {machine['system']}, {machine['date']}; "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())

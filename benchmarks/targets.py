@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -56,15 +57,24 @@ def pictures(count: int = 8) -> Iterator[list[Path]]:
 def targets(
     opened: Sequence[Bundle], weights: str | None, files: Sequence[Path], threads: int
 ) -> list[Target]:
-    """PyTorch first, where it is installed, then the bundles, each with a name of its own.
+    """PyTorch first, where it and the weights are there, then the bundles; no two of one name.
 
     `weights` is a shipped name or a file; None takes the model that the first bundle came from.
     """
     found = []
-    if find_spec("torch") is not None:
-        model = weights or opened[0].manifest.model
-        command = worker_command(model, "torch", files, threads)
-        found.append(Target(f"PyTorch {Path(model).stem}", command, reference=True))
+    model = weights or opened[0].manifest.model
+    weights_file = find_weights(model)
+    # Weights that were asked for and are not there fail in their own row; a bundle may well have
+    # come from weights on another machine.
+    if find_spec("torch") is not None and (weights or weights_file):
+        found.append(
+            Target(
+                name=f"PyTorch {Path(model).stem}",
+                command=worker_command(model, "torch", files, threads),
+                size_bytes=weights_file.stat().st_size if weights_file else None,
+                reference=True,
+            )
+        )
     names = [bundle.path.resolve().name for bundle in opened]
     for bundle, name in zip(opened, names, strict=True):
         found.append(
@@ -76,6 +86,15 @@ def targets(
             )
         )
     return found
+
+
+def find_weights(model: str) -> Path | None:
+    """The file of weights given by path or by the name of a shipped model, where there is one."""
+    places = (
+        Path(model),
+        Path(str(resources.files("edgecap") / "data" / f"captioner-{model}.safetensors")),
+    )
+    return next((place for place in places if place.is_file()), None)
 
 
 def worker_command(

@@ -67,7 +67,10 @@ def run(
     # The place of the report is taken first: a refusal after ten minutes of work is none.
     with atomic_dir(out, overwrite, MARKER) as directory, pictures() as files:
         measured_on = machine()
-        rows = bench(targets(opened, weights, files, threads), plan)
+        chosen = targets(opened, weights, files, threads)
+        if not any(target.reference for target in chosen):
+            typer.echo("No PyTorch, or not the weights: nothing to compare with.", err=True)
+        rows = bench(chosen, plan)
         write_files(directory, rows, plan, measured_on)
     write_json(to_json(rows, plan, measured_on), json_)
     write_text(to_csv(rows), csv)

@@ -17,7 +17,7 @@ from edgecap.benchmarks.runner import Row, Target, Worker, bench, times_faster
 from edgecap.benchmarks.targets import pictures
 from edgecap.core.errors import GateError
 
-SCRIPT = Path(__file__).with_name("scripted_worker.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
 PLAN = Plan(rounds=2, starts=2, encode_image=2, decode_step=3, caption=1, scenes=8)
 
 
@@ -126,14 +126,23 @@ def test_tables_agree_with_each_other(rows: list[Row]) -> None:
     assert [row["target"] for row in read] == ["PyTorch", "quick", "broken"]
     assert float(read[1]["decode_step_ms_p50"]) == rows[1].times["decode_step_ms"].p50
     assert float(read[1]["exact"]) == 1 and "Segmentation" in read[2]["error"]
-    markdown = to_markdown(rows, PLAN, machine()).splitlines()
-    assert len({line.count(" | ") for line in markdown[:5]}) == 1
-    assert f"{rows[1].times['decode_step_ms'].p50:.2f} / " in markdown[3]
-    assert to_table(rows).row_count == markdown[0].count(" | ")
+    lines = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in to_markdown(rows, PLAN, machine()).splitlines()
+        if line.startswith("| ")
+    ]
+    assert {len(line) for line in lines[1:]} == {4}
+    table = {name: cells for name, *cells in lines[2:]}
+    assert table["size MB"] == ["2.5", "2.5", "2.5"]
+    assert table["decode step ms p50 / p90"][1].startswith(
+        f"{rows[1].times['decode_step_ms'].p50:.2f} / "
+    )
+    assert table["exact %"] == ["100.0", "100.0", "–"]
+    assert to_table(rows).row_count == len(table)
 
 
 def test_a_row_without_figures_is_still_a_row() -> None:
     failed = Row("none", error="would not start")
-    assert "| none | – |" in to_markdown([failed], PLAN, machine())
+    assert "| size MB | – |" in to_markdown([failed], PLAN, machine())
     assert "would not start" in to_csv([failed])
     assert to_json([failed], PLAN, machine())["targets"][0]["error"] == "would not start"

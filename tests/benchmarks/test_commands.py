@@ -1,0 +1,174 @@
+"""`edgecap eval` and `edgecap bench` from the command line, on bundles without a trained model."""
+
+import csv
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from edgecap.benchmarks import targets
+from edgecap.benchmarks.evaluate import KEYS
+from edgecap.benchmarks.sets import evaluation_scenes, picked_languages
+from edgecap.bundle.io import open_bundle
+from edgecap.cli.app import main
+from edgecap.core.errors import InputError
+from edgecap.core.tokens import LANGUAGES
+from edgecap.scenes import splits
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: str | Path) -> str:
+    assert main([str(arg) for arg in args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_eval_prints_json_with_every_key(
+    tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["eval", str(tiny_bundle_made), "--n", "3", "--lang", "en,ja", "--json", "-"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) >= {"n", *KEYS}
+    assert told["n"] == 3 and list(told["languages"]) == ["en", "ja"]
+    assert (told["split"], told["seed"], told["backend"]) == ("test", 0, "onnx")
+    assert told["exact"] == 0  # its weights are random
+
+
+def test_eval_shows_a_table_and_writes_a_file(
+    tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["eval", str(tiny_bundle_made), "--n", "2", "--lang", "de", "--json", "out.json"]
+    assert main(arguments) == 0
+    assert "worst language: de" in capsys.readouterr().out
+    assert json.loads(Path("out.json").read_text(encoding="utf-8"))["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--lang", "xx"], "unknown language 'xx'; allowed: en, es"),
+        (["--lang", "en,,ja"], "unknown language ''"),
+        (["--split", "tset"], "tset"),
+        (["--n", "1"], "--n"),
+        (["--json", "missing/out.json"], "missing/out.json cannot be written"),
+        (["--json", "."], "cannot be written"),
+        (["--threads", "0"], "--threads"),
+    ],
+)
+def test_eval_refuses_in_one_line(
+    tiny_bundle_made: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert words in refused(capsys, "eval", tiny_bundle_made, *arguments)
+
+
+def test_eval_refuses_what_is_no_captioner(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nowhere/bundle" in refused(capsys, "eval", "nowhere/bundle")
+
+
+def test_shipped_scenes_are_those_of_the_split_and_need_no_font(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = list(splits.scenes("test", 3))
+    monkeypatch.setattr("edgecap.benchmarks.sets.scenes", None)  # drawing would fail
+    shipped = evaluation_scenes("test", 3)
+    for (pixels, scene), (drawn_pixels, drawn_scene) in zip(shipped, drawn, strict=True):
+        assert (pixels == drawn_pixels).all() and scene == drawn_scene
+    assert len(evaluation_scenes("test", 512)) == 512
+
+
+def test_other_scenes_are_drawn() -> None:
+    test, other = evaluation_scenes("test", 2), evaluation_scenes("test", 2, seed=1)
+    assert test[0][1] != other[0][1]
+    assert len(evaluation_scenes("test", 513)) == 513
+    assert {len(scene.things) for _, scene in evaluation_scenes("counts", 9)} <= {6, 7}
+    with pytest.raises(InputError, match="tset"):
+        evaluation_scenes("tset", 2)
+
+
+def test_languages_are_picked_in_order_and_once() -> None:
+    assert picked_languages("all") == LANGUAGES
+    assert picked_languages("ja, en,ja") == ("ja", "en")
+
+
+def test_bench_measures_the_bundles_that_lie_here(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tiny_bundle.parent)
+    assert main(["bench", "--quick", "--n", "2", "--csv", "-", "--json", "b.json"]) == 0
+    captured = capsys.readouterr()
+    (row,) = csv.DictReader(captured.out.splitlines())
+    assert row["target"] == "tiny-onnx-fp32" and float(row["caption_ms_p50"]) > 0
+    assert "nothing to compare with" in captured.err  # it came from no weights
+    (told,) = json.loads(Path("b.json").read_text(encoding="utf-8"))["targets"]
+    assert told["accuracy"]["n"] == 2 and told["about"]["backend"] == "onnx"
+    assert (Path("bench-report") / "latency.png").exists()
+    # An older report is no accident to be repeated.
+    assert "bench-report exists already" in refused(capsys, "bench", "--quick")
+
+
+def test_bench_says_when_there_is_nothing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, "bench")
+    assert "[bench.no_bundles]" in told and "edgecap export" in told
+
+
+def test_bench_refuses_before_it_measures(
+    tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "given twice" in refused(capsys, "bench", tiny_bundle, f"{tiny_bundle}/")
+    assert "only one" in refused(capsys, "bench", tiny_bundle, "--csv", "-", "--json", "-")
+    assert "unknown language" in refused(capsys, "bench", tiny_bundle, "--lang", "xx")
+    (tiny_bundle / "decode.onnx").write_bytes(b"")
+    assert "[bundle." in refused(capsys, "bench", tiny_bundle)
+    assert not Path("bench-report").exists()
+
+
+def test_bench_keeps_what_it_could_measure_and_exits_1(
+    tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(
+        ["bench", str(tiny_bundle_made), "--quick", "--n", "2", "--weights", "none.safetensors"]
+    )
+    captured = capsys.readouterr()
+    assert code == 1
+    assert "[bench.failed]" in captured.err and "none.safetensors" in captured.err
+    report = Path("bench-report/report.md").read_text(encoding="utf-8")
+    assert "tiny-onnx-fp32" in report and "PyTorch none failed" in report
+
+
+def test_size_is_of_what_an_app_ships(tiny_bundle_made: Path) -> None:
+    kept_for_checking = [*tiny_bundle_made.glob("golden/**/*"), tiny_bundle_made / "parity.json"]
+    total = sum(file.stat().st_size for file in tiny_bundle_made.rglob("*") if file.is_file())
+    extra = sum(file.stat().st_size for file in kept_for_checking if file.is_file())
+    card = tiny_bundle_made / "README.md"
+    extra += card.stat().st_size if card.exists() else 0
+    assert extra > 0
+    assert targets.shipped_bytes(open_bundle(tiny_bundle_made)) == total - extra
+
+
+def test_two_bundles_of_one_name_are_told_apart(tiny_bundle: Path, tiny_bundle_made: Path) -> None:
+    opened = [open_bundle(tiny_bundle), open_bundle(tiny_bundle_made)]
+    names = [target.name for target in targets.targets(opened, None, [], 1)]
+    assert names == [str(tiny_bundle), str(tiny_bundle_made)]
+
+
+def test_weights_are_found_by_path_or_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(b"x")
+    assert targets.find_weights(str(file)) == file
+    assert targets.find_weights("no such model") is None
+    data = Path(str(resources.files("edgecap") / "data"))
+    for shipped in data.glob("captioner-*.safetensors"):
+        assert targets.find_weights(shipped.stem.removeprefix("captioner-")) == shipped
