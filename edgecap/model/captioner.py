@@ -96,8 +96,8 @@ class Captioner(nn.Module):
         Returns:
             k, v float [L,B,H,P,K] for the cache, and the embedding float [B,E] of norm 1.
         """
-        keys, values, x = self.see(image)
-        return torch.stack(keys), torch.stack(values), self.embed_image(x)
+        keys, values, states = self.see(image)
+        return torch.stack(keys), torch.stack(values), self.embed_image(states[-1])
 
     def decode(
         self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
@@ -155,7 +155,7 @@ class Captioner(nn.Module):
 
     def see(
         self, image: Tensor, corner: Tensor | None = None
-    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Patch tokens through all layers.
 
         Args:
@@ -163,7 +163,8 @@ class Captioner(nn.Module):
             corner: int [B,2], row and column in the G x G grid (training curriculum only).
 
         Returns:
-            keys and values, L of [B,H,p,K] with p = (S/16)^2, and the hidden state [B,p,D].
+            keys and values, L of [B,H,p,K] with p = (S/16)^2, and the hidden state after each
+            layer, L of [B,p,D].
         """
         B, S, p = image.shape[0], image.shape[1], self.config.patch_size
         g = S // p
@@ -177,13 +178,14 @@ class Captioner(nn.Module):
             column = F.embedding(corner[:, 1:] + span, self.column)  # [B,g,D]
             place = (row[:, :, None] + column[:, None]).flatten(1, 2)  # [B,g*g,D]
         x = self.patch(patches) + place  # [B,g*g,D]
-        keys, values = [], []
+        keys, values, states = [], [], []
         for block in self.blocks:
             q, k, v = block.project(x)  # each [B,H,g*g,K]
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v))  # [B,g*g,D]
             keys.append(k)
             values.append(v)
-        return keys, values, x
+            states.append(x)
+        return keys, values, states
 
     def embed_image(self, x: Tensor) -> Tensor:
         """Hidden patches [B,P,D] to the shared space [B,E], norm 1."""

@@ -49,6 +49,7 @@ class TrainConfig:
     warmup_steps: int = 100
     decay_share: float = 0.4  # the last part of the run, linearly to 2 % of the rate
     contrast_weight: float = 0.1
+    hint_weight: float = 0.5
     clip: float = 1.0  # gradient norm
 
     @property

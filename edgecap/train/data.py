@@ -26,6 +26,7 @@ from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, sample_drawing
 from edgecap.scenes.splits import SPLITS
 from edgecap.train.config import TrainConfig
+from edgecap.train.hints import patch_hints
 
 # Half of the grounded captions name shapes by one attribute only (mention dropout): without it the
 # decoder learns which shape a colour usually has, and fails on pairs it has not seen.
@@ -44,19 +45,25 @@ class Batch:
     texts: Tensor  # int64 [Q,Tq], of every (B/Q)-th image
     lengths: Tensor  # int64 [Q]
     matches: Tensor  # bool [Q,Q], which text says what which picture shows
+    hints: Tensor  # int64 [B,P,6], what covers each patch: see hints.py
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
     def parts(self, count: int) -> list[Batch]:
         """The batch cut into `count` smaller ones; a text keeps the negatives of its part only."""
-        fields = (self.images, self.corners, self.tokens, self.texts, self.lengths)
-        cut = zip(*(field.chunk(count) for field in fields), strict=True)
         size = len(self.texts) // count  # texts a part
-        return [
-            Batch(*part, self.matches[i * size : (i + 1) * size, i * size : (i + 1) * size])
-            for i, part in enumerate(cut)
+        blocks = [self.matches[i : i + size, i : i + size] for i in range(0, size * count, size)]
+        columns = [
+            blocks if name == "matches" else getattr(self, name).chunk(count)
+            for name in self.__dataclass_fields__
         ]
+        return [Batch(*part) for part in zip(*columns, strict=True)]
+
+    @property
+    def patches(self) -> int:
+        """Patches with a hint."""
+        return self.hints.shape[0] * self.hints.shape[1]
 
     @property
     def words(self) -> int:
@@ -86,12 +93,13 @@ class SceneBatches(Dataset[Batch]):
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
         free = (CaptionerConfig.image_size - stage.window) // PATCH + 1  # places of a window
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
-        images, scenes = [], []
+        images, scenes, hints = [], [], []
         for row, column in corners.tolist():
             origin = (column * PATCH, row * PATCH)
             drawing = sample_drawing(rng, WINDOW_RULES[stage.window], origin)
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
+            hints.append(patch_hints(drawing.scene, origin))
         captions = [self._caption(s, rng) for s in scenes for _ in range(stage.captions)]
         every = stage.batch // stage.texts
         described = [statement(scene, rng, "plain") for scene in scenes[::every]]
@@ -105,6 +113,7 @@ class SceneBatches(Dataset[Batch]):
             pad(texts, stage.text_tokens),
             torch.tensor([min(len(text), stage.text_tokens) for text in texts]),
             torch.tensor(matches),
+            torch.from_numpy(np.stack(hints)),
         )
 
     def _caption(self, scene: Scene, rng: np.random.Generator) -> list[int]:

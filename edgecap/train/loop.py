@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -26,7 +27,7 @@ from edgecap.train.optimisers import Optimisers
 
 SAVE_EVERY_S = 240  # seconds between checkpoints
 LOG_EVERY = 20  # steps
-Losses = Callable[[Batch], tuple[Tensor, Tensor]]
+Losses = Callable[[Batch], tuple[Tensor, Tensor, Tensor]]
 
 
 def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool = True) -> Captioner:
@@ -42,7 +43,8 @@ def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool =
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = Captioner(SIZES[config.size]).to(device)
-    optimisers = Optimisers(model, config)
+    objective: nn.Module = Objective(model).to(device)
+    optimisers = Optimisers(objective, config)
     start = 0
     if resume:
         saved = Checkpoint.load(run)
@@ -52,17 +54,17 @@ def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool =
                 f"{run} holds a run of size {saved.config.size}, not {config.size}.",
                 f"Run with: --size {saved.config.size}",
             )
-        model.load_state_dict(saved.model)
+        objective.load_state_dict(saved.model)
         optimisers.load(saved.optimisers)
         start = saved.step
-    objective: nn.Module = Objective(model)
+    whole = objective
     if world > 1:
         objective = nn.parallel.DistributedDataParallel(objective)
     losses: Losses = torch.compile(objective, dynamic=False) if compile_ else objective
 
     def save(step: int) -> None:
         if rank == 0:
-            Checkpoint(config, step, model.state_dict(), optimisers.state()).save(run)
+            Checkpoint(config, step, whole.state_dict(), optimisers.state()).save(run)
 
     saved_at = time.monotonic()
     with (run / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -73,10 +75,10 @@ def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool =
             if config.stage(step) != stage:
                 stage = config.stage(step)
                 parts = parts_that_fit(model.config, stage, free_bytes(device))
-            told, matched, parts = learn(losses, batch.to(device), parts, config.contrast_weight)
-            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+            means, parts = learn(losses, batch.to(device), parts, config)
+            nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
             optimisers.step(step)
-            log.add(step, told, matched, len(batch.images) * world)
+            log.add(step, means, len(batch.images) * world)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
                 save(step + 1)
                 saved_at = time.monotonic()
@@ -84,21 +86,25 @@ def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool =
     return model
 
 
-def learn(losses: Losses, batch: Batch, parts: int, weight: float) -> tuple[float, float, int]:
+def learn(
+    losses: Losses, batch: Batch, parts: int, config: TrainConfig
+) -> tuple[dict[str, float], int]:
     """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
 
-    Returns the mean caption loss, the mean contrastive loss, and the parts that it took.
+    Returns the mean of each loss, and the parts that it took.
     """
+    counts = {"caption": batch.words, "contrastive": len(batch.texts), "hint": batch.patches}
+    weights = {"caption": 1.0, "contrastive": config.contrast_weight, "hint": config.hint_weight}
     while True:
         try:
-            told = matched = 0.0
+            means = dict.fromkeys(counts, 0.0)
             for part in batch.parts(parts):
                 with torch.autocast(batch.images.device.type, torch.bfloat16):
-                    told_sum, matched_sum = losses(part)
-                mean_told, mean_matched = told_sum / batch.words, matched_sum / len(batch.texts)
-                (mean_told + weight * mean_matched).backward()
-                told, matched = told + mean_told.item(), matched + mean_matched.item()
-            return told, matched, parts
+                    sums = dict(zip(counts, losses(part), strict=True))
+                sum(sums[name] * (weights[name] / counts[name]) for name in counts).backward()
+                for name in counts:
+                    means[name] += sums[name].item() / counts[name]
+            return means, parts
         except RuntimeError as error:
             if not is_out_of_memory(error) or len(batch.texts) % (2 * parts):
                 raise
@@ -116,19 +122,18 @@ class Log:
 
     def _restart(self) -> None:
         self.clock, self.steps, self.images = time.monotonic(), 0, 0
-        self.told = self.matched = 0.0
+        self.sums: Counter[str] = Counter()
 
-    def add(self, step: int, told: float, matched: float, images: int) -> None:
+    def add(self, step: int, means: dict[str, float], images: int) -> None:
         """Count one step; write where a line is due."""
         self.steps, self.images = self.steps + 1, self.images + images
-        self.told, self.matched = self.told + told, self.matched + matched
+        self.sums.update(means)
         if (step + 1) % LOG_EVERY:
             return
         row = {
             "step": step + 1,
             "window": self.config.stage(step).window,
-            "caption_loss": round(self.told / self.steps, 4),
-            "contrastive_loss": round(self.matched / self.steps, 4),
+            **{f"{name}_loss": round(total / self.steps, 4) for name, total in self.sums.items()},
             "rate": round(self.config.rate(step), 4),
             "images_per_s": round(self.images / (time.monotonic() - self.clock), 1),
         }

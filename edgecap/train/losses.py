@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgecap.core.tokens import PAD_ID
 from edgecap.model.captioner import Captioner
 from edgecap.train.data import Batch
+from edgecap.train.hints import PatchHints
 
 
 def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -38,16 +39,17 @@ class Objective(nn.Module):
     def __init__(self, captioner: Captioner) -> None:
         super().__init__()
         self.captioner = captioner
+        self.hints = PatchHints(captioner.config.width)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Summed caption loss and summed contrastive loss of a batch, both scalars."""
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Summed caption loss, summed contrastive loss and summed hint loss, all scalars."""
         model = self.captioner
         captions = len(batch.tokens) // len(batch.images)
-        keys, values, seen = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
+        keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
         each_keys = [k.repeat_interleave(captions, 0) for k in keys]  # L of [N,H,P,K]
         each_values = [v.repeat_interleave(captions, 0) for v in values]
         read = model.read(batch.tokens[:, :-1], each_keys, each_values)  # [N,T,D]
-        described = seen[:: len(batch.images) // len(batch.texts)]  # [Q,P,D]
+        described = states[-1][:: len(batch.images) // len(batch.texts)]  # [Q,P,D]
         matched = contrastive_loss(
             model.embed_image(described),  # [Q,E]
             model.encode_text(batch.texts, batch.lengths),  # [Q,E]
@@ -55,4 +57,6 @@ class Objective(nn.Module):
             model.contrast_scale,
             model.contrast_bias,
         )
-        return caption_loss(model.logits(read), batch.tokens[:, 1:]), matched
+        # Early enough that the layers after it can hand what was found on to the words.
+        hinted = self.hints(states[5 * len(states) // 8 - 1], batch.hints)
+        return caption_loss(model.logits(read), batch.tokens[:, 1:]), matched, hinted

@@ -20,7 +20,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 def plot_log(log: Path, out: Path) -> None:
-    """Losses, learning rate and speed against the step, one panel each."""
+    """Losses and speed against the step, one panel each."""
     require("matplotlib", "train")
     from matplotlib.figure import Figure
 
@@ -28,7 +28,7 @@ def plot_log(log: Path, out: Path) -> None:
     if not rows:
         return
     steps = [row["step"] for row in rows]
-    panels = ("caption_loss", "contrastive_loss", "rate", "images_per_s")
+    panels = ("caption_loss", "contrastive_loss", "hint_loss", "images_per_s")
     figure = Figure(figsize=(9, 6), layout="constrained")
     for axes, key in zip(figure.subplots(2, 2).flat, panels, strict=True):
         axes.plot(steps, [row[key] for row in rows], linewidth=1)

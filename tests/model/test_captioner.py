@@ -87,14 +87,14 @@ def test_padding_does_not_reach_a_text_embedding(model: Captioner) -> None:
 def test_a_window_is_seen_where_it_lies(model: Captioner, image: torch.Tensor) -> None:
     """The patches of a window at a corner take the positions that they have in the whole grid."""
     window = image[:1, :112, :112]
-    here = model.see(window, torch.tensor([[0, 0]]))[2]
-    default = model.see(window)[2]
-    there = model.see(window, torch.tensor([[7, 3]]))[2]
+    here = model.see(window, torch.tensor([[0, 0]]))[2][-1]
+    default = model.see(window)[2][-1]
+    there = model.see(window, torch.tensor([[7, 3]]))[2][-1]
     torch.testing.assert_close(here, default)
     model.row.data[7:] += 1.0
     try:
-        assert not torch.allclose(model.see(window, torch.tensor([[7, 3]]))[2], there)
-        torch.testing.assert_close(model.see(window, torch.tensor([[0, 0]]))[2], here)
+        assert not torch.allclose(model.see(window, torch.tensor([[7, 3]]))[2][-1], there)
+        torch.testing.assert_close(model.see(window, torch.tensor([[0, 0]]))[2][-1], here)
     finally:
         model.row.data[7:] -= 1.0
 
