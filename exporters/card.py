@@ -1,0 +1,75 @@
+"""The model card of a bundle: what it is, what it was checked for, how to run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgecap.bundle.certificate import Certificate
+from edgecap.bundle.manifest import Manifest
+from edgecap.core.formats import PRECISIONS
+
+
+def card(
+    manifest: Manifest, size: int, certificate: Certificate | None, training: dict[str, Any]
+) -> str:
+    """Markdown. `size` is that of the model files in bytes; no certificate: it was not checked."""
+    contract = manifest.contract
+    lines = [
+        f"# {manifest.name}",
+        "",
+        "An image captioner that names things, says where they are, and gives pictures and texts "
+        "vectors in one space. **It was trained on drawn scenes** (emoji and coloured shapes) and "
+        "does not understand photographs.",
+        "",
+        f"- Model {manifest.model}: {contract.layers} layers, "
+        f"width {contract.heads * contract.head_width}, vocabulary {contract.vocabulary}.",
+        f"- {manifest.format}, {manifest.precision} ({PRECISIONS[manifest.precision]}), "
+        f"{size / 1e6:.1f} MB.",
+        f"- Captions in {', '.join(manifest.languages)}.",
+        f"- Licence {manifest.license}.",
+        "- Written with "
+        + ", ".join(f"{name} {version}" for name, version in sorted(manifest.tools.items()))
+        + ".",
+        "",
+        "## Run it",
+        "",
+        "```python",
+        "from edgecap.runtime import load",
+        "",
+        f'print(load("{manifest.name}").caption("picture.png")[0].text)',
+        "```",
+        "",
+        "`edgecap verify` on this directory replays the golden files on your machine.",
+        "",
+        "## Parity with PyTorch",
+        "",
+        *_parity(certificate),
+    ]
+    if training:
+        lines += ["", "## Training", ""]
+        lines += [f"- {key}: {value}" for key, value in training.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _parity(certificate: Certificate | None) -> list[str]:
+    if certificate is None:
+        return ["**Not checked**: exported with --no-verify."]
+    outputs = [
+        f"| {o.output} | {o.max_abs:.2g} (≤ {o.allowed_max_abs:g}) "
+        f"| {o.cosine:.6f} (≥ {o.allowed_cosine:g}) |"
+        for o in certificate.outputs
+    ]
+    shares = [
+        f"- {a.what}: {a.agreement:.2%} the same (≥ {a.required:.1%})"
+        for a in certificate.agreements
+    ]
+    return [
+        f"{certificate.target} against {certificate.reference}, {certificate.scenes} scenes in "
+        f"{', '.join(certificate.languages)}.",
+        "",
+        "| output | largest difference | smallest cosine |",
+        "| --- | --- | --- |",
+        *outputs,
+        "",
+        *shares,
+    ]

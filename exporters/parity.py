@@ -1,0 +1,223 @@
+"""The gate: an exported bundle against what PyTorch said, in a process that cannot import torch.
+
+    python -m edgecap.exporters.parity BUNDLE REFERENCES CERTIFICATE
+
+The process is a fresh one without torch because that is what a user's device has: an artifact that
+only works beside the libraries that wrote it would pass anywhere else. Two engines in one process
+also disturb each other's thread pools.
+
+Letters as in session.py; N scenes, K steps of one scene, M steps of all scenes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecap.bundle.certificate import (
+    AgreementParity,
+    Certificate,
+    OutputParity,
+    certificate_to_json,
+    certify,
+)
+from edgecap.bundle.golden import measure
+from edgecap.exporters.tolerances import BOUNDS, Bounds
+from edgecap.runtime.cache import Cache
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.decode import greedy
+from edgecap.runtime.mentions import read
+from edgecap.runtime.session import ImageCode
+
+PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
+FLOATS = ("image_embedding", "text_embedding", "logits", "attention")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The greedy caption of one scene."""
+
+    tokens: list[int]  # without <eos>
+    text: str
+    boxes: list[list[float]]  # x0 y0 x1 y1, px of the canvas
+
+
+@dataclass(frozen=True)
+class References:
+    """What PyTorch said about N scenes; the arrays lie in files of the same names."""
+
+    reference: str  # e.g. "torch 2.13.0 fp32"
+    asked: list[tuple[str, str]]  # N of (lang, style)
+    answers: list[Answer]  # N
+    canvas: np.ndarray  # uint8 [N,S,S,3]
+    image_embedding: np.ndarray  # f32 [N,E]
+    text_embedding: np.ndarray  # f32 [N,E], of the answers' texts
+    logits: np.ndarray  # f32 [M,V], along the reference's own tokens, <eos> included
+    attention: np.ndarray  # f32 [M,P]
+
+    def write(self, directory: Path) -> None:
+        for name in ("canvas", *FLOATS):
+            np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        answers = [vars(answer) for answer in self.answers]
+        rest = {"reference": self.reference, "asked": self.asked, "answers": answers}
+        (directory / "references.json").write_text(json.dumps(rest), encoding="utf-8")
+
+    @staticmethod
+    def load(directory: Path) -> References:
+        arrays: dict[str, Any] = {
+            name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in ("canvas", *FLOATS)
+        }
+        rest = json.loads((directory / "references.json").read_text(encoding="utf-8"))
+        asked = [(lang, style) for lang, style in rest["asked"]]
+        answers = [Answer(**answer) for answer in rest["answers"]]
+        return References(rest["reference"], asked, answers, **arrays)
+
+
+def answer(
+    captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str]]
+) -> list[Answer]:
+    """Greedy captions of encoded scenes that are all asked for alike or come one by one."""
+    lang, style = asked[0]
+    vocabulary, manifest = captioner.vocabulary, captioner.manifest
+    cache = Cache(captioner.session, code, manifest.contract.text_length)
+    limits = vocabulary.limits(None, boxes=True, ruled=True)
+    answers = []
+    for generated in greedy(cache, vocabulary.prompt(lang, style), limits):
+        scores = [chosen.score for chosen in generated.chosen]
+        reading = read(
+            generated.tokens,
+            scores,
+            captioner.tokenizer,
+            vocabulary.rule,
+            manifest.coordinates.bin_px,
+            lang,
+        )
+        boxes = [list(box) for group in reading.groups for box in group.boxes]
+        answers.append(Answer(generated.tokens, reading.text, boxes))
+    return answers
+
+
+def force(
+    captioner: Captioner, code: ImageCode, prompt: list[int], tokens: list[list[int]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Feed every scene of a batch its own tokens; per scene logits [K,V], attention [K,P].
+
+    K = len(tokens) + 1 steps, the first after the prompt, but no more than the cache has rows for.
+    """
+    T = captioner.manifest.contract.text_length
+    cache = Cache(captioner.session, code, T)
+    B = len(cache)
+    lengths = [min(len(said) + 1, T - len(prompt) + 1) for said in tokens]
+    for token in prompt:
+        step = cache.step([token] * B)
+    steps = [step]
+    for k in range(max(lengths) - 1):
+        steps.append(cache.step([said[k] if k < len(said) else said[-1] for said in tokens]))
+    return [
+        (
+            np.stack([step.logits[b] for step in steps[:K]]),
+            np.stack([step.attention[b] for step in steps[:K]]),
+        )
+        for b, K in enumerate(lengths)
+    ]
+
+
+def compare(captioner: Captioner, references: References) -> Certificate:
+    """What the target makes of the same scenes, and the verdict."""
+    manifest = captioner.manifest
+    bounds = BOUNDS[manifest.precision]
+    found: list[tuple[int, OutputParity]] = []
+    same = {"tokens": 0, "boxes": 0, "text": 0}
+    same_steps = start = 0
+    for i, wanted in enumerate(references.answers):
+        code = captioner.session.encode_image(references.canvas[i : i + 1])
+        asked = references.asked[i]
+        got = answer(captioner, code, [asked])[0]
+        same["tokens"] += got.tokens == wanted.tokens
+        same["boxes"] += got.boxes == wanted.boxes
+        same["text"] += got.text == wanted.text
+        prompt = captioner.vocabulary.prompt(*asked)
+        logits, attention = force(captioner, code, prompt, [wanted.tokens])[0]
+        end = start + len(logits)
+        outputs = {
+            "image_embedding": code.embedding,
+            "text_embedding": _embed(captioner, wanted.text),
+            "logits": logits,
+            "attention": attention,
+        }
+        rows = {"image_embedding": slice(i, i + 1), "text_embedding": slice(i, i + 1)}
+        for name, value in outputs.items():
+            expected = np.asarray(getattr(references, name)[rows.get(name, slice(start, end))])
+            found.append((i, measure(name, expected, value, bounds.outputs)))
+        best = references.logits[start:end].argmax(-1)  # [K]
+        same_steps += int((logits.argmax(-1) == best).sum())
+        start = end
+    outputs_ = tuple(_worst(name, found) for name in FLOATS)
+    agreements = _agreements(bounds, same, len(references.answers), same_steps, start)
+    languages = tuple(sorted({lang for lang, _ in references.asked}))
+    target = f"{_engine()} {manifest.precision}"
+    return certify(
+        references.reference, target, len(references.answers), languages, outputs_, agreements
+    )
+
+
+def _embed(captioner: Captioner, text: str) -> np.ndarray:
+    """f32 [1,E]; a reference that said nothing has nothing to embed, and a stand-in is compared."""
+    return captioner.session.encode_text(*frame(captioner, text))
+
+
+def frame(captioner: Captioner, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens and length of a caption's text, cut where a caption is longer than a text may be."""
+    words = captioner.tokenizer.encode(text.strip() or ".")[: captioner.vocabulary.text_length - 2]
+    names, tokenizer = captioner.manifest.tokenizer, captioner.tokenizer
+    ids = [tokenizer.id_of(names.text), *words, tokenizer.id_of(names.eos)]
+    tokens = np.full((1, captioner.vocabulary.text_length), tokenizer.id_of(names.pad), np.int32)
+    tokens[0, : len(ids)] = ids  # [1,T]
+    return tokens, np.array([len(ids)], np.int32)
+
+
+def _worst(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
+    """One output over all scenes."""
+    mine = [(i, parity) for i, parity in found if parity.output == name]
+    scene, worst = max(mine, key=lambda entry: entry[1].max_abs)
+    cosine = min(parity.cosine for _, parity in mine)
+    return replace(worst, cosine=cosine, worst=f"scene {scene}, {worst.worst}")
+
+
+def _agreements(
+    bounds: Bounds, same: dict[str, int], scenes: int, same_steps: int, steps: int
+) -> tuple[AgreementParity, ...]:
+    per_scene = [AgreementParity(what, n / scenes, bounds.scenes) for what, n in same.items()]
+    return (AgreementParity("next_token", same_steps / steps, bounds.next_token), *per_scene)
+
+
+def _engine() -> str:
+    """Name and version of the engine that this process loaded."""
+    for package in PACKAGES:
+        if package.replace("-", "_") in sys.modules:
+            try:
+                return f"{package} {version(package)}"
+            except PackageNotFoundError:
+                return package
+    return "unknown engine"
+
+
+def main(bundle: str, references: str, certificate: str) -> None:
+    """Compare, and write the certificate, whatever its verdict."""
+    sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
+    from edgecap.runtime import load
+
+    result = compare(load(bundle), References.load(Path(references)))
+    Path(certificate).write_bytes(certificate_to_json(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,188 @@
+"""From weights to a verified bundle: load, convert, write, compare, rename.
+
+Everything happens in a hidden directory beside the output (edgecap.core.atomic); an exception, a
+failed gate or a kill leaves nothing under the final name.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import edgecap
+from edgecap.bundle.certificate import Certificate, certificate_from_json, certificate_to_json
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.golden import write_golden
+from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST, TOKENIZER, Manifest
+from edgecap.bundle.typed import parse
+from edgecap.core.atomic import atomic_dir
+from edgecap.core.errors import GateError, InputError, UnsupportedError
+from edgecap.core.formats import FORMATS
+from edgecap.core.lazy import require
+from edgecap.exporters import EXPORTERS
+from edgecap.exporters.card import card
+from edgecap.exporters.quantise import INT8_PLAN
+from edgecap.exporters.quiet import quiet
+from edgecap.exporters.spec import ExportSpec
+from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from edgecap.model.captioner import Captioner
+    from edgecap.runtime.captioner import Captioner as Reference
+
+TOOLS = {"onnx": ("torch", "onnx", "onnxscript"), "tflite": ("torch", "litert-torch")}
+GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished bundle."""
+
+    path: Path
+    manifest: Manifest
+    size: int  # bytes of the model files
+    certificate: Certificate | None  # None: not verified
+    seconds: float
+
+
+def check(spec: ExportSpec) -> Path:
+    """The output directory, after refusing what cannot work; nothing is loaded or written."""
+    from edgecap.model import weights
+
+    known = FORMATS[spec.format]
+    if spec.precision not in known.precisions:
+        raise UnsupportedError(
+            "export.combination",
+            f"{spec.format} has no {spec.precision}; it has {', '.join(known.precisions)}.",
+        )
+    if not 4 <= spec.scenes <= 512:
+        raise InputError("export.scenes", f"scenes must be in 4 … 512, got {spec.scenes}.")
+    name, _ = weights.resolve(spec.model)
+    output = spec.directory(name)
+    if output.exists() and not spec.overwrite:
+        raise InputError(
+            "output.exists", f"{output} exists already.", "Pass --overwrite to replace it."
+        )
+    return output
+
+
+def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exported:
+    """Make the bundle that `spec` asks for; `say` is told about every stage.
+
+    Raises InputError, UnsupportedError and MissingPackageError before work starts, and GateError
+    where the result is not good enough.
+    """
+    from edgecap.model import weights
+
+    begun = time.monotonic()
+    output = check(spec)
+    name, path = weights.resolve(spec.model)
+    module, function = EXPORTERS[spec.format].split(":")
+    with atomic_dir(output, spec.overwrite, marker=MANIFEST) as directory:
+        say(f"loading {path.name}")
+        network = weights.load(path)
+        tokenizer_data, tokenizer = _tokenizer(spec)
+        say(f"converting to {spec.format} {spec.precision}")
+        with quiet():
+            files = getattr(import_module(module), function)(network, spec.precision, directory)
+        size = sum(file.stat().st_size for file in directory.iterdir())
+        (directory / TOKENIZER).write_bytes(tokenizer_data)
+        manifest = _draft(spec, name, network, files)
+        from edgecap.exporters import references
+
+        say("asking PyTorch")
+        reference = references.reference(network, manifest, tokenizer)
+        canvases = _scenes(spec.scenes, manifest)
+        write_golden(directory, references.golden(reference, canvases, spec.precision))
+        sealed = seal(directory, manifest)
+        certificate = None
+        if spec.verify:
+            certificate = _gate(directory, reference, canvases, say)
+            (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
+        text = card(sealed, size, certificate, weights.facts(path))
+        (directory / CARD).write_text(text, encoding="utf-8")
+        sealed = seal(directory, manifest)
+        open_bundle(directory)
+    return Exported(output, sealed, size, certificate, time.monotonic() - begun)
+
+
+def _tokenizer(spec: ExportSpec) -> tuple[bytes, Tokenizer]:
+    if spec.tokenizer is None:
+        shipped = shipped_tokenizer()
+        return (Path(edgecap.__file__).parent / "data" / TOKENIZER).read_bytes(), shipped
+    if not spec.tokenizer.is_file():
+        raise InputError("tokenizer.missing", f"{spec.tokenizer} is not a file.")
+    data = spec.tokenizer.read_bytes()
+    return data, Tokenizer(data, spec.tokenizer.name)
+
+
+def _draft(spec: ExportSpec, name: str, network: Captioner, files: dict[str, str]) -> Manifest:
+    require("torch", "export")
+    return draft(
+        network.config,
+        name=f"{name}-{spec.format}-{spec.precision}",
+        model=name,
+        format=spec.format,
+        precision=spec.precision,
+        functions={function: same_names(file, function) for function, file in files.items()},
+        batch=1 if spec.format == "tflite" else None,
+        plan=INT8_PLAN if spec.precision == "w8" else {},
+        tools={"edgecap": edgecap.__version__} | {t: version(t) for t in TOOLS[spec.format]},
+    )
+
+
+def _scenes(count: int, manifest: Manifest) -> np.ndarray:
+    """The first evaluation scenes as canvases uint8 [N,S,S,3]."""
+    from edgecap.runtime.preprocess import prepare
+    from edgecap.scenes.shipped import load_set
+
+    scenes = load_set("evaluation", count)
+    return np.stack([prepare(image, manifest.preprocessing)[0] for image, _ in scenes])
+
+
+def _gate(
+    directory: Path, reference: Reference, canvases: np.ndarray, say: Callable[[str], None]
+) -> Certificate:
+    """Run the parity gate in its own process; GateError unless it passes."""
+    from edgecap.exporters import references
+
+    with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
+        references.collect(reference, canvases).write(Path(scratch))
+        say(f"comparing on {len(canvases)} scenes, without torch")
+        result = Path(scratch) / CERTIFICATE
+        command = [sys.executable, "-m", "edgecap.exporters.parity"]
+        command += [str(directory), scratch, str(result)]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=GATE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise GateError(
+                "parity.timeout", f"the parity gate did not end in {GATE_SECONDS} s."
+            ) from None
+        if run.returncode or not result.is_file():
+            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+            raise GateError(
+                "parity.crashed",
+                f"the bundle could not be run (exit status {run.returncode}): {last}",
+            )
+        certificate = certificate_from_json(parse(result.read_bytes(), CERTIFICATE))
+    if certificate.failures:
+        raise GateError(
+            "parity.failed",
+            f"{certificate.target} is not close enough to {certificate.reference}: "
+            + "; ".join(certificate.failures)
+            + ".",
+            "Nothing was saved; --no-verify saves it all the same.",
+        )
+    return certificate
