@@ -1,0 +1,215 @@
+"""Real engines behind the interface: onnxruntime on a tiny bundle, PyTorch against its own twin."""
+
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_onnx import picture, write_bundle
+
+from edgecap.bundle.io import open_bundle, seal
+from edgecap.core.config import CaptionerConfig
+from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
+from edgecap.model.captioner import Captioner as Network
+from edgecap.runtime import load
+from edgecap.runtime.backends import tflite
+from edgecap.runtime.backends.torch import TorchSession
+from edgecap.runtime.cache import Cache
+
+PICTURES = [picture(seed, 40 + 9 * seed, 60) for seed in range(3)]
+
+
+def test_batches_and_single_pictures_agree(tiny_bundle_made: Path) -> None:
+    captioner = load(tiny_bundle_made)
+    together = captioner.caption(PICTURES)
+    alone = [captioner.caption(one)[0] for one in PICTURES]
+    assert [c.tokens for c in together] == [c.tokens for c in alone]
+    assert len({c.tokens for c in together}) > 1  # the model looks at the picture
+    np.testing.assert_allclose(
+        captioner.embed_images(PICTURES),
+        np.concatenate([captioner.embed_images(one) for one in PICTURES]),
+        atol=1e-6,
+    )
+
+
+def test_embeddings_have_norm_one(tiny_bundle_made: Path) -> None:
+    captioner = load(tiny_bundle_made)
+    vectors = [captioner.embed_images(PICTURES), captioner.embed_texts(["a dog", "two cats"])]
+    for embedding in vectors:
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-6)
+
+
+def test_beams_never_end_below_greedy_by_much(tiny_bundle_made: Path) -> None:
+    captioner = load(tiny_bundle_made)
+    greedy = captioner.caption(PICTURES, max_length=12)
+    beams = captioner.caption(PICTURES, beams=4, max_length=12)
+    assert all(b.score >= g.score - 1e-3 for g, b in zip(greedy, beams, strict=True))
+
+
+def test_one_session_serves_several_threads(tiny_bundle_made: Path) -> None:
+    captioner = load(tiny_bundle_made, threads=2)
+    expected = [caption.tokens for caption in captioner.caption(PICTURES)]
+    found: list[list[tuple[int, ...]]] = []
+
+    def work() -> None:
+        found.append([caption.tokens for caption in captioner.caption(PICTURES)])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "code"),
+    [
+        ({"backend": "tflite"}, UnsupportedError, "backend.format"),
+        ({"backend": "torch"}, UnsupportedError, "backend.format"),
+        ({"backend": "openvino"}, InputError, "backend.unknown"),
+        ({"threads": 0}, InputError, "threads.number"),
+    ],
+)
+def test_backends_that_cannot_are_refused(
+    tiny_bundle_made: Path, options: dict, kind: type[Exception], code: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        load(tiny_bundle_made, **options)
+    assert caught.value.code == code
+
+
+def reseal(bundle: Path) -> None:
+    from edgecap.bundle.manifest import MANIFEST, manifest_from_json
+    from edgecap.bundle.typed import parse
+
+    seal(bundle, manifest_from_json(parse((bundle / MANIFEST).read_bytes(), MANIFEST)))
+
+
+def refuses(bundle: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        load(bundle).caption(PICTURES[:1])
+    assert "\n" not in str(caught.value)
+    return caught.value.code
+
+
+def test_a_file_that_is_no_model(tiny_bundle: Path) -> None:
+    (tiny_bundle / "decode.onnx").write_bytes(b"not a model")
+    reseal(tiny_bundle)
+    assert refuses(tiny_bundle) == "bundle.model"
+
+
+def test_a_model_of_another_contract(tiny_bundle: Path) -> None:
+    (tiny_bundle / "decode.onnx").write_bytes((tiny_bundle / "encode_text.onnx").read_bytes())
+    reseal(tiny_bundle)
+    assert refuses(tiny_bundle) == "bundle.model"
+
+
+def test_a_manifest_that_promises_other_shapes(tiny_bundle: Path) -> None:
+    manifest = open_bundle(tiny_bundle).manifest
+    contract = replace(manifest.contract, embedding=5)
+    seal(tiny_bundle, replace(manifest, contract=contract))
+    assert refuses(tiny_bundle) == "bundle.model"
+
+
+def test_the_text_encoder_waits_until_it_is_needed(tiny_bundle: Path) -> None:
+    (tiny_bundle / "encode_text.onnx").write_bytes(b"not a model")
+    reseal(tiny_bundle)
+    captioner = load(tiny_bundle)
+    assert captioner.caption(PICTURES[:1])
+    with pytest.raises(BundleError, match=r"bundle\.model"):
+        captioner.embed_texts(["a dog"])
+
+
+WITHOUT = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(name + " is blocked", name=name)
+
+sys.meta_path.insert(0, Block())
+from edgecap.cli.app import main
+sys.exit(main({arguments!r}))
+"""
+
+
+def without(blocked: set[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a fresh process in which these packages cannot be imported."""
+    code = WITHOUT.format(blocked=blocked, arguments=list(arguments))
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
+HEAVY = {"torch", "tensorflow", "onnx", "litert_torch", "coremltools", "tokenizers", "safetensors"}
+
+
+def test_a_bundle_captions_and_verifies_without_torch(
+    tiny_bundle_made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    bundle = str(tiny_bundle_made)
+    done = without(HEAVY, "caption", str(tmp_path / "p.png"), "--bundle", bundle)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+    assert without(HEAVY, "verify", bundle).returncode == 0
+
+
+@pytest.mark.parametrize("blocked", ["onnxruntime", "torch"])
+def test_a_missing_engine_is_one_line_with_the_remedy(
+    tiny_bundle_made: Path, tmp_path: Path, blocked: str
+) -> None:
+    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    source = "S" if blocked == "torch" else str(tiny_bundle_made)
+    done = without({blocked}, "caption", str(tmp_path / "p.png"), "--bundle", source)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("edgecap: [package.missing]")
+    assert "pip install" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_tflite_interpreter_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = tuple((f"absent_{i}", f"absent_{i}.interpreter") for i in range(2))
+    monkeypatch.setattr(tflite, "INTERPRETERS", packages)
+    with pytest.raises(MissingPackageError, match=r"absent_0, absent_1.*pip install"):
+        tflite.interpreter_class()
+
+
+def test_the_preferred_tflite_interpreter_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tflite.interpreter_class()[0] == "ai_edge_litert"
+    monkeypatch.setattr(tflite, "INTERPRETERS", (("absent", "absent"), *tflite.INTERPRETERS))
+    assert tflite.interpreter_class()[0] == "ai_edge_litert"
+
+
+def test_stepping_with_the_cache_equals_reading_at_once() -> None:
+    """The host's loop over `decode` gives what the network's teacher-forced forward gives."""
+    torch.manual_seed(0)
+    config = CaptionerConfig(
+        width=32, layers=2, heads=2, vocabulary=64, embedding=8, image_size=64, text_length=12
+    )
+    network = Network(config).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(4)  # random weights as they are attend evenly to everything
+    session = TorchSession(network)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    said = np.random.default_rng(1).integers(0, 64, (2, 8))
+    cache = Cache(session, session.encode_image(images), config.text_length)
+    stepped = np.stack([cache.step(said[:, t].tolist()).logits for t in range(8)], 1)
+    with torch.no_grad():
+        keys, values, _ = network.see(torch.from_numpy(images))
+        whole = network.logits(network.read(torch.from_numpy(said), keys, values)).numpy()
+    np.testing.assert_allclose(stepped, whole, atol=1e-3, rtol=1e-3)
+
+
+def test_two_bundles_of_other_weights_say_other_things(tmp_path: Path) -> None:
+    said = []
+    for seed in (0, 1):
+        write_bundle(tmp_path / str(seed), seed, verified=False)
+        said.append(load(tmp_path / str(seed)).caption(PICTURES[0])[0].tokens)
+    assert said[0] != said[1]

@@ -1,0 +1,122 @@
+"""caption, verify and inspect on a bundle that works; drawing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFont
+from tiny_onnx import picture
+
+from edgecap.cli.app import main
+from edgecap.runtime import Mention, draw, load
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    path.write_bytes(picture(0, 60, 40))
+    return path
+
+
+def test_caption_as_json(
+    photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--bundle", str(tiny_bundle_made), "--lang", "ja", "--json"]
+    assert main(["caption", str(photo), *options]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    expected = load(tiny_bundle_made).caption(photo, lang="ja")[0]
+    assert (row["text"], row["lang"], tuple(row["tokens"])) == (
+        expected.text,
+        "ja",
+        expected.tokens,
+    )
+    assert row["image"] == str(photo)
+
+
+def test_the_newest_bundle_here_is_taken_and_named(
+    photo: Path,
+    tiny_bundle_made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    for age, name in enumerate(("new", "old")):
+        shutil.copytree(tiny_bundle_made, tmp_path / name)
+        os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
+    assert main(["caption", str(photo)]) == 0
+    assert "using new (the newest bundle here)" in capsys.readouterr().err
+
+
+def test_several_pictures_are_told_apart(
+    photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["caption", str(photo), str(photo), "--bundle", str(tiny_bundle_made)]) == 0
+    assert capsys.readouterr().out.count(f"{photo}: ") == 2
+
+
+def test_drawing_writes_a_picture(
+    photo: Path, tiny_bundle_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "drawn.png"
+    bundle = str(tiny_bundle_made)
+    assert main(["caption", str(photo), "--bundle", bundle, "--draw", str(out)]) == 0
+    with Image.open(out) as drawn:
+        assert max(drawn.size) == draw.SMALLEST
+    assert str(out) in capsys.readouterr().err
+
+
+def test_verify(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tiny_bundle_made)]) == 0
+    assert capsys.readouterr().out.endswith("verified\n")
+    assert main(["verify", str(tiny_bundle_made), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["here"]["verdict"] == report["at_export"]["verdict"] == "pass"
+
+
+def test_inspect(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tiny_bundle_made)]) == 0
+    shown = capsys.readouterr().out
+    for part in ("tiny-onnx-fp32", "uint8 [B,S,S,3]", "float32 [1,B,1,292,8]", "decode.onnx"):
+        assert part in shown
+    assert main(["inspect", str(tiny_bundle_made), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["contract"]["vocabulary"] == 4096
+
+
+MENTIONS = [
+    Mention("a dog", (0, 5), ((10, 10, 60, 60),), (0.9,)),
+    Mention("two cats", (6, 14), ((70, 20, 99, 50), (0, 0, 30, 9)), (0.9, 0.8)),
+]
+
+
+def test_every_box_is_drawn_in_its_colour() -> None:
+    drawn = draw.draw(np.full((100, 100, 3), 255, np.uint8), MENTIONS)
+    assert drawn.note == ""
+    colours = {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in draw.COLOURS[:2]}
+    seen = {tuple(pixel) for pixel in np.asarray(drawn.image).reshape(-1, 3)}
+    assert colours <= seen
+    assert (np.asarray(drawn.image)[-1, -1] == 255).all()
+
+
+def test_boxes_at_and_over_the_edge_do_not_crash() -> None:
+    long = "a very long phrase that is wider than the whole picture could ever be, " * 3
+    mention = Mention(long, (0, 1), ((0, 0, 5, 3), (3, 3, 3, 3)), (1.0, 1.0))
+    for size in ((1, 1), (5, 3), (3000, 2)):
+        assert draw.draw(Image.new("RGB", size), [mention]).image.size[0] >= size[0]
+
+
+def test_without_a_font_for_the_script_labels_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object, **options: object) -> None:
+        raise OSError("cannot open resource")
+
+    default = ImageFont.load_default(20)  # made before fonts are taken away
+    monkeypatch.setattr(ImageFont, "truetype", none)
+    monkeypatch.setattr(ImageFont, "load_default", lambda size: default)
+    mention = Mention("一只狗", (0, 3), ((5, 5, 50, 50),), (0.9,))
+    drawn = draw.draw(Image.new("RGB", (100, 100)), [mention])
+    assert "1 = 一只狗" in drawn.note
+    assert draw.draw(Image.new("RGB", (100, 100)), MENTIONS).note == ""
