@@ -11,7 +11,6 @@ from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.core.lazy import require
 from edgecap.runtime.backends import BACKENDS, open_session
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.tokenizer import Tokenizer
@@ -55,22 +54,14 @@ def load_reference(model: str, threads: int = 1) -> Captioner:
             f"{model} is a bundle; the torch backend runs weights.",
             "Leave the backend out, or give the name of a model, such as S.",
         )
-    require("torch", "torch")
-    from edgecap.model import weights
-    from edgecap.runtime.backends.torch import TorchSession
+    from edgecap.runtime.backends.torch import open_weights
 
-    name, path = weights.resolve(model)
-    network = weights.load(path)
-    functions = {function: same_names(path.name, function) for function in FUNCTIONS}
+    name, session, config = open_weights(model, threads)
+    functions = {function: same_names(name, function) for function in FUNCTIONS}
     manifest = draft(
-        network.config,
-        name=name,
-        model=model,
-        format="torch",
-        precision="fp32",
-        functions=functions,
+        config, name=name, model=model, format="torch", precision="fp32", functions=functions
     )
-    return Captioner(TorchSession(network, threads), manifest, shipped_tokenizer(), "torch")
+    return Captioner(session, manifest, shipped_tokenizer(), "torch")
 
 
 def shipped_tokenizer() -> Tokenizer:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgecap.core.config import CaptionerConfig
 from edgecap.core.lazy import require
 from edgecap.runtime.session import ImageCode, Step
 
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgecap.model.captioner import Captioner
+
+
+def open_weights(model: str, threads: int) -> tuple[str, TorchSession, CaptionerConfig]:
+    """Name, session and shape of a shipped model ("S") or a .safetensors file.
+
+    Raises MissingPackageError without torch, InputError for weights that cannot be used.
+    """
+    require("torch", "torch")
+    from edgecap.model import weights
+
+    name, path = weights.resolve(model)
+    network = weights.load(path)
+    return name, TorchSession(network, threads), network.config
 
 
 class TorchSession:
