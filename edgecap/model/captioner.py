@@ -196,23 +196,37 @@ class Captioner(nn.Module):
         tokens: Tensor,
         keys: list[Tensor] | None = None,
         values: list[Tensor] | None = None,
+        segments: Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor:
-        """Whole texts [B,T] at once, after a picture (keys, values: L of [B,H,P,K]) or without one.
+        """Whole texts at once, after a picture or without one.
+
+        Args:
+            tokens: int [B,T].
+            keys, values: L of [B,H,P,K], the picture.
+            segments: int [B,T], where a row packs several texts, which one each token is of; texts
+                of one row do not see each other.
+            positions: int [B,T], the place of each token in its own text.
 
         Returns the hidden state [B,T,D]. With a picture this is the teacher-forced twin of
         `decode`, one call instead of T.
         """
         T = tokens.shape[1]
-        x = self.token(tokens) + self.text_position.weight[:T]  # [B,T,D]
-        causal = torch.ones(T, T, dtype=torch.bool, device=tokens.device).tril()  # [T,T]
+        if positions is None:
+            x = self.token(tokens) + self.text_position.weight[:T]  # [B,T,D]
+        else:
+            x = self.token(tokens) + self.text_position(positions)  # [B,T,D]
+        mask = torch.ones(T, T, dtype=torch.bool, device=tokens.device).tril()  # [T,T]
+        if segments is not None:
+            mask = (mask & (segments[:, :, None] == segments[:, None])).unsqueeze(1)  # [B,1,T,T]
         if keys is not None:
-            causal = F.pad(causal, (keys[0].shape[2], 0), value=True)  # [T,P+T]
+            mask = F.pad(mask, (keys[0].shape[2], 0), value=True)  # [...,T,P+T]
         for layer, block in enumerate(self.blocks):
             q, k, v = block.project(x)  # each [B,H,T,K]
             if keys is not None and values is not None:
                 k = torch.cat([keys[layer], k], 2)  # [B,H,P+T,K]
                 v = torch.cat([values[layer], v], 2)
-            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=causal))
+            x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
         return x
 
     def logits(self, x: Tensor) -> Tensor:

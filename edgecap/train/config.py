@@ -15,8 +15,9 @@ class Stage:
     window: int  # px, side of the scenes; below 224 they lie anywhere on the canvas
     images: int  # scenes drawn in this stage
     batch: int  # B, images a step
-    captions: int  # captions learnt per image, each in a style and a language drawn by lot
-    caption_tokens: int  # T; one shape a stage, because every new shape costs a compilation
+    # T, into which each image's captions are packed, as many as fit, each in a style and a language
+    # drawn by lot. One shape a stage, because every new shape costs a compilation.
+    caption_tokens: int
     texts: int  # Q, images that also learn to match their text; divides the batch
     text_tokens: int  # length of those texts
 
@@ -39,8 +40,8 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (
         # A quarter of the patches trains every position at a third of the cost (tried: 102 k
         # windows, then 11 k full scenes, reached 0.93 grounding@0.5).
-        Stage(112, 160_000, 64, 1, 40, 16, 32),
-        Stage(224, 60_000, 32, 2, 64, 16, 40),
+        Stage(112, 160_000, 64, 40, 16, 32),
+        Stage(224, 60_000, 32, 64, 16, 40),
     )
     seed: int = 0
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size)

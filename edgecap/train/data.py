@@ -1,6 +1,6 @@
 """Batches of drawn scenes, each a function of the run's seed and the step alone.
 
-    B images a batch   S window side, px   N captions in all   T tokens of a caption   Q texts
+    B images a batch   S window side, px   P patches   T tokens of packed captions   Q texts
 
 Because step k always draws the same batch, a resumed run sees exactly the stream that an
 uninterrupted one would have seen.
@@ -8,6 +8,7 @@ uninterrupted one would have seen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -41,7 +42,10 @@ class Batch:
 
     images: Tensor  # uint8 [B,S,S,3]
     corners: Tensor  # int64 [B,2], row and column of the window's first patch
-    tokens: Tensor  # int64 [N,T+1], N = B * captions, padded with PAD_ID
+    tokens: Tensor  # int64 [B,T], captions one after another, padded with PAD_ID
+    targets: Tensor  # int64 [B,T], the token after each; PAD_ID after a caption's last
+    segments: Tensor  # int64 [B,T], which of the row's captions a token is of
+    positions: Tensor  # int64 [B,T], its place in that caption
     texts: Tensor  # int64 [Q,Tq], of every (B/Q)-th image
     lengths: Tensor  # int64 [Q]
     matches: Tensor  # bool [Q,Q], which text says what which picture shows
@@ -68,7 +72,7 @@ class Batch:
     @property
     def words(self) -> int:
         """Tokens to predict."""
-        return int((self.tokens[:, 1:] != PAD_ID).sum())
+        return int((self.targets != PAD_ID).sum())
 
 
 class SceneBatches(Dataset[Batch]):
@@ -100,7 +104,7 @@ class SceneBatches(Dataset[Batch]):
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
-        captions = [self._caption(s, rng) for s in scenes for _ in range(stage.captions)]
+        rows = [pack(self._captions(s, rng), stage.caption_tokens) for s in scenes]
         every = stage.batch // stage.texts
         described = [statement(scene, rng, "plain") for scene in scenes[::every]]
         texts = [self._text(said, rng) for said in described]
@@ -109,12 +113,16 @@ class SceneBatches(Dataset[Batch]):
         return Batch(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(corners),
-            pad(captions, stage.caption_tokens + 1),
+            *map(torch.from_numpy, np.stack(rows, 1)),  # 4 of [B,T]
             pad(texts, stage.text_tokens),
             torch.tensor([min(len(text), stage.text_tokens) for text in texts]),
             torch.tensor(matches),
             torch.from_numpy(np.stack(hints)),
         )
+
+    def _captions(self, scene: Scene, rng: np.random.Generator) -> Iterator[list[int]]:
+        while True:
+            yield self._caption(scene, rng)
 
     def _caption(self, scene: Scene, rng: np.random.Generator) -> list[int]:
         style = _STYLES[rng.choice(len(_STYLES), p=_WEIGHTS)]
@@ -144,6 +152,26 @@ def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
         for t in scene.things
     )
     return replace(scene, things=tuple(moved))
+
+
+def pack(captions: Iterator[list[int]], length: int) -> np.ndarray:
+    """int64 [4,length]: tokens, targets, segments and positions of captions laid end to end.
+
+    Takes captions until one does not fit; a first one that is too long is cut.
+    """
+    row = np.full((4, length), PAD_ID)
+    row[2:] = 0
+    start = 0
+    for segment, ids in enumerate(captions):
+        asked = ids[: length + 1] if segment == 0 else ids
+        size = len(asked) - 1  # the last token is only a target
+        if start + size > length:
+            break
+        part = slice(start, start + size)
+        row[0, part], row[1, part] = asked[:-1], asked[1:]
+        row[2, part], row[3, part] = segment + 1, np.arange(size)
+        start += size
+    return row
 
 
 def pad(sequences: list[list[int]], length: int) -> Tensor:

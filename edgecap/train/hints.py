@@ -56,7 +56,7 @@ class PatchHints(nn.Module):
         self.edges = nn.Linear(width, 4 * LOCATION_BINS)
 
     def forward(self, x: Tensor, hints: Tensor) -> Tensor:
-        """Summed cross-entropy of states [B,P,D] and hints int [B,P,6]; an edge counts a quarter."""
+        """Summed cross-entropy of states [B,P,D]; hints int [B,P,6]; an edge counts a quarter."""
         x = self.norm(x).flatten(0, 1)  # [B*P,D]
         kind, color, *edges = hints.flatten(0, 1).unbind(-1)  # each [B*P]
 

@@ -1,6 +1,6 @@
 """What a step minimises.
 
-B images   N captions   T tokens   Q texts   V vocabulary   E embedding
+B images   T tokens   Q texts   V vocabulary   E embedding
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgecap.train.hints import PatchHints
 
 
 def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Summed cross-entropy of the next token: logits [N,T,V], targets int [N,T], no padding."""
+    """Summed cross-entropy of the next token: logits [B,T,V], targets int [B,T], no padding."""
     return F.cross_entropy(
         logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum"
     )
@@ -44,11 +44,8 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed caption loss, summed contrastive loss and summed hint loss, all scalars."""
         model = self.captioner
-        captions = len(batch.tokens) // len(batch.images)
         keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
-        each_keys = [k.repeat_interleave(captions, 0) for k in keys]  # L of [N,H,P,K]
-        each_values = [v.repeat_interleave(captions, 0) for v in values]
-        read = model.read(batch.tokens[:, :-1], each_keys, each_values)  # [N,T,D]
+        read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
         described = states[-1][:: len(batch.images) // len(batch.texts)]  # [Q,P,D]
         matched = contrastive_loss(
             model.embed_image(described),  # [Q,E]
@@ -59,4 +56,4 @@ class Objective(nn.Module):
         )
         # Early enough that the layers after it can hand what was found on to the words.
         hinted = self.hints(states[5 * len(states) // 8 - 1], batch.hints)
-        return caption_loss(model.logits(read), batch.tokens[:, 1:]), matched, hinted
+        return caption_loss(model.logits(read), batch.targets), matched, hinted

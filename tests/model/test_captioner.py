@@ -102,3 +102,19 @@ def test_a_window_is_seen_where_it_lies(model: Captioner, image: torch.Tensor) -
 def test_impossible_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="multiple of heads"):
         CaptionerConfig(width=30, heads=4)
+
+
+def test_texts_packed_into_one_row_do_not_see_each_other(
+    model: Captioner, image: torch.Tensor
+) -> None:
+    one, two = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11]])
+    keys, values, _ = model.see(image[:1])
+    packed = model.read(
+        torch.cat([one, two], 1),
+        keys,
+        values,
+        segments=torch.tensor([[1, 1, 1, 1, 2, 2, 2]]),
+        positions=torch.tensor([[0, 1, 2, 3, 0, 1, 2]]),
+    )
+    torch.testing.assert_close(packed[:, :4], model.read(one, keys, values))
+    torch.testing.assert_close(packed[:, 4:], model.read(two, keys, values))

@@ -10,10 +10,12 @@ import torch
 
 from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
+from edgecap.scenes.graph import Name, Scene, Thing
 from edgecap.train import loop
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import SceneBatches
+from edgecap.train.data import SceneBatches, pack
+from edgecap.train.hints import KINDS, patch_hints
 from edgecap.train.losses import Objective
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
@@ -22,7 +24,7 @@ from edgecap.train.plots import plot_log, read_log
 TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
 CONFIG = TrainConfig(
     size="tiny",
-    stages=(Stage(112, 16, 4, 1, 40, 2, 32), Stage(224, 4, 2, 2, 64, 2, 40)),
+    stages=(Stage(112, 16, 4, 40, 2, 32), Stage(224, 4, 2, 64, 2, 40)),
     warmup_steps=2,
 )
 
@@ -130,4 +132,28 @@ def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         Checkpoint.load(tmp_path)
     with pytest.raises(InputError, match="must divide"):
-        Stage(112, 64, 64, 1, 40, 24, 32)
+        Stage(112, 64, 64, 40, 24, 32)
+
+
+def test_captions_are_packed_end_to_end_and_never_predict_each_other() -> None:
+    row = pack(iter([[5, 6, 7, 1], [8, 9, 1], [2, 3, 4, 5, 1]]), 8)
+    tokens, targets, segments, positions = row.tolist()
+    assert tokens == [5, 6, 7, 8, 9, 0, 0, 0]
+    assert targets == [6, 7, 1, 9, 1, 0, 0, 0]
+    assert segments == [1, 1, 1, 2, 2, 0, 0, 0]
+    assert positions == [0, 1, 2, 0, 1, 0, 0, 0]
+    assert pack(iter([[5, 6, 7, 1], [8, 1]]), 2)[0].tolist() == [5, 6]
+
+
+def test_hints_say_what_covers_each_patch() -> None:
+    things = (
+        Thing(Name("circle", "red"), (0.0, 0.0, 40.0, 32.0)),
+        Thing(Name("dog"), (24.0, 16.0, 48.0, 48.0)),  # on top
+        Thing(Name("bee"), (100.0, 100.0, 106.0, 106.0)),  # smaller than a patch
+    )
+    hints = patch_hints(Scene(things, 112), origin=(16, 32)).reshape(7, 7, 6)
+    kinds = {kind: hints[..., 0] == number for kind, number in KINDS.items()}
+    assert kinds["circle"].sum() == 4 and kinds["circle"][:2, :2].all()
+    assert kinds["dog"][1:3, 2].all() and hints[2, 2].tolist()[1:] == [-1, 10, 12, 16, 20]
+    assert kinds["bee"].sum() == 1 and kinds["bee"][6, 6]
+    assert (hints[hints[..., 0] == 0][:, 1:] == -1).all()
