@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgecap.core.errors import InputError
+from edgecap.core.tokens import LANGUAGES
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Stage:
     caption_tokens: int
     texts: int  # Q, images that also learn to match their text; divides the batch
     text_tokens: int  # length of those texts
+    languages: tuple[str, ...] = LANGUAGES
 
     def __post_init__(self) -> None:
         if self.batch % self.texts:
@@ -81,5 +83,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
-        stages = tuple(Stage(**stage) for stage in data["stages"])
+        stages = tuple(
+            Stage(**{**stage, "languages": tuple(stage["languages"])}) for stage in data["stages"]
+        )
         return cls(**{**data, "stages": stages})

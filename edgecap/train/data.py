@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from edgecap.core.config import CaptionerConfig
-from edgecap.core.tokens import EOS_ID, ID, LANGUAGES, PAD_ID, TEXT_ID
+from edgecap.core.tokens import EOS_ID, ID, PAD_ID, TEXT_ID
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Scene, Thing
+from edgecap.scenes.graph import Scene, Statement, Thing
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, sample_drawing
 from edgecap.scenes.splits import SPLITS
@@ -104,10 +104,10 @@ class SceneBatches(Dataset[Batch]):
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
-        rows = [pack(self._captions(s, rng), stage.caption_tokens) for s in scenes]
+        rows = [pack(self._captions(s, stage.languages, rng), stage.caption_tokens) for s in scenes]
         every = stage.batch // stage.texts
         described = [statement(scene, rng, "plain") for scene in scenes[::every]]
-        texts = [self._text(said, rng) for said in described]
+        texts = [self._text(said, stage.languages, rng) for said in described]
         said = [(frozenset(s.mentions), s.relation) for s in described]
         matches = [[a[0] == b[0] and (a[1] == b[1] or b[1] is None) for b in said] for a in said]
         return Batch(
@@ -120,13 +120,15 @@ class SceneBatches(Dataset[Batch]):
             torch.from_numpy(np.stack(hints)),
         )
 
-    def _captions(self, scene: Scene, rng: np.random.Generator) -> Iterator[list[int]]:
+    def _captions(
+        self, scene: Scene, languages: tuple[str, ...], rng: np.random.Generator
+    ) -> Iterator[list[int]]:
         while True:
-            yield self._caption(scene, rng)
+            language = languages[rng.integers(len(languages))]
+            yield self._caption(scene, language, rng)
 
-    def _caption(self, scene: Scene, rng: np.random.Generator) -> list[int]:
+    def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> list[int]:
         style = _STYLES[rng.choice(len(_STYLES), p=_WEIGHTS)]
-        language = LANGUAGES[rng.integers(len(LANGUAGES))]
         grammar = for_language(language)
         text = grammar.render(
             statement(scene, rng, style),
@@ -136,8 +138,10 @@ class SceneBatches(Dataset[Batch]):
         words = self.encoder.encode(" " + text).ids
         return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
 
-    def _text(self, said, rng: np.random.Generator) -> list[int]:  # type: ignore[no-untyped-def]
-        grammar = for_language(LANGUAGES[rng.integers(len(LANGUAGES))])
+    def _text(
+        self, said: Statement, languages: tuple[str, ...], rng: np.random.Generator
+    ) -> list[int]:
+        grammar = for_language(languages[rng.integers(len(languages))])
         text = grammar.render(said, int(rng.integers(grammar.templates)))
         if rng.random() < 0.25:  # as people type what they search for
             text = text.lower().rstrip(".。")
