@@ -1,0 +1,142 @@
+"""The TFLite backend on a real file.
+
+tests/support/tiny_w8.tflite is `edgecap.exporters.to_tflite` of a network with random weights
+(width 32, one layer, two heads, embedding 8) in int8: converting takes 40 s, running does not.
+"""
+
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_onnx import picture
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
+from edgecap.core.config import CaptionerConfig
+from edgecap.core.errors import BundleError
+from edgecap.runtime import load
+
+MODEL = Path(__file__).parents[1] / "support" / "tiny_w8.tflite"
+CONFIG = CaptionerConfig(width=32, layers=1, heads=2, embedding=8)
+PICTURES = [picture(seed, 60, 30 + 20 * seed) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tflite") / "tiny-tflite-w8"
+    path.mkdir()
+    shutil.copy(MODEL, path / "model.tflite")
+    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
+    manifest = draft(
+        CONFIG,
+        name=path.name,
+        model="tiny",
+        format="tflite",
+        precision="w8",
+        functions={name: same_names("model.tflite", name) for name in FUNCTIONS},
+        batch=1,
+    )
+    seal(path, manifest)
+    return path
+
+
+def test_several_pictures_and_single_ones_agree(bundle: Path) -> None:
+    captioner = load(bundle)
+    assert captioner.backend == "tflite"
+    together = captioner.caption(PICTURES, max_length=8)
+    alone = [captioner.caption(one, max_length=8)[0] for one in PICTURES]
+    assert together == alone
+    assert all(len(caption.tokens) > 1 for caption in together)
+
+
+def test_beams_and_streams_run(bundle: Path) -> None:
+    captioner = load(bundle)
+    (greedy,) = captioner.caption(PICTURES[0], max_length=6)
+    (beams,) = captioner.caption(PICTURES[0], max_length=6, beams=3)
+    assert beams.score >= greedy.score - 1e-3
+    assert "".join(captioner.stream(PICTURES[0], grounded=True, max_length=6)) == greedy.raw
+
+
+def test_embeddings_and_attention(bundle: Path) -> None:
+    captioner = load(bundle)
+    for embedding in (captioner.embed_images(PICTURES), captioner.embed_texts(["a dog", "two"])):
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-3)
+        assert not np.allclose(embedding[0], embedding[1])
+    found = captioner.attention(PICTURES[0], max_length=4)
+    assert all(0 < word.map.sum() <= 1.001 for word in found.words)
+
+
+def test_threads_take_turns(bundle: Path) -> None:
+    captioner = load(bundle)
+    expected = [captioner.caption(one, max_length=6)[0].tokens for one in PICTURES]
+    found: dict[int, tuple[int, ...]] = {}
+
+    def work(i: int) -> None:
+        found[i] = captioner.caption(PICTURES[i], max_length=6)[0].tokens
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[i] for i in range(3)] == expected
+
+
+def test_an_early_error_leaves_the_runner_usable(bundle: Path) -> None:
+    captioner = load(bundle)
+    with pytest.raises(BundleError, match=r"bundle\.model"):
+        captioner.session.encode_image(np.zeros((1, 10, 10, 3), np.uint8))
+    assert captioner.caption(PICTURES[0], max_length=3)
+
+
+@pytest.mark.parametrize("damage", ["not a model", "other signature", "other tensor"])
+def test_what_the_interpreter_refuses_is_one_line(
+    bundle: Path, tmp_path: Path, damage: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    manifest = open_bundle(copy).manifest
+    functions = dict(manifest.contract.functions)
+    if damage == "not a model":
+        (copy / "model.tflite").write_bytes(b"not a model at all")
+    elif damage == "other signature":
+        functions["decode"] = replace(functions["decode"], entry="step")
+    else:
+        functions["encode_text"] = replace(
+            functions["encode_text"], inputs={"tokens": "words", "length": "length"}
+        )
+    contract = replace(manifest.contract, functions=functions)
+    seal(copy, replace(manifest, contract=contract))
+    with pytest.raises(BundleError) as caught:
+        load(copy)
+    assert caught.value.code == "bundle.model"
+    assert "\n" not in str(caught.value)
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "tensorflow", "litert_torch", "onnxruntime"):
+            raise ModuleNotFoundError(name + " is blocked", name=name)
+
+sys.meta_path.insert(0, Block())
+from edgecap.runtime import load
+print(load(sys.argv[1]).caption(sys.argv[2], max_length=4)[0].tokens)
+"""
+
+
+def test_it_captions_without_torch(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(bundle), str(tmp_path / "p.png")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(load(bundle).caption(PICTURES[0], max_length=4)[0].tokens)
