@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from edgecap.runtime.captioner import Mention
 from edgecap.runtime.preprocess import Picture, to_rgb
@@ -14,6 +14,8 @@ from edgecap.runtime.preprocess import Picture, to_rgb
 # Tellable apart on light and dark ground (Okabe and Ito, for colour-blind readers too).
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 SMALLEST = 448  # px of the longer side: smaller pictures are enlarged, labels must be legible
+
+Area = tuple[float, float, float, float]  # x0, y0, x1, y1 in px of the drawing
 
 # Fonts by what they cover; the first found is used. Names, not paths: Pillow searches the system.
 _CJK = ("NotoSansCJK-Regular.ttc", "NotoSerifCJK-Bold.ttc", "msgothic.ttc", "PingFang.ttc")
@@ -56,8 +58,9 @@ def draw(picture: Picture, mentions: Sequence[Mention]) -> Drawn:
     ]
     for box, _, colour in boxes:
         canvas.rectangle(box, outline=colour, width=line)
+    taken: list[Area] = []
     for box, label, colour in boxes:  # after all boxes, so that no line crosses a label
-        _label(canvas, box, label, colour, font, rgb.size)
+        taken.append(_label(canvas, box, label, colour, font, rgb.size, taken))
     return Drawn(rgb, note)
 
 
@@ -73,14 +76,26 @@ def _label(
     colour: str,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
-) -> None:
-    """A filled tag above the box, or inside it where there is no room, never off the picture."""
+    taken: Sequence[Area],
+) -> Area:
+    """Draw a filled tag at the box where no other tag lies, never off the picture."""
     left, top, right, bottom = canvas.textbbox((0, 0), label, font=font)
     width, height = right - left + 6, bottom - top + 6
-    x = min(max(box[0], 0), max(size[0] - width, 0))
-    y = box[1] - height if box[1] >= height else min(box[1], size[1] - height)
-    canvas.rectangle((x, y, x + width, y + height), fill=colour)
-    canvas.text((x + 3 - left, y + 3 - top), label, fill="white", font=font)
+    free_x, free_y = (max(side - tag, 0) for side, tag in zip(size, (width, height), strict=True))
+    x = min(max(box[0], 0), free_x)
+    above, inside, inside_bottom, below = box[1] - height, box[1], box[3] - height, box[3]
+    places = [min(max(y, 0), free_y) for y in (above, inside, inside_bottom, below)]
+    areas = [(x, y, x + width, y + height) for y in places]
+    area = next((a for a in areas if not any(_meet(a, other) for other in taken)), areas[0])
+    canvas.rectangle(area, fill=colour)
+    red, green, blue = ImageColor.getrgb(colour)[:3]
+    ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 150 else "white"
+    canvas.text((area[0] + 3 - left, area[1] + 3 - top), label, fill=ink, font=font)
+    return area
+
+
+def _meet(a: Area, b: Area) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _font(text: str, size: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, bool]:

@@ -120,3 +120,15 @@ def test_without_a_font_for_the_script_labels_are_numbers(monkeypatch: pytest.Mo
     drawn = draw.draw(Image.new("RGB", (100, 100)), [mention])
     assert "1 = 一只狗" in drawn.note
     assert draw.draw(Image.new("RGB", (100, 100)), MENTIONS).note == ""
+
+
+def test_labels_of_one_place_do_not_hide_each_other() -> None:
+    blank = Image.new("RGB", (448, 448), "gray")
+    box = ((100, 100, 200, 200),)
+    mentions = [Mention("a dog", (0, 5), box, (1.0,)), Mention("a cat", (0, 5), box, (1.0,))]
+    alone = [draw.draw(blank, [mention]).image for mention in mentions]
+    both = np.asarray(draw.draw(blank, mentions).image)
+    colour = np.array([int(draw.COLOURS[0][i : i + 2], 16) for i in (1, 3, 5)])
+    first_tag = (np.asarray(alone[0])[60:100] == colour).all(-1).sum()
+    assert first_tag > 100
+    assert (both[60:100] == colour).all(-1).sum() == first_tag
