@@ -16,6 +16,9 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of weights and scenes.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    init: Annotated[
+        str | None, typer.Option("--init", help="Weights to begin with: a name or a file.")
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
 ) -> None:
@@ -40,12 +43,23 @@ def run(
         raise InputError(
             "train.exists", f"{out} holds a run already.", "Go on with --resume, or give -o."
         )
+    if resume and init:
+        raise InputError(
+            "train.start",
+            "--resume goes on with its own weights; --init brings others.",
+            "Give one.",
+        )
     if threads:
         torch.set_num_threads(threads)
     config = TrainConfig(size=pick("size", size, SIZES), seed=seed)
     if images:
         config = config.scaled(images)
-    model = train(config, out, resume=resume, compile_=compile_)
+    start = weights.load(weights.resolve(init)[1]) if init else None
+    if start and start.config != SIZES[config.size]:
+        raise InputError(
+            "train.init", f"{init} is not of size {config.size}.", "Give its size with --size."
+        )
+    model = train(config, out, resume=resume, init=start, compile_=compile_)
     plot_log(out / "log.jsonl", out / "log.png")
     path = out / f"captioner-{size}.safetensors"
     weights.save(model, path, {"run": config.to_dict()})

@@ -30,11 +30,18 @@ LOG_EVERY = 20  # steps
 Losses = Callable[[Batch], tuple[Tensor, Tensor, Tensor]]
 
 
-def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool = True) -> Captioner:
-    """Train by `config` in the directory `run`, from its checkpoint where `resume` is set.
+def train(
+    config: TrainConfig,
+    run: Path,
+    resume: bool = False,
+    init: Captioner | None = None,
+    compile_: bool = True,
+) -> Captioner:
+    """Train by `config` in the directory `run`, and return the captioner in float32.
 
-    A resumed run may be given other stages or rates; weights, optimiser state and step go on.
-    Returns the captioner in float32. Under torchrun each process trains on scenes of its own.
+    Begins with random weights, with those of `init`, or, where `resume` is set, with the run's
+    checkpoint: weights, optimiser state and step go on, on the same stream of scenes, while stages
+    and rates are those of `config`. Under torchrun each process trains on scenes of its own.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
@@ -43,6 +50,8 @@ def train(config: TrainConfig, run: Path, resume: bool = False, compile_: bool =
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = Captioner(SIZES[config.size]).to(device)
+    if init is not None:
+        model.load_state_dict(init.state_dict())
     objective: nn.Module = Objective(model).to(device)
     optimisers = Optimisers(objective, config)
     start = 0

@@ -53,9 +53,7 @@ def train_tokenizer(words: Iterable[str], vocabulary: int = 4096) -> str:
     vocab = {token: i for i, token in enumerate([*fixed, *by_id])}
     merges = [tuple(merge) for merge in learnt["merges"]]
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(" ", "▁")]
-    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(" ", "▁")])
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]

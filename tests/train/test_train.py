@@ -157,3 +157,14 @@ def test_hints_say_what_covers_each_patch() -> None:
     assert kinds["dog"][1:3, 2].all() and hints[2, 2].tolist()[1:] == [-1, 10, 12, 16, 20]
     assert kinds["bee"].sum() == 1 and kinds["bee"][6, 6]
     assert (hints[hints[..., 0] == 0][:, 1:] == -1).all()
+
+
+def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:
+    from edgecap.model.captioner import Captioner
+
+    torch.manual_seed(1)
+    given = Captioner(TINY)
+    none = replace(CONFIG, muon_rate=0.0, adamw_rate=0.0, weight_decay=0.0)
+    trained = loop.train(none, tmp_path / "run", init=given, compile_=False)
+    for name, tensor in given.state_dict().items():
+        torch.testing.assert_close(trained.state_dict()[name], tensor)
