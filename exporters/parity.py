@@ -29,6 +29,7 @@ from edgecap.bundle.certificate import (
     certify,
 )
 from edgecap.bundle.golden import measure
+from edgecap.core.boxes import iou
 from edgecap.exporters.tolerances import BOUNDS, Bounds
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
@@ -81,9 +82,7 @@ class References:
         return References(rest["reference"], asked, answers, **arrays)
 
 
-def answer(
-    captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str]]
-) -> list[Answer]:
+def answer(captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str]]) -> list[Answer]:
     """Greedy captions of encoded scenes that are all asked for alike or come one by one."""
     lang, style = asked[0]
     vocabulary, manifest = captioner.vocabulary, captioner.manifest
@@ -142,7 +141,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         asked = references.asked[i]
         got = answer(captioner, code, [asked])[0]
         same["tokens"] += got.tokens == wanted.tokens
-        same["boxes"] += got.boxes == wanted.boxes
+        same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
         same["text"] += got.text == wanted.text
         prompt = captioner.vocabulary.prompt(*asked)
         logits, attention = force(captioner, code, prompt, [wanted.tokens])[0]
@@ -158,7 +157,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
             expected = np.asarray(getattr(references, name)[rows.get(name, slice(start, end))])
             found.append((i, measure(name, expected, value, bounds.outputs)))
         best = references.logits[start:end].argmax(-1)  # [K]
-        same_steps += int((logits.argmax(-1) == best).sum())
+        same_steps += _same_tokens(captioner, logits.argmax(-1), best, bounds.bins)
         start = end
     outputs_ = tuple(_worst(name, found) for name in FLOATS)
     agreements = _agreements(bounds, same, len(references.answers), same_steps, start)
@@ -184,6 +183,21 @@ def frame(captioner: Captioner, text: str) -> tuple[np.ndarray, np.ndarray]:
     return tokens, np.array([len(ids)], np.int32)
 
 
+def _same_boxes(got: list[list[float]], wanted: list[list[float]], least: float) -> bool:
+    pairs = zip(got, wanted, strict=False)
+    return len(got) == len(wanted) and all(a == b or iou(a, b) >= least for a, b in pairs)
+
+
+def _same_tokens(captioner: Captioner, got: np.ndarray, wanted: np.ndarray, bins: int) -> int:
+    """How many of K tokens are equal, or are locations at most `bins` apart."""
+    rule = captioner.vocabulary.rule
+    pairs = zip(got.tolist(), wanted.tolist(), strict=True)
+    return sum(
+        a == b or (rule.is_location(a) and rule.is_location(b) and abs(a - b) <= bins)
+        for a, b in pairs
+    )
+
+
 def _worst(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
     """One output over all scenes."""
     mine = [(i, parity) for i, parity in found if parity.output == name]
@@ -195,8 +209,10 @@ def _worst(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
 def _agreements(
     bounds: Bounds, same: dict[str, int], scenes: int, same_steps: int, steps: int
 ) -> tuple[AgreementParity, ...]:
-    per_scene = [AgreementParity(what, n / scenes, bounds.scenes) for what, n in same.items()]
-    return (AgreementParity("next_token", same_steps / steps, bounds.next_token), *per_scene)
+    per_scene = [
+        AgreementParity(what, n / scenes, float(getattr(bounds, what))) for what, n in same.items()
+    ]
+    return (AgreementParity("next_token", same_steps / steps, float(bounds.next_token)), *per_scene)
 
 
 def _engine() -> str:

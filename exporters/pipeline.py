@@ -24,12 +24,11 @@ from edgecap.bundle.certificate import Certificate, certificate_from_json, certi
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.golden import write_golden
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST, TOKENIZER, Manifest
+from edgecap.bundle.manifest import CARD, CERTIFICATE, FUNCTIONS, MANIFEST, TOKENIZER, Manifest
 from edgecap.bundle.typed import parse
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.formats import FORMATS
-from edgecap.core.lazy import require
 from edgecap.exporters import EXPORTERS
 from edgecap.exporters.card import card
 from edgecap.exporters.quantise import INT8_PLAN
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from edgecap.runtime.captioner import Captioner as Reference
 
 TOOLS = {"onnx": ("torch", "onnx", "onnxscript"), "tflite": ("torch", "litert-torch")}
+CALIBRATION_SCENES = 16  # enough for the ranges of activations; more changes little
 GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
 
 
@@ -84,6 +84,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     Raises InputError, UnsupportedError and MissingPackageError before work starts, and GateError
     where the result is not good enough.
     """
+    from edgecap.exporters import references
     from edgecap.model import weights
 
     begun = time.monotonic()
@@ -94,17 +95,19 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         say(f"loading {path.name}")
         network = weights.load(path)
         tokenizer_data, tokenizer = _tokenizer(spec)
+        exported = network
+        if spec.precision == "w8":
+            say("measuring activations")
+            exported = _smoothed(network, tokenizer)
         say(f"converting to {spec.format} {spec.precision}")
         with quiet():
-            files = getattr(import_module(module), function)(network, spec.precision, directory)
+            files = getattr(import_module(module), function)(exported, spec.precision, directory)
         size = sum(file.stat().st_size for file in directory.iterdir())
         (directory / TOKENIZER).write_bytes(tokenizer_data)
         manifest = _draft(spec, name, network, files)
-        from edgecap.exporters import references
-
         say("asking PyTorch")
         reference = references.reference(network, manifest, tokenizer)
-        canvases = _scenes(spec.scenes, manifest)
+        canvases = _scenes("evaluation", spec.scenes, manifest)
         write_golden(directory, references.golden(reference, canvases, spec.precision))
         sealed = seal(directory, manifest)
         certificate = None
@@ -129,7 +132,6 @@ def _tokenizer(spec: ExportSpec) -> tuple[bytes, Tokenizer]:
 
 
 def _draft(spec: ExportSpec, name: str, network: Captioner, files: dict[str, str]) -> Manifest:
-    require("torch", "export")
     return draft(
         network.config,
         name=f"{name}-{spec.format}-{spec.precision}",
@@ -143,12 +145,26 @@ def _draft(spec: ExportSpec, name: str, network: Captioner, files: dict[str, str
     )
 
 
-def _scenes(count: int, manifest: Manifest) -> np.ndarray:
-    """The first evaluation scenes as canvases uint8 [N,S,S,3]."""
+def _smoothed(network: Captioner, tokenizer: Tokenizer) -> Captioner:
+    """The same function with activations that are easier to round."""
+    from edgecap.exporters import references
+    from edgecap.exporters.smooth import smooth
+
+    functions = {name: same_names("none", name) for name in FUNCTIONS}
+    manifest = draft(
+        network.config, name="", model="", format="torch", precision="fp32", functions=functions
+    )
+    captioner = references.reference(network, manifest, tokenizer)
+    canvases = _scenes("calibration", CALIBRATION_SCENES, manifest)
+    return smooth(network, lambda: references.exercise(captioner, canvases))
+
+
+def _scenes(name: str, count: int, manifest: Manifest) -> np.ndarray:
+    """The first scenes of a shipped set as canvases uint8 [N,S,S,3]."""
     from edgecap.runtime.preprocess import prepare
     from edgecap.scenes.shipped import load_set
 
-    scenes = load_set("evaluation", count)
+    scenes = load_set(name, count)
     return np.stack([prepare(image, manifest.preprocessing)[0] for image, _ in scenes])
 
 

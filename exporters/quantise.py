@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-INT8_PLAN = {"scheme": "int8 weights, one float32 scale per row, symmetric", "range": [-127, 127]}
+INT8_PLAN = {
+    "weights": "int8, symmetric, one float32 scale per row",
+    "activations": "float32, quantised to int8 as they come, after smoothing (arXiv 2211.10438)",
+}
 
 
 def rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -145,9 +145,7 @@ def halve(model: Any) -> None:
             renamed[index] = graph.add_tensor(value.shape, module.TensorType.FLOAT32)
             graph.replace(index, module.TensorType.FLOAT16, value.astype(np.float16), None)
             widen.append(
-                graph.operator(
-                    "DEQUANTIZE", [index], [renamed[index]], module.DequantizeOptionsT()
-                )
+                graph.operator("DEQUANTIZE", [index], [renamed[index]], module.DequantizeOptionsT())
             )
         for operator in subgraph.operators:
             operator.inputs = [renamed.get(index, index) for index in operator.inputs]

@@ -144,9 +144,7 @@ def _config(path: Path, metadata: dict[str, str]) -> CaptionerConfig:
     return CaptionerConfig(**values)
 
 
-def _compare(
-    path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]
-) -> None:
+def _compare(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
     import torch
 
     faults = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
