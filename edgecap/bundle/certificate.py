@@ -63,7 +63,7 @@ class Certificate:
             if not o.passed
         ]
         lines += [
-            f"{a.what}: {a.agreement:.1%} of scenes agree (required {a.required:.1%})"
+            f"{a.what}: {a.agreement:.2%} agree (required {a.required:.1%})"
             for a in self.agreements
             if not a.passed
         ]
