@@ -156,8 +156,8 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         for name, value in outputs.items():
             expected = np.asarray(getattr(references, name)[rows.get(name, slice(start, end))])
             found.append((i, measure(name, expected, value, bounds.outputs)))
-        best = references.logits[start:end].argmax(-1)  # [K]
-        same_steps += _same_tokens(captioner, logits.argmax(-1), best, bounds.bins)
+        wanted_logits = np.asarray(references.logits[start:end])  # [K,V]
+        same_steps += _as_good(wanted_logits, logits.argmax(-1), bounds.tie)
         start = end
     outputs_ = tuple(_worst(name, found) for name in FLOATS)
     agreements = _agreements(bounds, same, len(references.answers), same_steps, start)
@@ -188,14 +188,10 @@ def _same_boxes(got: list[list[float]], wanted: list[list[float]], least: float)
     return len(got) == len(wanted) and all(a == b or iou(a, b) >= least for a, b in pairs)
 
 
-def _same_tokens(captioner: Captioner, got: np.ndarray, wanted: np.ndarray, bins: int) -> int:
-    """How many of K tokens are equal, or are locations at most `bins` apart."""
-    rule = captioner.vocabulary.rule
-    pairs = zip(got.tolist(), wanted.tolist(), strict=True)
-    return sum(
-        a == b or (rule.is_location(a) and rule.is_location(b) and abs(a - b) <= bins)
-        for a, b in pairs
-    )
+def _as_good(wanted: np.ndarray, choice: np.ndarray, tie: float) -> int:
+    """Of K steps, those whose choice [K] the reference scores [K,V] within `tie` of its best."""
+    chosen = np.take_along_axis(wanted, choice[:, None], axis=-1)[:, 0]  # [K]
+    return int((wanted.max(-1) - chosen <= tie).sum())
 
 
 def _worst(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:

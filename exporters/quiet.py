@@ -1,4 +1,4 @@
-"""Keeping converters quiet: they print progress, warnings and compiler logs from three languages."""
+"""Keeping converters quiet: they print progress bars, warnings and compiler logs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,50 @@
+"""A tiny captioner with random weights, and its float32 conversions, made once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+from edgecap.core.config import CaptionerConfig
+from edgecap.exporters import to_onnx, to_tflite
+from edgecap.exporters.quiet import quiet
+from edgecap.model import weights
+from edgecap.model.captioner import Captioner
+
+TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Inputs of `write`, to be copied before use."""
+
+    model: Captioner
+    onnx: dict[str, bytes]
+    tflite: bytes
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file. A strong token table makes the choice of words survive rounding."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = Captioner(TINY)
+    with torch.no_grad():
+        model.token.weight.mul_(50)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    weights.save(model, path, {"steps": 0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def converted(tiny: Path) -> Converted:
+    model = weights.load(tiny)
+    with quiet():
+        graphs = {name: g.SerializeToString() for name, g in to_onnx.convert(model).items()}
+        return Converted(model, graphs, to_tflite.convert(model))

@@ -1,0 +1,193 @@
+"""The way from weights to a bundle: the gate, refusals, kills, and a process without torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from edgecap.bundle.io import open_bundle
+from edgecap.cli.app import app, main
+from edgecap.core.errors import GateError, InputError
+from edgecap.exporters import pipeline, to_onnx
+from edgecap.exporters.smooth import smooth
+from edgecap.exporters.spec import ExportSpec
+from edgecap.model import weights
+from edgecap.model.captioner import Captioner
+
+SCENES = 4
+
+
+def spec(tiny: Path, output: Path, **changes: object) -> ExportSpec:
+    values: dict = {"model": str(tiny), "format": "onnx", "scenes": SCENES, "output": output}
+    return ExportSpec(**(values | changes))
+
+
+@pytest.mark.parametrize(("format_", "precision"), [("onnx", "fp32"), ("tflite", "w8")])
+def test_a_bundle_is_complete_certified_and_runs_without_torch(
+    tiny: Path, tmp_path: Path, format_: str, precision: str
+) -> None:
+    out = tmp_path / "bundle"
+    said: list[str] = []
+    done = pipeline.export(spec(tiny, out, format=format_, precision=precision), said.append)
+    assert done.certificate is not None
+    assert done.certificate.verdict == "pass"
+    assert done.certificate.scenes == SCENES
+    assert any("without torch" in line for line in said)
+    bundle = open_bundle(out)
+    assert bundle.manifest.precision == precision
+    assert {"README.md", "parity.json", "tokenizer.json"} <= set(bundle.manifest.files)
+    assert "drawn scenes" in (out / "README.md").read_text()
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from edgecap.runtime import load; import numpy as np\n"
+        f"c = load({str(out)!r}).caption(np.zeros((50, 80, 3), np.uint8), max_length=5)\n"
+        "assert len(c) == 1 and len(c[0].tokens) <= 5, c\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = to_onnx.export
+
+    def damaged(model: Captioner, precision: str, directory: Path) -> dict[str, str]:
+        broken = copy.deepcopy(model)
+        with torch.no_grad():
+            broken.text_embedding.weight.add_(0.05 * torch.randn(32, 64))
+        return real(broken, precision, directory)
+
+    monkeypatch.setattr(to_onnx, "export", damaged)
+    with pytest.raises(GateError) as caught:
+        pipeline.export(spec(tiny, tmp_path / "bundle"))
+    assert caught.value.exit_code == 1
+    assert "text_embedding: max abs" in caught.value.message
+    assert "allowed 0.0001" in caught.value.message
+    assert "scene" in caught.value.message
+    assert "logits" not in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_artifact_that_cannot_run_fails_the_gate(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = to_onnx.export
+
+    def truncated(model: Captioner, precision: str, directory: Path) -> dict[str, str]:
+        files = real(model, precision, directory)
+        (directory / "decode.onnx").write_bytes(b"")
+        return files
+
+    monkeypatch.setattr(to_onnx, "export", truncated)
+    with pytest.raises(GateError, match="could not be run") as caught:
+        pipeline.export(spec(tiny, tmp_path / "bundle"))
+    assert caught.value.code == "parity.crashed"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kill_leaves_nothing_under_the_final_name(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    command = [sys.executable, "-m", "edgecap.cli.app", "export", "-f", "onnx"]
+    command += ["-m", str(tiny), "-o", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".bundle.edgecap-*/new/*.onnx")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+
+
+def test_refusals_come_before_any_work(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").write_text("keep")
+    model = ["-m", str(tiny)]
+    refused = {
+        "output.exists": ["-f", "onnx", "-o", str(taken), *model],
+        "output.foreign": ["-f", "onnx", "-o", str(taken), "--overwrite", *model],
+        "format.unknown": ["-f", "onx", *model],
+        "precision.unknown": ["-p", "int4", *model],
+        "precision.conflict": ["--fp16", "--int8", *model],
+        "output.several": ["-f", "all", "-o", str(tmp_path / "x"), *model],
+        "weights.missing": ["-m", str(tmp_path / "none.safetensors")],
+        "model.unknown": ["-m", "XXL"],
+    }
+    for code, options in refused.items():
+        begun = time.monotonic()
+        assert main(["export", *options]) == 2, code
+        assert time.monotonic() - begun < 5
+        error = capsys.readouterr().err
+        assert f"[{code}]" in error
+        assert error.count("edgecap:") == 1
+    assert (taken / "mine.txt").read_text() == "keep"
+
+
+def test_help_names_the_formats() -> None:
+    shown = CliRunner().invoke(app, ["export", "--help"])
+    assert shown.exit_code == 0
+    assert "onnx" in shown.output
+
+
+def test_smoothing_changes_nothing_in_float(tiny: Path) -> None:
+    model = weights.load(tiny)
+    image = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        k, _, embedding = model.encode_image(image)
+        smoothed = smooth(model, lambda: model.encode_image(image))
+        again, _, same = smoothed.encode_image(image)
+    assert not torch.equal(smoothed.blocks[0].qkv.weight, model.blocks[0].qkv.weight)
+    assert torch.allclose(k, again, atol=1e-4)
+    assert torch.allclose(embedding, same, atol=1e-5)
+
+
+def test_weights_come_back_and_bad_files_are_refused(tiny: Path, tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    assert weights.facts(tiny) == {"steps": 0}
+    with safe_open(tiny, framework="pt") as file:
+        metadata = file.metadata()
+    good = load_file(tiny)
+
+    def refuse(code: str, tensors: dict, meta: dict) -> str:
+        path = tmp_path / "bad.safetensors"
+        save_file(tensors, path, metadata=meta)
+        with pytest.raises(InputError) as caught:
+            weights.load(path)
+        assert caught.value.code == code
+        assert "\n" not in str(caught.value)
+        return caught.value.message
+
+    assert "row is missing" in refuse(
+        "weights.tensors", {n: t for n, t in good.items() if n != "row"}, metadata
+    )
+    assert "extra is unknown" in refuse("weights.tensors", good | {"extra": good["row"]}, metadata)
+    assert "has shape" in refuse("weights.tensors", good | {"row": good["row"][:3]}, metadata)
+    bad = good["row"].clone()
+    bad[0, 0] = torch.nan
+    assert "not finite" in refuse("weights.tensors", good | {"row": bad}, metadata)
+    refuse("weights.foreign", good, metadata | {"format": "other"})
+    config = json.dumps(json.loads(metadata["config"]) | {"surprise": 1})
+    refuse("weights.config", good, metadata | {"config": config})
+    for data in (b"", tiny.read_bytes()[:5000], b"\x80\x04pickle"):
+        path = tmp_path / "cut.safetensors"
+        path.write_bytes(data)
+        with pytest.raises(InputError) as caught:
+            weights.load(path)
+        assert caught.value.code == "weights.unreadable"
