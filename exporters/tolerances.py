@@ -50,7 +50,7 @@ BOUNDS: dict[str, Bounds] = {
         golden=1,
     ),
     "fp16": Bounds(
-        _outputs(Tolerance(0.25, 0.9999), Tolerance(5e-3, 0.9999), Tolerance(0.02, 0.999)),
+        _outputs(Tolerance(0.1, 0.9999), Tolerance(2e-3, 0.9999), Tolerance(5e-3, 0.999)),
         tie=0,
         next_token=0.999,
         iou=0.9,
@@ -63,7 +63,7 @@ BOUNDS: dict[str, Bounds] = {
     # is right to hold them equally probable, and rounding then decides. After such a tie a greedy
     # caption goes its own way, so whole captions are bounded loosely and single steps strictly.
     "w8": Bounds(
-        _outputs(Tolerance(5, 0.98), Tolerance(0.05, 0.99), Tolerance(0.25, 0.9)),
+        _outputs(Tolerance(2.5, 0.998), Tolerance(0.02, 0.999), Tolerance(0.05, 0.99)),
         tie=0.5,
         next_token=0.99,
         iou=0.7,

@@ -101,8 +101,8 @@ def test_weights_are_stored_once(
     model = converted.model
     matrices = sum(p.numel() for p in model.parameters() if p.ndim == 2)
     total = sum(file.stat().st_size for file in tmp_path.iterdir())
-    # A second copy of the token table would add as many bytes as half of all the slack.
-    slack = 150_000 + WIDTH_BYTES[precision] * 1000
+    # Graphs, scales and constants; a second copy of the token table would be more than that.
+    slack = 200_000 + WIDTH_BYTES[precision] * 1000
     assert model.token.weight.numel() * WIDTH_BYTES[precision] > slack
     assert matrices * WIDTH_BYTES[precision] <= total <= matrices * WIDTH_BYTES[precision] + slack
 
