@@ -160,5 +160,6 @@ def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[
         sampler=range(start, config.steps),
         num_workers=1,
         prefetch_factor=4,
+        multiprocessing_context="spawn",  # this process has threads, which a fork would lose
     )
     yield from loader
