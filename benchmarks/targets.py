@@ -89,11 +89,12 @@ def targets(
 
 
 def find_weights(model: str) -> Path | None:
-    """The file of weights given by path or by the name of a shipped model, where there is one."""
-    places = (
-        Path(model),
-        Path(str(resources.files("edgecap") / "data" / f"captioner-{model}.safetensors")),
-    )
+    """The file of weights given by path or by the name of a shipped model, where there is one.
+
+    A shipped model may be called by its size or as bundles call it: S, captioner-S.
+    """
+    name = f"captioner-{model.removeprefix('captioner-')}.safetensors"
+    places = (Path(model), Path(str(resources.files("edgecap") / "data" / name)))
     return next((place for place in places if place.is_file()), None)
 
 

@@ -33,7 +33,7 @@ def shipped() -> dict[str, Path]:
 
 
 def resolve(model: str) -> tuple[str, Path]:
-    """The name and the file of `model`, which is a shipped name ("S") or a path.
+    """The name and the file of `model`: a shipped name ("S", "captioner-S") or a path.
 
     Raises InputError where it is neither.
     """
@@ -50,7 +50,7 @@ def resolve(model: str) -> tuple[str, Path]:
             f"no weights came with this package, so there is no model {model!r}.",
             f"Give the path of a {SUFFIX} file, or make one with: edgecap train",
         )
-    name = pick("model", model, models)
+    name = pick("model", model.removeprefix(_PREFIX), models)
     return f"{_PREFIX}{name}", models[name]
 
 
