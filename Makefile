@@ -59,7 +59,7 @@ check-full: lint types fonts ## The same with the coverage of the tests.
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
-	$(BIN)/edgecap bench
+	$(BIN)/edgecap bench --overwrite
 
 train: $(STAMP) fonts ## Train the reference captioner as it ships; hours on two cores.
 	$(BIN)/edgecap train

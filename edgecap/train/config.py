@@ -40,10 +40,11 @@ class TrainConfig:
 
     size: str = "S"
     stages: tuple[Stage, ...] = (
-        # A quarter of the patches trains every position at a third of the cost (tried: 102 k
-        # windows, then 11 k full scenes, reached 0.93 grounding@0.5).
-        Stage(112, 160_000, 64, 40, 16, 32),
-        Stage(224, 60_000, 32, 64, 16, 40),
+        # One language until it sees, then all; a quarter of the patches trains every position at
+        # a third of the cost, then full scenes (tried: benchmarks/LOG.md).
+        Stage(112, 48_000, 64, 40, 16, 32, ("en",)),
+        Stage(112, 192_000, 64, 40, 16, 32),
+        Stage(224, 90_000, 32, 64, 16, 40),
     )
     seed: int = 0
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size)
