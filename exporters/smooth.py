@@ -81,4 +81,4 @@ def _factors(activation: Tensor, weight: Tensor) -> Tensor:
 
 
 def _blocks(model: Captioner) -> list[Block]:
-    return list(model.blocks)  # type: ignore[arg-type]
+    return list(model.blocks)

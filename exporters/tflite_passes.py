@@ -40,7 +40,7 @@ def read(data: bytes) -> Any:
 
 def write(model: Any) -> bytes:
     """The bytes of a .tflite file."""
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
 
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -117,7 +117,8 @@ def quantise(model: Any) -> None:
     """Linear layers and large tables to int8; the runtime quantises activations as they come."""
     codes = schema().BuiltinOperator
     for subgraph in model.subgraphs:
-        graph, scales = Graph(model, subgraph), {}
+        graph = Graph(model, subgraph)
+        scales: dict[int, np.ndarray] = {}
         operators = []
         for operator in subgraph.operators:
             if graph.code(operator) == codes.FULLY_CONNECTED:
