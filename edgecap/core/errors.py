@@ -1,11 +1,11 @@
 """One error tree. Every error a user can meet says what was got, what is allowed, what to run next.
 
-    EdgecapError            exit 2
-    ├── InputError          an image, text, option or path that cannot be used
-    ├── BundleError         a bundle that is missing, altered, truncated or foreign
-    ├── UnsupportedError    an impossible combination, refused before work starts
-    ├── MissingPackageError a runtime or converter that is not installed
-    └── GateError           exit 1: the work was done and the result is not good enough
+EdgecapError            exit 2
+├── InputError          an image, text, option or path that cannot be used
+├── BundleError         a bundle that is missing, altered, truncated or foreign
+├── UnsupportedError    an impossible combination, refused before work starts
+├── MissingPackageError a runtime or converter that is not installed
+└── GateError           exit 1: the work was done and the result is not good enough
 """
 
 from __future__ import annotations
