@@ -105,6 +105,7 @@ class SceneBatches(Dataset[Batch]):
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
         rows = [pack(self._captions(s, stage.languages, rng), stage.caption_tokens) for s in scenes]
+        tokens, targets, segments, positions = map(torch.from_numpy, np.stack(rows, 1))  # [B,T]
         every = stage.batch // stage.texts
         described = [statement(scene, rng, "plain") for scene in scenes[::every]]
         texts = [self._text(said, stage.languages, rng) for said in described]
@@ -113,7 +114,10 @@ class SceneBatches(Dataset[Batch]):
         return Batch(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(corners),
-            *map(torch.from_numpy, np.stack(rows, 1)),  # 4 of [B,T]
+            tokens,
+            targets,
+            segments,
+            positions,
             pad(texts, stage.text_tokens),
             torch.tensor([min(len(text), stage.text_tokens) for text in texts]),
             torch.tensor(matches),
