@@ -78,23 +78,26 @@ class _Unruled:
 
 
 def _print(report: Report) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     about = report.about
+    # Narrow enough for eighty columns with eight languages.
     table = Table(
         title=f"{about['captioner']} ({about['backend']}, {about['precision']}), "
-        f"{report.n} scenes of {about['split']}",
+        f"{report.n} scenes of {about['split']}, %",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
     )
-    table.add_column("")
-    table.add_column("mean", justify="right")
-    table.add_column("95 % interval", justify="right")
-    for lang in report.languages:
-        table.add_column(lang, justify="right")
+    table.add_column("", no_wrap=True)
+    for heading in ("mean", "95 %", *report.languages):
+        table.add_column(heading, justify="right", no_wrap=True)
     for key, value in report.values.items():
         bounds = report.intervals.get(key)
-        shown = f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else ""
+        shown = "–".join(f"{100 * bound:.0f}" for bound in bounds) if bounds else ""
         row = [_figure(row[key]) for row in report.languages.values()]
         table.add_row(key, _figure(value), shown, *row)
     console = Console()
@@ -103,6 +106,9 @@ def _print(report: Report) -> None:
 
 
 def _figure(value: float | int | None) -> str:
+    """Counts as they are, shares in percent."""
     if value is None:
         return "–"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+    if isinstance(value, int):
+        return str(value)
+    return "100" if value == 1 else f"{100 * value:.1f}"
