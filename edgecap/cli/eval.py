@@ -91,6 +91,7 @@ def _print(report: Report) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
+        show_edge=False,
     )
     table.add_column("", no_wrap=True)
     for heading in ("mean", "95 %", *report.languages):
