@@ -54,9 +54,9 @@ def open_bundle(path: str | Path) -> Bundle:
         raise BundleError(
             "bundle.missing", f"{root} {what}.", "Make a bundle with: edgecap export --format onnx"
         )
-    present = dict(_walk(root))
-    if MANIFEST not in present:
+    if not (root / MANIFEST).is_file():  # first, or any directory would be told of its first oddity
         raise BundleError("bundle.missing_file", f"{root} has no {MANIFEST}: not a bundle.")
+    present = dict(_walk(root))
     if present[MANIFEST] > MAX_JSON_BYTES:
         raise BundleError("bundle.oversized", f"{MANIFEST} has {present[MANIFEST]} bytes.")
     manifest = manifest_from_json(parse((root / MANIFEST).read_bytes(), MANIFEST))
