@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -38,7 +37,7 @@ class Commands(TyperGroup):
     """The commands, each imported when it is asked for."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return [name for name in COMMANDS if find_spec(f"edgecap.cli.{name}")]
+        return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         name = pick("command", cmd_name, COMMANDS)
