@@ -32,7 +32,7 @@ fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere 
 			"As root: apt-get install $(FONT_PACKAGES)" >&2; exit 2; \
 	fi
 
-demo: $(STAMP) ## Export to int8 TFLite, verify, caption a sample picture, bench; say where the report lies.
+demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: $(STAMP) fonts ## Run the tests.

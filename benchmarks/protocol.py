@@ -14,6 +14,9 @@ round by round against PyTorch and their median is reported.
     peak_rss_mb      most memory the process ever held (MiB), before the accuracy part
     size_mb          what an app ships: model, tokenizer and manifest, in 10^6 bytes
 
+A backend of `UNTIMED` computes what a device would and not as fast: its accuracy is measured, and
+where the others have times and memory it has dashes.
+
 One message is one line of JSON. A worker says `ready` once its first caption is made, then answers
 each request with `done` or `error`; it ends when its input does.
 """
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNTIMED = ("mlprogram",)
 TIMED = ("encode_image_ms", "decode_step_ms", "caption_ms", "batch_ms")
 DECODE_POSITION = 16
 BATCH = 8

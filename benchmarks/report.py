@@ -114,6 +114,12 @@ def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str
         f"all rounds. Accuracy on {plan.scenes} evaluation scenes in "
         f"{', '.join(plan.languages)}. Load average at the start: {machine['load']}.",
     ]
+    lines += [
+        f"{row.name} ran on {row.about['backend']}, an evaluator: its accuracy stands, and its "
+        "speed would say nothing about a device."
+        for row in rows
+        if not row.timed
+    ]
     failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error]
     return "\n".join(lines + ([""] + failed if failed else [])) + "\n"
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.protocol import BATCH, TIMED, Plan
+from edgecap.benchmarks.protocol import BATCH, TIMED, UNTIMED, Plan
 from edgecap.core.errors import GateError
 from edgecap.core.progress import progress
 
@@ -59,6 +59,7 @@ class Row:
     times_faster: dict[str, float] = field(default_factory=dict)  # than the reference
     accuracy: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    timed: bool = True  # False: the times of this backend say nothing about a device
     error: str | None = None
 
 
@@ -140,11 +141,11 @@ def bench(targets: Sequence[Target], plan: Plan) -> list[Row]:
     with ExitStack() as stack:
         workers = _start(targets, plan, rows, stack)
         for number in progress(range(plan.rounds + 1), "rounds"):
-            for worker in _alive(workers, rows):
+            for worker in _timed(workers, rows):
                 times = _try(worker, rows, "round", number=number, repeats=plan.repeats())
                 if times and number > 0:  # round 0 warms up
                     rounds[worker.target.name].append(times)
-        for worker in _alive(workers, rows):
+        for worker in _timed(workers, rows):
             rows[worker.target.name].peak_rss_mb = _try(worker, rows, "memory").get("peak_rss_mb")
         for worker in progress(_alive(workers, rows), "accuracy"):
             asked = {"scenes": plan.scenes, "languages": plan.languages}
@@ -153,7 +154,7 @@ def bench(targets: Sequence[Target], plan: Plan) -> list[Row]:
         if measured:
             _sum_up(rows[name], measured)
     for reference in (row for row in rows.values() if row.reference):
-        for row in rows.values():
+        for row in (row for row in rows.values() if row.timed):
             row.times_faster = times_faster(rounds[reference.name], rounds[row.name])
     return list(rows.values())
 
@@ -194,13 +195,19 @@ def _start(
                 continue
             stack.callback(worker.close)
             workers.append(worker)
-            rows[target.name].about = worker.about
-            rows[target.name].cold_start_ms = median(starts[target.name])
+            row = rows[target.name]
+            row.about = worker.about
+            row.timed = worker.about.get("backend") not in UNTIMED
+            row.cold_start_ms = median(starts[target.name]) if row.timed else None
     return workers
 
 
 def _alive(workers: Sequence[Worker], rows: dict[str, Row]) -> list[Worker]:
     return [worker for worker in workers if not rows[worker.target.name].error]
+
+
+def _timed(workers: Sequence[Worker], rows: dict[str, Row]) -> list[Worker]:
+    return [worker for worker in _alive(workers, rows) if rows[worker.target.name].timed]
 
 
 def _try(worker: Worker, rows: dict[str, Row], request: str, **arguments: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+import edgecap
 from edgecap.bundle.certificate import (
     AgreementParity,
     Certificate,
@@ -29,15 +30,19 @@ from edgecap.bundle.certificate import (
     certify,
 )
 from edgecap.bundle.golden import measure
+from edgecap.bundle.io import open_bundle
+from edgecap.bundle.manifest import STATEFUL
 from edgecap.core.boxes import iou
 from edgecap.exporters.tolerances import BOUNDS, Bounds
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.decode import greedy
+from edgecap.runtime.decode import generate
 from edgecap.runtime.mentions import read
 from edgecap.runtime.session import ImageCode
 
 PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
+# CoreML is judged by the evaluator on a Mac too: one answer on every machine.
+EVALUATOR = "mlprogram"
 FLOATS = ("image_embedding", "text_embedding", "logits", "attention")
 
 
@@ -89,13 +94,13 @@ def answer(captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str
     cache = Cache(captioner.session, code, manifest.contract.text_length)
     limits = vocabulary.limits(None, boxes=True, ruled=True)
     answers = []
-    for generated in greedy(cache, vocabulary.prompt(lang, style), limits):
+    for generated in generate(cache, vocabulary.prompt(lang, style), limits):
         scores = [chosen.score for chosen in generated.chosen]
         reading = read(
             generated.tokens,
             scores,
             captioner.tokenizer,
-            vocabulary.rule,
+            vocabulary.locations,
             manifest.coordinates.bin_px,
             lang,
         )
@@ -162,7 +167,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
     outputs_ = tuple(_worst(name, found) for name in FLOATS)
     agreements = _agreements(bounds, same, len(references.answers), same_steps, start)
     languages = tuple(sorted({lang for lang, _ in references.asked}))
-    target = f"{_engine()} {manifest.precision}"
+    target = f"{_engine(captioner.backend)} {manifest.precision}"
     return certify(
         references.reference, target, len(references.answers), languages, outputs_, agreements
     )
@@ -211,8 +216,10 @@ def _agreements(
     return (AgreementParity("next_token", same_steps / steps, float(bounds.next_token)), *per_scene)
 
 
-def _engine() -> str:
+def _engine(backend: str) -> str:
     """Name and version of the engine that this process loaded."""
+    if backend == EVALUATOR:
+        return f"edgecap {edgecap.__version__}'s evaluator of ML programs"
     for package in PACKAGES:
         if package.replace("-", "_") in sys.modules:
             try:
@@ -225,9 +232,16 @@ def _engine() -> str:
 def main(bundle: str, references: str, certificate: str) -> None:
     """Compare, and write the certificate, whatever its verdict."""
     sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
+    from edgecap.exporters.parity_state import joined, with_state
     from edgecap.runtime import load
 
-    result = compare(load(bundle), References.load(Path(references)))
+    asked = References.load(Path(references))
+    is_coreml = open_bundle(bundle).manifest.format == "coreml"
+    captioner = load(bundle, EVALUATOR if is_coreml else "auto")
+    result = compare(captioner, asked)
+    stateful = captioner.manifest.contract.functions.get(STATEFUL)
+    if stateful is not None:
+        result = joined(result, compare(with_state(captioner, Path(bundle) / stateful.file), asked))
     Path(certificate).write_bytes(certificate_to_json(result))
 
 

@@ -21,19 +21,20 @@ import numpy as np
 
 import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_from_json, certificate_to_json
-from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.draft import draft
 from edgecap.bundle.golden import write_golden
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.bundle.manifest import CARD, CERTIFICATE, FUNCTIONS, MANIFEST, TOKENIZER, Manifest
+from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST, TOKENIZER, Function, Manifest
 from edgecap.bundle.typed import parse
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError, InputError, UnsupportedError
-from edgecap.core.formats import FORMATS
+from edgecap.core.formats import FORMATS, INT8_PRECISIONS
 from edgecap.exporters import EXPORTERS
 from edgecap.exporters.card import card
-from edgecap.exporters.quantise import INT8_PLAN
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.quant import plan as plans
+from edgecap.quant.plan import Plan
 from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.tokenizer import Tokenizer
 
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
     from edgecap.runtime.captioner import Captioner as Reference
 
-TOOLS = {"onnx": ("torch", "onnx", "onnxscript"), "tflite": ("torch", "litert-torch")}
-CALIBRATION_SCENES = 16  # enough for the ranges of activations; more changes little
 GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
 
 
@@ -67,9 +66,20 @@ def check(spec: ExportSpec) -> Path:
             "export.combination",
             f"{spec.format} has no {spec.precision}; it has {', '.join(known.precisions)}.",
         )
+    if spec.format == "coreml":
+        spec.coreml.check(spec.precision)
+    elif spec.coreml != CoremlOptions():
+        raise UnsupportedError(
+            "export.coreml_only",
+            f"--target and --stateful are CoreML's, and the format is {spec.format}.",
+            "Leave them out, or run with: --format coreml",
+        )
     if not 4 <= spec.scenes <= 512:
         raise InputError("export.scenes", f"scenes must be in 4 … 512, got {spec.scenes}.")
-    name, _ = weights.resolve(spec.model)
+    spec.check_plan()
+    name, path = weights.resolve(spec.model)
+    if spec.plan is not None:
+        _read_plan(spec, spec.plan, name, path)
     output = spec.directory(name)
     if output.exists() and not spec.overwrite:
         raise InputError(
@@ -86,25 +96,28 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     """
     from edgecap.exporters import references
     from edgecap.model import weights
+    from edgecap.quant.smooth import smooth
 
     begun = time.monotonic()
     output = check(spec)
     name, path = weights.resolve(spec.model)
-    module, function = EXPORTERS[spec.format].split(":")
     with atomic_dir(output, spec.overwrite, marker=MANIFEST) as directory:
         say(f"loading {path.name}")
         network = weights.load(path)
         tokenizer_data, tokenizer = _tokenizer(spec)
-        exported = network
-        if spec.precision == "w8":
-            say("measuring activations")
-            exported = _smoothed(network, tokenizer)
+        plan, exported = None, network
+        if spec.precision in INT8_PRECISIONS:
+            plan = _plan(spec, name, path, network, tokenizer, say)
+            exported = smooth(network, plan.smoothing)
         say(f"converting to {spec.format} {spec.precision}")
         with quiet():
-            files = getattr(import_module(module), function)(exported, spec.precision, directory)
-        size = sum(file.stat().st_size for file in directory.iterdir())
+            writer = import_module(EXPORTERS[spec.format].module)
+            functions = writer.export(exported, spec, directory, plan)
+        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
         (directory / TOKENIZER).write_bytes(tokenizer_data)
-        manifest = _draft(spec, name, network, files)
+        if plan is not None:
+            plans.write_plan(plan, directory / plans.FILE)
+        manifest = _draft(spec, name, network, functions, plan)
         say("asking PyTorch")
         reference = references.reference(network, manifest, tokenizer)
         canvases = _scenes("evaluation", spec.scenes, manifest)
@@ -131,32 +144,66 @@ def _tokenizer(spec: ExportSpec) -> tuple[bytes, Tokenizer]:
     return data, Tokenizer(data, spec.tokenizer.name)
 
 
-def _draft(spec: ExportSpec, name: str, network: Captioner, files: dict[str, str]) -> Manifest:
+def _draft(
+    spec: ExportSpec,
+    name: str,
+    network: Captioner,
+    functions: dict[str, Function],
+    plan: Plan | None,
+) -> Manifest:
+    exporter = EXPORTERS[spec.format]
+    halved = spec.format == "coreml" and spec.precision != "fp32"  # it computes in float16
     return draft(
         network.config,
         name=f"{name}-{spec.format}-{spec.precision}",
         model=name,
         format=spec.format,
         precision=spec.precision,
-        functions={function: same_names(file, function) for function, file in files.items()},
-        batch=1 if spec.format == "tflite" else None,
-        plan=INT8_PLAN if spec.precision == "w8" else {},
-        tools={"edgecap": edgecap.__version__} | {t: version(t) for t in TOOLS[spec.format]},
+        functions=functions,
+        cache="float16" if halved else "float32",
+        batch=exporter.batch,
+        plan={} if plan is None else plan.summary(),
+        tools={"edgecap": edgecap.__version__} | {t: version(t) for t in exporter.tools},
     )
 
 
-def _smoothed(network: Captioner, tokenizer: Tokenizer) -> Captioner:
-    """The same function with activations that are easier to round."""
-    from edgecap.exporters import references
-    from edgecap.exporters.smooth import smooth
+def _plan(
+    spec: ExportSpec,
+    name: str,
+    weights: Path,
+    network: Captioner,
+    tokenizer: Tokenizer,
+    say: Callable[[str], None],
+) -> Plan:
+    """The plan that was given, or one made by calibration."""
+    from edgecap.quant.calibrate import calibrate
+    from edgecap.quant.exercise import record, reference
 
-    functions = {name: same_names("none", name) for name in FUNCTIONS}
-    manifest = draft(
-        network.config, name="", model="", format="torch", precision="fp32", functions=functions
+    if spec.plan is not None:
+        return _read_plan(spec, spec.plan, name, weights)
+    say(f"calibrating on {spec.calibration.images} pictures")
+    canvases = spec.calibration.canvases(network.config.image_size)
+    return calibrate(
+        network,
+        record(reference(network, tokenizer), canvases),
+        spec.calibration,
+        model=name,
+        weights=plans.fingerprint(weights),
+        precision=spec.precision,
     )
-    captioner = references.reference(network, manifest, tokenizer)
-    canvases = _scenes("calibration", CALIBRATION_SCENES, manifest)
-    return smooth(network, lambda: references.exercise(captioner, canvases))
+
+
+def _read_plan(spec: ExportSpec, file: Path, name: str, weights: Path) -> Plan:
+    """A plan from a file; InputError unless it is for these weights and this precision."""
+    plan = plans.read_plan(file)
+    plans.check_weights(plan, name, weights)
+    if plan.precision != spec.precision:
+        raise InputError(
+            "plan.precision",
+            f"{file} is a plan for {plan.precision}, and {spec.precision} is asked for.",
+            f"Run with: --precision {plan.precision}",
+        )
+    return plan
 
 
 def _scenes(name: str, count: int, manifest: Manifest) -> np.ndarray:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 BATCH = 8
 STYLE = "grounded"
-EXERCISED = ("en", "fr", "zh", "ja")
 GOLDEN = (("en", 0, (224, 224)), ("de", 1, (320, 200)), ("zh", 2, (150, 260)), ("es", 3, (64, 64)))
 TEXTS = ("A dog and a cat.", "Ein roter Kreis über einem blauen Quadrat.", "一只狗在猫的左边。")
 
@@ -64,14 +63,6 @@ def collect(captioner: Captioner, canvases: np.ndarray) -> References:
         np.concatenate(logits),
         np.concatenate(attention),
     )
-
-
-def exercise(captioner: Captioner, canvases: np.ndarray) -> None:
-    """Caption uint8 [N,S,S,3] in several languages, for whoever watches the layers."""
-    share = max(len(canvases) // len(EXERCISED), 1)
-    for i, lang in enumerate(EXERCISED):
-        rows = canvases[i * share : (i + 1) * share]
-        answer(captioner, captioner.session.encode_image(rows), [(lang, STYLE)])
 
 
 def golden(captioner: Captioner, scenes: np.ndarray, precision: str) -> Golden:

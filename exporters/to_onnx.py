@@ -1,7 +1,8 @@
 """ONNX: one graph per function, and one file of weights that all three share.
 
-The batch axis is dynamic. `fp16` halves the stored weights, `w8` quarters them with standard
-operators (DynamicQuantizeLinear, MatMulInteger), which every ONNX runtime has.
+The batch axis is dynamic. `fp16` halves the stored weights; int8 quarters them with standard
+operators, which every ONNX runtime has: DynamicQuantizeLinear and MatMulInteger where inputs are
+rounded as they come, QuantizeLinear and DequantizeLinear around MatMul where a plan fixes grids.
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecap.bundle.draft import same_names
+from edgecap.bundle.manifest import Function
+from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
-from edgecap.exporters import onnx_passes
-from edgecap.exporters.contract import Function, functions
+from edgecap.exporters import contract, onnx_passes
+from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.treatment import W8, Treat, by
+from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,32 +31,35 @@ WEIGHTS = "weights.bin"
 def convert(model: Captioner) -> dict[str, ModelProto]:
     """The three functions as float32 ONNX models, by name."""
     require("onnxscript", "export")
-    return {function.name: _trace(function) for function in functions(model)}
+    return {function.name: _trace(function) for function in contract.functions(model)}
 
 
-def write(graphs: dict[str, ModelProto], precision: str, directory: Path) -> dict[str, str]:
-    """Bring `graphs` to `precision` and write them; returns function -> file name.
+def write(
+    graphs: dict[str, ModelProto], precision: str, directory: Path, treat: Treat = W8
+) -> dict[str, Function]:
+    """Bring `graphs` to `precision` and write them; returns where each function lies.
 
-    The graphs are changed in place.
+    `treat` says how int8 precisions round each layer. The graphs are changed in place.
     """
-    for graph in graphs.values():
+    for name, graph in graphs.items():
         if precision == "fp16":
             onnx_passes.halve(graph)
-        elif precision == "w8":
-            onnx_passes.quantise(graph)
+        elif precision in INT8_PRECISIONS:
+            onnx_passes.quantise(graph, name, treat)
     onnx_passes.share_weights(list(graphs.values()), directory / WEIGHTS)
-    files = {name: f"{name}.onnx" for name in graphs}
     for name, graph in graphs.items():
-        (directory / files[name]).write_bytes(graph.SerializeToString())
-    return files
+        (directory / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    return {name: same_names(f"{name}.onnx", name) for name in graphs}
 
 
-def export(model: Captioner, precision: str, directory: Path) -> dict[str, str]:
-    """Write `model` as ONNX into `directory`; returns function -> file name."""
-    return write(convert(model), precision, directory)
+def export(
+    model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
+) -> dict[str, Function]:
+    """Write `model` as ONNX into `directory`; returns where each function lies."""
+    return write(convert(model), spec.precision, directory, by(plan, model))
 
 
-def _trace(function: Function) -> ModelProto:
+def _trace(function: contract.Function) -> ModelProto:
     import torch
 
     batch = torch.export.Dim("B", min=1, max=1024)

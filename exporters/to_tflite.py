@@ -1,7 +1,7 @@
 """TFLite: one file with three signatures over one set of weights. Batch 1, a phone's batch.
 
-`fp16` halves the stored weights, `w8` quarters them; runtimes quantise the activations of int8
-linear layers row by row as they come, in integer kernels.
+`fp16` halves the stored weights, int8 quarters them. The inputs of int8 linear layers are rounded
+row by row as they come, or on the fixed grids of a plan: see tflite_int8.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecap.bundle.draft import same_names
+from edgecap.bundle.manifest import Function
+from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
-from edgecap.exporters import tflite_passes
+from edgecap.exporters import tflite_graph, tflite_int8, tflite_passes
 from edgecap.exporters.contract import functions
+from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.treatment import W8, Treat, by
+from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
@@ -30,24 +36,30 @@ def convert(model: Captioner) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE
         conversion.convert().export(str(path))
-        tree = tflite_passes.read(path.read_bytes())
+        tree = tflite_graph.read(path.read_bytes())
     names = {f.name: (tuple(f.inputs), f.outputs) for f in functions(model)}
     tflite_passes.finish(tree, names)
-    return tflite_passes.write(tree)
+    return tflite_graph.write(tree)
 
 
-def write(data: bytes, precision: str, directory: Path) -> dict[str, str]:
-    """Bring a float32 file to `precision` and write it; returns function -> file name."""
-    tree = tflite_passes.read(data)
+def write(data: bytes, precision: str, directory: Path, treat: Treat = W8) -> dict[str, Function]:
+    """Bring a float32 file to `precision` and write it; returns where each function lies.
+
+    `treat` says how int8 precisions round each layer.
+    """
+    tree = tflite_graph.read(data)
     if precision == "fp16":
         tflite_passes.halve(tree)
-    elif precision == "w8":
-        tflite_passes.quantise(tree)
+    elif precision in INT8_PRECISIONS:
+        tflite_int8.quantise(tree, treat)
     tflite_passes.merge_buffers(tree)
-    (directory / FILE).write_bytes(tflite_passes.write(tree))
-    return {signature.signatureKey.decode(): FILE for signature in tree.signatureDefs}
+    (directory / FILE).write_bytes(tflite_graph.write(tree))
+    names = [signature.signatureKey.decode() for signature in tree.signatureDefs]
+    return {name: same_names(FILE, name) for name in names}
 
 
-def export(model: Captioner, precision: str, directory: Path) -> dict[str, str]:
-    """Write `model` as TFLite into `directory`; returns function -> file name."""
-    return write(convert(model), precision, directory)
+def export(
+    model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
+) -> dict[str, Function]:
+    """Write `model` as TFLite into `directory`; returns where each function lies."""
+    return write(convert(model), spec.precision, directory, by(plan, model))

@@ -152,6 +152,19 @@ def test_doctor_asks_for_no_second_package_of_a_kind(monkeypatch: pytest.MonkeyP
     assert [part["need"] for part in doctor.examine()["backends"]] == [None, None]
 
 
+def test_doctor_does_not_call_a_backend_of_another_system_working(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mac = doctor.Part("mac", "pytest", "pytest", "pip install it", "darwin")
+    monkeypatch.setattr(doctor, "BACKENDS", (mac,))
+    for platform, works in (("linux", False), ("darwin", True)):
+        monkeypatch.setattr(sys, "platform", platform)
+        (part,) = doctor.examine()["backends"]
+        assert part["works"] is works and part["version"] == pytest.__version__
+        assert (part["need"] is None) is works
+    assert "mlprogram" in doctor.MACOS_NEED
+
+
 def test_doctor_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out

@@ -24,7 +24,8 @@ MAY_SEE = {
     "model": {"core", "bundle", "runtime"},
     "benchmarks": {"core", "bundle", "runtime", "scenes"},
     "train": {"core", "bundle", "runtime", "scenes", "model", "benchmarks"},
-    "exporters": {"core", "bundle", "runtime", "scenes", "model"},
+    "quant": {"core", "bundle", "runtime", "scenes", "model"},
+    "exporters": {"core", "bundle", "runtime", "scenes", "model", "quant"},
 }
 # The torch reference stands behind the runtime's interface; its model is imported when it is asked
 # for, never for a bundle.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgecap.bundle.grammar import box_grammar
 from edgecap.bundle.manifest import (
     FUNCTIONS,
+    OPTIONAL_FUNCTIONS,
     SCHEMA,
     TOKENIZER,
     Contract,
@@ -31,7 +33,7 @@ def preprocessing(size: int = CaptionerConfig().image_size) -> Preprocessing:
 
 def same_names(file: str, name: str) -> Function:
     """A function whose entry and tensors bear the contract's own names."""
-    inputs, outputs = FUNCTIONS[name]
+    inputs, outputs = (FUNCTIONS | OPTIONAL_FUNCTIONS)[name]
     return Function(file, name, {n: n for n in inputs}, {n: n for n in outputs})
 
 
@@ -82,6 +84,7 @@ def draft(
         languages=languages,
         styles=STYLES,
         coordinates=Coordinates("x0y0x1y1", LOCATION_BINS, BIN_PX, LOCATIONS[0]),
+        grammar=box_grammar(config.vocabulary),
         plan=dict(plan or {}),
         tools=dict(tools or {}),
         license=LICENSE,

@@ -20,6 +20,7 @@ from edgecap.bundle.manifest import (
     FileEntry,
     Manifest,
     check_manifest,
+    is_listed,
     manifest_from_json,
 )
 from edgecap.bundle.typed import MAX_JSON_BYTES, dump, parse
@@ -36,8 +37,8 @@ class Bundle:
     manifest: Manifest
 
     def file(self, name: str) -> Path:
-        """The path of a listed file; BundleError (bundle.missing_file) for any other name."""
-        if name not in self.manifest.files:
+        """The path of a listed file or *.mlpackage; BundleError (bundle.missing_file) otherwise."""
+        if not is_listed(self.manifest, name):
             raise BundleError("bundle.missing_file", f"{self.path} has no {name}.")
         return self.path / name
 

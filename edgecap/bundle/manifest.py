@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from edgecap.bundle.grammar import Grammar, check_grammar
 from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
 
@@ -20,13 +21,20 @@ MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
     "parity.json",
     "README.md",
 )
+PACKAGE = ".mlpackage"  # a model that is a directory: files of the bundle, named together
 MAX_CACHE_BYTES = 2 << 30
+MAX_FOLDERS = 4  # model.mlpackage/Data/com.apple.CoreML/weights/weight.bin
 
 # The graph contract: every input and output by name. A manifest maps these to the target's names.
 FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "encode_image": (("image",), ("k", "v", "image_embedding")),
     "decode": (("token", "position", "k", "v"), ("logits", "k_new", "v_new", "attention")),
     "encode_text": (("tokens", "length"), ("text_embedding",)),
+}
+# Functions that a format may have besides: a step that keeps its text rows in a CoreML state.
+STATEFUL = "decode_stateful"
+OPTIONAL_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    STATEFUL: (("token", "position", "k_image", "v_image"), ("logits", "attention")),
 }
 
 
@@ -42,7 +50,7 @@ class FileEntry:
 class Function:
     """Where one function of the contract lies: file, entry point (signature), tensor names."""
 
-    file: str
+    file: str  # a listed file, or a directory named *.mlpackage of listed files
     entry: str
     inputs: dict[str, str]  # contract name -> the target's name
     outputs: dict[str, str]
@@ -122,6 +130,7 @@ class Manifest:
     languages: tuple[str, ...]
     styles: tuple[str, ...]
     coordinates: Coordinates
+    grammar: Grammar  # which tokens may follow which
     plan: dict[str, Any]  # the quantisation plan, as made by edgecap.quant
     tools: dict[str, str]  # package -> version that wrote this bundle
     license: str
@@ -160,6 +169,7 @@ def check_manifest(manifest: Manifest) -> None:
     coordinates = manifest.coordinates
     if coordinates.order != "x0y0x1y1" or coordinates.bins < 2 or coordinates.bin_px < 1:
         raise _bad(f"coordinates {coordinates.order} with {coordinates.bins} bins are not known")
+    check_grammar(manifest.grammar, manifest.contract.vocabulary)
     if not manifest.languages or not manifest.styles:
         raise _bad("languages and styles must not be empty")
     if manifest.tokenizer.file not in manifest.files:
@@ -181,21 +191,28 @@ def _check_contract(manifest: Manifest) -> None:
         raise _bad(f"contract.cache is {contract.cache!r}; allowed: float32, float16")
     if contract.batch not in (None, 1):
         raise _bad("contract.batch must be null (any) or 1")
-    if set(contract.functions) != set(FUNCTIONS):
-        raise _bad(f"contract.functions must be exactly {', '.join(FUNCTIONS)}")
-    for name, (inputs, outputs) in FUNCTIONS.items():
-        function = contract.functions[name]
+    known = FUNCTIONS | OPTIONAL_FUNCTIONS
+    if not FUNCTIONS.keys() <= contract.functions.keys() <= known.keys():
+        raise _bad(f"contract.functions must be {', '.join(FUNCTIONS)}; got others or fewer")
+    for name, function in contract.functions.items():
+        inputs, outputs = known[name]
         if set(function.inputs) != set(inputs) or set(function.outputs) != set(outputs):
             raise _bad(f"{name} must map exactly {', '.join(inputs)} to {', '.join(outputs)}")
-        if function.file not in manifest.files:
+        if not is_listed(manifest, function.file):
             raise BundleError("bundle.missing_file", f"{function.file} of {name} is not listed.")
+
+
+def is_listed(manifest: Manifest, name: str) -> bool:
+    """Whether `name` is a listed file, or a *.mlpackage directory that holds listed files."""
+    package = name.endswith(PACKAGE) and any(file.startswith(f"{name}/") for file in manifest.files)
+    return package or name in manifest.files
 
 
 def check_name(name: str) -> None:
     """Raise BundleError unless `name` is a plain relative path inside the bundle."""
     parts = name.split("/")
     plain = all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", part) for part in parts)
-    if not plain or len(parts) > 4:
+    if not plain or len(parts) > MAX_FOLDERS + 1:
         raise BundleError(
             "bundle.path",
             f"{name!r} is not a plain path inside the bundle (letters, digits, _ - . and /).",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._picture import check_picture, save_picture
 from edgecap.core.errors import EdgecapError, InputError
 
 if TYPE_CHECKING:
-    from edgecap.runtime import Caption, Captioner
+    from edgecap.runtime import Caption, Sampling
+
+_CHOICE = "How words are chosen"
 
 
 def run(
-    images: Annotated[list[Path], typer.Argument(help="Pictures of any size and mode.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures of any size and mode, or directories of them.")
+    ],
     bundle: Annotated[
         str | None,
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
@@ -25,44 +30,81 @@ def run(
     style: Annotated[
         str | None, typer.Option("--style", help="grounded (the default), plain, relate …")
     ] = None,
-    beams: Annotated[int, typer.Option("--beams", help="1: greedy.")] = 1,
     draw: Annotated[
         Path | None, typer.Option("--draw", help="Write the picture with labelled boxes here.")
     ] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="One JSON list on standard output.")
     ] = False,
+    on_error: Annotated[
+        str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
+    ] = "skip",
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda for PyTorch.")] = "cpu",
+    beams: Annotated[int, typer.Option("--beams", help="1: greedy.", rich_help_panel=_CHOICE)] = 1,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature", help="Draw words; 1 as the model says.", rich_help_panel=_CHOICE
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", help="Draw from the k most probable.", rich_help_panel=_CHOICE),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", help="Draw from this share.", rich_help_panel=_CHOICE),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of the drawing.", rich_help_panel=_CHOICE)
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option("--max-length", help="Tokens at most.", rich_help_panel=_CHOICE),
+    ] = None,
 ) -> None:
     """Caption pictures; boxes are in the pixels of each picture.
 
     A picture that cannot be read is reported and the others are captioned; the exit code is then 2.
+    Words are the most probable ones, unless beams or one of the options of drawing are given.
     """
+    from edgecap.cli._model import chosen
+    from edgecap.core.progress import progress
     from edgecap.runtime import load
-    from edgecap.runtime.choosing import choose
 
-    _check_drawing(images, draw)
-    source = bundle
-    if source is None:
-        source, why = choose(Path())
-        typer.echo(f"using {source} ({why})", err=True)
-    captioner = load(source, threads=threads)
-    captioner.vocabulary.prompt(lang, style or "grounded")  # refused before any picture is read
+    pictures = list(_pictures(images))
+    if draw is not None:
+        check_picture(draw, pictures)
+        if len(pictures) > 1:
+            raise InputError("draw.several", "--draw takes one picture.", "Give one IMAGE.")
+    captioner = load(chosen(bundle), threads=threads, device=device)
+    alone = len(pictures) == 1
+    said = captioner.caption_many(
+        pictures,
+        lang=lang,
+        style=style,
+        beams=beams,
+        max_length=max_length,
+        sampling=_sampling(temperature, top_k, top_p, seed),
+        on_error=on_error,  # type: ignore[arg-type]
+    )
     rows: list[dict[str, Any]] = []
     failures = 0
-    for image in images:
-        try:
-            caption = _caption(captioner, image, lang, style, beams)
-        except InputError as error:
-            if len(images) == 1:
-                raise
+    if json_:
+        said = progress(said, "captions", len(pictures))
+    for image, caption in zip(pictures, said, strict=True):
+        if isinstance(caption, InputError):
+            if alone:
+                raise caption
             failures += 1
-            typer.echo(f"edgecap: {error}", err=True)
-            rows.append({"image": str(image), "error": {"code": error.code, "text": error.message}})
+            typer.echo(f"edgecap: {caption}", err=True)
+            error = {"code": caption.code, "text": caption.message}
+            rows.append({"image": str(image), "error": error})
             continue
         rows.append({"image": str(image), **asdict(caption)})
         if not json_:
-            _show(image, caption, several=len(images) > 1)
+            _show(image, caption, several=not alone)
         if draw is not None:
             _draw(image, caption, draw)
     if json_:
@@ -73,35 +115,40 @@ def run(
         raise typer.Exit(EdgecapError.exit_code)
 
 
-def _caption(
-    captioner: Captioner, image: Path, lang: str, style: str | None, beams: int
-) -> Caption:
-    return captioner.caption([image], lang=lang, style=style, beams=beams)[0]
+def _pictures(images: Sequence[Path]) -> Iterator[Path]:
+    """The files given, and those of directories and below that look like pictures, by name."""
+    from edgecap.runtime.preprocess import SUFFIXES
+
+    for given in images:
+        if not given.is_dir():
+            yield given
+            continue
+        found = [p for p in sorted(given.rglob("*")) if p.suffix.lower() in SUFFIXES]
+        if not found:
+            raise InputError(
+                "image.none",
+                f"{given} holds no pictures.",
+                f"Endings that are looked for: {' '.join(sorted(SUFFIXES))}",
+            )
+        yield from found
 
 
-def _check_drawing(images: Sequence[Path], draw: Path | None) -> None:
-    """Refuse before any work what could not be written after it."""
-    if draw is None:
-        return
-    if len(images) > 1:
-        raise InputError("draw.several", "--draw takes one picture at a time.", "Give one IMAGE.")
-    if draw.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise InputError("draw.format", f"{draw} must end in .png, .jpg or .webp.")
-    if not draw.parent.is_dir() or draw.is_dir():
-        raise InputError("output.unwritable", f"{draw} cannot be written: no such directory.")
-    if draw.exists() and images[0].exists() and draw.samefile(images[0]):
-        raise InputError("draw.overwrites", f"{draw} is the picture itself.", "Name another file.")
+def _sampling(
+    temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
+) -> Sampling | None:
+    """How to draw, or None where no option of drawing was given."""
+    from edgecap.runtime import Sampling
+
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Sampling(**chosen) if chosen else None  # type: ignore[arg-type]
 
 
 def _draw(image: Path, caption: Caption, path: Path) -> None:
-    from edgecap.runtime.draw import draw, save
+    from edgecap.runtime.draw import draw
 
     drawn = draw(image, caption.mentions)
-    try:
-        save(drawn, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError("output.unwritable", f"{path} cannot be written: {reason}.") from None
+    save_picture(drawn.image, path)
     if drawn.note:
         typer.echo(drawn.note, err=True)
     typer.echo(f"boxes drawn in {path}", err=True)

@@ -25,6 +25,7 @@ class Part:
     package: str  # its name for pip
     module: str  # its name for import
     need: str  # what to run where it is missing
+    platform: str | None = None  # sys.platform of the only system it works on
 
 
 # Where two packages serve the same backend, the first that works is used.
@@ -33,13 +34,18 @@ BACKENDS = (
     Part("tflite", "ai-edge-litert", "ai_edge_litert.interpreter", "pip install 'edgecap[tflite]'"),
     Part("tflite", "tflite-runtime", "tflite_runtime.interpreter", "pip install tflite-runtime"),
     Part("tflite", "tensorflow", "tensorflow", "pip install tensorflow"),
+    Part("coreml", "coremltools", "coremltools", "pip install 'edgecap[coreml]'", "darwin"),
+    Part("mlprogram (coreml)", "numpy", "numpy", "pip install numpy"),
     Part("torch", "torch", "torch", "pip install 'edgecap[torch]'"),
 )
+MACOS_NEED = "macOS: here backend mlprogram evaluates the same bundles, right but slowly"
 TOOLS = (
     Part("weights", "safetensors", "safetensors", "pip install 'edgecap[torch]'"),
     Part("export onnx", "onnx", "onnx", "pip install 'edgecap[export]'"),
     Part("export onnx", "onnxscript", "onnxscript", "pip install 'edgecap[export]'"),
+    Part("export coreml", "coremltools", "coremltools", "pip install 'edgecap[export]'"),
     Part("export tflite", "litert-torch", "litert_torch", "pip install 'edgecap[export]'"),
+    Part("search, large", "usearch", "usearch.index", "pip install 'edgecap[search]'"),
     Part("train", "tokenizers", "tokenizers", "pip install 'edgecap[train]'"),
     Part("train plots", "matplotlib", "matplotlib", "pip install 'edgecap[train]'"),
 )
@@ -120,6 +126,8 @@ def examine_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
 
 def _examine_backend(part: Part) -> dict[str, Any]:
     report = _examine_tool(part)
+    if part.platform not in (None, sys.platform):
+        return report | {"works": False, "need": MACOS_NEED}
     if report["version"] is None:
         return report | {"works": False}
     code = f"import {part.module}"
@@ -139,7 +147,7 @@ def _examine_tool(part: Part) -> dict[str, Any]:
     except PackageNotFoundError:
         found = None
     report = asdict(part) | {"version": found, "need": None if found else part.need}
-    del report["module"]
+    del report["module"], report["platform"]
     return report
 
 

@@ -1,4 +1,4 @@
-"""`edgecap export`: weights to a verified bundle for onnxruntime or TFLite."""
+"""`edgecap export`: weights to a verified bundle for onnxruntime, TFLite or CoreML."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from edgecap.core.errors import InputError
-from edgecap.core.formats import FORMATS, resolve_format, resolve_precision
+from edgecap.core.formats import (
+    FORMATS,
+    INT8_PRECISIONS,
+    PRECISIONS,
+    resolve_format,
+    resolve_precision,
+)
 
 _FORMATS = ", ".join(FORMATS)
+_PRECISIONS = ", ".join(PRECISIONS)
 
 
 def run(
@@ -23,7 +30,7 @@ def run(
         str, typer.Option("--format", "-f", help=f"{_FORMATS}, several with commas, or all.")
     ] = "tflite",
     precision: Annotated[
-        str | None, typer.Option("--precision", "-p", help="fp32 (default), fp16 or w8.")
+        str | None, typer.Option("--precision", "-p", help=f"{_PRECISIONS}; default fp32.")
     ] = None,
     fp32: Annotated[bool, typer.Option("--fp32", help="Same as --precision fp32.")] = False,
     fp16: Annotated[
@@ -32,6 +39,16 @@ def run(
     int8: Annotated[
         bool, typer.Option("--int8", help="The best int8 there is; says which it takes.")
     ] = False,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Round as this plan.json says, of int8.")
+    ] = None,
+    calib_data: Annotated[
+        Path | None, typer.Option("--calib-data", help="Pictures for int8; default: ours.")
+    ] = None,
+    num_calib: Annotated[
+        int | None, typer.Option("--num-calib", help="How many of them; default 64.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Which of them; default 0.")] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Directory; default <model>-<format>-<precision>."),
@@ -40,6 +57,12 @@ def run(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Save without comparing with PyTorch.")
     ] = False,
+    target: Annotated[
+        str, typer.Option("--target", help="CoreML: oldest system, iOS16, iOS17 or iOS18.")
+    ] = "iOS18",
+    stateful: Annotated[
+        bool, typer.Option("--stateful", help="CoreML: also a decode step with a state.")
+    ] = False,
     json_: Annotated[
         str | None, typer.Option("--json", help="Write figures to a file, or - for the output.")
     ] = None,
@@ -47,7 +70,9 @@ def run(
     """Export a captioner, and check the result against PyTorch before it is saved."""
     from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.exporters import pipeline
-    from edgecap.exporters.spec import ExportSpec
+    from edgecap.exporters.spec import CoremlOptions, ExportSpec
+    from edgecap.quant.plan import FILE
+    from edgecap.quant.samples import CalibrationSpec
 
     check_destinations(json_)
     chosen = resolve_precision(precision, fp32=fp32, fp16=fp16, int8=int8)
@@ -59,20 +84,27 @@ def run(
             f"{output} cannot hold {len(formats)} bundles.",
             "Leave --output out, or give one format.",
         )
+    calibrated: dict[str, Any] = {"data": calib_data, "images": num_calib, "seed": seed}
     base = ExportSpec(
         model=model,
         precision=chosen.name,
         output=output,
         overwrite=overwrite,
         verify=not no_verify,
+        coreml=CoremlOptions(target, stateful),
+        plan=plan,
+        calibration=CalibrationSpec(**{k: v for k, v in calibrated.items() if v is not None}),
     )
     specs = [replace(base, format=name) for name in formats]
     for spec in specs:
         pipeline.check(spec)  # all of them before the work on any begins
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
+    made: dict[str, Any] = {}
     for spec in specs:
-        exported = pipeline.export(spec, _note)
+        exported = pipeline.export(replace(spec, **made), _note)
+        if chosen.name in INT8_PRECISIONS:  # the first calibrates, and all obey one plan
+            made = {"plan": exported.path / FILE, "calibration": CalibrationSpec()}
         results.append(_figures(exported))
         if json_ != STANDARD_OUTPUT:
             typer.echo(_line(exported))

@@ -1,34 +1,75 @@
-"""`edgecap inspect`: what a bundle is, what is in it, and what goes in and out."""
+"""`edgecap inspect`: what a bundle or a model file is, what is in it, and what goes in and out."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edgecap.core.errors import BundleError
 
 if TYPE_CHECKING:
     from edgecap.bundle.manifest import Contract, Manifest
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(help="The bundle's directory.")],
-    json_: Annotated[bool, typer.Option("--json", help="The manifest on standard output.")] = False,
+    path: Annotated[Path, typer.Argument(help="A bundle, .mlpackage, .onnx or .tflite.")],
+    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Check a bundle's files and show its manifest, graph inputs and outputs, and sizes.
+    """Show what is in a bundle or a model file: functions, inputs, outputs, operations, weights.
 
-    Runs no model: no runtime package is needed.
+    A bundle's files are checked first. Models may come from anywhere. No model runs, and no
+    runtime package is needed.
     """
-    from edgecap.bundle.io import open_bundle
+    from edgecap.runtime.inspection import is_model
 
-    manifest = open_bundle(bundle).manifest
-    if json_:
-        import json
-
-        typer.echo(json.dumps(asdict(manifest), ensure_ascii=False, indent=1))
+    if is_model(path):
+        _inspect_model(path, json_)
+    elif path.is_file():
+        raise BundleError(
+            "bundle.missing",
+            f"{path} is a file and neither .onnx nor .tflite; a bundle is a directory.",
+        )
     else:
-        _show(manifest)
+        _inspect_bundle(path, json_)
+
+
+def _inspect_model(path: Path, json_: bool) -> None:
+    from edgecap.cli._contents import show_contents
+    from edgecap.runtime.inspection import read_contents
+
+    contents = read_contents(path)
+    if json_:
+        _print_json(asdict(contents))
+    else:
+        show_contents(path.name, contents)
+
+
+def _inspect_bundle(path: Path, json_: bool) -> None:
+    from edgecap.bundle.io import open_bundle
+    from edgecap.cli._contents import show_contents
+    from edgecap.runtime.inspection import is_model, read_contents
+
+    bundle = open_bundle(path)
+    functions = bundle.manifest.contract.functions.values()
+    names = sorted({function.file for function in functions if is_model(Path(function.file))})
+    models = {name: read_contents(bundle.file(name)) for name in names}
+    if json_:
+        contents = {name: asdict(model) for name, model in models.items()}
+        _print_json(asdict(bundle.manifest) | {"contents": contents})
+        return
+    _show(bundle.manifest)
+    for name, model in models.items():
+        typer.echo()
+        show_contents(name, model)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    import json
+
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def _show(manifest: Manifest) -> None:
@@ -86,6 +127,14 @@ def tensor_shapes(contract: Contract) -> dict[str, dict[str, str]]:
             "logits": f"float [{B},{contract.vocabulary}]",
             "k_new": new,
             "v_new": new,
+            "attention": f"float [{B},{P}]",
+        },
+        "decode_stateful": {
+            "token": f"int [{B},1]",
+            "position": f"int [{B}]",
+            "k_image": f"{cache},{P},{K}]",
+            "v_image": f"{cache},{P},{K}]",
+            "logits": f"float [{B},{contract.vocabulary}]",
             "attention": f"float [{B},{P}]",
         },
         "encode_text": {

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle's directory.")],
-    backend: Annotated[str, typer.Option("--backend", help="auto, onnx or tflite.")] = "auto",
+    backend: Annotated[
+        str, typer.Option("--backend", help="auto, onnx, tflite, coreml or mlprogram.")
+    ] = "auto",
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
     json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:

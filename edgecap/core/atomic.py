@@ -1,4 +1,4 @@
-"""Directories that appear complete or not at all.
+"""Directories and files that appear complete or not at all.
 
 A directory `out` is written as `new` inside a hidden workspace beside it, `.out.edgecap-XXXXXXXX`,
 and moved to its name at the end. The workspace stays locked (flock) while its process lives, so a
@@ -18,6 +18,7 @@ from pathlib import Path
 from edgecap.core.errors import InputError
 
 _MARK = ".edgecap-"
+DRAFT = ".draft-"  # in the name of a file that is being written
 
 
 @contextmanager
@@ -63,6 +64,27 @@ def atomic_dir(
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
         os.close(lock)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write one file, replacing an older one in one step; on disk when this returns.
+
+    Raises InputError where the place cannot be written or the disk is full.
+    """
+    draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
+    try:
+        draft.write_bytes(data)
+        _sync(draft)
+        draft.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise InputError(
+            "output.unwritable",
+            f"{path} cannot be written: {error.strerror}.",
+            "Free some space or choose another place.",
+        ) from error
 
 
 def _refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:

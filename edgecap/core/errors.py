@@ -46,3 +46,9 @@ class GateError(EdgecapError):
     """A result that was computed and found not good enough."""
 
     exit_code = 1
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception of another package says, as one sentence of at most 200 characters."""
+    text = " ".join(str(error).split())
+    return (text[:200] or type(error).__name__).rstrip(".") + "."

@@ -16,19 +16,24 @@ class Format:
     suffix: str  # of the model files
     aliases: tuple[str, ...]
     precisions: tuple[str, ...]
-    runtime_extra: str  # the extra of edgecap that runs it
 
+
+_PRECISIONS = ("fp32", "fp16", "w8", "w8a8", "mixed")
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format("onnx", ".onnx", ("ort", "onnxruntime"), ("fp32", "fp16", "w8"), "onnx"),
-    "tflite": Format("tflite", ".tflite", ("litert", "android"), ("fp32", "fp16", "w8"), "tflite"),
+    "onnx": Format("onnx", ".onnx", ("ort", "onnxruntime"), _PRECISIONS),
+    "tflite": Format("tflite", ".tflite", ("litert", "android"), _PRECISIONS),
+    "coreml": Format("coreml", ".mlpackage", ("mlpackage", "ios"), _PRECISIONS),
 }
 
 PRECISIONS: dict[str, str] = {
     "fp32": "float32 weights and arithmetic",
     "fp16": "float16 weights: half the size",
     "w8": "int8 weights, float or dynamically quantised activations: a quarter of the size",
+    "w8a8": "int8 weights and activations on grids that calibration fixed: a quarter of the size",
+    "mixed": "w8a8 with the layers that a plan names kept wider",
 }
+INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that a quantisation plan rules
 _PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8"}
 
 

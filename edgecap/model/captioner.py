@@ -131,7 +131,7 @@ class Captioner(nn.Module):
             new_keys.append(k_new)
             new_values.append(v_new)
             looked.append(weights[:, :, 0, :P].mean(1))  # [B,P]
-        logits = F.linear(self.final_norm(x[:, 0]), self.token.weight)  # [B,V]
+        logits = self.logits(x[:, 0])  # [B,V]
         attention = torch.stack(looked).mean(0)  # [B,P]
         return logits, torch.stack(new_keys), torch.stack(new_values), attention
 
@@ -169,7 +169,9 @@ class Captioner(nn.Module):
         B, S, p = image.shape[0], image.shape[1], self.config.patch_size
         g = S // p
         pixels = image.to(self.patch.weight.dtype) / 127.5 - 1  # [B,S,S,3]
-        patches = pixels.view(B, g, p, g, p, 3).transpose(2, 3).reshape(B, g * g, 3 * p * p)
+        # Four axes: CoreML takes five at most.
+        strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
+        patches = strips.reshape(B, g * g, 3 * p * p)
         if corner is None:
             place = (self.row[:g, None] + self.column[None, :g]).flatten(0, 1)  # [g*g,D]
         else:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from edgecap.runtime.captioner import Attention, Caption, Captioner, Mention
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import Attention, Caption, Mention
 from edgecap.runtime.loading import load
 from edgecap.runtime.preprocess import Placement
+from edgecap.runtime.sampling import Sampling
 from edgecap.runtime.words import WordMap
 
-__all__ = ["Attention", "Caption", "Captioner", "Mention", "Placement", "WordMap", "load"]
+__all__ = [
+    "Attention",
+    "Caption",
+    "Captioner",
+    "Mention",
+    "Placement",
+    "Sampling",
+    "WordMap",
+    "load",
+]

@@ -9,70 +9,73 @@ Letters as in session.py; N pictures or texts of a call, G patches along one sid
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from edgecap.bundle.manifest import Manifest
-from edgecap.core.errors import InputError
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.runtime.batches import BATCH, in_batches
 from edgecap.runtime.cache import Cache, buffer
-from edgecap.runtime.decode import Generated, Limits, beam_search, greedy, repeat, walk
-from edgecap.runtime.mentions import read
-from edgecap.runtime.preprocess import Box, Picture, Placement, prepare
+from edgecap.runtime.captions import Attention, Caption, read_caption
+from edgecap.runtime.decode import (
+    Choose,
+    Generated,
+    Limits,
+    beam_search,
+    generate,
+    most_probable,
+    repeat,
+    walk,
+)
+from edgecap.runtime.memory import free_bytes, pictures_that_fit
+from edgecap.runtime.preprocess import Picture, Placement, prepare
+from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.session import ImageCode, Session
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary
-from edgecap.runtime.words import WordMap, word_maps
+from edgecap.runtime.words import word_maps
 
-BATCH = 8  # pictures per call of the engine; more gains little on a CPU and costs memory
-
-
-@dataclass(frozen=True)
-class Mention:
-    """A phrase of a caption and where the picture shows it."""
-
-    phrase: str
-    span: tuple[int, int]  # of the phrase in the caption's text
-    boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given picture, upright as EXIF says
-    scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its four tokens
+# A picture on the canvas, uint8 [S,S,3], and where it lies there.
+Placed: TypeAlias = "tuple[np.ndarray, Placement]"
+OnError: TypeAlias = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True)
-class Caption:
-    """What the model said about one picture."""
+class _Request:
+    """What is asked of every picture of a call, checked."""
 
-    text: str  # words only
-    raw: str  # with the location tokens
     lang: str
     style: str
-    mentions: tuple[Mention, ...]
-    tokens: tuple[int, ...]  # without <eos>
-    scores: tuple[float, ...]  # log-probability per token
-    score: float  # mean log-probability, the end included
-    complete: bool  # False where the length limit cut it
-    malformed: int  # location runs that made no box; always 0 under the rule
+    prompt: list[int]
+    limits: Limits
+    beams: int
+    sampling: Sampling | None
 
-
-@dataclass(frozen=True)
-class Attention:
-    """A caption and what each of its words looked at."""
-
-    caption: Caption
-    words: tuple[WordMap, ...]
-    placement: Placement  # of the picture on the canvas that the maps cover
+    def choose(self, canvases: np.ndarray) -> Choose:
+        """How to choose tokens for canvases uint8 [B,S,S,3]."""
+        return Sampler(self.sampling, canvases) if self.sampling else most_probable
 
 
 class Captioner:
     """A model, its tokenizer and its constants. Made by `edgecap.runtime.load`."""
 
     def __init__(
-        self, session: Session, manifest: Manifest, tokenizer: Tokenizer, backend: str
+        self,
+        session: Session,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        backend: str,
+        free: Callable[[], int] = free_bytes,
+        most: int = BATCH,
     ) -> None:
+        """`free`: bytes that are free where the engine computes; `most`: pictures of a batch."""
         self.session, self.manifest, self.backend = session, manifest, backend
-        self.tokenizer = tokenizer
+        self.tokenizer, self._free, self._most = tokenizer, free, most
         self.vocabulary = Vocabulary(manifest, tokenizer)
 
     @property
@@ -82,13 +85,14 @@ class Captioner:
 
     def caption(
         self,
-        images: Sequence[Picture] | Picture,
+        images: Iterable[Picture] | Picture,
         lang: str = "en",
         grounded: bool = True,
         style: str | None = None,
         beams: int = 1,
         max_length: int | None = None,
         rule: bool = True,
+        sampling: Sampling | None = None,
     ) -> list[Caption]:
         """Caption pictures.
 
@@ -97,30 +101,58 @@ class Captioner:
             lang: one of `languages`.
             grounded: say where things are; without it no box is written.
             style: one of the manifest's styles; by default "grounded" or "plain".
-            beams: 1 decodes greedily, more by beam search.
+            beams: 1 takes the most probable token each time, more search among that many captions.
             max_length: tokens at most, the end included; by default all that the model can.
-            rule: allow only well-formed boxes (see grammar.py). Without it the model is unhelped.
+            rule: allow only well-formed boxes (see bundle/grammar.py). Without it the model is
+                unhelped.
+            sampling: draw tokens at random; not with beams.
 
         Returns:
             One caption per picture, in order.
 
         Raises:
-            InputError for a picture, language, style or number that cannot be used.
+            InputError for a picture, language, style or number that cannot be used, and
+            UnsupportedError for beams that are drawn or a picture that does not fit in memory.
         """
-        style = style or ("grounded" if grounded else "plain")
-        prompt = self.vocabulary.prompt(lang, style)
-        limits = self.vocabulary.limits(max_length, boxes=grounded, ruled=rule)
-        if not 1 <= beams <= 32:
-            raise InputError("caption.beams", f"beams must be in 1 … 32, got {beams}.")
-        captions: list[Caption] = []
-        for canvases, placements in self._batches(images):
-            code = self.session.encode_image(canvases)
-            said = self._decode(code, prompt, limits, beams)
-            captions += [
-                self._caption(generated, placement, lang, style)
-                for generated, placement in zip(said, placements, strict=True)
-            ]
-        return captions
+        request = self._request(lang, grounded, style, beams, max_length, rule, sampling)
+        said = self._captions(request, images, "fail", None)
+        return [caption for caption in said if isinstance(caption, Caption)]
+
+    def caption_many(
+        self,
+        images: Iterable[Picture] | Picture,
+        lang: str = "en",
+        grounded: bool = True,
+        style: str | None = None,
+        beams: int = 1,
+        max_length: int | None = None,
+        sampling: Sampling | None = None,
+        on_error: OnError = "fail",
+        batch: int | None = None,
+    ) -> Iterator[Caption | InputError]:
+        """Caption any number of pictures of any sizes and modes, in batches that fit in memory.
+
+        Pictures are taken from `images` a batch at a time, so a generator may give more than memory
+        could hold. A batch for which memory runs out is halved and tried again.
+
+        Args:
+            images, lang, grounded, style, beams, max_length, sampling: as of `caption`.
+            on_error: "fail" raises at a picture that cannot be read, after the captions of those
+                before it; "skip" yields its error in its place and goes on.
+            batch: pictures at a time at most; by default what the free memory is measured to hold,
+                and no more than gains speed: 8 on a CPU.
+
+        Yields:
+            In the order of `images`, a Caption each, or with "skip" the InputError of a bad one.
+
+        Raises:
+            As `caption`; options are refused at the call, before any picture is read.
+        """
+        pick("on_error", on_error, ("fail", "skip"))
+        if batch is not None and batch < 1:
+            raise InputError("batch.number", f"batch must be at least 1, got {batch}.")
+        request = self._request(lang, grounded, style, beams, max_length, True, sampling)
+        return self._captions(request, images, on_error, batch)
 
     def stream(
         self,
@@ -129,18 +161,16 @@ class Captioner:
         grounded: bool = False,
         style: str | None = None,
         max_length: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Iterator[str]:
-        """Yield the greedy caption of one picture piece by piece, as soon as text is certain.
+        """Yield the caption of one picture piece by piece, as soon as text is certain.
 
         The pieces joined are `Caption.raw`. A piece is one token's text; several byte tokens that
         make one character come as one piece.
         """
-        style = style or ("grounded" if grounded else "plain")
-        prompt = self.vocabulary.prompt(lang, style)
-        limits = self.vocabulary.limits(max_length, boxes=grounded, ruled=True)
+        request = self._request(lang, grounded, style, 1, max_length, True, sampling)
         canvas, _ = prepare(image, self.manifest.preprocessing)
-        code = self.session.encode_image(canvas[None])
-        return self._pieces(code, prompt, limits)
+        return self._pieces(request, canvas[None])
 
     def attention(
         self,
@@ -155,24 +185,25 @@ class Captioner:
         Maps show attention, not explanation: mean over layers and heads, of the steps that chose
         the word's tokens.
         """
-        style = style or ("grounded" if grounded else "plain")
-        prompt = self.vocabulary.prompt(lang, style)
-        limits = self.vocabulary.limits(max_length, boxes=grounded, ruled=True)
+        request = self._request(lang, grounded, style, 1, max_length, True, None)
         canvas, placement = prepare(image, self.manifest.preprocessing)
-        code = self.session.encode_image(canvas[None])
-        generated = self._decode(code, prompt, limits, beams=1)[0]
+        (generated,) = self._decode(request, canvas[None])
         return Attention(
-            self._caption(generated, placement, lang, style),
-            word_maps(generated.chosen, self.tokenizer, self.vocabulary.rule),
+            self._read(generated, placement, request),
+            word_maps(generated.chosen, self.tokenizer, self.vocabulary.locations),
             placement,
         )
 
-    def embed_images(self, images: Sequence[Picture] | Picture) -> np.ndarray:
+    def embed_images(self, images: Iterable[Picture] | Picture) -> np.ndarray:
         """Pictures in the shared space: f32 [N,E] of norm 1. The dot product ranks."""
-        parts = [
-            self.session.encode_image(canvases).embedding for canvases, _ in self._batches(images)
-        ]
-        return np.concatenate([np.zeros((0, self.manifest.contract.embedding), np.float32), *parts])
+        canvases = (prepare(p, self.manifest.preprocessing)[0] for p in _pictures(images))
+
+        def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
+            return list(self.session.encode_image(np.stack(batch)).embedding)  # b of [E]
+
+        rows = list(in_batches(canvases, self.batch_size(), work))
+        empty = np.zeros((0, self.manifest.contract.embedding), np.float32)
+        return np.stack(rows) if rows else empty
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Texts in the shared space: f32 [N,E] of norm 1.
@@ -192,36 +223,96 @@ class Captioner:
         text_length = self.manifest.contract.text_length
         return buffer(code.k, text_length), buffer(code.v, text_length)
 
-    def _batches(
-        self, images: Sequence[Picture] | Picture
-    ) -> Iterator[tuple[np.ndarray, list[Placement]]]:
-        """Canvases uint8 [b,S,S,3] and their placements, at most BATCH at a time."""
-        pictures = _as_list(images)
-        for start in range(0, len(pictures), BATCH):
-            batch = pictures[start : start + BATCH]
-            prepared = [prepare(picture, self.manifest.preprocessing) for picture in batch]
-            yield np.stack([canvas for canvas, _ in prepared]), [place for _, place in prepared]
+    def batch_size(self) -> int:
+        """Pictures that are captioned at a time: what fits in the memory that is free now."""
+        return min(self._most, pictures_that_fit(self.manifest.contract, self._free()))
 
-    def _decode(
-        self, code: ImageCode, prompt: list[int], limits: Limits, beams: int
-    ) -> list[Generated]:
+    def _request(
+        self,
+        lang: str,
+        grounded: bool,
+        style: str | None,
+        beams: int,
+        max_length: int | None,
+        rule: bool,
+        sampling: Sampling | None,
+    ) -> _Request:
+        style = style or ("grounded" if grounded else "plain")
+        prompt = self.vocabulary.prompt(lang, style)
+        limits = self.vocabulary.limits(max_length, boxes=grounded, ruled=rule)
+        if not 1 <= beams <= 32:
+            raise InputError("caption.beams", f"beams must be in 1 … 32, got {beams}.")
+        if beams > 1 and sampling is not None:
+            raise UnsupportedError(
+                "caption.beams_sampled",
+                f"{beams} beams look for the best caption, sampling draws one: not both.",
+                "Leave out the beams or the sampling.",
+            )
+        return _Request(lang, style, prompt, limits, beams, sampling)
+
+    def _captions(
+        self,
+        request: _Request,
+        images: Iterable[Picture] | Picture,
+        on_error: OnError,
+        batch: int | None,
+    ) -> Iterator[Caption | InputError]:
+        def work(given: Sequence[Placed | InputError]) -> list[Caption | InputError]:
+            placed = [one for one in given if not isinstance(one, InputError)]
+            said = iter(self._caption_batch(request, placed))
+            return [one if isinstance(one, InputError) else next(said) for one in given]
+
+        for result in in_batches(self._placed(images), batch or self.batch_size(), work):
+            if isinstance(result, InputError) and on_error == "fail":
+                raise result
+            yield result
+
+    def _placed(self, images: Iterable[Picture] | Picture) -> Iterator[Placed | InputError]:
+        for picture in _pictures(images):
+            try:
+                yield prepare(picture, self.manifest.preprocessing)
+            except InputError as error:
+                yield error
+
+    def _caption_batch(self, request: _Request, placed: Sequence[Placed]) -> list[Caption]:
+        if not placed:
+            return []
+        canvases = np.stack([canvas for canvas, _ in placed])  # [B,S,S,3]
+        return [
+            self._read(generated, placement, request)
+            for generated, (_, placement) in zip(
+                self._decode(request, canvases), placed, strict=True
+            )
+        ]
+
+    def _decode(self, request: _Request, canvases: np.ndarray) -> list[Generated]:
+        code = self.session.encode_image(canvases)
         text_length = self.manifest.contract.text_length
-        if beams == 1:
-            return greedy(Cache(self.session, code, text_length), prompt, limits)
+        prompt, limits = request.prompt, request.limits
+        if request.beams == 1:
+            cache = Cache(self.session, code, text_length)
+            return generate(cache, prompt, limits, request.choose(canvases))
         results = []
         for b in range(code.k.shape[1]):
             one = ImageCode(code.k[:, b : b + 1], code.v[:, b : b + 1], code.embedding[b : b + 1])
-            cache = Cache(self.session, repeat(one, beams), text_length)
+            cache = Cache(self.session, repeat(one, request.beams), text_length)
             results.append(beam_search(cache, prompt, limits))
         return results
 
-    def _pieces(self, code: ImageCode, prompt: list[int], limits: Limits) -> Iterator[str]:
+    def _read(self, generated: Generated, placement: Placement, request: _Request) -> Caption:
+        return read_caption(
+            generated, placement, request.lang, request.style, self.vocabulary, self.manifest
+        )
+
+    def _pieces(self, request: _Request, canvas: np.ndarray) -> Iterator[str]:
+        """The texts of canvas uint8 [1,S,S,3]."""
+        code = self.session.encode_image(canvas)
         cache = Cache(self.session, code, self.manifest.contract.text_length)
         tokens: list[int] = []
         shown = 0
-        for choices in walk(cache, prompt, limits):
+        for choices in walk(cache, request.prompt, request.limits, request.choose(canvas)):
             token = choices[0][1].token
-            if token == limits.eos:
+            if token == request.limits.eos:
                 break
             tokens.append(token)
             text = self.tokenizer.decode(tokens)
@@ -232,39 +323,11 @@ class Captioner:
         if rest:
             yield rest
 
-    def _caption(
-        self, generated: Generated, placement: Placement, lang: str, style: str
-    ) -> Caption:
-        tokens = generated.tokens
-        scores = [chosen.score for chosen in generated.chosen]
-        bin_px = self.manifest.coordinates.bin_px
-        reading = read(tokens, scores, self.tokenizer, self.vocabulary.rule, bin_px, lang)
-        mentions = tuple(
-            Mention(
-                reading.text[group.start : group.end],
-                (group.start, group.end),
-                tuple(placement.to_picture(box) for box in group.boxes),
-                group.scores,
-            )
-            for group in reading.groups
-        )
-        return Caption(
-            text=reading.text,
-            raw=self.tokenizer.decode(tokens),
-            lang=lang,
-            style=style,
-            mentions=mentions,
-            tokens=tuple(tokens),
-            scores=tuple(scores),
-            score=generated.score,
-            complete=generated.complete,
-            malformed=reading.malformed,
-        )
 
-
-def _as_list(images: Any) -> list[Any]:
+def _pictures(images: Any) -> Iterable[Any]:
+    """The pictures of a call; a single one needs no list."""
     if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or (
         isinstance(images, np.ndarray) and images.ndim < 4
     ):
         return [images]
-    return list(images)
+    return images

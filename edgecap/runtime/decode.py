@@ -1,19 +1,19 @@
-"""From a cache that holds an image to tokens: greedy and beam search. NumPy only.
+"""From a cache that holds an image to tokens: step by step, or by beam search. NumPy only.
 
 Knows nothing about text: callers turn tokens into words. Letters as in session.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from edgecap.core.errors import BundleError
 from edgecap.runtime.cache import Cache
-from edgecap.runtime.grammar import LocationRule
+from edgecap.runtime.grammar import Rule
+from edgecap.runtime.scoring import log_softmax
 from edgecap.runtime.session import ImageCode, Step
 
 
@@ -50,25 +50,56 @@ class Limits:
 
     eos: int
     length: int  # tokens at most, <eos> included
-    rule: LocationRule | None  # None: anything goes, malformed boxes too
+    rule: Rule | None  # None: anything goes, malformed boxes too
+
+    @property
+    def start(self) -> str:
+        """The state of a sequence that says nothing yet."""
+        return self.rule.start if self.rule else ""
+
+    def after(self, state: str, token: int) -> str:
+        """The state of a sequence that went on with `token`."""
+        return self.rule.after(state, token) if self.rule else state
+
+    def ruled(self, scores: np.ndarray, state: str, tokens: Sequence[int]) -> np.ndarray:
+        """Scores f32 [V] of what may follow `tokens`, -inf for what the rule forbids."""
+        if self.rule is None:
+            return scores
+        mask = self.rule.allowed(state, tokens, self.length - len(tokens))  # [V]
+        return np.where(mask, scores, -np.inf)
 
 
-def walk(cache: Cache, prompt: Sequence[int], limits: Limits) -> Iterator[list[tuple[int, Chosen]]]:
-    """Greedy decoding of all sequences of a cache, step by step.
+# From the scores f32 [V] of a step, -inf for what may not be said, to a token; also given which
+# sequence it is and how many tokens it has.
+Choose: TypeAlias = Callable[[np.ndarray, int, int], int]
+
+
+def most_probable(scores: np.ndarray, sequence: int, count: int) -> int:
+    """Greedy decoding."""
+    return int(scores.argmax())
+
+
+def walk(
+    cache: Cache, prompt: Sequence[int], limits: Limits, choose: Choose = most_probable
+) -> Iterator[list[tuple[int, Chosen]]]:
+    """Decode all sequences of a cache step by step, each token chosen by `choose`.
 
     Yields, per step, (index of the sequence, its choice) for those still running; a sequence whose
     choice is `<eos>` leaves the batch.
     """
     running = list(range(len(cache)))
     said: list[list[int]] = [[] for _ in running]
+    states = [limits.start for _ in running]
     step = _feed_prompt(cache, prompt)
     for count in range(limits.length):
-        scores = _log_probabilities(step.logits)  # [B,V]
+        scores = log_softmax(step.logits)  # [B,V]
         choices = []
         for b, sequence in enumerate(running):
             # Of the logits: two of them may round to one log-probability.
-            token = int(_ruled(step.logits[b], said[sequence], limits, count).argmax())
+            ruled = limits.ruled(step.logits[b], states[sequence], said[sequence])  # [V]
+            token = choose(ruled, sequence, count)
             said[sequence].append(token)
+            states[sequence] = limits.after(states[sequence], token)
             choices.append((sequence, Chosen(token, float(scores[b, token]), step.attention[b])))
         yield choices
         stay = [b for b, (_, choice) in enumerate(choices) if choice.token != limits.eos]
@@ -80,10 +111,12 @@ def walk(cache: Cache, prompt: Sequence[int], limits: Limits) -> Iterator[list[t
         step = cache.step([said[sequence][-1] for sequence in running])
 
 
-def greedy(cache: Cache, prompt: Sequence[int], limits: Limits) -> list[Generated]:
-    """The most probable next token each time; one result per sequence of the cache."""
+def generate(
+    cache: Cache, prompt: Sequence[int], limits: Limits, choose: Choose = most_probable
+) -> list[Generated]:
+    """Walk to the end; one result per sequence of the cache."""
     results = [Generated() for _ in range(len(cache))]
-    for choices in walk(cache, prompt, limits):
+    for choices in walk(cache, prompt, limits, choose):
         for sequence, choice in choices:
             if choice.token == limits.eos:
                 results[sequence].complete = True
@@ -102,12 +135,16 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
     """
     beams = len(cache)
     step = _feed_prompt(cache, prompt)
-    live = [Generated()]  # the prompt left every row alike, so one stands for all
+    live, states = [Generated()], [limits.start]  # all rows are alike, so one stands for all
     finished: list[Generated] = []
     for count in range(limits.length):
-        scores = _log_probabilities(step.logits[: len(live)])  # [live,V]
+        scores = log_softmax(step.logits[: len(live)])  # [live,V]
+        ruled = [
+            limits.ruled(row, state, sequence.tokens)
+            for row, state, sequence in zip(scores, states, live, strict=True)
+        ]
         continued: list[tuple[int, Generated]] = []
-        for rank, (b, token) in enumerate(_best(live, scores, limits, count, 2 * beams)):
+        for rank, (b, token) in enumerate(_best(live, np.stack(ruled), 2 * beams)):
             score = float(scores[b, token])
             if token != limits.eos:
                 choice = Chosen(token, score, step.attention[b])
@@ -117,6 +154,7 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
             if len(continued) == beams:
                 break
         live = [sequence for _, sequence in continued]
+        states = [limits.after(states[b], sequence.tokens[-1]) for b, sequence in continued]
         finished = sorted(finished, key=lambda done: -done.score)[:beams]
         if not live or (
             len(finished) == beams
@@ -133,17 +171,12 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
     return max(finished or live, key=lambda sequence: sequence.score)
 
 
-def _best(
-    live: list[Generated], scores: np.ndarray, limits: Limits, count: int, number: int
-) -> list[tuple[int, int]]:
-    """The (beam, token) pairs of highest total log-probability, best first; scores [live,V]."""
+def _best(live: list[Generated], ruled: np.ndarray, number: int) -> list[tuple[int, int]]:
+    """The (beam, token) pairs of highest total log-probability, best first; ruled [live,V]."""
     totals = np.array([sum(c.score for c in sequence.chosen) for sequence in live])  # [live]
-    ruled = np.stack(
-        [_ruled(row, beam.tokens, limits, count) for row, beam in zip(scores, live, strict=True)]
-    )  # [live,V]
     candidates = (totals[:, None] + ruled).ravel()  # [live*V]
     order = np.argsort(-candidates, kind="stable")[:number]
-    V = scores.shape[1]
+    V = ruled.shape[1]
     return [(int(i) // V, int(i) % V) for i in order if np.isfinite(candidates[i])]
 
 
@@ -151,21 +184,6 @@ def _feed_prompt(cache: Cache, prompt: Sequence[int]) -> Step:
     for token in prompt:
         step = cache.step([token] * len(cache))
     return step
-
-
-def _log_probabilities(logits: np.ndarray) -> np.ndarray:
-    """Natural log of the softmax, f32 [B,V]; BundleError where the model gave no numbers."""
-    if not np.isfinite(logits).all():
-        raise BundleError("bundle.not_finite", "the model's scores hold NaN or infinity.")
-    shifted = logits - logits.max(-1, keepdims=True)  # [B,V]
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-
-
-def _ruled(scores: np.ndarray, tokens: list[int], limits: Limits, count: int) -> np.ndarray:
-    """Scores [V] with -inf for what the rule forbids."""
-    if limits.rule is None:
-        return scores
-    return np.where(limits.rule.allowed(tokens, limits.length - count), scores, -np.inf)
 
 
 def repeat(code: ImageCode, beams: int) -> ImageCode:

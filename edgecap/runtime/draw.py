@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
 
-from edgecap.runtime.captioner import Mention
+from edgecap.runtime.captions import Mention
+from edgecap.runtime.fonts import Font, font_for
 from edgecap.runtime.preprocess import Picture, to_rgb
 
 # Tellable apart on light and dark ground (Okabe and Ito, for colour-blind readers too).
@@ -16,10 +16,6 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F
 SMALLEST = 448  # px of the longer side: smaller pictures are enlarged, labels must be legible
 
 Area = tuple[float, float, float, float]  # x0, y0, x1, y1 in px of the drawing
-
-# Fonts by what they cover; the first found is used. Names, not paths: Pillow searches the system.
-_CJK = ("NotoSansCJK-Regular.ttc", "NotoSerifCJK-Bold.ttc", "msgothic.ttc", "PingFang.ttc")
-_LATIN = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf", "Helvetica.ttc")
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ def draw(picture: Picture, mentions: Sequence[Mention]) -> Drawn:
     canvas = ImageDraw.Draw(rgb)
     line = max(2, round(max(rgb.size) / 220))
     labels = [mention.phrase for mention in mentions]
-    font, covered = _font("".join(labels), 5 * line + 4)
+    font, covered = font_for("".join(labels), 5 * line + 4)
     note = ""
     if not covered:
         note = "No font for this script was found; labels are numbers: " + ", ".join(
@@ -64,17 +60,12 @@ def draw(picture: Picture, mentions: Sequence[Mention]) -> Drawn:
     return Drawn(rgb, note)
 
 
-def save(drawn: Drawn, path: str | Path) -> None:
-    """Write the picture; the name's ending chooses the format. OSError or ValueError as Pillow."""
-    drawn.image.save(path)
-
-
 def _label(
     canvas: ImageDraw.ImageDraw,
     box: Sequence[float],
     label: str,
     colour: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    font: Font,
     size: tuple[int, int],
     taken: Sequence[Area],
 ) -> Area:
@@ -96,15 +87,3 @@ def _label(
 
 def _meet(a: Area, b: Area) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _font(text: str, size: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, bool]:
-    """A font for the text, and whether it is likely to cover it."""
-    needs_cjk = any(ord(character) >= 0x2E80 for character in text)
-    for name in _CJK if needs_cjk else _LATIN:
-        try:
-            return ImageFont.truetype(name, size), True
-        except OSError:
-            continue
-    # Pillow's own font covers Latin.
-    return ImageFont.load_default(size), not needs_cjk

@@ -1,58 +1,61 @@
-"""Which token may come next, so that a malformed box cannot be written.
-
-A box is four location tokens x0 y0 x1 y1 with x1 > x0 and y1 > y0. Outside a box any word may come;
-inside one only the locations that keep it valid; a box begins only where four tokens still fit.
+"""Which token may come next: the table of a bundle's manifest, run.
 
 Letters: V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
+from edgecap.bundle.grammar import Grammar, Move
+from edgecap.core.errors import BundleError
 
-class LocationRule:
-    """The rule for one vocabulary. Without state: everything follows from the tokens so far."""
 
-    def __init__(
-        self,
-        vocabulary: int,
-        first_location: int,
-        bins: int,
-        banned: Iterable[int] = (),
-        boxes: bool = True,
-    ) -> None:
-        """`banned`: tokens never to be generated. `boxes`: whether boxes may be written at all."""
-        self.first, self.bins = first_location, bins
-        words = np.ones(vocabulary, np.bool_)  # [V]
-        words[list(banned)] = False
-        words[first_location : first_location + bins] = False
-        self._words = words
-        self._outside = words.copy()
-        if boxes:
-            # The last edge cannot open a box: nothing lies right of it or below.
-            self._outside[first_location : first_location + bins - 1] = True
+class Rule:
+    """A grammar over one vocabulary, from one of its starts. Safe to share between threads."""
 
-    def allowed(self, tokens: Sequence[int], left: int) -> np.ndarray:
-        """Mask bool [V] of what may follow `tokens` when `left` more tokens may be generated."""
-        box = self._open_box(tokens)
-        if not box:
-            return self._outside if left >= 4 else self._words
-        lowest = box[len(box) - 2] + 1 if len(box) >= 2 else 0
-        highest = self.bins if len(box) >= 2 else self.bins - 1
-        mask = np.zeros_like(self._words)
-        mask[self.first + lowest : self.first + highest] = True
+    def __init__(self, grammar: Grammar, start: str, vocabulary: int, known: int) -> None:
+        """`known`: ids of the tokenizer; a model's table may be longer, and those say nothing."""
+        self.start = grammar.start[start]
+        self._states = grammar.states
+        self._nothing = np.zeros(vocabulary, np.bool_)  # [V]
+        self._classes: dict[str, np.ndarray] = {}
+        for name, ranges in grammar.classes.items():
+            self._classes[name] = self._nothing.copy()
+            for begin, end in ranges:
+                self._classes[name][begin : min(end, known)] = True
+        rooms = [move.room for moves in grammar.states.values() for move in moves]
+        self._most_room = max(rooms, default=1)
+        self._fixed: dict[tuple[str, int], np.ndarray] = {}
+
+    def allowed(self, state: str, tokens: Sequence[int], left: int) -> np.ndarray:
+        """Mask bool [V] of what may follow `tokens` when `left` more tokens may be generated.
+
+        Raises BundleError where the table leaves nothing: only one of another model can.
+        """
+        mask = self._without_comparing(state, min(left, self._most_room))
+        compared = [move for move in self._moves(state, left) if move.above]
+        for move in compared:
+            beyond = self._classes[move.token].copy()  # [V]
+            if len(tokens) >= move.above:
+                beyond[: tokens[-move.above] + 1] = False
+            mask = mask | beyond
+        if not mask.any():
+            raise BundleError("bundle.grammar", f"no token may follow in state {state!r}.")
         return mask
 
-    def _open_box(self, tokens: Sequence[int]) -> list[int]:
-        """Bins of the box that is not complete yet."""
-        run = 0
-        while run < len(tokens) and self.is_location(tokens[-1 - run]):
-            run += 1
-        begun = run % 4
-        return [token - self.first for token in tokens[len(tokens) - begun :]]
+    def after(self, state: str, token: int) -> str:
+        """The state that an allowed token leads to."""
+        return next(m.to for m in self._states[state] if self._classes[m.token][token])
 
-    def is_location(self, token: int) -> bool:
-        return self.first <= token < self.first + self.bins
+    def _moves(self, state: str, left: int) -> list[Move]:
+        return [move for move in self._states[state] if left >= move.room]
+
+    def _without_comparing(self, state: str, left: int) -> np.ndarray:
+        """The part of the mask, bool [V], that does not depend on earlier tokens."""
+        if (state, left) not in self._fixed:
+            classes = [self._classes[m.token] for m in self._moves(state, left) if not m.above]
+            self._fixed[state, left] = np.any([self._nothing, *classes], axis=0)  # [V]
+        return self._fixed[state, left]

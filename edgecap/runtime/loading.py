@@ -11,42 +11,53 @@ from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.runtime.backends import BACKENDS, open_session
+from edgecap.runtime.backends import BACKENDS, open_session, select
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.tokenizer import Tokenizer
 
 WEIGHTS = ".safetensors"
 
 
-def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> Captioner:
+DEVICES = ("cpu", "cuda")
+
+
+def load(
+    bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1, device: str = "cpu"
+) -> Captioner:
     """Open a captioner.
 
     Args:
         bundle: a bundle directory; or, for the torch reference, a shipped model's name ("S") or a
             .safetensors file.
-        backend: "auto" takes the one that runs what was given; or onnx, tflite, torch.
+        backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
+            mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
+        device: cpu, or cuda for the torch reference on a GPU.
 
     Raises:
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
     pick("backend", backend, ("auto", *BACKENDS, "torch"))
+    pick("device", device, DEVICES)
     if threads < 1:
         raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
     given = Path(bundle)
     is_weights = given.suffix == WEIGHTS or (len(given.parts) == 1 and not given.exists())
     if backend == "torch" or (backend == "auto" and is_weights):
-        return load_reference(str(bundle), threads)
+        return load_reference(str(bundle), threads, device)
+    if device != "cpu":
+        raise UnsupportedError(
+            "device.backend", f"{device} is for the torch backend; bundles run on the CPU."
+        )
     opened = open_bundle(given)
     tokenizer_file = opened.manifest.tokenizer.file
     tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
-    name = opened.manifest.format if backend == "auto" else backend
-    return Captioner(session, opened.manifest, tokenizer, name)
+    return Captioner(session, opened.manifest, tokenizer, select(opened.manifest.format, backend))
 
 
-def load_reference(model: str, threads: int = 1) -> Captioner:
+def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Captioner:
     """The PyTorch model of a shipped name or a .safetensors file, with the shipped tokenizer."""
     if Path(model).is_dir():
         raise UnsupportedError(
@@ -56,12 +67,14 @@ def load_reference(model: str, threads: int = 1) -> Captioner:
         )
     from edgecap.runtime.backends.torch import open_weights
 
-    name, session, config = open_weights(model, threads)
+    name, session, config = open_weights(model, threads, device)
     functions = {function: same_names(name, function) for function in FUNCTIONS}
     manifest = draft(
         config, name=name, model=model, format="torch", precision="fp32", functions=functions
     )
-    return Captioner(session, manifest, shipped_tokenizer(), "torch")
+    return Captioner(
+        session, manifest, shipped_tokenizer(), "torch", session.free_bytes, session.most
+    )
 
 
 def shipped_tokenizer() -> Tokenizer:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgecap.runtime.grammar import LocationRule
 from edgecap.runtime.tokenizer import Tokenizer
 
 CanvasBox = tuple[float, float, float, float]
@@ -64,23 +63,23 @@ def read(
     tokens: Sequence[int],
     scores: Sequence[float],
     tokenizer: Tokenizer,
-    rule: LocationRule,
+    locations: range,
     bin_px: int,
     language: str,
 ) -> Reading:
     """Separate words from boxes. `scores` are log-probabilities, one per token."""
-    words = [token for token in tokens if not rule.is_location(token)]
+    words = [token for token in tokens if token not in locations]
     text = tokenizer.decode(words, skip_special=True)
     groups: list[Group] = []
     malformed = place = said = previous_end = 0
     while place < len(tokens):
-        if not rule.is_location(tokens[place]):
+        if tokens[place] not in locations:
             place, said = place + 1, said + 1
             continue
         end = place
-        while end < len(tokens) and rule.is_location(tokens[end]):
+        while end < len(tokens) and tokens[end] in locations:
             end += 1
-        boxes, probabilities, bad = _boxes(tokens[place:end], scores[place:end], rule, bin_px)
+        boxes, probabilities, bad = _boxes(tokens[place:end], scores[place:end], locations, bin_px)
         malformed += bad
         text_end = len(tokenizer.decode(words[:said], skip_special=True).rstrip())
         if boxes:
@@ -91,12 +90,12 @@ def read(
 
 
 def _boxes(
-    tokens: Sequence[int], scores: Sequence[float], rule: LocationRule, bin_px: int
+    tokens: Sequence[int], scores: Sequence[float], locations: range, bin_px: int
 ) -> tuple[tuple[CanvasBox, ...], tuple[float, ...], int]:
     """Boxes, their scores, and how many groups of a location run are not boxes."""
     boxes, probabilities, bad = [], [], int(len(tokens) % 4 > 0)
     for i in range(0, len(tokens) - 3, 4):
-        x0, y0, x1, y1 = ((token - rule.first) * bin_px for token in tokens[i : i + 4])
+        x0, y0, x1, y1 = ((token - locations.start) * bin_px for token in tokens[i : i + 4])
         if x1 <= x0 or y1 <= y0:
             bad += 1
             continue

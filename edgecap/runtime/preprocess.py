@@ -46,6 +46,12 @@ _READ = (
     "JPEG2000",
     "AVIF",
 )
+# Endings by which pictures are found in a directory: opening every file would take hours.
+_ENDINGS = """
+    .png .jpg .jpeg .jfif .mpo .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .jp2 .j2k
+    .avif
+"""
+SUFFIXES = frozenset(_ENDINGS.split())
 _decoder_lock = threading.Lock()  # warning filters are global
 
 

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgecap.bundle.grammar import BOXES, PLAIN
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError
 from edgecap.runtime.decode import Limits
-from edgecap.runtime.grammar import LocationRule
+from edgecap.runtime.grammar import Rule
 from edgecap.runtime.tokenizer import Tokenizer
 
 _PROMPT = 2  # <lang> <style>
@@ -38,19 +39,11 @@ class Vocabulary:
         first = tokenizer.id_of(place.first)
         if first + place.bins > len(tokenizer):
             raise BundleError("tokenizer.token", f"there are fewer than {place.bins} locations.")
-        locations = range(first, first + place.bins)
-        framing = {i for i in tokenizer.special.values() if not tokenizer.is_byte(i)}
-        banned = (framing | set(range(len(tokenizer), contract.vocabulary))) - {self.eos}
-        banned -= set(locations)
+        self.locations = range(first, first + place.bins)  # ids of the edges of boxes
         self._rules = {
-            boxes: LocationRule(contract.vocabulary, first, place.bins, banned, boxes)
-            for boxes in (False, True)
+            start: Rule(manifest.grammar, start, contract.vocabulary, len(tokenizer))
+            for start in (BOXES, PLAIN)
         }
-
-    @property
-    def rule(self) -> LocationRule:
-        """Which ids are locations, and where they may stand."""
-        return self._rules[True]
 
     @property
     def longest(self) -> int:
@@ -70,7 +63,12 @@ class Vocabulary:
             raise InputError(
                 "caption.length", f"max_length must be in 1 … {self.longest}, got {length}."
             )
-        return Limits(self.eos, length, self._rules[boxes] if ruled else None)
+        return Limits(self.eos, length, self._rules[BOXES if boxes else PLAIN] if ruled else None)
+
+    @property
+    def box_rule(self) -> Rule:
+        """The rule of captions that may write boxes."""
+        return self._rules[BOXES]
 
     def frame(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Texts to embed: `<text>` words `<eos>`, int32 [B,T] padded, and lengths int32 [B].

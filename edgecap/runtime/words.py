@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecap.runtime.decode import Chosen
-from edgecap.runtime.grammar import LocationRule
 from edgecap.runtime.tokenizer import SPACE, Tokenizer
 
 
@@ -26,27 +25,25 @@ class WordMap:
 
 
 def word_maps(
-    chosen: Sequence[Chosen], tokenizer: Tokenizer, rule: LocationRule
+    chosen: Sequence[Chosen], tokenizer: Tokenizer, locations: range
 ) -> tuple[WordMap, ...]:
     """One entry per word and per box, in order; together they cover all tokens."""
     maps = []
-    for start, end in _spans([choice.token for choice in chosen], tokenizer, rule):
+    for start, end in _spans([choice.token for choice in chosen], tokenizer, locations):
         part = chosen[start:end]
         looked = np.mean([choice.attention for choice in part], axis=0, dtype=np.float32)  # [P]
         G = round(looked.size**0.5)
         text = tokenizer.decode([choice.token for choice in part]).strip()
-        is_box = rule.is_location(part[0].token)
+        is_box = part[0].token in locations
         maps.append(WordMap(text, is_box, (start, end), looked.reshape(G, G)))
     return tuple(maps)
 
 
-def _spans(
-    tokens: Sequence[int], tokenizer: Tokenizer, rule: LocationRule
-) -> list[tuple[int, int]]:
+def _spans(tokens: Sequence[int], tokenizer: Tokenizer, locations: range) -> list[tuple[int, int]]:
     starts: list[int] = []
     box = 0  # location tokens in the current box
     for i, token in enumerate(tokens):
-        if rule.is_location(token):
+        if token in locations:
             if box % 4 == 0:
                 starts.append(i)
             box += 1

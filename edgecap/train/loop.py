@@ -18,11 +18,12 @@ from edgecap.core.config import SIZES
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
+from edgecap.runtime.memory import is_out_of_memory
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch, SceneBatches
 from edgecap.train.losses import Objective
-from edgecap.train.memory import free_bytes, is_out_of_memory, parts_that_fit
+from edgecap.train.memory import free_bytes, parts_that_fit
 from edgecap.train.optimisers import Optimisers
 
 SAVE_EVERY_S = 240  # seconds between checkpoints

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from edgecap.core.config import CaptionerConfig
+from edgecap.runtime import memory
 from edgecap.train.config import Stage
 
 _SHARE = 0.6  # of what is free; the rest is for optimisers, fragments and other programs
@@ -20,16 +19,7 @@ def free_bytes(device: torch.device) -> int:
     """Memory that may still be used: of the GPU, or of the machine and its control group."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    available = next(
-        int(line.split()[1]) * 1024
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("MemAvailable")
-    )
-    group = Path("/sys/fs/cgroup")
-    limit, used = group / "memory.max", group / "memory.current"
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        available = min(available, int(limit.read_text()) - int(used.read_text()))
-    return max(available, 0)
+    return memory.free_bytes()
 
 
 def step_bytes(config: CaptionerConfig, stage: Stage) -> int:
@@ -47,8 +37,3 @@ def parts_that_fit(config: CaptionerConfig, stage: Stage, free: int) -> int:
     while step_bytes(config, stage) / parts > _SHARE * free and stage.texts % (2 * parts) == 0:
         parts *= 2
     return parts
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error is the allocator's; the CPU's has no class of its own."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

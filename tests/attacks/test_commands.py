@@ -70,12 +70,39 @@ def test_one_bad_picture_does_not_cost_the_others(
     assert err.count("\n") == 1
 
 
+def test_failing_at_a_bad_picture_says_which_and_stops(
+    photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--bundle", str(tiny_bundle_made), "--on-error", "fail"]
+    assert main(["caption", str(photo), "absent.png", str(photo), *options]) == 2
+    out, err = capsys.readouterr()
+    assert out.count(f"{photo}: ") == 1
+    assert err.startswith("edgecap: [image.missing] absent.png")
+
+
+def test_a_directory_without_pictures(
+    tmp_path: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert "[image.none]" in refused(capsys, "caption", tmp_path, "--bundle", tiny_bundle_made)
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         (["--lang", "xx"], "language.unknown"),
         (["--style", "xx"], "style.unknown"),
         (["--beams", "0"], "caption.beams"),
+        (["--beams", "2", "--temperature", "1"], "caption.beams_sampled"),
+        (["--beams", "2", "--seed", "1"], "caption.beams_sampled"),
+        (["--temperature", "0"], "sampling.temperature"),
+        (["--top-k", "0"], "sampling.top_k"),
+        (["--top-p", "2"], "sampling.top_p"),
+        (["--seed", "-1"], "sampling.seed"),
+        (["--max-length", "0"], "caption.length"),
+        (["--on-error", "ignore"], "on_error.unknown"),
+        (["--device", "cuda"], "device.backend"),
+        (["--device", "tpu"], "device.unknown"),
         (["--threads", "0"], "threads.number"),
         (["--threads", "many"], "usage"),
         (["--draw", "out.exe"], "draw.format"),

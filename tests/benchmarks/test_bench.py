@@ -75,6 +75,18 @@ def test_a_target_that_dies_costs_only_its_own_row(rows: list[Row]) -> None:
     assert not broken.accuracy
 
 
+def test_an_evaluator_is_judged_by_its_words_and_not_by_its_speed(files: list[Path]) -> None:
+    reference, evaluated = bench(
+        [target("PyTorch", files, reference=True), target("coreml", files, "evaluated")], PLAN
+    )
+    assert evaluated.accuracy["exact"] == 1
+    assert not evaluated.timed and evaluated.cold_start_ms is None
+    assert not evaluated.times and not evaluated.times_faster and evaluated.peak_rss_mb is None
+    text = to_markdown([reference, evaluated], PLAN, machine())
+    assert "coreml ran on mlprogram, an evaluator" in text
+    assert "PyTorch ran on" not in text
+
+
 def test_ratios_are_taken_round_by_round() -> None:
     def rounds(*times: float) -> list[dict[str, list[float]]]:
         return [dict.fromkeys(TIMED, [t, t, 99.0]) for t in times]

@@ -119,6 +119,12 @@ MANIFEST_DAMAGE = [
     (lambda m: m["contract"]["functions"].pop("decode"), "bundle.manifest"),
     (lambda m: m["contract"]["functions"]["decode"]["inputs"].pop("k"), "bundle.manifest"),
     (_set("contract", "functions", "decode", "file", value="other.onnx"), "bundle.missing_file"),
+    (_set("contract", "functions", "decode", "file", value="golden"), "bundle.missing_file"),
+    (_set("contract", "functions", "decode", "file", value="a.mlpackage"), "bundle.missing_file"),
+    (
+        _set("contract", "functions", "decode", "file", value="../x.mlpackage"),
+        "bundle.missing_file",
+    ),
     (_set("preprocessing", "resample", value="nearest"), "bundle.manifest"),
     (_set("preprocessing", "size", value=10**9), "bundle.manifest"),
     (_set("coordinates", "order", value="xywh"), "bundle.manifest"),
@@ -128,6 +134,7 @@ MANIFEST_DAMAGE = [
     (_set("files", "/etc/passwd", value=ENTRY), "bundle.path"),
     (_set("files", "C:\\x", value=ENTRY), "bundle.path"),
     (_set("files", ".hidden", value=ENTRY), "bundle.path"),
+    (_set("files", "1/2/3/4/5/file", value=ENTRY), "bundle.path"),
     (_set("files", MANIFEST, value=ENTRY), "bundle.path"),
     (_set("files", "DECODE.onnx", value=ENTRY), "bundle.manifest"),
     (_set("files", "decode.onnx", "sha256", value="zz"), "bundle.manifest"),
@@ -185,6 +192,50 @@ def test_a_name_that_is_accepted_stays_inside(name: str) -> None:
         return
     root = Path("/bundle")
     assert (root / name).resolve().is_relative_to(root)
+
+
+PACKAGE_FILES = (
+    "Manifest.json",
+    "Data/com.apple.CoreML/model.mlmodel",
+    "Data/com.apple.CoreML/weights/weight.bin",
+)
+
+
+@pytest.fixture
+def with_package(tiny_bundle: Path) -> Path:
+    """The tiny bundle, its decoder said to lie in a directory of files as coremltools lays it."""
+    for name in PACKAGE_FILES:
+        file = tiny_bundle / "model.mlpackage" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(name.encode())
+    manifest = manifest_from_json(json.loads((tiny_bundle / MANIFEST).read_bytes()))
+    functions = dict(manifest.contract.functions)
+    functions["decode"] = replace(functions["decode"], file="model.mlpackage")
+    contract = replace(manifest.contract, functions=functions)
+    seal(tiny_bundle, replace(manifest, contract=contract))
+    return tiny_bundle
+
+
+def test_a_model_may_be_a_directory_of_listed_files(with_package: Path) -> None:
+    bundle = open_bundle(with_package)
+    assert bundle.file("model.mlpackage") == with_package / "model.mlpackage"
+    assert {f"model.mlpackage/{name}" for name in PACKAGE_FILES} <= bundle.manifest.files.keys()
+    for name in ("model.mlpackage/Data", "model.mlpackage/", "golden", "mlpackage"):
+        with pytest.raises(BundleError, match=r"bundle\.missing_file"):
+            bundle.file(name)
+
+
+@pytest.mark.parametrize("name", PACKAGE_FILES)
+def test_files_inside_a_package_are_checked_like_all(with_package: Path, name: str) -> None:
+    flip(with_package / "model.mlpackage" / name)
+    assert refusal(with_package).code == "bundle.altered"
+    (with_package / "model.mlpackage" / name).unlink()
+    assert refusal(with_package).code in ("bundle.missing_file", "bundle.extra_file")
+
+
+def test_an_unlisted_file_inside_a_package_is_extra(with_package: Path) -> None:
+    (with_package / "model.mlpackage" / "Data" / "more.bin").write_bytes(b"")
+    assert refusal(with_package).code == "bundle.extra_file"
 
 
 def test_sealing_again_takes_in_new_files(tiny_bundle: Path) -> None:

@@ -12,42 +12,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
+from contract_examples import CLOSE, examples, expected
 
-from edgecap.exporters import tflite_passes, to_onnx, to_tflite
+from edgecap.bundle.manifest import Function
+from edgecap.exporters import tflite_graph, to_onnx, to_tflite
 from edgecap.exporters.contract import functions
-from edgecap.exporters.quantise import rows
+from edgecap.quant.rounding import rows
 
 PRECISIONS = ("fp32", "fp16", "w8")
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
-CLOSE = {"fp32": 1e-4, "fp16": 1e-2, "w8": 0.5}  # on values of size 1 … 10
 
 
-def write_onnx(converted: Any, precision: str, directory: Path) -> dict[str, str]:
+def write_onnx(converted: Any, precision: str, directory: Path) -> dict[str, Function]:
     graphs = {name: onnx.ModelProto.FromString(data) for name, data in converted.onnx.items()}
     return to_onnx.write(graphs, precision, directory)
-
-
-def examples(function: Any, batch: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(7)
-    found = {}
-    for name, tensor in function.inputs.items():
-        shape = list(tensor.shape)
-        shape[function.batch_axes[name]] = batch
-        if tensor.dtype == torch.uint8:
-            found[name] = rng.integers(0, 256, shape).astype(np.uint8)
-        elif tensor.dtype == torch.int32:
-            found[name] = rng.integers(1, 90, shape).astype(np.int32)
-        else:
-            found[name] = rng.standard_normal(shape).astype(np.float32)
-    return found
-
-
-def expected(function: Any, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    with torch.inference_mode():
-        out = function.module(*(torch.from_numpy(value) for value in feeds.values()))
-    values = out if isinstance(out, tuple) else (out,)
-    return {name: v.numpy() for name, v in zip(function.outputs, values, strict=True)}
 
 
 def agree(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray], precision: str) -> None:
@@ -63,7 +41,7 @@ def test_onnx_gives_what_torch_gives_for_any_batch(
 ) -> None:
     files = write_onnx(converted, precision, tmp_path)
     for function in functions(converted.model):
-        session = onnxruntime.InferenceSession(str(tmp_path / files[function.name]))
+        session = onnxruntime.InferenceSession(str(tmp_path / files[function.name].file))
         assert [i.name for i in session.get_inputs()] == list(function.inputs)
         assert [o.name for o in session.get_outputs()] == list(function.outputs)
         for batch in (1, 3):
@@ -78,7 +56,7 @@ def test_tflite_gives_what_torch_gives(converted: Any, precision: str, tmp_path:
     from ai_edge_litert.interpreter import Interpreter
 
     files = to_tflite.write(converted.tflite, precision, tmp_path)
-    assert set(files.values()) == {"model.tflite"}
+    assert {function.file for function in files.values()} == {"model.tflite"}
     interpreter = Interpreter(str(tmp_path / "model.tflite"), num_threads=1)
     signatures = interpreter.get_signature_list()
     for function in functions(converted.model):
@@ -119,8 +97,8 @@ def test_no_file_tells_where_it_was_made(converted: Any, tmp_path: Path) -> None
 def test_int8_weights_carry_one_scale_per_tensor(converted: Any, tmp_path: Path) -> None:
     """Old runtimes ignore scales per row and return zeros."""
     to_tflite.write(converted.tflite, "w8", tmp_path)
-    tree = tflite_passes.read((tmp_path / "model.tflite").read_bytes())
-    int8 = tflite_passes.schema().TensorType.INT8
+    tree = tflite_graph.read((tmp_path / "model.tflite").read_bytes())
+    int8 = tflite_graph.schema().TensorType.INT8
     scales = [
         list(tensor.quantization.scale)
         for subgraph in tree.subgraphs

@@ -9,20 +9,34 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from edgecap.bundle.io import open_bundle
+from edgecap.bundle.manifest import Function
 from edgecap.cli.app import app, main
 from edgecap.core.errors import GateError, InputError
 from edgecap.exporters import pipeline, to_onnx
-from edgecap.exporters.smooth import smooth
 from edgecap.exporters.spec import ExportSpec
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
+from edgecap.quant.grid import Grid
+from edgecap.quant.plan import (
+    Activations,
+    Calibration,
+    Layer,
+    Plan,
+    fingerprint,
+    read_plan,
+    write_plan,
+)
+from edgecap.quant.samples import CalibrationSpec
 
 SCENES = 4
 
@@ -32,19 +46,29 @@ def spec(tiny: Path, output: Path, **changes: object) -> ExportSpec:
     return ExportSpec(**(values | changes))
 
 
-@pytest.mark.parametrize(("format_", "precision"), [("onnx", "fp32"), ("tflite", "w8")])
+@pytest.mark.parametrize(
+    ("format_", "precision"), [("onnx", "fp32"), ("tflite", "w8"), ("onnx", "w8a8")]
+)
 def test_a_bundle_is_complete_certified_and_runs_without_torch(
     tiny: Path, tmp_path: Path, format_: str, precision: str
 ) -> None:
     out = tmp_path / "bundle"
     said: list[str] = []
-    done = pipeline.export(spec(tiny, out, format=format_, precision=precision), said.append)
+    changes = {"format": format_, "precision": precision}
+    if precision != "fp32":
+        changes["calibration"] = CalibrationSpec(images=16)
+    done = pipeline.export(spec(tiny, out, **changes), said.append)
     assert done.certificate is not None
     assert done.certificate.verdict == "pass"
     assert done.certificate.scenes == SCENES
     assert any("without torch" in line for line in said)
     bundle = open_bundle(out)
     assert bundle.manifest.precision == precision
+    assert (bundle.manifest.plan != {}) == ("plan.json" in bundle.manifest.files)
+    if precision != "fp32":
+        plan = read_plan(out / "plan.json")
+        assert plan.precision == precision
+        assert plan.calibration.images == bundle.manifest.plan["calibration"]["images"] == 16
     assert {"README.md", "parity.json", "tokenizer.json"} <= set(bundle.manifest.files)
     assert "drawn scenes" in (out / "README.md").read_text()
     code = (
@@ -62,11 +86,11 @@ def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
 ) -> None:
     real = to_onnx.export
 
-    def damaged(model: Captioner, precision: str, directory: Path) -> dict[str, str]:
+    def damaged(model: Captioner, *rest: Any) -> dict[str, str]:
         broken = copy.deepcopy(model)
         with torch.no_grad():
             broken.text_embedding.weight.add_(0.05 * torch.randn(32, 64))
-        return real(broken, precision, directory)
+        return real(broken, *rest)
 
     monkeypatch.setattr(to_onnx, "export", damaged)
     with pytest.raises(GateError) as caught:
@@ -84,8 +108,10 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
 ) -> None:
     real = to_onnx.export
 
-    def truncated(model: Captioner, precision: str, directory: Path) -> dict[str, str]:
-        files = real(model, precision, directory)
+    def truncated(
+        model: Captioner, spec: ExportSpec, directory: Path, plan: Any
+    ) -> dict[str, Function]:
+        files = real(model, spec, directory, plan)
         (directory / "decode.onnx").write_bytes(b"")
         return files
 
@@ -117,6 +143,8 @@ def test_refusals_come_before_any_work(
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "mine.txt").write_text("keep")
+    stale = tmp_path / "stale.json"
+    stale.write_text('{"schema": 0}')
     model = ["-m", str(tiny)]
     refused = {
         "output.exists": ["-f", "onnx", "-o", str(taken), *model],
@@ -127,6 +155,16 @@ def test_refusals_come_before_any_work(
         "output.several": ["-f", "all", "-o", str(tmp_path / "x"), *model],
         "weights.missing": ["-m", str(tmp_path / "none.safetensors")],
         "model.unknown": ["-m", "XXL"],
+        "target.unknown": ["-f", "coreml", "--target", "iOS9", *model],
+        "coreml.stateful": ["-f", "ios", "--fp32", "--stateful", *model],
+        "export.coreml_only": ["-f", "onnx", "--stateful", *model],
+        "calibration.data": ["-p", "w8a8", "--calib-data", str(tmp_path / "none"), *model],
+        "calibration.too_few": ["-p", "w8a8", "--calib-data", str(taken), *model],
+        "calibration.number": ["-p", "w8a8", "--num-calib", "3", *model],
+        "plan.needed": ["-p", "mixed", *model],
+        "plan.conflict": ["-p", "fp16", "--num-calib", "32", *model],
+        "plan.missing": ["-p", "w8a8", "--plan", str(tmp_path / "none.json"), *model],
+        "plan.schema": ["-p", "w8a8", "--plan", str(stale), *model],
     }
     for code, options in refused.items():
         begun = time.monotonic()
@@ -138,22 +176,63 @@ def test_refusals_come_before_any_work(
     assert (taken / "mine.txt").read_text() == "keep"
 
 
+def test_a_plan_for_other_weights_or_another_precision_is_refused(
+    tiny: Path, tmp_path: Path
+) -> None:
+    grid = Grid(0.1, 0)
+    layer = Layer("w8a8", {"encode_image": Activations(grid, grid)})
+    measured = Calibration("shipped", 16, 0, "minmax")
+    plan = Plan(1, "tiny", fingerprint(tiny), measured, {}, {"patch": layer})
+    path = tmp_path / "plan.json"
+    for changed, code, precision in (
+        (replace(plan, weights="0" * 64), "plan.weights", "w8a8"),
+        (plan, "plan.precision", "mixed"),
+        (plan, "plan.conflict", "fp32"),
+    ):
+        write_plan(changed, path)
+        with pytest.raises(InputError) as caught:
+            pipeline.check(spec(tiny, tmp_path / "bundle", precision=precision, plan=path))
+        assert caught.value.code == code
+    both = {"precision": "w8a8", "plan": path, "calibration": CalibrationSpec(seed=1)}
+    with pytest.raises(InputError) as caught:
+        pipeline.check(spec(tiny, tmp_path / "bundle", **both))
+    assert caught.value.code == "plan.conflict"
+    pipeline.check(spec(tiny, tmp_path / "bundle", precision="w8a8", plan=path))
+
+
+def test_several_formats_obey_the_plan_of_the_first(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[ExportSpec] = []
+
+    def record(given: ExportSpec, _: object) -> object:
+        asked.append(given)
+        if len(asked) == 2:
+            raise GateError("parity.failed", "enough is known.")
+        return SimpleNamespace(
+            path=tmp_path / "first",
+            manifest=SimpleNamespace(format=given.format, precision=given.precision),
+            certificate=None,
+            size=1,
+            seconds=1.0,
+        )
+
+    monkeypatch.setattr(pipeline, "export", record)
+    monkeypatch.chdir(tmp_path)
+    options = ["-f", "onnx,tflite", "-p", "w8a8", "--num-calib", "32", "-m", str(tiny)]
+    assert main(["export", *options]) == 1
+    assert [one.format for one in asked] == ["onnx", "tflite"]
+    assert (asked[0].plan, asked[0].calibration.images) == (None, 32)
+    assert (asked[1].plan, asked[1].calibration) == (
+        tmp_path / "first" / "plan.json",
+        CalibrationSpec(),
+    )
+
+
 def test_help_names_the_formats() -> None:
     shown = CliRunner().invoke(app, ["export", "--help"])
     assert shown.exit_code == 0
     assert "onnx" in shown.output
-
-
-def test_smoothing_changes_nothing_in_float(tiny: Path) -> None:
-    model = weights.load(tiny)
-    image = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        k, _, embedding = model.encode_image(image)
-        smoothed = smooth(model, lambda: model.encode_image(image))
-        again, _, same = smoothed.encode_image(image)
-    assert not torch.equal(smoothed.blocks[0].qkv.weight, model.blocks[0].qkv.weight)
-    assert torch.allclose(k, again, atol=1e-4)
-    assert torch.allclose(embedding, same, atol=1e-5)
 
 
 def test_weights_come_back_and_bad_files_are_refused(tiny: Path, tmp_path: Path) -> None:

@@ -59,6 +59,38 @@ def test_several_pictures_are_told_apart(
     assert capsys.readouterr().out.count(f"{photo}: ") == 2
 
 
+def test_a_directory_is_captioned_in_order_with_bad_pictures_told(
+    tmp_path: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "below").mkdir()
+    for i, name in enumerate(("c.png", "a.png", "below/b.PNG")):
+        (tmp_path / name).write_bytes(picture(i, 30, 40))
+    (tmp_path / "b.jpg").write_bytes(b"not an image")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    bundle = ["--bundle", str(tiny_bundle_made)]
+    assert main(["caption", str(tmp_path), *bundle, "--json"]) == 2
+    rows = json.loads(capsys.readouterr().out)
+    names = [Path(row["image"]).relative_to(tmp_path).as_posix() for row in rows]
+    assert names == ["a.png", "b.jpg", "below/b.PNG", "c.png"]
+    assert [row.get("error", {}).get("code") for row in rows] == [
+        None, "image.unreadable", None, None,
+    ]  # fmt: skip
+
+
+def test_drawn_words_come_again_with_their_seed(
+    photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*options: str) -> str:
+        bundle = ["--bundle", str(tiny_bundle_made), "--max-length", "9"]
+        assert main(["caption", str(photo), *bundle, *options]) == 0
+        return capsys.readouterr().out
+
+    hot = ("--temperature", "9")
+    assert said("--seed", "3") == said("--seed", "3", "--temperature", "1")
+    assert said("--seed", "3", *hot) != said("--seed", "4", *hot) == said("--seed", "4", *hot)
+    assert said("--top-k", "1") == said() == said("--beams", "1")
+
+
 def test_drawing_writes_a_picture(
     photo: Path, tiny_bundle_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

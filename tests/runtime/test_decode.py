@@ -1,25 +1,38 @@
 """Decoding against scripts: the fake session fails where the host mixes up its cache."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, box_grammar
 from edgecap.core.errors import BundleError
 from edgecap.runtime.cache import Cache
-from edgecap.runtime.decode import Limits, beam_search, greedy, repeat, walk
+from edgecap.runtime.decode import Limits, beam_search, generate, repeat, walk
 from edgecap.runtime.fake import FakeSession
-from edgecap.runtime.grammar import LocationRule
+from edgecap.runtime.grammar import Rule
 from edgecap.runtime.session import ImageCode, Step
 
 V, EOS, T, PROMPT = 40, 1, 20, [2, 3]
 FIRST, BINS = 30, 5  # locations 30 … 34
-RULE = LocationRule(V, FIRST, BINS, banned=[0, 2, 3])
+LOCATIONS = range(FIRST, FIRST + BINS)
+TABLE = Grammar(
+    start={BOXES: "text", PLAIN: "plain"},
+    classes={
+        "end": ((EOS, EOS + 1),),
+        "word": ((4, FIRST), (FIRST + BINS, V)),
+        "corner": ((FIRST, FIRST + BINS - 1),),
+        "edge": ((FIRST, FIRST + BINS),),
+    },
+    states=box_grammar(V).states,
+)
+RULE = Rule(TABLE, BOXES, V, known=V)
 
 
-def limits(length: int = 12, rule: LocationRule | None = None) -> Limits:
+def limits(length: int = 12, rule: Rule | None = None) -> Limits:
     return Limits(EOS, length, rule)
 
 
@@ -36,26 +49,26 @@ def cache_of(session: FakeSession, images: int) -> Cache:
 @settings(deadline=None)
 def test_every_sequence_gets_its_own_script(scripts: list[list[int]], batch: int | None) -> None:
     session = FakeSession([[*script, EOS] for script in scripts], V, batch=batch)
-    results = greedy(cache_of(session, len(scripts)), PROMPT, limits())
+    results = generate(cache_of(session, len(scripts)), PROMPT, limits())
     assert [result.tokens for result in results] == scripts
     assert all(result.complete for result in results)
 
 
 def test_finished_sequences_leave_the_batch() -> None:
     session = FakeSession([[EOS], [5, EOS], [5, 6, EOS]], V)
-    greedy(cache_of(session, 3), PROMPT, limits())
+    generate(cache_of(session, 3), PROMPT, limits())
     assert session.steps == [3, 3, 2, 1]
 
 
 def test_the_limit_cuts_and_says_so() -> None:
     session = FakeSession([[5, 6, 7, EOS]], V)
-    (result,) = greedy(cache_of(session, 1), PROMPT, limits(2))
+    (result,) = generate(cache_of(session, 1), PROMPT, limits(2))
     assert (result.tokens, result.complete) == ([5, 6], False)
     assert session.steps == [1, 1, 1]  # the last token is not fed: nobody asks what follows it
 
 
 def test_scores_are_log_probabilities_of_the_model() -> None:
-    (result,) = greedy(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits())
+    (result,) = generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits())
     expected = 5 - math.log(math.exp(5) + V - 1)
     assert [choice.score for choice in result.chosen] == pytest.approx([expected])
     assert result.score == pytest.approx(expected)
@@ -108,7 +121,7 @@ def beams_of(session: Table, beams: int) -> Cache:
 
 def test_beams_find_what_greedy_misses() -> None:
     session = Table(GARDEN_PATH)
-    assert greedy(beams_of(session, 1), PROMPT, limits())[0].tokens[0] == 5
+    assert generate(beams_of(session, 1), PROMPT, limits())[0].tokens[0] == 5
     found = beam_search(beams_of(session, 3), PROMPT, limits())
     assert found.tokens == [6, 10]
     assert found.complete
@@ -163,7 +176,7 @@ def test_a_model_that_gives_no_numbers_is_refused() -> None:
             return step._replace(logits=step.logits * np.float32("nan"))
 
     with pytest.raises(BundleError, match=r"bundle\.not_finite"):
-        greedy(cache_of(Broken([[5, EOS]], V), 1), PROMPT, limits())
+        generate(cache_of(Broken([[5, EOS]], V), 1), PROMPT, limits())
 
 
 class Noise(Table):
@@ -182,11 +195,11 @@ class Noise(Table):
 def malformed(tokens: list[int]) -> int:
     count, place = 0, 0
     while place < len(tokens):
-        if not RULE.is_location(tokens[place]):
+        if tokens[place] not in LOCATIONS:
             place += 1
             continue
         box = tokens[place : place + 4]
-        whole = len(box) == 4 and all(map(RULE.is_location, box))
+        whole = len(box) == 4 and all(edge in LOCATIONS for edge in box)
         count += not (whole and box[2] > box[0] and box[3] > box[1])
         place += 4
     return count
@@ -199,29 +212,54 @@ def test_the_rule_makes_malformed_boxes_impossible(beams: int) -> None:
         for rule in (RULE, None):
             cache = beams_of(Noise(seed), beams)
             bound = limits(3 + seed % 12, rule)
-            search = beam_search if beams > 1 else lambda c, p, b: greedy(c, p, b)[0]
+            search = beam_search if beams > 1 else lambda c, p, b: generate(c, p, b)[0]
             tokens = search(cache, PROMPT, bound).tokens
             if rule is None:
                 unruled += malformed(tokens)
             else:
                 assert malformed(tokens) == 0
                 assert not {0, 2, 3} & set(tokens)
-                boxes += sum(map(RULE.is_location, tokens)) // 4
+                boxes += sum(token in LOCATIONS for token in tokens) // 4
     assert unruled > 10  # the test has teeth
     assert boxes > 10
+
+
+def allowed(rule: Rule, tokens: list[int], left: int) -> list[int]:
+    """What may follow, by the table."""
+    state = rule.start
+    for token in tokens:
+        state = rule.after(state, token)
+    return np.flatnonzero(rule.allowed(state, tokens, left)).tolist()
 
 
 def test_the_rule_leaves_a_good_box_alone() -> None:
     box = [30, 31, 34, 32]
     for begun in range(5):
-        mask = RULE.allowed([7, *box[:begun]], left=10)
-        assert mask[box[begun]] if begun < 4 else mask[EOS]
-        assert mask[EOS] == (begun in (0, 4))
-    edges = [i for i in range(V) if RULE.allowed([33, 30], left=2)[i]]
-    assert edges == [34]  # only x1 > x0 = 3
+        may = allowed(RULE, [7, *box[:begun]], left=10)
+        assert (box[begun] if begun < 4 else EOS) in may
+        assert (EOS in may) == (begun in (0, 4))
+    assert allowed(RULE, [33, 30], left=2) == [34]  # only x1 > x0 = 33
+    assert allowed(RULE, [30, 32, 34], left=1) == [33, 34]
+
+
+def test_a_box_begins_only_where_it_fits() -> None:
+    assert FIRST in allowed(RULE, [7], left=4)
+    assert not set(LOCATIONS) & set(allowed(RULE, [7], left=3))
+    assert FIRST + BINS - 1 not in allowed(RULE, [7], left=9)
 
 
 def test_without_boxes_no_location_is_allowed() -> None:
-    mask = LocationRule(V, FIRST, BINS, boxes=False).allowed([7], left=10)
-    assert not mask[FIRST : FIRST + BINS].any()
-    assert mask[EOS]
+    may = allowed(Rule(TABLE, PLAIN, V, known=V), [7], left=10)
+    assert not set(LOCATIONS) & set(may)
+    assert EOS in may
+
+
+def test_ids_that_the_tokenizer_lacks_are_never_generated() -> None:
+    assert allowed(RULE, [], left=2)[-1] == V - 1
+    assert allowed(Rule(TABLE, BOXES, V, known=V - 2), [], left=2)[-1] == V - 3
+
+
+def test_a_foreign_table_that_leaves_nothing_is_told_so() -> None:
+    stuck = Rule(replace(TABLE, start={BOXES: "end", PLAIN: "plain"}), BOXES, V, known=V)
+    with pytest.raises(BundleError, match=r"bundle\.grammar"):
+        generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits(rule=stuck))

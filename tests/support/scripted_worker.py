@@ -1,7 +1,8 @@
 """A target's process without a model: `scripted_worker.py BEHAVIOUR MILLISECONDS PICTURE…`.
 
 Behaviours: good, noisy (prints where answers go), refused (an error of edgecap at loading), crash
-(dies at loading), dies (in the second round), hangs (at loading).
+(dies at loading), dies (in the second round), hangs (at loading), evaluated (its times mean
+nothing).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecap.benchmarks.protocol import UNTIMED
 from edgecap.benchmarks.worker import own_output, serve
 from edgecap.bundle.draft import preprocessing
 from edgecap.core.errors import BundleError
@@ -37,6 +39,8 @@ class Scripted(Perfect):
         super().__init__(shown)
         self.number = {pixels.tobytes(): i for i, (pixels, _) in enumerate(shown)}
         self.behaviour, self.seconds, self.rounds = behaviour, seconds, 0
+        if behaviour == "evaluated":
+            self.backend = UNTIMED[0]
         self.manifest = SimpleNamespace(preprocessing=CANVAS)
         self.session = SimpleNamespace(encode_image=self.work, decode=self.work)
 

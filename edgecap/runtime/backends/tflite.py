@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgecap.bundle.io import Bundle
-from edgecap.core.errors import BundleError, MissingPackageError
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.core.errors import BundleError, MissingPackageError, one_line
+from edgecap.runtime.backends.single import Arrays, SingleSession
 
 # (package, module that holds Interpreter), in order of preference.
 INTERPRETERS = (
@@ -46,13 +46,11 @@ def open_session(bundle: Bundle, threads: int) -> TfliteSession:
     return TfliteSession(bundle, threads)
 
 
-class TfliteSession:
+class TfliteSession(SingleSession):
     """Signatures of one or several .tflite files.
 
     An interpreter owns the memory of its tensors, so calls from several threads take turns.
     """
-
-    batch = 1  # the shapes in the file are fixed
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._package, make = interpreter_class()
@@ -67,47 +65,13 @@ class TfliteSession:
                 runner = interpreters[function.file].get_signature_runner(function.entry)
             except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
                 raise BundleError(
-                    "bundle.model", f"{self._package} refuses {function.file}: {_line(error)}"
+                    "bundle.model", f"{self._package} refuses {function.file}: {one_line(error)}"
                 ) from None
             self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
 
-    def encode_image(self, image: np.ndarray) -> ImageCode:
-        outs = self._each("encode_image", len(image), lambda b: {"image": image[b : b + 1]})
-        k, v = _join(outs, "k", 1), _join(outs, "v", 1)  # [L,B,H,P,Dh]
-        return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
-
-    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
-        outs = self._each(
-            "decode",
-            len(token),
-            lambda b: {
-                "token": token[b : b + 1],
-                "position": position[b : b + 1],
-                "k": k[:, b : b + 1],
-                "v": v[:, b : b + 1],
-            },
-        )
-        return Step(
-            _join(outs, "logits", 0).astype(np.float32, copy=False),  # [B,V]
-            _join(outs, "k_new", 1),  # [L,B,H,1,Dh]
-            _join(outs, "v_new", 1),
-            _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P]
-        )
-
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        outs = self._each(
-            "encode_text",
-            len(tokens),
-            lambda b: {"tokens": tokens[b : b + 1], "length": length[b : b + 1]},
-        )
-        return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
-
-    def _each(self, name: str, B: int, cut: Any) -> list[dict[str, np.ndarray]]:
-        results = []
-        for b in range(B):
-            with self._turn:
-                results.append(self._runners[name].run(cut(b)))
-        return results
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        with self._turn:
+            return self._runners[name].run(inputs)
 
 
 class _Runner:
@@ -127,7 +91,7 @@ class _Runner:
             )
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Arrays) -> Arrays:
         feed = {
             self._inputs[name]: np.ascontiguousarray(value, self._types[name])
             for name, value in inputs.items()
@@ -136,17 +100,6 @@ class _Runner:
             values = self._runner(**feed)
         except Exception as error:  # as above
             raise BundleError(
-                "bundle.model", f"{self._file} failed to run: {_line(error)}"
+                "bundle.model", f"{self._file} failed to run: {one_line(error)}"
             ) from None
         return {name: values[target] for name, target in self._outputs.items()}
-
-
-def _join(outs: list[dict[str, np.ndarray]], name: str, axis: int) -> np.ndarray:
-    if len(outs) == 1:
-        return outs[0][name]
-    return np.concatenate([out[name] for out in outs], axis)
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return (text[:200] or type(error).__name__).rstrip(".") + "."

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.core.config import CaptionerConfig
+from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
+from edgecap.runtime import memory
+from edgecap.runtime.batches import BATCH
 from edgecap.runtime.session import ImageCode, Step
 
 if TYPE_CHECKING:
@@ -21,16 +24,25 @@ if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
 
 
-def open_weights(model: str, threads: int) -> tuple[str, TorchSession, CaptionerConfig]:
-    """Name, session and shape of a shipped model ("S") or a .safetensors file.
+def open_weights(
+    model: str, threads: int, device: str = "cpu"
+) -> tuple[str, TorchSession, CaptionerConfig]:
+    """Name, session and shape of a shipped model ("S") or a .safetensors file, on cpu or cuda.
 
-    Raises MissingPackageError without torch, InputError for weights that cannot be used.
+    Raises MissingPackageError without torch, InputError for weights that cannot be used, and
+    UnsupportedError for cuda where there is none.
     """
-    require("torch", "torch")
+    torch = require("torch", "torch")
     from edgecap.model import weights
 
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedError(
+            "device.missing",
+            "this PyTorch finds no GPU.",
+            "Leave the device out: cpu.",
+        )
     name, path = weights.resolve(model)
-    network = weights.load(path)
+    network = weights.load(path).to(device)
     return name, TorchSession(network, threads), network.config
 
 
@@ -39,24 +51,38 @@ class TorchSession:
 
     batch = None
 
+    @property
+    def most(self) -> int:
+        """Pictures of a batch beyond which no speed is gained."""
+        return 256 if self._device.type == "cuda" else BATCH
+
     def __init__(self, model: Captioner, threads: int = 1) -> None:
         self._torch = require("torch", "torch")
-        self._model = model.eval()
+        self.network = model.eval()
         self._threads = threads
         self._device = next(model.parameters()).device
         self._turn = threading.Lock()
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
-        return ImageCode(*self._run(self._model.encode_image, image))
+        return ImageCode(*self._run(self.network.encode_image, image))
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
-        return Step(*self._run(self._model.decode, token, position, k, v))
+        return Step(*self._run(self.network.decode, token, position, k, v))
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        return self._run(self._model.encode_text, tokens, length)[0]
+        return self._run(self.network.encode_text, tokens, length)[0]
+
+    def free_bytes(self) -> int:
+        """Memory that may still be taken where the model is."""
+        if self._device.type == "cuda":
+            return int(self._torch.cuda.mem_get_info(self._device)[0])
+        return memory.free_bytes()
 
     def _run(self, function: object, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Call with arrays in and f32 arrays out; integers go in as int64."""
+        """Call with arrays in and f32 arrays out; integers go in as int64.
+
+        Raises MemoryError where there is not enough; torch has an error of its own for each device.
+        """
         torch = self._torch
 
         def tensor(array: np.ndarray) -> Tensor:
@@ -68,6 +94,10 @@ class TorchSession:
             torch.set_num_threads(self._threads)
             try:
                 out = function(*map(tensor, arrays))  # type: ignore[operator]
+            except RuntimeError as error:
+                if not memory.is_out_of_memory(error):
+                    raise
+                raise MemoryError(str(error)) from None
             finally:
                 torch.set_num_threads(before)
         outputs = out if isinstance(out, tuple) else (out,)

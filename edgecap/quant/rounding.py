@@ -7,11 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-INT8_PLAN = {
-    "weights": "int8, symmetric, one float32 scale per row",
-    "activations": "float32, quantised to int8 as they come, after smoothing (arXiv 2211.10438)",
-}
-
 
 def rows(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float32 [N,D] to int8 [N,D] and the scale float32 [N]: weight ≈ int8 * scale[:, None].

@@ -1,0 +1,118 @@
+"""How often a large index finds what comparing with every picture finds, and how fast.
+
+    python -m edgecap.benchmarks.recall --n 100000
+
+n vectors of E numbers, Q queries. Embeddings of pictures use few of their directions: those of the
+shipped weights spread over about 7 (participation ratio of 400 test scenes). What is drawn here:
+
+    spread    variances that fall as exp(-i / 16): about 32 directions
+    clusters  a thousand centres, and around each as much noise as lies between them
+    even      all 256 directions alike, where nothing is much nearer than anything else: the
+              hardest case for a graph, and no model's
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.core.choices import pick
+from edgecap.runtime.index import graph
+from edgecap.runtime.index.manifest import SCHEMA, Graph, IndexManifest, Maker
+from edgecap.runtime.index.search import Index
+from edgecap.runtime.index.store import Entry, Stored
+
+WIDTH, CENTRES, FALL = 256, 1000, 16.0
+KINDS = ("spread", "clusters", "even")
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Share of the exact k nearest that were found; times in ms per query, but `build` in s."""
+
+    kind: str
+    vectors: int
+    recall: float
+    ms: float
+    exact_ms: float
+    build: float
+    megabytes: float  # of the graph's file
+
+
+def measure(kind: str, n: int, queries: int = 100, k: int = 10, threads: int = 1) -> Recall:
+    """Build a graph over n drawn vectors and search it; the same figures but for times."""
+    rng = np.random.default_rng(0)
+    drawn = draw(kind, n + queries, rng)
+    vectors, asked = drawn[:n], drawn[n:]  # [n,E], [Q,E]
+    start = time.perf_counter()
+    data = graph.build(np.arange(n), vectors, threads)
+    built = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "graph").write_bytes(data)
+        index = Index(_stored(Path(place), vectors))
+        index.search(asked[0], k)  # opens the file
+        (found, ms), (truth, exact_ms) = (
+            _timed(index, asked, k, exact=exact) for exact in (False, True)
+        )
+    shared = sum(len(set(a) & set(b)) for a, b in zip(found, truth, strict=True))
+    return Recall(kind, n, shared / (k * queries), ms, exact_ms, built, len(data) / 1e6)
+
+
+def draw(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    """f32 [n,E] of norm 1; InputError for an unknown kind."""
+    pick("kind", kind, KINDS)
+    vectors = rng.standard_normal((n, WIDTH), np.float32)  # [n,E]
+    if kind == "spread":
+        vectors *= np.exp(-np.arange(WIDTH, dtype=np.float32) / (2 * FALL))
+    if kind == "clusters":
+        centres = rng.standard_normal((CENTRES, WIDTH), np.float32)
+        vectors = centres[rng.integers(CENTRES, size=n)] + vectors
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _stored(root: Path, vectors: np.ndarray) -> Stored:
+    """An index of vectors without pictures; vectors f32 [n,E]."""
+    n = len(vectors)
+    maker = Maker("drawn", "drawn", "", "", ())
+    covering = Graph("graph", n, n)
+    manifest = IndexManifest(SCHEMA, "/", maker, WIDTH, n, (), covering, {})
+    entries = tuple(Entry(key, str(key), 0, 0, "") for key in range(n))
+    return Stored(root, manifest, entries, vectors)
+
+
+def _timed(index: Index, asked: np.ndarray, k: int, exact: bool) -> tuple[list[list[str]], float]:
+    """What each query finds, and the median ms of one."""
+    found, times = [], []
+    for query in asked:
+        start = time.perf_counter()
+        hits = index.search(query, k, exact=exact)
+        times.append(time.perf_counter() - start)
+        found.append([hit.path.name for hit in hits])
+    return found, 1000 * float(np.median(times))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command: a line per kind of vectors."""
+    parser = ArgumentParser(prog="python -m edgecap.benchmarks.recall")
+    parser.add_argument("--n", type=int, default=100_000, help="vectors")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--threads", type=int, default=1, help="for building")
+    asked = parser.parse_args(arguments)
+    for kind in asked.kinds.split(","):
+        row = measure(kind, asked.n, asked.queries, threads=asked.threads)
+        print(
+            f"{kind}: {row.vectors} vectors, recall@10 {row.recall:.4f}, {row.ms:.1f} ms a search "
+            f"(exact {row.exact_ms:.1f}), built in {row.build:.0f} s, {row.megabytes:.0f} MB"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Does a captioner point at what is meant, and know true relations from false?
+
+    python -m edgecap.benchmarks.referring S --n 64 --lang en,ja --json
+
+N scenes. Shares are over expressions or questions of all scenes of a language:
+
+    unique           expressions that name a thing without namesakes, pointed at with IoU >= 0.5
+    ambiguous        expressions that need their relation, pointed at with IoU >= 0.5
+    ambiguous_named  the same where any thing of that name counts: what the name alone is worth
+    ambiguous_floor  ambiguous_named divided among the namesakes: what is left to chance
+    relation         questions whose true statement is judged truer than the inverted one
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from edgecap.benchmarks.evaluate import Pictured
+from edgecap.benchmarks.expressions import ambiguous_expressions, questions, unique_expressions
+from edgecap.benchmarks.sets import evaluation_scenes, picked_languages
+from edgecap.core.boxes import iou
+from edgecap.core.errors import EdgecapError
+from edgecap.core.progress import progress
+from edgecap.runtime import Captioner, load
+from edgecap.runtime.grounding import ground, judge
+from edgecap.scenes.graph import Scene
+
+HIT = 0.5  # IoU
+KEYS = ("unique", "ambiguous", "ambiguous_named", "ambiguous_floor", "relation")
+
+
+def measure(captioner: Captioner, scenes: Sequence[Pictured], lang: str) -> dict[str, Any]:
+    """The keys above, and of how many expressions and questions each is a share."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for picture, scene in progress(scenes, f"{lang}: phrases"):
+        for asked in unique_expressions(scene, lang):
+            box = ground(captioner, picture, asked.phrase, lang).box
+            found["unique"].append(iou(box, asked.box) >= HIT)
+        for asked in ambiguous_expressions(scene, lang):
+            box = ground(captioner, picture, asked.phrase, lang).box
+            named = any(iou(box, other) >= HIT for other in _namesakes(scene, asked.box))
+            found["ambiguous"].append(iou(box, asked.box) >= HIT)
+            found["ambiguous_named"].append(named)
+            found["ambiguous_floor"].append(named / asked.namesakes)
+        for true, false in questions(scene, lang):
+            found["relation"].append(
+                judge(captioner, picture, [false, true], lang)[0].statement == true
+            )
+    shares = {key: sum(found[key]) / len(found[key]) if found[key] else None for key in KEYS}
+    return {
+        **shares,
+        "asked": {key: len(found[key]) for key in ("unique", "ambiguous", "relation")},
+    }
+
+
+def _namesakes(scene: Scene, box: Sequence[float]) -> list[Sequence[float]]:
+    (name,) = {thing.name for thing in scene.things if thing.box == box}
+    return [thing.box for thing in scene.things if thing.name == name]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = ArgumentParser(prog="python -m edgecap.benchmarks.referring")
+    parser.add_argument("captioner", nargs="?", default="S", help="bundle or weights")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--n", type=int, default=64, help="scenes")
+    parser.add_argument("--lang", default="all")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args(arguments)
+    try:
+        languages = picked_languages(asked.lang)
+        captioner = load(asked.captioner, threads=asked.threads)
+        scenes = evaluation_scenes(asked.split, asked.n)
+    except EdgecapError as error:
+        print(f"referring: {error}", file=sys.stderr)
+        return error.exit_code
+    rows = {lang: measure(captioner, scenes, lang) for lang in languages}
+    if asked.json:
+        print(json.dumps({"n": len(scenes), "languages": rows}, ensure_ascii=False, indent=1))
+        return 0
+    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, %")
+    for lang, row in rows.items():
+        shown = "  ".join(f"{key} {_percent(row[key])}" for key in KEYS)
+        print(f"{lang}: {shown}  (of {row['asked']})")
+    return 0
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

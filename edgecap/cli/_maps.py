@@ -1,0 +1,61 @@
+"""Which maps a captioner can give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from edgecap.core.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgecap.model.captioner import Captioner as Network
+    from edgecap.runtime import Captioner
+    from edgecap.runtime.explain import Told
+
+TORCH_ONLY = ("heads", "gradient")
+
+
+def picked_kinds(text: str, allowed: Sequence[str]) -> list[str]:
+    """Kinds of maps with commas, each once; InputError for an unknown one."""
+    from edgecap.core.choices import pick
+
+    return list(dict.fromkeys(pick("maps", kind.strip(), allowed) for kind in text.split(",")))
+
+
+def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
+    """UnsupportedError where a kind needs PyTorch and this is another engine."""
+    only = [kind for kind in kinds if kind in TORCH_ONLY]
+    if only and captioner.backend != "torch":
+        raise UnsupportedError(
+            "explain.torch_only",
+            f"{' and '.join(only)} need PyTorch; this is {captioner.backend}, which gives "
+            "attention and occlusion.",
+            "Pass --bundle S, or the weights that were exported.",
+        )
+
+
+def network_of(captioner: Captioner) -> Network:
+    """The PyTorch model behind a captioner of the torch backend."""
+    return captioner.session.network  # type: ignore[attr-defined]
+
+
+def maker(kind: str, captioner: Captioner) -> Callable[[Told], np.ndarray]:
+    """From a caption to maps of its tokens, f32 [t,G,G]; of attention, gradient or occlusion."""
+    from edgecap.runtime import explain
+
+    if kind == "attention":
+        return explain.attention
+    if kind == "occlusion":
+        return lambda told: explain.occlusion(captioner, told)
+    return gradients(network_of(captioner))
+
+
+def gradients(network: Network) -> Callable[[Told], np.ndarray]:
+    """The maker of gradient x attention for a network."""
+    from edgecap.model.explain import gradient_times_attention, look
+
+    return lambda told: gradient_times_attention(
+        look(network, told.canvas, told.prompt, told.tokens)
+    )

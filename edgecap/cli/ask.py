@@ -1,0 +1,41 @@
+"""`edgecap ask`: which of some statements is true of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
+    statements: Annotated[
+        list[str], typer.Argument(help='"The dog is left of the cat." and its alternatives.')
+    ],
+    lang: Annotated[str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja.")] = "en",
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Rank statements by how far the picture speaks for each, the truest first.
+
+    A statement's evidence is how much likelier the model finds it with the picture than with a
+    grey one; its share is among the statements given.
+    """
+    from edgecap.cli._model import load_chosen
+    from edgecap.runtime.grounding import judge
+
+    judged = judge(load_chosen(bundle, threads), image, statements, lang)
+    if json_:
+        import json
+
+        told = {"image": str(image), "lang": lang, "statements": [asdict(one) for one in judged]}
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        return
+    for one in judged:
+        typer.echo(f"{one.share:5.2f}  {one.evidence:+7.1f}  {one.statement}")

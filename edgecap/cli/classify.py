@@ -1,0 +1,102 @@
+"""`edgecap classify`: which of some labels fits a picture best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgecap.core.errors import EdgecapError, InputError
+
+if TYPE_CHECKING:
+    from edgecap.runtime.choice import Choice
+
+SHOWN = 5  # labels per picture in the table
+
+
+def run(
+    images: Annotated[list[Path], typer.Argument(help="Pictures of any size and mode.")],
+    labels: Annotated[
+        str | None, typer.Option("--labels", help='With commas: "a dog,a red circle".')
+    ] = None,
+    labels_file: Annotated[
+        Path | None, typer.Option("--labels-file", help="UTF-8 text, one label a line.")
+    ] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
+    ] = None,
+    json_: Annotated[
+        bool, typer.Option("--json", help="One JSON list on standard output.")
+    ] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Rank labels by the cosine of their text and the picture; no training.
+
+    Write labels as a caption would name them ("a dog"), in any of the model's languages. Cosines
+    rank; they are no probabilities. A picture that cannot be read is reported and the others are
+    ranked; the exit code is then 2.
+    """
+    from edgecap.cli._model import load_chosen
+    from edgecap.runtime.choice import LabelChooser
+
+    given = _labels(labels, labels_file)
+    chooser = LabelChooser(load_chosen(bundle, threads), given)
+    rows: list[dict[str, Any]] = []
+    ranked: list[tuple[Path, list[Choice]]] = []
+    failures = 0
+    for image in images:
+        try:
+            (choices,) = chooser.rank([image])
+        except InputError as error:
+            if len(images) == 1:
+                raise
+            failures += 1
+            typer.echo(f"edgecap: {error}", err=True)
+            rows.append({"image": str(image), "error": {"code": error.code, "text": error.message}})
+            continue
+        ranked.append((image, choices))
+        found = [{"label": choice.label, "score": choice.score} for choice in choices]
+        rows.append({"image": str(image), "labels": found})
+    if json_:
+        import json
+
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+    else:
+        _show(ranked)
+    if failures:
+        raise typer.Exit(EdgecapError.exit_code)
+
+
+def _labels(text: str | None, file: Path | None) -> list[str]:
+    if (text is None) == (file is None):
+        raise InputError("labels.source", "give either --labels or --labels-file.")
+    if text is not None:
+        given = text.split(",")
+    else:
+        assert file is not None
+        try:
+            given = file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise InputError("labels.file", f"{file} cannot be read: {error.strerror}.") from None
+        except UnicodeDecodeError:
+            raise InputError("labels.file", f"{file} is not UTF-8 text.") from None
+    return [label.strip() for label in given if label.strip()]
+
+
+def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("picture", "label", "cosine"):
+        table.add_column(heading, justify="right" if heading == "cosine" else "left")
+    for image, choices in ranked:
+        for place, choice in enumerate(choices[:SHOWN]):
+            name = escape(str(image)) if place == 0 else ""
+            table.add_row(name, escape(choice.label), f"{choice.score:.3f}")
+    Console().print(table)

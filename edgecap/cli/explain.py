@@ -1,0 +1,115 @@
+"""`edgecap explain`: what a captioner looked at, word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecap.core.errors import InputError
+
+if TYPE_CHECKING:
+    from edgecap.runtime import Captioner
+    from edgecap.runtime.explain import Maps, Told
+
+
+def run(
+    image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A page .html, or a picture .png.")
+    ],
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
+    ] = None,
+    lang: Annotated[str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja.")] = "en",
+    style: Annotated[str, typer.Option("--style", help="grounded, plain, relate …")] = "grounded",
+    maps: Annotated[
+        str,
+        typer.Option(
+            "--maps",
+            help="attention and occlusion; heads and gradient from PyTorch. Several as a,b.",
+        ),
+    ] = "attention",
+    threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
+) -> None:
+    """Caption a picture and show, for every word, a map over the picture.
+
+    A page holds all maps asked for and needs nothing else to be read; a picture holds one kind.
+    Attention is where the model looked, not why it said something: occlusion tests that.
+    How far the maps can be trusted is measured by `edgecap faithfulness`.
+    """
+    from edgecap.cli._maps import check_backend, picked_kinds
+    from edgecap.cli._model import load_chosen
+    from edgecap.runtime.explain import KINDS, tell
+
+    kinds = picked_kinds(maps, tuple(KINDS))
+    _check_kinds(kinds, out)
+    _check(image, out)
+    captioner = load_chosen(bundle, threads)
+    check_backend(captioner, kinds)
+    told = tell(captioner, image, lang, style)
+    found = [one for kind in kinds for one in _make(kind, captioner, told)]
+    typer.echo(told.attention.caption.text)
+    _write(image, told, found, out, captioner)
+    typer.echo(f"maps of {len(told.attention.words)} words in {out}", err=True)
+
+
+def _make(kind: str, captioner: Captioner, told: Told) -> Sequence[Maps]:
+    """All maps of a kind: one, or one per head."""
+    from edgecap.cli._maps import maker, network_of
+    from edgecap.runtime.explain import Maps, per_word
+
+    if kind != "heads":
+        return [Maps(kind, per_word(told, maker(kind, captioner)(told)))]
+    from edgecap.model.explain import grid, look
+
+    looked = look(network_of(captioner), told.canvas, told.prompt, told.tokens)
+    return [
+        Maps(kind, per_word(told, grid(of_head)), layer, head)
+        for layer, of_layer in enumerate(looked.attention)
+        for head, of_head in enumerate(of_layer)
+    ]
+
+
+def _check_kinds(kinds: Sequence[str], out: Path) -> None:
+    if out.suffix.lower() == ".png" and (len(kinds) > 1 or "heads" in kinds):
+        raise InputError(
+            "explain.one_kind",
+            f"a picture shows one map per word; {' and '.join(kinds)} have more.",
+            "Name one of attention, gradient, occlusion, or write a page: -o page.html",
+        )
+
+
+def _check(image: Path, out: Path) -> None:
+    """Refuse before any work what could not be written after it."""
+    from edgecap.cli._output import check_destinations
+    from edgecap.cli._picture import check_picture
+
+    if out.suffix.lower() == ".png":
+        check_picture(out, [image])
+    elif out.suffix.lower() != ".html":
+        raise InputError("explain.format", f"{out} must end in .html or .png.")
+    check_destinations(str(out))
+
+
+def _write(image: Path, told: Told, maps: Sequence[Maps], out: Path, captioner: Captioner) -> None:
+    if out.suffix.lower() == ".png":
+        from edgecap.cli._picture import save_picture
+        from edgecap.runtime.explain.sheet import sheet
+
+        save_picture(sheet(image, told, maps[0]), out)
+        return
+    from edgecap.cli._output import write_text
+    from edgecap.runtime.explain.page import page
+
+    manifest = captioner.manifest
+    facts = {
+        "model": manifest.model,
+        "format": f"{manifest.format} {manifest.precision}",
+        "engine": captioner.backend,
+        "language": told.attention.caption.lang,
+    }
+    write_text(page(image, told, maps, image.name, facts), str(out))

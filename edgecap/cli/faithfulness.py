@@ -1,0 +1,101 @@
+"""`edgecap faithfulness`: how far the maps of `edgecap explain` can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgecap.benchmarks.faithfulness import Maker, Row
+    from edgecap.runtime import Captioner
+
+
+def run(
+    captioner: Annotated[
+        str, typer.Argument(metavar="[WEIGHTS|BUNDLE]", help="A bundle, or weights for PyTorch.")
+    ] = "S",
+    maps: Annotated[
+        str | None,
+        typer.Option(
+            "--maps",
+            help="attention, occlusion, and from PyTorch gradient; as a,b.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=2, max=512, help="Scenes.")] = 32,
+    lang: Annotated[str, typer.Option("--lang", help="Of the captions.")] = "en",
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engine.")] = 1,
+) -> None:
+    """Hold maps of words to the truth of drawn scenes, and to what hiding their parts does.
+
+    Pointing, deletion and insertion beside chance, and whether maps survive random weights (only
+    from PyTorch, which has weights to replace). What each figure means is said in
+    edgecap/benchmarks/faithfulness.py.
+    """
+    from edgecap.benchmarks.faithfulness import card
+    from edgecap.cli._maps import check_backend, maker, picked_kinds
+    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
+    from edgecap.runtime import load
+    from edgecap.scenes.shipped import load_set
+
+    check_destinations(json_)
+    kinds = picked_kinds(maps, ("attention", "gradient", "occlusion")) if maps else None
+    loaded = load(captioner, threads=threads)
+    kinds = kinds or (["attention", "gradient"] if loaded.backend == "torch" else ["attention"])
+    check_backend(loaded, kinds)
+    rows = card(
+        loaded,
+        load_set("evaluation", n),
+        {kind: maker(kind, loaded) for kind in kinds},
+        _randomised(loaded, kinds),
+        lang,
+    )
+    about = {"captioner": loaded.manifest.name, "backend": loaded.backend, "scenes": n}
+    write_json({**about, "lang": lang, "maps": [row.to_json() for row in rows]}, json_)
+    if json_ != STANDARD_OUTPUT:
+        _print(rows, f"{loaded.manifest.name} ({loaded.backend}), {n} scenes, {lang}")
+
+
+def _randomised(captioner: Captioner, kinds: Sequence[str]) -> dict[str, Maker]:
+    """The makers of the same kinds for a model of random weights, where there are weights."""
+    if captioner.backend != "torch":
+        return {}
+    from edgecap.cli._maps import gradients, network_of
+    from edgecap.model.explain import grid, look, randomised
+
+    fresh = randomised(network_of(captioner))
+    makers: dict[str, Maker] = {
+        "attention": lambda told: grid(
+            look(fresh, told.canvas, told.prompt, told.tokens).attention.mean((0, 1))
+        ),
+        "gradient": gradients(fresh),
+    }
+    return {kind: makers[kind] for kind in kinds if kind in makers}
+
+
+def _print(rows: Sequence[Row], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        table.add_column(row.maps, justify="right", no_wrap=True)
+        table.add_column("95 %", justify="right", no_wrap=True)
+    table.add_row("phrases", *(cell for row in rows for cell in (str(row.phrases), "")))
+    for key in rows[0].values:
+        cells = []
+        for row in rows:
+            value, bounds = row.values[key], row.intervals[key]
+            cells.append("–" if value is None else f"{value:.3f}")
+            cells.append("" if bounds is None else f"{bounds[0]:.2f} … {bounds[1]:.2f}")
+        table.add_row(key, *cells)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        console.print(f"{row.maps}: {row.verdict}.", highlight=False)

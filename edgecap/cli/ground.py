@@ -1,0 +1,67 @@
+"""`edgecap ground`: point at what a phrase means."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgecap.runtime.grounding import Grounding
+
+
+def run(
+    image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
+    phrase: Annotated[str, typer.Argument(help='"the red circle left of the dog"')],
+    lang: Annotated[str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja.")] = "en",
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option("--draw", help="Write the picture with the box here.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+) -> None:
+    """The box of what a phrase means, in the picture's pixels, and how sure that is.
+
+    Where several things bear the name, what the phrase says of it decides, and the others follow
+    with their probability.
+    """
+    from edgecap.cli._model import load_chosen
+    from edgecap.cli._picture import check_picture, save_picture
+    from edgecap.runtime.grounding import ground
+
+    if draw is not None:
+        check_picture(draw, [image])
+    found = ground(load_chosen(bundle, threads), image, phrase, lang)
+    if json_:
+        import json
+
+        told = {"image": str(image), "lang": lang, "seen": found.seen, **asdict(found)}
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
+    else:
+        _show(found)
+    if draw is not None:
+        from edgecap.runtime import Mention
+        from edgecap.runtime.draw import draw as drawn_on
+
+        best = found.referents[0]
+        mention = Mention(found.phrase, (0, len(phrase)), (best.box,), (best.probability,))
+        drawn = drawn_on(image, [mention])
+        save_picture(drawn.image, draw)
+        if drawn.note:
+            typer.echo(drawn.note, err=True)
+        typer.echo(f"box drawn in {draw}", err=True)
+
+
+def _show(found: Grounding) -> None:
+    for referent in found.referents:
+        edges = " ".join(f"{edge:.0f}" for edge in referent.box)
+        typer.echo(f"[{edges}]  {referent.probability:.2f}")
+    typer.echo(f"asked: {found.sentence}", err=True)
+    if not found.seen:
+        typer.echo("the picture does not speak for this phrase: the box is a guess", err=True)

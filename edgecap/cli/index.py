@@ -1,0 +1,79 @@
+"""`edgecap index`: a folder of pictures, ready to be searched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgecap.core.errors import EdgecapError
+
+if TYPE_CHECKING:
+    from edgecap.runtime.index import Summary
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The index's directory.")],
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle", "-b", help="Bundle or weights. Default: the index's, else the newest."
+        ),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Embed the pictures of a folder; run it again to bring the index up to date.
+
+    Only new and changed pictures are embedded. An interrupted run is taken up where it stopped. A
+    picture that cannot be read is reported and left out; the exit code is then 2.
+    """
+    from edgecap.cli._model import chosen
+    from edgecap.runtime import load
+    from edgecap.runtime.index import update
+    from edgecap.runtime.index.build import loadable
+    from edgecap.runtime.index.manifest import MANIFEST, read_manifest
+
+    known = (out / MANIFEST).exists()
+    source = read_manifest(out).model.source if known and bundle is None else chosen(bundle)
+    captioner = load(source, threads=threads)
+    summary = update(folder, out, captioner, loadable(source), threads)
+    if json_:
+        import json
+
+        typer.echo(json.dumps(_report(out, summary), ensure_ascii=False, indent=1))
+    for failure in summary.failures:
+        typer.echo(f"edgecap: {failure.path}: {failure.error}", err=True)
+    if not json_:
+        _show(out, summary)
+    if summary.failures:
+        raise typer.Exit(EdgecapError.exit_code)
+
+
+def _report(out: Path, summary: Summary) -> dict[str, Any]:
+    return {
+        "index": str(out),
+        "pictures": summary.pictures,
+        "embedded": summary.embedded,
+        "reused": summary.reused,
+        "unchanged": summary.unchanged,
+        "removed": summary.removed,
+        "failures": [
+            {"image": f.path, "error": {"code": f.error.code, "text": f.error.message}}
+            for f in summary.failures
+        ],
+    }
+
+
+def _show(out: Path, summary: Summary) -> None:
+    parts = {
+        "embedded": summary.embedded,
+        "known under another name": summary.reused,
+        "unchanged": summary.unchanged,
+        "removed": summary.removed,
+        "not readable": len(summary.failures),
+    }
+    told = ", ".join(f"{number} {what}" for what, number in parts.items() if number)
+    typer.echo(f"{out}: {summary.pictures} pictures ({told})")

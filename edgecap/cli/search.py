@@ -1,0 +1,93 @@
+"""`edgecap search`: pictures of an index that fit a text, or look like a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgecap.core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgecap.runtime import Captioner
+    from edgecap.runtime.index import Hit
+
+
+def run(
+    index: Annotated[Path, typer.Argument(help="The index's directory.")],
+    query: Annotated[str, typer.Argument(metavar='"TEXT"|IMAGE', help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+    bundle: Annotated[
+        str | None,
+        typer.Option("--bundle", "-b", help="Default: the one that made the index."),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a contact sheet of the hits here.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+) -> None:
+    """The k nearest pictures, best first, with their cosine.
+
+    A query that names a file is a picture. The model must be the index's own, in whatever format
+    or precision: an int8 bundle searches what its PyTorch weights have indexed.
+    """
+    from edgecap.cli._picture import check_picture, save_picture
+    from edgecap.runtime import load
+    from edgecap.runtime.index import open_index
+    from edgecap.runtime.index.sheet import MOST, contact_sheet
+
+    is_text = _is_text(query)
+    if sheet is not None:
+        check_picture(sheet, [] if is_text else [Path(query)])
+        if k > MOST:
+            raise InputError("sheet.number", f"a contact sheet shows {MOST} at most, got -k {k}.")
+    opened = open_index(index)
+    opened.check_number(k)
+    captioner = load(bundle or opened.manifest.model.source, threads=threads)
+    opened.check(captioner)
+    hits = opened.search(_vector(captioner, query, is_text), k)
+    if sheet is not None:
+        save_picture(contact_sheet(query, is_text, hits), sheet)
+        typer.echo(f"contact sheet in {sheet}", err=True)
+    if json_:
+        import json
+
+        rows = [{"rank": h.rank, "image": str(h.path), "score": h.score} for h in hits]
+        typer.echo(json.dumps({"query": query, "hits": rows}, ensure_ascii=False, indent=1))
+    else:
+        _show(hits)
+
+
+def _is_text(query: str) -> bool:
+    """Whether a query is a text; InputError for the name of a picture that is not there."""
+    from edgecap.runtime.preprocess import SUFFIXES
+
+    # The longest name that systems allow is 4096 bytes; asking for a longer one is an error.
+    if len(query) < 1024 and "\0" not in query and Path(query).is_file():
+        return False
+    if Path(query).suffix.lower() in SUFFIXES:
+        raise InputError("image.missing", f"{query} does not exist.")
+    return True
+
+
+def _vector(captioner: Captioner, query: str, is_text: bool) -> np.ndarray:
+    """f32 [E] of a text, or of the picture in a file."""
+    from edgecap.runtime.texts import check_words
+
+    if not is_text:
+        return captioner.embed_images([query])[0]
+    check_words(captioner, query)
+    return captioner.embed_texts([query])[0]
+
+
+def _show(hits: list[Hit]) -> None:
+    for hit in hits:
+        typer.echo(f"{hit.rank:3}  {hit.score:6.3f}  {_printable(str(hit.path))}")
+
+
+def _printable(path: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)

@@ -1,0 +1,1 @@
+"""Quantisation: one plan, made by calibration, that every exporter obeys."""

@@ -1,0 +1,95 @@
+"""How often a rounded captioner chooses the next token that the float one chooses.
+
+    python -m edgecap.quant.agreement S [PLAN] [--scenes 64] [--observer minmax]
+
+Both are fed the float model's own greedy captions (teacher forcing), so one early difference does
+not count for all the words after it.
+
+Letters: M steps of all captions, V vocabulary, E embedding.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from edgecap.quant.exercise import Exercise, record, reference
+
+if TYPE_CHECKING:
+    from edgecap.model.captioner import Captioner
+
+TIE = 0.5  # nats: a token that the float model scores this close to its best is as good
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Over all steps of an exercise."""
+
+    steps: int  # M
+    top1: float  # 0-1, steps whose best token is the same
+    as_good: float  # 0-1, steps whose best token the float model scores within TIE of its own
+    divergence: float  # nats, mean KL(float || rounded)
+    cosine: float  # smallest, of an embedding with that of the float model
+
+
+def compare(wanted: Captioner, got: Captioner, exercise: Exercise) -> Agreement:
+    """Agreement of `got` with `wanted` on an exercise."""
+    same = near = steps = 0
+    divergence, cosine = 0.0, 1.0
+    pairs = zip(exercise.replay(wanted, "float"), exercise.replay(got, "rounded"), strict=True)
+    for (a, embedding), (b, rounded) in pairs:  # [m,V], [b,E]
+        best, choice = a.max(-1), b.argmax(-1)  # [m]
+        same += int((choice == best.indices).sum())
+        near += int((best.values - a.gather(1, choice[:, None])[:, 0] <= TIE).sum())
+        log_a, log_b = a.log_softmax(-1), b.log_softmax(-1)  # [m,V]
+        divergence += float(F.kl_div(log_b, log_a, log_target=True, reduction="sum"))
+        cosine = min(cosine, float(F.cosine_similarity(embedding, rounded).min()))
+        steps += len(a)
+    return Agreement(steps, same / steps, near / steps, divergence / steps, cosine)
+
+
+def main() -> None:
+    """Print the agreement of a simulated plan, made now unless a file is given."""
+    from edgecap.model import weights
+    from edgecap.quant.calibrate import calibrate
+    from edgecap.quant.plan import check_weights, fingerprint, read_plan
+    from edgecap.quant.samples import OBSERVER_NAMES, CalibrationSpec
+    from edgecap.quant.simulate import simulate
+    from edgecap.runtime.loading import shipped_tokenizer
+    from edgecap.scenes.shipped import load_set
+
+    parser = argparse.ArgumentParser(prog="python -m edgecap.quant.agreement")
+    parser.add_argument("model")
+    parser.add_argument("plan", nargs="?", type=Path)
+    parser.add_argument("--scenes", type=int, default=64)
+    parser.add_argument("--observer", choices=OBSERVER_NAMES, default="minmax")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    name, path = weights.resolve(options.model)
+    network = weights.load(path)
+    captioner = reference(network, shipped_tokenizer())
+    if options.plan is not None:
+        plan = read_plan(options.plan)
+        check_weights(plan, name, path)
+    else:
+        spec = CalibrationSpec(observer=options.observer)
+        plan = calibrate(
+            network,
+            record(captioner, spec.canvases(network.config.image_size)),
+            spec,
+            model=name,
+            weights=fingerprint(path),
+            precision="w8a8",
+        )
+    scenes = np.stack([pixels for pixels, _ in load_set("evaluation", options.scenes)])
+    print(compare(network, simulate(network, plan), record(captioner, scenes)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""From weights and pictures to a plan: caption, watch the layers, choose grids.
+
+Three replays of the same captions: input channels for smoothing, then the ends of every range on
+the smoothed model, then, unless the ends are all that is wanted, what lies between them.
+
+Letters: D inputs and N outputs of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgecap.quant.exercise import Exercise
+from edgecap.quant.observers import OBSERVERS, Extremes, Histogram
+from edgecap.quant.plan import SCHEMA, Activations, Calibration, Layer, Plan
+from edgecap.quant.recipe import INPUTS, kinds
+from edgecap.quant.samples import SHIPPED, CalibrationSpec
+from edgecap.quant.simulate import row_scales
+from edgecap.quant.smooth import factors, smooth
+from edgecap.quant.tapped import Tapped, layer_weights
+
+if TYPE_CHECKING:
+    from edgecap.model.captioner import Captioner
+
+Place = tuple[str, str]  # function, layer
+
+
+def calibrate(
+    network: Captioner,
+    exercise: Exercise,
+    spec: CalibrationSpec,
+    *,
+    model: str,
+    weights: str,
+    precision: str,
+    keep: Mapping[str, str] | None = None,
+) -> Plan:
+    """The plan for a float model.
+
+    Args:
+        model, weights: name and fingerprint of the weights file, for the plan to remember.
+        precision: w8 or w8a8.
+        keep: layers that shall stay wider than that: layer -> w8 or fp32.
+    """
+    channels = _Channels()
+    _watch(network, channels, exercise, "input channels")
+    divisors = factors(network, channels.largest)
+    kind = kinds(layer_weights(network), precision, keep or {})
+    grids: dict[Place, Activations] = {}
+    if "w8a8" in kind.values():
+        smoothed = smooth(network, divisors)
+        grids = _grids(smoothed, exercise, spec.observer)
+    layers = {
+        name: Layer(how, {f: g for (f, n), g in grids.items() if n == name and how == "w8a8"})
+        for name, how in kind.items()
+    }
+    source = SHIPPED if spec.data is None else spec.data.name
+    measured = Calibration(source, len(exercise.canvases), spec.seed, spec.observer)
+    return Plan(SCHEMA, model, weights, measured, divisors, layers)
+
+
+def _grids(smoothed: Captioner, exercise: Exercise, observer: str) -> dict[Place, Activations]:
+    """Grids of every layer in every function that runs it."""
+    ends = _Ranges(lambda _: Extremes())
+    _watch(smoothed, ends, exercise, "ranges")
+    found = {key: Histogram(seen.low, seen.high) for key, seen in ends.seen.items()}
+    if observer != "minmax":
+        _watch(smoothed, _Ranges(found.__getitem__), exercise, "histograms")
+    choose = OBSERVERS[observer]
+    return {
+        (function, layer): Activations(
+            INPUTS.get(layer) or choose(seen), choose(found[function, layer, "output"])
+        )
+        for (function, layer, side), seen in found.items()
+        if side == "input"
+    }
+
+
+def _watch(network: Captioner, tap: _Channels | _Ranges, exercise: Exercise, label: str) -> None:
+    for _ in exercise.replay(Tapped(network, tap), label):
+        pass
+
+
+class _Channels:
+    """A tap that keeps the largest absolute value of every input channel [D], by layer."""
+
+    def __init__(self) -> None:
+        self.largest: dict[str, Tensor] = {}
+
+    def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
+        seen = x.flatten(0, -2).abs().amax(0)  # [D]
+        self.largest[layer] = seen.maximum(self.largest.get(layer, seen))
+        return F.linear(x, weight)
+
+    def table(self, weight: Tensor) -> Tensor:
+        return weight
+
+
+class _Ranges:
+    """A tap that shows inputs, and outputs in units of their row's scale, to observers."""
+
+    def __init__(self, make: Callable[[tuple[str, str, str]], Extremes | Histogram]) -> None:
+        self._make = make
+        self.seen: dict[tuple[str, str, str], Extremes | Histogram] = {}
+
+    def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
+        y = F.linear(x, weight)  # [...,N]
+        for side, values in (("input", x), ("output", y / row_scales(weight))):
+            key = (function, layer, side)
+            if key not in self.seen:
+                self.seen[key] = self._make(key)
+            self.seen[key].update(values)
+        return y
+
+    def table(self, weight: Tensor) -> Tensor:
+        return weight

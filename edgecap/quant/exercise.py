@@ -1,0 +1,104 @@
+"""Typical use of a captioner, recorded once and replayed as often as somebody wants to watch.
+
+Pictures are captioned greedily, in every language and in both common styles; a replay feeds the
+captions back in (teacher forcing), which shows every layer what decoding shows it, in one call
+instead of one per word.
+
+Letters: N pictures, S canvas side, T text tokens, B of one batch, P patches, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.core.progress import progress
+from edgecap.runtime.backends.torch import TorchSession
+from edgecap.runtime.cache import Cache
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.decode import generate
+from edgecap.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from edgecap.model.captioner import Captioner as Network
+
+BATCH = 8
+STYLES = ("grounded", "plain")
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Pictures and what was said about them."""
+
+    canvases: np.ndarray  # uint8 [N,S,S,3]
+    captions: list[list[int]]  # N of prompt and caption, without <eos>
+    texts: list[list[int]]  # N of <text> words <eos>
+
+    def replay(self, model: Network, label: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Run all three functions over everything.
+
+        Yields, per batch, logits [M,V] of the M steps that chose a token, and embeddings [B,E].
+        """
+        starts = range(0, len(self.canvases), BATCH)
+        for start in progress(starts, label):
+            rows = slice(start, start + BATCH)
+            with torch.inference_mode():
+                keys, values, states = model.see(torch.from_numpy(self.canvases[rows]))
+                tokens, lengths = _padded(self.captions[rows], model.config.text_length)
+                logits = model.logits(model.read(tokens, keys, values))  # [B,T,V]
+                texts, text_lengths = _padded(self.texts[rows], model.config.text_length)
+                embedding = model.encode_text(texts, text_lengths)  # [B,E]
+                pictures = model.embed_image(states[-1])  # [B,E]
+            # The first token of the prompt chooses nothing: the second is given too.
+            steps = [logits[b, 1:length] for b, length in enumerate(lengths)]
+            yield torch.cat(steps), torch.cat([pictures, embedding])
+
+
+def reference(network: Network, tokenizer: Tokenizer) -> Captioner:
+    """A model in memory behind the runtime's interface."""
+    functions = {name: same_names("none", name) for name in FUNCTIONS}
+    manifest = draft(
+        network.config, name="", model="", format="torch", precision="fp32", functions=functions
+    )
+    return Captioner(TorchSession(network), manifest, tokenizer, "torch")
+
+
+def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
+    """Caption canvases uint8 [N,S,S,3], in every language and style in turn."""
+    vocabulary, tokenizer = captioner.vocabulary, captioner.tokenizer
+    names, T = captioner.manifest.tokenizer, captioner.manifest.contract.text_length
+    pairs = [(lang, style) for style in STYLES for lang in captioner.languages]
+    captions: list[list[int]] = [[] for _ in canvases]
+    for i, (lang, style) in enumerate(progress(pairs, "captioning")):
+        mine = range(i, len(canvases), len(pairs))
+        prompt = vocabulary.prompt(lang, style)
+        limits = vocabulary.limits(None, boxes=style == STYLES[0], ruled=True)
+        for start in range(0, len(mine), BATCH):
+            rows = mine[start : start + BATCH]
+            code = captioner.session.encode_image(canvases[rows])
+            said_all = generate(Cache(captioner.session, code, T), prompt, limits)
+            for row, said in zip(rows, said_all, strict=True):
+                captions[row] = [*prompt, *said.tokens]
+    framing = {i for i in tokenizer.special.values() if not tokenizer.is_byte(i)}
+    first, last = tokenizer.id_of(names.text), tokenizer.id_of(names.eos)
+    texts = [
+        [first, *[token for token in said if token not in framing][: T - 2], last]
+        for said in captions
+    ]
+    return Exercise(canvases, captions, texts)
+
+
+def _padded(rows: list[list[int]], T: int) -> tuple[Tensor, Tensor]:
+    """Tokens int [B,T'], padded to the longest (at most T), and their numbers int [B]."""
+    lengths = [min(len(row), T) for row in rows]
+    tokens = torch.zeros(len(rows), max(lengths), dtype=torch.long)  # [B,T']
+    for b, row in enumerate(rows):
+        tokens[b, : lengths[b]] = torch.tensor(row[: lengths[b]])
+    return tokens, torch.tensor(lengths)

@@ -1,0 +1,26 @@
+"""The int8 numbers that a tensor of reals is rounded to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LOW, HIGH = -128, 127  # of an int8
+_LEAST = 1e-6  # width of a range: a tensor that is always 0 needs a scale too
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A real x is stored as the int8 nearest to x / scale + zero_point."""
+
+    scale: float
+    zero_point: int  # LOW … HIGH
+
+
+def span(low: float, high: float) -> Grid:
+    """The grid from low to high, widened so that 0 lies on it."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    # float32, as every runtime stores it
+    scale = float(np.float32(max(high - low, _LEAST) / (HIGH - LOW)))
+    return Grid(scale, int(np.clip(np.rint(LOW - low / scale), LOW, HIGH)))

@@ -1,0 +1,87 @@
+"""From the values a tensor took to the grid that rounds them.
+
+    minmax      every value that was seen lies on the grid
+    percentile  all but the outermost 1e-4 of the values on either side
+    mse         the range of the least squared error
+
+A first pass finds the ends of the range, a second counts the values between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgecap.quant.grid import HIGH, LOW, Grid, span
+
+BINS = 2048
+OUTSIDE = 1e-4  # share of the values that `percentile` gives up on either side
+_SHRINK = np.linspace(1.0, 0.3, 29)  # shares of the range that `mse` tries
+
+
+@dataclass
+class Extremes:
+    """The ends of a range that holds 0."""
+
+    low: float = 0.0
+    high: float = 0.0
+
+    def update(self, values: Tensor) -> None:
+        low, high = values.aminmax()
+        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
+
+
+@dataclass
+class Histogram:
+    """Values counted in equal bins from low to high."""
+
+    low: float
+    high: float
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(BINS))
+
+    def update(self, values: Tensor) -> None:
+        self.counts += torch.histc(values.flatten().float(), BINS, self.low, self.high).numpy()
+
+    @property
+    def centres(self) -> np.ndarray:
+        """The middle of each bin, f64 [BINS]."""
+        edges = np.linspace(self.low, self.high, BINS + 1)
+        return (edges[1:] + edges[:-1]) / 2
+
+
+def minmax(seen: Histogram) -> Grid:
+    return span(seen.low, seen.high)
+
+
+def percentile(seen: Histogram) -> Grid:
+    share = seen.counts.cumsum() / max(seen.counts.sum(), 1)  # [BINS]
+    inside = np.flatnonzero((share > OUTSIDE) & (share <= 1 - OUTSIDE))
+    if not len(inside):
+        return minmax(seen)
+    width = (seen.high - seen.low) / BINS
+    return span(seen.low + width * inside[0], seen.low + width * (inside[-1] + 1))
+
+
+def mse(seen: Histogram) -> Grid:
+    tried = {span(seen.low * a, seen.high * b) for a in _SHRINK for b in (a, 1.0)}
+    tried |= {span(seen.low, seen.high * b) for b in _SHRINK}
+    order = sorted(tried, key=lambda g: (g.scale, g.zero_point))
+    return min(order, key=lambda candidate: _squared_error(candidate, seen))
+
+
+def _squared_error(candidate: Grid, seen: Histogram) -> float:
+    x = seen.centres
+    q = np.clip(np.rint(x / candidate.scale) + candidate.zero_point, LOW, HIGH)  # [BINS]
+    error = (q - candidate.zero_point) * candidate.scale - x  # [BINS]
+    return float((error**2 * seen.counts).sum())
+
+
+OBSERVERS: dict[str, Callable[[Histogram], Grid]] = {
+    "minmax": minmax,
+    "percentile": percentile,
+    "mse": mse,
+}

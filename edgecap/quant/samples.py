@@ -1,0 +1,80 @@
+"""The pictures that calibration looks at: scenes of the package, or a directory of one's own.
+
+Letters: N pictures, S canvas side in px.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.bundle.draft import preprocessing
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError
+from edgecap.core.progress import progress
+from edgecap.runtime.preprocess import prepare
+from edgecap.scenes.shipped import SETS, load_set
+
+LEAST = 16  # one for each language in each style
+SHIPPED = "shipped"
+OBSERVER_NAMES = ("minmax", "percentile", "mse")
+
+
+@dataclass(frozen=True)
+class CalibrationSpec:
+    """What to calibrate on, and how. The only home of these defaults."""
+
+    data: Path | None = None  # a directory of pictures; None: the scenes of the package
+    images: int = 64  # ranges hardly widen after that
+    seed: int = 0  # which of the pictures, where there are more
+    observer: str = "minmax"
+
+    def check(self) -> None:
+        """Raise InputError for what cannot work, before anything is loaded."""
+        pick("observer", self.observer, OBSERVER_NAMES)
+        if self.images < LEAST or self.seed < 0:
+            raise InputError(
+                "calibration.number",
+                f"calibration wants {LEAST} pictures or more and a seed of 0 or more, got "
+                f"{self.images} and {self.seed}.",
+            )
+        there = SETS["calibration"][1] if self.data is None else len(_files(self.data))
+        if there < self.images:
+            where = "the shipped set" if self.data is None else str(self.data)
+            raise InputError(
+                "calibration.too_few",
+                f"{where} has {there} pictures, and {self.images} are asked for.",
+                f"Give more pictures, or a smaller --num-calib (at least {LEAST}).",
+            )
+
+    def canvases(self, size: int) -> np.ndarray:
+        """The chosen pictures as canvases uint8 [N,S,S,3].
+
+        Raises InputError, code image.*, for the first file that is no readable picture.
+        """
+        self.check()
+        chooser = np.random.default_rng(self.seed)
+        if self.data is None:
+            scenes = [pixels for pixels, _ in load_set("calibration")]
+            chosen = chooser.permutation(len(scenes))[: self.images]
+            pictures: list[np.ndarray | Path] = [scenes[i] for i in chosen]
+        else:
+            files = _files(self.data)
+            pictures = [files[i] for i in chooser.permutation(len(files))[: self.images]]
+        settings = preprocessing(size)
+        shown = progress(pictures, "reading pictures")
+        return np.stack([prepare(picture, settings)[0] for picture in shown])
+
+
+def _files(directory: Path) -> list[Path]:
+    """Every file in the directory but hidden ones, in the order of their names."""
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise InputError(
+            "calibration.data", f"{directory} {what}; a directory of pictures is needed."
+        )
+    return sorted(
+        path for path in directory.iterdir() if path.is_file() and not path.name.startswith(".")
+    )

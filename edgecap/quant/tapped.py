@@ -1,0 +1,119 @@
+"""A captioner whose linear layers are in someone else's hands: to watch them, or to round them.
+
+A Tap is told the function of the contract that is running, because the same weights see other
+numbers in each: patches in encode_image, words before a picture in decode, words alone in
+encode_text.
+
+Letters: B batch, T tokens, P patches, D inputs and N outputs of a layer, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgecap.model.captioner import Captioner
+from edgecap.quant.recipe import HEAD
+
+
+def layer_weights(network: Captioner) -> dict[str, Tensor]:
+    """The weights [N,D] of every linear layer, the head among them, by the name in a plan."""
+    found = {n: m.weight for n, m in network.named_modules() if isinstance(m, nn.Linear)}
+    return found | {HEAD: network.token.weight}
+
+
+class Tap(Protocol):
+    """What a tapped captioner asks for."""
+
+    def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
+        """The layer's output [...,N] for x [...,D] and weight [N,D]."""
+
+    def table(self, weight: Tensor) -> Tensor:
+        """The token table [V,D] as it is looked up in."""
+
+
+class Tapped(Captioner):
+    """The same parameters under the same names; every linear layer goes through `tap`."""
+
+    def __init__(self, model: Captioner, tap: Tap) -> None:
+        with torch.device("meta"):
+            super().__init__(model.config)
+        self.tap = tap
+        self._function = ""
+        for name, module in list(self.named_modules()):
+            if isinstance(module, nn.Linear):
+                parent, _, child = name.rpartition(".")
+                setattr(self.get_submodule(parent), child, _Layer(self, name))
+        self.token = _Table(self)
+        own = dict(model.named_parameters())  # shared, not copied
+        for name, _ in list(self.named_parameters()):
+            parent, _, child = name.rpartition(".")
+            setattr(self.get_submodule(parent), child, own[name])
+        self.train(model.training)
+
+    def see(self, *args: Any, **kwargs: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        with self._running("encode_image"):
+            return super().see(*args, **kwargs)
+
+    def embed_image(self, x: Tensor) -> Tensor:
+        with self._running("encode_image"):
+            return super().embed_image(x)
+
+    def read(
+        self, tokens: Tensor, keys: list[Tensor] | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        with self._running("encode_text" if keys is None else "decode"):
+            return super().read(tokens, keys, *args, **kwargs)
+
+    def decode(self, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        with self._running("decode"):
+            return super().decode(*args)
+
+    def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:
+        with self._running("encode_text"):
+            return super().encode_text(tokens, length)
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.tap.linear("decode", HEAD, self.final_norm(x), self.token.weight)  # [...,V]
+
+    def pass_on(self, layer: str, x: Tensor, weight: Tensor) -> Tensor:
+        return self.tap.linear(self._function, layer, x, weight)
+
+    @contextmanager
+    def _running(self, function: str) -> Iterator[None]:
+        before, self._function = self._function, function
+        try:
+            yield
+        finally:
+            self._function = before
+
+
+class _Layer(nn.Module):
+    """In the place of a linear layer of `owner`."""
+
+    def __init__(self, owner: Tapped, name: str) -> None:
+        super().__init__()
+        old = owner.get_submodule(name)
+        self.weight = nn.Parameter(torch.empty_like(old.weight), requires_grad=False)
+        self._ask = owner.pass_on  # a bound method: the owner must not become a child
+        self._name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._ask(self._name, x, self.weight)
+
+
+class _Table(nn.Module):
+    """In the place of the token table."""
+
+    def __init__(self, owner: Tapped) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty_like(owner.token.weight), requires_grad=False)
+        self._tap = owner.tap
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return F.embedding(tokens, self._tap.table(self.weight))

@@ -1,0 +1,149 @@
+"""Bundles in CoreML on macOS, through coremltools' MLModel.
+
+It has not run on a Mac here: it is written against the source and guide of coremltools 9 and
+Apple's reference, and tested with a recorded native layer below coremltools' own checks. What it
+relies on:
+
+- a function of a package is loaded as a model of its own, by `function_name`; a package that the
+  framework cannot load only warns, and is refused here;
+- an image input takes a Pillow image, RGB for a colour image; every other takes an array;
+- arrays hold float32 or int32, whatever the model stores: coremltools widens float16 both ways;
+- a state comes from `make_state`, full of zeros, and is passed to each prediction that needs it;
+- one model serves one prediction at a time (Apple, MLModel).
+
+Captions are decoded by the portable `decode`, whose cache the host owns and can reorder for beams.
+A bundle's `decode_stateful` is there for whoever decodes one caption at a time: see `function`.
+
+coremltools imports torch where that is installed; nothing here needs it. Letters as in session.py.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from edgecap.bundle.io import Bundle
+from edgecap.core.errors import BundleError, one_line
+from edgecap.core.lazy import require
+from edgecap.runtime.backends.single import Arrays, SingleSession
+
+NOT_LOADED = "You will not be able to run predict"  # how coremltools' warning begins
+
+
+def open_session(bundle: Bundle, threads: int) -> CoremlSession:
+    """Open a bundle's functions; MissingPackageError or BundleError where that fails.
+
+    `threads` is not used: Core ML divides the work between CPU, GPU and Neural Engine itself.
+    """
+    return CoremlSession(bundle)
+
+
+class CoremlSession(SingleSession):
+    """Functions of one or several .mlpackage directories; safe to call from several threads.
+
+    What captions do not need, the text encoder and the step with a state, is compiled at its first
+    use.
+
+    Args:
+        bundle: a checked bundle.
+        compute_units: a name of coremltools.ComputeUnit: ALL, CPU_ONLY, CPU_AND_GPU, CPU_AND_NE.
+    """
+
+    def __init__(self, bundle: Bundle, compute_units: str = "ALL") -> None:
+        self._tools = require("coremltools", "coreml")
+        self._units = self._tools.ComputeUnit[compute_units]
+        self._bundle = bundle
+        self._loading = threading.Lock()
+        self._functions: dict[str, CoremlFunction] = {}
+        for name in ("encode_image", "decode"):
+            self.function(name)
+
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        return self.function(name).run(inputs)
+
+    def function(self, name: str) -> CoremlFunction:
+        """A function of the manifest's contract, loaded once; BundleError where that fails."""
+        with self._loading:
+            if name not in self._functions:
+                loaded = CoremlFunction(self._tools, self._bundle, name, self._units)
+                self._functions[name] = loaded
+            return self._functions[name]
+
+
+class CoremlFunction:
+    """One function, by the contract's names; calls from several threads take turns."""
+
+    def __init__(self, tools: Any, bundle: Bundle, name: str, units: Any) -> None:
+        contract = bundle.manifest.contract
+        function = contract.functions[name]
+        self._file, self._inputs, self._outputs = function.file, function.inputs, function.outputs
+        self._cache = np.dtype(contract.cache)
+        self._turn = threading.Lock()
+        path = str(bundle.file(function.file))
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", NOT_LOADED, RuntimeWarning)
+                self._model = tools.models.MLModel(
+                    path, compute_units=units, function_name=function.entry
+                )
+            described = _description(self._model.get_spec(), function.entry)
+        except Exception as error:  # coremltools raises bare Exception among others
+            raise BundleError(
+                "bundle.model", f"CoreML refuses {self._file}: {one_line(error)}"
+            ) from None
+        self._features = {feature.name: feature.type for feature in described.input}
+        there = {feature.name for feature in described.output}
+        wrong = [n for n in function.inputs.values() if n not in self._features]
+        wrong += [n for n in function.outputs.values() if n not in there]
+        if wrong or len(self._features) != len(function.inputs):
+            raise BundleError(
+                "bundle.model",
+                f"{self._file} lacks {wrong}; it has {sorted(self._features)} {sorted(there)}.",
+            )
+
+    def make_state(self) -> Any:
+        """The state of a new caption, for `run` to go on with."""
+        try:
+            return self._model.make_state()
+        except Exception as error:  # as above: states need macOS 15
+            raise BundleError(
+                "bundle.model", f"{self._file} makes no state: {one_line(error)}"
+            ) from None
+
+    def run(self, inputs: Arrays, state: Any = None) -> Arrays:
+        """One prediction; a function that has a state changes `state`."""
+        feed = {
+            self._inputs[name]: _feature(self._features[self._inputs[name]], value)
+            for name, value in inputs.items()
+        }
+        try:
+            with self._turn:
+                values = self._model.predict(feed, state=state)
+        except Exception as error:  # as above
+            raise BundleError(
+                "bundle.model", f"{self._file} failed to run: {one_line(error)}"
+            ) from None
+        outs = {name: np.asarray(values[target]) for name, target in self._outputs.items()}
+        rows = outs.keys() & {"k", "v", "k_new", "v_new"}
+        return outs | {name: outs[name].astype(self._cache, copy=False) for name in rows}
+
+
+def _description(spec: Any, function: str) -> Any:
+    """Inputs, outputs and states of a function; those of the model where it has only one."""
+    for described in spec.description.functions:
+        if described.name == function:
+            return described
+    return spec.description
+
+
+def _feature(kind: Any, value: np.ndarray) -> Any:
+    """What MLModel.predict takes for a feature of this type."""
+    if kind.WhichOneof("Type") == "imageType":
+        return Image.fromarray(np.ascontiguousarray(value[0]))  # uint8 [1,S,S,3] to RGB
+    array = kind.multiArrayType
+    integer = array.dataType == array.ArrayDataType.Value("INT32")
+    return np.ascontiguousarray(value, np.int32 if integer else np.float32)

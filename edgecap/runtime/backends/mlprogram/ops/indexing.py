@@ -1,0 +1,119 @@
+"""Gathering and scattering by index.
+
+Negative indices count from the end, as MIL said before iOS 17. An index outside is refused here:
+on a device it is undefined, and an evaluator that made something up would hide the mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edgecap.runtime.backends.mlprogram.ops.registry import Registry
+
+OPS = Registry()
+
+
+@OPS(exact=True)
+def gather(
+    x: np.ndarray,
+    indices: np.ndarray,
+    axis: np.ndarray | int = 0,
+    batch_dims: np.ndarray | int = 0,
+    validate_indices: np.ndarray | bool = False,
+) -> np.ndarray:
+    """Slices of x along `axis`; the first `batch_dims` axes of x and indices run together."""
+    axis_, batch = int(axis) % x.ndim, int(batch_dims)
+    indices = np.asarray(indices)
+    if batch == 0:
+        return np.take(x, indices, axis_)
+    lead = x.shape[:batch]
+    flat_x = x.reshape(-1, *x.shape[batch:])  # [b,...]
+    flat_indices = indices.reshape(-1, *indices.shape[batch:])
+    parts = [np.take(a, i, axis_ - batch) for a, i in zip(flat_x, flat_indices, strict=True)]
+    return np.stack(parts).reshape(*lead, *parts[0].shape)
+
+
+@OPS(exact=True)
+def gather_along_axis(
+    x: np.ndarray,
+    indices: np.ndarray,
+    axis: np.ndarray | int = 0,
+    validate_indices: np.ndarray | bool = False,
+) -> np.ndarray:
+    return np.take_along_axis(x, indices.astype(np.int64), int(axis))
+
+
+@OPS(exact=True)
+def gather_nd(
+    x: np.ndarray,
+    indices: np.ndarray,
+    batch_dims: np.ndarray | int = 0,
+    validate_indices: np.ndarray | bool = False,
+) -> np.ndarray:
+    """x at the tuples along the last axis of indices."""
+    batch = int(batch_dims)
+    lead: tuple = np.indices(
+        indices.shape[:batch], sparse=True
+    )  # one [1,..,n,..,1] for each batch axis
+    rest = indices.ndim - 1 - batch
+    places = [each.reshape(*each.shape, *(1,) * rest) for each in lead]
+    return x[(*places, *np.moveaxis(indices, -1, 0))]
+
+
+_MODES: dict[str, Callable[[np.ndarray, tuple, np.ndarray], None]] = {
+    "update": lambda out, where, updates: out.__setitem__(where, updates),
+    "add": np.add.at,
+    "sub": np.subtract.at,
+    "mul": np.multiply.at,
+    "div": np.divide.at,
+    "max": np.maximum.at,
+    "min": np.minimum.at,
+}
+
+
+def _scattered(data: np.ndarray, where: tuple, updates: np.ndarray, mode: str) -> np.ndarray:
+    if mode not in _MODES:
+        raise ValueError(f"mode {mode!r} is not known")
+    out = data.copy()
+    _MODES[mode](out, where, updates)
+    return out
+
+
+@OPS()
+def scatter(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    axis: np.ndarray | int = 0,
+    mode: str = "add",
+    validate_indices: np.ndarray | bool = False,
+) -> np.ndarray:
+    where = (slice(None),) * (int(axis) % data.ndim) + (indices,)
+    return _scattered(data, where, updates, mode)
+
+
+@OPS()
+def scatter_along_axis(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    axis: np.ndarray | int = 0,
+    mode: str = "add",
+    validate_indices: np.ndarray | bool = False,
+) -> np.ndarray:
+    where: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
+    where[int(axis)] = indices
+    return _scattered(data, tuple(where), updates, mode)
+
+
+@OPS()
+def scatter_nd(
+    data: np.ndarray,
+    indices: np.ndarray,
+    updates: np.ndarray,
+    mode: str = "add",
+    validate_indices: np.ndarray | bool = False,
+) -> np.ndarray:
+    return _scattered(data, tuple(np.moveaxis(indices, -1, 0)), updates, mode)

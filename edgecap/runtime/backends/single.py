@@ -1,0 +1,65 @@
+"""What engines of fixed shape share: a batch is fed one at a time and stacked again.
+
+Letters as in session.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edgecap.runtime.session import ImageCode, Step
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class SingleSession(ABC):
+    """The Session protocol over `run`, which takes B = 1."""
+
+    batch = 1
+
+    @abstractmethod
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        """One call of a function, by the contract's names; safe to call from several threads."""
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        outs = self._each("encode_image", len(image), lambda b: {"image": image[b : b + 1]})
+        k, v = _join(outs, "k", 1), _join(outs, "v", 1)  # [L,B,H,P,Dh]
+        return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
+
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+        outs = self._each(
+            "decode",
+            len(token),
+            lambda b: {
+                "token": token[b : b + 1],
+                "position": position[b : b + 1],
+                "k": k[:, b : b + 1],
+                "v": v[:, b : b + 1],
+            },
+        )
+        return Step(
+            _join(outs, "logits", 0).astype(np.float32, copy=False),  # [B,V]
+            _join(outs, "k_new", 1),  # [L,B,H,1,Dh]
+            _join(outs, "v_new", 1),
+            _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P]
+        )
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        outs = self._each(
+            "encode_text",
+            len(tokens),
+            lambda b: {"tokens": tokens[b : b + 1], "length": length[b : b + 1]},
+        )
+        return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
+
+    def _each(self, name: str, B: int, cut: Callable[[int], Arrays]) -> list[Arrays]:
+        return [self.run(name, cut(b)) for b in range(B)]
+
+
+def _join(outs: list[Arrays], name: str, axis: int) -> np.ndarray:
+    if len(outs) == 1:
+        return outs[0][name]
+    return np.concatenate([out[name] for out in outs], axis)

@@ -1,0 +1,83 @@
+"""What a captioner answers, and how it is read from generated tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgecap.bundle.manifest import Manifest
+from edgecap.runtime.decode import Generated
+from edgecap.runtime.mentions import read
+from edgecap.runtime.preprocess import Box, Placement
+from edgecap.runtime.vocabulary import Vocabulary
+from edgecap.runtime.words import WordMap
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A phrase of a caption and where the picture shows it."""
+
+    phrase: str
+    span: tuple[int, int]  # of the phrase in the caption's text
+    boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given picture, upright as EXIF says
+    scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its four tokens
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What the model said about one picture."""
+
+    text: str  # words only
+    raw: str  # with the location tokens
+    lang: str
+    style: str
+    mentions: tuple[Mention, ...]
+    tokens: tuple[int, ...]  # without <eos>
+    scores: tuple[float, ...]  # log-probability per token
+    score: float  # mean log-probability, the end included
+    complete: bool  # False where the length limit cut it
+    malformed: int  # location runs that made no box; always 0 under the rule
+
+
+@dataclass(frozen=True)
+class Attention:
+    """A caption and what each of its words looked at."""
+
+    caption: Caption
+    words: tuple[WordMap, ...]
+    placement: Placement  # of the picture on the canvas that the maps cover
+
+
+def read_caption(
+    generated: Generated,
+    placement: Placement,
+    lang: str,
+    style: str,
+    vocabulary: Vocabulary,
+    manifest: Manifest,
+) -> Caption:
+    """The caption of the picture that lies on the canvas as `placement` says."""
+    tokens, tokenizer = generated.tokens, vocabulary.tokenizer
+    scores = [chosen.score for chosen in generated.chosen]
+    bin_px = manifest.coordinates.bin_px
+    reading = read(tokens, scores, tokenizer, vocabulary.locations, bin_px, lang)
+    mentions = tuple(
+        Mention(
+            reading.text[group.start : group.end],
+            (group.start, group.end),
+            tuple(placement.to_picture(box) for box in group.boxes),
+            group.scores,
+        )
+        for group in reading.groups
+    )
+    return Caption(
+        text=reading.text,
+        raw=tokenizer.decode(tokens),
+        lang=lang,
+        style=style,
+        mentions=mentions,
+        tokens=tuple(tokens),
+        scores=tuple(scores),
+        score=generated.score,
+        complete=generated.complete,
+        malformed=reading.malformed,
+    )

@@ -1,0 +1,8 @@
+"""Why a caption says what it says, as far as that can be seen: maps of words over the picture."""
+
+from __future__ import annotations
+
+from edgecap.runtime.explain.maps import KINDS, Maps, Told, attention, per_word, tell
+from edgecap.runtime.explain.occlusion import occlusion
+
+__all__ = ["KINDS", "Maps", "Told", "attention", "occlusion", "per_word", "tell"]

@@ -1,0 +1,93 @@
+"""A caption that was told, and maps of its words.
+
+Letters as in session.py; t tokens of the caption, W words, G patches along one side of the canvas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import Attention
+from edgecap.runtime.preprocess import Picture, prepare
+
+# What each kind of map shows, in the words that a reader of it is given.
+KINDS: dict[str, str] = {
+    "attention": (
+        "Attention: where the model looked while it chose the word, mean over layers and heads. "
+        "It is not an explanation: what is looked at need not be what decided."
+    ),
+    "heads": (
+        "Attention of one head of one layer. It is not an explanation: what is looked at need not "
+        "be what decided."
+    ),
+    "gradient": (
+        "Gradient × attention: looks that would have made the word more likely had they been "
+        "stronger. Nearer to a cause than attention alone, and still no proof."
+    ),
+    "occlusion": (
+        "Occlusion: how much less likely the word becomes when this part of the picture is hidden. "
+        "The causal check; two parts that say the same can hide each other's effect."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """The greedy caption of a picture, and all that is needed to ask the model again."""
+
+    canvas: np.ndarray  # uint8 [S,S,3]
+    prompt: tuple[int, ...]
+    attention: Attention
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The t tokens of the caption."""
+        return self.attention.caption.tokens
+
+
+@dataclass(frozen=True)
+class Maps:
+    """One map per word of a caption."""
+
+    kind: str  # one of KINDS
+    words: np.ndarray  # f32 [W,G,G], in units of its kind
+    layer: int | None = None  # of one head's maps, counted from 0
+    head: int | None = None
+
+    @property
+    def note(self) -> str:
+        """What the reader must know."""
+        return KINDS[self.kind]
+
+
+def tell(
+    captioner: Captioner,
+    picture: Picture,
+    lang: str = "en",
+    style: str = "grounded",
+    max_length: int | None = None,
+) -> Told:
+    """Caption a picture; errors as of `Captioner.attention`."""
+    attention = captioner.attention(
+        picture, lang=lang, grounded=style != "plain", style=style, max_length=max_length
+    )
+    canvas, _ = prepare(picture, captioner.manifest.preprocessing)
+    return Told(canvas, tuple(captioner.vocabulary.prompt(lang, style)), attention)
+
+
+def per_word(told: Told, tokens: np.ndarray) -> np.ndarray:
+    """Maps of tokens f32 [t,G,G] as maps of words [W,G,G]: the mean over a word's tokens."""
+    spans = [word.tokens for word in told.attention.words]
+    G = tokens.shape[-1]
+    if not spans:
+        return np.zeros((0, G, G), np.float32)
+    return np.stack([tokens[start:end].mean(0) for start, end in spans])
+
+
+def attention(told: Told) -> np.ndarray:
+    """The default map, which every artifact gives: f32 [t,G,G], alike for the tokens of a word."""
+    maps = [np.stack([w.map] * (w.tokens[1] - w.tokens[0])) for w in told.attention.words]
+    return np.concatenate(maps) if maps else np.zeros((0, 1, 1), np.float32)

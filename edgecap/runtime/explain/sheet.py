@@ -1,0 +1,73 @@
+"""A contact sheet: the picture once, then once per word with the word's map.
+
+Letters: W words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from PIL import Image, ImageDraw
+
+from edgecap.runtime.explain.heat import heat, levels
+from edgecap.runtime.explain.maps import Maps, Told
+from edgecap.runtime.fonts import Font, font_for
+from edgecap.runtime.preprocess import Picture, to_rgb
+
+TILE, GAP, COLUMNS = 208, 14, 6  # px, px, tiles in a row
+TEXT, SMALL = 17, 13  # px
+PAPER, INK, FADED = "white", "#1a1a1a", "#5a5a5a"
+
+
+def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
+    """The sheet of one kind of maps, RGB."""
+    words = told.attention.words
+    tile = _fit(to_rgb(picture))
+    size = told.canvas.shape[0]
+    tiles = [tile] + [
+        heat(tile, level, told.attention.placement, size) for level in levels(maps.words)
+    ]
+    labels = ["the picture"] + ["box" if word.is_box else word.text or "(space)" for word in words]
+    columns = min(COLUMNS, len(tiles))
+    rows = -(-len(tiles) // columns)
+    width = max(columns, 3) * (TILE + GAP) + GAP
+    font, _ = font_for(told.attention.caption.text, TEXT)
+    small, _ = font_for("", SMALL)
+    title = list(_wrapped(told.attention.caption.text or "(an empty caption)", font, width))
+    note = list(_wrapped(maps.note + " Each map by its own maximum.", small, width))
+    head = GAP + len(title) * (TEXT + 6) + GAP
+    cell = tile.height + TEXT + 2 * GAP
+    height = head + rows * cell + len(note) * (SMALL + 5) + GAP
+    page = Image.new("RGB", (width, height), PAPER)
+    pen = ImageDraw.Draw(page)
+    for i, line in enumerate(title):
+        pen.text((GAP, GAP + i * (TEXT + 6)), line, fill=INK, font=font)
+    for i, (one, label) in enumerate(zip(tiles, labels, strict=True)):
+        x, y = GAP + i % columns * (TILE + GAP), head + i // columns * cell
+        page.paste(one, (x, y))
+        faded = i == 0 or words[i - 1].is_box
+        pen.text((x, y + tile.height + 3), label, fill=FADED if faded else INK, font=font)
+    for i, line in enumerate(note):
+        place = (GAP, height - GAP - (len(note) - i) * (SMALL + 5))
+        pen.text(place, line, fill=FADED, font=small)
+    return page
+
+
+def _fit(rgb: Image.Image) -> Image.Image:
+    """The picture as wide as a tile, or as high where it is upright."""
+    factor = TILE / max(rgb.size)
+    width, height = (max(1, round(side * factor)) for side in rgb.size)
+    return rgb.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _wrapped(text: str, font: Font, width: int) -> Iterator[str]:
+    """The text in lines that fit; a script without spaces breaks anywhere."""
+    parts = text.split(" ") if " " in text else list(text)
+    joint, line = " " if " " in text else "", ""
+    for part in parts:
+        longer = f"{line}{joint}{part}" if line else part
+        if line and font.getlength(longer) > width - 2 * GAP:
+            yield line
+            longer = part
+        line = longer
+    yield line

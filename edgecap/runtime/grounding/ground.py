@@ -1,0 +1,144 @@
+"""Phrase to box: "the red circle left of the dog" to the one circle that is meant.
+
+1. Candidates are the boxes of the picture's grounded caption, and the box that the model writes
+   after the phrase's name.
+2. Which of them the name fits: p(name | the picture with all other candidates taken out). Alone in
+   its picture, a thing is neither outshone by others nor one of two.
+3. Where several fit alike, what is said of the thing decides: p(rest | the picture with the other
+   fitting ones taken out), so that "the red circle" is unique in it, as in every sentence that the
+   model was taught.
+
+Where the name ends is asked of the model too: of all ways to make a sentence of the phrase (see
+phrases.py) the likeliest per token is taken, of a grey picture, where grammar alone decides.
+
+Letters: N candidates, S canvas side in px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecap.core.boxes import iou
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.grounding.hide import hide
+from edgecap.runtime.grounding.phrases import Reading, readings
+from edgecap.runtime.grounding.speech import Speech
+from edgecap.runtime.mentions import CanvasBox
+from edgecap.runtime.preprocess import Box, Picture, prepare
+from edgecap.runtime.scoring import log_softmax
+from edgecap.runtime.texts import check_words
+
+SAME = 0.5  # IoU from which two boxes are of one thing
+FITS = 3.0  # nats below the best name score: a twentieth as likely, and no rival any more
+SPEAKS = 0.7  # nats: a thing that makes its name less than twice as likely is not what is meant
+
+
+@dataclass(frozen=True)
+class Referent:
+    """A thing that the phrase may mean."""
+
+    box: Box  # x0, y0, x1, y1 in px of the given picture, upright as EXIF says
+    probability: float  # 0-1, among the referents of this phrase
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """What a phrase means in a picture."""
+
+    phrase: str
+    name: str  # the part that names the thing
+    sentence: str  # what the model was asked
+    referents: tuple[Referent, ...]  # the best first
+    evidence: float  # nats: how much likelier the name is with the thing than without
+
+    @property
+    def box(self) -> Box:
+        return self.referents[0].box
+
+    @property
+    def seen(self) -> bool:
+        """Whether the picture speaks for the name at all; it may for a thing that looks alike."""
+        return self.evidence >= SPEAKS
+
+
+def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") -> Grounding:
+    """The boxes that a phrase, or a statement about one thing, means.
+
+    Raises InputError for a picture that cannot be read, a language that the model does not have,
+    and a phrase that is empty, too long or without a known word.
+    """
+    speech = Speech(captioner, lang)
+    ways = readings(phrase, lang)
+    check_words(captioner, phrase)
+    speech.tokens(max((way.sentence for way in ways), key=len))
+    settings = captioner.manifest.preprocessing
+    canvas, placement = prepare(image, settings)  # [S,S,3]
+    way = _likeliest(speech, np.full_like(canvas, settings.fill), ways)
+    name = speech.tokens(way.name)
+    boxes = _distinct([*speech.named_boxes(canvas), speech.box_of(canvas, name)])
+    fits, without = _names(speech, canvas, boxes, name)  # [N]
+    least = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one always counts
+    rivals = np.flatnonzero(fits >= least)
+    scores = fits[rivals]
+    if way.rest and len(rivals) > 1:
+        scores = scores + _told(speech, canvas, [boxes[i] for i in rivals], way)
+    shares = np.exp(log_softmax(scores))
+    order = np.argsort(-shares, kind="stable")
+    return Grounding(
+        phrase=phrase,
+        name=way.name,
+        sentence=way.sentence if way.rest else way.name,
+        referents=tuple(
+            Referent(placement.to_picture(boxes[rivals[i]]), float(shares[i])) for i in order
+        ),
+        evidence=float(fits[rivals[order[0]]] - without),
+    )
+
+
+def _likeliest(speech: Speech, grey: np.ndarray, ways: Sequence[Reading]) -> Reading:
+    """The way to take the phrase whose sentence has the highest mean log-probability."""
+    code = speech.see(grey[None])
+    asked = [(0, speech.tokens(way.sentence)) for way in ways]
+    means = [row.mean() for row in speech.likelihoods(code, asked)]
+    return ways[int(np.argmax(means))]
+
+
+def _distinct(boxes: Sequence[CanvasBox]) -> list[CanvasBox]:
+    """The boxes in order, each thing once."""
+    kept: list[CanvasBox] = []
+    for box in boxes:
+        if all(iou(box, other) < SAME for other in kept):
+            kept.append(box)
+    return kept
+
+
+def _names(
+    speech: Speech, canvas: np.ndarray, boxes: Sequence[CanvasBox], name: Sequence[int]
+) -> tuple[np.ndarray, float]:
+    """log p(name) with each candidate alone, f32 [N], and with none."""
+    alone = [hide(canvas, [b for b in boxes if b is not box], [box]) for box in boxes]
+    code = speech.see(np.stack([*alone, hide(canvas, boxes, [])]))  # N + 1
+    rows = speech.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
+    sums = np.array([row.sum() for row in rows], np.float32)  # [N+1]
+    return sums[:-1], float(sums[-1])
+
+
+def _told(
+    speech: Speech, canvas: np.ndarray, rivals: Sequence[CanvasBox], way: Reading
+) -> np.ndarray:
+    """log p of what is said of each rival, the others taken out: f32 [N]."""
+    sentence = speech.tokens(way.sentence)
+    start = _shared(speech.tokens(way.name + way.joint), sentence)
+    pictures = [hide(canvas, [b for b in rivals if b is not box], [box]) for box in rivals]
+    code = speech.see(np.stack(pictures))
+    rows = speech.likelihoods(code, [(i, sentence) for i in range(len(rivals))])
+    return np.array([row[start:].sum() for row in rows], np.float32)
+
+
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two sequences begin with alike."""
+    differ = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
+    return differ[0] if differ else min(len(a), len(b))

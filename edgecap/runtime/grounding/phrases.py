@@ -1,0 +1,105 @@
+"""A phrase as sentences that the model may have been taught: how, is for the model to say.
+
+"the red circle left of the dog" is no caption, "The red circle is left of the dog." is. All that is
+known here of a language is how it says "is" and whether what a thing is told by stands before or
+after it; where the name ends is not parsed, but scored by the model: see ground.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from edgecap.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Copula:
+    """How a language makes a statement of a name and what is said of it."""
+
+    word: str  # "is", as it stands between the name and the rest
+    also: tuple[str, ...] = ()  # other words that a statement may have there
+    of: str = ""  # links a modifier that stands before its name: 的, の
+    end: str = ""  # after the rest: です
+    stop: str = "."
+    gap: str = " "
+
+
+COPULAS: dict[str, Copula] = {
+    "en": Copula("is"),
+    "es": Copula("está"),
+    "fr": Copula("est", also=("se trouve",)),
+    "de": Copula("ist", also=("befindet sich",)),
+    "it": Copula("è", also=("si trova",)),
+    "pt": Copula("está", also=("fica",)),
+    "nl": Copula("is"),
+    "zh": Copula("在", also=("位于",), of="的", stop="。", gap=""),
+    "ja": Copula("は", of="の", end="です", stop="。", gap=""),
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to take a phrase: `name` for a thing, `rest` said of it ("" where nothing is)."""
+
+    name: str  # "The red circle"
+    joint: str  # what leads from the name to the rest: " is"
+    rest: str  # " left of the dog."
+
+    @property
+    def sentence(self) -> str:
+        return self.name + self.joint + self.rest
+
+
+def readings(phrase: str, lang: str) -> list[Reading]:
+    """Every way to take a phrase or a statement; the first takes all of it as a name.
+
+    Raises InputError for an empty phrase, and for a language whose "is" is not known here.
+    """
+    text, copula = _bare(phrase), _copula(lang)
+    joint = copula.gap + copula.word
+    found = [Reading(_capital(text), joint, "")]
+    places = [m.start() for m in re.finditer(" ", text)] if copula.gap else range(1, len(text))
+    for place in places:
+        before, after = text[:place], text[place:]
+        stated = _stated(after, copula)
+        if stated:
+            rest = after.removeprefix(stated)
+            found.append(Reading(_capital(before), stated, rest + copula.stop))
+        elif not copula.of:
+            found.append(Reading(_capital(before), joint, after + copula.stop))
+        elif after.startswith(copula.of) and after != copula.of:
+            name = after.removeprefix(copula.of)
+            found.append(Reading(name, joint, before + copula.end + copula.stop))
+    return found
+
+
+def _stated(after: str, copula: Copula) -> str:
+    """The joint with which `after` begins, where the phrase is a statement already; or ""."""
+    joints = (copula.gap + word for word in (copula.word, *copula.also))
+    return next((j for j in joints if after.startswith(j + copula.gap) and after != j), "")
+
+
+def as_sentence(statement: str, lang: str) -> str:
+    """A statement with its capital and its full stop; InputError as of `readings`."""
+    return _capital(_bare(statement)) + _copula(lang).stop
+
+
+def _bare(phrase: str) -> str:
+    """One kind of space, and no mark at the end."""
+    text = re.sub(r"\s+", " ", phrase).strip().rstrip(".。?？!！").strip()
+    if not text:
+        raise InputError("phrase.empty", "an empty phrase names nothing.")
+    return text
+
+
+def _copula(lang: str) -> Copula:
+    if lang not in COPULAS:
+        raise InputError(
+            "phrase.language", f"phrases are understood in {', '.join(COPULAS)}; got {lang!r}."
+        )
+    return COPULAS[lang]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,90 @@
+"""What grounding asks of a captioner, on canvases: boxes, and how likely words are.
+
+Letters as in session.py; N canvases, W tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecap.core.errors import InputError
+from edgecap.runtime.cache import Cache
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.mentions import CanvasBox
+from edgecap.runtime.scoring import pick_pictures, token_scores
+from edgecap.runtime.session import ImageCode
+
+GROUNDED, RELATE = "grounded", "relate"
+_BATCH = 8  # canvases a call of the engine
+
+
+class Speech:
+    """One captioner speaking one language. Safe to share between threads."""
+
+    def __init__(self, captioner: Captioner, lang: str) -> None:
+        """Raises InputError for a language or style that the model does not have."""
+        self._captioner, self._lang = captioner, lang
+        self._relate = captioner.vocabulary.prompt(lang, RELATE)
+        self._grounded = captioner.vocabulary.prompt(lang, GROUNDED)
+        self._text_length = captioner.manifest.contract.text_length
+
+    def see(self, canvases: np.ndarray) -> ImageCode:
+        """The codes of canvases uint8 [N,S,S,3]."""
+        parts = [
+            self._captioner.session.encode_image(canvases[i : i + _BATCH])
+            for i in range(0, len(canvases), _BATCH)
+        ]
+        return ImageCode(
+            np.concatenate([part.k for part in parts], 1),
+            np.concatenate([part.v for part in parts], 1),
+            np.concatenate([part.embedding for part in parts], 0),
+        )
+
+    def tokens(self, text: str) -> list[int]:
+        """Ids of a sentence; InputError (text.too_long) where a box after it would not fit."""
+        ids = self._captioner.tokenizer.encode(text)
+        room = self._text_length - len(self._relate) - 4
+        if len(ids) > room:
+            raise InputError(
+                "text.too_long",
+                f"the text {text[:30]!r}… has {len(ids)} tokens; at most {room} fit.",
+                "Shorten it.",
+            )
+        return ids
+
+    def likelihoods(
+        self, code: ImageCode, asked: Sequence[tuple[int, Sequence[int]]]
+    ) -> list[np.ndarray]:
+        """For each (picture, sentence): log p of the sentence's tokens as a relation, f32 [W]."""
+        pictures = pick_pictures(code, [picture for picture, _ in asked])
+        sequences = [[*self._relate, *ids] for _, ids in asked]
+        session = self._captioner.session
+        scores = token_scores(session, pictures, self._text_length, sequences)
+        return [row[len(self._relate) - 1 :] for row in scores]
+
+    def named_boxes(self, canvas: np.ndarray) -> list[CanvasBox]:
+        """Every box of the grounded caption of uint8 [S,S,3], px of the canvas."""
+        (caption,) = self._captioner.caption([canvas], self._lang, style=GROUNDED)
+        return [box for mention in caption.mentions for box in mention.boxes]
+
+    def box_of(self, canvas: np.ndarray, name: Sequence[int]) -> CanvasBox:
+        """The box that the model writes after a name, greedily, of uint8 [S,S,3]."""
+        vocabulary = self._captioner.vocabulary
+        rule, bin_px = vocabulary.box_rule, self._captioner.manifest.coordinates.bin_px
+        cache = Cache(self._captioner.session, self.see(canvas[None]), self._text_length)
+        for token in (*self._grounded, *name):
+            step = cache.step([token])
+        box: list[int] = []
+        location = np.zeros(step.logits.shape[1], np.bool_)  # [V]
+        location[vocabulary.locations] = True
+        state = rule.start
+        for left in range(4, 0, -1):
+            allowed = rule.allowed(state, box, left) & location  # [V]
+            box.append(int(np.where(allowed, step.logits[0], -np.inf).argmax()))
+            state = rule.after(state, box[-1])
+            if left > 1:
+                step = cache.step([box[-1]])
+        x0, y0, x1, y1 = (float((token - vocabulary.locations[0]) * bin_px) for token in box)
+        return x0, y0, x1, y1

@@ -1,0 +1,59 @@
+"""Which of some statements is true of a picture: by how much the picture speaks for each.
+
+A sentence may be likely because it is common. So each is scored by log p(sentence | picture) less
+log p(sentence | a grey picture): what the picture adds, whatever the wording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecap.core.errors import InputError
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.grounding.phrases import as_sentence
+from edgecap.runtime.grounding.speech import Speech
+from edgecap.runtime.preprocess import Picture, prepare
+from edgecap.runtime.scoring import log_softmax
+from edgecap.runtime.texts import check_words
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A statement and how far the picture speaks for it."""
+
+    statement: str
+    evidence: float  # nats
+    share: float  # 0-1, among the statements given
+
+
+def judge(
+    captioner: Captioner, image: Picture, statements: Sequence[str], lang: str = "en"
+) -> list[Judged]:
+    """The statements, the one that the picture speaks for most first.
+
+    Give the alternatives: "The dog is left of the cat.", "The dog is right of the cat.". Raises
+    InputError for fewer than two statements or one given twice, and as `ground` does.
+    """
+    speech = Speech(captioner, lang)
+    sentences = [as_sentence(statement, lang) for statement in statements]
+    if len(sentences) < 2 or len(set(sentences)) < len(sentences):
+        raise InputError(
+            "statements.number", f"two different statements are needed, got {len(set(sentences))}."
+        )
+    for statement in statements:
+        check_words(captioner, statement)
+    tokens = [speech.tokens(sentence) for sentence in sentences]
+    settings = captioner.manifest.preprocessing
+    canvas, _ = prepare(image, settings)  # [S,S,3]
+    code = speech.see(np.stack([canvas, np.full_like(canvas, settings.fill)]))
+    asked = [(picture, ids) for picture in (0, 1) for ids in tokens]
+    sums = np.array([row.sum() for row in speech.likelihoods(code, asked)], np.float32)
+    evidence = sums[: len(tokens)] - sums[len(tokens) :]  # one per statement
+    shares = np.exp(log_softmax(evidence))
+    return [
+        Judged(statements[i], float(evidence[i]), float(shares[i]))
+        for i in np.argsort(-evidence, kind="stable")
+    ]

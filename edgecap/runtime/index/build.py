@@ -1,0 +1,247 @@
+"""Bringing an index up to date with its folder: only what is new is embedded.
+
+A picture is taken as unchanged while its size and modification time are. Any other is read; one
+whose bytes the index knows (renamed, copied, touched) keeps its vector. Every CHECKPOINT embedded
+pictures the index on disk becomes right and complete so far, so a killed run loses little.
+
+Letters: E embedding width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.core.atomic import write_file
+from edgecap.core.errors import BundleError, InputError
+from edgecap.core.lazy import require
+from edgecap.core.progress import progress
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.index import graph, probes, store
+from edgecap.runtime.index.folder import pictures
+from edgecap.runtime.index.manifest import MANIFEST, SCHEMA, Graph, IndexManifest
+from edgecap.runtime.index.store import Entry, Stored
+from edgecap.runtime.preprocess import prepare
+
+CHECKPOINT = 256  # pictures: some seconds of work
+EXACT_ROWS = 50_000  # so many are compared one by one in about 5 ms
+_BATCH = 8  # pictures a call of the engine
+_DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be read."""
+
+    path: str  # below the folder
+    error: InputError
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did. `pictures` are in the index now."""
+
+    pictures: int
+    embedded: int
+    reused: int  # known bytes under another name or time
+    unchanged: int
+    removed: int  # names that have gone from the folder, or cannot be read any more
+    failures: tuple[Failure, ...]
+
+
+def update(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    captioner: Captioner,
+    source: str,
+    threads: int = 1,
+) -> Summary:
+    """Make or refresh the index `out` of the pictures below `folder`.
+
+    Args:
+        source: what the captioner was loaded from, kept for `edgecap search`; see `loadable`.
+        threads: for building the graph of a large index.
+
+    Raises:
+        InputError for a folder without (readable) pictures, for an `out` that is something else
+        or the index of another folder, BundleError for an index that is damaged or was made by
+        other weights, MissingPackageError where a large folder needs usearch. The index on disk is
+        then as it was.
+    """
+    root, top = Path(out), Path(folder)
+    names = pictures(top, skip=root)
+    if len(names) > EXACT_ROWS:
+        require(*graph.PACKAGE)  # before hours of work, not after them
+    _refuse_foreign(root)
+    made = not root.exists()
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        with store.locked(root):
+            return _Run(top.resolve(), root, captioner, source, threads).run(names)
+    except InputError:
+        if made and not (root / MANIFEST).exists():
+            store.sweep(root, None)
+            root.rmdir()
+        raise
+
+
+def loadable(source: str) -> str:
+    """What names the same model from any directory: a path becomes absolute, a name stays."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
+def _refuse_foreign(root: Path) -> None:
+    if not root.exists() or (root / MANIFEST).is_file():
+        return
+    if not root.is_dir() or not store.is_blank(root):
+        raise InputError(
+            "output.foreign",
+            f"{root} exists and is no index; it is kept as it is.",
+            "Choose another output directory.",
+        )
+
+
+class _Run:
+    """One update under the index's lock."""
+
+    def __init__(
+        self, folder: Path, root: Path, captioner: Captioner, source: str, threads: int
+    ) -> None:
+        self._folder, self._root, self._captioner = folder, root, captioner
+        self._threads = threads
+        self._before = self._open(source)
+        self._manifest = self._before.manifest
+        known = zip(self._before.entries, self._before.vectors, strict=True)
+        self._by_path: dict[str, _Row] = {entry.path: (entry, vector) for entry, vector in known}
+        self._by_content = {entry.sha256: vector for entry, vector in self._by_path.values()}
+        self._next_key = self._manifest.next_key
+        self._rows: list[_Row] = []  # of the index to come
+        self._unsaved: list[_Row] = []
+        self._failures: list[Failure] = []
+        self._embedded = self._reused = self._unchanged = 0
+
+    def run(self, names: Sequence[str]) -> Summary:
+        waiting: list[tuple[Entry, np.ndarray]] = []
+        for name in progress(names, "embedding pictures"):
+            waiting += self._examine(name)
+            if len(waiting) == _BATCH:
+                self._embed(waiting)
+                waiting = []
+        if waiting:
+            self._embed(waiting)
+        self._finish()
+        gone = self._by_path.keys() - {entry.path for entry, _ in self._rows}
+        return Summary(
+            pictures=len(self._rows),
+            embedded=self._embedded,
+            reused=self._reused,
+            unchanged=self._unchanged,
+            removed=len(gone),
+            failures=tuple(self._failures),
+        )
+
+    def _open(self, source: str) -> Stored:
+        width = self._captioner.manifest.contract.embedding
+        if not (self._root / MANIFEST).exists():
+            store.sweep(self._root, None)
+            made_by = probes.maker(self._captioner, source)
+            blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, 0, (), None, {})
+            return Stored(self._root, blank, (), np.zeros((0, width), np.float32))
+        stored = store.read(self._root)
+        if stored.manifest.folder != str(self._folder):
+            raise InputError(
+                "index.other_folder",
+                f"{self._root} is an index of {stored.manifest.folder}, not of {self._folder}.",
+                "Choose another output directory.",
+            )
+        probes.check(self._captioner, stored.manifest.model, stored.manifest.embedding)
+        store.sweep(self._root, stored.manifest)
+        return stored
+
+    def _examine(self, name: str) -> list[tuple[Entry, np.ndarray]]:
+        """What must be embedded for a file: one entry and its canvas, or nothing."""
+        file = self._folder / name
+        known = self._by_path.get(name)
+        try:
+            status = file.stat()
+            if known and (known[0].size, known[0].mtime_ns) == (status.st_size, status.st_mtime_ns):
+                self._rows.append(known)
+                self._unchanged += 1
+                return []
+            data = file.read_bytes()
+        except OSError as error:
+            reason = InputError("image.missing", f"it cannot be read: {error.strerror}.")
+            self._failures.append(Failure(name, reason))
+            return []
+        digest = hashlib.sha256(data).hexdigest()
+        touched = known is not None and known[0].sha256 == digest
+        key = known[0].key if known and touched else self._next_key
+        # The status was taken before the bytes: a file changed in between is seen next time.
+        entry = Entry(key, name, status.st_size, status.st_mtime_ns, digest)
+        if digest in self._by_content:
+            self._rows.append((entry, self._by_content[digest]))
+            self._reused += 1
+            self._next_key += not touched
+            return []
+        try:
+            canvas, _ = prepare(data, self._captioner.manifest.preprocessing)
+        except InputError as error:
+            self._failures.append(Failure(name, error))
+            return []
+        self._next_key += 1
+        return [(entry, canvas)]
+
+    def _embed(self, waiting: Sequence[tuple[Entry, np.ndarray]]) -> None:
+        vectors = self._captioner.embed_images([canvas for _, canvas in waiting])  # [b,E]
+        if not np.isfinite(vectors).all():
+            raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
+        self._unsaved += zip([entry for entry, _ in waiting], vectors, strict=True)
+        self._embedded += len(waiting)
+        if len(self._unsaved) >= CHECKPOINT:
+            entries, stacked = _apart(self._unsaved)
+            self._manifest = store.append(self._root, self._manifest, entries, stacked)
+            self._rows += self._unsaved
+            self._unsaved = []
+
+    def _finish(self) -> None:
+        """Merge all into one segment, unless the index on disk says it all already."""
+        self._rows += self._unsaved
+        if not self._rows:
+            raise InputError(
+                "index.unreadable",
+                f"none of the pictures in {self._folder} could be read; the first: "
+                f"{self._failures[0].path}: {self._failures[0].error.message}",
+            )
+        self._rows.sort(key=lambda row: row[0].key)
+        entries, vectors = _apart(self._rows)
+        if tuple(entries) == self._before.entries and len(self._manifest.segments) == 1:
+            return
+        covering = self._graph(np.array([entry.key for entry in entries]), vectors)
+        store.rewrite(self._root, self._manifest, entries, vectors, covering)
+
+    def _graph(self, keys: np.ndarray, vectors: np.ndarray) -> Graph | None:
+        """The graph for the rows to come: none, the one there is, or a new one."""
+        if len(keys) <= EXACT_ROWS:
+            return None
+        there = self._manifest.graph
+        if there is not None:
+            covered = int((keys < there.before).sum())
+            dead = there.rows - covered
+            if len(keys) - covered <= EXACT_ROWS and dead <= _DEAD_SHARE * there.rows:
+                return there
+        name = store.new_name("graph", ".usearch")
+        write_file(self._root / name, graph.build(keys, vectors, self._threads))
+        return Graph(name, int(keys[-1]) + 1, len(keys))
+
+
+_Row = tuple[Entry, np.ndarray]  # vector f32 [E]
+
+
+def _apart(rows: Sequence[_Row]) -> tuple[list[Entry], np.ndarray]:
+    """Entries and their vectors f32 [n,E]."""
+    return [entry for entry, _ in rows], np.stack([vector for _, vector in rows])

@@ -1,0 +1,58 @@
+"""Which pictures a folder holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgecap.core.errors import InputError
+from edgecap.runtime.preprocess import SUFFIXES
+
+
+def pictures(folder: Path, skip: Path) -> list[str]:
+    """Paths below `folder` of files named like pictures, parts joined by "/", sorted.
+
+    Hidden files and folders, and links to folders, are left out; so is all below `skip`. Names
+    that are not text in the system's encoding are left out as well: an index could not name them.
+
+    Raises InputError where the folder is missing or holds no picture.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise InputError("index.folder", f"{folder} {what}.")
+    found = sorted(_walk(folder, "", skip.resolve()))
+    if not found:
+        raise InputError(
+            "index.empty",
+            f"{folder} holds no picture.",
+            f"Names end in {', '.join(sorted(SUFFIXES))}.",
+        )
+    return found
+
+
+def _walk(folder: Path, prefix: str, skip: Path) -> Iterator[str]:
+    try:
+        with os.scandir(folder / prefix) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(
+            "index.folder", f"{folder / prefix} cannot be read: {error.strerror}."
+        ) from None
+    for entry in entries:
+        name = prefix + entry.name
+        if entry.name.startswith(".") or not _is_text(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if Path(entry.path).resolve() != skip:
+                yield from _walk(folder, f"{name}/", skip)
+        elif os.path.splitext(name)[1].lower() in SUFFIXES and entry.is_file():
+            yield name
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,235 @@
+"""The files of an index: read strictly, written so that a kill at any moment costs nothing.
+
+Every change writes new files first and then replaces index.json in one step; what the manifest
+named before is deleted after it.
+
+Letters: N pictures of the index, E embedding width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgecap.bundle.manifest import FileEntry
+from edgecap.bundle.typed import dump
+from edgecap.core.atomic import DRAFT, write_file
+from edgecap.core.errors import BundleError, InputError
+from edgecap.runtime.index.manifest import (
+    MANIFEST,
+    Graph,
+    IndexManifest,
+    Segment,
+    read_manifest,
+)
+
+_VECTORS = np.dtype("<f4")
+_OURS = ("entries-*.jsonl", "vectors-*.f32", "graph-*.usearch", f".*{DRAFT}*")
+_AGAIN = "Make the index again in another place."
+
+
+class Entry(NamedTuple):
+    """One picture as it was when it was embedded."""
+
+    key: int  # its name in the graph
+    path: str  # below the folder, parts joined by "/"
+    size: int  # bytes
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An index as it lies on disk: the live entries and, row by row, their vectors."""
+
+    root: Path
+    manifest: IndexManifest
+    entries: tuple[Entry, ...]  # N, keys ascending
+    vectors: np.ndarray  # f32 [N,E], norm 1
+
+
+def read(root: Path) -> Stored:
+    """Check an index completely and return it; raises BundleError, code index.*."""
+    manifest = read_manifest(root)
+    for name, entry in manifest.files.items():
+        _check_file(root / name, entry)
+    newest: dict[str, tuple[Entry, np.ndarray]] = {}
+    for segment in manifest.segments:
+        entries = _read_entries(root / segment.entries, segment.rows, manifest.next_key)
+        vectors = np.memmap(
+            root / segment.vectors, _VECTORS, "r", shape=(segment.rows, manifest.embedding)
+        )
+        if not np.isfinite(vectors).all():
+            raise BundleError("index.vectors", f"{segment.vectors} holds NaN or infinity.")
+        if len(manifest.segments) == 1 and len({entry.path for entry in entries}) == len(entries):
+            return Stored(root, manifest, _ascending(entries, segment), vectors)
+        newest |= {entry.path: (entry, row) for entry, row in zip(entries, vectors, strict=True)}
+    rows = sorted(newest.values(), key=lambda pair: pair[0].key)
+    stacked = np.array([vector for _, vector in rows], np.float32)  # [N,E]
+    return Stored(
+        root,
+        manifest,
+        tuple(entry for entry, _ in rows),
+        stacked.reshape(len(rows), manifest.embedding),
+    )
+
+
+def append(
+    root: Path, manifest: IndexManifest, entries: Sequence[Entry], vectors: np.ndarray
+) -> IndexManifest:
+    """A checkpoint: `manifest` with one more segment, on disk; vectors f32 [n,E]."""
+    segment, files = _write_segment(root, entries, vectors)
+    return _publish(
+        root,
+        replace(
+            manifest,
+            next_key=max(manifest.next_key, entries[-1].key + 1),
+            segments=(*manifest.segments, segment),
+            files=manifest.files | files,
+        ),
+    )
+
+
+def rewrite(
+    root: Path,
+    manifest: IndexManifest,
+    entries: Sequence[Entry],
+    vectors: np.ndarray,
+    graph: Graph | None,
+) -> IndexManifest:
+    """The whole index as one segment, and what it replaces deleted; vectors f32 [N,E].
+
+    `graph` names a file that lies in `root` already.
+    """
+    segment, files = _write_segment(root, entries, vectors)
+    if graph is not None:
+        files[graph.file] = _entry_of(root / graph.file)
+    next_key = max(manifest.next_key, entries[-1].key + 1)
+    merged = replace(manifest, next_key=next_key, segments=(segment,), graph=graph, files=files)
+    _publish(root, merged)
+    sweep(root, merged)
+    return merged
+
+
+def sweep(root: Path, manifest: IndexManifest | None) -> None:
+    """Delete files of this module that no manifest names: left-overs of a killed run."""
+    named = set(manifest.files) if manifest else set()
+    for pattern in _OURS:
+        for file in root.glob(pattern):
+            if file.name not in named:
+                file.unlink(missing_ok=True)
+
+
+def is_blank(root: Path) -> bool:
+    """Whether a directory without a manifest holds nothing but what a killed first run left."""
+    ours = {file for pattern in _OURS for file in root.glob(pattern)}
+    return not set(root.iterdir()) - ours
+
+
+def new_name(kind: str, suffix: str) -> str:
+    return f"{kind}-{secrets.token_hex(4)}{suffix}"
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Keep other runs out of an index while it is written; a killed run's lock is free."""
+    import fcntl
+
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("index.busy", f"{root} is being written by another run.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_segment(
+    root: Path, entries: Sequence[Entry], vectors: np.ndarray
+) -> tuple[Segment, dict[str, FileEntry]]:
+    lines = "".join(json.dumps(entry._asdict(), ensure_ascii=False) + "\n" for entry in entries)
+    names = new_name("entries", ".jsonl"), new_name("vectors", ".f32")
+    contents = lines.encode("utf-8"), np.ascontiguousarray(vectors, _VECTORS).tobytes()
+    for name, data in zip(names, contents, strict=True):
+        write_file(root / name, data)
+    files = {
+        name: FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+        for name, data in zip(names, contents, strict=True)
+    }
+    return Segment(len(entries), *names), files
+
+
+def _publish(root: Path, manifest: IndexManifest) -> IndexManifest:
+    write_file(root / MANIFEST, dump(manifest))
+    return manifest
+
+
+def _entry_of(file: Path) -> FileEntry:
+    with file.open("rb") as opened:
+        return FileEntry(hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size)
+
+
+def _check_file(file: Path, entry: FileEntry) -> None:
+    if file.is_symlink() or not file.is_file():
+        raise BundleError("index.missing_file", f"{file.name} is listed and not there.", _AGAIN)
+    size = file.stat().st_size
+    if size != entry.size:
+        code = "index.truncated" if size < entry.size else "index.oversized"
+        raise BundleError(code, f"{file} has {size} bytes; the manifest says {entry.size}.", _AGAIN)
+    if _entry_of(file) != entry:
+        raise BundleError(
+            "index.altered", f"{file} is not the file the manifest was written for.", _AGAIN
+        )
+
+
+def _read_entries(file: Path, rows: int, next_key: int) -> list[Entry]:
+    def bad(what: str) -> BundleError:
+        return BundleError("index.entries", f"{file} {what}.", _AGAIN)
+
+    lines = file.read_bytes().split(b"\n")
+    if len(lines) != rows + 1 or lines.pop():
+        raise bad(f"has not {rows} lines")
+    try:
+        values = json.loads(b"[" + b",".join(lines) + b"]")
+    except (ValueError, RecursionError) as error:
+        raise bad(f"is not JSON: {error}") from None
+    entries = [Entry(*value.values()) for value in values if _is_entry(value)]
+    if len(entries) != len(values) or len(values) != rows:
+        raise bad(f"holds something else than {', '.join(Entry._fields)}")
+    outside = [entry.path for entry in entries if not _is_inside(entry.path)]
+    if outside:
+        raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", _AGAIN)
+    keys = {entry.key for entry in entries}
+    if len(keys) != rows or min(keys) < 0 or max(keys) >= next_key:
+        raise bad("has keys that the manifest does not know, or one twice")
+    return entries
+
+
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and tuple(value) == Entry._fields
+        and [type(item) for item in value.values()] == [int, str, int, int, str]
+    )
+
+
+def _is_inside(path: str) -> bool:
+    parts = path.split("/")
+    return bool(path) and "\0" not in path and not {"", ".", ".."} & set(parts)
+
+
+def _ascending(entries: list[Entry], segment: Segment) -> tuple[Entry, ...]:
+    if any(a.key >= b.key for a, b in zip(entries, entries[1:], strict=False)):
+        raise BundleError("index.entries", f"the keys of {segment.entries} do not ascend.")
+    return tuple(entries)

@@ -1,0 +1,104 @@
+"""A small reader of FlatBuffers: tables, vectors and strings, every offset checked.
+
+Encoding: https://flatbuffers.dev/internals. A table starts with the distance back to its vtable,
+which says at which offset each field lies, or 0 for a field that is not there.
+
+Offsets may point anywhere, so that a small file can describe the same vector a million times: the
+reader stops where it has followed more entries than an honest file of that size could hold.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+SHARING = 16  # how often, on average, an honest file may be walked through
+
+
+class FlatError(ValueError):
+    """Bytes that are no such buffer; says what and at which byte."""
+
+
+class Buffer:
+    """A whole buffer, and how much of it may still be followed."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self._left = SHARING * len(data)
+
+    def unpack(self, letter: str, at: int) -> int:
+        """One little-endian number, by its letter in `struct`."""
+        try:
+            value: int = struct.unpack_from(f"<{letter}", self.data, at)[0]
+        except struct.error:
+            raise FlatError(f"byte {at} lies outside the file") from None
+        return value
+
+    def follow(self, at: int) -> int:
+        """Where the offset at `at` points."""
+        return at + self.unpack("I", at)
+
+    def span(self, at: int, width: int) -> tuple[int, int]:
+        """(first byte, length) of a vector whose elements take `width` bytes."""
+        length = self.unpack("I", at)
+        if at + 4 + length * width > len(self.data):
+            raise FlatError(f"{length} entries at byte {at} end outside the file")
+        return at + 4, length
+
+    def spend(self, entries: int) -> None:
+        self._left -= entries
+        if self._left < 0:
+            raise FlatError("its entries point at each other more often than a model's do")
+
+    def root(self, identifier: bytes) -> Table:
+        """The outermost table of a file with this identifier."""
+        if bytes(self.data[4:8]) != identifier:
+            raise FlatError(f"bytes 4 to 7 are not {identifier.decode()}")
+        return Table(self, self.follow(0))
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; `field` is the number of a field, counted from 0 in its schema."""
+
+    buffer: Buffer
+    at: int
+
+    def _place(self, field: int) -> int:
+        """Where a field lies; 0 where it is not there."""
+        vtable = self.at - self.buffer.unpack("i", self.at)
+        if vtable < 0:
+            raise FlatError(f"the table at byte {self.at} has its fields outside the file")
+        entry = 4 + 2 * field
+        if entry + 2 > self.buffer.unpack("H", vtable):
+            return 0
+        offset = self.buffer.unpack("H", vtable + entry)
+        return self.at + offset if offset else 0
+
+    def number(self, field: int, letter: str, default: int = 0) -> int:
+        place = self._place(field)
+        return self.buffer.unpack(letter, place) if place else default
+
+    def numbers(self, field: int, letter: str) -> list[int]:
+        first, length = self._vector(field, struct.calcsize(f"<{letter}"))
+        self.buffer.spend(length)
+        return list(struct.unpack_from(f"<{length}{letter}", self.buffer.data, first))
+
+    def bytes(self, field: int) -> memoryview:
+        first, length = self._vector(field, 1)
+        return self.buffer.data[first : first + length]
+
+    def text(self, field: int) -> str:
+        data = self.bytes(field)
+        self.buffer.spend(len(data))
+        return str(data, "utf-8", "replace")
+
+    def tables(self, field: int) -> list[Table]:
+        first, length = self._vector(field, 4)
+        self.buffer.spend(length)
+        places = range(first, first + 4 * length, 4)
+        return [Table(self.buffer, self.buffer.follow(place)) for place in places]
+
+    def _vector(self, field: int, width: int) -> tuple[int, int]:
+        place = self._place(field)
+        return self.buffer.span(self.buffer.follow(place), width) if place else (0, 0)

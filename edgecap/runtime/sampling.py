@@ -1,0 +1,88 @@
+"""Drawing the next token at random, the same on every machine and in every batch.
+
+The model's scores are divided by the temperature, cut to the `top_k` most probable tokens, then to
+the fewest whose probabilities reach `top_p` (nucleus sampling: arXiv 1904.09751). One of those, in
+the order of their ids, is found by a number u in 0 … 1: the first at which the running sum of
+probabilities exceeds u.
+
+Numbers come from SplitMix64 (Steele, Lea, Flood 2014), because it is five lines in any language.
+The state begins at seed * 2^32 + CRC-32 of the canvas: a picture is captioned alike alone and in
+company, and two pictures of one call do not share their luck.
+
+Letters: V vocabulary, S canvas side.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecap.core.errors import InputError
+
+_MASK = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to draw; InputError for numbers that mean nothing."""
+
+    temperature: float = 1.0  # above 0: lower is closer to greedy
+    top_k: int | None = None  # tokens to draw from at most
+    top_p: float | None = None  # of the probability, 0 < top_p <= 1
+    seed: int = 0  # 0 … 2^32 - 1
+
+    def __post_init__(self) -> None:
+        _hold("temperature", self.temperature, 0.01 <= self.temperature <= 100, "in 0.01 … 100")
+        _hold("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1")
+        _hold(
+            "top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"
+        )
+        _hold("seed", self.seed, 0 <= self.seed < 1 << 32, "in 0 … 4294967295")
+
+
+class Sampler:
+    """Chooses for the sequences of one batch; see decode.Choose."""
+
+    def __init__(self, sampling: Sampling, canvases: np.ndarray) -> None:
+        """`canvases`: uint8 [B,S,S,3], one per sequence."""
+        self._sampling = sampling
+        self._starts = [(sampling.seed << 32) + zlib.crc32(c.tobytes()) for c in canvases]
+
+    def __call__(self, scores: np.ndarray, sequence: int, count: int) -> int:
+        kept = probabilities(scores, self._sampling)  # [V]
+        return draw(kept, uniform(self._starts[sequence], count))
+
+
+def probabilities(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """What is drawn from, float64 [V], for scores f32 [V] of which some may be -inf."""
+    scaled = scores.astype(np.float64) / sampling.temperature  # [V]
+    weights = np.exp(scaled - scaled.max())
+    order = np.argsort(-weights, kind="stable")[: sampling.top_k]  # of equals, the lower id first
+    if sampling.top_p is not None:
+        reached = np.cumsum(weights[order]) / weights[order].sum()
+        order = order[: int(np.searchsorted(reached, sampling.top_p)) + 1]
+    kept = np.zeros_like(weights)
+    kept[order] = weights[order]
+    return kept / kept.sum()
+
+
+def draw(chances: np.ndarray, u: float) -> int:
+    """The token at which the running sum of float64 [V] exceeds u, 0 <= u < 1."""
+    possible = np.flatnonzero(chances)
+    place = int(np.searchsorted(np.cumsum(chances[possible]), u, side="right"))
+    return int(possible[min(place, len(possible) - 1)])  # the sum may end a rounding below 1
+
+
+def uniform(start: int, count: int) -> float:
+    """Number `count` of the stream that begins at `start`, 0 <= u < 1, a multiple of 2^-53."""
+    z = (start + (count + 1) * 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return ((z ^ (z >> 31)) >> 11) / (1 << 53)
+
+
+def _hold(name: str, value: float | int | None, fits: bool, allowed: str) -> None:
+    if not fits:
+        raise InputError(f"sampling.{name}", f"{name} must be {allowed}, got {value}.")

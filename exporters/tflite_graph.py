@@ -1,0 +1,113 @@
+"""A .tflite file as a tree of objects, and one of its subgraphs to read and extend.
+
+Nothing here knows what is done to a graph; the passes do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecap.core.lazy import require
+
+
+def schema() -> Any:
+    """The generated classes of the file format."""
+    require("ai_edge_litert", "export")
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+def read(data: bytes) -> Any:
+    """A .tflite file as a tree of objects."""
+    module = schema()
+    return module.ModelT.InitFromObj(module.Model.GetRootAs(bytearray(data), 0))
+
+
+def write(model: Any) -> bytes:
+    """The bytes of a .tflite file."""
+    import flatbuffers  # type: ignore[import-untyped]
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One subgraph, and the ways to read and extend it."""
+
+    model: Any
+    subgraph: Any
+
+    def constant(self, index: int) -> np.ndarray | None:
+        """The value of a float32 constant, or None for any other tensor."""
+        tensor = self.subgraph.tensors[index]
+        data = self.model.buffers[tensor.buffer].data
+        if data is None or not len(data) or tensor.type != schema().TensorType.FLOAT32:
+            return None
+        return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
+
+    def add_tensor(self, shape: Any, type_: int, value: np.ndarray | None = None) -> int:
+        """A new tensor, constant where a value is given; returns its index."""
+        module = schema()
+        tensor = module.TensorT()
+        tensor.shape, tensor.type, tensor.name = np.asarray(shape, np.int32), type_, b""
+        tensor.buffer = 0
+        if value is not None:
+            tensor.buffer = self._add_buffer(value)
+        self.subgraph.tensors.append(tensor)
+        return len(self.subgraph.tensors) - 1
+
+    def operator(self, code: str, inputs: list[int], outputs: list[int], options: Any) -> Any:
+        """A new operator, not yet in the graph. `options` is an object named <Something>T."""
+        module = schema()
+        operator = module.OperatorT()
+        operator.opcodeIndex = self._opcode(getattr(module.BuiltinOperator, code))
+        operator.inputs, operator.outputs = inputs, outputs
+        name = type(options).__name__.removesuffix("T")
+        operator.builtinOptionsType = getattr(module.BuiltinOptions, name)
+        operator.builtinOptions = options
+        return operator
+
+    def code(self, operator: Any) -> int:
+        """The builtin code of an operator, of schema().BuiltinOperator."""
+        return builtin(self.model.operatorCodes[operator.opcodeIndex])
+
+    def replace(self, index: int, type_: int, value: np.ndarray, scale: float | None) -> None:
+        """Give a constant another type and value."""
+        tensor = self.subgraph.tensors[index]
+        tensor.type, tensor.buffer = type_, self._add_buffer(value)
+        if scale is not None:
+            self.put_on_grid(index, scale, 0)
+
+    def put_on_grid(self, index: int, scale: float, zero_point: int) -> None:
+        """Say what an integer tensor stands for: real = scale * (integer - zero_point)."""
+        parameters = schema().QuantizationParametersT()
+        parameters.scale = np.array([scale], np.float32)
+        parameters.zeroPoint = np.array([zero_point], np.int64)
+        self.subgraph.tensors[index].quantization = parameters
+
+    def _add_buffer(self, value: np.ndarray) -> int:
+        buffer = schema().BufferT()
+        buffer.data = np.frombuffer(value.tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        return len(self.model.buffers) - 1
+
+    def _opcode(self, wanted: int) -> int:
+        codes = self.model.operatorCodes
+        for index, code in enumerate(codes):
+            if builtin(code) == wanted:
+                return index
+        code = schema().OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted, min(wanted, 127), 1
+        codes.append(code)
+        return len(codes) - 1
+
+
+def builtin(code: Any) -> int:
+    """The operator that an entry of `operatorCodes` stands for."""
+    return max(code.builtinCode, code.deprecatedBuiltinCode)

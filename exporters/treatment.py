@@ -1,0 +1,96 @@
+"""What a plan says about a constant of a converted graph, which has lost the name of its layer.
+
+Converters rename and transpose weights and do not change their values, so a matrix is known by its
+content. Letters: N outputs (rows), D inputs of a linear layer; V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edgecap.core.errors import UnsupportedError
+from edgecap.quant.plan import Activations, Plan, check_layers
+
+if TYPE_CHECKING:
+    from edgecap.model.captioner import Captioner
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How one constant is stored and multiplied with."""
+
+    kind: str  # as in edgecap.quant.plan
+    grids: Activations | None  # of the function at hand, where the kind is w8a8
+
+
+class Treat(Protocol):
+    """What the passes ask about the constants of one function of the contract."""
+
+    def linear(self, weight: np.ndarray, function: str) -> Treatment:
+        """Of the weights f32 [N,D] of a linear layer."""
+
+    def table(self, weight: np.ndarray) -> Treatment:
+        """Of a large table f32 [V,D] that is looked up in."""
+
+
+class EveryLayerW8:
+    """Without a plan: int8 weights everywhere."""
+
+    def linear(self, weight: np.ndarray, function: str) -> Treatment:
+        return Treatment("w8", None)
+
+    def table(self, weight: np.ndarray) -> Treatment:
+        return Treatment("w8", None)
+
+
+W8: Treat = EveryLayerW8()
+
+
+class ByPlan:
+    """What a plan says of the constants of a model that is smoothed already."""
+
+    def __init__(self, plan: Plan, model: Captioner) -> None:
+        """Raises InputError where the plan is not for these layers, UnsupportedError where two
+        layers have the same weights, so that a constant would not say which it is."""
+        from edgecap.quant.tapped import layer_weights
+
+        layers = layer_weights(model)
+        check_layers(plan, {name: tensor.shape[1] for name, tensor in layers.items()})
+        self._plan = plan
+        self._names: dict[str, str] = {}
+        for name, tensor in layers.items():
+            twin = self._names.setdefault(_key(tensor.detach().numpy()), name)
+            if twin != name:
+                raise UnsupportedError(
+                    "plan.same_weights", f"{twin} and {name} have the same weights."
+                )
+
+    def linear(self, weight: np.ndarray, function: str) -> Treatment:
+        """Raises UnsupportedError where a converter changed the weights beyond recognition."""
+        name = self._names.get(_key(weight))
+        if name is None:
+            raise UnsupportedError(
+                "plan.weights_changed",
+                f"{function} has a linear layer {list(weight.shape)} whose weights are none of the "
+                "model's: the converter merged something into them.",
+                "Export with --precision fp32 or fp16.",
+            )
+        return Treatment(self._plan.layers[name].kind, self._plan.grids(name, function))
+
+    def table(self, weight: np.ndarray) -> Treatment:
+        """Only the token table is a layer of the plan, the output head; others stay float."""
+        name = self._names.get(_key(weight))
+        return Treatment("fp32" if name is None else self._plan.layers[name].kind, None)
+
+
+def by(plan: Plan | None, model: Captioner) -> Treat:
+    """What a plan says, or int8 weights everywhere without one."""
+    return W8 if plan is None else ByPlan(plan, model)
+
+
+def _key(weight: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(weight, np.float32).tobytes()).hexdigest()

@@ -1,0 +1,203 @@
+"""One plan, two formats: integer kernels where the plan says so, and the simulation's numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from tiny_quant import Calibrated, calibrated
+
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.exporters import tflite_graph, to_onnx, to_tflite
+from edgecap.exporters.contract import functions
+from edgecap.exporters.quiet import quiet
+from edgecap.exporters.treatment import ByPlan
+from edgecap.model.captioner import Captioner
+from edgecap.quant.plan import Layer
+from edgecap.quant.simulate import simulate
+from edgecap.quant.smooth import smooth
+
+LAYERS = 2
+STATIC = {"encode_image": 1 + 4 * LAYERS, "decode": 4 * LAYERS, "encode_text": 4 * LAYERS}
+WIDER = {"blocks.0.mlp_out": "w8", "blocks.1.qkv": "fp32"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """One plan and what the exporters made of it; `mixed` keeps the layers of WIDER wider."""
+
+    made: Calibrated
+    smoothed: Captioner
+    graphs: dict[str, bytes]
+    data: bytes
+    directory: Path
+
+    def write(self, name: str, **kinds: str) -> tuple[Path, Any]:
+        """Files of both formats in a directory, and the plan they obey."""
+        layers = self.made.plan.layers | {n: Layer(kind, {}) for n, kind in kinds.items()}
+        plan = replace(self.made.plan, layers=layers)
+        directory = self.directory / name
+        directory.mkdir()
+        treat = ByPlan(plan, self.smoothed)
+        graphs = {n: onnx.ModelProto.FromString(data) for n, data in self.graphs.items()}
+        to_onnx.write(graphs, plan.precision, directory, treat)
+        to_tflite.write(self.data, plan.precision, directory, treat)
+        return directory, plan
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    made = calibrated()
+    smoothed = smooth(made.model, made.plan.smoothing)
+    with quiet():
+        graphs = {n: g.SerializeToString() for n, g in to_onnx.convert(smoothed).items()}
+        data = to_tflite.convert(smoothed)
+    return Written(made, smoothed, graphs, data, tmp_path_factory.mktemp("static"))
+
+
+@pytest.fixture(scope="module")
+def w8a8(written: Written) -> tuple[Path, Any]:
+    return written.write("w8a8")
+
+
+@pytest.fixture(scope="module")
+def mixed(written: Written) -> tuple[Path, Any]:
+    return written.write("mixed", **WIDER)
+
+
+def optimised(directory: Path, name: str) -> tuple[Counter[str], list[str]]:
+    """Operators of the graph that onnxruntime really runs, and its float matrix weights."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(directory / f"{name}.optimised")
+    onnxruntime.InferenceSession(str(directory / f"{name}.onnx"), options)
+    graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
+    floats = {t.name for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    plain = ("MatMul", "FusedMatMul", "Gemm")
+    float_weights = [n.op_type for n in graph.node if n.op_type in plain and n.input[1] in floats]
+    return Counter(node.op_type for node in graph.node), float_weights
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_onnxruntime_runs_integer_kernels_only(w8a8: tuple[Path, Any], name: str) -> None:
+    operators, float_weights = optimised(w8a8[0], name)
+    assert operators["QLinearMatMul"] == STATIC[name]
+    assert operators["DynamicQuantizeMatMul"] + operators["MatMulIntegerToFloat"] == 1  # its head
+    assert float_weights == []
+
+
+def test_kept_layers_stay_wider_in_onnx(mixed: tuple[Path, Any]) -> None:
+    assert mixed[1].precision == "mixed"
+    operators, float_weights = optimised(mixed[0], "decode")
+    assert operators["QLinearMatMul"] == STATIC["decode"] - 2
+    assert operators["DynamicQuantizeMatMul"] + operators["MatMulIntegerToFloat"] == 2
+    assert float_weights == ["MatMul"]
+
+
+def connected(directory: Path) -> dict[str, Counter[str]]:
+    """By function: types of (input, weights, output) of its FULLY_CONNECTED."""
+    module = tflite_graph.schema()
+    tree = tflite_graph.read((directory / "model.tflite").read_bytes())
+    names = {value: key for key, value in vars(module.TensorType).items()}
+    found: dict[str, Counter[str]] = {}
+    for signature in tree.signatureDefs:
+        subgraph = tree.subgraphs[signature.subgraphIndex]
+        graph, tensors = tflite_graph.Graph(tree, subgraph), subgraph.tensors
+        found[signature.signatureKey.decode()] = Counter(
+            " ".join(names[tensors[i].type] for i in (*o.inputs[:2], o.outputs[0]))
+            for o in subgraph.operators
+            if graph.code(o) == module.BuiltinOperator.FULLY_CONNECTED
+        )
+        for entry in (*signature.inputs, *signature.outputs):
+            assert tensors[entry.tensorIndex].type != module.TensorType.INT8
+    return found
+
+
+def test_tflite_connects_int8_to_int8(w8a8: tuple[Path, Any], mixed: tuple[Path, Any]) -> None:
+    static, dynamic = "INT8 INT8 INT8", "FLOAT32 INT8 FLOAT32"
+    assert connected(w8a8[0]) == {n: {static: k, dynamic: 1} for n, k in STATIC.items()}
+    assert connected(mixed[0])["decode"] == {
+        static: STATIC["decode"] - 2,
+        dynamic: 2,
+        "FLOAT32 FLOAT32 FLOAT32": 1,
+    }
+
+
+# onnxruntime rounds the input of a w8 layer by the whole tensor, the simulation by the row.
+@pytest.mark.parametrize(("which", "share"), [("w8a8", 2e-3), ("mixed", 2e-2)])
+def test_both_formats_give_what_the_simulation_gives(
+    written: Written, which: str, share: float, request: pytest.FixtureRequest
+) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    directory, plan = request.getfixturevalue(which)
+    simulated = simulate(written.made.model, plan)
+    rng = np.random.default_rng(3)
+    interpreter = Interpreter(str(directory / "model.tflite"), num_threads=1)
+    for function in functions(written.made.model):
+        feeds = {}
+        for name, example in function.inputs.items():
+            shape = tuple(example.shape)
+            feeds[name] = {
+                torch.uint8: lambda s: rng.integers(0, 256, s).astype(np.uint8),
+                torch.int32: lambda s: rng.integers(1, 20, s).astype(np.int32),
+                torch.float32: lambda s: rng.standard_normal(s).astype(np.float32),
+            }[example.dtype](shape)
+        arguments = [torch.from_numpy(value) for value in feeds.values()]
+        with torch.inference_mode():
+            out = getattr(simulated, function.name)(*arguments)
+            far = getattr(written.made.model, function.name)(*arguments)
+        wanted = [t.numpy() for t in (out if isinstance(out, tuple) else (out,))]
+        session = onnxruntime.InferenceSession(str(directory / f"{function.name}.onnx"))
+        ort = dict(zip(function.outputs, session.run(None, feeds), strict=True))
+        tflite = interpreter.get_signature_runner(function.name)(**feeds)
+        exact = far if isinstance(far, tuple) else (far,)
+        for name, value, float_ in zip(function.outputs, wanted, exact, strict=True):
+            # Sums of floats differ in their last bit, and then a number may round the other way.
+            # On average that is little beside what the rounding itself costs.
+            for got in (ort[name], tflite[name]):
+                assert np.abs(got - value).mean() <= share * np.abs(value).mean(), name
+            if name not in ("v", "v_new"):  # smoothing scales the channels of v
+                assert np.abs(value - float_.numpy()).mean() > 1e-6
+
+
+def test_weights_are_stored_once(written: Written, w8a8: tuple[Path, Any]) -> None:
+    matrices = sum(p.numel() for p in written.smoothed.parameters() if p.ndim == 2)
+    stored = (w8a8[0] / "weights.bin").stat().st_size
+    assert matrices <= stored <= matrices + 100_000
+    tflite = (w8a8[0] / "model.tflite").stat().st_size
+    assert tflite <= matrices + 260_000  # with three graphs
+
+
+def test_processors_that_overflow_have_exact_kernels(w8a8: tuple[Path, Any]) -> None:
+    """onnxruntime then widens every weight to uint8, which fails where two share a zero point."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    for name in STATIC:
+        onnxruntime.InferenceSession(str(w8a8[0] / f"{name}.onnx"), options)
+
+
+def test_weights_that_a_converter_changed_are_refused(written: Written) -> None:
+    treat = ByPlan(written.made.plan, written.smoothed)
+    with pytest.raises(UnsupportedError) as caught:
+        treat.linear(np.ones((4, 4), np.float32), "decode")
+    assert caught.value.code == "plan.weights_changed"
+    assert treat.table(np.ones((4, 4), np.float32)).kind == "fp32"
+
+
+def test_a_plan_without_the_grids_of_a_function_is_refused(written: Written) -> None:
+    layer = written.made.plan.layers["blocks.0.qkv"]
+    short = Layer("w8a8", {"decode": layer.functions["decode"]})
+    layers = written.made.plan.layers | {"blocks.0.qkv": short}
+    treat = ByPlan(replace(written.made.plan, layers=layers), written.smoothed)
+    weight = written.smoothed.blocks[0].qkv.weight.numpy()
+    assert treat.linear(weight, "decode").grids == layer.functions["decode"]
+    with pytest.raises(InputError, match="no grids for blocks.0.qkv in encode_text"):
+        treat.linear(weight, "encode_text")

@@ -1,0 +1,179 @@
+"""Calibration: which pictures, which grids, and what a rounded captioner does."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_quant import network
+
+from edgecap.core.errors import InputError
+from edgecap.quant.agreement import compare
+from edgecap.quant.calibrate import calibrate
+from edgecap.quant.plan import Layer, Plan
+from edgecap.quant.recipe import HEAD, WIDE_OUTPUTS
+from edgecap.quant.rounding import rows
+from edgecap.quant.samples import LEAST, CalibrationSpec
+from edgecap.quant.simulate import rounded_rows, row_scales, simulate
+from edgecap.quant.smooth import smooth
+from edgecap.quant.tapped import Tapped, layer_weights
+
+
+def pictures(directory: Path, count: int) -> Path:
+    directory.mkdir()
+    for i in range(count):
+        Image.new("RGB", (40 + i, 30), (i, 0, 0)).save(directory / f"{i:02d}.png")
+    return directory
+
+
+def kept(plan: Plan, kind: str, *names: str) -> Plan:
+    return replace(plan, layers=plan.layers | {name: Layer(kind, {}) for name in names})
+
+
+def test_every_layer_has_grids_in_the_functions_that_run_it(tiny: Any) -> None:
+    plan = tiny.plan
+    assert plan.layers.keys() == layer_weights(tiny.model).keys()
+    assert {n for n, layer in plan.layers.items() if layer.kind == "w8"} == set(WIDE_OUTPUTS)
+    assert plan.layers["patch"].functions.keys() == {"encode_image"}
+    assert plan.layers["blocks.1.mlp_out"].functions.keys() == {
+        "encode_image",
+        "decode",
+        "encode_text",
+    }
+    assert plan.calibration.images == len(tiny.exercise.canvases) == 16
+
+
+def test_calibration_is_the_same_every_time(tiny: Any) -> None:
+    spec = CalibrationSpec(images=16)
+    again = calibrate(
+        tiny.model, tiny.exercise, spec, model="tiny", weights="0" * 64, precision="w8a8"
+    )
+    assert again == tiny.plan
+
+
+def test_observers_and_kept_layers_reach_the_plan(tiny: Any) -> None:
+    spec = CalibrationSpec(images=16, observer="mse")
+    plan = calibrate(
+        tiny.model,
+        tiny.exercise,
+        spec,
+        model="tiny",
+        weights="0" * 64,
+        precision="w8a8",
+        keep={"blocks.0.mlp_out": "w8", HEAD: "fp32"},
+    )
+    assert plan.precision == "mixed"
+    assert plan.layers["blocks.0.mlp_out"] == Layer("w8", {})
+    assert plan.calibration.observer == "mse"
+    mine = plan.layers["blocks.0.qkv"].functions["decode"].input
+    assert mine.scale <= tiny.plan.layers["blocks.0.qkv"].functions["decode"].input.scale
+
+
+def test_a_tapped_captioner_computes_the_same(tiny: Any) -> None:
+    class Nothing:
+        def __init__(self) -> None:
+            self.calls: list[tuple[str, str]] = []
+
+        def linear(self, function: str, layer: str, x: Any, weight: Any) -> Any:
+            self.calls.append((function, layer))
+            return torch.nn.functional.linear(x, weight)
+
+        def table(self, weight: Any) -> Any:
+            return weight
+
+    tap = Nothing()
+    tapped = Tapped(tiny.model, tap)
+    assert tapped.state_dict().keys() == tiny.model.state_dict().keys()
+    same = compare(tiny.model, tapped, tiny.exercise)
+    assert same.top1 == 1 and same.divergence == 0
+    assert set(tap.calls) >= {("encode_image", "patch"), ("decode", HEAD)}
+    assert ("encode_text", "text_embedding") in tap.calls
+    token, position = torch.ones(1, 1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    cache = torch.zeros(2, 1, 2, tiny.model.config.context, 32)
+    tap.calls.clear()
+    wanted = tiny.model.decode(token, position, cache, cache)[0]
+    assert torch.equal(tapped.decode(token, position, cache, cache)[0], wanted)
+    assert {function for function, _ in tap.calls} == {"decode"}
+
+
+def test_rounding_in_torch_is_that_of_the_exporters() -> None:
+    torch.manual_seed(1)
+    weight = torch.randn(200, 300)
+    weight[3] = 0
+    quantised, scale = rows(weight.numpy())
+    assert np.array_equal(row_scales(weight).numpy(), scale)
+    fake = rounded_rows(weight, row_scales(weight))
+    assert np.array_equal(fake.numpy(), quantised * scale[:, None])
+
+
+def test_a_wider_plan_lies_closer(tiny: Any) -> None:
+    plan, every = tiny.plan, tuple(tiny.plan.layers)
+    far = compare(tiny.model, simulate(tiny.model, plan), tiny.exercise)
+    near = compare(tiny.model, simulate(tiny.model, kept(plan, "w8", *every)), tiny.exercise)
+    same = compare(tiny.model, simulate(tiny.model, kept(plan, "fp32", *every)), tiny.exercise)
+    assert 1e-7 < near.divergence < far.divergence < 0.1
+    assert same.divergence < 1e-9
+    assert far.cosine > 0.95
+
+
+def test_gradients_pass_through_the_rounding(tiny: Any) -> None:
+    model = copy.deepcopy(tiny.model).requires_grad_(True)
+    rounded = simulate(model, tiny.plan).requires_grad_(True)
+    keys, values, _ = rounded.see(torch.from_numpy(tiny.exercise.canvases[:1]))
+    tokens = torch.tensor([tiny.exercise.captions[0]])
+    rounded.logits(rounded.read(tokens, keys, values)).logsumexp(-1).sum().backward()
+    for name, weight in layer_weights(rounded).items():
+        if "embedding" not in name:
+            assert weight.grad is not None and weight.grad.abs().sum() > 0, name
+
+
+def test_smoothing_changes_nothing_in_float(tiny: Any) -> None:
+    smoothed = smooth(tiny.model, tiny.plan.smoothing)
+    assert not torch.equal(smoothed.blocks[0].qkv.weight, tiny.model.blocks[0].qkv.weight)
+    same = compare(tiny.model, smoothed, tiny.exercise)
+    assert same.divergence < 1e-9
+    assert same.cosine > 0.99999
+
+
+def test_a_plan_for_another_model_is_refused(tiny: Any) -> None:
+    other = network(replace(tiny.model.config, layers=1))
+    with pytest.raises(InputError) as caught:
+        simulate(other, tiny.plan)
+    assert caught.value.code == "plan.layers"
+
+
+def test_own_pictures_are_chosen_by_the_seed(tmp_path: Path) -> None:
+    directory = pictures(tmp_path / "mine", LEAST + 4)
+    (directory / ".hidden").write_text("not looked at")
+    first = CalibrationSpec(directory, LEAST).canvases(224)
+    assert first.shape == (LEAST, 224, 224, 3) and first.dtype == np.uint8
+    assert np.array_equal(first, CalibrationSpec(directory, LEAST).canvases(224))
+    assert not np.array_equal(first, CalibrationSpec(directory, LEAST, seed=1).canvases(224))
+
+
+def test_bad_pictures_are_refused(tmp_path: Path) -> None:
+    directory = pictures(tmp_path / "few", 3)
+    cases = {
+        "calibration.too_few": CalibrationSpec(directory, LEAST),
+        "calibration.data": CalibrationSpec(tmp_path / "none", LEAST),
+        "calibration.number": CalibrationSpec(images=3),
+        "observer.unknown": CalibrationSpec(observer="best"),
+    }
+    for code, spec in cases.items():
+        with pytest.raises(InputError) as caught:
+            spec.check()
+        assert caught.value.code == code
+    with pytest.raises(InputError, match="129 are asked for"):
+        CalibrationSpec(images=129).check()
+    broken = pictures(tmp_path / "broken", LEAST)
+    (broken / "00.png").write_bytes(b"no picture")
+    with pytest.raises(InputError) as caught:
+        CalibrationSpec(broken, LEAST).canvases(224)
+    assert caught.value.code == "image.unreadable"
+    assert "00.png" in caught.value.message

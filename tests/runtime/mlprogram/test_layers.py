@@ -1,0 +1,409 @@
+"""Products, convolutions, pools, norms, attention and reductions, against PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mil import close, evaluate, inferred, mb, normal
+
+from edgecap.core.errors import BundleError
+
+HALVES = pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+
+
+def t(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
+
+
+@HALVES
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
+def test_linear(half: bool, lead: tuple[int, ...]) -> None:
+    x, weight = normal(*lead, 5, half=half), normal(4, 5, half=half)
+    bias = normal(4, half=half)
+    plain, with_bias = evaluate(
+        lambda a: [mb.linear(x=a, weight=weight), mb.linear(x=a, weight=weight, bias=bias)], x
+    )
+    close(plain, F.linear(t(x), t(weight)), units=1 if half else 4)
+    close(with_bias, F.linear(t(x), t(weight), t(bias)), units=1 if half else 4)
+
+
+@HALVES
+@pytest.mark.parametrize(
+    ("x_shape", "y_shape", "flags"),
+    [
+        ((3, 4), (4, 5), (False, False)),
+        ((2, 1, 4, 3), (5, 4, 6), (True, False)),
+        ((2, 3, 4), (2, 5, 4), (False, True)),
+        ((4, 3), (1, 5, 4), (True, True)),
+    ],
+)
+def test_matmul(
+    half: bool, x_shape: tuple[int, ...], y_shape: tuple[int, ...], flags: tuple[bool, bool]
+) -> None:
+    x, y = normal(*x_shape, half=half), normal(*y_shape, seed=1, half=half)
+    (found,) = evaluate(
+        lambda a, b: mb.matmul(x=a, y=b, transpose_x=flags[0], transpose_y=flags[1]), x, y
+    )
+    left, right = (z.mT if flag else z for z, flag in zip((t(x), t(y)), flags, strict=True))
+    close(found, left @ right, units=1 if half else 4)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("nchw,nwhu->nchu", ((2, 3, 4, 5), (2, 5, 4, 6))),
+        ("abcd,adce->abce", ((2, 3, 1, 5), (1, 5, 4, 6))),
+        ("chw,whr->chr", ((3, 4, 5), (5, 4, 6))),
+    ],
+)
+def test_einsum(equation: str, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    x, y = normal(*shapes[0]), normal(*shapes[1], seed=1)
+    (found,) = evaluate(lambda a, b: mb.einsum(values=(a, b), equation=equation), x, y)
+    close(found, torch.einsum(equation, t(x), t(y)))
+
+
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "1d": ((2, 3, 9), (4, 3, 3), {"strides": [2], "pad": [1, 1]}),
+    "1d dilated": ((1, 4, 11), (4, 2, 3), {"dilations": [3], "groups": 2}),
+    "2d": ((2, 3, 7, 6), (5, 3, 3, 2), {}),
+    "2d strided": (
+        (1, 4, 8, 9),
+        (6, 2, 3, 3),
+        {"strides": [2, 3], "pad": [1, 1, 2, 2], "groups": 2},
+    ),
+    "2d depthwise": ((1, 4, 6, 6), (8, 1, 3, 3), {"groups": 4, "dilations": [2, 1]}),
+    "2d of one": ((1, 2, 3, 3), (2, 2, 3, 3), {}),
+    "3d": ((1, 2, 4, 5, 6), (3, 2, 2, 3, 1), {"strides": [1, 2, 2]}),
+}
+CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+@HALVES
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_conv(name: str, half: bool) -> None:
+    shape, kernel, options = CONVOLUTIONS[name]
+    x, weight, bias = normal(*shape, half=half), normal(*kernel, half=half), normal(kernel[0])
+    bias = bias.astype(x.dtype)
+    pad_type = "custom" if "pad" in options else "valid"
+    (found,) = evaluate(
+        lambda a: mb.conv(x=a, weight=weight, bias=bias, pad_type=pad_type, **options), x
+    )
+    wanted = CONV[len(shape) - 2](
+        t(x),
+        t(weight),
+        t(bias),
+        stride=options.get("strides", 1),
+        padding=options.get("pad", [0])[::2] * (1 if "pad" in options else len(shape) - 2),
+        dilation=options.get("dilations", 1),
+        groups=options.get("groups", 1),
+    )
+    close(found, wanted, units=1 if half else 6)
+
+
+@pytest.mark.parametrize("kernel", [3, 4])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_conv_same(kernel: int, stride: int) -> None:
+    x, weight = normal(1, 2, 7, 8), normal(3, 2, kernel, kernel)
+    found = evaluate(
+        lambda a: [
+            mb.conv(x=a, weight=weight, pad_type=pad_type, strides=[stride, stride])
+            for pad_type in ("same", "same_lower")
+        ],
+        x,
+    )
+    for each, lower in zip(found, (False, True), strict=True):
+        pads: list[int] = []
+        for size in (8, 7):  # torch pads the last axis first
+            total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+            few, many = total // 2, total - total // 2
+            pads += [many, few] if lower else [few, many]
+        close(each, F.conv2d(F.pad(t(x), pads), t(weight), stride=stride), units=6)
+
+
+TRANSPOSES: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "1d": ((2, 3, 5), (3, 4, 3), {"strides": [2]}),
+    "2d": ((1, 4, 5, 4), (4, 2, 3, 2), {"strides": [2, 3], "pad": [1, 1, 0, 0]}),
+    "2d groups": ((1, 4, 3, 3), (4, 2, 3, 3), {"groups": 2, "dilations": [2, 1]}),
+    "3d": ((1, 2, 2, 3, 2), (2, 2, 2, 2, 2), {"strides": [2, 1, 2]}),
+}
+
+
+@pytest.mark.parametrize("name", TRANSPOSES)
+def test_conv_transpose(name: str) -> None:
+    shape, kernel, options = TRANSPOSES[name]
+    x, weight = normal(*shape), normal(*kernel)
+    bias = normal(kernel[1] * options.get("groups", 1))
+    pad_type = "custom" if "pad" in options else "valid"
+    (found,) = evaluate(
+        lambda a: mb.conv_transpose(x=a, weight=weight, bias=bias, pad_type=pad_type, **options), x
+    )
+    wanted = TRANSPOSED[len(shape) - 2](
+        t(x),
+        t(weight),
+        t(bias),
+        stride=options.get("strides", 1),
+        padding=options.get("pad", [0])[::2] * (1 if "pad" in options else len(shape) - 2),
+        dilation=options.get("dilations", 1),
+        groups=options.get("groups", 1),
+    )
+    close(found, wanted, units=6)
+
+
+def test_conv_transpose_to_a_given_size() -> None:
+    x, weight = normal(1, 2, 4, 4), normal(2, 3, 3, 3)
+    (found,) = evaluate(
+        lambda a: mb.conv_transpose(
+            x=a,
+            weight=weight,
+            pad_type="custom",
+            pad=[1, 1, 1, 1],
+            strides=[2, 2],
+            output_shape=[1, 3, 8, 8],
+        ),
+        x,
+    )
+    wanted = F.conv_transpose2d(t(x), t(weight), stride=2, padding=1, output_padding=1)
+    close(found, wanted, units=6)
+
+
+POOLS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "1d": ((2, 3, 9), {"kernel_size": 3}),
+    "2d": ((1, 2, 7, 8), {"kernel_size": [3, 2], "stride": [2, 2]}),
+    "2d padded": ((1, 2, 7, 8), {"kernel_size": [3, 3], "stride": [2, 3], "padding": [1, 1]}),
+    "2d ceil": ((1, 2, 7, 8), {"kernel_size": [2, 3], "stride": [2, 2], "ceil_mode": True}),
+    "2d ceil padded": (
+        (1, 1, 5, 6),
+        {"kernel_size": [2, 3], "stride": [2, 3], "padding": [1, 1], "ceil_mode": True},
+    ),
+    "3d": ((1, 2, 4, 5, 6), {"kernel_size": [2, 2, 3], "stride": [1, 2, 3]}),
+}
+MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+AVERAGE: dict[int, Callable[..., Any]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+@HALVES
+@pytest.mark.parametrize("name", POOLS)
+def test_pools(name: str, half: bool) -> None:
+    shape, options = POOLS[name][0], dict(POOLS[name][1])
+    rank = len(shape) - 2
+    x = normal(*shape, half=half)
+    kernel = options["kernel_size"]
+    kernel = kernel if isinstance(kernel, list) else [kernel]
+    mil: dict[str, Any] = {
+        "kernel_sizes": kernel,
+        "strides": options.get("stride", kernel),
+        "pad_type": "custom" if "padding" in options else "valid",
+        "ceil_mode": options.get("ceil_mode", False),
+    }
+    if "padding" in options:
+        mil["pad"] = [size for size in options["padding"] for _ in range(2)]
+
+    def build(a: Any) -> list[Any]:
+        pools = [
+            mb.max_pool(x=a, **mil),
+            mb.avg_pool(x=a, exclude_padding_from_average=True, **mil),
+            mb.avg_pool(x=a, exclude_padding_from_average=False, **mil),
+        ]
+        return pools if rank == 3 else [*pools, mb.l2_pool(x=a, **mil)]  # MIL has no 3-D one
+
+    greatest, inside, whole, *norm = evaluate(build, x)
+    units = 1 if half else 4
+    close(greatest, MAX[rank](t(x), **options))
+    close(inside, AVERAGE[rank](t(x), count_include_pad=False, **options), units)
+    close(whole, AVERAGE[rank](t(x), count_include_pad=True, **options), units)
+    if norm and "ceil padded" not in name:  # there torch counts other windows
+        flat = [size for size in reversed(options.pop("padding", [])) for _ in range(2)]
+        count = 1 if rank > 1 else kernel[0]  # 1-D has no divisor_override
+        more = {"divisor_override": 1} if rank > 1 else {}
+        squares = AVERAGE[rank](F.pad(t(x).square(), flat), **options, **more) * count
+        close(norm[0], squares.sqrt(), 2 * units)
+
+
+def test_pools_same() -> None:
+    x = normal(1, 2, 5, 6)
+    (found,) = evaluate(
+        lambda a: mb.max_pool(x=a, kernel_sizes=[3, 2], strides=[2, 2], pad_type="same"), x
+    )
+    close(found, F.max_pool2d(F.pad(t(x), [0, 0, 1, 1], value=-torch.inf), [3, 2], 2))
+
+
+@HALVES
+def test_norms(half: bool) -> None:
+    x = normal(2, 3, 4, 5, half=half)
+    gamma, beta, mean = (normal(3, seed=i, half=half) for i in range(3))
+    variance = np.abs(normal(3, seed=3, half=half)) + np.array(0.5, x.dtype)
+    small = x.dtype.type(2**-10)
+
+    def build(a: Any) -> list[Any]:
+        parts = {"gamma": gamma, "beta": beta, "epsilon": small}
+        return [
+            mb.batch_norm(x=a, mean=mean, variance=variance, **parts),
+            mb.batch_norm(x=a, mean=mean, variance=variance, epsilon=small),
+            mb.instance_norm(x=a, **parts),
+            mb.instance_norm(x=a, epsilon=small),
+            mb.l2_norm(x=a, epsilon=small),
+            mb.layer_norm(x=a, axes=[-1], epsilon=small),
+        ]
+
+    parts = (t(gamma), t(beta))
+    wanted = [
+        F.batch_norm(t(x), t(mean), t(variance), *parts, eps=2**-10),
+        F.batch_norm(t(x), t(mean), t(variance), eps=2**-10),
+        F.instance_norm(t(x), weight=parts[0], bias=parts[1], eps=2**-10),
+        F.instance_norm(t(x), eps=2**-10),
+        t(x) / (t(x).square().sum((1, 2, 3), keepdim=True) + 2**-10).sqrt(),
+        F.layer_norm(t(x), [5], eps=2**-10),
+    ]
+    for found, reference in zip(evaluate(build, x), wanted, strict=True):
+        close(found, reference, units=1 if half else 8)
+
+
+def test_layer_norm_over_several_axes() -> None:
+    x, gamma, beta = normal(2, 3, 4), normal(3, 4, seed=1), normal(3, 4, seed=2)
+
+    def build(a: Any) -> list[Any]:
+        return [
+            mb.layer_norm(x=a, axes=[1, -1], gamma=gamma, beta=beta, epsilon=1e-5),
+            mb.layer_norm(x=a, axes=[0, 2], epsilon=1e-5),
+        ]
+
+    found, others = evaluate(build, x)
+    close(found, F.layer_norm(t(x), [3, 4], t(gamma), t(beta)), units=8)
+    close(others, inferred(build, x)[1], units=8)
+
+
+@HALVES
+@pytest.mark.parametrize("mask", [None, "bool", "float"])
+@pytest.mark.parametrize(
+    "shapes", [((2, 4, 3, 8), (2, 4, 5, 8), (2, 4, 5, 6)), ((1, 1, 4), (1, 7, 4), (1, 7, 4))]
+)
+def test_attention(half: bool, mask: str | None, shapes: tuple[tuple[int, ...], ...]) -> None:
+    q, k, v = (normal(*shape, seed=i, half=half) for i, shape in enumerate(shapes))
+    T, S = q.shape[-2], k.shape[-2]
+    arrays = [q, k, v]
+    if mask == "bool":
+        arrays.append(np.tril(np.ones((T, S), bool)))
+    if mask == "float":
+        arrays.append(normal(T, S, seed=5, half=half))
+
+    def build(a: Any, b: Any, c: Any, d: Any = None) -> Any:
+        more = {} if mask is None else {"attn_mask": d}
+        return mb.scaled_dot_product_attention(query=a, key=b, value=c, **more)
+
+    (found,) = evaluate(build, *arrays)
+    tensors = [t(array) for array in arrays]
+    close(found, F.scaled_dot_product_attention(*tensors), units=2 if half else 8)
+
+
+@HALVES
+@pytest.mark.parametrize("axis", [0, -1, 1])
+def test_softmax(half: bool, axis: int) -> None:
+    x = normal(3, 4, 5, half=half) * 20
+    x[0, 0] = -60000
+    (found,) = evaluate(lambda a: mb.softmax(x=a, axis=axis), x)
+    close(found, t(x).softmax(axis), units=1 if half else 4)
+
+
+REDUCTIONS: dict[str, Callable[..., torch.Tensor]] = {
+    "reduce_l1_norm": lambda x, a, k: torch.linalg.vector_norm(x, 1, a, k),
+    "reduce_l2_norm": lambda x, a, k: torch.linalg.vector_norm(x, 2, a, k),
+    "reduce_log_sum": lambda x, a, k: x.sum(a, k).log(),
+    "reduce_log_sum_exp": lambda x, a, k: x.logsumexp(a, k),
+    "reduce_max": lambda x, a, k: x.amax(a, k),
+    "reduce_mean": lambda x, a, k: x.mean(a, k),
+    "reduce_min": lambda x, a, k: x.amin(a, k),
+    "reduce_sum": lambda x, a, k: x.sum(a, k),
+    "reduce_sum_square": lambda x, a, k: x.square().sum(a, k),
+}
+
+
+@HALVES
+@pytest.mark.parametrize("axes", [[1], [-1, 0], [0, 1, 2]])
+@pytest.mark.parametrize("keep", [False, True])
+def test_reductions(half: bool, axes: list[int], keep: bool) -> None:
+    x = np.abs(normal(3, 4, 5, half=half))
+
+    def build(a: Any) -> list[Any]:
+        return [getattr(mb, name)(x=a, axes=axes, keep_dims=keep) for name in REDUCTIONS]
+
+    for found, reference in zip(evaluate(build, x), REDUCTIONS.values(), strict=True):
+        wanted = reference(t(x), tuple(axes), keep)
+        close(found.reshape(wanted.shape), wanted, units=1 if half else 8)
+
+
+def test_product_and_arguments() -> None:
+    x = np.array([[[1.5, -2, 0.5], [3, 3, -1]]], np.float32)
+
+    def build(a: Any) -> list[Any]:
+        return [
+            mb.reduce_prod(x=a, axes=[-1]),
+            mb.reduce_argmax(x=a, axis=-1),
+            mb.reduce_argmin(x=a, axis=1, keep_dims=True),
+            mb.reduce_argmax(x=a, axis=2, output_dtype="uint16"),
+        ]
+
+    product, greatest, least, short = evaluate(build, x)
+    close(product, t(x).prod(-1))
+    close(greatest, t(x).argmax(-1))  # the first of equal ones
+    close(least, t(x).argmin(1, keepdim=True))
+    close(short, t(x).argmax(-1))
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_upsampling(scale: int) -> None:
+    x = normal(1, 2, 3, 4)
+    options = {"scale_factor_height": scale, "scale_factor_width": 2}
+
+    def build(a: Any) -> list[Any]:
+        return [
+            mb.upsample_nearest_neighbor(x=a, **options),
+            mb.upsample_bilinear(x=a, align_corners=True, **options),
+            mb.upsample_bilinear(x=a, align_corners=False, **options),
+        ]
+
+    size = [3 * scale, 8]
+    wanted = [
+        F.interpolate(t(x), size, mode="nearest"),
+        F.interpolate(t(x), size, mode="bilinear", align_corners=True),
+        F.interpolate(t(x), size, mode="bilinear", align_corners=False),
+    ]
+    for found, reference in zip(evaluate(build, x), wanted, strict=True):
+        close(found, reference, units=8)
+
+
+def test_sums_do_not_stop_at_fp16() -> None:
+    """4096 ones: an fp16 sum would end at 2048, where adding 1 changes nothing."""
+    x = np.ones((1, 4096), np.float16)
+
+    def build(a: Any) -> list[Any]:
+        return [
+            mb.linear(x=a, weight=np.ones((1, 4096), np.float16)),
+            mb.reduce_sum(x=a, axes=[1], keep_dims=True),
+        ]
+
+    for found in evaluate(build, x):
+        assert found.item() == 4096
+
+
+def test_what_is_too_large_for_fp16_is_infinite() -> None:
+    x = np.full((1, 2, 2), 300, np.float16)
+    found, hidden = evaluate(
+        lambda a: [mb.square(x=a), mb.layer_norm(x=mb.mul(x=a, y=np.float16(200)), axes=[2])], x
+    )
+    assert np.isposinf(found).all()
+    assert not np.isposinf(hidden).any()  # 60000 squared is fine inside the norm
+
+
+def test_an_operation_that_fails_names_itself() -> None:
+    def build(a: Any, b: Any) -> Any:
+        return mb.reshape(x=a, shape=b, name="odd")
+
+    with pytest.raises(BundleError, match=r"reshape at 'odd' of function 'main': .+\.") as caught:
+        evaluate(build, normal(2, 3), np.array([4, 2], np.int32))
+    assert caught.value.code == "bundle.model"

@@ -1,0 +1,399 @@
+"""An index follows its folder, survives a kill, and is read strictly. On a real ONNX bundle."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_onnx import picture, write_bundle
+
+from edgecap.core.errors import BundleError, InputError, MissingPackageError
+from edgecap.runtime import Captioner, load
+from edgecap.runtime.index import Summary, build, open_index, probes, store, update
+from edgecap.runtime.index.manifest import MANIFEST
+
+
+@pytest.fixture(scope="module")
+def captioner(tiny_bundle_made: Path) -> Captioner:
+    return load(tiny_bundle_made)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "pictures"
+    (place / "deep").mkdir(parents=True)
+    for i in range(6):
+        (place / f"{i}.png").write_bytes(picture(i, 40, 30))
+    (place / "deep" / "six.PNG").write_bytes(picture(6, 40, 30))
+    (place / "notes.txt").write_text("no picture")
+    (place / ".hidden.png").write_bytes(picture(7, 40, 30))
+    return place
+
+
+@pytest.fixture
+def made(folder: Path, captioner: Captioner, tmp_path: Path) -> Path:
+    update(folder, tmp_path / "index", captioner, "tiny")
+    return tmp_path / "index"
+
+
+def counts(summary: Summary) -> tuple[int, int, int, int, int]:
+    """Pictures, embedded, reused, unchanged, removed."""
+    s = summary
+    return s.pictures, s.embedded, s.reused, s.unchanged, s.removed
+
+
+def found(index: Path, vector: np.ndarray, k: int = 100) -> dict[str, float]:
+    opened = open_index(index)
+    top = Path(opened.manifest.folder)
+    return {str(hit.path.relative_to(top)): hit.score for hit in opened.search(vector, k)}
+
+
+def test_every_picture_is_found_where_its_embedding_lies(
+    folder: Path, made: Path, captioner: Captioner
+) -> None:
+    names = ["0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "deep/six.PNG"]
+    vectors = captioner.embed_images([folder / name for name in names])  # [7,E]
+    hits = open_index(made).search(vectors[3], 7)
+    assert [hit.rank for hit in hits] == list(range(1, 8))
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert hits[0].path == folder / "3.png" and hits[0].score == pytest.approx(1, abs=1e-5)
+    expected = dict(zip(names, (vectors @ vectors[3]).tolist(), strict=True))
+    assert found(made, vectors[3]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_only_what_changed_is_embedded(folder: Path, made: Path, captioner: Captioner) -> None:
+    before = {file.name: file.read_bytes() for file in made.iterdir()}
+    assert counts(update(folder, made, captioner, "tiny")) == (7, 0, 0, 7, 0)
+    assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    (folder / "0.png").write_bytes(picture(10, 64, 30))  # changed
+    (folder / "1.png").unlink()  # removed
+    (folder / "2.png").rename(folder / "deep" / "two.png")  # renamed
+    shutil.copyfile(folder / "3.png", folder / "copy.png")  # copied
+    os.utime(folder / "4.png", (1, 1))  # touched
+    (folder / "new.png").write_bytes(picture(11, 20, 20))
+    assert counts(update(folder, made, captioner, "tiny")) == (8, 2, 3, 3, 2)
+    fresh = made.parent / "fresh"
+    update(folder, fresh, captioner, "tiny")
+    query = captioner.embed_texts(["a dog"])[0]
+    assert found(made, query) == pytest.approx(found(fresh, query), abs=1e-6)
+    assert len(list(made.iterdir())) == 3  # nothing is left of what was replaced
+
+
+def test_a_bad_picture_costs_only_itself(folder: Path, made: Path, captioner: Captioner) -> None:
+    (folder / "0.png").write_bytes(picture(0, 40, 30)[:200])  # was good
+    (folder / "bad.jpg").write_bytes(b"this is no picture")
+    summary = update(folder, made, captioner, "tiny")
+    assert counts(summary) == (6, 0, 0, 6, 1)
+    assert {f.path: f.error.code for f in summary.failures} == {
+        "0.png": "image.truncated",
+        "bad.jpg": "image.unreadable",
+    }
+
+
+def refusal(call: Callable[[], object]) -> str:
+    with pytest.raises((InputError, BundleError)) as caught:
+        call()
+    return caught.value.code
+
+
+def test_refused_before_anything_is_written(
+    folder: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    empty, bad, out = tmp_path / "empty", tmp_path / "bad", tmp_path / "index"
+    empty.mkdir(), bad.mkdir()
+    (bad / "x.png").write_bytes(b"no")
+    for given_folder, code in (
+        (empty, "index.empty"),
+        (tmp_path / "absent", "index.folder"),
+        (folder / "0.png", "index.folder"),
+        (bad, "index.unreadable"),
+    ):
+        assert refusal(lambda where=given_folder: update(where, out, captioner, "x")) == code
+        assert not out.exists()
+    assert (
+        refusal(lambda: update(folder, empty / "../pictures", captioner, "x")) == "output.foreign"
+    )
+    assert refusal(lambda: update(folder, bad / "x.png", captioner, "x")) == "output.foreign"
+
+
+def test_an_emptied_or_other_folder_does_not_cost_the_index(
+    folder: Path, made: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    before = (made / MANIFEST).read_bytes()
+    assert refusal(lambda: update(other, made, captioner, "tiny")) == "index.other_folder"
+    shutil.rmtree(folder)
+    folder.mkdir()  # a disk that is not mounted
+    assert refusal(lambda: update(folder, made, captioner, "tiny")) == "index.empty"
+    assert (made / MANIFEST).read_bytes() == before
+
+
+def test_an_index_inside_its_folder_does_not_index_itself(
+    folder: Path, captioner: Captioner
+) -> None:
+    inside = folder / "index"
+    update(folder, inside, captioner, "tiny")
+    (inside / "sheet.png").write_bytes(picture(1, 9, 9))
+    assert counts(update(folder, inside, captioner, "tiny")) == (7, 0, 0, 7, 0)
+
+
+def test_two_runs_at_once(folder: Path, made: Path, captioner: Captioner) -> None:
+    with store.locked(made):
+        assert refusal(lambda: update(folder, made, captioner, "tiny")) == "index.busy"
+
+
+def test_other_weights_are_told_apart_and_other_files_of_the_same_are_not(
+    folder: Path, made: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    other = tmp_path / "other-onnx-fp32"
+    write_bundle(other, seed=5, verified=False)
+    assert refusal(lambda: open_index(made).check(load(other))) == "index.other_model"
+    assert refusal(lambda: update(folder, made, load(other), "x")) == "index.other_model"
+    open_index(made).check(captioner)
+
+
+def test_the_probes_never_change() -> None:
+    """Kept in every index ever made: another drawing of them would refuse them all."""
+    import hashlib
+
+    drawn = probes.pictures(224)
+    assert drawn.shape == (3, 224, 224, 3) and drawn.dtype == np.uint8
+    assert hashlib.sha256(drawn.tobytes()).hexdigest().startswith(PROBES_SHA256)
+
+
+PROBES_SHA256 = "cee3a6d40e6a8eb8"
+
+KILLED = """
+import sys, time
+from edgecap.runtime import load
+from edgecap.runtime.index import build
+
+build.CHECKPOINT = 8
+captioner = load(sys.argv[1])
+embed = captioner.embed_images
+
+def slow(pictures):
+    time.sleep(0.1)
+    return embed(pictures)
+
+captioner.embed_images = slow
+build.update(sys.argv[2], sys.argv[3], captioner, sys.argv[1])
+"""
+
+
+def test_a_killed_run_leaves_an_index_that_is_taken_up(
+    tiny_bundle_made: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "many", tmp_path / "index"
+    folder.mkdir()
+    for i in range(200):
+        (folder / f"{i:03}.png").write_bytes(picture(i, 8, 8))
+    code = [sys.executable, "-c", KILLED, str(tiny_bundle_made), str(folder), str(out)]
+    run = subprocess.Popen(code)
+    deadline = time.monotonic() + 60
+    while not (out / MANIFEST).exists() or len(open_index(out)) < 16:
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    saved = len(open_index(out))
+    assert 16 <= saved < 200
+    query = captioner.embed_texts(["a dog"])[0]
+    assert len(found(out, query, 200)) == saved
+    (out / "vectors-00000000.f32").write_bytes(b"half")  # as a kill in the middle of a write leaves
+    summary = update(folder, out, captioner, "tiny")
+    assert counts(summary) == (200, 200 - saved, 0, saved, 0)
+    assert len(found(out, query, 200)) == 200
+    assert len(list(out.iterdir())) == 3
+
+
+def test_a_first_run_killed_before_its_first_checkpoint(
+    folder: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    out = tmp_path / "index"
+    out.mkdir()
+    for name in ("vectors-0123abcd.f32", ".index.json.draft-0123abcd"):
+        (out / name).write_bytes(b"half")
+    assert update(folder, out, captioner, "tiny").pictures == 7
+    assert len(list(out.iterdir())) == 3
+
+
+def test_a_large_index_asks_its_graph_and_stays_right_as_it_changes(
+    tmp_path: Path, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "EXACT_ROWS", 40)
+    folder, out = tmp_path / "many", tmp_path / "index"
+    folder.mkdir()
+    for i in range(100):
+        (folder / f"{i:03}.png").write_bytes(picture(i, 8, 8))
+
+    def graph_after_update() -> str:
+        update(folder, out, captioner, "tiny")
+        index = open_index(out)
+        assert index.manifest.graph is not None
+        for query in captioner.embed_texts(["a dog", "two red circles"]):
+            assert index.search(query, 10) == index.search(query, 10, exact=True)
+            assert len(index.search(query, 500)) == len(index)
+        return index.manifest.graph.file
+
+    first = graph_after_update()
+    for i in range(5):
+        (folder / f"{i:03}.png").unlink()
+        (folder / f"new-{i}.png").write_bytes(picture(1000 + i, 8, 8))
+    assert graph_after_update() == first  # the new are few, and compared one by one
+    for i in range(5, 30):
+        (folder / f"{i:03}.png").unlink()
+    second = graph_after_update()
+    assert second != first  # too much of it was dead
+    assert [file.name for file in out.glob("graph-*")] == [second]
+
+
+def test_a_large_folder_without_usearch_is_refused_at_once(
+    folder: Path, captioner: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build.graph, "PACKAGE", ("no_such_package", "search"))
+    update(folder, tmp_path / "small", captioner, "tiny")
+    monkeypatch.setattr(build, "EXACT_ROWS", 3)
+    with pytest.raises(MissingPackageError, match=r"edgecap\[search\]"):
+        update(folder, tmp_path / "index", captioner, "tiny")
+    assert not (tmp_path / "index").exists()
+
+
+def files(root: Path) -> list[Path]:
+    return sorted(file for file in root.iterdir() if file.name != MANIFEST)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_no_damage_to_a_file_goes_unseen(made: Path, data: st.DataObject) -> None:
+    file = data.draw(st.sampled_from(files(made)))
+    whole = file.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    damaged = data.draw(
+        st.sampled_from(
+            [whole[:at], whole + b"\0", whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]]
+        )
+    )
+    try:
+        file.write_bytes(damaged)
+        assert refusal(lambda: open_index(made)).startswith("index.")
+    finally:
+        file.write_bytes(whole)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_damaged_manifest_is_refused_or_reads_as_another_one(
+    made: Path, data: st.DataObject
+) -> None:
+    """Its own words are not hashed; whatever they are, nothing but a BundleError comes of it."""
+    file = made / MANIFEST
+    whole = file.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 2))
+    cut = data.draw(st.booleans())
+    with_byte = whole[:at] + data.draw(st.binary(min_size=1, max_size=1)) + whole[at + 1 :]
+    try:
+        file.write_bytes(whole[:at] if cut else with_byte)
+        try:
+            open_index(made)
+        except BundleError as error:
+            assert error.code.startswith("index.")
+        else:
+            assert not cut
+    finally:
+        file.write_bytes(whole)
+
+
+def change(made: Path, **fields: object) -> None:
+    told = json.loads((made / MANIFEST).read_bytes())
+    (made / MANIFEST).write_text(json.dumps({**told, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"schema": 2}, "index.schema"),
+        ({"surprise": 1}, "index.unknown_field"),
+        ({"embedding": "4"}, "index.field_type"),
+        ({"embedding": 8}, "index.manifest"),
+        ({"folder": "relative"}, "index.manifest"),
+        ({"segments": []}, "index.manifest"),
+        ({"files": {"../x": {"sha256": "0" * 64, "size": 1}}}, "index.path"),
+        ({"next_key": 1}, "index.entries"),
+        ({"graph": {"file": "graph-1.usearch", "before": 7, "rows": 7}}, "index.manifest"),
+    ],
+)
+def test_a_manifest_that_lies(made: Path, fields: dict[str, object], code: str) -> None:
+    change(made, **fields)
+    assert refusal(lambda: open_index(made)) == code
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("path", "../../etc/passwd", "index.path"),
+        ("path", "/etc/passwd", "index.path"),
+        ("path", "", "index.path"),
+        ("path", 7, "index.entries"),
+        ("key", -1, "index.entries"),
+        ("key", 1, "index.entries"),
+        ("key", True, "index.entries"),
+        ("surprise", 1, "index.entries"),
+    ],
+)
+def test_an_entry_that_lies(made: Path, field: str, value: object, code: str) -> None:
+    """Sealed anew, so that only the content is wrong."""
+    file = next(made.glob("entries-*"))
+    first, *others = file.read_text().splitlines()
+    row = {**json.loads(first), field: value}
+    file.write_text("\n".join([json.dumps(row), *others]) + "\n")
+    told = json.loads((made / MANIFEST).read_bytes())
+    entry = store._entry_of(file)
+    change(made, files={**told["files"], file.name: entry.__dict__})
+    assert refusal(lambda: open_index(made)) == code
+
+
+def test_what_is_no_index(made: Path, folder: Path, tmp_path: Path) -> None:
+    assert refusal(lambda: open_index(tmp_path / "absent")) == "index.missing"
+    assert refusal(lambda: open_index(folder / "0.png")) == "index.missing"
+    assert refusal(lambda: open_index(folder)) == "index.foreign"
+    for name in ("entries", "vectors"):
+        file = next(made.glob(f"{name}-*"))
+        aside = file.rename(tmp_path / "aside")
+        assert refusal(lambda: open_index(made)) == "index.missing_file"
+        file.symlink_to(aside)
+        assert refusal(lambda: open_index(made)) == "index.missing_file"
+        file.unlink()
+        aside.rename(file)
+    open_index(made)
+
+
+def test_a_graph_of_another_index_is_refused(
+    tmp_path: Path, captioner: Captioner, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "EXACT_ROWS", 3)
+    out = tmp_path / "index"
+    update(folder, out, captioner, "tiny")
+    query = captioner.embed_texts(["a dog"])[0]
+    assert len(open_index(out).search(query, 3)) == 3
+    file = next(out.glob("graph-*"))
+    for wrong in (b"no graph", build.graph.build(np.arange(2), np.eye(2, 4, dtype=np.float32))):
+        file.write_bytes(wrong)
+        told = json.loads((out / MANIFEST).read_bytes())
+        change(out, files={**told["files"], file.name: store._entry_of(file).__dict__})
+        assert refusal(lambda: open_index(out).search(query, 3)) == "index.graph"
+
+
+@pytest.mark.parametrize("k", [0, -1, 10_001])
+def test_numbers_of_hits(made: Path, k: int) -> None:
+    assert refusal(lambda: open_index(made).search(np.ones(4, np.float32), k)) == "search.number"

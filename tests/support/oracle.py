@@ -1,0 +1,142 @@
+"""A language model that knows what is in a picture, for as long as it can be seen there.
+
+A picture is a grey canvas with plain rectangles; a thing is there while the middle of its box shows
+its colour, so taking it out of the picture takes it out of what is said. The next token is one of
+those with which a sentence goes on: true ones are equally likely, and false ones that the grammar
+could say of the same things a thousandth as likely.
+
+Letters as in edgecap.runtime.session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.core.config import CaptionerConfig
+from edgecap.core.tokens import EOS_ID, LANGUAGES, STYLES
+from edgecap.runtime import Captioner
+from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.session import ImageCode, Step
+from edgecap.scenes.describe import mentions
+from edgecap.scenes.grammar import for_language
+from edgecap.scenes.graph import Name, Relation, Scene, Statement, Thing
+from edgecap.scenes.relations import relations
+
+CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
+RGB = {"red": (230, 20, 20), "blue": (20, 20, 230), "green": (20, 200, 20)}
+ABSENT = Name("ring", "yellow")  # can be said and is never there
+TOKENIZER = shipped_tokenizer()
+FALSE, UNLIKELY = -7.0, -20.0  # log-weights of a false sentence, and of what is none
+
+
+def picture(things: Sequence[Thing]) -> np.ndarray:
+    """uint8 [224,224,3]: every thing a plain rectangle in its colour."""
+    canvas = np.full((224, 224, 3), 127, np.uint8)
+    for thing in things:
+        x0, y0, x1, y1 = map(int, thing.box)
+        canvas[y0:y1, x0:x1] = RGB[thing.name.color]
+    return canvas
+
+
+class OracleSession:
+    """Sees those of `things` that a picture shows."""
+
+    batch = None
+
+    def __init__(self, things: Sequence[Thing]) -> None:
+        self.things = tuple(things)
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        seen = [
+            sum(self._shows(canvas, i) << i for i in range(len(self.things))) for canvas in image
+        ]
+        k = np.broadcast_to(
+            np.array(seen, np.float32)[None, :, None, None, None], (1, len(image), 1, 196, 8)
+        )
+        return ImageCode(k.copy(), k.copy(), np.ones((len(image), 4), np.float32) / 2)
+
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+        logits = np.full((len(token), CONFIG.vocabulary), UNLIKELY, np.float32)  # [B,V]
+        for b in range(len(token)):
+            before = k[0, b, 0, 196 : 196 + int(position[b]), 0].astype(int).tolist()
+            if position[b] == 0:
+                continue  # the language alone: nobody asks what follows
+            lang, style, *said = [*before, int(token[b, 0])]
+            for sentence, weight in self._sentences(int(k[0, b, 0, 0, 0]), lang, style):
+                if list(sentence[: len(said)]) == said and len(sentence) > len(said):
+                    following = sentence[len(said)]
+                    logits[b, following] = np.logaddexp(logits[b, following], weight)
+        rows = np.repeat(token.astype(np.float32)[None, :, None, :, None], 8, -1)  # [1,B,1,1,8]
+        return Step(logits, rows, rows, np.full((len(token), 196), 1 / 196, np.float32))
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        return np.ones((len(tokens), 4), np.float32) / 2
+
+    def _shows(self, canvas: np.ndarray, i: int) -> bool:
+        x0, y0, x1, y1 = map(int, self.things[i].box)
+        middle = canvas[(y0 + y1) // 2, (x0 + x1) // 2]
+        return tuple(middle.tolist()) == RGB[self.things[i].name.color]
+
+    @cache  # noqa: B019  # sessions of a test are few
+    def _sentences(self, seen: int, lang: int, style: int) -> list[tuple[list[int], float]]:
+        """Tokens of each sentence and its weight, a log-probability but for a constant."""
+        scene = Scene(tuple(t for i, t in enumerate(self.things) if seen >> i & 1))
+        language, wanted = (TOKENIZER.tokens[token].strip("<>") for token in (lang, style))
+        assert language in LANGUAGES and wanted in STYLES
+        names = {ABSENT, *(thing.name for thing in self.things)}
+        weighed = [
+            *((text, 0.0) for text in _true(scene, language, wanted)),
+            *((text, FALSE) for text in _sayable(names, language) if wanted == "relate"),
+        ]
+        return [
+            ([*TOKENIZER.encode(text, allow_special=True), EOS_ID], weight)
+            for text, weight in weighed
+        ]
+
+
+def _true(scene: Scene, lang: str, style: str) -> Iterator[str]:
+    """Sentences that are true of a scene."""
+    grammar = for_language(lang)
+    if style == "grounded":
+        if scene.things:
+            yield grammar.render(Statement(mentions(scene)), grounded=True)
+        return
+    for relation in relations(scene):
+        for template in range(2):
+            yield grammar.render(Statement(relation=relation), template)
+    yield from _alone({thing.name for thing in scene.things}, lang)
+
+
+def _sayable(names: set[Name], lang: str) -> Iterator[str]:
+    """Every sentence about the names, true or not."""
+    for a, b in permutations(sorted(names), 2):
+        for kind in ("left", "right", "above", "below"):
+            for template in range(2):
+                statement = Statement(relation=Relation(kind, a, (b,)))
+                yield for_language(lang).render(statement, template)
+    yield from _alone(names, lang)
+
+
+def _alone(names: set[Name], lang: str) -> Iterator[str]:
+    grammar = for_language(lang)
+    for name in sorted(names):
+        phrase = grammar.noun_phrase(name, definite=True)
+        yield phrase[0].upper() + phrase[1:] + grammar.rules.stop
+
+
+def captioner(things: Sequence[Thing]) -> Captioner:
+    manifest = draft(
+        CONFIG,
+        name="oracle",
+        model="oracle",
+        format="onnx",
+        precision="fp32",
+        functions={name: same_names("x.onnx", name) for name in FUNCTIONS},
+    )
+    return Captioner(OracleSession(things), manifest, TOKENIZER, "oracle")

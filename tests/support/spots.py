@@ -1,0 +1,71 @@
+"""A captioner that rests each of its words on one patch of the picture: the truth about its maps.
+
+Letters as in session.py; G patches along one side of the canvas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from tiny_onnx import CONFIG
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.runtime import Captioner
+from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.session import ImageCode, Step
+
+G, SIZE, PATCH = 14, 224, 16
+TOKENIZER = shipped_tokenizer()
+Spot = tuple[int, int]  # row and column, in patches
+
+
+class Spots:
+    """Says each token of a script as surely as its patch is red; without a patch, surely."""
+
+    batch = None
+
+    def __init__(self, script: Sequence[tuple[int, Spot | None]]) -> None:
+        self.script = script
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        red = image[..., 0].reshape(-1, G, PATCH, G, PATCH).mean((2, 4)) / 255  # [B,G,G]
+        k = red.reshape(1, len(image), 1, G * G, 1).astype(np.float32)  # [1,B,1,P,1]
+        return ImageCode(k, k.copy(), np.ones((len(image), 4), np.float32))
+
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+        logits = np.zeros((len(token), CONFIG.vocabulary), np.float32)  # [B,V]
+        step = int(position[0]) - 1  # after <lang> <style>
+        if 0 <= step < len(self.script):
+            said, spot = self.script[step]
+            red = 1.0 if spot is None else k[0, :, 0, spot[0] * G + spot[1], 0]  # [B]
+            logits[:, said] = 20 * red
+        elif step >= 0:
+            logits[:, TOKENIZER.id_of("<eos>")] = 50
+        new = np.zeros((1, len(token), 1, 1, 1), np.float32)
+        return Step(logits, new, new, np.full((len(token), G * G), 1 / G / G, np.float32))
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+def captioner(script: Sequence[tuple[int, Spot | None]]) -> Captioner:
+    manifest = draft(
+        replace(CONFIG, width=1, heads=1),
+        name="f",
+        model="f",
+        format="onnx",
+        precision="fp32",
+        functions={name: same_names("x.onnx", name) for name in FUNCTIONS},
+    )
+    return Captioner(Spots(script), manifest, TOKENIZER, "fake")
+
+
+def canvas(spots: Sequence[Spot]) -> np.ndarray:
+    """Black, with red patches: uint8 [S,S,3]."""
+    pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
+    for y, x in spots:
+        pixels[y * PATCH : (y + 1) * PATCH, x * PATCH : (x + 1) * PATCH, 0] = 255
+    return pixels

@@ -1,0 +1,47 @@
+"""A tiny captioner with random weights, and a plan for it; made once per test session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from edgecap.core.config import CaptionerConfig
+from edgecap.model.captioner import Captioner
+from edgecap.quant.calibrate import calibrate
+from edgecap.quant.exercise import Exercise, record, reference
+from edgecap.quant.plan import Plan
+from edgecap.quant.samples import CalibrationSpec
+from edgecap.runtime.loading import shipped_tokenizer
+
+TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32, text_length=24)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    model: Captioner
+    exercise: Exercise
+    plan: Plan
+
+
+def network(config: CaptionerConfig = TINY, seed: int = 0) -> Captioner:
+    """Random weights, with gains and biases as after training, in evaluation mode."""
+    torch.manual_seed(seed)
+    model = Captioner(config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            elif parameter.ndim == 2:
+                parameter.mul_(4)
+    return model.eval().requires_grad_(False)
+
+
+def calibrated() -> Calibrated:
+    torch.set_num_threads(1)
+    model = network()
+    spec = CalibrationSpec(images=16)
+    canvases = spec.canvases(model.config.image_size)
+    exercise = record(reference(model, shipped_tokenizer()), canvases)
+    plan = calibrate(model, exercise, spec, model="tiny", weights="0" * 64, precision="w8a8")
+    return Calibrated(model, exercise, plan)
