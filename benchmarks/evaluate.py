@@ -4,7 +4,7 @@ N scenes, E embedding width, Q texts. To the keys of `metrics` this adds those t
 
     retrieval_r1_i2t  scenes whose best-scoring text, among those of all N scenes, is true of them
     retrieval_r1_t2i  texts whose best-scoring scene, among all N, they are true of
-    hard_negative     among scenes whose text has a false twin (see `hard_negatives`), those whose
+    hard_negative     among scenes whose text has a false twin (see `scenes.twins`), those whose
                       true text scores above every twin
     blind_exact       `exact` of the caption of a mid-grey picture: what guessing alone is worth
     shuffled_exact    `exact` of every caption against another scene: what chance is worth
@@ -23,7 +23,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgecap.benchmarks.hard_negatives import is_true, names_of, twins
 from edgecap.benchmarks.metrics import (
     Ratio,
     Tally,
@@ -38,6 +37,7 @@ from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement
 from edgecap.scenes.parse import parse
+from edgecap.scenes.twins import is_true, names_of, twins
 
 Pictured = tuple[np.ndarray, Scene]  # uint8 [224,224,3] and what it shows
 Value = float | int | None

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from edgecap.benchmarks.hard_negatives import INVERSE
 from edgecap.runtime.grounding.phrases import COPULAS
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Box, Name, Relation, Scene, Statement, Thing
 from edgecap.scenes.relations import holds, relations
+from edgecap.scenes.twins import INVERSE
 
 PAIRWISE = ("left", "right", "above", "below")
 

@@ -59,7 +59,7 @@ def probabilities(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
     """What is drawn from, float64 [V], for scores f32 [V] of which some may be -inf."""
     scaled = scores.astype(np.float64) / sampling.temperature  # [V]
     weights = np.exp(scaled - scaled.max())
-    order = np.argsort(-weights, kind="stable")[: sampling.top_k]  # of equals, the lower id first
+    order = np.argsort(-scaled, kind="stable")[: sampling.top_k]  # of equals, the lower id first
     if sampling.top_p is not None:
         reached = np.cumsum(weights[order]) / weights[order].sum()
         order = order[: int(np.searchsorted(reached, sampling.top_p)) + 1]

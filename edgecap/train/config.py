@@ -19,7 +19,7 @@ class Stage:
     # T, into which each image's captions are packed, as many as fit, each in a style and a language
     # drawn by lot. One shape a stage, because every new shape costs a compilation.
     caption_tokens: int
-    texts: int  # Q, images that also learn to match their text; divides the batch
+    texts: int  # Q, images that also learn to match their text, not its twin; divides the batch
     text_tokens: int  # length of those texts
     languages: tuple[str, ...] = LANGUAGES
 

@@ -103,7 +103,7 @@ def learn(
 
     Returns the mean of each loss, and the parts that it took.
     """
-    counts = {"caption": batch.words, "contrastive": len(batch.texts), "hint": batch.patches}
+    counts = {"caption": batch.words, "contrastive": len(batch.matches), "hint": batch.patches}
     weights = {"caption": 1.0, "contrastive": config.contrast_weight, "hint": config.hint_weight}
     while True:
         try:
@@ -116,7 +116,7 @@ def learn(
                     means[name] += sums[name].item() / counts[name]
             return means, parts
         except RuntimeError as error:
-            if not is_out_of_memory(error) or len(batch.texts) % (2 * parts):
+            if not is_out_of_memory(error) or len(batch.matches) % (2 * parts):
                 raise
             parts *= 2
             if batch.images.device.type == "cuda":

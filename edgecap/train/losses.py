@@ -1,6 +1,6 @@
 """What a step minimises.
 
-B images   T tokens   Q texts   V vocabulary   E embedding
+B images   T tokens   Q images with texts   R texts   V vocabulary   E embedding
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
 def contrastive_loss(
     images: Tensor, texts: Tensor, matches: Tensor, scale: Tensor, bias: Tensor
 ) -> Tensor:
-    """Summed sigmoid loss (SigLIP, arXiv 2303.15343); embeddings [Q,E], matches bool [Q,Q].
+    """Summed sigmoid loss (SigLIP, arXiv 2303.15343): [Q,E], [R,E], matches bool [Q,R].
 
     Unlike a softmax it lets several texts match one picture: two scenes may say the same.
     """
-    similarity = images.float() @ texts.float().T * scale.exp() + bias  # [Q,Q]
-    sign = matches.to(similarity.dtype) * 2 - 1  # [Q,Q]
+    similarity = images.float() @ texts.float().T * scale.exp() + bias  # [Q,R]
+    sign = matches.to(similarity.dtype) * 2 - 1  # [Q,R]
     return F.softplus(-similarity * sign).sum()
 
 
@@ -46,10 +46,10 @@ class Objective(nn.Module):
         model = self.captioner
         keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
         read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
-        described = states[-1][:: len(batch.images) // len(batch.texts)]  # [Q,P,D]
+        described = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
         matched = contrastive_loss(
             model.embed_image(described),  # [Q,E]
-            model.encode_text(batch.texts, batch.lengths),  # [Q,E]
+            model.encode_text(batch.texts, batch.lengths),  # [R,E]
             batch.matches,
             model.contrast_scale,
             model.contrast_bias,

@@ -71,7 +71,21 @@ def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:
     assert torch.equal(first.images, again.images) and torch.equal(first.tokens, again.tokens)
     assert not torch.equal(first.images, other.images)
     assert not torch.equal(first.images, elsewhere.images)
-    assert first.matches.diagonal().all()
+
+
+def test_a_picture_matches_its_text_and_not_the_false_twin() -> None:
+    batch = SceneBatches(replace(CONFIG, stages=(Stage(224, 32, 32, 64, 16, 40),)))[0]
+    Q, R = batch.matches.shape
+    assert len(batch.texts) == len(batch.lengths) == R == 2 * Q
+    place = torch.arange(Q)
+    assert batch.matches[place, 2 * place].all()
+    twin_is_true = batch.matches[place, 2 * place + 1]
+    same = (batch.texts[0::2] == batch.texts[1::2]).all(1)
+    assert not twin_is_true.all()  # most scenes have a twin
+    assert not same[~twin_is_true].any()  # which says something else
+    halves = batch.parts(2)
+    assert [part.matches.shape for part in halves] == [(Q // 2, R // 2)] * 2
+    assert torch.equal(halves[1].matches, batch.matches[Q // 2 :, R // 2 :])
 
 
 def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scripted import gallery
 
-from edgecap.benchmarks.hard_negatives import is_true, names_of, twins
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Mention, Name, Relation, Scene, Statement, Thing
+from edgecap.scenes.twins import is_true, names_of, twins
 
 DOG, CAT = Name("dog"), Name("cat")
 RED, BLUE = Name("circle", "red"), Name("square", "blue")
