@@ -41,10 +41,10 @@ class TrainConfig:
     size: str = "S"
     stages: tuple[Stage, ...] = (
         # One language until it sees, then all; a quarter of the patches trains every position at
-        # a third of the cost, then full scenes (tried: benchmarks/LOG.md).
+        # a third of the cost; full scenes teach relations (tried: benchmarks/LOG.md).
         Stage(112, 48_000, 64, 40, 16, 32, ("en",)),
-        Stage(112, 192_000, 64, 40, 16, 32),
-        Stage(224, 90_000, 32, 64, 16, 40),
+        Stage(112, 120_000, 64, 64, 16, 32),
+        Stage(224, 120_000, 32, 144, 16, 40),
     )
     seed: int = 0
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size)
