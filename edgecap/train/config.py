@@ -44,7 +44,7 @@ class TrainConfig:
         # a third of the cost; full scenes teach relations (tried: benchmarks/LOG.md).
         Stage(112, 48_000, 64, 40, 16, 32, ("en",)),
         Stage(112, 120_000, 64, 64, 16, 32),
-        Stage(224, 120_000, 32, 144, 16, 40),
+        Stage(224, 120_000, 32, 192, 16, 40),
     )
     seed: int = 0
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size)

@@ -1,15 +1,19 @@
 """Dense supervision for training alone: what covers each patch. Not part of any export.
 
-B images   P patches   D width
+B images   P patches   D width   F facts asked of a patch (12)
 
 Words say little per picture about where things are; drawn scenes know it for every patch. From a
-middle layer, each patch is asked for the kind and the colour of the thing on it and for the four
-edges of that thing's box. The captioner itself keeps one way to give boxes: its words.
+middle layer, each patch is asked for the kind and the colour of the thing on it, for the four edges
+of that thing's box, and how many things stand on each side of it and are smaller or bigger: what
+relations are told from. The captioner itself keeps one way to give boxes: its words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,27 +26,38 @@ from edgecap.scenes.nouns import NOUNS
 KINDS = {kind: i + 1 for i, kind in enumerate((*NOUNS, *SHAPES))}  # 0: background
 COLOR_IDS = {color: i for i, color in enumerate(COLORS)}
 NONE = -1  # no colour, or no box: not asked
+MOST_OTHERS = 6
 PATCH = CaptionerConfig.patch_size
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
-    """int64 [P,6]: kind, colour, and x0 y0 x1 y1 in bins of the canvas on which `origin` lies.
+    """int64 [P,F]: kind, colour, x0 y0 x1 y1 in bins of the canvas on which `origin` lies, others.
 
-    A thing covers the patches that it fills by half, at least one; the topmost thing counts.
+    Others: how many of them are further left, right, up and down by their centre, smaller and
+    bigger. A thing covers the patches that it fills by half, at least one; the topmost counts.
     """
     side = scene.size // PATCH
-    hints = np.full((side, side, 6), NONE)
+    hints = np.full((side, side, 12), NONE)
     hints[..., 0] = 0
     x, y = origin
-    for thing in scene.things:
+    for thing, counts in zip(scene.things, others(scene), strict=True):
         x0, y0, x1, y1 = thing.box
         left, top = min(round(x0 / PATCH), side - 1), min(round(y0 / PATCH), side - 1)
         right, bottom = max(left + 1, round(x1 / PATCH)), max(top + 1, round(y1 / PATCH))
         name = thing.name
         bins = to_bins((x0 + x, y0 + y, x1 + x, y1 + y))
-        row = (KINDS[name.noun], COLOR_IDS.get(name.color, NONE), *bins)
+        row = (KINDS[name.noun], COLOR_IDS.get(name.color, NONE), *bins, *counts)
         hints[top:bottom, left:right] = row
-    return hints.reshape(-1, 6)
+    return hints.reshape(side * side, -1)
+
+
+def others(scene: Scene) -> np.ndarray:
+    """int64 [things,6]: of each, how many are left, right, above, below, smaller, bigger."""
+    x0, y0, x1, y1 = np.array([thing.box for thing in scene.things]).T  # each [things]
+    measures = np.stack([x0 + x1, y0 + y1, (x1 - x0) * (y1 - y0)])  # [3,things]
+    less = (measures[:, None] < measures[..., None]).sum(2)  # [3,things]
+    more = (measures[:, None] > measures[..., None]).sum(2)  # [3,things]
+    return np.stack([less, more], 1).reshape(6, -1).T.clip(max=MOST_OTHERS)
 
 
 class PatchHints(nn.Module):
@@ -54,15 +69,29 @@ class PatchHints(nn.Module):
         self.kind = nn.Linear(width, len(KINDS) + 1)
         self.color = nn.Linear(width, len(COLORS))
         self.edges = nn.Linear(width, 4 * LOCATION_BINS)
+        self.others = nn.Linear(width, 6 * (MOST_OTHERS + 1))
 
     def forward(self, x: Tensor, hints: Tensor) -> Tensor:
-        """Summed cross-entropy of states [B,P,D]; hints int [B,P,6]; an edge counts a quarter."""
+        """Summed cross-entropy of states [B,P,D]; hints int [B,P,F].
+
+        The four edges count as one question, and so do the six numbers of others.
+        """
         x = self.norm(x).flatten(0, 1)  # [B*P,D]
-        kind, color, *edges = hints.flatten(0, 1).unbind(-1)  # each [B*P]
+        answers = hints.flatten(0, 1).unbind(-1)  # F of [B*P]
+        kind, color, edges, others = *answers[:2], answers[2:6], answers[6:]
 
-        def wrong(logits: Tensor, target: Tensor) -> Tensor:
-            return F.cross_entropy(logits.float(), target, ignore_index=NONE, reduction="sum")
+        def wrong(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
+            """Mean over the questions [B*P] of the loss of their parts of `logits` [B*P,...]."""
+            parts = zip(logits.float().chunk(len(targets), -1), targets, strict=True)
+            losses = [
+                F.cross_entropy(part, target, ignore_index=NONE, reduction="sum")
+                for part, target in parts
+            ]
+            return torch.stack(losses).mean()
 
-        bins = self.edges(x).chunk(4, -1)  # 4 of [B*P,bins]
-        boxes = sum(wrong(logits, edge) for logits, edge in zip(bins, edges, strict=True))
-        return wrong(self.kind(x), kind) + wrong(self.color(x), color) + boxes / 4
+        return (
+            wrong(self.kind(x), [kind])
+            + wrong(self.color(x), [color])
+            + wrong(self.edges(x), edges)
+            + wrong(self.others(x), others)
+        )

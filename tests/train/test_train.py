@@ -165,12 +165,16 @@ def test_hints_say_what_covers_each_patch() -> None:
         Thing(Name("dog"), (24.0, 16.0, 48.0, 48.0)),  # on top
         Thing(Name("bee"), (100.0, 100.0, 106.0, 106.0)),  # smaller than a patch
     )
-    hints = patch_hints(Scene(things, 112), origin=(16, 32)).reshape(7, 7, 6)
+    hints = patch_hints(Scene(things, 112), origin=(16, 32)).reshape(7, 7, -1)
     kinds = {kind: hints[..., 0] == number for kind, number in KINDS.items()}
     assert kinds["circle"].sum() == 4 and kinds["circle"][:2, :2].all()
-    assert kinds["dog"][1:3, 2].all() and hints[2, 2].tolist()[1:] == [-1, 10, 12, 16, 20]
+    assert kinds["dog"][1:3, 2].all() and hints[2, 2].tolist()[1:6] == [-1, 10, 12, 16, 20]
     assert kinds["bee"].sum() == 1 and kinds["bee"][6, 6]
     assert (hints[hints[..., 0] == 0][:, 1:] == -1).all()
+    # Others to the left, right, above, below, smaller, bigger.
+    assert hints[0, 0, 6:].tolist() == [0, 2, 0, 2, 2, 0]
+    assert hints[2, 2, 6:].tolist() == [1, 1, 1, 1, 1, 1]
+    assert hints[6, 6, 6:].tolist() == [2, 0, 2, 0, 0, 2]
 
 
 def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:
