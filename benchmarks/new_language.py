@@ -181,7 +181,7 @@ def plot(rows: Sequence[Measured], out: Path) -> None:
     from matplotlib.figure import Figure
 
     languages = list(dict.fromkeys(row.lang for row in rows))
-    figure = Figure(figsize=(4.6 * len(languages), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(languages) + 1.8, 3.6), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(languages), sharey=True))
     for lang, axes in zip(languages, panels, strict=True):
         own = [row for row in rows if row.lang == lang]
@@ -195,7 +195,8 @@ def plot(rows: Sequence[Measured], out: Path) -> None:
         axes.set_ylim(0, 101)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("%")
-    panels[-1].legend(frameon=False, fontsize=7)
+    handles, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
     figure.savefig(out, dpi=120)
 
 

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension, check_code
 from edgecap.model.captioner import Captioner
 from edgecap.runtime.backends.torch import TorchSession
+from edgecap.runtime.captioner import Captioner as Runtime
 from edgecap.runtime.loading import reference, tokenizer_data
 from edgecap.runtime.tokenizer import Tokenizer
-from edgecap.train import forgetting, lexis, rehearsal
+from edgecap.train import forgetting, lexis, lora, rehearsal
 from edgecap.train.finetune import FinetuneConfig, Row, caption_loss, finetune
 from edgecap.train.forgetting import Forgetting, measurable
-from edgecap.train.pairs import Pair, read_pairs
+from edgecap.train.pairs import read_pairs
 from edgecap.train.said import Framing, Said, open_pairs
 
 _HELD_OUT = 10  # of so many pictures one is kept for the loss before and after
 _MOST_HELD_OUT = 64
+_REHEARSED = {"scenes": "drawn scenes", "own": "the starting weights' own captions"}
 Say = Callable[[str], None]
 
 
@@ -46,7 +49,6 @@ class CourseSpec:
 class Material:
     """What a course learns from, read and checked."""
 
-    pairs: list[Pair]
     extension: Extension  # after the course
     said: Said
     skipped: list[InputError]
@@ -71,8 +73,7 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        told = {**asdict(self), "forgetting": self.forgetting and self.forgetting.to_json()}
-        return told
+        return {**asdict(self), "forgetting": self.forgetting and self.forgetting.to_json()}
 
 
 def read(spec: CourseSpec, model: Captioner, extension: Extension) -> Material:
@@ -82,7 +83,10 @@ def read(spec: CourseSpec, model: Captioner, extension: Extension) -> Material:
     """
     check_code(spec.lang)
     spec.config.check()
+    if spec.config.lora:
+        lora.check_rank(model, spec.config.lora)
     extension.with_language(spec.lang)  # refused where there is no room
+    rehearsal.chosen(spec.rehearse, extension.languages)
     pairs = read_pairs(spec.data, spec.lang, spec.images)
     captions = [pair.caption for pair in pairs]
     if not any(character.isalpha() for caption in captions for character in caption):
@@ -93,7 +97,7 @@ def read(spec: CourseSpec, model: Captioner, extension: Extension) -> Material:
     tokenizer = Tokenizer(tokenizer_data(after))
     framing = Framing(tokenizer, after, spec.lang, model.config.text_length)
     said, skipped = open_pairs(pairs, framing, model.config.image_size, spec.on_error)
-    return Material(pairs, after, said, skipped)
+    return Material(after, said, skipped)
 
 
 def teach(
@@ -102,23 +106,21 @@ def teach(
     """Fine-tune a copy of `model` on material that `read` gave."""
     config, said, after = spec.config, material.said, material.extension
     kind, why = rehearsal.chosen(spec.rehearse, extension.languages)
-    say(f"{len(said)} pictures; rehearsing from {_NAMES[kind]} ({why})")
+    say(f"{len(said)} pictures; rehearsing from {_REHEARSED[kind]} ({why})")
     before = captioner_of(model, extension)
     student = lexis.grown(model, extension, after)
-    asked = measurable((*extension.languages, spec.lang))
-    known = measurable(extension.languages)
-    languages = tuple(dict.fromkeys(asked))
+    known, own = measurable(extension.languages), measurable((spec.lang,))
     old = _exact(before, known, spec.check)
     mine, held_out = _split(said, config.seed)
     loss = caption_loss(student, held_out) if len(held_out) else None
-    own_before = _exact(captioner_of(student, after), _only(spec.lang, languages), spec.check)
+    own_before = _exact(captioner_of(student, after), own, spec.check)
     rehearsed = _rehearsal(kind, before, extension, after, said.canvases, config)
     rows = lexis.new_rows(extension, after)
     log = finetune(student, mine, rehearsed, config, rows)
     student.eval()
     now = captioner_of(student, after)
     new = _exact(now, known, spec.check)
-    own_after = _exact(now, _only(spec.lang, languages), spec.check)
+    own_after = _exact(now, own, spec.check)
     return student, Report(
         lang=spec.lang,
         known=spec.lang in extension.languages,
@@ -135,19 +137,14 @@ def teach(
     )
 
 
-_NAMES = {"scenes": "drawn scenes", "own": "the starting weights' own captions"}
-
-
-def captioner_of(model: Captioner, extension: Extension) -> Any:
+def captioner_of(model: Captioner, extension: Extension) -> Runtime:
     """A network behind the runtime's interface, with as many threads as torch has."""
-    import torch
-
     return reference(TorchSession(model, torch.get_num_threads()), extension)
 
 
 def _rehearsal(
     kind: str,
-    before: Any,
+    before: Runtime,
     extension: Extension,
     after: Extension,
     canvases: np.ndarray,
@@ -167,11 +164,7 @@ def _split(said: Said, seed: int) -> tuple[Said, Said]:
     return said.take(order[out:]), said.take(order[:out])
 
 
-def _only(language: str, languages: Sequence[str]) -> tuple[str, ...]:
-    return (language,) if language in languages else ()
-
-
-def _exact(captioner: Any, languages: Sequence[str], n: int) -> np.ndarray:
+def _exact(captioner: Runtime, languages: Sequence[str], n: int) -> np.ndarray:
     """Bool [K,N]; empty where nothing is asked for."""
     if n == 0 or not languages:
         return np.zeros((0, 0), bool)

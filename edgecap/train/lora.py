@@ -44,22 +44,25 @@ class Rows(nn.Module):
         return weight.index_copy(0, self.ids, self.rows)  # [V,D]
 
 
-def attach(model: Captioner, rank: int, ids: list[int]) -> None:
-    """Leave to be learned an update of `rank` to each matrix, and the token table's rows `ids`.
-
-    Raises InputError (lora.rank) for a rank that is not below the width.
-    """
+def check_rank(model: Captioner, rank: int) -> None:
+    """Raise InputError (lora.rank) for a rank that is not below the model's width."""
     if not 1 <= rank < model.config.width:
         raise InputError(
             "lora.rank", f"the rank must be in 1 … {model.config.width - 1}, got {rank}."
         )
+
+
+def attach(model: Captioner, rank: int, ids: list[int]) -> None:
+    """Leave to be learned an update of `rank` to each matrix, and the token table's rows `ids`."""
+    check_rank(model, rank)
     model.requires_grad_(False)
     for block in model.blocks:
         for name in _MATRICES:
             linear = getattr(block, name)
             update = LowRank(linear.weight, rank)
             parametrize.register_parametrization(linear, "weight", update)
-    place = torch.tensor(ids, device=model.token.weight.device)  # [N]
+    device = model.token.weight.device
+    place = torch.tensor(ids, dtype=torch.int64, device=device)  # [N]
     rows = Rows(model.token.weight, place)
     parametrize.register_parametrization(model.token, "weight", rows)
 

@@ -73,8 +73,9 @@ def plot_course(report: Report, out: Path) -> None:
         heights = [100 * row[when] for row in rows.values()]
         bars.bar([i + shift for i in range(len(rows))], heights, 0.4, label=when)
     bars.set_xticks(range(len(rows)), list(rows))
-    bars.set_ylim(0, 100)
+    bars.set_ylim(0, 118)  # with room for the legend
+    bars.set_yticks(range(0, 101, 20))
     bars.set_title("exact captions of test scenes, %")
     if rows:
-        bars.legend(frameon=False)
+        bars.legend(frameon=False, ncols=2, loc="upper right")
     figure.savefig(out, dpi=110)

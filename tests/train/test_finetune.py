@@ -106,6 +106,10 @@ def test_low_rank_updates_begin_at_nothing_and_merge_into_plain_weights(tiny: Pa
     torch.testing.assert_close(scores(model), updated)
     others = [i for i in range(TINY.vocabulary) if i != ID["<nl>"]]
     assert torch.equal(model.token.weight[others], plain.token.weight[others])
+    tuned = weights.load(tiny)
+    lora.attach(tuned, 1, [])  # a known language: no token is new
+    lora.merge(tuned)
+    torch.testing.assert_close(scores(tuned), scores(plain))
     for rank in (0, 32):
         with pytest.raises(InputError, match="rank must be"):
             lora.attach(weights.load(tiny), rank, [])
