@@ -22,12 +22,13 @@ from typing import Any
 
 from edgecap.benchmarks.evaluate import Pictured
 from edgecap.benchmarks.expressions import ambiguous_expressions, questions, unique_expressions
-from edgecap.benchmarks.sets import evaluation_scenes, picked_languages
+from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.core.boxes import iou
 from edgecap.core.errors import EdgecapError
 from edgecap.core.progress import progress
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.grounding import ground, judge
+from edgecap.scenes.grammar import picked_languages
 from edgecap.scenes.graph import Scene
 
 HIT = 0.5  # IoU

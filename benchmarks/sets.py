@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from edgecap.benchmarks.evaluate import Pictured
-from edgecap.core.choices import pick
-from edgecap.core.tokens import LANGUAGES
 from edgecap.scenes.shipped import SETS, load_set
 from edgecap.scenes.splits import scenes, split
 
@@ -22,15 +20,3 @@ def evaluation_scenes(name: str, n: int, seed: int = 0) -> list[Pictured]:
     if name == SHIPPED_SPLIT and seed == 0 and n <= SHIPPED_SCENES:
         return load_set("evaluation", n)
     return list(scenes(name, n, seed))
-
-
-def picked_languages(text: str) -> tuple[str, ...]:
-    """ "all", or language codes with commas, in the order given and each once.
-
-    Raises InputError for an unknown one.
-    """
-    if text == "all":
-        return LANGUAGES
-    return tuple(
-        dict.fromkeys(pick("language", lang.strip(), LANGUAGES) for lang in text.split(","))
-    )

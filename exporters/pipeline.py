@@ -28,6 +28,7 @@ from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST, TOKENIZER, Func
 from edgecap.bundle.typed import parse
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError, InputError, UnsupportedError
+from edgecap.core.extension import Extension
 from edgecap.core.formats import FORMATS, INT8_PRECISIONS
 from edgecap.exporters import EXPORTERS
 from edgecap.exporters.card import card
@@ -35,7 +36,7 @@ from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.quant import plan as plans
 from edgecap.quant.plan import Plan
-from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.loading import tokenizer_data
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     """
     from edgecap.exporters import references
     from edgecap.model import weights
+    from edgecap.quant import exercise
     from edgecap.quant.smooth import smooth
 
     begun = time.monotonic()
@@ -104,20 +106,22 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     with atomic_dir(output, spec.overwrite, marker=MANIFEST) as directory:
         say(f"loading {path.name}")
         network = weights.load(path)
-        tokenizer_data, tokenizer = _tokenizer(spec)
+        extension = weights.extension(path)
+        tokenizer_bytes, tokenizer = _tokenizer(spec, extension)
         plan, exported = None, network
         if spec.precision in INT8_PRECISIONS:
-            plan = _plan(spec, name, path, network, tokenizer, say)
+            subject = exercise.reference(network, tokenizer, extension.languages)
+            plan = _plan(spec, name, path, network, subject, say)
             exported = smooth(network, plan.smoothing)
         say(f"converting to {spec.format} {spec.precision}")
         with quiet():
             writer = import_module(EXPORTERS[spec.format].module)
             functions = writer.export(exported, spec, directory, plan)
         size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-        (directory / TOKENIZER).write_bytes(tokenizer_data)
+        (directory / TOKENIZER).write_bytes(tokenizer_bytes)
         if plan is not None:
             plans.write_plan(plan, directory / plans.FILE)
-        manifest = _draft(spec, name, network, functions, plan)
+        manifest = _draft(spec, name, network, functions, plan, extension)
         say("asking PyTorch")
         reference = references.reference(network, manifest, tokenizer)
         canvases = _scenes("evaluation", spec.scenes, manifest)
@@ -134,10 +138,10 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     return Exported(output, sealed, size, certificate, time.monotonic() - begun)
 
 
-def _tokenizer(spec: ExportSpec) -> tuple[bytes, Tokenizer]:
+def _tokenizer(spec: ExportSpec, extension: Extension) -> tuple[bytes, Tokenizer]:
     if spec.tokenizer is None:
-        shipped = shipped_tokenizer()
-        return (Path(edgecap.__file__).parent / "data" / TOKENIZER).read_bytes(), shipped
+        own = tokenizer_data(extension)
+        return own, Tokenizer(own, TOKENIZER)
     if not spec.tokenizer.is_file():
         raise InputError("tokenizer.missing", f"{spec.tokenizer} is not a file.")
     data = spec.tokenizer.read_bytes()
@@ -150,6 +154,7 @@ def _draft(
     network: Captioner,
     functions: dict[str, Function],
     plan: Plan | None,
+    extension: Extension,
 ) -> Manifest:
     exporter = EXPORTERS[spec.format]
     halved = spec.format == "coreml" and spec.precision != "fp32"  # it computes in float16
@@ -164,6 +169,7 @@ def _draft(
         batch=exporter.batch,
         plan={} if plan is None else plan.summary(),
         tools={"edgecap": edgecap.__version__} | {t: version(t) for t in exporter.tools},
+        languages=extension.languages,
     )
 
 
@@ -172,12 +178,12 @@ def _plan(
     name: str,
     weights: Path,
     network: Captioner,
-    tokenizer: Tokenizer,
+    subject: Reference,
     say: Callable[[str], None],
 ) -> Plan:
     """The plan that was given, or one made by calibration."""
     from edgecap.quant.calibrate import calibrate
-    from edgecap.quant.exercise import record, reference
+    from edgecap.quant.exercise import record
 
     if spec.plan is not None:
         return _read_plan(spec, spec.plan, name, weights)
@@ -185,7 +191,7 @@ def _plan(
     canvases = spec.calibration.canvases(network.config.image_size)
     return calibrate(
         network,
-        record(reference(network, tokenizer), canvases),
+        record(subject, canvases),
         spec.calibration,
         model=name,
         weights=plans.fingerprint(weights),

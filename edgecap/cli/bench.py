@@ -53,11 +53,11 @@ def run(
         write_files,
     )
     from edgecap.benchmarks.runner import bench
-    from edgecap.benchmarks.sets import picked_languages
     from edgecap.benchmarks.targets import bundles, pictures, targets
     from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json, write_text
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.errors import GateError
+    from edgecap.scenes.grammar import picked_languages
 
     check_destinations(json_, csv, markdown)
     plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)

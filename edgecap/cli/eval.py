@@ -36,15 +36,19 @@ def run(
     follows. What each key means is said in edgecap/benchmarks/metrics.py and evaluate.py.
     """
     from edgecap.benchmarks.evaluate import Subject, evaluate
-    from edgecap.benchmarks.sets import evaluation_scenes, picked_languages
+    from edgecap.benchmarks.sets import evaluation_scenes
     from edgecap.cli._output import check_destinations, write_json
+    from edgecap.core.choices import pick
     from edgecap.runtime import load
+    from edgecap.scenes.grammar import picked_languages
     from edgecap.scenes.splits import split as split_named
 
     check_destinations(json_)
     languages = picked_languages(lang)
     held_out_phrasing = split_named(split).held_out_phrasing
     loaded = load(captioner, threads=threads)
+    for language in languages:
+        pick("language", language, loaded.languages)
     subject: Subject = _Unruled(loaded) if unruled else loaded
     report = evaluate(
         subject,

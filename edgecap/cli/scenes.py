@@ -13,10 +13,19 @@ def run(
     n: Annotated[int, typer.Option("--n", min=1, help="Number of scenes.")] = 100,
     seed: Annotated[int | None, typer.Option("--seed", help="Default: the split's own.")] = None,
     split: Annotated[str, typer.Option("--split", help="Which rules the scenes follow.")] = "train",
+    lang: Annotated[
+        str, typer.Option("--lang", help="Of the captions: several as en,nl, or all eight.")
+    ] = "all",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
 ) -> None:
-    """Write PNG images, annotations.json (COCO format) and captions.jsonl in eight languages."""
-    from edgecap.scenes.dataset import write_dataset
+    """Write PNG images, annotations.json (COCO format) and captions.jsonl.
 
-    write_dataset(out, n=n, seed=seed, split=split, overwrite=overwrite)
+    Captions come in the eight languages of the model, or in those of --lang, which may also be nl
+    and ko: languages that it has not learned (see edgecap finetune).
+    """
+    from edgecap.scenes.dataset import write_dataset
+    from edgecap.scenes.grammar import picked_languages
+
+    languages = picked_languages(lang)
+    write_dataset(out, n=n, seed=seed, split=split, overwrite=overwrite, languages=languages)
     typer.echo(f"{n} scenes of split {split!r} are in {out}")

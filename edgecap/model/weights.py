@@ -1,7 +1,8 @@
 """Weights of a captioner: one safetensors file, float16, that also says what it is.
 
-The file's metadata holds three strings: `format` (edgecap.captioner.1), `config` (JSON of
-CaptionerConfig) and `training` (JSON, facts for the model card). Never pickle.
+The file's metadata holds `format` (edgecap.captioner.1), `config` (JSON of CaptionerConfig),
+`training` (JSON, facts for the model card) and, where the model learned more than the eight
+languages, `extension` (JSON of core.extension.Extension). Never pickle.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgecap.core.choices import pick
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
 from edgecap.core.lazy import require
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ FORMAT = "edgecap.captioner.1"
 SUFFIX = ".safetensors"
 _SHIPPED = Path(__file__).resolve().parent.parent / "data"
 _PREFIX = "captioner-"
+_SHIPPED_LANGUAGES = Extension()
 
 
 def shipped() -> dict[str, Path]:
@@ -79,7 +82,18 @@ def facts(path: str | Path) -> dict[str, Any]:
     return _json(Path(path), metadata, "training")
 
 
-def save(model: Captioner, path: str | Path, training: dict[str, Any]) -> None:
+def extension(path: str | Path) -> Extension:
+    """The languages and tokens of the weights in `path`."""
+    metadata, _ = _read(Path(path), tensors=False)
+    return Extension.from_json(metadata["extension"]) if "extension" in metadata else Extension()
+
+
+def save(
+    model: Captioner,
+    path: str | Path,
+    training: dict[str, Any],
+    extension: Extension = _SHIPPED_LANGUAGES,
+) -> None:
     """Write float16 weights, and `training` (plain JSON values) beside the config.
 
     Raises InputError where a value does not fit float16: it would come back as infinity.
@@ -98,6 +112,8 @@ def save(model: Captioner, path: str | Path, training: dict[str, Any]) -> None:
         "config": json.dumps(model.config.to_dict(), sort_keys=True),
         "training": json.dumps(training, sort_keys=True),
     }
+    if extension != _SHIPPED_LANGUAGES:
+        metadata["extension"] = extension.to_json()
     save_file(tensors, path, metadata=metadata)
 
 

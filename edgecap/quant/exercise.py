@@ -20,6 +20,7 @@ from torch import Tensor
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.core.progress import progress
+from edgecap.core.tokens import LANGUAGES
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
@@ -61,11 +62,19 @@ class Exercise:
             yield torch.cat(steps), torch.cat([pictures, embedding])
 
 
-def reference(network: Network, tokenizer: Tokenizer) -> Captioner:
+def reference(
+    network: Network, tokenizer: Tokenizer, languages: tuple[str, ...] = LANGUAGES
+) -> Captioner:
     """A model in memory behind the runtime's interface."""
     functions = {name: same_names("none", name) for name in FUNCTIONS}
     manifest = draft(
-        network.config, name="", model="", format="torch", precision="fp32", functions=functions
+        network.config,
+        name="",
+        model="",
+        format="torch",
+        precision="fp32",
+        functions=functions,
+        languages=languages,
     )
     return Captioner(TorchSession(network), manifest, tokenizer, "torch")
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.extension import Extension
 from edgecap.runtime.backends import BACKENDS, open_session, select
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from edgecap.runtime.backends.torch import TorchSession
 
 WEIGHTS = ".safetensors"
 
 
 DEVICES = ("cpu", "cuda")
+_SHIPPED_LANGUAGES = Extension()
 
 
 def load(
@@ -58,7 +64,7 @@ def load(
 
 
 def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Captioner:
-    """The PyTorch model of a shipped name or a .safetensors file, with the shipped tokenizer."""
+    """The PyTorch model of a shipped name or a .safetensors file, with its tokenizer."""
     if Path(model).is_dir():
         raise UnsupportedError(
             "backend.format",
@@ -67,16 +73,36 @@ def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Caption
         )
     from edgecap.runtime.backends.torch import open_weights
 
-    name, session, config = open_weights(model, threads, device)
+    name, session, extension = open_weights(model, threads, device)
+    return reference(session, extension, name, model)
+
+
+def reference(
+    session: TorchSession,
+    extension: Extension = _SHIPPED_LANGUAGES,
+    name: str = "",
+    model: str = "",
+) -> Captioner:
+    """A network in memory behind the runtime's interface."""
     functions = {function: same_names(name, function) for function in FUNCTIONS}
     manifest = draft(
-        config, name=name, model=model, format="torch", precision="fp32", functions=functions
+        session.network.config,
+        name=name,
+        model=model,
+        format="torch",
+        precision="fp32",
+        functions=functions,
+        languages=extension.languages,
     )
-    return Captioner(
-        session, manifest, shipped_tokenizer(), "torch", session.free_bytes, session.most
-    )
+    tokenizer = Tokenizer(tokenizer_data(extension), TOKENIZER)
+    return Captioner(session, manifest, tokenizer, "torch", session.free_bytes, session.most)
+
+
+def tokenizer_data(extension: Extension = _SHIPPED_LANGUAGES) -> bytes:
+    """The tokenizer.json that came with the package, with what `extension` adds."""
+    return extension.tokenizer((resources.files("edgecap") / "data" / TOKENIZER).read_bytes())
 
 
 def shipped_tokenizer() -> Tokenizer:
     """The tokenizer that came with the package."""
-    return Tokenizer((resources.files("edgecap") / "data" / TOKENIZER).read_bytes(), TOKENIZER)
+    return Tokenizer(tokenizer_data(), TOKENIZER)

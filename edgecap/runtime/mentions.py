@@ -25,6 +25,7 @@ _CONJUNCTIONS = {
     "it": ("e", "ed"),
     "pt": ("e",),
     "nl": ("en",),
+    "ko": ("그리고",),
 }
 # Words with which an indefinite phrase begins: "This image shows | a dog".
 _DETERMINERS = {
@@ -36,6 +37,8 @@ _DETERMINERS = {
     "pt": "um uma o a os as dois duas três quatro cinco seis sete",
     "nl": "een de het twee drie vier vijf zes zeven",
 }
+# Words after which the first phrase of a sentence begins, where no determiner tells.
+_LEADS = {"ko": ("그림에", "여기에")}
 _ELIDED = ("un'", "un’", "l'", "l’")
 _CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与及", "とや"
 
@@ -117,7 +120,8 @@ def phrase_start(text: str, language: str) -> int:
             start += 1
         return start
     words = [(m.start(), m.group().lower()) for m in re.finditer(r"\S+", text[start:])]
-    if words and words[0][1] in _CONJUNCTIONS.get(language, ()):
+    skipped = _CONJUNCTIONS.get(language, ()) + _LEADS.get(language, ())
+    if words and words[0][1] in skipped:
         words = words[1:]
     determiners = _DETERMINERS.get(language, "").split()
     begins = [place for place, word in words if word in determiners or word.startswith(_ELIDED)]

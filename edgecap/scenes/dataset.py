@@ -8,7 +8,7 @@ OUT/captions.jsonl     one line per image and language: image, lang, text, groun
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +38,20 @@ CATEGORIES: dict[Name, int] = {
 
 
 def write_dataset(
-    out: str | Path, n: int, seed: int | None = None, split: str = "train", overwrite: bool = False
+    out: str | Path,
+    n: int,
+    seed: int | None = None,
+    split: str = "train",
+    overwrite: bool = False,
+    languages: Sequence[str] = LANGUAGES,
 ) -> None:
     """Write the first n scenes of a split to the directory `out`, wholly or not at all.
 
-    `seed` 0, or None, gives the split's own scenes. Raises InputError for an unknown split, for
-    n < 1 or a negative seed, and where `out` exists and `overwrite` is False.
+    `seed` 0, or None, gives the split's own scenes. Raises InputError for an unknown split or
+    language, for n < 1 or a negative seed, and where `out` exists and `overwrite` is False.
     """
+    for language in languages:
+        for_language(language)
     seed = seed or 0
     if n < 1 or seed < 0:
         raise InputError("scenes.number", f"n is {n} and the seed {seed}; at least 1 and 0 are.")
@@ -57,21 +64,26 @@ def write_dataset(
                 image = f"images/{i:06d}.png"
                 Image.fromarray(pixels).save(folder / image)
                 truths.append((image, scene))
-                for row in caption_rows(image, scene, split, i, seed):
+                for row in caption_rows(image, scene, split, i, seed, languages):
                     captions.write(json.dumps(row, ensure_ascii=False) + "\n")
         text = json.dumps(coco(truths), ensure_ascii=False)
         (folder / ANNOTATIONS).write_text(text, encoding="utf-8")
 
 
 def caption_rows(
-    image: str, scene: Scene, split_name: str, index: int, seed: int = 0
+    image: str,
+    scene: Scene,
+    split_name: str,
+    index: int,
+    seed: int = 0,
+    languages: Sequence[str] = LANGUAGES,
 ) -> Iterator[dict[str, str]]:
     """One caption per language, all of one statement; phrasings differ by language."""
     # The scene's own numbers again, after a jump that the scene cannot have reached.
     rng = np.random.Generator(generator(split_name, index, seed).bit_generator.jumped())  # type: ignore[attr-defined]
     said = statement(scene, rng, "grounded")
     held_out = split(split_name).held_out_phrasing
-    for language in LANGUAGES:
+    for language in languages:
         grammar = for_language(language)
         template = (
             grammar.held_out_templates[0] if held_out else int(rng.integers(grammar.templates))

@@ -63,8 +63,29 @@ class _Frame:
 
     anchor: str
     pattern: re.Pattern[str]
+    literals: tuple[str, ...]
     order: tuple[int, ...]  # argument of each slot
     kind: str  # of the relation, "" for a list
+
+    def splits(self, sentence: str) -> Iterator[tuple[str, ...]]:
+        """Every way to take a sentence that matches apart: what stands in each slot.
+
+        Where only a space parts two slots (Korean), their own spaces could be it as well.
+        """
+        return _splits(sentence.removeprefix(self.literals[0]), self.literals[1:])
+
+
+def _splits(text: str, literals: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    literal, *rest = literals
+    if not rest:
+        if len(text) > len(literal) and text.endswith(literal):
+            yield (text.removesuffix(literal),)
+        return
+    place = text.find(literal, 1)
+    while place > 0:
+        for others in _splits(text[place + len(literal) :], tuple(rest)):
+            yield (text[:place], *others)
+        place = text.find(literal, place + 1)
 
 
 def _frame(template: Template, kind: str) -> _Frame:
@@ -73,6 +94,7 @@ def _frame(template: Template, kind: str) -> _Frame:
     return _Frame(
         max(literals, key=len),
         re.compile(pattern, re.DOTALL),
+        tuple(literals),
         tuple(argument for argument, _ in template.slots),
         kind,
     )
@@ -150,11 +172,12 @@ class _Reader:
             if match is None:
                 continue
             kind = frame.kind
-            by_argument = dict(zip(frame.order, match.groups(), strict=True))
-            names = [self._definite.get(by_argument[i].strip()) for i in sorted(by_argument)]
-            known = [name for name in names if name is not None]
-            if len(known) == len(names):
-                return kind, Relation(kind, known[0], tuple(known[1:]))
+            for phrases in frame.splits(sentence):
+                by_argument = dict(zip(frame.order, phrases, strict=True))
+                names = [self._definite.get(by_argument[i].strip()) for i in sorted(by_argument)]
+                known = [name for name in names if name is not None]
+                if len(known) == len(names):
+                    return kind, Relation(kind, known[0], tuple(known[1:]))
         return kind, None
 
     def _items(self, sentence: str) -> Iterator[tuple[str, str]]:

@@ -31,18 +31,19 @@ def words(lang: str) -> Iterator[str]:
     rules = grammar.rules
     spaced = rules.gap != ""
     seen: set[str] = set()
+    templates = [*rules.lists, *(t for group in rules.relations.values() for t in group)]
+    leading = {template.slots[0][1] for template in templates if not template.literals[0]}
 
     def pieces() -> Iterator[str]:
         for joint in (rules.comma, rules.conjunction, rules.stop):
             yield from segments(joint)
-        templates = [*rules.lists, *(t for group in rules.relations.values() for t in group)]
         for template in templates:
             for literal in template.literals[1:]:
                 yield from segments(literal)
             yield from opening(template.literals[0])
         for (_, _, _, case), phrase in grammar.phrases.items():
             yield from segments(" " + phrase if spaced else phrase)
-            if case == "nom":
+            if case in leading:
                 yield from opening(phrase)
 
     def opening(text: str) -> Iterator[str]:

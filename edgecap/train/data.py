@@ -82,10 +82,16 @@ class Batch:
 
 
 class SceneBatches(Dataset[Batch]):
-    """Batch `step` of a run; `rank` of `world` processes get different scenes."""
+    """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
-    def __init__(self, config: TrainConfig, rank: int = 0, world: int = 1) -> None:
+    `tokenizer` is a tokenizer.json, by default the shipped one.
+    """
+
+    def __init__(
+        self, config: TrainConfig, rank: int = 0, world: int = 1, tokenizer: bytes | None = None
+    ) -> None:
         self.config, self.rank, self.world = config, rank, world
+        self._tokenizer = tokenizer
 
     def __len__(self) -> int:
         return self.config.steps
@@ -94,8 +100,8 @@ class SceneBatches(Dataset[Batch]):
     def encoder(self):  # type: ignore[no-untyped-def]  # tokenizers is imported in the worker
         from tokenizers import Tokenizer
 
-        path = files("edgecap") / "data" / "tokenizer.json"
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        data = self._tokenizer or (files("edgecap") / "data" / "tokenizer.json").read_bytes()
+        return Tokenizer.from_str(data.decode())
 
     def __getitem__(self, step: int) -> Batch:
         stage = self.config.stage(step)

@@ -33,6 +33,21 @@ def contrastive_loss(
     return F.softplus(-similarity * sign).sum()
 
 
+def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Summed caption loss, summed contrastive loss, and the patches after each layer [B,P,D]."""
+    keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
+    read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
+    told = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
+    matched = contrastive_loss(
+        model.embed_image(told),  # [Q,E]
+        model.encode_text(batch.texts, batch.lengths),  # [R,E]
+        batch.matches,
+        model.contrast_scale,
+        model.contrast_bias,
+    )
+    return caption_loss(model.logits(read), batch.targets), matched, states
+
+
 class Objective(nn.Module):
     """A captioner with its losses as the forward, so that compilers and DDP see one module."""
 
@@ -43,17 +58,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed caption loss, summed contrastive loss and summed hint loss, all scalars."""
-        model = self.captioner
-        keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
-        read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
-        described = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
-        matched = contrastive_loss(
-            model.embed_image(described),  # [Q,E]
-            model.encode_text(batch.texts, batch.lengths),  # [R,E]
-            batch.matches,
-            model.contrast_scale,
-            model.contrast_bias,
-        )
+        told, matched, states = described(self.captioner, batch)
         # Early enough that the layers after it can hand what was found on to the words.
         hinted = self.hints(states[5 * len(states) // 8 - 1], batch.hints)
-        return caption_loss(model.logits(read), batch.targets), matched, hinted
+        return told, matched, hinted

@@ -1,11 +1,15 @@
-"""A run's log as a picture."""
+"""A run's log, and a course's report, as pictures."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecap.core.lazy import require
+
+if TYPE_CHECKING:
+    from edgecap.train.course import Report
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -40,4 +44,38 @@ def plot_log(log: Path, out: Path) -> None:
         for before, after in zip(rows, rows[1:], strict=False):
             if before["window"] != after["window"]:
                 axes.axvline(after["step"], color="grey", linestyle=":", linewidth=1)
+    figure.savefig(out, dpi=110)
+
+
+def plot_course(report: Report, out: Path) -> None:
+    """Losses of a course, and exact captions per known language before and after."""
+    require("matplotlib", "train")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    losses, bars = figure.subplots(1, 2)
+    names = {"new_caption": f"new captions ({report.lang})", "old_caption": "rehearsed captions"}
+    for key, label in names.items():
+        points = [(row["step"], row[key]) for row in report.log if key in row]
+        if points:
+            losses.plot(*zip(*points, strict=True), label=label, linewidth=1)
+    losses.set_xlabel("step")
+    losses.set_title("nats a token")
+    losses.grid(alpha=0.3)
+    if report.log:
+        losses.legend(frameon=False)
+    kept = report.forgetting
+    rows = kept.to_json()["languages"] if kept else {}
+    if report.exact:
+        before, after = report.exact
+        rows[report.lang] = {"before": before, "after": after}
+    for shift, when in ((-0.2, "before"), (0.2, "after")):
+        heights = [100 * row[when] for row in rows.values()]
+        bars.bar([i + shift for i in range(len(rows))], heights, 0.4, label=when)
+    bars.set_xticks(range(len(rows)), list(rows))
+    bars.set_ylim(0, 118)  # with room for the legend
+    bars.set_yticks(range(0, 101, 20))
+    bars.set_title("exact captions of test scenes, %")
+    if rows:
+        bars.legend(frameon=False, ncols=2, loc="upper right")
     figure.savefig(out, dpi=110)

@@ -9,12 +9,13 @@ import pytest
 
 from edgecap.benchmarks import targets
 from edgecap.benchmarks.evaluate import KEYS
-from edgecap.benchmarks.sets import evaluation_scenes, picked_languages
+from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.bundle.io import open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import LANGUAGES
 from edgecap.scenes import splits
+from edgecap.scenes.grammar import picked_languages
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +102,7 @@ def test_other_scenes_are_drawn() -> None:
 def test_languages_are_picked_in_order_and_once() -> None:
     assert picked_languages("all") == LANGUAGES
     assert picked_languages("ja, en,ja") == ("ja", "en")
+    assert picked_languages("nl,en") == ("nl", "en")  # held out, so only where it is named
 
 
 def test_bench_measures_the_bundles_that_lie_here(

@@ -76,6 +76,17 @@ def test_captions_say_what_the_images_show(written: Path) -> None:
         assert "<loc_" in row["grounded"] and "<loc_" not in row["text"]
 
 
+def test_captions_in_languages_of_ones_choice(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "out", n=2, languages=("nl", "ko"))
+    text = (tmp_path / "out" / "captions.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [row["lang"] for row in rows] == ["nl", "ko"] * 2
+    assert all(parse(row["text"], row["lang"]).unknown == () for row in rows)
+    with pytest.raises(InputError, match="'xx'"):
+        write_dataset(tmp_path / "other", n=1, languages=("nl", "xx"))
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(("split", "held_out"), [("phrasing", True), ("val", False)])
 def test_held_out_phrasing_is_in_its_split_and_no_other(split: str, held_out: bool) -> None:
     for i, (_, scene) in enumerate(scenes(split, 60)):

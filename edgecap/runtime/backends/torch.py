@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import UnsupportedError
+from edgecap.core.extension import Extension
 from edgecap.core.lazy import require
 from edgecap.runtime import memory
 from edgecap.runtime.batches import BATCH
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 def open_weights(
     model: str, threads: int, device: str = "cpu"
-) -> tuple[str, TorchSession, CaptionerConfig]:
-    """Name, session and shape of a shipped model ("S") or a .safetensors file, on cpu or cuda.
+) -> tuple[str, TorchSession, Extension]:
+    """Name, session and languages of a shipped model ("S") or a .safetensors file, on cpu or cuda.
 
     Raises MissingPackageError without torch, InputError for weights that cannot be used, and
     UnsupportedError for cuda where there is none.
@@ -43,7 +43,7 @@ def open_weights(
         )
     name, path = weights.resolve(model)
     network = weights.load(path).to(device)
-    return name, TorchSession(network, threads), network.config
+    return name, TorchSession(network, threads), weights.extension(path)
 
 
 class TorchSession:

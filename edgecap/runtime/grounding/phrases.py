@@ -32,7 +32,7 @@ COPULAS: dict[str, Copula] = {
     "de": Copula("ist", also=("befindet sich",)),
     "it": Copula("è", also=("si trova",)),
     "pt": Copula("está", also=("fica",)),
-    "nl": Copula("is"),
+    "nl": Copula("is", also=("bevindt zich",)),
     "zh": Copula("在", also=("位于",), of="的", stop="。", gap=""),
     "ja": Copula("は", of="の", end="です", stop="。", gap=""),
 }

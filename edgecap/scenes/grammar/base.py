@@ -66,6 +66,7 @@ class Rules:
     `lists` are templates of one slot, the list; the last is kept for the held-out split.
     `relations` gives per kind its phrasings, slot 0 the subject and 1, 2 the objects.
     `comma`, `conjunction`, `stop` and `gap` join items and sentences.
+    `case_on_last`: of a list only the last item shows its case (particles), not each (articles).
     """
 
     language: str
@@ -76,6 +77,7 @@ class Rules:
     gap: str
     lists: tuple[Template, ...]
     relations: Mapping[str, tuple[Template, ...]]
+    case_on_last: bool = False
 
 
 def rules(
@@ -84,6 +86,7 @@ def rules(
     punctuation: tuple[str, str, str, str],
     lists: Sequence[str],
     relations: Mapping[str, Sequence[str]],
+    case_on_last: bool = False,
 ) -> Rules:
     """`Rules` with templates written as text; `punctuation` is comma, conjunction, stop, gap."""
     comma, conjunction, stop, gap = punctuation
@@ -96,6 +99,7 @@ def rules(
         gap,
         tuple(Template.parse(text) for text in lists),
         {kind: tuple(map(Template.parse, texts)) for kind, texts in relations.items()},
+        case_on_last,
     )
 
 
@@ -162,10 +166,12 @@ class Grammar:
     def _list(self, mentions: Sequence[Mention], template: int, grounded: bool) -> str:
         frame = self.rules.lists[template]
         ((_, case),) = frame.slots
+        first = "nom" if self.rules.case_on_last else case
+        cases = [first] * (len(mentions) - 1) + [case]
         items = [
-            self.noun_phrase(mention.name, mention.count, False, case)
+            self.noun_phrase(mention.name, mention.count, False, own)
             + (locations(mention.boxes) if grounded else "")
-            for mention in mentions
+            for mention, own in zip(mentions, cases, strict=True)
         ]
         text = self._comma.join(items[:-1])
         if len(items) > 1:

@@ -2,9 +2,10 @@
 
 Rows are nouns (the hundred drawn things, the six shapes and "object") and colours, by the keys of
 `scenes.nouns` and `scenes.graph`. Columns are what the language needs: `gender` is m, f or n, with
-an apostrophe where the singular takes another article (French l'avion, Spanish el ancla);
-`oblique` is the accusative and dative of German weak nouns; `counter` is the Chinese classifier
-or the Japanese counter. Colour rows give the masculine, then the feminine.
+an apostrophe where the singular takes another article (French l'avion, Spanish el ancla), and in
+Dutch c (de) or n (het); `oblique` is the accusative and dative of German weak nouns; `counter` is
+the Chinese classifier, the Japanese or the Korean counter. Colour rows give the masculine, then the
+feminine; in Dutch the bare form, then the one with -e.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Lexicon:
 
 @cache
 def load(language: str) -> Lexicon:
-    """The lexicon of `language`, one of `tokens.LANGUAGES`."""
+    """The lexicon of `language`, one of `scenes.grammar.SPOKEN`."""
     text = (files(__name__) / f"{language}.tsv").read_text(encoding="utf-8")
     header, *rows = (line.split("\t") for line in text.splitlines())
     words: dict[str, dict[str, Entry]] = {"noun": {}, "color": {}}

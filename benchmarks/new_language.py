@@ -1,0 +1,238 @@
+"""What a language costs to add: `python -m edgecap.benchmarks.new_language nl ko`.
+
+Stages, each on the weights of the one before; in every one the eight languages are rehearsed:
+
+    untaught    the language's token is the mean of the others' tokens
+    texts       texts in the language are matched with pictures; no caption is learned
+    one thing   captions of pictures that show one thing
+    captions    captions of pictures that show one to five things
+
+After each, on the first test scenes: exact captions, things named, grounding, relations and
+retrieval in the language, and the exact captions of the eight known ones. A null result is a
+result: whether captions come before the first one was shown is what the stages are for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecap.benchmarks.evaluate import Pictured, evaluate
+from edgecap.benchmarks.machine import machine
+from edgecap.benchmarks.sets import evaluation_scenes
+from edgecap.core.atomic import atomic_dir
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError
+from edgecap.core.lazy import require
+from edgecap.scenes.dataset import caption_rows
+from edgecap.scenes.grammar import HELD_OUT
+from edgecap.scenes.graph import Scene
+from edgecap.scenes.render import render
+from edgecap.scenes.sample import SceneRules, sample_drawing
+
+KEYS = ("exact", "name", "grounding_50", "relation", "retrieval_r1_i2t", "retrieval_r1_t2i")
+STAGES = ("untaught", "texts", "one thing", "captions")
+REPORT = "new_language.json"
+_STREAM = 17  # of scenes: no split draws from it
+_ONE_THING = SceneRules(things=(1, 1), repeat=0.0)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is spent; by default twenty to thirty minutes for two languages on two cores."""
+
+    captions: int = 500  # a stage
+    steps: int = 120  # a stage
+    pictures: int = 8  # a step, and as many rehearsed
+    scenes: int = 48  # measured on
+    lora: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures after one stage."""
+
+    lang: str
+    stage: str
+    figures: dict[str, Any]  # of KEYS, in the language
+    known: dict[str, float]  # exact captions, in each language known before
+    minutes: float  # of the stage, measuring included
+
+
+def drawn(rules: SceneRules, n: int, seed: int) -> Iterator[Pictured]:
+    """n scenes by `rules` that no split shows."""
+    for i in range(n):
+        drawing = sample_drawing(np.random.default_rng((_STREAM, seed, i)), rules)
+        yield render(drawing), drawing.scene
+
+
+def stages(
+    model: str, lang: str, budget: Budget, say: Callable[[str], None] = lambda _: None
+) -> Iterator[Measured]:
+    """Teach `lang` stage by stage; yields the figures after each.
+
+    Raises InputError for a language that scenes cannot be described in, or that is known already.
+    """
+    from edgecap.model import weights
+    from edgecap.runtime.loading import tokenizer_data
+    from edgecap.runtime.tokenizer import Tokenizer
+    from edgecap.train import lexis, rehearsal
+    from edgecap.train.course import captioner_of
+    from edgecap.train.finetune import FinetuneConfig, finetune
+    from edgecap.train.said import Framing
+
+    pick("language", lang, HELD_OUT)
+    path = weights.resolve(model)[1]
+    network, before = weights.load(path), weights.extension(path)
+    if lang in before.languages:
+        raise InputError("language.known", f"{path} knows {lang} already; nothing can be shown.")
+    one, many = (
+        list(drawn(rules, budget.captions, budget.seed + i))
+        for i, rules in enumerate((_ONE_THING, SceneRules()))
+    )
+    rows = {name: list(_rows(lang, scenes)) for name, scenes in (("one", one), ("many", many))}
+    # The tokenizer may see texts before any caption is learned: texts need no pictures.
+    after = lexis.extended(before, lang, [row["text"] for row in rows["many"]])
+    network = lexis.grown(network, before, after)
+    framing = Framing(Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length)
+    lessons = {
+        "texts": (_said(framing, many, rows["many"]), 0.0),
+        "one thing": (_said(framing, one, rows["one"]), 1.0),
+        "captions": (_said(framing, many, rows["many"]), 1.0),
+    }
+    tested = evaluation_scenes("test", budget.scenes)
+    base = FinetuneConfig(
+        steps=budget.steps, pictures=budget.pictures, lora=budget.lora, seed=budget.seed
+    )
+    for number, stage in enumerate(STAGES):
+        begun = time.monotonic()
+        say(f"{lang}: {stage}")
+        if stage in lessons:
+            said, weight = lessons[stage]
+            config = replace(base, caption_weight=weight, seed=budget.seed + number)
+            old = rehearsal.of_scenes(
+                before.languages, after, config.pictures, config.seed, config.steps
+            )
+            finetune(network, said, old, config, lexis.new_rows(before, after))
+        captioner = captioner_of(network.eval(), after)
+        figures = evaluate(captioner, tested, (lang,)).languages[lang]
+        known = {other: _exact(captioner, other, tested) for other in before.languages}
+        minutes = (time.monotonic() - begun) / 60
+        yield Measured(lang, stage, {key: figures[key] for key in KEYS}, known, minutes)
+
+
+def _rows(lang: str, scenes: Sequence[tuple[np.ndarray, Scene]]) -> Iterator[dict[str, str]]:
+    for i, (_, scene) in enumerate(scenes):
+        yield from caption_rows(str(i), scene, "train", i, languages=(lang,))
+
+
+def _said(framing: Any, scenes: Sequence[Pictured], rows: Sequence[dict[str, str]]) -> Any:
+    """Scenes and their captions, with and without boxes, as a course learns from them."""
+    from edgecap.runtime.preprocess import place
+    from edgecap.train.pairs import Pair
+    from edgecap.train.said import Said
+
+    sayings = tuple(
+        framing.sayings(
+            Pair(Path(row["image"]), row["text"], grounded=row["grounded"]),
+            place(scene.size, scene.size, scene.size),
+        )
+        for (_, scene), row in zip(scenes, rows, strict=True)
+    )
+    return Said(np.stack([pixels for pixels, _ in scenes]), sayings)
+
+
+def _exact(captioner: Any, lang: str, scenes: Sequence[Pictured]) -> float:
+    from edgecap.benchmarks.metrics import score_captions
+
+    said = captioner.caption([pixels for pixels, _ in scenes], lang=lang)
+    pairs = [(scene, one.raw) for (_, scene), one in zip(scenes, said, strict=True)]
+    return float(score_captions(pairs, lang)["exact"] or 0.0)
+
+
+def table(rows: Sequence[Measured]) -> str:
+    """Markdown, shares in percent; the last column is the mean of the known languages."""
+    lines = [
+        "| language | after | " + " | ".join(KEYS) + " | known languages, exact |",
+        "| --- | --- | " + " | ".join("---:" for _ in KEYS) + " | ---: |",
+    ]
+    for row in rows:
+        values = " | ".join(_percent(row.figures[key]) for key in KEYS)
+        known = _percent(float(np.mean(list(row.known.values()))))
+        lines.append(f"| {row.lang} | {row.stage} | {values} | {known} |")
+    return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def plot(rows: Sequence[Measured], out: Path) -> None:
+    """A panel per language: figures after each stage, known languages dashed."""
+    require("matplotlib", "train")
+    from matplotlib.figure import Figure
+
+    languages = list(dict.fromkeys(row.lang for row in rows))
+    figure = Figure(figsize=(4.2 * len(languages) + 1.8, 3.6), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, len(languages), sharey=True))
+    for lang, axes in zip(languages, panels, strict=True):
+        own = [row for row in rows if row.lang == lang]
+        names = [row.stage for row in own]
+        for key in KEYS:
+            values = [100 * (row.figures[key] or 0.0) for row in own]
+            axes.plot(names, values, marker="o", markersize=3, label=key.replace("_", " "))
+        known = [100 * float(np.mean(list(row.known.values()))) for row in own]
+        axes.plot(names, known, "k--", linewidth=1, label="known languages, exact")
+        axes.set_title(lang)
+        axes.set_ylim(0, 101)
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("%")
+    handles, labels = panels[-1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
+    figure.savefig(out, dpi=120)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command: a table, and a directory with it, a plot and the figures."""
+    parser = argparse.ArgumentParser(prog="python -m edgecap.benchmarks.new_language")
+    parser.add_argument("languages", nargs="+", help=" or ".join(HELD_OUT))
+    parser.add_argument("--model", default="S")
+    parser.add_argument("--out", type=Path, default=Path("new_language"))
+    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    for name, value in asdict(Budget()).items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    asked = vars(parser.parse_args(arguments))
+    torch = require("torch", "train")
+    torch.set_num_threads(asked["threads"])
+    budget = Budget(**{name: asked[name] for name in asdict(Budget())})
+    for lang in asked["languages"]:
+        pick("language", lang, HELD_OUT)
+    with atomic_dir(asked["out"], asked["overwrite"], marker=REPORT) as folder:
+        rows = []
+        for lang in asked["languages"]:
+            for row in stages(asked["model"], lang, budget, lambda text: print(text, flush=True)):
+                rows.append(row)
+                print(table([row]).splitlines()[-1], f"{row.minutes:.1f} min", flush=True)
+        report = {
+            "model": asked["model"],
+            "budget": asdict(budget),
+            "rows": [asdict(row) for row in rows],
+            "machine": machine(),
+        }
+        (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        (folder / "new_language.md").write_text(table(rows) + "\n", encoding="utf-8")
+        plot(rows, folder / "new_language.png")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()

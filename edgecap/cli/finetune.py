@@ -1,0 +1,148 @@
+"""`edgecap finetune`: teach a captioner a language, or one's own pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from edgecap.train.course import Report
+
+REPORT = "report.json"
+
+
+def run(
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Code of the language, as nl.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Captions: COCO .json, .jsonl, a Hugging Face imagefolder, or scenes."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Directory; default <model>-<lang>.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Weights to begin with: a name or a file.")
+    ] = "S",
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Where the pictures lie; default: beside them.")
+    ] = None,
+    lora: Annotated[
+        int, typer.Option("--lora", metavar="RANK", help="Learn low-rank updates; 0: all weights.")
+    ] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of learning.")] = None,
+    rehearse: Annotated[
+        str, typer.Option("--rehearse", help="Against forgetting: auto, scenes or own captions.")
+    ] = "auto",
+    on_error: Annotated[
+        str, typer.Option("--on-error", help="At a bad picture: fail, or skip it.")
+    ] = "fail",
+    check: Annotated[
+        int, typer.Option("--check", min=0, max=512, help="Test scenes to measure forgetting by.")
+    ] = 32,
+    max_drop: Annotated[
+        float, typer.Option("--max-drop", min=0, help="Points that known languages may lose.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything drawn by lot.")] = 0,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old OUT.")] = False,
+    json_: Annotated[
+        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
+    ] = None,
+) -> None:
+    """Add a language with a few hundred captions, or tune a known one on your own pictures.
+
+    Writes weights that export, caption and eval take as --model, a report and its picture. Known
+    languages are rehearsed, and measured before and after; where they lose more than --max-drop
+    points of exact captions the weights are kept all the same and the exit code is 1.
+    """
+    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
+    from edgecap.core.atomic import atomic_dir
+    from edgecap.core.choices import pick
+    from edgecap.core.errors import GateError
+    from edgecap.core.lazy import require
+
+    torch = require("torch", "train")
+    from edgecap.model import weights
+    from edgecap.train import course
+    from edgecap.train.finetune import FinetuneConfig
+    from edgecap.train.plots import plot_course
+    from edgecap.train.rehearsal import KINDS
+
+    check_destinations(json_)
+    pick("rehearsal", rehearse, KINDS)
+    pick("on_error", on_error, ("fail", "skip"))
+    if threads:
+        torch.set_num_threads(threads)
+    name, path = weights.resolve(model)
+    given: dict[str, Any] = {} if steps is None else {"steps": steps}
+    config = FinetuneConfig(lora=lora, seed=seed, **given)
+    spec = course.CourseSpec(lang, data, images, rehearse, on_error, check, config)
+    final = out or Path(f"{name}-{lang}")
+    with atomic_dir(final, overwrite, marker=REPORT) as folder:
+        network, extension = weights.load(path), weights.extension(path)
+        if torch.cuda.is_available():
+            network = network.to("cuda")
+        material = course.read(spec, network, extension)
+        for error in material.skipped:
+            typer.echo(f"edgecap: {error}", err=True)
+        learned, report = course.teach(network, extension, material, spec, _note)
+        file = f"{name}-{lang}{weights.SUFFIX}"
+        facts = weights.facts(path) | {f"finetune {lang}": _facts(report, spec)}
+        weights.save(learned, folder / file, facts, material.extension)
+        write_json(report.to_json(), str(folder / REPORT))
+        plot_course(report, folder / "report.png")
+    write_json({"weights": str(final / file), **report.to_json()}, json_)
+    if json_ != STANDARD_OUTPUT:
+        _print(report, final, file)
+    lost = report.forgetting
+    if lost is not None and lost.drop > max_drop:
+        raise GateError(
+            "finetune.forgotten",
+            f"the known languages lost {lost.drop:.1f} points of exact captions, {max_drop:g} "
+            f"allowed; the weights are in {final} all the same.",
+            "Take fewer --steps or --lora 16, or more captions.",
+        )
+
+
+def _facts(report: Report, spec: Any) -> str:
+    """A line for the model card."""
+    how = f"LoRA of rank {spec.config.lora}" if spec.config.lora else "all weights"
+    return (
+        f"{report.captions} captions of {report.pictures} pictures, {spec.config.steps} steps, "
+        f"{how}, rehearsal {report.rehearsal}"
+    )
+
+
+def _note(text: str) -> None:
+    typer.echo(f"  {text}", err=True)
+
+
+def _print(report: Report, out: Path, file: str) -> None:
+    what = "tuned" if report.known else "learned"
+    typer.echo(f"{report.lang} {what} from {report.captions} captions: {out / file}")
+    if report.cut:
+        typer.echo(f"  {report.cut} of them are longer than the model can write and were cut")
+    if report.new_tokens:
+        typer.echo(f"  new script: {report.new_tokens} tokens behind the vocabulary")
+    if report.loss:
+        typer.echo("  held-out pictures: {:.2f} -> {:.2f} nats a token".format(*report.loss))
+    if report.exact:
+        typer.echo("  {}: exact {:.1%} -> {:.1%}".format(report.lang, *report.exact))
+    if report.forgetting is None:
+        typer.echo("  known languages were not measured")
+        return
+    told = report.forgetting.to_json()
+    rows = "  ".join(
+        f"{lang} {100 * row['before']:.0f}->{100 * row['after']:.0f}"
+        for lang, row in told["languages"].items()
+    )
+    low, high = told["drop_interval_95"]
+    typer.echo(f"  known languages, exact %: {rows}")
+    typer.echo(
+        f"  they lost {told['drop_points']:.1f} points ({low:.1f} to {high:.1f}) "
+        f"on {told['scenes']} test scenes; picture: {out / 'report.png'}"
+    )

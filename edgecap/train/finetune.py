@@ -1,0 +1,128 @@
+"""Fine-tuning: steps on new captions, each with as many old ones, all weights or low-rank updates.
+
+B pictures of either kind a step   Q of them with texts
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from edgecap.core.errors import InputError
+from edgecap.core.progress import progress
+from edgecap.model.captioner import Captioner
+from edgecap.train import lora
+from edgecap.train.data import Batch
+from edgecap.train.losses import described
+from edgecap.train.rehearsal import Rehearsal
+from edgecap.train.said import Said
+
+_NEW, _OLD = "new", "old"
+_LOG_EVERY = 5  # steps
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune. The only home of these defaults."""
+
+    steps: int = 300
+    pictures: int = 8  # B, with new captions a step, and as many with old ones
+    lora: int = 0  # rank of the updates; 0: all weights are learned
+    seed: int = 0
+    full_rate: float = 3e-4  # AdamW, all weights
+    lora_rate: float = 2e-3  # AdamW, updates that begin at zero
+    caption_weight: float = 1.0  # of the new captions; 0: the new texts are only matched
+    contrast_weight: float = 0.1
+    warmup_steps: int = 20
+    clip: float = 1.0  # gradient norm
+
+    def check(self) -> None:
+        """Raise InputError for numbers that cannot work."""
+        if self.steps < 1 or self.pictures < 2 or self.lora < 0 or self.seed < 0:
+            raise InputError(
+                "finetune.number",
+                f"steps {self.steps}, rank {self.lora} and seed {self.seed}: at least 1, 0 and 0, "
+                f"and 2 pictures a step, got {self.pictures}.",
+            )
+
+    def rate(self, step: int) -> float:
+        """Of learning at `step`: warm-up, then a linear fall to 2 %."""
+        share = min((step + 1) / self.warmup_steps, max(0.02, 1 - step / self.steps))
+        return share * (self.lora_rate if self.lora else self.full_rate)
+
+
+Row = dict[str, float]  # of the log: step, and the mean losses since the row before
+
+
+def finetune(
+    model: Captioner,
+    said: Said,
+    rehearsal: Rehearsal | None,
+    config: FinetuneConfig,
+    rows: list[int],
+) -> list[Row]:
+    """Teach `model`, in place, what is said of pictures; returns the log.
+
+    `rows` are the ids of the token table that mean something new: with LoRA only those are learned
+    beside the updates, which are merged at the end.
+    """
+    config.check()
+    torch.manual_seed(config.seed)
+    device = model.token.weight.device
+    model.requires_grad_(True)
+    if config.lora:
+        lora.attach(model, config.lora, rows)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, betas=(0.9, 0.98), weight_decay=0.0)
+    log: list[Row] = []
+    sums: Row = {}
+    for step in progress(range(config.steps), "fine-tuning"):
+        batches = {_NEW: said.batch(config.seed, step, config.pictures)}
+        if rehearsal is not None:
+            batches[_OLD] = rehearsal(step)
+        for kind, batch in batches.items():
+            weight = config.caption_weight if kind == _NEW else 1.0
+            for name, value in _learn(model, batch.to(device), weight, config).items():
+                key = f"{kind}_{name}"
+                sums[key] = sums.get(key, 0.0) + value / _LOG_EVERY
+        nn.utils.clip_grad_norm_(learned, config.clip)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate(step)
+        optimiser.step()
+        optimiser.zero_grad()
+        if (step + 1) % _LOG_EVERY == 0:
+            log.append({"step": step + 1, **{key: round(value, 4) for key, value in sums.items()}})
+            sums = {}
+    if config.lora:
+        lora.merge(model)
+    model.requires_grad_(False)
+    return log
+
+
+def _learn(
+    model: Captioner, batch: Batch, caption_weight: float, config: FinetuneConfig
+) -> dict[str, float]:
+    """Add the gradients of one batch; the losses per token and per text."""
+    with parametrize.cached():
+        with torch.autocast(batch.images.device.type, torch.bfloat16):
+            caption, contrast, _ = described(model, batch)
+        caption, contrast = caption / batch.words, contrast / len(batch.matches)
+        (caption_weight * caption + config.contrast_weight * contrast).backward()
+    return {"caption": caption.item(), "contrast": contrast.item()}
+
+
+@torch.no_grad()
+def caption_loss(model: Captioner, said: Said, batch: int = 8) -> float:
+    """Nats a token of captions, every picture once; the same captions for the same pictures."""
+    total, words = 0.0, 0
+    for start in range(0, len(said), batch):
+        places = range(start, min(start + batch, len(said)))
+        part = said.described(list(places), np.random.default_rng(start))
+        part = part.to(model.token.weight.device)
+        total += described(model, part)[0].item()
+        words += part.words
+    return total / words

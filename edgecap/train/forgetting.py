@@ -1,0 +1,71 @@
+"""What fine-tuning did to what a model knew: exact captions of test scenes, before and after.
+
+K languages   N scenes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecap.benchmarks.metrics import draw_weights, interval, score_scene
+from edgecap.core.progress import progress
+from edgecap.runtime.captioner import Captioner
+from edgecap.scenes.grammar import SPOKEN
+from edgecap.scenes.parse import parse
+from edgecap.scenes.shipped import load_set
+
+
+def exact(captioner: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
+    """Bool [K,N]: in which languages which of the first n test scenes are named exactly."""
+    scenes = load_set("evaluation", n)
+    pictures = [pixels for pixels, _ in scenes]
+    rows = []
+    for lang in progress(languages, "checking languages"):
+        said = captioner.caption(pictures, lang=lang)
+        pairs = zip(scenes, said, strict=True)
+        rows.append([score_scene(scene, parse(one.raw, lang)).exact for (_, scene), one in pairs])
+    return np.array(rows, bool).reshape(len(languages), n)
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Exact captions before and after, of the languages that scenes can be described in."""
+
+    languages: tuple[str, ...]  # K, known before
+    before: np.ndarray  # bool [K,N]
+    after: np.ndarray  # bool [K,N]
+
+    @property
+    def drop(self) -> float:
+        """Points that the mean over languages fell."""
+        return float(100 * (self.before.mean() - self.after.mean()))
+
+    @property
+    def drop_interval(self) -> tuple[float, float]:
+        """95 % of it, over the same scenes drawn again and again."""
+        fell = 100 * (self.before.mean(0) - self.after.mean(0, dtype=np.float64))  # [N]
+        bounds = interval(draw_weights(len(fell)) @ fell / len(fell))
+        assert bounds is not None  # every scene is measured
+        return bounds
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; shares, and points for the drop."""
+        rows = zip(self.languages, self.before, self.after, strict=True)
+        return {
+            "scenes": self.before.shape[1],
+            "languages": {
+                lang: {"before": float(old.mean()), "after": float(new.mean())}
+                for lang, old, new in rows
+            },
+            "drop_points": self.drop,
+            "drop_interval_95": list(self.drop_interval),
+        }
+
+
+def measurable(languages: Sequence[str]) -> tuple[str, ...]:
+    """Those of `languages` whose captions of scenes can be read."""
+    return tuple(language for language in languages if language in SPOKEN)

@@ -1,0 +1,167 @@
+"""Pictures with what is said of them, as batches; a batch depends on seed and step alone.
+
+N pictures   S canvas side, px   B pictures a batch   T tokens of packed captions
+R = B texts   Tq tokens of a text
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgecap.bundle.draft import preprocessing
+from edgecap.core.boxes import to_bins
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
+from edgecap.core.progress import progress
+from edgecap.core.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
+from edgecap.runtime.memory import free_bytes
+from edgecap.runtime.preprocess import Placement, prepare
+from edgecap.runtime.tokenizer import Tokenizer
+from edgecap.train.data import Batch, pack, pad
+from edgecap.train.pairs.pair import Pair, Span
+
+_SHARE = 0.5  # of the free memory, for canvases
+
+
+@dataclass(frozen=True)
+class Saying:
+    """One caption of a picture, framed."""
+
+    caption: tuple[int, ...]  # <lang> <style> words and boxes <eos>
+    text: tuple[int, ...]  # <text> words <eos>
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the caption is longer than the model can write."""
+        return self.caption[-1] != EOS_ID
+
+
+@dataclass(frozen=True)
+class Said:
+    """Pictures and their captions."""
+
+    canvases: np.ndarray  # uint8 [N,S,S,3]
+    sayings: tuple[tuple[Saying, ...], ...]  # N of one or more
+
+    def __len__(self) -> int:
+        return len(self.sayings)
+
+    def take(self, places: Sequence[int]) -> Said:
+        """The pictures at `places`."""
+        return Said(self.canvases[list(places)], tuple(self.sayings[i] for i in places))
+
+    def batch(self, seed: int, step: int, pictures: int) -> Batch:
+        """`pictures` drawn by lot, each with as many of its captions as fit its row."""
+        rng = np.random.default_rng((seed, step))
+        places = rng.choice(len(self), pictures, replace=len(self) < pictures)  # [B]
+        return self.described(places.tolist(), rng)
+
+    def described(self, places: Sequence[int], rng: np.random.Generator) -> Batch:
+        """The pictures at `places` as a batch of the training; `rng` chooses among captions."""
+        longest = max(len(one.caption) for i in places for one in self.sayings[i])
+        rows = [pack(_endless(self.sayings[i], rng), longest - 1) for i in places]
+        tokens, targets, segments, positions = map(torch.from_numpy, np.stack(rows, 1))  # [B,T]
+        texts = [_drawn(self.sayings[i], rng).text for i in places]  # R
+        B = len(places)
+        return Batch(
+            torch.from_numpy(self.canvases[list(places)]),
+            torch.zeros(B, 2, dtype=torch.int64),
+            tokens,
+            targets,
+            segments,
+            positions,
+            pad([list(text) for text in texts], max(map(len, texts))),  # [R,Tq]
+            torch.tensor([len(text) for text in texts]),
+            # Two pictures may say the same.
+            torch.tensor([[own == other for other in texts] for own in texts]),  # [B,R]
+            torch.zeros(B, 0, 6, dtype=torch.int64),
+        )
+
+
+def _drawn(sayings: Sequence[Saying], rng: np.random.Generator) -> Saying:
+    return sayings[int(rng.integers(len(sayings)))]
+
+
+def _endless(sayings: Sequence[Saying], rng: np.random.Generator) -> Iterator[list[int]]:
+    while True:
+        yield list(_drawn(sayings, rng).caption)
+
+
+class Framing:
+    """Captions as tokens, in one language of a model."""
+
+    def __init__(self, tokenizer: Tokenizer, extension: Extension, language: str, T: int) -> None:
+        self._tokenizer, self._T = tokenizer, T
+        self._language = extension.token_id(language)
+
+    def sayings(self, pair: Pair, where: Placement) -> tuple[Saying, ...]:
+        """The caption without boxes, and with them where it has some.
+
+        What is beyond the model's longest caption is cut off: it could not be written either.
+        """
+        said = [self._saying(pair, pair.caption, "plain")]
+        grounded = pair.grounded or with_boxes(pair.caption, pair.spans, where)
+        if grounded != pair.caption:
+            said.append(self._saying(pair, grounded, "grounded"))
+        return tuple(said)
+
+    def _saying(self, pair: Pair, text: str, style: str) -> Saying:
+        words = self._tokenizer.encode(text, allow_special=style == "grounded")
+        bare = self._tokenizer.encode(pair.caption)
+        framed = (self._language, ID[f"<{style}>"], *words, EOS_ID)
+        return Saying(framed[: self._T], (TEXT_ID, *bare[: self._T - 2], EOS_ID))
+
+
+def with_boxes(caption: str, spans: Sequence[Span], where: Placement) -> str:
+    """The caption with the location tokens of each span's boxes behind it."""
+    text, done = "", 0
+    for span in spans:
+        bins = [bin_ for box in span.boxes for bin_ in to_bins(where.to_canvas(box))]
+        text += caption[done : span.end] + "".join(LOCATIONS[bin_] for bin_ in bins)
+        done = span.end
+    return text + caption[done:]
+
+
+def open_pairs(
+    pairs: Sequence[Pair], framing: Framing, size: int, on_error: str = "fail"
+) -> tuple[Said, list[InputError]]:
+    """Pictures opened and captions framed; a picture with several captions comes once.
+
+    Returns them and, where `on_error` is "skip", the errors of the pictures and captions that were
+    left out. Raises InputError: the first error with "fail", pairs.none where nothing is left, and
+    pairs.too_many where the pictures would not fit in memory.
+    """
+    pick("on_error", on_error, ("fail", "skip"))
+    by_image: dict[Path, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        by_image[pair.image].append(pair)
+    room, need = _SHARE * free_bytes(), len(by_image) * size * size * 3
+    if need > room:
+        raise InputError(
+            "pairs.too_many",
+            f"{len(by_image)} pictures take {need / 1e9:.1f} GB; {room / 1e9:.1f} may be taken.",
+            "Give fewer; a few hundred teach a language.",
+        )
+    canvases, sayings, errors = [], [], []
+    settings = preprocessing(size)
+    for image, own in progress(by_image.items(), "pictures", len(by_image)):
+        try:
+            canvas, where = prepare(image, settings)
+            said = tuple(one for pair in own for one in framing.sayings(pair, where))
+        except InputError as error:
+            if on_error == "fail":
+                raise
+            errors.append(error)
+            continue
+        canvases.append(canvas)
+        sayings.append(said)
+    if not canvases:
+        raise InputError("pairs.none", f"none of the {len(by_image)} pictures can be used.")
+    return Said(np.stack(canvases), tuple(sayings)), errors

@@ -1,0 +1,56 @@
+"""The stages run one after another, and what they give is written down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgecap.benchmarks import new_language
+from edgecap.core.config import CaptionerConfig
+from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
+from edgecap.model import weights
+from edgecap.model.captioner import Captioner
+
+TINY = CaptionerConfig(width=16, layers=1, heads=1, embedding=8)
+BUDGET = new_language.Budget(captions=4, steps=2, pictures=2, scenes=2)
+
+
+def written(folder: Path, *languages: str) -> Path:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    weights.save(Captioner(TINY), folder / "tiny.safetensors", {}, Extension(languages))
+    return folder / "tiny.safetensors"
+
+
+def test_every_stage_is_measured_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = written(tmp_path, "en"), tmp_path / "out"
+    sizes = ["--captions", "60", "--steps", "2", "--pictures", "2", "--scenes", "2"]
+    new_language.main(["ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes])
+    report = json.loads((out / "new_language.json").read_text())
+    assert [row["stage"] for row in report["rows"]] == list(new_language.STAGES)
+    for row in report["rows"]:
+        assert set(row["figures"]) == set(new_language.KEYS)
+        assert set(row["known"]) == {"en"}
+    assert (out / "new_language.png").read_bytes().startswith(b"\x89PNG")
+    shown = capsys.readouterr().out
+    assert (out / "new_language.md").read_text() in shown and "| ko | one thing |" in shown
+
+
+def test_lessons_are_what_they_say() -> None:
+    one = list(new_language.drawn(new_language._ONE_THING, 5, 0))
+    assert {len(scene.things) for _, scene in one} == {1}
+    rows = list(new_language._rows("nl", one))
+    assert len(rows) == 5 and all(row["lang"] == "nl" for row in rows)
+
+
+def test_only_languages_that_are_new_are_measured(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nl, ko"):
+        next(new_language.stages("S", "sv", BUDGET))
+    with pytest.raises(InputError, match="knows nl already"):
+        next(new_language.stages(str(written(tmp_path, "en", "nl")), "nl", BUDGET))

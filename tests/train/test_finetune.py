@@ -1,0 +1,266 @@
+"""A language is added without touching what was there, by all weights or by low-rank updates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from edgecap.cli.app import main
+from edgecap.core.config import CaptionerConfig
+from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
+from edgecap.core.tokens import EOS_ID, ID, LANGUAGES
+from edgecap.model import weights
+from edgecap.model.captioner import Captioner
+from edgecap.runtime import load
+from edgecap.runtime.loading import tokenizer_data
+from edgecap.runtime.preprocess import place
+from edgecap.runtime.tokenizer import Tokenizer
+from edgecap.scenes import sprites
+from edgecap.scenes.dataset import write_dataset
+from edgecap.train import course, lexis, lora, rehearsal
+from edgecap.train.course import CourseSpec
+from edgecap.train.finetune import FinetuneConfig
+from edgecap.train.forgetting import Forgetting
+from edgecap.train.pairs.pair import Pair, Span
+from edgecap.train.said import Framing, with_boxes
+
+TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
+KOREAN = ["빨간 원 한 개.", "빨간 별 두 개.", "파란 원 한 개."]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    weights.save(Captioner(TINY), path, {"steps": 0})
+    return path
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("drawn") / "scenes"
+    write_dataset(out, n=6, languages=("nl", "ko"))
+    return out
+
+
+def scores(model: Captioner) -> torch.Tensor:
+    """Logits [B,T,V] of a fixed text after a fixed picture."""
+    torch.manual_seed(1)
+    keys, values, _ = model.see(torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8))
+    return model.logits(model.read(torch.tensor([[8, 3, 500, 501]]), keys, values))
+
+
+def test_a_new_script_gets_rows_and_nothing_else_changes(tiny: Path) -> None:
+    model = weights.load(tiny)
+    before = Extension()
+    after = lexis.extended(before, "ko", KOREAN)
+    tokenizer = Tokenizer(tokenizer_data(after))
+    assert (
+        len(tokenizer.encode(KOREAN[0])) < 10 < len(Tokenizer(tokenizer_data()).encode(KOREAN[0]))
+    )
+    assert "별" not in after.tokens  # seen once
+    grown = lexis.grown(model, before, after)
+    V = TINY.vocabulary
+    assert grown.config.vocabulary == V + len(after.tokens) == len(tokenizer)
+    torch.testing.assert_close(scores(grown)[..., :V][..., 500:], scores(model)[..., 500:])
+    table, old = grown.token.weight, model.token.weight
+    rows = lexis.new_rows(before, after)
+    assert rows == [ID["<ko>"], *range(V, len(tokenizer))]
+    torch.testing.assert_close(table[V], old[[tokenizer.ids[f"<0x{b:02X}>"] for b in
+        after.tokens[0].encode()]].mean(0))  # fmt: skip
+    known = [ID[f"<{language}>"] for language in LANGUAGES]
+    torch.testing.assert_close(table[ID["<ko>"]], old[known].mean(0))
+    kept = [i for i in range(V) if i != ID["<ko>"]]
+    assert torch.equal(table[kept], old[kept])
+
+
+def test_dutch_needs_no_new_tokens() -> None:
+    after = lexis.extended(Extension(), "nl", ["Een rode cirkel en een wit vierkant."] * 3)
+    assert after == Extension().with_language("nl")
+
+
+def test_low_rank_updates_begin_at_nothing_and_merge_into_plain_weights(tiny: Path) -> None:
+    model, plain = weights.load(tiny), weights.load(tiny)
+    lora.attach(model, 2, [ID["<nl>"]])
+    torch.testing.assert_close(scores(model), scores(plain))
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert (
+        sum(p.numel() for p in learned.values())
+        == 2 * ((32 + 96) + (32 + 32) + (32 + 128) + (128 + 32)) + 32
+    )
+    with torch.no_grad():
+        for parameter in learned.values():
+            parameter.add_(0.1)
+    updated = scores(model)
+    assert not torch.allclose(updated, scores(plain))
+    lora.merge(model)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    torch.testing.assert_close(scores(model), updated)
+    others = [i for i in range(TINY.vocabulary) if i != ID["<nl>"]]
+    assert torch.equal(model.token.weight[others], plain.token.weight[others])
+    tuned = weights.load(tiny)
+    lora.attach(tuned, 1, [])  # a known language: no token is new
+    lora.merge(tuned)
+    torch.testing.assert_close(scores(tuned), scores(plain))
+    for rank in (0, 32):
+        with pytest.raises(InputError, match="rank must be"):
+            lora.attach(weights.load(tiny), rank, [])
+
+
+# Low-rank updates of random weights learn little; that they learn is enough here.
+@pytest.mark.parametrize(("lang", "rank", "nats"), [("nl", 0, 0.3), ("ko", 4, 0.03)])
+def test_a_course_teaches_and_its_weights_caption(
+    tiny: Path, drawn: Path, tmp_path: Path, lang: str, rank: int, nats: float
+) -> None:
+    config = FinetuneConfig(steps=15, pictures=2, lora=rank, warmup_steps=2, full_rate=3e-3)
+    spec = CourseSpec(lang, drawn, check=0, config=config)
+    model, before = weights.load(tiny), weights.extension(tiny)
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    material = course.read(spec, model, before)
+    said: list[str] = []
+    learned, report = course.teach(model, before, material, spec, said.append)
+    assert "rehearsing from drawn scenes" in said[0]
+    assert report.log[-1]["new_caption"] < report.log[0]["new_caption"] - nats
+    assert (report.pictures, report.captions, report.known) == (6, 12, False)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, start[name])  # the student was a copy
+    path = tmp_path / "taught.safetensors"
+    weights.save(learned, path, {}, material.extension)
+    captioner = load(path)
+    assert captioner.languages == (*LANGUAGES, lang)
+    (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), lang=lang, max_length=6)
+    assert caption.lang == lang and len(caption.tokens) <= 6
+    assert weights.extension(path) == material.extension
+    again = course.read(CourseSpec(lang, drawn), weights.load(path), weights.extension(path))
+    assert again.extension == material.extension  # known now: tuned, nothing is added
+
+
+def test_boxes_of_a_picture_become_locations_of_the_canvas() -> None:
+    where = place(448, 224, 224)  # half as large, 56 px from the top
+    text = with_boxes("A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),), where)
+    assert text == "A dog<loc_00><loc_14><loc_56><loc_42>, a cat."
+    framing = Framing(Tokenizer(tokenizer_data()), Extension(), "en", 12)
+    plain, grounded = framing.sayings(
+        Pair(Path("a.png"), "A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),)), where
+    )
+    assert plain.caption[:2] == (ID["<en>"], ID["<plain>"]) and plain.caption[-1] == EOS_ID
+    assert grounded.caption[1] == ID["<grounded>"] and ID["<loc_56>"] in grounded.caption
+    assert grounded.text == plain.text
+    (cut,) = framing.sayings(Pair(Path("a.png"), "A dog, " * 9), where)
+    assert cut.is_cut and len(cut.caption) == 12 and not plain.is_cut
+
+
+def test_without_the_font_the_weights_rehearse_their_own_captions(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert rehearsal.chosen("auto", LANGUAGES)[0] == "scenes"
+    assert rehearsal.chosen("auto", (*LANGUAGES, "sv"))[0] == "own"  # no grammar of Swedish
+    with pytest.raises(InputError, match="described in sv"):
+        rehearsal.chosen("scenes", ("en", "sv"))
+    missing = InputError("scenes.font", "missing")
+    monkeypatch.setattr(sprites, "_font", lambda: (_ for _ in ()).throw(missing))
+    sprites._glyph.cache_clear()
+    sprites._rotated.cache_clear()
+    kind, why = rehearsal.chosen("auto", LANGUAGES)
+    assert kind == "own" and "font" in why
+    with pytest.raises(InputError, match="missing"):
+        rehearsal.chosen("scenes", LANGUAGES)
+    captioner = course.captioner_of(weights.load(tiny), Extension(("en", "de")))
+    monkeypatch.setattr(rehearsal, "load_set", lambda _: [(np.zeros((224, 224, 3), np.uint8), 0)])
+    batch = rehearsal.of_own_captions(captioner, np.zeros((1, 224, 224, 3), np.uint8), 2, 0)(3)
+    assert set(batch.tokens[:, 0].tolist()) == {ID["<en>"], ID["<de>"]}
+    assert (batch.tokens[:, 1] == ID["<grounded>"]).all()
+
+
+def test_what_was_forgotten_is_told_in_points() -> None:
+    before = np.array([[True, True, False, True]] * 2)
+    after = np.array([[True, False, False, True], [True, True, False, True]])
+    lost = Forgetting(("en", "de"), before, after)
+    assert lost.drop == pytest.approx(12.5)
+    low, high = lost.drop_interval
+    assert low == 0 <= lost.drop <= high
+    assert lost.to_json()["languages"]["en"] == {"before": 0.75, "after": 0.5}
+
+
+def told(folder: Path, *texts: str) -> Path:
+    """A JSONL of one picture and these captions."""
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "a.png")
+    rows = [json.dumps({"image": "a.png", "caption": text}) for text in texts]
+    (folder / "mine.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    return folder / "mine.jsonl"
+
+
+def test_the_command_writes_weights_report_and_picture(
+    tiny: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "taught"
+    common = ["--model", str(tiny), "--lang", "nl", "--data", str(drawn), "-o", str(out)]
+    assert main(["finetune", *common, "--steps", "5", "--check", "2", "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {path.name for path in out.iterdir()} == {
+        "tiny-nl.safetensors",
+        "report.json",
+        "report.png",
+    }
+    assert report["forgetting"]["scenes"] == 2 and report["rehearsal"] == "scenes"
+    assert set(report["forgetting"]["languages"]) == set(LANGUAGES)
+    assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
+    assert "12 captions of 6 pictures" in weights.facts(out / "tiny-nl.safetensors")["finetune nl"]
+    assert main(["finetune", *common]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_unreadable_pictures_fail_or_are_left_out(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = told(tmp_path, "Een hond.", "Een kat.")
+    (tmp_path / "b.png").write_bytes(b"not a picture")
+    with data.open("a") as file:
+        file.write('\n{"image": "b.png", "caption": "Een koe."}\n')
+    common = ["finetune", "--model", str(tiny), "--lang", "nl", "--data", str(data)]
+    common += ["-o", str(tmp_path / "out"), "--check", "0", "--steps", "1"]
+    assert main(common) == 2
+    assert "[image." in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert main([*common, "--on-error", "skip"]) == 0
+    captured = capsys.readouterr()
+    assert "b.png" in captured.err and "nl learned from 2 captions" in captured.out
+    (tmp_path / "a.png").write_bytes(b"")
+    assert main([*common, "--on-error", "skip", "--overwrite"]) == 2
+    assert "none of the 2 pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "code"),
+    [
+        (["Een hond."], ["--lang", "dutch"], "language.code"),
+        (["123, 45!"], ["--lang", "nl"], "finetune.no_words"),
+        ([], ["--lang", "nl"], "pairs.empty"),
+        (["Een hond."], ["--lang", "nl", "--rehearse", "maybe"], "rehearsal.unknown"),
+        (["Een hond."], ["--lang", "nl", "--on-error", "hope"], "on_error.unknown"),
+        (["Een hond."], ["--lang", "nl", "--lora", "32"], "lora.rank"),
+        (["Een hond."], ["--lang", "nl", "--lora", "-1"], "finetune.number"),
+        (["Een hond."], ["--lang", "nl", "--model", "absent"], "model.unknown"),
+    ],
+)
+def test_refusals(
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    texts: list[str],
+    options: list[str],
+    code: str,
+) -> None:
+    data = told(tmp_path, *texts)
+    model: list[Any] = [] if "--model" in options else ["--model", str(tiny)]
+    arguments = [*model, *options, "--data", str(data), "-o", str(tmp_path / "out"), "--check", "0"]
+    assert main(["finetune", *arguments]) == 2
+    assert f"[{code}]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
