@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
+from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.backends import BACKENDS, open_session, select
@@ -68,7 +68,7 @@ def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Caption
     from edgecap.runtime.backends.torch import open_weights
 
     name, session, config = open_weights(model, threads, device)
-    functions = {function: same_names(name, function) for function in FUNCTIONS}
+    functions = {function: same_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
     manifest = draft(
         config, name=name, model=model, format="torch", precision="fp32", functions=functions
     )

@@ -8,9 +8,10 @@ after it; where the name ends is not parsed, but scored by the model: see ground
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecap.core.errors import InputError
+from edgecap.runtime.mentions import determiner_end
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Reading:
     joint: str  # what leads from the name to the rest: " is"
     rest: str  # " left of the dog."
 
+    article: str = ""  # with which the name begins: "The"
+
     @property
     def sentence(self) -> str:
         return self.name + self.joint + self.rest
@@ -53,6 +56,8 @@ class Reading:
 
 def readings(phrase: str, lang: str) -> list[Reading]:
     """Every way to take a phrase or a statement; the first takes all of it as a name.
+
+    A name is more than an article.
 
     Raises InputError for an empty phrase, and for a language whose "is" is not known here.
     """
@@ -71,7 +76,12 @@ def readings(phrase: str, lang: str) -> list[Reading]:
         elif after.startswith(copula.of) and after != copula.of:
             name = after.removeprefix(copula.of)
             found.append(Reading(name, joint, before + copula.end + copula.stop))
-    return found
+    ends = [determiner_end(one.name, lang) for one in found]
+    return [
+        replace(one, article=one.name[:end].rstrip())
+        for i, (one, end) in enumerate(zip(found, ends, strict=True))
+        if i == 0 or end < len(one.name)
+    ]
 
 
 def _stated(after: str, copula: Copula) -> str:
