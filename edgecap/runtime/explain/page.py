@@ -26,7 +26,12 @@ LARGEST = 896  # px of the longer side of the embedded picture
 
 
 def page(
-    picture: Picture, told: Told, maps: Sequence[Maps], title: str, facts: Mapping[str, str]
+    picture: Picture,
+    told: Told,
+    maps: Sequence[Maps],
+    title: str,
+    facts: Mapping[str, str],
+    word: int | None = None,
 ) -> str:
     """The page.
 
@@ -34,6 +39,7 @@ def page(
         maps: what can be chosen on it, the first shown first.
         title: of the page, e.g. the picture's name.
         facts: shown below: model, format, language.
+        word: the place of the word that is shown first, if any.
     """
     rgb = to_rgb(picture)
     placement, size = told.attention.placement, told.canvas.shape[0]
@@ -55,6 +61,7 @@ def page(
             placement.scaled_height / size,
         ],
         "words": words,
+        "first": word,
         "maps": [_map(one) for one in maps],
         "stops": STOPS,
         "greyness": GREYNESS,
