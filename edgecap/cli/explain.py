@@ -35,9 +35,7 @@ def run(
     ] = "attention",
     word: Annotated[
         str | None,
-        typer.Option(
-            "--word", help="Shown first, or in a picture of layers. Default: the longest."
-        ),
+        typer.Option("--word", help="Shown first; in a picture of layers, alone."),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
 ) -> None:
@@ -121,10 +119,10 @@ def _write(
         from edgecap.runtime.explain.sheet import sheet
         from edgecap.runtime.explain.table import table
 
-        by_head = maps[0].kind == "layers" and word is not None
-        save_picture(
-            table(image, told, maps, word) if by_head else sheet(image, told, maps[0]), out
-        )
+        if maps[0].kind == "layers" and word is not None:
+            save_picture(table(image, told, maps, word), out)
+        else:
+            save_picture(sheet(image, told, maps[0]), out)
         return
     from edgecap.cli._output import write_text
     from edgecap.runtime.explain.page import page
