@@ -137,9 +137,10 @@ class Captioner(nn.Module):
             x = block.finish(x, attended)  # [B,1,D]
             new_keys.append(k_new)
             new_values.append(v_new)
-            looked.append(weights[:, :, 0, :P])  # [B,H,P]
+            looked.append(weights)
         logits = self.logits(x[:, 0])  # [B,V]
-        attention = torch.stack(looked, 1)  # [B,L,H,P]
+        # Cut after joining: an operation a layer costs a step more than the map itself.
+        attention = torch.cat(looked, 2)[..., :P].transpose(1, 2)  # [B,L,H,P]
         return logits, torch.stack(new_keys), torch.stack(new_values), attention
 
     def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:

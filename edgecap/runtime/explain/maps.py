@@ -12,7 +12,7 @@ import numpy as np
 from edgecap.core.errors import InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Attention
-from edgecap.runtime.preprocess import Picture, prepare
+from edgecap.runtime.preprocess import Box, Picture, prepare
 
 PUNCTUATION = ".,;:!?、。，；：！？"
 
@@ -88,6 +88,12 @@ def per_word(told: Told, tokens: np.ndarray) -> np.ndarray:
     if not spans:
         return np.zeros((0, G, G), np.float32)
     return np.stack([tokens[start:end].mean(0) for start, end in spans])
+
+
+def word_boxes(told: Told) -> list[Box | None]:
+    """Per word of the caption the box that it is, px of the picture; None for words in letters."""
+    boxes = iter([box for mention in told.attention.caption.mentions for box in mention.boxes])
+    return [next(boxes, None) if word.is_box else None for word in told.attention.words]
 
 
 def find_word(told: Told, text: str | None) -> int | None:

@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image
 
 from edgecap.runtime.explain.heat import GREYNESS, STOPS, levels
-from edgecap.runtime.explain.maps import Maps, Told
+from edgecap.runtime.explain.maps import Maps, Told, word_boxes
 from edgecap.runtime.preprocess import Picture, to_rgb
 
 LARGEST = 896  # px of the longer side of the embedded picture
@@ -44,10 +44,9 @@ def page(
     rgb = to_rgb(picture)
     placement, size = told.attention.placement, told.canvas.shape[0]
     caption = told.attention.caption
-    boxes = iter([box for mention in caption.mentions for box in mention.boxes])
     words = [
-        {"text": word.text, "box": list(next(boxes, ())) if word.is_box else None}
-        for word in told.attention.words
+        {"text": word.text, "box": list(box or ()) if word.is_box else None}
+        for word, box in zip(told.attention.words, word_boxes(told), strict=True)
     ]
     data: dict[str, Any] = {
         "caption": caption.text,

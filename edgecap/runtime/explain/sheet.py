@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PIL import Image, ImageDraw
 
 from edgecap.runtime.explain.heat import heat, levels
-from edgecap.runtime.explain.maps import Maps, Told
+from edgecap.runtime.explain.maps import Maps, Told, word_boxes
 from edgecap.runtime.fonts import Font, font_for
 from edgecap.runtime.preprocess import Picture, to_rgb
 
@@ -21,12 +21,17 @@ PAPER, INK, FADED = "white", "#1a1a1a", "#5a5a5a"
 
 def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
     """The sheet of one kind of maps, RGB."""
-    words = told.attention.words
-    tile = fit(to_rgb(picture), TILE)
+    words, rgb = told.attention.words, to_rgb(picture)
+    tile = fit(rgb, TILE)
     size = told.canvas.shape[0]
     tiles = [tile] + [
         heat(tile, level, told.attention.placement, size) for level in levels(maps.words)
     ]
+    for one, box in zip(tiles[1:], word_boxes(told), strict=True):
+        if box:
+            ImageDraw.Draw(one).rectangle(
+                [edge * tile.width / rgb.width for edge in box], outline=PAPER
+            )
     labels = ["the picture"] + ["box" if word.is_box else word.text or "(space)" for word in words]
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)

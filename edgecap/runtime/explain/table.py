@@ -16,7 +16,7 @@ from edgecap.runtime.explain.sheet import FADED, GAP, INK, PAPER, fit, wrapped
 from edgecap.runtime.fonts import font_for
 from edgecap.runtime.preprocess import Picture, to_rgb
 
-TILE, LABEL, TEXT, SMALL = 132, 62, 17, 13  # px
+TILE, LABEL, TEXT, SMALL = 132, 70, 17, 13  # px
 READING = (
     " The last column is the mean of a layer's heads. Each map by its own maximum; the percentage "
     "is how much of the attention lies on the picture, the rest on the words before."
