@@ -77,9 +77,10 @@ def _all_maps(captioner: Captioner, told: Told) -> np.ndarray:
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of the rows of two arrays [t,X]."""
-    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return (a * b).sum(-1) / np.maximum(norms, np.finfo(np.float32).tiny)
+    """Of the rows of two arrays [t,X]; two rows of zeros are alike."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)  # [t]
+    return np.where(norms > 0, (a * b).sum(-1) / np.maximum(norms, 1e-300), (a == b).all(-1))
 
 
 def _row(name: str, plain: Sequence[np.ndarray], heads: Sequence[np.ndarray]) -> dict[str, Any]:

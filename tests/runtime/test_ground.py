@@ -17,7 +17,9 @@ from edgecap.runtime import Captioner, load
 from edgecap.runtime.grounding import ground, judge
 from edgecap.runtime.grounding.hide import MARGIN, hide
 from edgecap.runtime.grounding.phrases import readings
+from edgecap.runtime.mentions import determiner_end
 from edgecap.runtime.scoring import log_softmax, token_scores
+from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Name, Scene, Thing
 
 SQUARE, CIRCLE = Name("square", "red"), Name("circle", "blue")
@@ -57,6 +59,34 @@ def test_what_a_phrase_means(
     assert found.box == box and found.name == name
     assert found.seen and found.evidence > 1
     assert sum(r.probability for r in found.referents) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("lang", ["en", "de", "fr"])
+def test_how_likely_the_article_is_says_nothing_of_the_thing(lang: str) -> None:
+    shy = oracle.captioner(THINGS, indefinite=[CIRCLE])
+    circle = for_language(lang).noun_phrase(CIRCLE, definite=True)
+    found = ground(shy, PICTURE, circle, lang)
+    assert found.box == THINGS[1].box and found.referents[0].probability > 0.9
+
+
+@pytest.mark.parametrize(
+    ("phrase", "lang", "end"),
+    [
+        ("the fox", "en", 4),
+        ("The  fox", "en", 5),
+        ("fox", "en", 0),
+        ("the", "en", 3),
+        ("", "en", 0),
+        ("theatre", "en", 0),
+        ("l'éléphant", "fr", 2),
+        ("Der Hund", "de", 4),
+        ("三角形", "zh", 0),  # 三 is three, and here no number
+        ("赤い円", "ja", 0),
+        ("the fox", "de", 0),
+    ],
+)
+def test_where_an_article_ends(phrase: str, lang: str, end: int) -> None:
+    assert determiner_end(phrase, lang) == end
 
 
 def test_a_name_of_two_things_means_both(knowing: Captioner) -> None:

@@ -1,0 +1,92 @@
+"""The step that hands out every layer and head, in every format: values, size, and its gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_onnx import picture
+
+from edgecap.bundle.io import open_bundle
+from edgecap.bundle.manifest import ATTENTION
+from edgecap.exporters import pipeline
+from edgecap.exporters.parity_attention import LOGITS, MAPS, compare_attention
+from edgecap.exporters.references import collect
+from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.tolerances import BOUNDS
+from edgecap.quant.samples import CalibrationSpec
+from edgecap.runtime import Captioner, load
+from edgecap.runtime.explain import layers, tell
+from edgecap.runtime.session import Step
+from edgecap.scenes.shipped import load_set
+
+WIDTH_BYTES = {"fp16": 2, "w8": 1, "w8a8": 1}
+
+
+@pytest.mark.parametrize(
+    ("format_", "precision", "backend"),
+    [("onnx", "w8a8", "onnx"), ("tflite", "w8", "tflite"), ("coreml", "fp16", "mlprogram")],
+)
+def test_every_format_hands_out_what_pytorch_looks_at(
+    tiny: Path, tmp_path: Path, format_: str, precision: str, backend: str
+) -> None:
+    int8 = {"calibration": CalibrationSpec(images=16)} if precision != "fp16" else {}
+    spec = ExportSpec(
+        str(tiny), format_, precision, tmp_path / "b", scenes=4, attention=True, **int8
+    )
+    done = pipeline.export(spec)
+    assert done.certificate is not None and done.certificate.verdict == "pass"
+    judged = {one.output: one for one in done.certificate.outputs}
+    assert judged[LOGITS].allowed_max_abs == BOUNDS[precision].same_logits.max_abs
+    assert judged[MAPS].cosine > 0.9
+    assert ATTENTION in open_bundle(tmp_path / "b").manifest.contract.functions
+    reference = load(tiny)
+    # A second copy of the token table alone would be more than the slack.
+    table = 4096 * 64 * WIDTH_BYTES[precision]
+    network = reference.session.network  # type: ignore[attr-defined]
+    matrices = sum(p.numel() for p in network.parameters() if p.ndim == 2) * WIDTH_BYTES[precision]
+    wide = table if format_ == "coreml" else 0  # its head is float32: see to_coreml
+    assert done.size < matrices + wide + table
+    exported = load(tmp_path / "b", backend)
+    told = tell(reference, picture(0, 60, 40), max_length=6)
+    got, want = layers(exported, told), layers(reference, told)
+    assert got.shape == want.shape == (2, 2, len(told.tokens), 14, 14)
+    assert np.abs(got - want).max() <= BOUNDS[precision].by_head.max_abs
+
+
+class Damaged:
+    """A session whose decode_attention is off by `change`."""
+
+    batch = None
+
+    def __init__(self, captioner: Captioner, change: str) -> None:
+        self._session, self._change = captioner.session, change
+        self.encode_image, self.decode = self._session.encode_image, self._session.decode
+        self.encode_text = self._session.encode_text
+
+    def decode_attention(self, *arguments: np.ndarray) -> Step:
+        step = self._session.decode_attention(*arguments)
+        if self._change == LOGITS:
+            return step._replace(logits=step.logits + 0.01)
+        return step._replace(attention=step.attention[:, ::-1])  # layers the wrong way round
+
+
+@pytest.mark.parametrize("damage", [LOGITS, MAPS])
+def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> None:
+    captioner = load(tiny)
+    canvases = np.stack([image for image, _ in load_set("evaluation", 4)])
+    references = collect(captioner, canvases)
+    assert all(one.passed for one in compare_attention(captioner, references))
+    session = Damaged(captioner, damage)
+    other = Captioner(session, captioner.manifest, captioner.tokenizer, "torch")
+    (failed,) = (one for one in compare_attention(other, references) if not one.passed)
+    assert failed.output == damage and failed.worst.startswith("scene 0")
+
+
+def test_an_export_without_it_measures_no_heads(tiny: Path) -> None:
+    captioner = load(tiny)
+    functions = captioner.manifest.contract.functions
+    functions.pop(ATTENTION)
+    canvases = np.stack([image for image, _ in load_set("evaluation", 4)])
+    assert collect(captioner, canvases).by_head is None
