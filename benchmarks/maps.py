@@ -30,9 +30,10 @@ from edgecap.core.progress import progress
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.explain import Told, layers, tell
 from edgecap.runtime.replay import force
-from edgecap.scenes.shipped import load_set
+from edgecap.scenes.shipped import SETS, load_set
 
 AIM = 0.99  # cosine
+SCENES = range(1, SETS["evaluation"][1] + 1)
 
 
 def measure(
@@ -97,7 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = ArgumentParser(prog="python -m edgecap.benchmarks.maps")
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
     parser.add_argument("--reference", default="S", help="weights or an fp32 bundle")
-    parser.add_argument("--n", type=int, default=16, help="scenes, 1 … 512")
+    parser.add_argument(
+        "--n", type=int, default=16, choices=SCENES, metavar="N", help="scenes, 1 … 512"
+    )
     parser.add_argument("--lang", default="all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")

@@ -32,10 +32,11 @@ from edgecap.core.errors import EdgecapError, UnsupportedError
 from edgecap.core.lazy import require
 from edgecap.exporters import onnx_passes, tflite_graph
 from edgecap.runtime import Captioner, load
-from edgecap.scenes.shipped import load_set
+from edgecap.scenes.shipped import SETS, load_set
 
 Step = Callable[[], Any]
 CALLS = 5  # of each step in a round
+SCENES = range(1, SETS["evaluation"][1] + 1)
 STEP, MAP = "decode", "attention"
 
 
@@ -158,7 +159,14 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = ArgumentParser(prog="python -m edgecap.exporters.map_cost")
     parser.add_argument("bundles", nargs="+", metavar="BUNDLE")
-    parser.add_argument("--n", type=int, default=16, help="scenes that are captioned, 1 … 512")
+    parser.add_argument(
+        "--n",
+        type=int,
+        default=16,
+        choices=SCENES,
+        metavar="N",
+        help="scenes that are captioned, 1 … 512",
+    )
     parser.add_argument("--rounds", type=int, default=60, help=f"of {CALLS} calls each")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)

@@ -45,4 +45,6 @@ def test_the_command(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str])
     assert "mean 1.0000" in capsys.readouterr().out
     assert maps.main([*asked[:-1], "xx"]) == 2
     assert "[language.unknown]" in capsys.readouterr().err
-    assert maps.main([*asked, "--n", "0"]) == 2
+    with pytest.raises(SystemExit) as caught:
+        maps.main([*asked, "--n", "0"])
+    assert caught.value.code == 2
