@@ -22,7 +22,7 @@ FUNCTIONS = ("encode_image", "decode", "encode_text")
 SPECS = {
     "fp32": ExportSpec(format="coreml", precision="fp32"),
     "fp16": ExportSpec(format="coreml", precision="fp16", coreml=CoremlOptions(stateful=True)),
-    "w8": ExportSpec(format="coreml", precision="w8"),
+    "w8": ExportSpec(format="coreml", precision="w8", attention=True),
     "old": ExportSpec(format="coreml", precision="w8", coreml=CoremlOptions("iOS16")),
 }
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
@@ -150,7 +150,7 @@ def test_the_evaluator_gives_what_torch_gives(
     tiny: Path, made: dict[str, tuple[Path, Any]], name: str
 ) -> None:
     directory, where = made[name]
-    for function in functions(weights.load(tiny)):
+    for function in functions(weights.load(tiny), SPECS[name].attention):
         feeds = examples(function, 1)
         wanted = expected(function, feeds)
         if function.name == "encode_image":
