@@ -18,7 +18,7 @@ from edgecap.bundle.certificate import OutputParity
 from edgecap.bundle.golden import measure
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters.parity import Answer, References, force, worst_of
-from edgecap.exporters.tolerances import BOUNDS
+from edgecap.exporters.tolerances import BOUNDS, SAME_LOGITS
 from edgecap.runtime.by_head import ByHead
 from edgecap.runtime.captioner import Captioner
 
@@ -51,8 +51,7 @@ def reference_maps(
 
 def compare_attention(captioner: Captioner, references: References) -> tuple[OutputParity, ...]:
     """Scores against the plain step's, maps against PyTorch's."""
-    bounds = BOUNDS[captioner.manifest.precision]
-    allowed = {LOGITS: bounds.same_logits, MAPS: bounds.by_head}
+    allowed = {LOGITS: SAME_LOGITS, MAPS: BOUNDS[captioner.manifest.precision].by_head}
     stepping = by_head(captioner)
     assert references.by_head is not None
     found: list[tuple[int, OutputParity]] = []

@@ -36,7 +36,7 @@ def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Pa
     done = pipeline.export(spec)
     assert done.certificate is not None and done.certificate.verdict == "pass"
     judged = {one.output: one for one in done.certificate.outputs}
-    assert judged[LOGITS].allowed_max_abs == BOUNDS["w8a8"].same_logits.max_abs
+    assert judged[LOGITS].max_abs < 1e-5  # of the plain step's, int8 or not
     assert judged[MAPS].cosine > 0.9
     assert ATTENTION in open_bundle(tmp_path / "b").manifest.contract.functions
     reference, exported = load(tiny), load(tmp_path / "b")
