@@ -5,6 +5,7 @@
 2. Which of them the name fits: p(name | its article, the picture with all other candidates taken
    out). Alone in its picture, a thing is neither outshone by others nor one of two. The article is
    given: a caption of one thing says "a fox", so how likely "the" is tells of the grammar only.
+   Where a language has no articles and counts (一只狐狸), the counter is given, or none.
 3. Where several fit alike, what is said of the thing decides: p(rest | the picture with the other
    fitting ones taken out), so that "the red circle" is unique in it, as in every sentence that the
    model was taught.
@@ -25,11 +26,12 @@ import numpy as np
 from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
-from edgecap.runtime.grounding.phrases import Reading, readings
+from edgecap.runtime.grounding.phrases import COPULAS, Reading, readings
 from edgecap.runtime.grounding.speech import Speech
 from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.preprocess import Box, Picture, prepare
 from edgecap.runtime.scoring import log_softmax
+from edgecap.runtime.session import ImageCode
 from edgecap.runtime.texts import check_words
 
 SAME = 0.5  # IoU from which two boxes are of one thing
@@ -128,7 +130,19 @@ def _names(
     code = speech.see(np.stack([*alone, hide(canvas, boxes, [])]))  # N + 1
     rows = speech.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
     sums = np.array([row[start:].sum() for row in rows], np.float32)  # [N+1]
+    one = COPULAS[speech.lang].one
+    if one and not way.name.startswith(one):
+        sums = np.maximum(sums, _counted(speech, code, one, way.name))
     return sums[:-1], float(sums[-1])
+
+
+def _counted(speech: Speech, code: ImageCode, one: str, name: str) -> np.ndarray:
+    """log p(name | the number one and the counter that the model chooses), per picture, f32 [N]."""
+    leads = [one + counter for counter in speech.follows(code, one)]
+    asked = [(i, speech.tokens(lead + name)) for i, lead in enumerate(leads)]
+    starts = [_shared(speech.tokens(lead), asked[i][1]) for i, lead in enumerate(leads)]
+    rows = speech.likelihoods(code, asked)
+    return np.array([row[at:].sum() for row, at in zip(rows, starts, strict=True)], np.float32)
 
 
 def _told(

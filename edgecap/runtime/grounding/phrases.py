@@ -24,6 +24,7 @@ class Copula:
     end: str = ""  # after the rest: です
     stop: str = "."
     gap: str = " "
+    one: str = ""  # begins a counted name, where a language has counters and no articles: 一
 
 
 COPULAS: dict[str, Copula] = {
@@ -34,7 +35,7 @@ COPULAS: dict[str, Copula] = {
     "it": Copula("è", also=("si trova",)),
     "pt": Copula("está", also=("fica",)),
     "nl": Copula("is"),
-    "zh": Copula("在", also=("位于",), of="的", stop="。", gap=""),
+    "zh": Copula("在", also=("位于",), of="的", stop="。", gap="", one="一"),
     "ja": Copula("は", of="の", end="です", stop="。", gap=""),
 }
 
