@@ -48,6 +48,16 @@ KEYS = (
     "insertion_random",
     "random_weights",
 )
+# What a map that can be trusted has there.
+GOOD = {
+    "pointing": "high",
+    "deletion": "low",
+    "insertion": "high",
+    "random_weights": "near 0",
+    "pointing_gain": "above 0",
+    "deletion_gain": "above 0",
+    "insertion_gain": "above 0",
+}
 # Gain -> what is better by it, and what is worse.
 GAINS = {
     "pointing_gain": ("pointing", "pointing_chance"),

@@ -1,4 +1,4 @@
-"""The three functions of the contract, ready to be traced: names, example inputs, shapes.
+"""The functions of the contract, ready to be traced: names, example inputs, shapes.
 
 Letters: B batch, P image patches, T text tokens, H heads, L layers, C = P + T rows of the cache,
 K = Dh head width, S canvas side in px.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.config import CaptionerConfig
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ class Function:
     batch_axes: dict[str, int]
 
 
-def functions(model: Captioner) -> tuple[Function, ...]:
-    """encode_image, decode and encode_text of `model`, sharing its parameters."""
+def functions(model: Captioner, attention: bool = False) -> tuple[Function, ...]:
+    """encode_image, decode and encode_text of `model`, sharing its parameters.
+
+    With `attention` also decode_attention, which hands out every layer and head.
+    """
     import torch
     from torch import nn
 
@@ -50,6 +54,16 @@ def functions(model: Captioner) -> tuple[Function, ...]:
             self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
         ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             return self.model.decode(token, position, k, v)
+
+    class DecodeAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(
+            self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            return self.model.decode_attention(token, position, k, v)
 
     class EncodeText(nn.Module):
         def __init__(self) -> None:
@@ -74,10 +88,11 @@ def functions(model: Captioner) -> tuple[Function, ...]:
         "length": torch.ones(1, dtype=torch.int32),  # [B]
     }
     seen = {"image": 0, "k": 1, "v": 1, "image_embedding": 0}
+    stepping = ("logits", "k_new", "v_new", "attention")
     stepped = {"token": 0, "position": 0, "k": 1, "v": 1}
     stepped |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
     told = {"tokens": 0, "length": 0, "text_embedding": 0}
-    return (
+    made = (
         Function(
             "encode_image",
             EncodeImage().eval(),
@@ -85,8 +100,9 @@ def functions(model: Captioner) -> tuple[Function, ...]:
             ("k", "v", "image_embedding"),
             seen,
         ),
-        Function(
-            "decode", Decode().eval(), step, ("logits", "k_new", "v_new", "attention"), stepped
-        ),
+        Function("decode", Decode().eval(), step, stepping, stepped),
         Function("encode_text", EncodeText().eval(), text, ("text_embedding",), told),
     )
+    if not attention:
+        return made
+    return (*made, Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped))

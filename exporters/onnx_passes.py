@@ -50,7 +50,7 @@ def halve(model: ModelProto) -> None:
         name, half = tensor.name, numpy_helper.to_array(tensor).astype(np.float16)
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.fp16"))
         casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
-    _replace_nodes(model, [*casts, *graph.node])
+    replace_nodes(model, [*casts, *graph.node])
 
 
 def quantise(model: ModelProto, function: str, treat: Treat) -> None:
@@ -79,7 +79,7 @@ def quantise(model: ModelProto, function: str, treat: Treat) -> None:
             nodes += [node] if how.kind == "fp32" else _lookup(node, constants)
         else:
             nodes.append(node)
-    _replace_nodes(model, nodes)
+    replace_nodes(model, nodes)
     del model.graph.initializer[:]
     model.graph.initializer.extend(constants.values())
     prune(model)
@@ -221,7 +221,7 @@ def _elements(tensor: TensorProto) -> int:
     return int(np.prod(tensor.dims))
 
 
-def _replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
+def replace_nodes(model: ModelProto, nodes: list[NodeProto]) -> None:
     kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
     model.graph.node.extend(kept)

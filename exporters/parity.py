@@ -28,10 +28,11 @@ from edgecap.bundle.certificate import (
     OutputParity,
     certificate_to_json,
     certify,
+    extended,
 )
 from edgecap.bundle.golden import measure
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import STATEFUL
+from edgecap.bundle.manifest import ATTENTION, STATEFUL
 from edgecap.core.boxes import iou
 from edgecap.exporters.tolerances import BOUNDS, Bounds
 from edgecap.runtime.cache import Cache
@@ -43,6 +44,7 @@ from edgecap.runtime.session import ImageCode
 PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
 # CoreML is judged by the evaluator on a Mac too: one answer on every machine.
 EVALUATOR = "mlprogram"
+BY_HEAD = "by_head.npy"
 FLOATS = ("image_embedding", "text_embedding", "logits", "attention")
 
 
@@ -67,10 +69,13 @@ class References:
     text_embedding: np.ndarray  # f32 [N,E], of the answers' texts
     logits: np.ndarray  # f32 [M,V], along the reference's own tokens, <eos> included
     attention: np.ndarray  # f32 [M,P]
+    by_head: np.ndarray | None = None  # f32 [M',L,H,P] of some scenes: see parity_attention
 
     def write(self, directory: Path) -> None:
         for name in ("canvas", *FLOATS):
             np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        if self.by_head is not None:
+            np.save(directory / BY_HEAD, self.by_head, allow_pickle=False)
         answers = [vars(answer) for answer in self.answers]
         rest = {"reference": self.reference, "asked": self.asked, "answers": answers}
         (directory / "references.json").write_text(json.dumps(rest), encoding="utf-8")
@@ -81,6 +86,8 @@ class References:
             name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             for name in ("canvas", *FLOATS)
         }
+        if (directory / BY_HEAD).exists():
+            arrays["by_head"] = np.load(directory / BY_HEAD, mmap_mode="r", allow_pickle=False)
         rest = json.loads((directory / "references.json").read_text(encoding="utf-8"))
         asked = [(lang, style) for lang, style in rest["asked"]]
         answers = [Answer(**answer) for answer in rest["answers"]]
@@ -114,6 +121,7 @@ def force(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Feed every scene of a batch its own tokens; per scene logits [K,V], attention [K,P].
 
+    Attention is [K,L,H,P] of a captioner whose session gives that (ByHead).
     K = len(tokens) + 1 steps, the first after the prompt, but no more than the cache has rows for.
     """
     T = captioner.manifest.contract.text_length
@@ -164,7 +172,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         wanted_logits = np.asarray(references.logits[start:end])  # [K,V]
         same_steps += _as_good(wanted_logits, logits.argmax(-1), bounds.tie)
         start = end
-    outputs_ = tuple(_worst(name, found) for name in FLOATS)
+    outputs_ = tuple(worst_of(name, found) for name in FLOATS)
     agreements = _agreements(bounds, same, len(references.answers), same_steps, start)
     languages = tuple(sorted({lang for lang, _ in references.asked}))
     target = f"{_engine(captioner.backend)} {manifest.precision}"
@@ -199,7 +207,7 @@ def _as_good(wanted: np.ndarray, choice: np.ndarray, tie: float) -> int:
     return int((wanted.max(-1) - chosen <= tie).sum())
 
 
-def _worst(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
+def worst_of(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
     """One output over all scenes."""
     mine = [(i, parity) for i, parity in found if parity.output == name]
     scene, worst = max(mine, key=lambda entry: entry[1].max_abs)
@@ -232,6 +240,7 @@ def _engine(backend: str) -> str:
 def main(bundle: str, references: str, certificate: str) -> None:
     """Compare, and write the certificate, whatever its verdict."""
     sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
+    from edgecap.exporters.parity_attention import compare_attention
     from edgecap.exporters.parity_state import joined, with_state
     from edgecap.runtime import load
 
@@ -239,9 +248,12 @@ def main(bundle: str, references: str, certificate: str) -> None:
     is_coreml = open_bundle(bundle).manifest.format == "coreml"
     captioner = load(bundle, EVALUATOR if is_coreml else "auto")
     result = compare(captioner, asked)
-    stateful = captioner.manifest.contract.functions.get(STATEFUL)
-    if stateful is not None:
-        result = joined(result, compare(with_state(captioner, Path(bundle) / stateful.file), asked))
+    functions = captioner.manifest.contract.functions
+    if STATEFUL in functions:
+        package = Path(bundle) / functions[STATEFUL].file
+        result = joined(result, compare(with_state(captioner, package), asked))
+    if ATTENTION in functions:
+        result = extended(result, compare_attention(captioner, asked))
     Path(certificate).write_bytes(certificate_to_json(result))
 
 

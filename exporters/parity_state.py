@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecap.bundle.certificate import Certificate, certify
+from edgecap.bundle.certificate import Certificate, extended
 from edgecap.bundle.manifest import STATEFUL
 from edgecap.runtime.backends.mlprogram.program import Program
 from edgecap.runtime.captioner import Captioner
@@ -49,6 +49,11 @@ class StatefulSession:
         nothing = np.zeros_like(k[:, :, :, :1])  # [L,1,H,1,Dh]
         return Step(out["logits"], nothing, nothing, out["attention"])
 
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        return self._plain.decode_attention(token, position, k, v)
+
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         return self._plain.encode_text(tokens, length)
 
@@ -62,17 +67,10 @@ def with_state(captioner: Captioner, package: Path) -> Captioner:
 
 def joined(plain: Certificate, stateful: Certificate) -> Certificate:
     """One certificate for both: what the state touches is listed a second time, by its function."""
-    outputs = [
+    outputs = tuple(
         replace(o, output=f"{STATEFUL} {o.output}")
         for o in stateful.outputs
         if o.output in ("logits", "attention")
-    ]
-    agreements = [replace(a, what=f"{STATEFUL} {a.what}") for a in stateful.agreements]
-    return certify(
-        plain.reference,
-        plain.target,
-        plain.scenes,
-        plain.languages,
-        (*plain.outputs, *outputs),
-        (*plain.agreements, *agreements),
     )
+    agreements = tuple(replace(a, what=f"{STATEFUL} {a.what}") for a in stateful.agreements)
+    return extended(plain, outputs, agreements)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.bundle.golden import Golden
-from edgecap.bundle.manifest import Manifest
+from edgecap.bundle.manifest import ATTENTION, Manifest
 from edgecap.exporters.parity import Answer, References, answer, force, frame
+from edgecap.exporters.parity_attention import reference_maps
 from edgecap.exporters.tolerances import BOUNDS
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.captioner import Captioner
@@ -52,6 +53,9 @@ def collect(captioner: Captioner, canvases: np.ndarray) -> References:
         answers += said
         embeddings.append(code.embedding)  # [b,E]
     framed = [frame(captioner, one.text) for one in answers]
+    by_head = None
+    if ATTENTION in captioner.manifest.contract.functions:
+        by_head = reference_maps(captioner, canvases, asked, answers)  # [M',L,H,P]
     texts = [captioner.session.encode_text(*one) for one in framed]  # each [1,E]
     return References(
         f"torch {torch.__version__} fp32",
@@ -62,6 +66,7 @@ def collect(captioner: Captioner, canvases: np.ndarray) -> References:
         np.concatenate(texts),
         np.concatenate(logits),
         np.concatenate(attention),
+        by_head,
     )
 
 

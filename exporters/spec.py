@@ -56,6 +56,7 @@ class ExportSpec:
     overwrite: bool = False
     verify: bool = True  # False writes the bundle unchecked, and its card says so
     scenes: int = PARITY_SCENES  # that the parity gate compares
+    attention: bool = False  # also a decode step that hands out every layer and head
     coreml: CoremlOptions = CoremlOptions()
     tokenizer: Path | None = None  # None: the one that came with the package
     plan: Path | None = None  # of an int8 precision; None: calibration makes one

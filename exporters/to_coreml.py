@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecap.bundle.draft import same_names
-from edgecap.bundle.manifest import OPTIONAL_FUNCTIONS, STATEFUL, Function
+from edgecap.bundle.manifest import ATTENTION, OPTIONAL_FUNCTIONS, STATEFUL, Function
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters.contract import functions
@@ -66,7 +66,7 @@ def convert(model: Captioner, spec: ExportSpec, plan: Plan | None = None) -> dic
 
         model = marked(model, plan)
 
-    example = {f.name: f for f in functions(model)}
+    example = {f.name: f for f in functions(model, spec.attention)}
     encode, decode, text = example["encode_image"], example["decode"], example["encode_text"]
     # A pixel buffer comes as planes of 0 … 255.
     planes = torch.zeros(1, 3, *encode.inputs["image"].shape[1:3])  # [B,3,S,S]
@@ -76,6 +76,9 @@ def convert(model: Captioner, spec: ExportSpec, plan: Plan | None = None) -> dic
         decode.name: to.program(decode.module, decode.inputs, decode.outputs),
         text.name: to.program(text.module, text.inputs, text.outputs),
     }
+    if spec.attention:
+        each = example[ATTENTION]
+        programs[each.name] = to.program(each.module, each.inputs, each.outputs)
     if spec.coreml.stateful:
         from edgecap.model.stateful import StatefulDecode
 

@@ -1,4 +1,4 @@
-"""ONNX: one graph per function, and one file of weights that all three share.
+"""ONNX: one graph per function, and one file of weights that all share.
 
 The batch axis is dynamic. `fp16` halves the stored weights; int8 quarters them with standard
 operators, which every ONNX runtime has: DynamicQuantizeLinear and MatMulInteger where inputs are
@@ -28,10 +28,10 @@ OPSET = 20  # the first with Gelu
 WEIGHTS = "weights.bin"
 
 
-def convert(model: Captioner) -> dict[str, ModelProto]:
-    """The three functions as float32 ONNX models, by name."""
+def convert(model: Captioner, attention: bool = False) -> dict[str, ModelProto]:
+    """The functions of the contract as float32 ONNX models, by name."""
     require("onnxscript", "export")
-    return {function.name: _trace(function) for function in contract.functions(model)}
+    return {function.name: _trace(function) for function in contract.functions(model, attention)}
 
 
 def write(
@@ -56,7 +56,7 @@ def export(
     model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
-    return write(convert(model), spec.precision, directory, by(plan, model))
+    return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))
 
 
 def _trace(function: contract.Function) -> ModelProto:

@@ -1,4 +1,4 @@
-"""TFLite: one file with three signatures over one set of weights. Batch 1, a phone's batch.
+"""TFLite: one file, a signature per function over one set of weights. Batch 1, a phone's batch.
 
 `fp16` halves the stored weights, int8 quarters them. The inputs of int8 linear layers are rounded
 row by row as they come, or on the fixed grids of a plan: see tflite_int8.
@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 FILE = "model.tflite"
 
 
-def convert(model: Captioner) -> bytes:
-    """The three functions as one float32 .tflite file."""
+def convert(model: Captioner, attention: bool = False) -> bytes:
+    """The functions of the contract as one float32 .tflite file."""
     litert_torch = require("litert_torch", "export")
     conversion: Any = litert_torch
-    for function in functions(model):
+    wanted = functions(model, attention)
+    for function in wanted:
         examples = tuple(function.inputs.values())
         conversion = conversion.signature(function.name, function.module, examples)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE
         conversion.convert().export(str(path))
         tree = tflite_graph.read(path.read_bytes())
-    names = {f.name: (tuple(f.inputs), f.outputs) for f in functions(model)}
+    names = {f.name: (tuple(f.inputs), f.outputs) for f in wanted}
     tflite_passes.finish(tree, names)
     return tflite_graph.write(tree)
 
@@ -62,4 +63,4 @@ def export(
     model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as TFLite into `directory`; returns where each function lies."""
-    return write(convert(model), spec.precision, directory, by(plan, model))
+    return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
@@ -79,7 +80,8 @@ class ByPlan:
                 "model's: the converter merged something into them.",
                 "Export with --precision fp32 or fp16.",
             )
-        return Treatment(self._plan.layers[name].kind, self._plan.grids(name, function))
+        step = "decode" if function == ATTENTION else function  # the same step, the same numbers
+        return Treatment(self._plan.layers[name].kind, self._plan.grids(name, step))
 
     def table(self, weight: np.ndarray) -> Treatment:
         """Only the token table is a layer of the plan, the output head; others stay float."""

@@ -18,6 +18,16 @@ def tiny_bundle_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_attention_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a step that hands out every layer and head; nobody may change it."""
+    from tiny_onnx import write_bundle
+
+    path = tmp_path_factory.mktemp("bundles") / "tiny-attention"
+    write_bundle(path, verified=False, attention=True)
+    return path
+
+
 @pytest.fixture
 def tiny_bundle(tiny_bundle_made: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the tiny bundle that a test may damage."""

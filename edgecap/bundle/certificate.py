@@ -84,6 +84,22 @@ def certify(
     return Certificate(SCHEMA, reference, target, scenes, languages, outputs, agreements, verdict)
 
 
+def extended(
+    certificate: Certificate,
+    outputs: tuple[OutputParity, ...],
+    agreements: tuple[AgreementParity, ...] = (),
+) -> Certificate:
+    """The same comparison with more figures; the verdict follows from all of them."""
+    return certify(
+        certificate.reference,
+        certificate.target,
+        certificate.scenes,
+        certificate.languages,
+        (*certificate.outputs, *outputs),
+        (*certificate.agreements, *agreements),
+    )
+
+
 def certificate_to_json(certificate: Certificate) -> bytes:
     return dump(asdict(certificate))
 

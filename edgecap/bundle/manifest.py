@@ -31,10 +31,12 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "decode": (("token", "position", "k", "v"), ("logits", "k_new", "v_new", "attention")),
     "encode_text": (("tokens", "length"), ("text_embedding",)),
 }
-# Functions that a format may have besides: a step that keeps its text rows in a CoreML state.
-STATEFUL = "decode_stateful"
+# Functions that a bundle may have besides: a step that keeps its text rows in a CoreML state, and
+# one whose attention is that of every layer and head.
+STATEFUL, ATTENTION = "decode_stateful", "decode_attention"
 OPTIONAL_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     STATEFUL: (("token", "position", "k_image", "v_image"), ("logits", "attention")),
+    ATTENTION: FUNCTIONS["decode"],
 }
 
 

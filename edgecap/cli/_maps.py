@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgecap.runtime import Captioner
     from edgecap.runtime.explain import Told
 
-TORCH_ONLY = ("heads", "gradient")
+TORCH_ONLY = ("gradient",)
 
 
 def picked_kinds(text: str, allowed: Sequence[str]) -> list[str]:
@@ -25,15 +25,19 @@ def picked_kinds(text: str, allowed: Sequence[str]) -> list[str]:
 
 
 def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
-    """UnsupportedError where a kind needs PyTorch and this is another engine."""
+    """UnsupportedError where a kind needs PyTorch, or an export with --attention."""
+    from edgecap.runtime.checked import check_attention
+
     only = [kind for kind in kinds if kind in TORCH_ONLY]
     if only and captioner.backend != "torch":
         raise UnsupportedError(
             "explain.torch_only",
             f"{' and '.join(only)} need PyTorch; this is {captioner.backend}, which gives "
-            "attention and occlusion.",
+            "attention, layers and occlusion.",
             "Pass --bundle S, or the weights that were exported.",
         )
+    if "layers" in kinds:
+        check_attention(captioner.manifest.contract)
 
 
 def network_of(captioner: Captioner) -> Network:

@@ -30,56 +30,67 @@ def run(
         str,
         typer.Option(
             "--maps",
-            help="attention and occlusion; heads and gradient from PyTorch. Several as a,b.",
+            help="attention, layers (every head), occlusion, gradient (PyTorch only). As a,b.",
         ),
     ] = "attention",
+    word: Annotated[
+        str | None,
+        typer.Option("--word", help="Shown first; in a picture of layers, alone."),
+    ] = None,
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
 ) -> None:
     """Caption a picture and show, for every word, a map over the picture.
 
-    A page holds all maps asked for and needs nothing else to be read; a picture holds one kind.
+    A page holds all maps asked for and needs nothing else to be read; a picture holds one kind: of
+    every word, or, for layers, of one word by every head. Layers need an export with --attention.
     Attention is where the model looked, not why it said something: occlusion tests that.
     How far the maps can be trusted is measured by `edgecap faithfulness`.
     """
     from edgecap.cli._maps import check_backend, picked_kinds
     from edgecap.cli._model import load_chosen
-    from edgecap.runtime.explain import KINDS, tell
+    from edgecap.runtime.explain import KINDS, find_word, tell
 
     kinds = picked_kinds(maps, tuple(KINDS))
-    _check_kinds(kinds, out)
+    _check_kinds(kinds, out, word)
     _check(image, out)
     captioner = load_chosen(bundle, threads)
     check_backend(captioner, kinds)
     told = tell(captioner, image, lang, style)
+    first = find_word(told, word)
     found = [one for kind in kinds for one in _make(kind, captioner, told)]
     typer.echo(told.attention.caption.text)
-    _write(image, told, found, out, captioner)
+    _write(image, told, found, out, captioner, first)
     typer.echo(f"maps of {len(told.attention.words)} words in {out}", err=True)
 
 
 def _make(kind: str, captioner: Captioner, told: Told) -> Sequence[Maps]:
     """All maps of a kind: one, or one per head."""
-    from edgecap.cli._maps import maker, network_of
-    from edgecap.runtime.explain import Maps, per_word
+    from edgecap.cli._maps import maker
+    from edgecap.runtime.explain import Maps, layers, per_word
 
-    if kind != "heads":
+    if kind != "layers":
         return [Maps(kind, per_word(told, maker(kind, captioner)(told)))]
-    from edgecap.model.explain import grid, look
-
-    looked = look(network_of(captioner), told.canvas, told.prompt, told.tokens)
     return [
-        Maps(kind, per_word(told, grid(of_head)), layer, head)
-        for layer, of_layer in enumerate(looked.attention)
+        Maps(kind, per_word(told, of_head), layer, head)
+        for layer, of_layer in enumerate(layers(captioner, told))
         for head, of_head in enumerate(of_layer)
     ]
 
 
-def _check_kinds(kinds: Sequence[str], out: Path) -> None:
-    if out.suffix.lower() == ".png" and (len(kinds) > 1 or "heads" in kinds):
+def _check_kinds(kinds: Sequence[str], out: Path, word: str | None) -> None:
+    if out.suffix.lower() != ".png":
+        return
+    if len(kinds) > 1:
         raise InputError(
             "explain.one_kind",
-            f"a picture shows one map per word; {' and '.join(kinds)} have more.",
-            "Name one of attention, gradient, occlusion, or write a page: -o page.html",
+            f"a picture shows one kind of maps; got {' and '.join(kinds)}.",
+            "Name one of them, or write a page: -o page.html",
+        )
+    if word is not None and kinds != ["layers"]:
+        raise InputError(
+            "explain.every_word",
+            f"a picture of {kinds[0]} shows every word; --word {word} chooses one.",
+            "Leave --word out, or pass --maps layers.",
         )
 
 
@@ -95,12 +106,23 @@ def _check(image: Path, out: Path) -> None:
     check_destinations(str(out))
 
 
-def _write(image: Path, told: Told, maps: Sequence[Maps], out: Path, captioner: Captioner) -> None:
+def _write(
+    image: Path,
+    told: Told,
+    maps: Sequence[Maps],
+    out: Path,
+    captioner: Captioner,
+    word: int | None,
+) -> None:
     if out.suffix.lower() == ".png":
         from edgecap.cli._picture import save_picture
         from edgecap.runtime.explain.sheet import sheet
+        from edgecap.runtime.explain.table import table
 
-        save_picture(sheet(image, told, maps[0]), out)
+        if maps[0].kind == "layers" and word is not None:
+            save_picture(table(image, told, maps, word), out)
+        else:
+            save_picture(sheet(image, told, maps[0]), out)
         return
     from edgecap.cli._output import write_text
     from edgecap.runtime.explain.page import page
@@ -112,4 +134,4 @@ def _write(image: Path, told: Told, maps: Sequence[Maps], out: Path, captioner: 
         "engine": captioner.backend,
         "language": told.attention.caption.lang,
     }
-    write_text(page(image, told, maps, image.name, facts), str(out))
+    write_text(page(image, told, maps, image.name, facts, word), str(out))

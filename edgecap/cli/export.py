@@ -63,6 +63,10 @@ def run(
     stateful: Annotated[
         bool, typer.Option("--stateful", help="CoreML: also a decode step with a state.")
     ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention", help="Also a decode step that gives every layer and head."),
+    ] = False,
     json_: Annotated[
         str | None, typer.Option("--json", help="Write figures to a file, or - for the output.")
     ] = None,
@@ -91,6 +95,7 @@ def run(
         output=output,
         overwrite=overwrite,
         verify=not no_verify,
+        attention=attention,
         coreml=CoremlOptions(target, stateful),
         plan=plan,
         calibration=CalibrationSpec(**{k: v for k, v in calibrated.items() if v is not None}),

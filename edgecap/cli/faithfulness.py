@@ -82,11 +82,14 @@ def _print(rows: Sequence[Row], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from edgecap.benchmarks.faithfulness import GOOD
+
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for row in rows:
         table.add_column(row.maps, justify="right", no_wrap=True)
         table.add_column("95 %", justify="right", no_wrap=True)
+    table.add_column("good", no_wrap=True)
     table.add_row("phrases", *(cell for row in rows for cell in (str(row.phrases), "")))
     for key in rows[0].values:
         cells = []
@@ -94,7 +97,7 @@ def _print(rows: Sequence[Row], title: str) -> None:
             value, bounds = row.values[key], row.intervals[key]
             cells.append("–" if value is None else f"{value:.3f}")
             cells.append("" if bounds is None else f"{bounds[0]:.2f} … {bounds[1]:.2f}")
-        table.add_row(key, *cells)
+        table.add_row(key, *cells, GOOD.get(key, ""))
     console = Console()
     console.print(table)
     for row in rows:

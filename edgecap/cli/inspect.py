@@ -108,11 +108,13 @@ def _show(manifest: Manifest) -> None:
 
 def tensor_shapes(contract: Contract) -> dict[str, dict[str, str]]:
     """Function -> tensor -> "dtype [shape]", B standing for any batch."""
+    from edgecap.bundle.manifest import ATTENTION
+
     B = "B" if contract.batch is None else str(contract.batch)
     L, H, K = contract.layers, contract.heads, contract.head_width
     P, T, C = contract.patches, contract.text_length, contract.context
     cache, new = f"{contract.cache} [{L},{B},{H}", f"{contract.cache} [{L},{B},{H},1,{K}]"
-    return {
+    shapes = {
         "encode_image": {
             "image": f"uint8 [{B},S,S,3]",
             "k": f"{cache},{P},{K}]",
@@ -143,3 +145,5 @@ def tensor_shapes(contract: Contract) -> dict[str, dict[str, str]]:
             "text_embedding": f"float [{B},{contract.embedding}]",
         },
     }
+    by_head = {"attention": f"float [{B},{L},{H},{P}]"}
+    return shapes | {ATTENTION: shapes["decode"] | by_head}

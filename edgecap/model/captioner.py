@@ -114,6 +114,13 @@ class Captioner(nn.Module):
             logits [B,V]; k_new, v_new [L,B,H,1,K], for row P + position of the caller's cache;
             attention [B,P], how much this step looked at each patch, mean over layers and heads.
         """
+        logits, k_new, v_new, attention = self.decode_attention(token, position, k, v)
+        return logits, k_new, v_new, attention.mean((1, 2))  # [B,P]
+
+    def decode_attention(
+        self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same step, with the attention [B,L,H,P] of every layer and head."""
         P, C = self.config.patches, self.config.context
         x = self.token(token) + self.text_position(position).unsqueeze(1)  # [B,1,D]
         rows = torch.arange(C, device=token.device)  # [C]
@@ -130,9 +137,10 @@ class Captioner(nn.Module):
             x = block.finish(x, attended)  # [B,1,D]
             new_keys.append(k_new)
             new_values.append(v_new)
-            looked.append(weights[:, :, 0, :P].mean(1))  # [B,P]
+            looked.append(weights)
         logits = self.logits(x[:, 0])  # [B,V]
-        attention = torch.stack(looked).mean(0)  # [B,P]
+        # Cut after joining: an operation a layer costs a step more than the map itself.
+        attention = torch.cat(looked, 2)[..., :P].transpose(1, 2)  # [B,L,H,P]
         return logits, torch.stack(new_keys), torch.stack(new_values), attention
 
     def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:

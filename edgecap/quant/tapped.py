@@ -70,9 +70,9 @@ class Tapped(Captioner):
         with self._running("encode_text" if keys is None else "decode"):
             return super().read(tokens, keys, *args, **kwargs)
 
-    def decode(self, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        with self._running("decode"):
-            return super().decode(*args)
+    def decode_attention(self, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        with self._running("decode"):  # which is made of it
+            return super().decode_attention(*args)
 
     def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:
         with self._running("encode_text"):

@@ -20,6 +20,7 @@ from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.batches import BATCH, in_batches
+from edgecap.runtime.by_head import ByHead, selection
 from edgecap.runtime.cache import Cache, buffer
 from edgecap.runtime.captions import Attention, Caption, read_caption
 from edgecap.runtime.decode import (
@@ -179,18 +180,34 @@ class Captioner:
         grounded: bool = True,
         style: str | None = None,
         max_length: int | None = None,
+        layer: int | None = None,
+        head: int | None = None,
     ) -> Attention:
         """Caption one picture greedily and map, per word, what the model looked at.
 
-        Maps show attention, not explanation: mean over layers and heads, of the steps that chose
-        the word's tokens.
+        Maps show attention, not explanation: of the steps that chose the word's tokens, the mean
+        over layers and heads.
+
+        Args:
+            image, lang, grounded, style, max_length: as of `caption`.
+            layer: the maps of this layer, counted from 0, mean over its heads.
+            head: of this head of the layer, counted from 0.
+
+        Raises:
+            As `caption`; InputError for a layer or head that there is not, and UnsupportedError
+            for a layer of a bundle that was exported without --attention.
         """
         request = self._request(lang, grounded, style, 1, max_length, True, None)
+        select = selection(self.manifest.contract, layer, head)
         canvas, placement = prepare(image, self.manifest.preprocessing)
-        (generated,) = self._decode(request, canvas[None])
+        session = self.session if select is None else ByHead(self.session)
+        (generated,) = self._decode(request, canvas[None], session)
+        chosen = generated.chosen
+        if select is not None:
+            chosen = [c._replace(attention=select(c.attention)) for c in chosen]
         return Attention(
             self._read(generated, placement, request),
-            word_maps(generated.chosen, self.tokenizer, self.vocabulary.locations),
+            word_maps(chosen, self.tokenizer, self.vocabulary.locations),
             placement,
         )
 
@@ -285,17 +302,20 @@ class Captioner:
             )
         ]
 
-    def _decode(self, request: _Request, canvases: np.ndarray) -> list[Generated]:
-        code = self.session.encode_image(canvases)
+    def _decode(
+        self, request: _Request, canvases: np.ndarray, session: Session | None = None
+    ) -> list[Generated]:
+        session = session or self.session
+        code = session.encode_image(canvases)
         text_length = self.manifest.contract.text_length
         prompt, limits = request.prompt, request.limits
         if request.beams == 1:
-            cache = Cache(self.session, code, text_length)
+            cache = Cache(session, code, text_length)
             return generate(cache, prompt, limits, request.choose(canvases))
         results = []
         for b in range(code.k.shape[1]):
             one = ImageCode(code.k[:, b : b + 1], code.v[:, b : b + 1], code.embedding[b : b + 1])
-            cache = Cache(self.session, repeat(one, request.beams), text_length)
+            cache = Cache(session, repeat(one, request.beams), text_length)
             results.append(beam_search(cache, prompt, limits))
         return results
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgecap.bundle.manifest import Contract
-from edgecap.core.errors import BundleError
+from edgecap.bundle.manifest import ATTENTION, Contract
+from edgecap.core.errors import BundleError, UnsupportedError
 from edgecap.runtime.session import ImageCode, Session, Step
 
 
@@ -29,16 +29,38 @@ class CheckedSession:
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         step = self._session.decode(token, position, k, v)
-        c, B = self._contract, len(token)
-        row = (c.layers, B, c.heads, 1, c.head_width)
-        _hold(logits=(step.logits, (B, c.vocabulary)), k_new=(step.k, row), v_new=(step.v, row))
-        _hold(attention=(step.attention, (B, c.patches)))
-        return step
+        return self._held(step, (len(token), self._contract.patches))
+
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        c = self._contract
+        check_attention(c)
+        step = self._session.decode_attention(token, position, k, v)
+        return self._held(step, (len(token), c.layers, c.heads, c.patches))
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         embedding = self._session.encode_text(tokens, length)
         _hold(text_embedding=(embedding, (len(tokens), self._contract.embedding)))
         return embedding
+
+    def _held(self, step: Step, attention: tuple[int, ...]) -> Step:
+        c, B = self._contract, attention[0]
+        row = (c.layers, B, c.heads, 1, c.head_width)
+        _hold(logits=(step.logits, (B, c.vocabulary)), k_new=(step.k, row), v_new=(step.v, row))
+        _hold(attention=(step.attention, attention))
+        return step
+
+
+def check_attention(contract: Contract) -> None:
+    """UnsupportedError where the model has no decode_attention."""
+    if ATTENTION not in contract.functions:
+        raise UnsupportedError(
+            "attention.missing",
+            "this bundle gives the mean over layers and heads only; it was exported without "
+            "--attention.",
+            "Export it again with --attention, or pass --bundle S.",
+        )
 
 
 def _hold(**outputs: tuple[np.ndarray, tuple[int, ...]]) -> None:

@@ -56,5 +56,11 @@ class FakeSession:
         attention = np.full((B, self.patches), 1 / self.patches, np.float32)  # [B,P]
         return Step(logits, new, new, attention)
 
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        step = self.decode(token, position, k, v)
+        return step._replace(attention=step.attention[:, None, None])  # [B,1,1,P]
+
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         return np.eye(self.embedding, dtype=np.float32)[length % self.embedding]  # [B,E]

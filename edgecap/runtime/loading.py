@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
+from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.extension import Extension
@@ -84,7 +84,7 @@ def reference(
     model: str = "",
 ) -> Captioner:
     """A network in memory behind the runtime's interface."""
-    functions = {function: same_names(name, function) for function in FUNCTIONS}
+    functions = {function: same_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
     manifest = draft(
         session.network.config,
         name=name,

@@ -107,6 +107,15 @@ def _boxes(
     return tuple(boxes), tuple(probabilities), bad
 
 
+def determiner_end(phrase: str, language: str) -> int:
+    """Where a phrase goes on after its article or number word; 0 where it has none."""
+    elided = next((e for e in _ELIDED if phrase.lower().startswith(e)), "")
+    first = re.match(r"(\S+)\s*", phrase)
+    if elided or first is None:
+        return len(elided)
+    return first.end() if first[1].lower() in _DETERMINERS.get(language, "").split() else 0
+
+
 def phrase_start(text: str, language: str) -> int:
     """Where the phrase that ends `text` begins."""
     separators = [match.end() for match in _SEPARATOR.finditer(text)]

@@ -47,5 +47,13 @@ class Session(Protocol):
         the new rows into row P + position of its own cache.
         """
 
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        """`decode`, whose attention is that of every layer and head: f32 [B,L,H,P].
+
+        Raises UnsupportedError where the model was exported without it.
+        """
+
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         """int32 [B,T] (padded) and int32 [B] to the L2-normalised embedding f32 [B,E]."""

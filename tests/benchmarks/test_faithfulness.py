@@ -135,7 +135,7 @@ def test_scenes_without_a_clear_phrase_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        (["--maps", "heads"], "maps.unknown"),
+        (["--maps", "layers"], "maps.unknown"),
         (["--maps", "gradient"], "explain.torch_only"),
         (["--json", "no/such/place/x.json"], "output.unwritable"),
         (["--n", "1"], "usage"),

@@ -49,5 +49,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def converted(tiny: Path) -> Converted:
     model = weights.load(tiny)
     with quiet():
-        graphs = {name: g.SerializeToString() for name, g in to_onnx.convert(model).items()}
-        return Converted(model, graphs, to_tflite.convert(model))
+        made = to_onnx.convert(model, attention=True)
+        graphs = {name: g.SerializeToString() for name, g in made.items()}
+        return Converted(model, graphs, to_tflite.convert(model, attention=True))

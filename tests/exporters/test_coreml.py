@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from contract_examples import CLOSE, examples, expected
 
+from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters import to_coreml
 from edgecap.exporters.contract import functions
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.exporters.tolerances import SAME_LOGITS
 from edgecap.model import weights
 from edgecap.quant.rounding import rows
 from edgecap.runtime.backends.mlprogram.package import open_package
@@ -22,7 +24,7 @@ FUNCTIONS = ("encode_image", "decode", "encode_text")
 SPECS = {
     "fp32": ExportSpec(format="coreml", precision="fp32"),
     "fp16": ExportSpec(format="coreml", precision="fp16", coreml=CoremlOptions(stateful=True)),
-    "w8": ExportSpec(format="coreml", precision="w8"),
+    "w8": ExportSpec(format="coreml", precision="w8", attention=True),
     "old": ExportSpec(format="coreml", precision="w8", coreml=CoremlOptions("iOS16")),
 }
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
@@ -150,7 +152,7 @@ def test_the_evaluator_gives_what_torch_gives(
     tiny: Path, made: dict[str, tuple[Path, Any]], name: str
 ) -> None:
     directory, where = made[name]
-    for function in functions(weights.load(tiny)):
+    for function in functions(weights.load(tiny), SPECS[name].attention):
         feeds = examples(function, 1)
         wanted = expected(function, feeds)
         if function.name == "encode_image":
@@ -161,6 +163,18 @@ def test_the_evaluator_gives_what_torch_gives(
             assert got[output].shape == value.shape
             error = np.abs(got[output].astype(np.float32) - value).max()
             assert error <= CLOSE[SPECS[name].precision] * max(1, np.abs(value).max()), output
+
+
+def test_the_step_of_every_head_says_what_the_plain_one_says(
+    tiny: Path, made: dict[str, tuple[Path, Any]]
+) -> None:
+    program = Program.open(made["w8"][0] / "model.mlpackage")
+    (decode,) = (f for f in functions(weights.load(tiny)) if f.name == "decode")
+    feeds = examples(decode, 1)
+    plain, by_head = (program.function(name).run(feeds) for name in ("decode", ATTENTION))
+    assert np.abs(by_head["logits"] - plain["logits"]).max() <= SAME_LOGITS.max_abs
+    assert by_head["attention"].shape == (1, 2, 2, 196)  # [B,L,H,P]
+    assert np.abs(by_head["attention"].mean((1, 2)) - plain["attention"]).max() < 1e-3
 
 
 def test_the_stateful_step_says_what_the_portable_one_says(

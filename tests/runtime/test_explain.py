@@ -4,6 +4,7 @@ import base64
 import html.parser
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,17 @@ from tiny_onnx import picture
 
 from edgecap.cli.app import main
 from edgecap.runtime import Captioner, load
-from edgecap.runtime.explain import KINDS, Maps, Told, attention, occlusion, per_word, tell
+from edgecap.runtime.explain import (
+    KINDS,
+    Maps,
+    Told,
+    attention,
+    layers,
+    occlusion,
+    per_word,
+    table,
+    tell,
+)
 from edgecap.runtime.explain.heat import heat, levels
 from edgecap.runtime.explain.occlusion import forced_scores, hide
 from edgecap.runtime.explain.page import page
@@ -144,7 +155,7 @@ def told_of(bundle: Path) -> tuple[bytes, Told]:
 def test_a_page_holds_its_words_and_maps_and_asks_for_nothing(tiny_bundle_made: Path) -> None:
     shown, told = told_of(tiny_bundle_made)
     words = per_word(told, attention(told))
-    maps = [Maps("attention", words), Maps("heads", words[:, ::-1], 0, 1)]
+    maps = [Maps("attention", words), Maps("layers", words[:, ::-1], 0, 1)]
     text = page(shown, told, maps, "a < b", {"model": "tiny"})
     read = Reader(text)
     data = json.loads(read.script)
@@ -224,6 +235,55 @@ def test_the_command_writes_pages_and_sheets(
     assert [one["kind"] for one in data["maps"]] == ["attention"]
 
 
+def test_the_command_shows_every_head_of_a_word(
+    photo: Path, tmp_path: Path, tiny_attention_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = tell(load(tiny_attention_bundle), photo)
+    word = next(w.text.strip(".,") for w in told.attention.words if w.text.strip(".,").isalnum())
+    explain = ["explain", str(photo), "--bundle", str(tiny_attention_bundle), "--maps", "layers"]
+    assert main([*explain, "-o", str(tmp_path / "a.png"), "--word", word.upper()]) == 0
+    with Image.open(tmp_path / "a.png") as drawn:
+        assert drawn.height > 100 and drawn.width >= 3 * table.TILE
+    assert main([*explain, "-o", str(tmp_path / "a.html"), "--word", word]) == 0
+    data = json.loads(Reader((tmp_path / "a.html").read_text()).script)
+    assert [(one["layer"], one["head"]) for one in data["maps"]] == [(0, 0)]  # all it has
+    assert data["words"][data["first"]]["text"].strip(".,") == word
+    capsys.readouterr()
+    assert main([*explain, "-o", str(tmp_path / "b.png"), "--word", "no such word"]) == 2
+    error = capsys.readouterr().err
+    assert "[explain.word]" in error and word in error
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_heads_are_those_of_the_steps_that_chose_the_words(tiny_attention_bundle: Path) -> None:
+    captioner = load(tiny_attention_bundle)
+    told = tell(captioner, picture(0, 50, 40), max_length=9)
+    found = layers(captioner, told)
+    assert found.shape == (1, 1, len(told.tokens), G, G)  # one layer of one head: their mean
+    np.testing.assert_allclose(
+        per_word(told, found[0, 0]), per_word(told, attention(told)), rtol=1e-5
+    )
+
+
+def test_a_table_shows_a_map_for_each_head(tiny_bundle_made: Path) -> None:
+    """Layers down, heads across: a map that alone has a peak changes its own tile and the mean."""
+    shown, told = told_of(tiny_bundle_made)
+
+    def drawn(peaked: tuple[int, int] | None) -> np.ndarray:
+        maps = []
+        for layer, head in product(range(2), range(3)):
+            words = np.full((len(told.attention.words), G, G), 0.001, np.float32)
+            words[:, 7, 7] = 1 if (layer, head) == peaked else 0.001
+            maps.append(Maps("layers", words, layer, head))
+        return np.asarray(table.table(shown, told, maps, 0)).astype(int)
+
+    changed = np.abs(drawn((1, 2)) - drawn(None)).sum(-1).astype(bool)  # [h,w]
+    columns = np.flatnonzero(changed.any(0))
+    assert columns.min() >= table.LABEL + 2 * (table.TILE + table.GAP)  # heads 1, 2 are as before
+    rows = np.flatnonzero(changed.any(1))
+    assert rows.max() - rows.min() < round(table.TILE * 40 / 60) + table.SMALL + table.GAP
+
+
 @pytest.mark.parametrize(
     ("out", "options", "code"),
     [
@@ -233,9 +293,10 @@ def test_the_command_writes_pages_and_sheets(
         ("no/such/place/a.png", [], "output.unwritable"),
         ("photo.png", [], "draw.overwrites"),
         ("a.png", ["--maps", "attention,occlusion"], "explain.one_kind"),
-        ("a.png", ["--maps", "heads"], "explain.one_kind"),
+        ("a.png", ["--maps", "attention", "--word", "x"], "explain.every_word"),
         ("a.html", ["--maps", "saliency"], "maps.unknown"),
-        ("a.html", ["--maps", "heads"], "explain.torch_only"),
+        ("a.html", ["--maps", "layers"], "attention.missing"),
+        ("a.png", ["--maps", "layers"], "attention.missing"),
         ("a.html", ["--maps", "attention,gradient"], "explain.torch_only"),
         ("a.html", ["--lang", "xx"], "language.unknown"),
         ("a.html", ["--style", "xx"], "style.unknown"),

@@ -17,7 +17,9 @@ from edgecap.runtime import Captioner, load
 from edgecap.runtime.grounding import ground, judge
 from edgecap.runtime.grounding.hide import MARGIN, hide
 from edgecap.runtime.grounding.phrases import readings
+from edgecap.runtime.mentions import determiner_end
 from edgecap.runtime.scoring import log_softmax, token_scores
+from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Name, Scene, Thing
 
 SQUARE, CIRCLE = Name("square", "red"), Name("circle", "blue")
@@ -59,6 +61,34 @@ def test_what_a_phrase_means(
     assert sum(r.probability for r in found.referents) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("lang", ["en", "de", "fr"])
+def test_how_likely_the_article_is_says_nothing_of_the_thing(lang: str) -> None:
+    shy = oracle.captioner(THINGS, indefinite=[CIRCLE])
+    circle = for_language(lang).noun_phrase(CIRCLE, definite=True)
+    found = ground(shy, PICTURE, circle, lang)
+    assert found.box == THINGS[1].box and found.referents[0].probability > 0.9
+
+
+@pytest.mark.parametrize(
+    ("phrase", "lang", "end"),
+    [
+        ("the fox", "en", 4),
+        ("The  fox", "en", 5),
+        ("fox", "en", 0),
+        ("the", "en", 3),
+        ("", "en", 0),
+        ("theatre", "en", 0),
+        ("l'éléphant", "fr", 2),
+        ("Der Hund", "de", 4),
+        ("三角形", "zh", 0),  # 三 is three, and here no number
+        ("赤い円", "ja", 0),
+        ("the fox", "de", 0),
+    ],
+)
+def test_where_an_article_ends(phrase: str, lang: str, end: int) -> None:
+    assert determiner_end(phrase, lang) == end
+
+
 def test_a_name_of_two_things_means_both(knowing: Captioner) -> None:
     found = ground(knowing, PICTURE, "the red square")
     assert {referent.box for referent in found.referents} == {THINGS[0].box, THINGS[2].box}
@@ -96,7 +126,8 @@ def test_boxes_are_in_the_pixels_of_the_picture(knowing: Captioner) -> None:
 def test_readings_put_the_copula_where_a_name_may_end() -> None:
     sentences = [way.sentence for way in readings("the dog left of the cat.", "en")]
     assert sentences[0] == "The dog left of the cat is"
-    assert "The dog is left of the cat." in sentences and len(sentences) == 6
+    assert "The dog is left of the cat." in sentences and len(sentences) == 5
+    assert "The is dog left of the cat." not in sentences  # an article names nothing
     assert [w.name for w in readings("犬の左側の赤い円", "ja")][1:] == ["左側の赤い円", "赤い円"]
     assert readings("犬の左側の赤い円", "ja")[2].sentence == "赤い円は犬の左側です。"
     stated = readings("Der Hund befindet sich links vom Kreis", "de")

@@ -45,12 +45,15 @@ def picture(things: Sequence[Thing]) -> np.ndarray:
 
 
 class OracleSession:
-    """Sees those of `things` that a picture shows."""
+    """Sees those of `things` that a picture shows.
+
+    Of a name in `indefinite` that is alone in a picture it says "a …", and hardly ever "the …".
+    """
 
     batch = None
 
-    def __init__(self, things: Sequence[Thing]) -> None:
-        self.things = tuple(things)
+    def __init__(self, things: Sequence[Thing], indefinite: Sequence[Name] = ()) -> None:
+        self.things, self.indefinite = tuple(things), tuple(indefinite)
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
         seen = [
@@ -83,6 +86,11 @@ class OracleSession:
         middle = canvas[(y0 + y1) // 2, (x0 + x1) // 2]
         return tuple(middle.tolist()) == RGB[self.things[i].name.color]
 
+    def _counted(self, scene: Scene, lang: str) -> Iterator[str]:
+        grammar = for_language(lang)
+        if len(scene.things) == 1 and scene.things[0].name in self.indefinite:
+            yield _capital(grammar.noun_phrase(scene.things[0].name)) + grammar.rules.stop
+
     @cache  # noqa: B019  # sessions of a test are few
     def _sentences(self, seen: int, lang: int, style: int) -> list[tuple[list[int], float]]:
         """Tokens of each sentence and its weight, a log-probability but for a constant."""
@@ -92,12 +100,17 @@ class OracleSession:
         names = {ABSENT, *(thing.name for thing in self.things)}
         weighed = [
             *((text, 0.0) for text in _true(scene, language, wanted)),
+            *((text, -FALSE * 2) for text in self._counted(scene, language)),
             *((text, FALSE) for text in _sayable(names, language) if wanted == "relate"),
         ]
         return [
             ([*TOKENIZER.encode(text, allow_special=True), EOS_ID], weight)
             for text, weight in weighed
         ]
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _true(scene: Scene, lang: str, style: str) -> Iterator[str]:
@@ -127,10 +140,10 @@ def _alone(names: set[Name], lang: str) -> Iterator[str]:
     grammar = for_language(lang)
     for name in sorted(names):
         phrase = grammar.noun_phrase(name, definite=True)
-        yield phrase[0].upper() + phrase[1:] + grammar.rules.stop
+        yield _capital(phrase) + grammar.rules.stop
 
 
-def captioner(things: Sequence[Thing]) -> Captioner:
+def captioner(things: Sequence[Thing], indefinite: Sequence[Name] = ()) -> Captioner:
     manifest = draft(
         CONFIG,
         name="oracle",
@@ -139,4 +152,4 @@ def captioner(things: Sequence[Thing]) -> Captioner:
         precision="fp32",
         functions={name: same_names("x.onnx", name) for name in FUNCTIONS},
     )
-    return Captioner(OracleSession(things), manifest, TOKENIZER, "oracle")
+    return Captioner(OracleSession(things, indefinite), manifest, TOKENIZER, "oracle")

@@ -16,7 +16,7 @@ from edgecap.bundle.certificate import OutputParity, certificate_to_json, certif
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.golden import ARRAYS, Tolerance, write_golden
 from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import CERTIFICATE, FUNCTIONS, TOKENIZER, Manifest
+from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest
 from edgecap.core.config import CaptionerConfig
 
 CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
@@ -73,6 +73,13 @@ decode (int32[B,1] token, int32[B] position, float[1,B,1,292,8] k, float[1,B,1,2
   v_new = Unsqueeze(value, around)
   attention = Slice(weights, zero, P_long, axis1)
 }"""
+# The same step with its one head of its one layer on axes of their own.
+DECODE_ATTENTION = (
+    DECODE.replace("decode (", "decode_attention (")
+    .replace("float[B,196] attention", "float[B,1,1,196] attention")
+    .replace("attention = Slice(weights,", "cut = Slice(weights,")
+    .replace("\n}", "\n  attention = Unsqueeze(cut, axes12)\n}")
+)
 ENCODE_TEXT = """
 encode_text (int32[B,96] tokens, int32[B] length) => (float[B,4] text_embedding) {
   words = Gather(table, tokens)
@@ -102,6 +109,7 @@ def constants(seed: int) -> dict[str, np.ndarray]:
         "around": np.array([0, 2, 3], np.int64),
         "axis1": np.array([1], np.int64),
         "axis2": np.array([2], np.int64),
+        "axes12": np.array([1, 2], np.int64),
         "zero": np.array([0], np.int64),
         "P": np.array([196], np.int32),
         "P_long": np.array([196], np.int64),
@@ -114,8 +122,13 @@ def constants(seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def write_bundle(directory: Path, seed: int = 0, verified: bool = True) -> Manifest:
-    """Make the bundle in an empty directory; with golden files and certificate when `verified`."""
+def write_bundle(
+    directory: Path, seed: int = 0, verified: bool = True, attention: bool = False
+) -> Manifest:
+    """Make the bundle in an empty directory.
+
+    With golden files and certificate when `verified`, with decode_attention when `attention`.
+    """
     import onnx.checker
     import onnx.numpy_helper
     import onnx.parser
@@ -132,6 +145,8 @@ def write_bundle(directory: Path, seed: int = 0, verified: bool = True) -> Manif
         "encode_text": {},
     }
     texts = {"encode_image": ENCODE_IMAGE, "decode": DECODE, "encode_text": ENCODE_TEXT}
+    if attention:
+        texts[ATTENTION], own[ATTENTION] = DECODE_ATTENTION, own["decode"]
     for name, text in texts.items():
         model = onnx.parser.parse_model(HEADER + text)
         used = {tensor for node in model.graph.node for tensor in node.input}
@@ -147,7 +162,7 @@ def write_bundle(directory: Path, seed: int = 0, verified: bool = True) -> Manif
         model="tiny",
         format="onnx",
         precision="fp32",
-        functions={name: same_names(f"{name}.onnx", name) for name in FUNCTIONS},
+        functions={name: same_names(f"{name}.onnx", name) for name in texts},
         tools={"numpy": np.__version__},
     )
     sealed = seal(directory, manifest)

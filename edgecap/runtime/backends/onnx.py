@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.bundle.io import Bundle
+from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
 from edgecap.runtime.memory import is_out_of_memory
@@ -33,7 +34,7 @@ def open_session(bundle: Bundle, threads: int) -> OnnxSession:
 class OnnxSession:
     """onnxruntime sessions are safe to run from several threads, and so is this.
 
-    The text encoder, which captions do not need, is loaded at its first use.
+    What captions do not need, such as the text encoder, is loaded at its first use.
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
@@ -50,13 +51,23 @@ class OnnxSession:
         return ImageCode(out["k"], out["v"], _float32(out["image_embedding"]))
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
-        out = self._graph("decode").run({"token": token, "position": position, "k": k, "v": v})
-        logits, attention = _float32(out["logits"]), _float32(out["attention"])  # [B,V], [B,P]
-        return Step(logits, out["k_new"], out["v_new"], attention)
+        return self._step("decode", token, position, k, v)
+
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        return self._step(ATTENTION, token, position, k, v)
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         out = self._graph("encode_text").run({"tokens": tokens, "length": length})
         return _float32(out["text_embedding"])  # [B,E]
+
+    def _step(
+        self, name: str, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        out = self._graph(name).run({"token": token, "position": position, "k": k, "v": v})
+        logits, attention = _float32(out["logits"]), _float32(out["attention"])  # [B,V], [B,…,P]
+        return Step(logits, out["k_new"], out["v_new"], attention)
 
     def _graph(self, name: str) -> _Graph:
         with self._loading:

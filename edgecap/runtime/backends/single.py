@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from edgecap.bundle.manifest import ATTENTION
 from edgecap.runtime.session import ImageCode, Step
 
 Arrays = Mapping[str, np.ndarray]
@@ -30,8 +31,26 @@ class SingleSession(ABC):
         return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+        return self._step("decode", token, position, k, v)
+
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        return self._step(ATTENTION, token, position, k, v)
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         outs = self._each(
-            "decode",
+            "encode_text",
+            len(tokens),
+            lambda b: {"tokens": tokens[b : b + 1], "length": length[b : b + 1]},
+        )
+        return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
+
+    def _step(
+        self, name: str, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        outs = self._each(
+            name,
             len(token),
             lambda b: {
                 "token": token[b : b + 1],
@@ -44,16 +63,8 @@ class SingleSession(ABC):
             _join(outs, "logits", 0).astype(np.float32, copy=False),  # [B,V]
             _join(outs, "k_new", 1),  # [L,B,H,1,Dh]
             _join(outs, "v_new", 1),
-            _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P]
+            _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P] or [B,L,H,P]
         )
-
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        outs = self._each(
-            "encode_text",
-            len(tokens),
-            lambda b: {"tokens": tokens[b : b + 1], "length": length[b : b + 1]},
-        )
-        return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
 
     def _each(self, name: str, B: int, cut: Callable[[int], Arrays]) -> list[Arrays]:
         return [self.run(name, cut(b)) for b in range(B)]

@@ -69,6 +69,11 @@ class TorchSession:
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         return Step(*self._run(self.network.decode, token, position, k, v))
 
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        return Step(*self._run(self.network.decode_attention, token, position, k, v))
+
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         return self._run(self.network.encode_text, tokens, length)[0]
 

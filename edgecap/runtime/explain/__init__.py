@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from edgecap.runtime.explain.maps import KINDS, Maps, Told, attention, per_word, tell
+from edgecap.runtime.explain.layers import layers
+from edgecap.runtime.explain.maps import (
+    KINDS,
+    Maps,
+    Told,
+    attention,
+    find_word,
+    per_word,
+    tell,
+)
 from edgecap.runtime.explain.occlusion import occlusion
 
-__all__ = ["KINDS", "Maps", "Told", "attention", "occlusion", "per_word", "tell"]
+__all__ = [
+    "KINDS",
+    "Maps",
+    "Told",
+    "attention",
+    "find_word",
+    "layers",
+    "occlusion",
+    "per_word",
+    "tell",
+]

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecap.core.errors import InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Attention
-from edgecap.runtime.preprocess import Picture, prepare
+from edgecap.runtime.preprocess import Box, Picture, prepare
+
+PUNCTUATION = ".,;:!?、。，；：！？"
 
 # What each kind of map shows, in the words that a reader of it is given.
 KINDS: dict[str, str] = {
@@ -19,9 +22,9 @@ KINDS: dict[str, str] = {
         "Attention: where the model looked while it chose the word, mean over layers and heads. "
         "It is not an explanation: what is looked at need not be what decided."
     ),
-    "heads": (
-        "Attention of one head of one layer. It is not an explanation: what is looked at need not "
-        "be what decided."
+    "layers": (
+        "Attention of each head of each layer. It is not an explanation: what is looked at need "
+        "not be what decided."
     ),
     "gradient": (
         "Gradient × attention: looks that would have made the word more likely had they been "
@@ -85,6 +88,30 @@ def per_word(told: Told, tokens: np.ndarray) -> np.ndarray:
     if not spans:
         return np.zeros((0, G, G), np.float32)
     return np.stack([tokens[start:end].mean(0) for start, end in spans])
+
+
+def word_boxes(told: Told) -> list[Box | None]:
+    """Per word of the caption the box that it is, px of the picture; None for words in letters."""
+    boxes = iter([box for mention in told.attention.caption.mentions for box in mention.boxes])
+    return [next(boxes, None) if word.is_box else None for word in told.attention.words]
+
+
+def find_word(told: Told, text: str | None) -> int | None:
+    """The place of a word in the caption; by default the longest, which says most of the picture.
+
+    None where a caption has no words. Raises InputError for a word that it has not.
+    """
+    words = [word.text for word in told.attention.words]
+    said = [i for i, word in enumerate(told.attention.words) if not word.is_box]
+    if text is None:
+        return max(said, key=lambda i: len(words[i]), default=None)
+    found = [i for i in said if words[i].strip(PUNCTUATION).casefold() == text.casefold()]
+    if not found:
+        known = ", ".join(dict.fromkeys(words[i].strip(PUNCTUATION) for i in said))
+        raise InputError(
+            "explain.word", f"the caption has no word {text!r}; it has {known or 'none'}."
+        )
+    return found[0]
 
 
 def attention(told: Told) -> np.ndarray:

@@ -19,14 +19,19 @@ from typing import Any
 from PIL import Image
 
 from edgecap.runtime.explain.heat import GREYNESS, STOPS, levels
-from edgecap.runtime.explain.maps import Maps, Told
+from edgecap.runtime.explain.maps import Maps, Told, word_boxes
 from edgecap.runtime.preprocess import Picture, to_rgb
 
 LARGEST = 896  # px of the longer side of the embedded picture
 
 
 def page(
-    picture: Picture, told: Told, maps: Sequence[Maps], title: str, facts: Mapping[str, str]
+    picture: Picture,
+    told: Told,
+    maps: Sequence[Maps],
+    title: str,
+    facts: Mapping[str, str],
+    word: int | None = None,
 ) -> str:
     """The page.
 
@@ -34,14 +39,14 @@ def page(
         maps: what can be chosen on it, the first shown first.
         title: of the page, e.g. the picture's name.
         facts: shown below: model, format, language.
+        word: the place of the word that is shown first, if any.
     """
     rgb = to_rgb(picture)
     placement, size = told.attention.placement, told.canvas.shape[0]
     caption = told.attention.caption
-    boxes = iter([box for mention in caption.mentions for box in mention.boxes])
     words = [
-        {"text": word.text, "box": list(next(boxes, ())) if word.is_box else None}
-        for word in told.attention.words
+        {"text": word.text, "box": list(box or ()) if word.is_box else None}
+        for word, box in zip(told.attention.words, word_boxes(told), strict=True)
     ]
     data: dict[str, Any] = {
         "caption": caption.text,
@@ -55,6 +60,7 @@ def page(
             placement.scaled_height / size,
         ],
         "words": words,
+        "first": word,
         "maps": [_map(one) for one in maps],
         "stops": STOPS,
         "greyness": GREYNESS,

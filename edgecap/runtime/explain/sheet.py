@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PIL import Image, ImageDraw
 
 from edgecap.runtime.explain.heat import heat, levels
-from edgecap.runtime.explain.maps import Maps, Told
+from edgecap.runtime.explain.maps import Maps, Told, word_boxes
 from edgecap.runtime.fonts import Font, font_for
 from edgecap.runtime.preprocess import Picture, to_rgb
 
@@ -21,20 +21,25 @@ PAPER, INK, FADED = "white", "#1a1a1a", "#5a5a5a"
 
 def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
     """The sheet of one kind of maps, RGB."""
-    words = told.attention.words
-    tile = _fit(to_rgb(picture))
+    words, rgb = told.attention.words, to_rgb(picture)
+    tile = fit(rgb, TILE)
     size = told.canvas.shape[0]
     tiles = [tile] + [
         heat(tile, level, told.attention.placement, size) for level in levels(maps.words)
     ]
+    for one, box in zip(tiles[1:], word_boxes(told), strict=True):
+        if box:
+            ImageDraw.Draw(one).rectangle(
+                [edge * tile.width / rgb.width for edge in box], outline=PAPER
+            )
     labels = ["the picture"] + ["box" if word.is_box else word.text or "(space)" for word in words]
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     width = max(columns, 3) * (TILE + GAP) + GAP
     font, _ = font_for(told.attention.caption.text, TEXT)
     small, _ = font_for("", SMALL)
-    title = list(_wrapped(told.attention.caption.text or "(an empty caption)", font, width))
-    note = list(_wrapped(maps.note + " Each map by its own maximum.", small, width))
+    title = list(wrapped(told.attention.caption.text or "(an empty caption)", font, width))
+    note = list(wrapped(maps.note + " Each map by its own maximum.", small, width))
     head = GAP + len(title) * (TEXT + 6) + GAP
     cell = tile.height + TEXT + 2 * GAP
     height = head + rows * cell + len(note) * (SMALL + 5) + GAP
@@ -53,14 +58,14 @@ def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
     return page
 
 
-def _fit(rgb: Image.Image) -> Image.Image:
-    """The picture as wide as a tile, or as high where it is upright."""
-    factor = TILE / max(rgb.size)
+def fit(rgb: Image.Image, side: int) -> Image.Image:
+    """The picture with its longer side of `side` px."""
+    factor = side / max(rgb.size)
     width, height = (max(1, round(side * factor)) for side in rgb.size)
     return rgb.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _wrapped(text: str, font: Font, width: int) -> Iterator[str]:
+def wrapped(text: str, font: Font, width: int) -> Iterator[str]:
     """The text in lines that fit; a script without spaces breaks anywhere."""
     parts = text.split(" ") if " " in text else list(text)
     joint, line = " " if " " in text else "", ""

@@ -1,9 +1,11 @@
 """Phrase to box: "the red circle left of the dog" to the one circle that is meant.
 
-1. Candidates are the boxes of the picture's grounded caption, and the box that the model writes
-   after the phrase's name.
-2. Which of them the name fits: p(name | the picture with all other candidates taken out). Alone in
-   its picture, a thing is neither outshone by others nor one of two.
+1. Candidates are the boxes of the picture's grounded caption. Where none of them bears the name,
+   one more: the box that the model writes after the name, of the picture without those.
+2. Which of them the name fits: p(name | its article, the picture with all other candidates taken
+   out). Alone in its picture, a thing is neither outshone by others nor one of two. The article is
+   given: a caption of one thing says "a fox", so how likely "the" is tells of the grammar only.
+   Where a language has no articles and counts (一只狐狸), the counter is given, or none.
 3. Where several fit alike, what is said of the thing decides: p(rest | the picture with the other
    fitting ones taken out), so that "the red circle" is unique in it, as in every sentence that the
    model was taught.
@@ -24,11 +26,12 @@ import numpy as np
 from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
-from edgecap.runtime.grounding.phrases import Reading, readings
+from edgecap.runtime.grounding.phrases import COPULAS, Reading, readings
 from edgecap.runtime.grounding.speech import Speech
 from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.preprocess import Box, Picture, prepare
 from edgecap.runtime.scoring import log_softmax
+from edgecap.runtime.session import ImageCode
 from edgecap.runtime.texts import check_words
 
 SAME = 0.5  # IoU from which two boxes are of one thing
@@ -77,9 +80,11 @@ def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") 
     settings = captioner.manifest.preprocessing
     canvas, placement = prepare(image, settings)  # [S,S,3]
     way = _likeliest(speech, np.full_like(canvas, settings.fill), ways)
-    name = speech.tokens(way.name)
-    boxes = _distinct([*speech.named_boxes(canvas), speech.box_of(canvas, name)])
-    fits, without = _names(speech, canvas, boxes, name)  # [N]
+    boxes = _distinct(speech.named_boxes(canvas))
+    fits, without = _names(speech, canvas, boxes, way)  # [N]
+    if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
+        boxes.append(speech.box_of(hide(canvas, boxes, []), speech.tokens(way.name)))
+        fits, without = _names(speech, canvas, boxes, way)
     least = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one always counts
     rivals = np.flatnonzero(fits >= least)
     scores = fits[rivals]
@@ -116,14 +121,28 @@ def _distinct(boxes: Sequence[CanvasBox]) -> list[CanvasBox]:
 
 
 def _names(
-    speech: Speech, canvas: np.ndarray, boxes: Sequence[CanvasBox], name: Sequence[int]
+    speech: Speech, canvas: np.ndarray, boxes: Sequence[CanvasBox], way: Reading
 ) -> tuple[np.ndarray, float]:
-    """log p(name) with each candidate alone, f32 [N], and with none."""
+    """log p(name | article) with each candidate alone, f32 [N], and with none."""
+    name = speech.tokens(way.name)
+    start = _shared(speech.tokens(way.article), name) if way.article else 0
     alone = [hide(canvas, [b for b in boxes if b is not box], [box]) for box in boxes]
     code = speech.see(np.stack([*alone, hide(canvas, boxes, [])]))  # N + 1
     rows = speech.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
-    sums = np.array([row.sum() for row in rows], np.float32)  # [N+1]
+    sums = np.array([row[start:].sum() for row in rows], np.float32)  # [N+1]
+    one = COPULAS[speech.lang].one
+    if one and not way.name.startswith(one):
+        sums = np.maximum(sums, _counted(speech, code, one, way.name))
     return sums[:-1], float(sums[-1])
+
+
+def _counted(speech: Speech, code: ImageCode, one: str, name: str) -> np.ndarray:
+    """log p(name | the number one and the counter that the model chooses), per picture, f32 [N]."""
+    leads = [one + counter for counter in speech.follows(code, one)]
+    asked = [(i, speech.tokens(lead + name)) for i, lead in enumerate(leads)]
+    starts = [_shared(speech.tokens(lead), asked[i][1]) for i, lead in enumerate(leads)]
+    rows = speech.likelihoods(code, asked)
+    return np.array([row[at:].sum() for row, at in zip(rows, starts, strict=True)], np.float32)
 
 
 def _told(

@@ -8,9 +8,10 @@ after it; where the name ends is not parsed, but scored by the model: see ground
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgecap.core.errors import InputError
+from edgecap.runtime.mentions import determiner_end
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Copula:
     end: str = ""  # after the rest: です
     stop: str = "."
     gap: str = " "
+    one: str = ""  # begins a counted name, where a language has counters and no articles: 一
 
 
 COPULAS: dict[str, Copula] = {
@@ -33,7 +35,7 @@ COPULAS: dict[str, Copula] = {
     "it": Copula("è", also=("si trova",)),
     "pt": Copula("está", also=("fica",)),
     "nl": Copula("is", also=("bevindt zich",)),
-    "zh": Copula("在", also=("位于",), of="的", stop="。", gap=""),
+    "zh": Copula("在", also=("位于",), of="的", stop="。", gap="", one="一"),
     "ja": Copula("は", of="の", end="です", stop="。", gap=""),
 }
 
@@ -46,6 +48,8 @@ class Reading:
     joint: str  # what leads from the name to the rest: " is"
     rest: str  # " left of the dog."
 
+    article: str = ""  # with which the name begins: "The"
+
     @property
     def sentence(self) -> str:
         return self.name + self.joint + self.rest
@@ -53,6 +57,8 @@ class Reading:
 
 def readings(phrase: str, lang: str) -> list[Reading]:
     """Every way to take a phrase or a statement; the first takes all of it as a name.
+
+    A name is more than an article.
 
     Raises InputError for an empty phrase, and for a language whose "is" is not known here.
     """
@@ -71,7 +77,12 @@ def readings(phrase: str, lang: str) -> list[Reading]:
         elif after.startswith(copula.of) and after != copula.of:
             name = after.removeprefix(copula.of)
             found.append(Reading(name, joint, before + copula.end + copula.stop))
-    return found
+    ends = [determiner_end(one.name, lang) for one in found]
+    return [
+        replace(one, article=one.name[:end].rstrip())
+        for i, (one, end) in enumerate(zip(found, ends, strict=True))
+        if i == 0 or end < len(one.name)
+    ]
 
 
 def _stated(after: str, copula: Copula) -> str:

@@ -25,7 +25,7 @@ class Speech:
 
     def __init__(self, captioner: Captioner, lang: str) -> None:
         """Raises InputError for a language or style that the model does not have."""
-        self._captioner, self._lang = captioner, lang
+        self._captioner, self.lang = captioner, lang
         self._relate = captioner.vocabulary.prompt(lang, RELATE)
         self._grounded = captioner.vocabulary.prompt(lang, GROUNDED)
         self._text_length = captioner.manifest.contract.text_length
@@ -64,9 +64,16 @@ class Speech:
         scores = token_scores(session, pictures, self._text_length, sequences)
         return [row[len(self._relate) - 1 :] for row in scores]
 
+    def follows(self, code: ImageCode, text: str) -> list[str]:
+        """What the model says next after a text, one token a picture, as a relation."""
+        cache = Cache(self._captioner.session, code, self._text_length)
+        for token in (*self._relate, *self.tokens(text)):
+            step = cache.step([token] * len(cache))
+        return [self._captioner.tokenizer.decode([int(row.argmax())]) for row in step.logits]
+
     def named_boxes(self, canvas: np.ndarray) -> list[CanvasBox]:
         """Every box of the grounded caption of uint8 [S,S,3], px of the canvas."""
-        (caption,) = self._captioner.caption([canvas], self._lang, style=GROUNDED)
+        (caption,) = self._captioner.caption([canvas], self.lang, style=GROUNDED)
         return [box for mention in caption.mentions for box in mention.boxes]
 
     def box_of(self, canvas: np.ndarray, name: Sequence[int]) -> CanvasBox:

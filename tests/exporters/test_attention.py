@@ -1,0 +1,83 @@
+"""The step that hands out every layer and head, in every format: values, size, and its gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_onnx import picture
+
+from edgecap.bundle.io import open_bundle
+from edgecap.bundle.manifest import ATTENTION
+from edgecap.exporters import pipeline
+from edgecap.exporters.parity_attention import LOGITS, MAPS, compare_attention
+from edgecap.exporters.references import collect
+from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.tolerances import BOUNDS
+from edgecap.quant.samples import CalibrationSpec
+from edgecap.runtime import Captioner, load
+from edgecap.runtime.explain import layers, tell
+from edgecap.runtime.session import Step
+from edgecap.scenes.shipped import load_set
+
+
+def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Path) -> None:
+    """The plan's grids of `decode` serve both steps; values in each format: test_formats."""
+    spec = ExportSpec(
+        str(tiny),
+        "onnx",
+        "w8a8",
+        tmp_path / "b",
+        scenes=4,
+        attention=True,
+        calibration=CalibrationSpec(images=16),
+    )
+    done = pipeline.export(spec)
+    assert done.certificate is not None and done.certificate.verdict == "pass"
+    judged = {one.output: one for one in done.certificate.outputs}
+    assert judged[LOGITS].max_abs < 1e-5  # of the plain step's, int8 or not
+    assert judged[MAPS].cosine > 0.9
+    assert ATTENTION in open_bundle(tmp_path / "b").manifest.contract.functions
+    reference, exported = load(tiny), load(tmp_path / "b")
+    told = tell(reference, picture(0, 60, 40), max_length=6)
+    got, want = layers(exported, told), layers(reference, told)
+    assert got.shape == want.shape == (2, 2, len(told.tokens), 14, 14)
+    assert np.abs(got - want).max() <= BOUNDS["w8a8"].by_head.max_abs
+
+
+class Damaged:
+    """A session whose decode_attention is off by `change`."""
+
+    batch = None
+
+    def __init__(self, captioner: Captioner, change: str) -> None:
+        self._session, self._change = captioner.session, change
+        self.encode_image, self.decode = self._session.encode_image, self._session.decode
+        self.encode_text = self._session.encode_text
+
+    def decode_attention(self, *arguments: np.ndarray) -> Step:
+        step = self._session.decode_attention(*arguments)
+        if self._change == LOGITS:
+            return step._replace(logits=step.logits + 0.01)
+        return step._replace(attention=step.attention[:, ::-1])  # layers the wrong way round
+
+
+@pytest.mark.parametrize("damage", [LOGITS, MAPS])
+def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> None:
+    captioner = load(tiny)
+    canvases = np.stack([image for image, _ in load_set("evaluation", 4)])
+    references = collect(captioner, canvases)
+    assert all(one.passed for one in compare_attention(captioner, references))
+    session = Damaged(captioner, damage)
+    other = Captioner(session, captioner.manifest, captioner.tokenizer, "torch")
+    (failed,) = (one for one in compare_attention(other, references) if not one.passed)
+    assert failed.output == damage and failed.worst.startswith("scene 0")
+
+
+def test_an_export_without_it_measures_no_heads(tiny: Path) -> None:
+    captioner = load(tiny)
+    functions = captioner.manifest.contract.functions
+    functions.pop(ATTENTION)
+    canvases = np.stack([image for image, _ in load_set("evaluation", 4)])
+    assert collect(captioner, canvases).by_head is None
