@@ -31,11 +31,6 @@ from edgecap.scenes.twins import is_true, twins
 from edgecap.train.config import TrainConfig
 from edgecap.train.hints import patch_hints
 
-# Two in five captions with boxes name shapes by one attribute only (mention dropout): without it
-# the decoder learns which shape a colour usually has, and fails on pairs it has not seen. Relations
-# are learnt last and slowest, so as many say nothing else (benchmarks/LOG.md).
-STYLE_WEIGHTS = {"grounded": 0.30, "color": 0.10, "shape": 0.10, "plain": 0.10, "relate": 0.40}
-_STYLES, _WEIGHTS = tuple(STYLE_WEIGHTS), tuple(STYLE_WEIGHTS.values())
 PATCH = CaptionerConfig.patch_size
 
 
@@ -82,10 +77,22 @@ class Batch:
 
 
 class SceneBatches(Dataset[Batch]):
-    """Batch `step` of a run; `rank` of `world` processes get different scenes."""
+    """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
-    def __init__(self, config: TrainConfig, rank: int = 0, world: int = 1) -> None:
-        self.config, self.rank, self.world = config, rank, world
+    `canvas`: side of the canvas on which windows lie, px.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        rank: int = 0,
+        world: int = 1,
+        canvas: int = CaptionerConfig.image_size,
+    ) -> None:
+        self.config, self.rank, self.world, self.canvas = config, rank, world, canvas
+        self._styles = tuple(config.styles)
+        shares = np.array([config.styles[style] for style in self._styles])  # [styles]
+        self._shares = shares / shares.sum()
 
     def __len__(self) -> int:
         return self.config.steps
@@ -101,7 +108,7 @@ class SceneBatches(Dataset[Batch]):
         stage = self.config.stage(step)
         stream = SPLITS["train"].stream
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
-        free = (CaptionerConfig.image_size - stage.window) // PATCH + 1  # places of a window
+        free = (self.canvas - stage.window) // PATCH + 1  # places of a window
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
@@ -137,15 +144,19 @@ class SceneBatches(Dataset[Batch]):
             yield self._caption(scene, language, rng)
 
     def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> list[int]:
-        style = _STYLES[rng.choice(len(_STYLES), p=_WEIGHTS)]
+        style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
+        said = statement(scene, rng, style)
         text = grammar.render(
-            statement(scene, rng, style),
+            said,
             int(rng.integers(grammar.templates)),
             grounded=style in ("grounded", "color", "shape"),
         )
-        words = self.encoder.encode(" " + text).ids
-        return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
+        return [ID[f"<{language}>"], ID[f"<{style}>"], *self.caption_ids(text, said), EOS_ID]
+
+    def caption_ids(self, text: str, said: Statement) -> list[int]:
+        """The tokens of a caption's text, which says `said`."""
+        return self.encoder.encode(" " + text).ids
 
     def _text(
         self, said: Statement, languages: tuple[str, ...], rng: np.random.Generator
