@@ -32,7 +32,7 @@ ABLATION = Ablation(
     claim="Captioning in batches is faster than one picture at a time.",
     rule="The same shipped pictures and weights, preprocessing included, in turns.",
     facts=facts,
-    facts_said=f"PyTorch on one thread, {PICTURES} pictures, median of {ROUNDS} rounds after one of "
-    "warming up.",
+    facts_said=f"PyTorch on one thread, {PICTURES} pictures, median of {ROUNDS} rounds after one "
+    "of warming up.",
     drawn=("× one by one",),
 )

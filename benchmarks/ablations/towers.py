@@ -84,7 +84,7 @@ def facts() -> list[Row]:
                 f"{size}, two: half the depth each": parameters(matched(config)),
             }
         for name, count in {f"{size}, one": one, **two}.items():
-            saved = round(100 * (one / count - 1), 1)
+            saved = round(100 * (one / count - 1), 1) + 0.0  # no "-0.0"
             rows.append({"name": name, "parameters": count, "one tower is, %": saved})
     return rows
 
