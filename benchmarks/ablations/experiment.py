@@ -11,6 +11,8 @@ from typing import Any
 
 from edgecap.core.config import CaptionerConfig
 from edgecap.model.captioner import Captioner
+from edgecap.scenes.nouns import NOUNS
+from edgecap.scenes.sample import WINDOW_RULES
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches
 
@@ -19,6 +21,9 @@ Row = dict[str, Any]  # plain JSON values
 # Named by one attribute in two of five captions, as in the shipped recipe; no captions of relations
 # alone, which a tiny budget does not learn.
 STYLES = {"grounded": 0.5, "color": 0.2, "shape": 0.2, "plain": 0.1}
+
+# A dozen of the hundred emoji: a world of which a tiny budget learns enough to compare.
+WORLD = {size: replace(rules, nouns=tuple(NOUNS)[:12]) for size, rules in WINDOW_RULES.items()}
 
 # A canvas of one window: a quarter of the cost for what does not depend on the canvas.
 SMALL = CaptionerConfig(width=128, layers=6, heads=2, embedding=128, image_size=112, text_length=64)
@@ -64,6 +69,7 @@ class Arm:
             "build": _said(self.build),
             "batches": _said(self.batches),
             "as_edges": _said(self.as_edges),
+            "nouns": {size: rules.nouns for size, rules in WORLD.items()},
             "scenes": scenes,
         }
         text = json.dumps(facts, sort_keys=True)

@@ -144,6 +144,7 @@ def _bars(axes: Axes, key: str, facts: Sequence[Row]) -> None:
     bars = axes.barh(names, [row[key] if isinstance(row[key], int | float) else 0 for row in facts])
     axes.bar_label(bars, [_fact(row[key]) for row in facts], padding=3, fontsize=8)
     axes.set_title(key, fontsize=10)
+    axes.set_xticks([])
     axes.margins(x=0.25)
 
 

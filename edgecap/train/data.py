@@ -9,7 +9,7 @@ uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -25,7 +25,7 @@ from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
 from edgecap.scenes.render import render
-from edgecap.scenes.sample import WINDOW_RULES, sample_drawing
+from edgecap.scenes.sample import WINDOW_RULES, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
 from edgecap.scenes.twins import is_true, twins
 from edgecap.train.config import TrainConfig
@@ -79,7 +79,7 @@ class Batch:
 class SceneBatches(Dataset[Batch]):
     """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
-    `canvas`: side of the canvas on which windows lie, px.
+    `canvas`: side of the canvas on which windows lie, px. `rules`: of the scenes, by window size.
     """
 
     def __init__(
@@ -88,8 +88,10 @@ class SceneBatches(Dataset[Batch]):
         rank: int = 0,
         world: int = 1,
         canvas: int = CaptionerConfig.image_size,
+        rules: Mapping[int, SceneRules] = WINDOW_RULES,
     ) -> None:
-        self.config, self.rank, self.world, self.canvas = config, rank, world, canvas
+        self.config, self.rank, self.world = config, rank, world
+        self.canvas, self.rules = canvas, rules
         self._styles = tuple(config.styles)
         shares = np.array([config.styles[style] for style in self._styles])  # [styles]
         self._shares = shares / shares.sum()
@@ -113,7 +115,7 @@ class SceneBatches(Dataset[Batch]):
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
             origin = (column * PATCH, row * PATCH)
-            drawing = sample_drawing(rng, WINDOW_RULES[stage.window], origin)
+            drawing = sample_drawing(rng, self.rules[stage.window], origin)
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
