@@ -128,6 +128,8 @@ def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Ro
     figure.suptitle(ablation.claim, x=0.01, ha="left", fontsize=11)
     parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=[2 + n for n in tall])
     for part, line in zip(parts[:, 0], lines, strict=True):
+        if line is columns:
+            part.suptitle(ablation.facts_said, x=0.01, ha="left", fontsize=9)
         panels = part.subplots(1, len(line), sharey=True, squeeze=False)[0]
         for axes, key in zip(panels, line, strict=True):
             if line is columns:

@@ -33,8 +33,8 @@ def gather(ablation: Ablation, budget: Budget, store: Store) -> tuple[list[Row],
     for task, row in progress(_runs(missing, budget.jobs), label, total=len(missing)):
         arm, seed, *_ = task
         key = arm.key(seed, images, budget.scenes)
-        found[key] = {"key": key, **row}
-        store.add(found[key])
+        kept = found[key] = {"key": key, **row}
+        store.add(kept)
     # A row may be another ablation's, in which its arm has another name.
     rows = [
         {**(found[key] or {}), "arm": arm.name} for (arm, _), key in zip(wanted, keys, strict=True)

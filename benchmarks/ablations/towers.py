@@ -94,7 +94,7 @@ ABLATION = Ablation(
     claim="One tower for pictures and words is about 40 % smaller than two and retrieves as well.",
     rule="Equal images, in the same order, and losses; all arms caption. Equal towers: the text's "
     "is like the picture's. Half the depth each: equal parameters.",
-    images=10_000,
+    images=8_000,
     arms=(
         Arm("one"),
         Arm("two: equal towers", build=equal),
