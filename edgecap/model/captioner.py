@@ -56,6 +56,28 @@ class Block(nn.Module):
         return x + self.mlp_out(hidden)  # [B,T,D]
 
 
+def initialise(module: nn.Module, sums: int) -> None:
+    """First weights, in place, of what adds `sums` times to one residual stream."""
+    for name, parameter in module.named_parameters():
+        if parameter.ndim == 2:
+            nn.init.normal_(parameter, std=0.02)
+        if name.endswith(("attention_out.weight", "mlp_out.weight")):
+            # Keeps the residual stream's variance independent of depth (GPT-2).
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(sums))
+
+
+def text_mask(tokens: Tensor, segments: Tensor | None = None) -> Tensor:
+    """Which words a word of `tokens` [B,T] sees, bool [T,T]: itself and those before it.
+
+    With `segments` int [B,T], those of its own text: bool [B,1,T,T].
+    """
+    T = tokens.shape[1]
+    mask = torch.ones(T, T, dtype=torch.bool, device=tokens.device).tril()  # [T,T]
+    if segments is None:
+        return mask
+    return (mask & (segments[:, :, None] == segments[:, None])).unsqueeze(1)  # [B,1,T,T]
+
+
 class Captioner(nn.Module):
     """Parameters, the three contract functions, and the teacher-forced forward of training."""
 
@@ -75,15 +97,7 @@ class Captioner(nn.Module):
         # Of the sigmoid contrastive loss (SigLIP, arXiv 2303.15343); not part of any export.
         self.contrast_scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.contrast_bias = nn.Parameter(torch.tensor(-10.0))
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:
-                nn.init.normal_(parameter, std=0.02)
-            if name.endswith(("attention_out.weight", "mlp_out.weight")):
-                # Keeps the residual stream's variance independent of depth (GPT-2).
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * self.config.layers))
+        initialise(self, 2 * config.layers)
 
     # ------------------------------------------------------------------ the contract
 
@@ -180,14 +194,7 @@ class Captioner(nn.Module):
         # Four axes: CoreML takes five at most.
         strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
         patches = strips.reshape(B, g * g, 3 * p * p)
-        if corner is None:
-            place = (self.row[:g, None] + self.column[None, :g]).flatten(0, 1)  # [g*g,D]
-        else:
-            span = torch.arange(g, device=image.device)  # [g]
-            row = F.embedding(corner[:, :1] + span, self.row)  # [B,g,D]
-            column = F.embedding(corner[:, 1:] + span, self.column)  # [B,g,D]
-            place = (row[:, :, None] + column[:, None]).flatten(1, 2)  # [B,g*g,D]
-        x = self.patch(patches) + place  # [B,g*g,D]
+        x = self.patch(patches) + self.place(g, corner)  # [B,g*g,D]
         keys, values, states = [], [], []
         for block in self.blocks:
             q, k, v = block.project(x)  # each [B,H,g*g,K]
@@ -196,6 +203,15 @@ class Captioner(nn.Module):
             values.append(v)
             states.append(x)
         return keys, values, states
+
+    def place(self, g: int, corner: Tensor | None) -> Tensor:
+        """Positions of g x g patches, [g*g,D]; with `corner` as of `see`, [B,g*g,D]."""
+        if corner is None:
+            return (self.row[:g, None] + self.column[None, :g]).flatten(0, 1)  # [g*g,D]
+        span = torch.arange(g, device=corner.device)  # [g]
+        row = F.embedding(corner[:, :1] + span, self.row)  # [B,g,D]
+        column = F.embedding(corner[:, 1:] + span, self.column)  # [B,g,D]
+        return (row[:, :, None] + column[:, None]).flatten(1, 2)  # [B,g*g,D]
 
     def embed_image(self, x: Tensor) -> Tensor:
         """Hidden patches [B,P,D] to the shared space [B,E], norm 1."""
@@ -221,14 +237,8 @@ class Captioner(nn.Module):
         Returns the hidden state [B,T,D]. With a picture this is the teacher-forced twin of
         `decode`, one call instead of T.
         """
-        T = tokens.shape[1]
-        if positions is None:
-            x = self.token(tokens) + self.text_position.weight[:T]  # [B,T,D]
-        else:
-            x = self.token(tokens) + self.text_position(positions)  # [B,T,D]
-        mask = torch.ones(T, T, dtype=torch.bool, device=tokens.device).tril()  # [T,T]
-        if segments is not None:
-            mask = (mask & (segments[:, :, None] == segments[:, None])).unsqueeze(1)  # [B,1,T,T]
+        x = self.embed_words(tokens, positions)  # [B,T,D]
+        mask = text_mask(tokens, segments)  # [T,T] or [B,1,T,T]
         if keys is not None:
             mask = F.pad(mask, (keys[0].shape[2], 0), value=True)  # [...,T,P+T]
         for layer, block in enumerate(self.blocks):
@@ -238,6 +248,12 @@ class Captioner(nn.Module):
                 v = torch.cat([values[layer], v], 2)
             x = block.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
         return x
+
+    def embed_words(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Tokens int [B,T] at `positions` int [B,T], by default 0 … T-1, to [B,T,D]."""
+        if positions is None:
+            return self.token(tokens) + self.text_position.weight[: tokens.shape[1]]  # [B,T,D]
+        return self.token(tokens) + self.text_position(positions)  # [B,T,D]
 
     def logits(self, x: Tensor) -> Tensor:
         """Hidden text [...,D] to scores of the next token [...,V]."""

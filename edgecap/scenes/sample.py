@@ -29,6 +29,7 @@ class SceneRules:
     repeat: float = 0.35  # share of scenes that repeat a kind
     overlap: float = 0.15  # of the smaller box
     backgrounds: tuple[str, ...] = TRAINING_FAMILIES
+    nouns: tuple[str, ...] = _NOUNS  # of which emoji are drawn
     shows: str = ""  # what withheld combination every scene shows, one of withheld.KINDS
 
     def __post_init__(self) -> None:
@@ -127,7 +128,7 @@ def _names(rng: np.random.Generator, rules: SceneRules) -> list[Name]:
     total = _between(rng, max(copies, fewest), most)
     kinds = withheld.example(rng, rules.shows)
     while len(kinds) + copies - 1 < total:
-        kind = _kind(rng)
+        kind = _kind(rng, rules.nouns)
         if kind not in kinds:
             kinds.append(kind)
     names = kinds + [kinds[_below(rng, len(kinds))]] * (copies - 1)
@@ -137,9 +138,9 @@ def _names(rng: np.random.Generator, rules: SceneRules) -> list[Name]:
     return names
 
 
-def _kind(rng: np.random.Generator) -> Name:
+def _kind(rng: np.random.Generator, nouns: tuple[str, ...]) -> Name:
     if rng.random() < 0.5:
-        return Name(_NOUNS[_below(rng, len(_NOUNS))])
+        return Name(nouns[_below(rng, len(nouns))])
     while True:
         name = Name(SHAPES[_below(rng, len(SHAPES))], COLORS[_below(rng, len(COLORS))])
         if (name.color, name.noun) not in withheld.PAIRS:

@@ -9,7 +9,7 @@ uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
@@ -25,17 +25,12 @@ from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
 from edgecap.scenes.render import render
-from edgecap.scenes.sample import WINDOW_RULES, sample_drawing
+from edgecap.scenes.sample import WINDOW_RULES, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
 from edgecap.scenes.twins import is_true, twins
 from edgecap.train.config import TrainConfig
 from edgecap.train.hints import patch_hints
 
-# Two in five captions with boxes name shapes by one attribute only (mention dropout): without it
-# the decoder learns which shape a colour usually has, and fails on pairs it has not seen. Relations
-# are learnt last and slowest, so half of all captions say nothing else (benchmarks/LOG.md).
-STYLE_WEIGHTS = {"grounded": 0.27, "color": 0.09, "shape": 0.09, "plain": 0.05, "relate": 0.50}
-_STYLES, _WEIGHTS = tuple(STYLE_WEIGHTS), tuple(STYLE_WEIGHTS.values())
 PATCH = CaptionerConfig.patch_size
 
 
@@ -84,14 +79,25 @@ class Batch:
 class SceneBatches(Dataset[Batch]):
     """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
-    `tokenizer` is a tokenizer.json, by default the shipped one.
+    `canvas`: side of the canvas on which windows lie, px. `rules`: of the scenes, by window size.
+    `tokenizer`: a tokenizer.json, by default the shipped one.
     """
 
     def __init__(
-        self, config: TrainConfig, rank: int = 0, world: int = 1, tokenizer: bytes | None = None
+        self,
+        config: TrainConfig,
+        rank: int = 0,
+        world: int = 1,
+        canvas: int = CaptionerConfig.image_size,
+        rules: Mapping[int, SceneRules] = WINDOW_RULES,
+        tokenizer: bytes | None = None,
     ) -> None:
         self.config, self.rank, self.world = config, rank, world
+        self.canvas, self.rules = canvas, rules
         self._tokenizer = tokenizer
+        self._styles = tuple(config.styles)
+        shares = np.array([config.styles[style] for style in self._styles])  # [styles]
+        self._shares = shares / shares.sum()
 
     def __len__(self) -> int:
         return self.config.steps
@@ -107,12 +113,12 @@ class SceneBatches(Dataset[Batch]):
         stage = self.config.stage(step)
         stream = SPLITS["train"].stream
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
-        free = (CaptionerConfig.image_size - stage.window) // PATCH + 1  # places of a window
+        free = (self.canvas - stage.window) // PATCH + 1  # places of a window
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
             origin = (column * PATCH, row * PATCH)
-            drawing = sample_drawing(rng, WINDOW_RULES[stage.window], origin)
+            drawing = sample_drawing(rng, self.rules[stage.window], origin)
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
@@ -143,15 +149,19 @@ class SceneBatches(Dataset[Batch]):
             yield self._caption(scene, language, rng)
 
     def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> list[int]:
-        style = _STYLES[rng.choice(len(_STYLES), p=_WEIGHTS)]
+        style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
+        said = statement(scene, rng, style)
         text = grammar.render(
-            statement(scene, rng, style),
+            said,
             int(rng.integers(grammar.templates)),
             grounded=style in ("grounded", "color", "shape"),
         )
-        words = self.encoder.encode(" " + text).ids
-        return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
+        return [ID[f"<{language}>"], ID[f"<{style}>"], *self.caption_ids(text, said), EOS_ID]
+
+    def caption_ids(self, text: str, said: Statement) -> list[int]:
+        """The tokens of a caption's text, which says `said`."""
+        return self.encoder.encode(" " + text).ids
 
     def _text(
         self, said: Statement, languages: tuple[str, ...], rng: np.random.Generator

@@ -10,7 +10,9 @@ import torch
 
 from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
-from edgecap.scenes.graph import Name, Scene, Thing
+from edgecap.core.tokens import ID, PAD_ID
+from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
+from edgecap.scenes.sample import WINDOW_RULES
 from edgecap.train import loop
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
@@ -186,3 +188,29 @@ def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:
     trained = loop.train(none, tmp_path / "run", init=given, compile_=False)
     for name, tensor in given.state_dict().items():
         torch.testing.assert_close(trained.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    "styles", [{}, {"grounded": 0.0}, {"grounded": 1.5, "plain": -0.5}, {"poem": 1.0}]
+)
+def test_shares_of_styles_that_cannot_be_are_refused(styles: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="styles are") as caught:
+        replace(CONFIG, styles=styles)
+    assert caught.value.code == "train.styles"
+
+
+def test_captions_are_in_the_styles_of_the_run() -> None:
+    plain = replace(CONFIG, styles={"plain": 2.0})
+    assert TrainConfig.from_dict(plain.to_dict()) == plain
+    batch = SceneBatches(plain)[0]
+    first = batch.tokens[batch.positions == 1]
+    assert (first[first != PAD_ID] == ID["<plain>"]).all()
+    assert not torch.equal(batch.tokens, SceneBatches(CONFIG)[0].tokens)
+
+
+def test_scenes_follow_other_rules_and_fill_a_smaller_canvas() -> None:
+    rules = {112: replace(WINDOW_RULES[112], nouns=("dog",))}
+    batch = SceneBatches(CONFIG, canvas=112, rules=rules)[0]
+    kinds = {KINDS[name] for name in (*SHAPES, "dog")} | {0}
+    assert set(batch.hints[..., 0].unique().tolist()) <= kinds
+    assert not batch.corners.any() and SceneBatches(CONFIG)[0].corners.any()

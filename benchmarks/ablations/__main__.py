@@ -1,0 +1,81 @@
+"""Put claims of the design to the test: `python -m edgecap.benchmarks.ablations NAME|all`.
+
+Leaves NAME.jsonl (rows; a sweep that was stopped goes on from them), NAME.md and NAME.png in the
+directory of --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from edgecap.benchmarks.ablations import NAMES
+from edgecap.core.choices import pick
+from edgecap.core.errors import EdgecapError, InputError
+
+FEWEST_IMAGES = 128  # or the last stage of a curriculum, 15 % of them, would have no step
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m edgecap.benchmarks.ablations",
+        description="Put claims of the design to the test, on tiny budgets.",
+    )
+    parser.add_argument("name", metavar="NAME", help=f"all, or one of {', '.join(NAMES)}")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, help="of a run; default: the ablation's own")
+    parser.add_argument("--scenes", type=int, default=128, help="evaluated per run")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+    parser.add_argument("--out", type=Path, default=Path("ablations"), help="directory")
+    parser.add_argument("--json", choices=["-"], help="print JSON instead of tables")
+    asked = parser.parse_args(arguments)
+    try:
+        found = [_ablate(name, asked) for name in _checked(asked)]
+    except EdgecapError as error:
+        print(f"ablations: {error}", file=sys.stderr)
+        return error.exit_code
+    if asked.json:
+        print(json.dumps(found if asked.name == "all" else found[0], ensure_ascii=False, indent=1))
+    return 0
+
+
+def _checked(asked: argparse.Namespace) -> tuple[str, ...]:
+    """The ablations asked for; InputError for numbers or names that cannot be used."""
+    limits = {"seeds": 1, "images": FEWEST_IMAGES, "scenes": 2, "jobs": 1}
+    for option, least in limits.items():
+        given = getattr(asked, option)
+        if given is not None and given < least:
+            raise InputError(f"ablations.{option}", f"--{option} is {given}; at least {least}.")
+    if asked.name == "all":
+        return NAMES
+    return (pick("ablation", asked.name, ("all", *NAMES)),)
+
+
+def _ablate(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """Gather one ablation, write its table and picture, and give its JSON."""
+    # PyTorch takes two seconds to import, and --help needs none of it.
+    from edgecap.benchmarks.ablations.experiment import Budget
+    from edgecap.benchmarks.ablations.report import draw, to_json, to_markdown
+    from edgecap.benchmarks.ablations.store import Store
+    from edgecap.benchmarks.ablations.sweep import gather
+    from edgecap.core.atomic import write_file
+
+    ablation = import_module(f"edgecap.benchmarks.ablations.{name}").ABLATION
+    budget = Budget(asked.seeds, asked.images, asked.scenes, asked.jobs)
+    facts, rows = gather(ablation, budget, Store(asked.out, name))
+    text = to_markdown(ablation, facts, rows)
+    draw(asked.out / f"{name}.png", ablation, facts, rows)
+    write_file(asked.out / f"{name}.md", (text + f"\n![{name}]({name}.png)\n").encode())
+    if not asked.json:
+        print(text, flush=True)
+    return to_json(ablation, facts, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
