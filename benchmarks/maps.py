@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.sets import picked_languages
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.errors import EdgecapError
 from edgecap.core.progress import progress
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.explain import Told, layers, tell
 from edgecap.runtime.replay import force
+from edgecap.scenes.grammar import picked_languages
 from edgecap.scenes.shipped import SETS, load_set
 
 AIM = 0.99  # cosine
