@@ -77,8 +77,7 @@ class PatchHints(nn.Module):
         The four edges count as one question, and so do the six numbers of others.
         """
         x = self.norm(x).flatten(0, 1)  # [B*P,D]
-        answers = hints.flatten(0, 1).unbind(-1)  # F of [B*P]
-        kind, color, edges, others = *answers[:2], answers[2:6], answers[6:]
+        answers: Sequence[Tensor] = hints.flatten(0, 1).unbind(-1)  # F of [B*P]
 
         def wrong(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
             """Mean over the questions [B*P] of the loss of their parts of `logits` [B*P,...]."""
@@ -90,8 +89,8 @@ class PatchHints(nn.Module):
             return torch.stack(losses).mean()
 
         return (
-            wrong(self.kind(x), [kind])
-            + wrong(self.color(x), [color])
-            + wrong(self.edges(x), edges)
-            + wrong(self.others(x), others)
+            wrong(self.kind(x), answers[:1])
+            + wrong(self.color(x), answers[1:2])
+            + wrong(self.edges(x), answers[2:6])
+            + wrong(self.others(x), answers[6:])
         )
