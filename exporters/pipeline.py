@@ -117,7 +117,8 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         say(f"loading {path.name}")
         network = weights.load(path)
         tokenizer_data, tokenizer = _tokenizer(spec)
-        plan, told, exported = None, {}, network
+        plan, exported = None, network
+        told: dict[str, Any] = {}  # of the plan, in the manifest
         if spec.precision in INT8_PRECISIONS:
             plan, told = make_plan(spec, name, path, network, tokenizer, directory, say)
             spec = replace(spec, precision=plan.precision, max_drop=None)  # as the search chose
