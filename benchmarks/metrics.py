@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecap.core.boxes import iou
+from edgecap.scenes.exact import is_exact
 from edgecap.scenes.graph import Box, Name, Scene
 from edgecap.scenes.parse import Parsed, parse
 from edgecap.scenes.relations import holds, relations
@@ -95,8 +96,7 @@ def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
     ]
     stated = parsed.statement.relation
     return SceneScore(
-        exact=said == Counter({name: len(there) for name, there in true.items()})
-        and not parsed.unknown,
+        exact=is_exact(scene, parsed),
         things=len(scene.things),
         said=said.total(),
         named=sum(min(len(there), said[name]) for name, there in true.items()),

@@ -15,12 +15,12 @@ from PIL import Image
 
 from edgecap.benchmarks.runner import Target
 from edgecap.bundle.io import Bundle, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST
+from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, SEARCH
 from edgecap.core.errors import InputError
 from edgecap.scenes.shipped import load_set
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
-NOT_SHIPPED = (CARD, CERTIFICATE)
+NOT_SHIPPED = (CARD, CERTIFICATE, SEARCH, FRONT)
 NOT_SHIPPED_FOLDER = "golden/"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgecap.bundle.certificate import Certificate
-from edgecap.bundle.manifest import Manifest
+from edgecap.bundle.manifest import FRONT, SEARCH, Manifest
 from edgecap.core.formats import PRECISIONS
 
 
@@ -27,6 +27,7 @@ def card(
         f"{size / 1e6:.1f} MB.",
         f"- Captions in {', '.join(manifest.languages)}.",
         f"- Licence {manifest.license}.",
+        *_search(manifest.plan.get("search")),
         "- Written with "
         + ", ".join(f"{name} {version}" for name, version in sorted(manifest.tools.items()))
         + ".",
@@ -49,6 +50,18 @@ def card(
         lines += ["", "## Training", ""]
         lines += [f"- {key}: {value}" for key, value in training.items()]
     return "\n".join(lines) + "\n"
+
+
+def _search(found: dict[str, Any] | None) -> list[str]:
+    """How the plan was found, where it was searched for."""
+    if found is None:
+        return []
+    return [
+        f"- Its plan was searched for, within a loss of {found['max_drop']:g} points: on "
+        f"{found['scenes']} calibration scenes it loses {found['points']:+.2f} points of exact "
+        f"captions against PyTorch (95 % {found['low']:+.2f} … {found['high']:+.2f}); see "
+        f"`{SEARCH}` and `{FRONT}`.",
+    ]
 
 
 def _parity(certificate: Certificate | None) -> list[str]:

@@ -11,11 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,18 +24,28 @@ from edgecap.bundle.certificate import Certificate, certificate_from_json, certi
 from edgecap.bundle.draft import draft
 from edgecap.bundle.golden import write_golden
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.bundle.manifest import CARD, CERTIFICATE, MANIFEST, TOKENIZER, Function, Manifest
+from edgecap.bundle.manifest import (
+    CARD,
+    CERTIFICATE,
+    FRONT,
+    MANIFEST,
+    SEARCH,
+    TOKENIZER,
+    Function,
+    Manifest,
+)
 from edgecap.bundle.typed import parse
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.extension import Extension
 from edgecap.core.formats import FORMATS, INT8_PRECISIONS
+from edgecap.core.lazy import require
 from edgecap.exporters import EXPORTERS
 from edgecap.exporters.card import card
+from edgecap.exporters.planning import make_plan, read_plan
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.quant import plan as plans
-from edgecap.quant.plan import Plan
 from edgecap.runtime.loading import tokenizer_data
 from edgecap.runtime.tokenizer import Tokenizer
 
@@ -80,7 +90,9 @@ def check(spec: ExportSpec) -> Path:
     spec.check_plan()
     name, path = weights.resolve(spec.model)
     if spec.plan is not None:
-        _read_plan(spec, spec.plan, name, path)
+        read_plan(spec, spec.plan, name, path)
+    if spec.max_drop is not None:
+        require("matplotlib", "export")  # for the picture at the end of a long search
     output = spec.directory(name)
     if output.exists() and not spec.overwrite:
         raise InputError(
@@ -109,19 +121,23 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         extension = weights.extension(path)
         tokenizer_bytes, tokenizer = _tokenizer(spec, extension)
         plan, exported = None, network
+        told: dict[str, Any] = {}  # of the plan, in the manifest
         if spec.precision in INT8_PRECISIONS:
             subject = exercise.reference(network, tokenizer, extension.languages)
-            plan = _plan(spec, name, path, network, subject, say)
+            plan, told = make_plan(spec, name, path, network, subject, directory, say)
+            spec = replace(spec, precision=plan.precision, max_drop=None)  # as the search chose
             exported = smooth(network, plan.smoothing)
         say(f"converting to {spec.format} {spec.precision}")
         with quiet():
             writer = import_module(EXPORTERS[spec.format].module)
             functions = writer.export(exported, spec, directory, plan)
-        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+        size = sum(
+            file.stat().st_size
+            for file in directory.rglob("*")
+            if file.is_file() and file.name not in (plans.FILE, SEARCH, FRONT)
+        )
         (directory / TOKENIZER).write_bytes(tokenizer_bytes)
-        if plan is not None:
-            plans.write_plan(plan, directory / plans.FILE)
-        manifest = _draft(spec, name, network, functions, plan, extension)
+        manifest = _draft(spec, name, network, functions, told, extension)
         say("asking PyTorch")
         reference = references.reference(network, manifest, tokenizer)
         canvases = _scenes("evaluation", spec.scenes, manifest)
@@ -153,7 +169,7 @@ def _draft(
     name: str,
     network: Captioner,
     functions: dict[str, Function],
-    plan: Plan | None,
+    plan: dict[str, Any],
     extension: Extension,
 ) -> Manifest:
     exporter = EXPORTERS[spec.format]
@@ -167,49 +183,10 @@ def _draft(
         functions=functions,
         cache="float16" if halved else "float32",
         batch=exporter.batch,
-        plan={} if plan is None else plan.summary(),
+        plan=plan,
         tools={"edgecap": edgecap.__version__} | {t: version(t) for t in exporter.tools},
         languages=extension.languages,
     )
-
-
-def _plan(
-    spec: ExportSpec,
-    name: str,
-    weights: Path,
-    network: Captioner,
-    subject: Reference,
-    say: Callable[[str], None],
-) -> Plan:
-    """The plan that was given, or one made by calibration."""
-    from edgecap.quant.calibrate import calibrate
-    from edgecap.quant.exercise import record
-
-    if spec.plan is not None:
-        return _read_plan(spec, spec.plan, name, weights)
-    say(f"calibrating on {spec.calibration.images} pictures")
-    canvases = spec.calibration.canvases(network.config.image_size)
-    return calibrate(
-        network,
-        record(subject, canvases),
-        spec.calibration,
-        model=name,
-        weights=plans.fingerprint(weights),
-        precision=spec.precision,
-    )
-
-
-def _read_plan(spec: ExportSpec, file: Path, name: str, weights: Path) -> Plan:
-    """A plan from a file; InputError unless it is for these weights and this precision."""
-    plan = plans.read_plan(file)
-    plans.check_weights(plan, name, weights)
-    if plan.precision != spec.precision:
-        raise InputError(
-            "plan.precision",
-            f"{file} is a plan for {plan.precision}, and {spec.precision} is asked for.",
-            f"Run with: --precision {plan.precision}",
-        )
-    return plan
 
 
 def _scenes(name: str, count: int, manifest: Manifest) -> np.ndarray:

@@ -61,10 +61,14 @@ class ExportSpec:
     tokenizer: Path | None = None  # None: the one that came with the package
     plan: Path | None = None  # of an int8 precision; None: calibration makes one
     calibration: CalibrationSpec = CalibrationSpec()
+    # Points of exact scenes that int8 may lose: a search chooses which layers stay wider, and with
+    # them the precision, which is "mixed" until then.
+    max_drop: float | None = None
 
     def directory(self, name: str) -> Path:
         """Where the bundle of the model called `name` goes."""
-        return self.output or Path(f"{name}-{self.format}-{self.precision}")
+        precision = self.precision if self.max_drop is None else "int8"
+        return self.output or Path(f"{name}-{self.format}-{precision}")
 
     def check_plan(self) -> None:
         """Raise InputError for options of int8 that contradict each other or the precision."""
@@ -81,10 +85,32 @@ class ExportSpec:
                 f"{self.plan} is a finished plan, and calibration would make another.",
                 "Give --plan or the options of calibration.",
             )
-        if self.precision == "mixed" and self.plan is None:
+        if self.max_drop is not None:
+            self._check_search(self.max_drop)
+        elif self.precision == "mixed" and self.plan is None:
             raise InputError(
                 "plan.needed",
                 "mixed keeps the layers wider that a plan names, and there is no plan.",
                 "Give one with --plan, or run with: --precision w8a8",
             )
         self.calibration.check()
+
+    def _check_search(self, max_drop: float) -> None:
+        if not 0 <= max_drop <= 100:  # nan too
+            raise InputError(
+                "max_drop.range",
+                f"a loss is measured in points, 0 to 100, got {max_drop:g}.",
+                "For half a point give: --max-drop 0.5",
+            )
+        if self.plan is not None:
+            raise InputError(
+                "max_drop.plan",
+                f"{self.plan} is a finished plan, and --max-drop searches for one.",
+                "Give one of them.",
+            )
+        if self.precision != "mixed":
+            raise InputError(
+                "max_drop.precision",
+                f"--max-drop chooses among int8 plans itself, and {self.precision} is asked for.",
+                "Leave the precision out, or run with: --int8 --max-drop",
+            )

@@ -21,6 +21,7 @@ MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
     "parity.json",
     "README.md",
 )
+SEARCH, FRONT = "search.json", "pareto.png"  # how the plan was found, where one was searched for
 PACKAGE = ".mlpackage"  # a model that is a directory: files of the bundle, named together
 MAX_CACHE_BYTES = 2 << 30
 MAX_FOLDERS = 4  # model.mlpackage/Data/com.apple.CoreML/weights/weight.bin

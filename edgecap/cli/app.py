@@ -32,6 +32,7 @@ COMMANDS = (
     "ask",
     "bench",
     "eval",
+    "compare",
     "inspect",
     "doctor",
     "scenes",

@@ -42,6 +42,10 @@ def run(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Round as this plan.json says, of int8.")
     ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option("--max-drop", help="Search for an int8 plan: points of exact scenes to lose."),
+    ] = None,
     calib_data: Annotated[
         Path | None, typer.Option("--calib-data", help="Pictures for int8; default: ours.")
     ] = None,
@@ -79,7 +83,9 @@ def run(
     from edgecap.quant.samples import CalibrationSpec
 
     check_destinations(json_)
-    chosen = resolve_precision(precision, fp32=fp32, fp16=fp16, int8=int8)
+    chosen = resolve_precision(
+        precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
+    )
     names = list(FORMATS) if format_.lower() == "all" else format_.split(",")
     formats = list(dict.fromkeys(resolve_format(name.strip()).name for name in names))
     if output is not None and len(formats) > 1:
@@ -98,18 +104,24 @@ def run(
         attention=attention,
         coreml=CoremlOptions(target, stateful),
         plan=plan,
+        max_drop=max_drop,
         calibration=CalibrationSpec(**{k: v for k, v in calibrated.items() if v is not None}),
     )
     specs = [replace(base, format=name) for name in formats]
-    for spec in specs:
-        pipeline.check(spec)  # all of them before the work on any begins
+    # All of them before the work on any begins; the names must outlast the search.
+    specs = [replace(spec, output=pipeline.check(spec)) for spec in specs]
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
     made: dict[str, Any] = {}
     for spec in specs:
         exported = pipeline.export(replace(spec, **made), _note)
         if chosen.name in INT8_PRECISIONS:  # the first calibrates, and all obey one plan
-            made = {"plan": exported.path / FILE, "calibration": CalibrationSpec()}
+            made = {
+                "plan": exported.path / FILE,
+                "precision": exported.manifest.precision,
+                "max_drop": None,
+                "calibration": CalibrationSpec(),
+            }
         results.append(_figures(exported))
         if json_ != STANDARD_OUTPUT:
             typer.echo(_line(exported))

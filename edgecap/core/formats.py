@@ -61,11 +61,20 @@ def resolve_precision(
     fp32: bool = False,
     fp16: bool = False,
     int8: bool = False,
+    searched: bool = False,
 ) -> Precision:
     """The one precision that an option and its short forms ask for; fp32 where none asks.
 
+    `searched`: a search shall find the plan. Then int8 is free to become any of its precisions, and
+    the answer is mixed unless another was asked for by name.
+
     Raises InputError for an unknown name, and where two requests name different precisions.
     """
+    if searched:
+        int8 = False
+        precision = None if (precision or "int8").lower() == "int8" else precision
+        if not (precision or fp32 or fp16):
+            return Precision("mixed", "a search says which layers stay wider than w8a8")
     requests = {
         "--fp32": "fp32" if fp32 else None,
         "--fp16": "fp16" if fp16 else None,

@@ -11,6 +11,7 @@ Letters: M steps of all captions, V vocabulary, E embedding.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from edgecap.quant.exercise import Exercise, record, reference
+from edgecap.quant.exercise import Exercise, Replayed, record, reference
 
 if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
@@ -40,9 +41,15 @@ class Agreement:
 
 def compare(wanted: Captioner, got: Captioner, exercise: Exercise) -> Agreement:
     """Agreement of `got` with `wanted` on an exercise."""
+    return agree(
+        zip(exercise.replay(wanted, "float"), exercise.replay(got, "rounded"), strict=True)
+    )
+
+
+def agree(pairs: Iterable[tuple[Replayed, Replayed]]) -> Agreement:
+    """The same from what a float and a rounded model said, batch by batch."""
     same = near = steps = 0
     divergence, cosine = 0.0, 1.0
-    pairs = zip(exercise.replay(wanted, "float"), exercise.replay(got, "rounded"), strict=True)
     for (a, embedding), (b, rounded) in pairs:  # [m,V], [b,E]
         best, choice = a.max(-1), b.argmax(-1)  # [m]
         same += int((choice == best.indices).sum())

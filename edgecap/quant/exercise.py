@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BATCH = 8
 STYLES = ("grounded", "plain")
+Replayed = tuple[Tensor, Tensor]  # of a batch: logits [M,V], embeddings [B,E]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class Exercise:
     captions: list[list[int]]  # N of prompt and caption, without <eos>
     texts: list[list[int]]  # N of <text> words <eos>
 
-    def replay(self, model: Network, label: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def first(self, number: int) -> Exercise:
+        """The first of its pictures and what was said about them."""
+        return Exercise(self.canvases[:number], self.captions[:number], self.texts[:number])
+
+    def replay(self, model: Network, label: str) -> Iterator[Replayed]:
         """Run all three functions over everything.
 
         Yields, per batch, logits [M,V] of the M steps that chose a token, and embeddings [B,E].
@@ -52,9 +57,9 @@ class Exercise:
             rows = slice(start, start + BATCH)
             with torch.inference_mode():
                 keys, values, states = model.see(torch.from_numpy(self.canvases[rows]))
-                tokens, lengths = _padded(self.captions[rows], model.config.text_length)
+                tokens, lengths = padded(self.captions[rows], model.config.text_length)
                 logits = model.logits(model.read(tokens, keys, values))  # [B,T,V]
-                texts, text_lengths = _padded(self.texts[rows], model.config.text_length)
+                texts, text_lengths = padded(self.texts[rows], model.config.text_length)
                 embedding = model.encode_text(texts, text_lengths)  # [B,E]
                 pictures = model.embed_image(states[-1])  # [B,E]
             # The first token of the prompt chooses nothing: the second is given too.
@@ -63,7 +68,10 @@ class Exercise:
 
 
 def reference(
-    network: Network, tokenizer: Tokenizer, languages: tuple[str, ...] = LANGUAGES
+    network: Network,
+    tokenizer: Tokenizer,
+    languages: tuple[str, ...] = LANGUAGES,
+    threads: int = 1,
 ) -> Captioner:
     """A model in memory behind the runtime's interface."""
     functions = {name: same_names("none", name) for name in FUNCTIONS}
@@ -76,7 +84,7 @@ def reference(
         functions=functions,
         languages=languages,
     )
-    return Captioner(TorchSession(network), manifest, tokenizer, "torch")
+    return Captioner(TorchSession(network, threads), manifest, tokenizer, "torch")
 
 
 def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
@@ -104,7 +112,7 @@ def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
     return Exercise(canvases, captions, texts)
 
 
-def _padded(rows: list[list[int]], T: int) -> tuple[Tensor, Tensor]:
+def padded(rows: list[list[int]], T: int) -> tuple[Tensor, Tensor]:
     """Tokens int [B,T'], padded to the longest (at most T), and their numbers int [B]."""
     lengths = [min(len(row), T) for row in rows]
     tokens = torch.zeros(len(rows), max(lengths), dtype=torch.long)  # [B,T']

@@ -108,6 +108,11 @@ def fingerprint(weights: Path) -> str:
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
+def fingerprint_of(plan: Plan) -> str:
+    """The hex SHA-256 of a plan's file."""
+    return hashlib.sha256(dump(plan)).hexdigest()
+
+
 def write_plan(plan: Plan, path: Path) -> None:
     """Write the plan, the same bytes for the same plan."""
     path.write_bytes(dump(plan))

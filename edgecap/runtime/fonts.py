@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TypeAlias
 
 from PIL import ImageFont
@@ -23,3 +24,16 @@ def font_for(text: str, size: int) -> tuple[Font, bool]:
             continue
     # Pillow's own font covers Latin.
     return ImageFont.load_default(size), not needs_cjk
+
+
+def wrapped(text: str, font: Font, width: float) -> Iterator[str]:
+    """The text in lines of at most `width` px; a script without spaces breaks anywhere."""
+    parts = text.split(" ") if " " in text else list(text)
+    joint, line = " " if " " in text else "", ""
+    for part in parts:
+        longer = f"{line}{joint}{part}" if line else part
+        if line and font.getlength(longer) > width:
+            yield line
+            longer = part
+        line = longer
+    yield line

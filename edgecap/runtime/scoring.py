@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecap.core.errors import BundleError
-from edgecap.runtime.cache import Cache
+from edgecap.runtime.cache import Cache, feed
 from edgecap.runtime.session import ImageCode, Session
 
 
@@ -22,11 +22,9 @@ def token_scores(
     `code` holds one picture per sequence; sequences of one call may differ in length, and begin
     with their prompt.
     """
-    cache = Cache(session, code, text_length)
     scores: list[list[float]] = [[] for _ in sequences]
-    for place in range(max(map(len, sequences)) - 1):
-        # A sequence that has ended goes on with its last token; nobody looks at its scores.
-        step = cache.step([ids[min(place, len(ids) - 1)] for ids in sequences])
+    steps = feed(Cache(session, code, text_length), [ids[:-1] for ids in sequences])
+    for place, step in enumerate(steps):
         said = log_softmax(step.logits)  # [B,V]
         for b, ids in enumerate(sequences):
             if place + 1 < len(ids):

@@ -73,3 +73,18 @@ def test_agreeing_requests_are_one() -> None:
 def test_unknown_precision() -> None:
     with pytest.raises(InputError, match="unknown precision 'int4'; allowed: fp32, fp16, w8"):
         resolve_precision("int4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({}, "mixed"),
+        ({"int8": True}, "mixed"),
+        ({"precision": "INT8"}, "mixed"),
+        ({"precision": "mixed", "int8": True}, "mixed"),
+        ({"precision": "w8", "int8": True}, "w8"),  # which no search chooses: refused later
+        ({"fp16": True, "int8": True}, "fp16"),
+    ],
+)
+def test_a_search_leaves_int8_open(asked: dict, name: str) -> None:
+    assert resolve_precision(**asked, searched=True).name == name

@@ -162,6 +162,7 @@ def test_refusals_come_before_any_work(
         "calibration.too_few": ["-p", "w8a8", "--calib-data", str(taken), *model],
         "calibration.number": ["-p", "w8a8", "--num-calib", "3", *model],
         "plan.needed": ["-p", "mixed", *model],
+        "max_drop.plan": ["--int8", "--max-drop", "1", "--plan", str(stale), *model],
         "plan.conflict": ["-p", "fp16", "--num-calib", "32", *model],
         "plan.missing": ["-p", "w8a8", "--plan", str(tmp_path / "none.json"), *model],
         "plan.schema": ["-p", "w8a8", "--plan", str(stale), *model],
@@ -222,6 +223,7 @@ def test_several_formats_obey_the_plan_of_the_first(
     options = ["-f", "onnx,tflite", "-p", "w8a8", "--num-calib", "32", "-m", str(tiny)]
     assert main(["export", *options]) == 1
     assert [one.format for one in asked] == ["onnx", "tflite"]
+    assert [one.precision for one in asked] == ["w8a8", "w8a8"]
     assert (asked[0].plan, asked[0].calibration.images) == (None, 32)
     assert (asked[1].plan, asked[1].calibration) == (
         tmp_path / "first" / "plan.json",

@@ -5,13 +5,11 @@ Letters: W words.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from PIL import Image, ImageDraw
 
 from edgecap.runtime.explain.heat import heat, levels
 from edgecap.runtime.explain.maps import Maps, Told, word_boxes
-from edgecap.runtime.fonts import Font, font_for
+from edgecap.runtime.fonts import font_for, wrapped
 from edgecap.runtime.preprocess import Picture, to_rgb
 
 TILE, GAP, COLUMNS = 208, 14, 6  # px, px, tiles in a row
@@ -38,8 +36,10 @@ def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
     width = max(columns, 3) * (TILE + GAP) + GAP
     font, _ = font_for(told.attention.caption.text, TEXT)
     small, _ = font_for("", SMALL)
-    title = list(wrapped(told.attention.caption.text or "(an empty caption)", font, width))
-    note = list(wrapped(maps.note + " Each map by its own maximum.", small, width))
+    title = list(
+        wrapped(told.attention.caption.text or "(an empty caption)", font, width - 2 * GAP)
+    )
+    note = list(wrapped(maps.note + " Each map by its own maximum.", small, width - 2 * GAP))
     head = GAP + len(title) * (TEXT + 6) + GAP
     cell = tile.height + TEXT + 2 * GAP
     height = head + rows * cell + len(note) * (SMALL + 5) + GAP
@@ -63,16 +63,3 @@ def fit(rgb: Image.Image, side: int) -> Image.Image:
     factor = side / max(rgb.size)
     width, height = (max(1, round(side * factor)) for side in rgb.size)
     return rgb.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def wrapped(text: str, font: Font, width: int) -> Iterator[str]:
-    """The text in lines that fit; a script without spaces breaks anywhere."""
-    parts = text.split(" ") if " " in text else list(text)
-    joint, line = " " if " " in text else "", ""
-    for part in parts:
-        longer = f"{line}{joint}{part}" if line else part
-        if line and font.getlength(longer) > width - 2 * GAP:
-            yield line
-            longer = part
-        line = longer
-    yield line

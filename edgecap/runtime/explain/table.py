@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from edgecap.runtime.explain.heat import heat, levels
 from edgecap.runtime.explain.maps import Maps, Told
-from edgecap.runtime.explain.sheet import FADED, GAP, INK, PAPER, fit, wrapped
-from edgecap.runtime.fonts import font_for
+from edgecap.runtime.explain.sheet import FADED, GAP, INK, PAPER, fit
+from edgecap.runtime.fonts import font_for, wrapped
 from edgecap.runtime.preprocess import Picture, to_rgb
 
 TILE, LABEL, TEXT, SMALL = 132, 70, 17, 13  # px
@@ -34,8 +34,8 @@ def table(picture: Picture, told: Told, maps: Sequence[Maps], word: int) -> Imag
     small, _ = font_for("", SMALL)
     wide, high = tile.width + GAP, tile.height + SMALL + GAP
     width = max(LABEL + (H + 1) * wide + GAP, 3 * TILE)
-    title = list(wrapped(f"“{said}” in: {told.attention.caption.text}", font, width))
-    note = list(wrapped(maps[0].note + READING, small, width))
+    title = list(wrapped(f"“{said}” in: {told.attention.caption.text}", font, width - 2 * GAP))
+    note = list(wrapped(maps[0].note + READING, small, width - 2 * GAP))
     head = GAP + len(title) * (TEXT + 6) + GAP + SMALL + 6
     page = Image.new("RGB", (width, head + L * high + len(note) * (SMALL + 5) + 2 * GAP), PAPER)
     pen = ImageDraw.Draw(page)

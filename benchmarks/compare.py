@@ -1,0 +1,333 @@
+"""`edgecap compare`: two captioners side by side on the same scenes, whatever runs them.
+
+Both see the same pictures. Each captions by itself (greedy, under the rule of boxes); and both are
+fed A's caption (teacher forcing) and asked for the next token at every step, so that one early
+difference does not count for all the words after it. Languages take turns from scene to scene.
+
+    outputs   cosine of embeddings, logits and attention maps, mean and smallest; largest difference
+    tokens    steps along A's captions whose best next token is the same
+    boxes     IoU of the things that both captions name, matched one to one
+    captions  scenes whose words are the same; whose words and boxes are, to the last token
+
+Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S canvas side.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecap.benchmarks.divergence import CacheSums, Divergence
+from edgecap.benchmarks.metrics import match
+from edgecap.bundle.manifest import Contract
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.progress import progress
+from edgecap.runtime.cache import Cache, feed
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import Caption, read_caption
+from edgecap.runtime.decode import generate
+from edgecap.runtime.preprocess import prepare
+from edgecap.runtime.session import ImageCode
+from edgecap.scenes.graph import Box, Name
+from edgecap.scenes.parse import parse
+from edgecap.scenes.twins import names_of
+
+BATCH = 8
+STYLE = "grounded"
+MOST_ALIKE = 7  # boxes of one name, as many as scenes have; a babbling caption may list more
+# Relative error of a layer from which on it counts as diverged: int8 that keeps its captions shows
+# 0.02 to 0.07 (LOG.md).
+THRESHOLD = 0.1
+
+
+@dataclass(frozen=True)
+class Forced:
+    """One scene along A's caption: K steps."""
+
+    same: np.ndarray  # bool [K], the best next token is the same
+    logits: np.ndarray  # f32 [K], cosine
+    apart: np.ndarray  # f32 [K], largest absolute difference of the logits
+    attention: np.ndarray  # f32 [K], cosine of the maps over the picture
+
+
+@dataclass(frozen=True)
+class SceneComparison:
+    """One scene; `captions` are A's and B's."""
+
+    index: int
+    captions: tuple[Caption, Caption]
+    image_cosine: float | None  # None: the spaces are not of one width
+    text_cosine: float | None  # of A's words
+    forced: Forced
+    ious: tuple[float, ...]  # of the boxes of things that both name
+    named: int  # things that either names
+
+    @property
+    def same_words(self) -> bool:
+        return self.captions[0].text == self.captions[1].text
+
+    @property
+    def first_difference(self) -> int | None:
+        """The first token, counted from 0, in which the captions differ; None: in none."""
+        a, b = (caption.tokens for caption in self.captions)
+        if a == b:
+            return None
+        pairs = zip(a, b, strict=False)
+        return next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))
+
+    @property
+    def agreement(self) -> float:
+        """0-1: IoU summed over shared things by things that either names; what scenes rank by."""
+        return sum(self.ious) / self.named if self.named else float(self.same_words)
+
+    def to_json(self) -> dict[str, Any]:
+        a, b = self.captions
+        return {
+            "scene": self.index,
+            "lang": a.lang,
+            "agreement": self.agreement,
+            "a": a.raw,
+            "b": b.raw,
+            "top1": float(self.forced.same.mean()),
+            "first_difference": self.first_difference,
+            "logits_max_abs": float(self.forced.apart.max()),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All scenes, and where the two part; no `layers` where their caches differ in shape."""
+
+    names: tuple[str, str]
+    scenes: tuple[SceneComparison, ...]
+    layers: tuple[Divergence, ...]
+
+    def worst(self, number: int) -> list[SceneComparison]:
+        """The scenes that agree least, those with equal captions left out."""
+        differing = [one for one in self.scenes if one.first_difference is not None]
+        return sorted(differing, key=lambda one: (one.agreement, -one.forced.apart.max()))[:number]
+
+    def figures(self) -> dict[str, Any]:
+        """Every figure, in JSON's types; None where there was nothing to measure."""
+        scenes = self.scenes
+        ious = np.array([value for one in scenes for value in one.ious])
+        differences = [d for one in scenes if (d := one.first_difference) is not None]
+        same = np.concatenate([one.forced.same for one in scenes])  # [M]
+        cosines = {
+            "image_embedding_cosine": [one.image_cosine for one in scenes],
+            "text_embedding_cosine": [one.text_cosine for one in scenes],
+            "logits_cosine": [v for one in scenes for v in one.forced.logits],
+            "attention_cosine": [v for one in scenes for v in one.forced.attention],
+        }
+        return {
+            "scenes": len(scenes),
+            "steps": len(same),
+            **{name: _mean_and_least(values) for name, values in cosines.items()},
+            "logits_max_abs": float(max(one.forced.apart.max() for one in scenes)),
+            "top1": float(same.mean()),
+            "first_difference": {
+                "earliest": min(differences, default=None),
+                "median": float(np.median(differences)) if differences else None,
+            },
+            "boxes": len(ious),
+            "iou": float(ious.mean()) if len(ious) else None,
+            "iou_50": float((ious >= 0.5).mean()) if len(ious) else None,
+            "iou_90": float((ious >= 0.9).mean()) if len(ious) else None,
+            "same_words": float(np.mean([one.same_words for one in scenes])),
+            "same_caption": float(np.mean([one.first_difference is None for one in scenes])),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "a": self.names[0],
+            "b": self.names[1],
+            **self.figures(),
+            "layers": {one.function: one.to_json() for one in self.layers},
+            "worst": [one.to_json() for one in self.worst(len(self.scenes))],
+        }
+
+
+def check_comparable(a: Captioner, b: Captioner) -> None:
+    """Raise UnsupportedError where the two do not speak of the same tokens and pixels."""
+    shapes = [(c.manifest.contract.vocabulary, c.manifest.contract.text_length) for c in (a, b)]
+    words = [c.tokenizer.decode(range(len(c.tokenizer))) for c in (a, b)]
+    seen = [(c.manifest.preprocessing, c.manifest.contract.patches) for c in (a, b)]
+    if shapes[0] != shapes[1] or words[0] != words[1]:
+        raise UnsupportedError(
+            "compare.tokens",
+            f"{a.manifest.name} and {b.manifest.name} have different vocabularies or text lengths, "
+            "so their tokens cannot be compared.",
+            "Compare bundles of one model, or score each with: edgecap eval",
+        )
+    if seen[0] != seen[1]:
+        raise UnsupportedError(
+            "compare.canvas",
+            f"{a.manifest.name} and {b.manifest.name} see pictures on different canvases.",
+            "Score each with: edgecap eval",
+        )
+
+
+def compare(
+    a: Captioner,
+    b: Captioner,
+    names: tuple[str, str],
+    pictures: Sequence[np.ndarray],
+    languages: Sequence[str],
+    threshold: float = THRESHOLD,
+) -> Comparison:
+    """Hold B to A on pictures uint8 [S,S,3], scene i in language i modulo their number.
+
+    Raises UnsupportedError as `check_comparable`, and InputError for a language that one of them
+    does not speak.
+    """
+    check_comparable(a, b)
+    for captioner in (a, b):
+        for lang in languages:
+            captioner.vocabulary.prompt(lang, STYLE)
+    if not pictures:
+        raise InputError("compare.nothing", "there is no scene to compare on.")
+    sums = {"encode_image": CacheSums(), "decode": CacheSums()}
+    of_one_shape = _rows(a.manifest.contract) == _rows(b.manifest.contract)
+    of_one_width = a.manifest.contract.embedding == b.manifest.contract.embedding
+    found: list[SceneComparison] = []
+    for batch in progress(list(_batches(len(pictures), len(languages))), "comparing"):
+        lang = languages[batch[0] % len(languages)]
+        found += _Batch(a, b, [pictures[i] for i in batch], lang).compare(
+            batch, sums if of_one_shape else {}, of_one_width
+        )
+    outputs = {"encode_image": "image_embedding", "decode": "logits"}
+    layers = [
+        sums[name].divergence(name, output, threshold)
+        for name, output in outputs.items()
+        if of_one_shape and (of_one_width or name == "decode")
+    ]
+    return Comparison(names, tuple(sorted(found, key=lambda one: one.index)), tuple(layers))
+
+
+class _Batch:
+    """b scenes in one language, seen by both."""
+
+    def __init__(
+        self, a: Captioner, b: Captioner, pictures: Sequence[np.ndarray], lang: str
+    ) -> None:
+        self._both, self._lang = (a, b), lang
+        placed = [prepare(picture, a.manifest.preprocessing) for picture in pictures]
+        self._placements = [placement for _, placement in placed]
+        canvases = np.stack([canvas for canvas, _ in placed])  # [b,S,S,3]
+        self._codes = [captioner.session.encode_image(canvases) for captioner in self._both]
+        self._prompt = a.vocabulary.prompt(lang, STYLE)
+
+    def compare(
+        self, indices: Sequence[int], sums: dict[str, CacheSums], with_embeddings: bool
+    ) -> list[SceneComparison]:
+        """One result per scene; caches are added to `sums`, where there are any."""
+        codes = self._codes
+        if sums:
+            sums["encode_image"].rows(*((code.k, code.v) for code in codes))
+            if with_embeddings:
+                sums["encode_image"].out(*(code.embedding for code in codes))
+        captions = list(zip(*map(self._caption, self._both, codes), strict=True))
+        forced = self._force([said.tokens for said, _ in captions], sums.get("decode"))
+        results = []
+        for row, (index, pair, steps) in enumerate(zip(indices, captions, forced, strict=True)):
+            ious, named = _shared_boxes(pair, self._lang)
+            image = text = None
+            if with_embeddings:
+                image = float(_cosine(*(code.embedding[row] for code in codes)))
+                text = self._text_cosine(pair[0].text)
+            results.append(SceneComparison(index, pair, image, text, steps, ious, named))
+        return results
+
+    def _caption(self, captioner: Captioner, code: ImageCode) -> list[Caption]:
+        vocabulary, manifest = captioner.vocabulary, captioner.manifest
+        cache = Cache(captioner.session, code, vocabulary.text_length)
+        limits = vocabulary.limits(None, boxes=True, ruled=True)
+        return [
+            read_caption(generated, placement, self._lang, STYLE, vocabulary, manifest)
+            for generated, placement in zip(
+                generate(cache, self._prompt, limits), self._placements, strict=True
+            )
+        ]
+
+    def _force(self, said: Sequence[Sequence[int]], sums: CacheSums | None) -> list[Forced]:
+        """Feed both A's captions; the steps from the prompt's last token on."""
+        T, begin = self._both[0].vocabulary.text_length, len(self._prompt) - 1
+        fed = [[*self._prompt, *tokens][:T] for tokens in said]
+        caches = [
+            Cache(c.session, code, T) for c, code in zip(self._both, self._codes, strict=True)
+        ]
+        steps = zip(*(feed(cache, fed) for cache in caches), strict=True)
+        seen: list[list[tuple[bool, float, float, float]]] = [[] for _ in fed]
+        for place, (x, y) in enumerate(steps):
+            running = [row for row, ids in enumerate(fed) if place < len(ids)]
+            if sums is not None:
+                sums.rows(*((step.k[:, running], step.v[:, running]) for step in (x, y)))
+            if place < begin:
+                continue
+            if sums is not None:
+                sums.out(x.logits[running], y.logits[running])
+            for row in running:
+                logits = x.logits[row], y.logits[row]  # [V] both
+                seen[row].append(
+                    (
+                        logits[0].argmax() == logits[1].argmax(),
+                        _cosine(*logits),
+                        np.abs(logits[0] - logits[1]).max(),
+                        _cosine(x.attention[row], y.attention[row]),
+                    )
+                )
+        return [Forced(*(np.array(c) for c in zip(*rows, strict=True))) for rows in seen]
+
+    def _text_cosine(self, text: str) -> float | None:
+        """Of the caption's words; None where there are none, or more than a text may have."""
+        try:
+            embedded = [captioner.embed_texts([text])[0] for captioner in self._both]  # [E] both
+        except InputError:
+            return None
+        return float(_cosine(*embedded))
+
+
+def _batches(scenes: int, languages: int) -> Iterator[list[int]]:
+    """Scenes of one language, BATCH at a time."""
+    for first in range(min(languages, scenes)):
+        mine = list(range(first, scenes, languages))
+        yield from (mine[i : i + BATCH] for i in range(0, len(mine), BATCH))
+
+
+def _shared_boxes(pair: tuple[Caption, Caption], lang: str) -> tuple[tuple[float, ...], int]:
+    """IoUs of the boxes of things that both captions name, and how many things either names."""
+    statements = [parse(caption.raw, lang).statement for caption in pair]
+    boxes: list[dict[Name, list[Box]]] = [defaultdict(list), defaultdict(list)]
+    for mine, statement in zip(boxes, statements, strict=True):
+        for mention in statement.mentions:
+            mine[mention.name] += mention.boxes
+    shared = [name for name in boxes[0] if name in boxes[1]]
+    ious = [
+        overlap
+        for name in shared
+        for overlap in match(boxes[0][name][:MOST_ALIKE], boxes[1][name][:MOST_ALIKE])
+    ]
+    either = names_of(statements[0]) | names_of(statements[1])
+    return tuple(ious), either.total()
+
+
+def _rows(contract: Contract) -> tuple[int, int, int]:
+    return contract.layers, contract.heads, contract.head_width
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two vectors; 1 where both are 0."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / norms) if norms else float((a == b).all())
+
+
+def _mean_and_least(values: Sequence[float | None]) -> dict[str, float] | None:
+    measured = [value for value in values if value is not None]
+    if not measured:
+        return None
+    return {"mean": float(np.mean(measured)), "least": float(min(measured))}

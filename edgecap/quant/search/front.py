@@ -1,0 +1,70 @@
+"""What a search found, as a picture: accuracy against size and against the stand-in for latency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecap.core.lazy import require
+from edgecap.quant.search.search import Found
+
+_CHOSEN, _JUDGED, _BUDGET = "#D55E00", "#0072B2", "#6a6a6a"
+
+
+def draw_front(found: Found, out: Path) -> None:
+    """Drop against bytes and bit operations with 95 % intervals, and divergence of the ladder.
+
+    Raises MissingPackageError without matplotlib.
+    """
+    require("matplotlib", "export")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 4.2), layout="constrained")
+    by_size, by_work, ladder = figure.subplots(1, 3)
+    drops = [point.drop.points for point in found.points]
+    reach = [
+        [point.drop.points - point.drop.low for point in found.points],
+        [point.drop.high - point.drop.points for point in found.points],
+    ]
+    front = [(p.rung.bit_operations / 1e9, p.drop.points) for p in found.front]
+    for axes, values, label in (
+        (by_size, [p.rung.size / 1e6 for p in found.points], "MB of parameters"),
+        (
+            by_work,
+            [p.rung.bit_operations / 1e9 for p in found.points],
+            "10⁹ bit operations a caption (no measured latency)",
+        ),
+    ):
+        axes.errorbar(
+            values, drops, [[max(e, 0) for e in side] for side in reach], fmt="o", color=_JUDGED,
+            capsize=3, label="judged plan, 95 %",
+        )  # fmt: skip
+        chosen = found.points.index(found.chosen)
+        axes.plot(values[chosen], drops[chosen], "o", color=_CHOSEN, ms=10, label="chosen")
+        axes.axhline(found.max_drop, color=_BUDGET, ls="--", lw=1, label="budget")
+        axes.axhline(0, color=_BUDGET, lw=0.5)
+        axes.set_xlabel(label)
+        axes.set_ylabel("exact scenes lost, points")
+    by_work.plot(*zip(*front, strict=True), color=_JUDGED, lw=1, label="front")
+    by_size.set_title(f"{found.chosen.name}", fontsize=10)
+    by_work.legend(fontsize=8)
+    ladder.plot(
+        [rung.bit_operations / 1e9 for rung in found.rungs],
+        [max(rung.predicted, 1e-9) for rung in found.rungs],
+        color=_BUDGET,
+        lw=1,
+        label="ladder, sum of single layers",
+    )
+    ladder.plot(
+        [point.rung.bit_operations / 1e9 for point in found.points],
+        [max(point.divergence, 1e-9) for point in found.points],
+        "o",
+        color=_JUDGED,
+        label="measured",
+    )
+    ladder.set_yscale("log")
+    ladder.set_xlabel("10⁹ bit operations a caption")
+    ladder.set_ylabel("KL from fp32, nats a step")
+    ladder.legend(fontsize=8)
+    for axes in (by_size, by_work, ladder):
+        axes.grid(alpha=0.3)
+    figure.savefig(out, dpi=110)

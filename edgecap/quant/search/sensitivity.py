@@ -1,0 +1,69 @@
+"""What rounding one layer alone costs: KL divergence from fp32, one short run per layer and kind.
+
+The next-token distributions of the fp32 model along its own captions are the measure: they move
+smoothly with the rounding, where single words flip or not. Roundings of different layers are nearly
+independent noise, so the divergences of single layers nearly add up; the search uses the sum to
+order plans only, and what it chooses is judged by its captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgecap.quant.agreement import agree
+from edgecap.quant.exercise import Exercise
+from edgecap.quant.plan import KINDS, Layer, Plan
+from edgecap.quant.simulate import simulate
+
+if TYPE_CHECKING:
+    from edgecap.model.captioner import Captioner
+
+SCENES = 16  # one for each language in each style; every run sees the same
+
+Harm = dict[str, dict[str, float]]  # layer -> kind -> nats per step
+
+
+def with_kinds(plan: Plan, kinds: Mapping[str, str]) -> Plan:
+    """The plan with layers of these kinds, none narrower than it had grids for."""
+    layers = {
+        name: layer if kinds[name] == layer.kind else Layer(kinds[name], {})
+        for name, layer in plan.layers.items()
+    }
+    return replace(plan, layers=layers)
+
+
+def wider(kind: str) -> Iterable[str]:
+    """The kinds that a layer of this kind may be widened to, the nearest first."""
+    return KINDS[KINDS.index(kind) + 1 :]
+
+
+class Divergence:
+    """KL(fp32 ‖ plan), nats per step, of plans of one model on one exercise."""
+
+    def __init__(self, network: Captioner, base: Plan, exercise: Exercise) -> None:
+        """`base` has grids for every layer that a plan may round to w8a8."""
+        self._network, self._base = network, base
+        self._exercise = exercise.first(SCENES)
+        self._wanted = list(self._exercise.replay(network, "fp32"))
+
+    def of(self, kinds: Mapping[str, str], label: str) -> float:
+        simulated = simulate(self._network, with_kinds(self._base, kinds))
+        return agree(
+            zip(self._wanted, self._exercise.replay(simulated, label), strict=True)
+        ).divergence
+
+    def harm(self, say: Callable[[str], None]) -> Harm:
+        """Of every layer in each kind that rounds it, all other layers in fp32."""
+        float_ = dict.fromkeys(self._base.layers, "fp32")
+        found: Harm = {}
+        for i, (name, layer) in enumerate(self._base.layers.items()):
+            kinds = [kind for kind in (layer.kind, *wider(layer.kind)) if kind != "fp32"]
+            label = f"layer {i + 1} of {len(float_)}"
+            found[name] = {
+                kind: self.of(float_ | {name: kind}, f"{label}, {kind}") for kind in kinds
+            } | {"fp32": 0.0}
+        worst = sorted(found, key=lambda name: -max(found[name].values()))[:3]
+        say("most sensitive: " + ", ".join(worst))
+        return found

@@ -1,0 +1,105 @@
+"""`edgecap export --max-drop`: what it refuses, and what travels with a plan that it found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecap.bundle.io import open_bundle
+from edgecap.cli.app import main
+from edgecap.core.errors import GateError
+from edgecap.exporters.planning import make_plan
+from edgecap.exporters.spec import ExportSpec
+from edgecap.quant.plan import fingerprint_of, read_plan
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--int8", "--max-drop", "-0.1"], "max_drop.range"),
+        (["--int8", "--max-drop", "100.5"], "max_drop.range"),
+        (["--max-drop", "nan"], "max_drop.range"),
+        (["--int8", "--max-drop", "half"], "usage"),
+        (["--fp16", "--max-drop", "0.5"], "max_drop.precision"),
+        (["--int8", "--fp32", "--max-drop", "0.5"], "max_drop.precision"),
+        (["-p", "w8", "--max-drop", "0.5"], "max_drop.precision"),
+        (["-p", "w8a8", "--int8", "--max-drop", "0.5"], "max_drop.precision"),
+    ],
+)
+def test_budgets_that_contradict_are_refused(
+    options: list[str], code: str, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "-f", "onnx", "-m", str(tiny), *options]) == 2
+    captured = capsys.readouterr()
+    assert f"[{code}]" in captured.err and captured.err.count("edgecap:") == 1
+
+
+class LosesByLayer:
+    """Stands in for the judge: a model of random weights names nothing exactly."""
+
+    def __init__(self, *_: Any) -> None:
+        self.exact = np.ones((64, 8), bool)
+
+    def exactness(self, plan: Any, label: str) -> np.ndarray:
+        narrow = [layer.kind for layer in plan.tap._plan.layers.values()].count("w8a8")
+        return np.arange(512).reshape(64, 8) >= narrow
+
+
+def test_a_searched_plan_travels_with_how_it_was_found(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
+    monkeypatch.chdir(tmp_path)
+    options = ["export", "-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--no-verify"]
+    assert main([*options, "--int8", "--max-drop", "1", "--json", "told.json"]) == 0
+    assert "taken: mixed (" in capsys.readouterr().err
+    bundle = open_bundle(tmp_path / "tiny-onnx-int8")
+    assert bundle.manifest.precision == "mixed" and bundle.manifest.name == "tiny-onnx-mixed"
+    assert {"plan.json", "search.json", "pareto.png"} <= set(bundle.manifest.files)
+    found = bundle.json("search.json")
+    plan = read_plan(bundle.path / "plan.json")
+    assert found["plan"] == fingerprint_of(plan)
+    assert found["points"][found["chosen"]]["drop"]["points"] <= 1
+    assert bundle.manifest.plan["search"]["max_drop"] == 1
+    assert "searched for, within a loss of 1 points" in (bundle.path / "README.md").read_text()
+    (told,) = json.loads(Path("told.json").read_text())["bundles"]
+    assert told["precision"] == "mixed"
+    # Another format obeys the same plan, and its bundle says as much.
+    spec = ExportSpec(str(tiny), "tflite", "mixed", plan=bundle.path / "plan.json")
+    copied = make_plan(spec, "tiny", tiny, None, None, tmp_path, print)  # type: ignore[arg-type]
+    assert copied == (plan, bundle.manifest.plan)
+    assert (tmp_path / "pareto.png").read_bytes() == (bundle.path / "pareto.png").read_bytes()
+    # Figures about another plan are not taken for this one's.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    found["plan"] = "0" * 64
+    (tmp_path / "search.json").write_text(json.dumps(found))
+    assert (
+        "search"
+        not in make_plan(
+            replace(spec, plan=tmp_path / "plan.json"), "tiny", tiny, None, None, elsewhere, print
+        )[1]
+    )  # type: ignore[arg-type]
+    assert [path.name for path in elsewhere.iterdir()] == ["plan.json"]
+    # The name is known before the search, so what stands in its way is too.
+    assert main([*options, "--int8", "--max-drop", "1"]) == 2
+    assert "[output.exists]" in capsys.readouterr().err
+
+
+def test_an_impossible_budget_exits_1_and_writes_nothing(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any) -> None:
+        raise GateError("max_drop.impossible", "the best found is w8.")
+
+    monkeypatch.setattr("edgecap.quant.search.search.search", fails)
+    out = tmp_path / "bundle"
+    options = ["-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--max-drop", "0"]
+    assert main(["export", *options, "-o", str(out)]) == 1
+    assert "[max_drop.impossible]" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
