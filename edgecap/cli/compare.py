@@ -43,11 +43,11 @@ def run(
     divergence.py.
     """
     from edgecap.benchmarks.compare import check_comparable, compare
-    from edgecap.benchmarks.sets import picked_languages
     from edgecap.benchmarks.worst import worst_sheet
     from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.cli._picture import check_picture, save_picture
     from edgecap.runtime import load
+    from edgecap.scenes.grammar import picked_languages
     from edgecap.scenes.shipped import load_set
 
     check_destinations(json_)

@@ -61,7 +61,7 @@ class Judge:
 
         Raises InputError where it names none of them exactly: nothing could be lost.
         """
-        self._tokenizer, self._languages = tokenizer, languages
+        self._tokenizer, self._languages = tokenizer, tuple(languages)
         self._scenes = [scene for _, scene in scenes]
         canvases = torch.from_numpy(np.stack([pixels for pixels, _ in scenes]))
         self._batches = [
