@@ -36,6 +36,7 @@ COMMANDS = (
     "doctor",
     "scenes",
     "train",
+    "qat",
 )
 USAGE_EXIT, INTERNAL_EXIT, INTERRUPTED_EXIT = 2, 70, 130
 

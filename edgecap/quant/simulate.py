@@ -8,16 +8,24 @@ Letters: D inputs and N outputs of a layer, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import HIGH, LOW, Grid
-from edgecap.quant.plan import Plan, check_layers
+from edgecap.quant.plan import Place, Plan, check_layers
 from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import Tapped, layer_weights
+
+ScaleOf = Callable[[Place, Grid], Tensor | float]
+
+
+def _fixed(place: Place, grid: Grid) -> float:
+    return grid.scale
 
 
 def simulate(model: Captioner, plan: Plan) -> Captioner:
@@ -30,21 +38,29 @@ def simulate(model: Captioner, plan: Plan) -> Captioner:
 
 
 class Rounding:
-    """A tap that rounds as the plan says."""
+    """A tap that rounds as the plan says.
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    As in an int8 kernel integers are multiplied, and scales come after: bfloat16 holds each of
+    these integers exactly, and float32 their sums too.
+    """
+
+    def __init__(self, plan: Plan, scale: ScaleOf = _fixed) -> None:
+        """`scale` says what a grid's scale is, where it is not the plan's (learned.py)."""
+        self._plan, self._scale = plan, scale
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
         kind, grids = self._plan.layers[layer].kind, self._plan.grids(layer, function)
         if kind == "fp32":
             return F.linear(x, weight)
-        scale = row_scales(weight)  # [N]
-        rounded = rounded_rows(weight, scale)  # [N,D]
+        unit = row_scales(weight)  # [N]
+        integers = integer_rows(weight, unit)  # [N,D]
         if grids is None:
-            return F.linear(_as_it_comes(x), rounded)
-        y = F.linear(_on(grids.input, x), rounded)  # [...,N]
-        return _on(grids.output, y / scale) * scale
+            levels, step = _as_it_comes(x)  # [...,D], [...,1]
+            return F.linear(levels, integers) * (step * unit)
+        into = self._scale((layer, function, "input"), grids.input)
+        out = self._scale((layer, function, "output"), grids.output)
+        sums = F.linear(_levels(x / into, grids.input), integers)  # [...,N]
+        return _levels(sums * (into / out), grids.output) * (unit * out)
 
     def table(self, weight: Tensor) -> Tensor:
         if self._plan.layers[HEAD].kind == "fp32":
@@ -60,23 +76,34 @@ def row_scales(weight: Tensor) -> Tensor:
 
 def rounded_rows(weight: Tensor, scale: Tensor) -> Tensor:
     """Weights [N,D] as rounding.rows leaves them, in float."""
-    integers = (weight.detach() / scale[:, None]).round()  # [N,D]
-    return _straight_through(weight, integers * scale[:, None])
+    return integer_rows(weight, scale) * scale[:, None]
 
 
-def _on(grid: Grid, x: Tensor) -> Tensor:
-    return torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, LOW, HIGH)
+def integer_rows(weight: Tensor, scale: Tensor) -> Tensor:
+    """The same in units of each row's scale: integers [N,D], in float."""
+    steps = weight / scale[:, None]  # [N,D]
+    return _straight_through(steps, steps.detach().round())
 
 
-def _as_it_comes(x: Tensor) -> Tensor:
-    """Each vector of x [...,D] on a grid of its own, from its least to its largest value and 0."""
+def _levels(steps: Tensor, grid: Grid) -> Tensor:
+    """x / scale to the nearest integer of the grid, counted from its zero point."""
+    whole = _straight_through(steps, steps.detach().round())
+    return whole.clamp(LOW - grid.zero_point, HIGH - grid.zero_point)
+
+
+def _as_it_comes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Each vector of x [...,D] on a grid of its own, from its least to its largest value and 0.
+
+    Returns levels [...,D], counted from the zero point, and the step [...,1] between them.
+    """
     low, high = x.detach().amin(-1, True).clamp_max(0), x.detach().amax(-1, True).clamp_min(0)
-    scale = (high - low).clamp_min(1e-12) / (HIGH - LOW)  # [...,1]
-    zero = (LOW - low / scale).round()  # [...,1]
-    on = ((x / scale).round() + zero).clamp(LOW, HIGH) - zero  # [...,D]
-    return _straight_through(x, on * scale)
+    step = (high - low).clamp_min(1e-12) / (HIGH - LOW)  # [...,1]
+    zero = (LOW - low / step).round()  # [...,1]
+    steps = x / step  # [...,D]
+    nearest = (steps.detach().round() + zero).clamp(LOW, HIGH) - zero  # [...,D]
+    return _straight_through(steps, nearest), step
 
 
 def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
     """Exactly `rounded`, with the gradient of x."""
-    return rounded.detach() + (x - x.detach())
+    return rounded + (x - x.detach())

@@ -47,7 +47,7 @@ class TrainConfig:
         Stage(224, 90_000, 32, 64, 16, 40),
     )
     seed: int = 0
-    muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size)
+    muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too
     adamw_rate: float = 1e-3  # everything else
     weight_decay: float = 0.05
     warmup_steps: int = 100
