@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import Grid
 from edgecap.quant.plan import Activations, Layer, Place, Plan
 from edgecap.quant.recipe import INPUTS
-from edgecap.quant.simulate import rounded_rows, row_scales
+from edgecap.quant.simulate import integer_rows
 from edgecap.quant.tapped import layer_weights
 
 # Optimisers move every number by about its learning rate; a logarithm has further to go than a
@@ -33,28 +34,27 @@ class LearnedScales(nn.Module):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
-        places = (
+        self._places = [
             (layer, function, side)
             for layer, how in sorted(plan.layers.items())
             for function in sorted(how.functions)
             for side in ("input", "output")
             if side == "output" or layer not in INPUTS
-        )
-        self._index = {place: i for i, place in enumerate(places)}
-        self.growth = nn.Parameter(torch.zeros(len(self._index)))
+        ]
+        self.growth = nn.Parameter(torch.zeros(len(self._places)))
 
-    def scale(self, place: Place, grid: Grid) -> Tensor | float:
-        """Of one grid, a scalar; what simulate.Rounding asks for."""
-        index = self._index.get(place)
-        return grid.scale if index is None else grid.scale * (SPEED * self.growth[index]).exp()
+    def factors(self) -> dict[Place, Tensor]:
+        """By how much each scale is larger than the plan's, scalars."""
+        return dict(zip(self._places, (SPEED * self.growth).exp().unbind(), strict=True))
 
     def settled(self, plan: Plan) -> Plan:
         """The plan with the scales that were learned."""
+        with torch.no_grad():
+            factors = {place: float(factor) for place, factor in self.factors().items()}
 
         def now(layer: str, function: str, side: str, grid: Grid) -> Grid:
-            with torch.no_grad():
-                scale = self.scale((layer, function, side), grid)
-            return Grid(float(scale), grid.zero_point)
+            factor = factors.get((layer, function, side), 1.0)
+            return Grid(float(np.float32(grid.scale * factor)), grid.zero_point)
 
         def grids(layer: str, function: str, old: Activations) -> Activations:
             return Activations(
@@ -78,5 +78,6 @@ def on_grid(model: Captioner, plan: Plan) -> Captioner:
     with torch.no_grad():
         for name, weight in layer_weights(moved).items():
             if plan.layers[name].kind != "fp32":
-                weight.copy_(rounded_rows(weight, row_scales(weight)))  # [N,D]
+                integers, scale = integer_rows(weight)  # [N,D], [N]
+                weight.copy_(integers * scale[:, None])
     return moved

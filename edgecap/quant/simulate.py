@@ -8,7 +8,7 @@ Letters: D inputs and N outputs of a layer, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,6 @@ from edgecap.quant.plan import Place, Plan, check_layers
 from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import Tapped, layer_weights
-
-ScaleOf = Callable[[Place, Grid], Tensor | float]
-
-
-def _fixed(place: Place, grid: Grid) -> float:
-    return grid.scale
 
 
 def simulate(model: Captioner, plan: Plan) -> Captioner:
@@ -44,28 +38,42 @@ class Rounding:
     these integers exactly, and float32 their sums too.
     """
 
-    def __init__(self, plan: Plan, scale: ScaleOf = _fixed) -> None:
-        """`scale` says what a grid's scale is, where it is not the plan's (learned.py)."""
-        self._plan, self._scale = plan, scale
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._rounded: dict[str, tuple[Tensor, Tensor]] = {}
+        self._factors: Mapping[Place, Tensor] = {}
+
+    def prepare(self, weights: Mapping[str, Tensor], factors: Mapping[Place, Tensor]) -> None:
+        """For a step of training: round the weights, by layer, once for all functions.
+
+        `factors` are multiplied onto the plan's scales (learned.py). Both hold until `forget`.
+        """
+        int8 = (name for name, how in self._plan.layers.items() if how.kind != "fp32")
+        self._rounded = {name: integer_rows(weights[name]) for name in int8}
+        self._factors = factors
+
+    def forget(self) -> None:
+        """Round weights as they come, and on the plan's scales, again."""
+        self._rounded, self._factors = {}, {}
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
         kind, grids = self._plan.layers[layer].kind, self._plan.grids(layer, function)
         if kind == "fp32":
             return F.linear(x, weight)
-        unit = row_scales(weight)  # [N]
-        integers = integer_rows(weight, unit)  # [N,D]
+        integers, unit = self._rounded.get(layer) or integer_rows(weight)  # [N,D], [N]
         if grids is None:
             levels, step = _as_it_comes(x)  # [...,D], [...,1]
             return F.linear(levels, integers) * (step * unit)
-        into = self._scale((layer, function, "input"), grids.input)
-        out = self._scale((layer, function, "output"), grids.output)
+        into = grids.input.scale * self._factors.get((layer, function, "input"), 1.0)
+        out = grids.output.scale * self._factors.get((layer, function, "output"), 1.0)
         sums = F.linear(_levels(x / into, grids.input), integers)  # [...,N]
         return _levels(sums * (into / out), grids.output) * (unit * out)
 
     def table(self, weight: Tensor) -> Tensor:
         if self._plan.layers[HEAD].kind == "fp32":
             return weight
-        return rounded_rows(weight, row_scales(weight))  # [V,D]
+        integers, unit = self._rounded.get(HEAD) or integer_rows(weight)  # [V,D], [V]
+        return integers * unit[:, None]
 
 
 def row_scales(weight: Tensor) -> Tensor:
@@ -74,15 +82,11 @@ def row_scales(weight: Tensor) -> Tensor:
     return torch.where(largest > 0, largest / 127, 1.0)
 
 
-def rounded_rows(weight: Tensor, scale: Tensor) -> Tensor:
-    """Weights [N,D] as rounding.rows leaves them, in float."""
-    return integer_rows(weight, scale) * scale[:, None]
-
-
-def integer_rows(weight: Tensor, scale: Tensor) -> Tensor:
-    """The same in units of each row's scale: integers [N,D], in float."""
+def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [N,D] as rounding.rows leaves them: integers, in float, and the scales [N]."""
+    scale = row_scales(weight)  # [N]
     steps = weight / scale[:, None]  # [N,D]
-    return _straight_through(steps, steps.detach().round())
+    return _straight_through(steps, steps.detach().round()), scale
 
 
 def _levels(steps: Tensor, grid: Grid) -> Tensor:

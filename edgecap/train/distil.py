@@ -18,7 +18,7 @@ from edgecap.model.captioner import Captioner
 from edgecap.quant.learned import LearnedScales
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import Rounding
-from edgecap.quant.tapped import Tapped
+from edgecap.quant.tapped import Tapped, layer_weights
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
 from edgecap.train.losses import Answers, Teaching, Term, answer
@@ -47,7 +47,9 @@ class Distillation(Teaching):
         """`captioner` is smoothed already; its parameters and the plan's scales are learned."""
         super().__init__()
         self.scales = LearnedScales(plan)
-        self.captioner = Tapped(captioner, Rounding(plan, self.scales.scale))
+        self._rounding = Rounding(plan)
+        self.captioner = Tapped(captioner, self._rounding)
+        self._weights = layer_weights(captioner)
         self._teacher = teacher
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
@@ -59,7 +61,10 @@ class Distillation(Teaching):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed divergence of the words, summed distances of embeddings and states, scalars."""
-        wanted, got = self._teacher.answer(batch), answer(self.captioner, batch)
+        wanted = self._teacher.answer(batch)
+        self._rounding.prepare(self._weights, self.scales.factors())
+        got = answer(self.captioner, batch)
+        self._rounding.forget()
         embedded = apart(got.images, wanted.images) + apart(got.texts, wanted.texts)
         pairs = zip(got.states, wanted.states, strict=True)
         seen = torch.stack([off(a, b) for a, b in pairs]).mean(0)  # [B]

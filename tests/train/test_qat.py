@@ -139,6 +139,7 @@ def test_what_is_trained_is_what_is_saved(given: Path, tuned: qat.Tuned, tmp_pat
     exact = on_grid(student, start)
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8))
     with torch.inference_mode():
+        objective._rounding.prepare(layer_weights(student), objective.scales.factors())
         a = objective.captioner.encode_image(image)[2]  # [1,E]
         b = simulate(exact, plan).encode_image(image)[2]  # [1,E]
     torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
@@ -177,9 +178,11 @@ def test_scales_are_learned_as_lsq_says(tuned: qat.Tuned) -> None:
     coarse = Activations(Grid(s, 0), Grid(127 * s, 0))  # the output lies on its grid already
     how = Layer("w8a8", {"decode": coarse})
     scales = LearnedScales(replace(plan, layers={layer: how}))
-    tap = Rounding(replace(plan, layers={layer: how}), scales.scale)
+    tap = Rounding(replace(plan, layers={layer: how}))
     x = torch.tensor([0.3, 2.7, -1.4, 1000.0]) * s  # [D], the last is clipped
-    y = tap.linear("decode", layer, x, 127 * torch.eye(4))  # [N], rows of scale 1
+    weight = 127 * torch.eye(4)  # [N,D], rows of scale 1
+    tap.prepare({layer: weight}, scales.factors())
+    y = tap.linear("decode", layer, x, weight)  # [N]
     assert (y / (127 * s)).tolist() == [0, 3, -1, 127]
     y.sum().backward()
     of_input, of_output = scales.growth.grad.tolist()  # type: ignore[union-attr]
