@@ -13,12 +13,11 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgecap.model.captioner import Captioner
-from edgecap.quant.grid import Grid
+from edgecap.quant.grid import Grid, short
 from edgecap.quant.plan import Activations, Layer, Place, Plan
 from edgecap.quant.recipe import INPUTS
 from edgecap.quant.simulate import integer_rows
@@ -54,7 +53,7 @@ class LearnedScales(nn.Module):
 
         def now(layer: str, function: str, side: str, grid: Grid) -> Grid:
             factor = factors.get((layer, function, side), 1.0)
-            return Grid(float(np.float32(grid.scale * factor)), grid.zero_point)
+            return Grid(short(grid.scale * factor), grid.zero_point)
 
         def grids(layer: str, function: str, old: Activations) -> Activations:
             return Activations(

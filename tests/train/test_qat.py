@@ -22,6 +22,7 @@ from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import Grid
 from edgecap.quant.learned import SPEED, LearnedScales, on_grid
 from edgecap.quant.plan import Activations, Layer, Plan, fingerprint, read_plan, write_plan
+from edgecap.quant.recipe import INPUTS
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import Rounding, simulate
@@ -83,9 +84,7 @@ def test_weights_and_plan_belong_together(tuned: qat.Tuned, given: Path) -> None
     assert plan.calibration.observer == "learned"
     first = read_plan(tuned.plan.parent / qat.START)
     assert first.weights == fingerprint(given) and first.smoothing
-    assert plan.layers["patch"].functions["encode_image"].input == Grid(
-        float(np.float32(1 / 127)), 0
-    )
+    assert plan.layers["patch"].functions["encode_image"].input == INPUTS["patch"]
     assert plan.layers["blocks.0.qkv"] != first.layers["blocks.0.qkv"]
     facts = weights.facts(tuned.weights)
     assert facts["steps"] == 1 and facts["qat"]["size"] == "tiny"
