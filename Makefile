@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLD := .venv-old
+OLD_PYTHON ?= python3.11
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts -name
 TEST_JOBS ?= 2
@@ -54,9 +56,17 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts ## The same with the coverage of the tests.
+check-full: lint types fonts $(OLD)/.installed ## The same with coverage, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --sort=cover
+	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
+
+# The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
+$(OLD)/.installed: pyproject.toml
+	$(OLD_PYTHON) -m venv $(OLD)
+	$(OLD)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable . tflite-runtime==2.14.0 'numpy<2'
+	touch $@
 
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
@@ -65,6 +75,6 @@ train: $(STAMP) fonts ## Train the reference captioner as it ships; hours on two
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info

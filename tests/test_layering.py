@@ -23,8 +23,8 @@ MAY_SEE = {
     "scenes": {"core", "bundle", "runtime"},
     "model": {"core", "bundle", "runtime"},
     "benchmarks": {"core", "bundle", "runtime", "scenes"},
-    "train": {"core", "bundle", "runtime", "scenes", "model", "benchmarks"},
     "quant": {"core", "bundle", "runtime", "scenes", "model"},
+    "train": {"core", "bundle", "runtime", "scenes", "model", "quant", "benchmarks"},
     "exporters": {"core", "bundle", "runtime", "scenes", "model", "quant"},
     # Trains and times variants, and nobody uses it.
     "ablations": {"core", "bundle", "runtime", "scenes", "model", "benchmarks", "train"},

@@ -38,6 +38,7 @@ COMMANDS = (
     "scenes",
     "train",
     "finetune",
+    "qat",
 )
 USAGE_EXIT, INTERNAL_EXIT, INTERRUPTED_EXIT = 2, 70, 130
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,17 @@ class Grid:
     zero_point: int  # LOW … HIGH
 
 
+def short(scale: float) -> float:
+    """The scale or a little more, in the eleven bits of float16, which is what CoreML computes in.
+
+    Every runtime then rounds to the very same grid.
+    """
+    mantissa, exponent = math.frexp(scale)
+    return math.ldexp(math.ceil(mantissa * 2**11), exponent - 11)
+
+
 def span(low: float, high: float) -> Grid:
     """The grid from low to high, widened so that 0 lies on it."""
     low, high = min(low, 0.0), max(high, 0.0)
-    # float32, as every runtime stores it
-    scale = float(np.float32(max(high - low, _LEAST) / (HIGH - LOW)))
+    scale = short(max(high - low, _LEAST) / (HIGH - LOW))
     return Grid(scale, int(np.clip(np.rint(LOW - low / scale), LOW, HIGH)))

@@ -1,13 +1,16 @@
 """A captioner whose exported program carries a plan's grids as quantise and dequantise operations.
 
 For converters that take a program as it is (CoreML). Weights stay float: the converter stores them
-as int8 afterwards, by the rounding of rounding.rows. A w8a8 layer's output is divided by the scale
-of its row and of its grid first, so that one grid of step 1 serves all rows.
+as int8 afterwards, by the rounding of rounding.rows. The weights of a w8a8 layer are handed over as
+the integers of that rounding times a power of two, which float16 holds exactly, so every format
+adds up the same numbers; the scale of each row comes after the output's grid.
 
 Letters: D inputs and N outputs of a layer, V vocabulary.
 """
 
 from __future__ import annotations
+
+import copy
 
 import torch
 import torch.nn.functional as F
@@ -17,29 +20,42 @@ from torch.ao.quantization.fx import _decomposed  # noqa: F401 -- registers the 
 from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.plan import Plan
-from edgecap.quant.simulate import row_scales
+from edgecap.quant.simulate import integer_rows
 from edgecap.quant.tapped import Tapped, layer_weights
 
 
 def marked(model: Captioner, plan: Plan) -> Captioner:
     """`model`, smoothed already, with the plan's grids marked in it."""
-    return Tapped(model, Marks(model, plan))
+    whole = copy.deepcopy(model)
+    marks = Marks(plan)
+    with torch.no_grad():
+        for name, weight in layer_weights(whole).items():
+            if plan.layers[name].kind == "w8a8":
+                weight.copy_(marks.take(name, weight))
+    return Tapped(whole, marks)
 
 
 class Marks:
     """A tap that says where activations are int8."""
 
-    def __init__(self, model: Captioner, plan: Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._rows = {name: row_scales(weight) for name, weight in layer_weights(model).items()}
+        self._units: dict[str, tuple[float, Tensor]] = {}
+
+    def take(self, layer: str, weight: Tensor) -> Tensor:
+        """The weights [N,D] that the layer shall be given: integers times a power of two."""
+        integers, scale = integer_rows(weight)  # [N,D], [N]
+        unit = float(scale.log2().mean().round().exp2())  # so that sums stay as large as they were
+        self._units[layer] = unit, scale / unit
+        return integers * unit
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
         grids = self._plan.grids(layer, function)
         if grids is None:
             return F.linear(x, weight)
+        unit, rest = self._units[layer]  # [N]
         y = F.linear(_on(grids.input, x), weight)  # [...,N]
-        step = self._rows[layer] * grids.output.scale  # [N]
-        return _on(Grid(1.0, grids.output.zero_point), y * (1 / step)) * step
+        return _on(Grid(grids.output.scale * unit, grids.output.zero_point), y) * rest
 
     def table(self, weight: Tensor) -> Tensor:
         return weight

@@ -35,6 +35,7 @@ from edgecap.quant.recipe import default_kind
 SCHEMA = 1
 FILE = "plan.json"
 KINDS = ("w8a8", "w8", "fp32")
+Place = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
 _REMAKE = "Make a plan for these weights: export without --plan."
 
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from edgecap.quant.grid import Grid
+from edgecap.quant.grid import Grid, short
 
 HEAD = "token"
 WIDE_OUTPUTS = (HEAD, "image_embedding", "text_embedding")
@@ -20,7 +18,7 @@ WIDE_OUTPUTS = (HEAD, "image_embedding", "text_embedding")
 # Pixels reach the patches as (p - 127.5) / 127.5. On the grid from -1 to 1 each of them would lie
 # half way between two numbers, and which one it takes would differ from kernel to kernel; on this
 # grid none does.
-INPUTS = {"patch": Grid(float(np.float32(1 / 127)), 0)}
+INPUTS = {"patch": Grid(short(1 / 127), 0)}
 
 
 def default_kind(layer: str, precision: str) -> str:

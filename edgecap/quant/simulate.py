@@ -8,13 +8,15 @@ Letters: D inputs and N outputs of a layer, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import HIGH, LOW, Grid
-from edgecap.quant.plan import Plan, check_layers
+from edgecap.quant.plan import Place, Plan, check_layers
 from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import Tapped, layer_weights
@@ -30,26 +32,48 @@ def simulate(model: Captioner, plan: Plan) -> Captioner:
 
 
 class Rounding:
-    """A tap that rounds as the plan says."""
+    """A tap that rounds as the plan says.
+
+    As in an int8 kernel integers are multiplied, and scales come after: bfloat16 holds each of
+    these integers exactly, and float32 their sums too.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._rounded: dict[str, tuple[Tensor, Tensor]] = {}
+        self._factors: Mapping[Place, Tensor] = {}
+
+    def prepare(self, weights: Mapping[str, Tensor], factors: Mapping[Place, Tensor]) -> None:
+        """For a step of training: round the weights, by layer, once for all functions.
+
+        `factors` are multiplied onto the plan's scales (learned.py). Both hold until `forget`.
+        """
+        int8 = (name for name, how in self._plan.layers.items() if how.kind != "fp32")
+        self._rounded = {name: integer_rows(weights[name]) for name in int8}
+        self._factors = factors
+
+    def forget(self) -> None:
+        """Round weights as they come, and on the plan's scales, again."""
+        self._rounded, self._factors = {}, {}
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
         kind, grids = self._plan.layers[layer].kind, self._plan.grids(layer, function)
         if kind == "fp32":
             return F.linear(x, weight)
-        scale = row_scales(weight)  # [N]
-        rounded = rounded_rows(weight, scale)  # [N,D]
+        integers, unit = self._rounded.get(layer) or integer_rows(weight)  # [N,D], [N]
         if grids is None:
-            return F.linear(_as_it_comes(x), rounded)
-        y = F.linear(_on(grids.input, x), rounded)  # [...,N]
-        return _on(grids.output, y / scale) * scale
+            levels, step = _as_it_comes(x)  # [...,D], [...,1]
+            return F.linear(levels, integers) * (step * unit)
+        into = grids.input.scale * self._factors.get((layer, function, "input"), 1.0)
+        out = grids.output.scale * self._factors.get((layer, function, "output"), 1.0)
+        sums = F.linear(_levels(x / into, grids.input), integers)  # [...,N]
+        return _levels(sums * (into / out), grids.output) * (unit * out)
 
     def table(self, weight: Tensor) -> Tensor:
         if self._plan.layers[HEAD].kind == "fp32":
             return weight
-        return rounded_rows(weight, row_scales(weight))  # [V,D]
+        integers, unit = self._rounded.get(HEAD) or integer_rows(weight)  # [V,D], [V]
+        return integers * unit[:, None]
 
 
 def row_scales(weight: Tensor) -> Tensor:
@@ -58,25 +82,32 @@ def row_scales(weight: Tensor) -> Tensor:
     return torch.where(largest > 0, largest / 127, 1.0)
 
 
-def rounded_rows(weight: Tensor, scale: Tensor) -> Tensor:
-    """Weights [N,D] as rounding.rows leaves them, in float."""
-    integers = (weight.detach() / scale[:, None]).round()  # [N,D]
-    return _straight_through(weight, integers * scale[:, None])
+def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights [N,D] as rounding.rows leaves them: integers, in float, and the scales [N]."""
+    scale = row_scales(weight)  # [N]
+    steps = weight / scale[:, None]  # [N,D]
+    return _straight_through(steps, steps.detach().round()), scale
 
 
-def _on(grid: Grid, x: Tensor) -> Tensor:
-    return torch.fake_quantize_per_tensor_affine(x, grid.scale, grid.zero_point, LOW, HIGH)
+def _levels(steps: Tensor, grid: Grid) -> Tensor:
+    """x / scale to the nearest integer of the grid, counted from its zero point."""
+    whole = _straight_through(steps, steps.detach().round())
+    return whole.clamp(LOW - grid.zero_point, HIGH - grid.zero_point)
 
 
-def _as_it_comes(x: Tensor) -> Tensor:
-    """Each vector of x [...,D] on a grid of its own, from its least to its largest value and 0."""
+def _as_it_comes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Each vector of x [...,D] on a grid of its own, from its least to its largest value and 0.
+
+    Returns levels [...,D], counted from the zero point, and the step [...,1] between them.
+    """
     low, high = x.detach().amin(-1, True).clamp_max(0), x.detach().amax(-1, True).clamp_min(0)
-    scale = (high - low).clamp_min(1e-12) / (HIGH - LOW)  # [...,1]
-    zero = (LOW - low / scale).round()  # [...,1]
-    on = ((x / scale).round() + zero).clamp(LOW, HIGH) - zero  # [...,D]
-    return _straight_through(x, on * scale)
+    step = (high - low).clamp_min(1e-12) / (HIGH - LOW)  # [...,1]
+    zero = (LOW - low / step).round()  # [...,1]
+    steps = x / step  # [...,D]
+    nearest = (steps.detach().round() + zero).clamp(LOW, HIGH) - zero  # [...,D]
+    return _straight_through(steps, nearest), step
 
 
 def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
     """Exactly `rounded`, with the gradient of x."""
-    return rounded.detach() + (x - x.detach())
+    return rounded + (x - x.detach())

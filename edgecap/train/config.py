@@ -57,7 +57,7 @@ class TrainConfig:
     seed: int = 0
     # Share of the captions in each style.
     styles: Mapping[str, float] = field(default_factory=STYLE_WEIGHTS.copy)
-    muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size)
+    muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too
     adamw_rate: float = 1e-3  # everything else
     weight_decay: float = 0.05
     warmup_steps: int = 100

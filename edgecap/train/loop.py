@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -22,13 +22,13 @@ from edgecap.runtime.memory import is_out_of_memory
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch, SceneBatches
-from edgecap.train.losses import Objective
+from edgecap.train.losses import Objective, Teaching, Term
 from edgecap.train.memory import free_bytes, parts_that_fit
 from edgecap.train.optimisers import Optimisers
 
 SAVE_EVERY_S = 240  # seconds between checkpoints
 LOG_EVERY = 20  # steps
-Losses = Callable[[Batch], tuple[Tensor, Tensor, Tensor]]
+Losses = Callable[[Batch], tuple[Tensor, ...]]
 
 
 def train(
@@ -44,37 +44,63 @@ def train(
     checkpoint: weights, optimiser state and step go on, on the same stream of scenes, while stages
     and rates are those of `config`. Under torchrun each process trains on scenes of its own.
     """
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
-    if world > 1:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
-    model = Captioner(SIZES[config.size]).to(device)
+    model = Captioner(SIZES[config.size])
     if init is not None:
         model.load_state_dict(init.state_dict())
-    objective: nn.Module = Objective(model).to(device)
+    saved = Checkpoint.load(run) if resume else None
+    if saved is not None and saved.config.size != config.size:
+        raise InputError(
+            "train.resume",
+            f"{run} holds a run of size {saved.config.size}, not {config.size}.",
+            f"Run with: --size {saved.config.size}",
+        )
+    objective = Objective(model)
+    fit(objective, ready(objective, compile_), config, run, saved)
+    return model
+
+
+def device_here() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    rank = int(os.environ.get("RANK", 0))
+    return torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def ready(objective: nn.Module, compile_: bool) -> Losses:
+    """The objective on its device, joined with those of other processes, and compiled."""
+    device = device_here()
+    objective.to(device)
+    joined = objective
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        joined = nn.parallel.DistributedDataParallel(objective)
+    return torch.compile(joined, dynamic=False) if compile_ else joined
+
+
+def fit(
+    objective: Teaching, losses: Losses, config: TrainConfig, run: Path, saved: Checkpoint | None
+) -> None:
+    """Change the parameters of `objective`; begins where `saved` stands.
+
+    Raises InputError where the checkpoint is of another kind of run.
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    device = device_here()
+    run.mkdir(parents=True, exist_ok=True)
     optimisers = Optimisers(objective, config)
     start = 0
-    if resume:
-        saved = Checkpoint.load(run)
-        if saved.config.size != config.size:
+    if saved is not None:
+        if saved.model.keys() != objective.state_dict().keys():
             raise InputError(
-                "train.resume",
-                f"{run} holds a run of size {saved.config.size}, not {config.size}.",
-                f"Run with: --size {saved.config.size}",
+                "train.resume", f"{run} holds a run of another kind.", "Resume it as it began."
             )
         objective.load_state_dict(saved.model)
         optimisers.load(saved.optimisers)
         start = saved.step
-    whole = objective
-    if world > 1:
-        objective = nn.parallel.DistributedDataParallel(objective)
-    losses: Losses = torch.compile(objective, dynamic=False) if compile_ else objective
 
     def save(step: int) -> None:
         if rank == 0:
-            Checkpoint(config, step, whole.state_dict(), optimisers.state()).save(run)
+            Checkpoint(config, step, objective.state_dict(), optimisers.state()).save(run)
 
     saved_at = time.monotonic()
     with (run / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -84,8 +110,9 @@ def train(
         for step, batch in progress(steps, "train", total=config.steps - start):
             if config.stage(step) != stage:
                 stage = config.stage(step)
-                parts = parts_that_fit(model.config, stage, free_bytes(device))
-            means, parts = learn(losses, batch.to(device), parts, config)
+                parts = parts_that_fit(objective.captioner.config, stage, free_bytes(device))
+            batch = batch.to(device)
+            means, parts = learn(losses, batch, parts, objective.terms(batch, config))
             nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
             optimisers.step(step)
             log.add(step, means, len(batch.images) * world)
@@ -93,27 +120,26 @@ def train(
                 save(step + 1)
                 saved_at = time.monotonic()
     save(config.steps)
-    return model
 
 
 def learn(
-    losses: Losses, batch: Batch, parts: int, config: TrainConfig
+    losses: Losses, batch: Batch, parts: int, terms: Mapping[str, Term]
 ) -> tuple[dict[str, float], int]:
     """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
 
     Returns the mean of each loss, and the parts that it took.
     """
-    counts = {"caption": batch.words, "contrastive": len(batch.matches), "hint": batch.patches}
-    weights = {"caption": 1.0, "contrastive": config.contrast_weight, "hint": config.hint_weight}
     while True:
         try:
-            means = dict.fromkeys(counts, 0.0)
+            means = dict.fromkeys(terms, 0.0)
             for part in batch.parts(parts):
                 with torch.autocast(batch.images.device.type, torch.bfloat16):
-                    sums = dict(zip(counts, losses(part), strict=True))
-                sum(sums[name] * (weights[name] / counts[name]) for name in counts).backward()
-                for name in counts:
-                    means[name] += sums[name].item() / counts[name]
+                    sums = dict(zip(terms, losses(part), strict=True))
+                sum(
+                    sums[name] * (term.weight / term.count) for name, term in terms.items()
+                ).backward()
+                for name, term in terms.items():
+                    means[name] += sums[name].item() / term.count
             return means, parts
         except RuntimeError as error:
             if not is_out_of_memory(error) or len(batch.matches) % (2 * parts):
@@ -154,7 +180,12 @@ class Log:
 
 
 def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:
-    """The run's batches from step `start` on, drawn ahead in a process of their own."""
+    """The run's batches from step `start` on, drawn ahead in a process of their own.
+
+    Raises InputError where scenes cannot be drawn: no font.
+    """
+    if start < config.steps:
+        SceneBatches(config, rank, world)[start]  # an error of the other process comes as a riddle
     loader = DataLoader(
         SceneBatches(config, rank, world),
         batch_size=None,

@@ -1,17 +1,29 @@
 """What a step minimises.
 
 B images   T tokens   Q images with texts   R texts   V vocabulary   E embedding
+L layers   H heads    P patches             D width   K head width
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecap.core.tokens import PAD_ID
 from edgecap.model.captioner import Captioner
+from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
 from edgecap.train.hints import PatchHints
+
+
+@dataclass(frozen=True)
+class Term:
+    """How a summed loss counts: `weight` times its mean over `count` things."""
+
+    weight: float
+    count: int
 
 
 def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -33,28 +45,65 @@ def contrastive_loss(
     return F.softplus(-similarity * sign).sum()
 
 
-def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Summed caption loss, summed contrastive loss, and the patches after each layer [B,P,D]."""
+@dataclass(frozen=True)
+class Answers:
+    """What a captioner makes of a batch."""
+
+    logits: Tensor  # [B,T,V]
+    images: Tensor  # [Q,E], of the images that have texts
+    texts: Tensor  # [R,E]
+    states: list[Tensor]  # of the patches after each layer, L of [B,P,D]
+
+
+def answer(model: Captioner, batch: Batch) -> Answers:
+    """All three functions of the contract on a batch, captions teacher-forced."""
     keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
     read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
     told = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
-    matched = contrastive_loss(
-        model.embed_image(told),  # [Q,E]
-        model.encode_text(batch.texts, batch.lengths),  # [R,E]
-        batch.matches,
-        model.contrast_scale,
-        model.contrast_bias,
+    return Answers(
+        model.logits(read),
+        model.embed_image(told),
+        model.encode_text(batch.texts, batch.lengths),
+        states,
     )
-    return caption_loss(model.logits(read), batch.targets), matched, states
 
 
-class Objective(nn.Module):
-    """A captioner with its losses as the forward, so that compilers and DDP see one module."""
+def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Summed caption loss, summed contrastive loss, and the patches after each layer [B,P,D]."""
+    said = answer(model, batch)
+    matched = contrastive_loss(
+        said.images, said.texts, batch.matches, model.contrast_scale, model.contrast_bias
+    )
+    return caption_loss(said.logits, batch.targets), matched, said.states
+
+
+class Teaching(nn.Module):
+    """What a run minimises: a captioner with its losses as the forward.
+
+    So compilers and DDP see one module. The forward gives one summed loss for each of the terms.
+    """
+
+    captioner: Captioner
+
+    def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
+        """How each sum counts, in their order."""
+        raise NotImplementedError
+
+
+class Objective(Teaching):
+    """Learning to say what is true."""
 
     def __init__(self, captioner: Captioner) -> None:
         super().__init__()
         self.captioner = captioner
         self.hints = PatchHints(captioner.config.width)
+
+    def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
+        return {
+            "caption": Term(1.0, batch.words),
+            "contrastive": Term(config.contrast_weight, len(batch.matches)),
+            "hint": Term(config.hint_weight, batch.patches),
+        }
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed caption loss, summed contrastive loss and summed hint loss, all scalars."""

@@ -13,17 +13,12 @@ class Optimisers:
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         named = dict(model.named_parameters())
-        matrices = {n: p for n, p in named.items() if p.ndim == 2 and "blocks." in n}
+        muon = config.muon_rate > 0
+        matrices = {n: p for n, p in named.items() if muon and p.ndim == 2 and "blocks." in n}
         others = {n: p for n, p in named.items() if n not in matrices}
         self.config = config
         self.names = {id(p): n for n, p in named.items()}
         self.parts: dict[str, torch.optim.Optimizer] = {
-            "muon": torch.optim.Muon(
-                list(matrices.values()),
-                config.muon_rate,
-                weight_decay=config.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            ),
             "adamw": torch.optim.AdamW(
                 list(others.values()),
                 config.adamw_rate,
@@ -32,6 +27,13 @@ class Optimisers:
                 fused=True,
             ),
         }
+        if muon:
+            self.parts["muon"] = torch.optim.Muon(
+                list(matrices.values()),
+                config.muon_rate,
+                weight_decay=config.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
 
     def step(self, step: int) -> None:
         """Apply the gradients at the rate of `step`, then drop them."""

@@ -32,14 +32,14 @@ def plot_log(log: Path, out: Path) -> None:
     if not rows:
         return
     steps = [row["step"] for row in rows]
-    panels = ("caption_loss", "contrastive_loss", "hint_loss", "images_per_s")
+    panels = [key for key in rows[0] if key.endswith(("_loss", "images_per_s"))]  # four
     figure = Figure(figsize=(9, 6), layout="constrained")
     for axes, key in zip(figure.subplots(2, 2).flat, panels, strict=True):
         axes.plot(steps, [row[key] for row in rows], linewidth=1)
         axes.set_title(key.replace("_", " "))
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
-        if key == "caption_loss":
+        if key == panels[0]:
             axes.set_yscale("log")
         for before, after in zip(rows, rows[1:], strict=False):
             if before["window"] != after["window"]:

@@ -20,7 +20,7 @@ from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.recipe import HEAD, WIDE_OUTPUTS
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import LEAST, CalibrationSpec
-from edgecap.quant.simulate import rounded_rows, row_scales, simulate
+from edgecap.quant.simulate import integer_rows, row_scales, simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import Tapped, layer_weights
 
@@ -108,8 +108,8 @@ def test_rounding_in_torch_is_that_of_the_exporters() -> None:
     weight[3] = 0
     quantised, scale = rows(weight.numpy())
     assert np.array_equal(row_scales(weight).numpy(), scale)
-    fake = rounded_rows(weight, row_scales(weight))
-    assert np.array_equal(fake.numpy(), quantised * scale[:, None])
+    integers, unit = integer_rows(weight)
+    assert np.array_equal(integers.numpy(), quantised) and np.array_equal(unit.numpy(), scale)
 
 
 def test_a_wider_plan_lies_closer(tiny: Any) -> None:

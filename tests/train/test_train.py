@@ -99,7 +99,8 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
     model = Captioner(TINY)
     batch = SceneBatches(CONFIG)[0]
     objective = Objective(model)
-    means, parts = loop.learn(objective, batch, 1, alone)
+    terms = objective.terms(batch, alone)
+    means, parts = loop.learn(objective, batch, 1, terms)
     gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
     model.zero_grad()
     calls = []
@@ -110,7 +111,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return objective(part)
 
-    in_parts_means, parts_used = loop.learn(tight, batch, 1, alone)
+    in_parts_means, parts_used = loop.learn(tight, batch, 1, terms)
     assert (parts, parts_used, calls) == (1, 2, [4, 2, 2])
     for name in ("caption", "hint"):
         assert in_parts_means[name] == pytest.approx(means[name], rel=2e-2)  # bf16
@@ -122,7 +123,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
         raise RuntimeError("shapes differ")
 
     with pytest.raises(RuntimeError, match="shapes differ"):
-        loop.learn(broken, batch, 1, alone)
+        loop.learn(broken, batch, 1, terms)
 
 
 def test_a_batch_is_cut_to_the_memory_there_is() -> None:

@@ -1,0 +1,70 @@
+"""`edgecap qat`: fine-tune weights under rounding, so that int8 loses less."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("qat"),
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A shipped model (S), or a .safetensors file.")
+    ] = "S",
+    images: Annotated[
+        int | None, typer.Option("--images", min=16, help="Scenes to learn from; default 6000.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="As many scenes as fit, all included.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Begin with this plan.json; default: calibrate.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the scenes; default 0.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
+    json_: Annotated[
+        str | None, typer.Option("--json", help="Write figures to a file, or - for the output.")
+    ] = None,
+) -> None:
+    """Learn weights and grids that keep the words when rounded; writes both, and log.png.
+
+    Then: edgecap export --precision w8a8 --model OUT/NAME-qat.safetensors --plan OUT/plan.json
+    """
+    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
+    from edgecap.core.errors import InputError
+    from edgecap.core.lazy import require
+
+    check_destinations(json_)
+    chosen = {"images": images, "minutes": minutes, "plan": plan, "seed": seed}
+    given = {key: value for key, value in chosen.items() if value is not None}
+    if resume and given:
+        raise InputError(
+            "qat.start",
+            f"--resume goes on as the run began, and --{next(iter(given))} says otherwise.",
+            "Give one.",
+        )
+    if "images" in given and "minutes" in given:
+        raise InputError("qat.length", "--images and --minutes both say how long.", "Give one.")
+    torch = require("torch", "train")
+    from edgecap.train.plots import plot_log
+    from edgecap.train.qat import QatSpec, tune
+
+    if threads:
+        torch.set_num_threads(threads)
+    spec = QatSpec(out=out, model=model, compile_=compile_, **given)
+    tuned = tune(spec, resume, lambda text: print(f"  {text}", file=sys.stderr))
+    plot_log(out / "log.jsonl", out / "log.png")
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(
+            f"next token as in float: {tuned.before.top1:.2%} -> {tuned.after.top1:.2%} "
+            f"(unrounded {tuned.unrounded.top1:.2%})   weights: {tuned.weights}   "
+            f"plan: {tuned.plan}   log: {out / 'log.png'}"
+        )
+    figures = asdict(tuned) | {"weights": str(tuned.weights), "plan": str(tuned.plan)}
+    write_json(figures, json_)

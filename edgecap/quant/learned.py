@@ -1,0 +1,82 @@
+"""Grids whose scales are learned with the weights, and the weights and plan they end as.
+
+A scale is learned as LSQ does (arXiv 1902.08153): its gradient is what rounding and clipping did to
+the values, weighed by what they were needed for. It is learned as a logarithm (arXiv 1903.08066),
+so it stays positive and small and large scales move alike. Zero points stay, and so do the grids
+that are given by the input (recipe.INPUTS).
+
+Letters: N outputs (rows), D inputs of a layer.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from edgecap.model.captioner import Captioner
+from edgecap.quant.grid import Grid, short
+from edgecap.quant.plan import Activations, Layer, Place, Plan
+from edgecap.quant.recipe import INPUTS
+from edgecap.quant.simulate import integer_rows
+from edgecap.quant.tapped import layer_weights
+
+# Optimisers move every number by about its learning rate; a logarithm has further to go than a
+# weight has.
+SPEED = 10.0
+
+
+class LearnedScales(nn.Module):
+    """One number for every grid of a plan: by how much its scale has grown."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._places = [
+            (layer, function, side)
+            for layer, how in sorted(plan.layers.items())
+            for function in sorted(how.functions)
+            for side in ("input", "output")
+            if side == "output" or layer not in INPUTS
+        ]
+        self.growth = nn.Parameter(torch.zeros(len(self._places)))
+
+    def factors(self) -> dict[Place, Tensor]:
+        """By how much each scale is larger than the plan's, scalars."""
+        return dict(zip(self._places, (SPEED * self.growth).exp().unbind(), strict=True))
+
+    def settled(self, plan: Plan) -> Plan:
+        """The plan with the scales that were learned."""
+        with torch.no_grad():
+            factors = {place: float(factor) for place, factor in self.factors().items()}
+
+        def now(layer: str, function: str, side: str, grid: Grid) -> Grid:
+            factor = factors.get((layer, function, side), 1.0)
+            return Grid(short(grid.scale * factor), grid.zero_point)
+
+        def grids(layer: str, function: str, old: Activations) -> Activations:
+            return Activations(
+                now(layer, function, "input", old.input),
+                now(layer, function, "output", old.output),
+            )
+
+        layers = {
+            name: Layer(how.kind, {f: grids(name, f, g) for f, g in how.functions.items()})
+            for name, how in plan.layers.items()
+        }
+        return replace(plan, layers=layers)
+
+
+def on_grid(model: Captioner, plan: Plan) -> Captioner:
+    """A copy of `model` with its int8 weights where rounding puts them.
+
+    Exports in float then compute with the very weights that int8 exports store.
+    """
+    moved = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, weight in layer_weights(moved).items():
+            if plan.layers[name].kind != "fp32":
+                integers, scale = integer_rows(weight)  # [N,D], [N]
+                weight.copy_(integers * scale[:, None])
+    return moved

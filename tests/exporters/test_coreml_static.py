@@ -1,0 +1,54 @@
+"""A plan in CoreML: the same grids and the same integers as in the other formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_quant import Calibrated, calibrated
+
+from edgecap.exporters import to_coreml
+from edgecap.exporters.quiet import quiet
+from edgecap.exporters.spec import ExportSpec
+from edgecap.quant.simulate import simulate
+from edgecap.quant.smooth import smooth
+from edgecap.runtime.backends.mlprogram.package import open_package
+from edgecap.runtime.backends.mlprogram.program import Program
+
+LAYERS = 2
+
+
+@pytest.fixture(scope="module")
+def made() -> Calibrated:
+    return calibrated()
+
+
+@pytest.fixture(scope="module")
+def package(made: Calibrated, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory, spec = tmp_path_factory.mktemp("w8a8"), ExportSpec(format="coreml", precision="w8a8")
+    with quiet():
+        to_coreml.export(smooth(made.model, made.plan.smoothing), spec, directory, made.plan)
+    return directory / to_coreml.FILE
+
+
+def test_rounding_in_float16_follows_the_simulation(made: Calibrated, package: Path) -> None:
+    """Float16 sums round some numbers the other way, but far fewer than a grid of its own would."""
+    image = np.random.default_rng(7).integers(0, 256, (1, 224, 224, 3)).astype(np.uint8)
+    planes = {"image": image.transpose(0, 3, 1, 2).astype(np.float32)}  # [B,3,S,S]
+    got = Program.open(package).function("encode_image").run(planes)["k"].astype(np.float32)
+    with torch.inference_mode():
+        wanted = simulate(made.model, made.plan).encode_image(torch.from_numpy(image))[0].numpy()
+        exact = made.model.encode_image(torch.from_numpy(image))[0].numpy()  # [L,B,H,P,K]
+    assert np.abs(got - wanted).mean() < 0.5 * np.abs(exact - wanted).mean()
+
+
+def test_weights_are_integers_times_a_power_of_two(package: Path) -> None:
+    opened = open_package(package)
+    operations = opened.functions["decode"].block.operations
+    packed = [op for op in operations if op.type == "constexpr_blockwise_shift_scale"]
+    scales = [np.asarray(opened.array(op.inputs["scale"][0])) for op in packed]
+    even = [scale for scale in scales if len(np.unique(scale)) == 1]
+    assert len(even) == 4 * LAYERS  # the others: the token table
+    assert all(np.frexp(scale.flat[0])[0] == 0.5 for scale in even)
