@@ -79,7 +79,8 @@ def train(arm: Arm, recipe: TrainConfig, seed: int) -> Objective:
     optimisers = Optimisers(objective, recipe)
     batches = arm.batches(recipe, canvas=arm.config.image_size, rules=WORLD)
     for step in progress(range(recipe.steps), f"{arm.name}, seed {seed}"):
-        learn(objective, batches[step], 1, recipe)
+        batch = batches[step]
+        learn(objective, batch, 1, objective.terms(batch, recipe))
         nn.utils.clip_grad_norm_(objective.parameters(), recipe.clip)
         optimisers.step(step)
     return objective

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,7 +41,7 @@ def run(
     from edgecap.core.lazy import require
 
     check_destinations(json_)
-    chosen = {"images": images, "minutes": minutes, "plan": plan, "seed": seed}
+    chosen: dict[str, Any] = {"images": images, "minutes": minutes, "plan": plan, "seed": seed}
     given = {key: value for key, value in chosen.items() if value is not None}
     if resume and given:
         raise InputError(
