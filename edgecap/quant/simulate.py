@@ -9,6 +9,7 @@ Letters: D inputs and N outputs of a layer, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,13 +87,14 @@ def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weights [N,D] as rounding.rows leaves them: integers, in float, and the scales [N]."""
     scale = row_scales(weight)  # [N]
     steps = weight / scale[:, None]  # [N,D]
-    return _straight_through(steps, steps.detach().round()), scale
+    return nearest(steps), scale
 
 
 def _levels(steps: Tensor, grid: Grid) -> Tensor:
     """x / scale to the nearest integer of the grid, counted from its zero point."""
-    whole = _straight_through(steps, steps.detach().round())
-    return whole.clamp(LOW - grid.zero_point, HIGH - grid.zero_point)
+    # hardtanh is clamp with a gradient in one pass
+    low, high = LOW - grid.zero_point, HIGH - grid.zero_point
+    return nearest(F.hardtanh(steps, float(low), float(high)))
 
 
 def _as_it_comes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,10 +106,21 @@ def _as_it_comes(x: Tensor) -> tuple[Tensor, Tensor]:
     step = (high - low).clamp_min(1e-12) / (HIGH - LOW)  # [...,1]
     zero = (LOW - low / step).round()  # [...,1]
     steps = x / step  # [...,D]
-    nearest = (steps.detach().round() + zero).clamp(LOW, HIGH) - zero  # [...,D]
-    return _straight_through(steps, nearest), step
+    return nearest(steps).clamp(LOW - zero, HIGH - zero), step
 
 
-def _straight_through(x: Tensor, rounded: Tensor) -> Tensor:
-    """Exactly `rounded`, with the gradient of x."""
-    return rounded + (x - x.detach())
+class _Nearest(torch.autograd.Function):
+    """The nearest integer, with the gradient of what was rounded."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0]
+
+
+def nearest(x: Tensor) -> Tensor:
+    """x rounded to integers; gradients pass straight through."""
+    return _Nearest.apply(x)
