@@ -44,7 +44,7 @@ class Tapped(Captioner):
         with torch.device("meta"):
             super().__init__(model.config)
         self.tap = tap
-        self._function = ""
+        self._function = "decode"  # of whoever asks the blocks themselves: StatefulDecode
         for name, module in list(self.named_modules()):
             if isinstance(module, nn.Linear):
                 parent, _, child = name.rpartition(".")

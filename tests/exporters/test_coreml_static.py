@@ -11,7 +11,7 @@ from tiny_quant import Calibrated, calibrated
 
 from edgecap.exporters import to_coreml
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
 from edgecap.runtime.backends.mlprogram.package import open_package
@@ -27,7 +27,8 @@ def made() -> Calibrated:
 
 @pytest.fixture(scope="module")
 def package(made: Calibrated, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory, spec = tmp_path_factory.mktemp("w8a8"), ExportSpec(format="coreml", precision="w8a8")
+    directory = tmp_path_factory.mktemp("w8a8")
+    spec = ExportSpec(format="coreml", precision="w8a8", coreml=CoremlOptions(stateful=True))
     with quiet():
         to_coreml.export(smooth(made.model, made.plan.smoothing), spec, directory, made.plan)
     return directory / to_coreml.FILE
@@ -52,3 +53,17 @@ def test_weights_are_integers_times_a_power_of_two(package: Path) -> None:
     even = [scale for scale in scales if len(np.unique(scale)) == 1]
     assert len(even) == 4 * LAYERS  # the others: the token table
     assert all(np.frexp(scale.flat[0])[0] == 0.5 for scale in even)
+
+
+def test_the_stateful_step_rounds_as_the_portable_one_does(package: Path) -> None:
+    program = Program.open(package)
+    plain, stateful = program.function("decode"), program.function("decode_stateful")
+    rows = np.zeros((LAYERS, 1, 2, 196 + 24, 32), np.float16)  # [L,B,H,C,K]
+    picture = rows[:, :, :, :196]
+    step = {"token": np.int32([[5]]), "position": np.int32([0])}
+    want = plain.run(step | {"k": rows, "v": rows})
+    got = stateful.run(step | {"k_image": picture, "v_image": picture}, stateful.make_state())
+    assert np.abs(got["logits"] - want["logits"]).max() < 0.05
+    operations = open_package(package).functions["decode_stateful"].block.operations
+    marked = [op for op in operations if op.type == "quantize"]
+    assert len(marked) == 2 * 4 * LAYERS  # the input and the output of each layer
