@@ -70,26 +70,28 @@ BOUNDS: dict[str, Bounds] = {
     # is right to hold them equally probable, and rounding then decides. After such a tie a greedy
     # caption goes its own way, so whole captions are bounded loosely and single steps strictly.
     "w8": Bounds(
-        _outputs(Tolerance(2.5, 0.998), Tolerance(0.02, 0.999), Tolerance(0.05, 0.99)),
+        _outputs(Tolerance(2.0, 0.995), Tolerance(0.02, 0.999), Tolerance(0.05, 0.99)),
         by_head=Tolerance(0.3, 0.98),
         tie=0.5,
         next_token=0.995,
         iou=0.7,
         boxes=0.9,
-        text=0.95,
-        tokens=0.8,
+        # The more relations a model can tell, the more are equally good to tell: 91 % of captions
+        # kept their words where accuracy over 1,024 captions lost nothing (benchmarks/LOG.md).
+        text=0.85,
+        tokens=0.7,
         golden=0.5,
     ),
-    # Provisional: what a first calibration keeps (README), not yet what a phone should be given.
+    # The same, more so: 81 % of captions kept their words, and 1,024 captions were as often right.
     "w8a8": Bounds(
-        _outputs(Tolerance(4, 0.99), Tolerance(0.05, 0.995), Tolerance(0.1, 0.95)),
+        _outputs(Tolerance(5, 0.98), Tolerance(0.05, 0.995), Tolerance(0.15, 0.93)),
         by_head=Tolerance(0.6, 0.9),
         tie=0.5,
         next_token=0.99,
         iou=0.7,
         boxes=0.85,
-        text=0.8,
-        tokens=0.5,
+        text=0.7,
+        tokens=0.45,
         golden=0,
     ),
 }
