@@ -52,7 +52,7 @@ def quantise(model: Any, treat: Treat) -> None:
             else:
                 operators.append(operator)
         subgraph.operators = operators
-    # What a runtime must know: int8 weights with inputs rounded as `_linear` asks, and int8 to int8.
+    # What a runtime must know: inputs rounded as `_linear` asks, and int8 from end to end.
     versions = {codes.FULLY_CONNECTED: 9, codes.DEQUANTIZE: 2}
     for code in model.operatorCodes:
         code.version = max(code.version, versions.get(builtin(code), 1))
