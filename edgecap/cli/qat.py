@@ -27,7 +27,9 @@ def run(
     seed: Annotated[int | None, typer.Option("--seed", help="Of the scenes; default 0.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
-    compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
+    compile_: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Fuse kernels first.")
+    ] = False,
     json_: Annotated[
         str | None, typer.Option("--json", help="Write figures to a file, or - for the output.")
     ] = None,

@@ -51,7 +51,8 @@ class QatSpec:
     plan: Path | None = None  # to begin with; None: calibration makes one
     seed: int = 0  # of the scenes
     calibration: CalibrationSpec = CalibrationSpec()  # also what agreement is counted on
-    compile_: bool = True
+    # Fused kernels learn a quarter faster and take minutes to make: worth it beyond half an hour.
+    compile_: bool = False
 
     def config(self, model: str) -> TrainConfig:
         """The run: full scenes at a small rate that falls from the middle on, all by AdamW.

@@ -82,13 +82,14 @@ def said(python: str, bundle: Path, pictures: list[str], language: str) -> list[
 
 @pytest.mark.parametrize("name", ["w8", "w8a8", "mixed", "S-w8"])
 def test_an_old_runtime_says_the_same(bundles: Path, pictures: list[str], name: str) -> None:
-    report = json.loads(edgecap(OLD_PYTHON, "verify", str(bundles / name), "--json"))
-    assert report["here"]["target"].startswith("tflite"), report["here"]["target"]
-    assert report["here"]["verdict"] == "pass"
     for language in ("en", "zh"):
         new = said(sys.executable, bundles / name, pictures, language)
         assert said(OLD_PYTHON, bundles / name, pictures, language) == new
         assert len({text for text, _ in new}) > 1  # it looked
+
+
+def test_an_old_runtime_verifies_the_shipped_model(bundles: Path) -> None:
+    assert "verified" in edgecap(OLD_PYTHON, "verify", str(bundles / "S-w8"))
 
 
 def test_the_old_environment_is_the_old_one() -> None:

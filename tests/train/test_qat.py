@@ -174,7 +174,7 @@ def test_scales_are_learned_as_lsq_says(tuned: qat.Tuned) -> None:
     """d/ds of s * round(x/s) is round(x/s) - x/s; where the grid clips, it is the bound."""
     plan, layer = read_plan(tuned.plan), "blocks.0.qkv"
     s = 0.5
-    coarse = Activations(Grid(s, 0), Grid(127 * s, 0))  # the output lies on its grid already
+    coarse = Activations(Grid(s, 0), Grid(127 * s, -1))  # the output lies on its grid already
     how = Layer("w8a8", {"decode": coarse})
     scales = LearnedScales(replace(plan, layers={layer: how}))
     tap = Rounding(replace(plan, layers={layer: how}))
