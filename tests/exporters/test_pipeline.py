@@ -14,16 +14,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import Function
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, Function
 from edgecap.cli.app import app, main
 from edgecap.core.errors import GateError, InputError
 from edgecap.exporters import pipeline, to_onnx
-from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import Grid
@@ -37,6 +38,7 @@ from edgecap.quant.plan import (
     write_plan,
 )
 from edgecap.quant.samples import CalibrationSpec
+from edgecap.runtime import load
 
 SCENES = 4
 
@@ -79,6 +81,33 @@ def test_a_bundle_is_complete_certified_and_runs_without_torch(
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("precision", "options", "files"),
+    [
+        ("fp16", CoremlOptions(stateful=True), {"model.mlpackage"}),
+        ("fp32", CoremlOptions("iOS16"), {f"{name}.mlpackage" for name in FUNCTIONS}),
+    ],
+)
+def test_coreml_is_judged_by_the_evaluator_its_state_too(
+    tiny: Path, tmp_path: Path, precision: str, options: CoremlOptions, files: set[str]
+) -> None:
+    out = tmp_path / "bundle"
+    changes = {"format": "coreml", "precision": precision, "coreml": options}
+    certificate = pipeline.export(spec(tiny, out, **changes)).certificate
+    assert certificate is not None and certificate.verdict == "pass"
+    assert "evaluator" in certificate.target
+    figures = {a.what for a in certificate.agreements} | {o.output for o in certificate.outputs}
+    of_the_state = {f"{STATEFUL} next_token", f"{STATEFUL} tokens", f"{STATEFUL} logits"}
+    assert of_the_state & figures == (of_the_state if options.stateful else set())
+    contract = open_bundle(out).manifest.contract
+    assert {function.file for function in contract.functions.values()} == files
+    assert contract.cache == {"fp16": "float16", "fp32": "float32"}[precision]
+    captioner = load(out)
+    assert captioner.backend == "mlprogram"
+    (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), max_length=5)
+    assert len(caption.tokens) <= 5
 
 
 def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
