@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,12 +11,18 @@ import typer
 
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("run"),
-    size: Annotated[str, typer.Option("--size", help="Named size of the model: S or M.")] = "S",
+    size: Annotated[
+        str | None, typer.Option("--size", help="Named size of the model: S (default) or M.")
+    ] = None,
     images: Annotated[
         int | None, typer.Option("--images", min=64, help="Scenes in all; default: the recipe's.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of weights and scenes.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of weights and scenes; default 0.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from OUT's checkpoint, as the run began.")
+    ] = False,
     init: Annotated[
         str | None, typer.Option("--init", help="Weights to begin with: a name or a file.")
     ] = None,
@@ -24,7 +31,8 @@ def run(
 ) -> None:
     """Train, with checkpoints, a log (log.jsonl, log.png) and fp16 weights at the end.
 
-    A run that was stopped goes on with --resume, on the same stream of scenes. On several GPUs:
+    A run that was stopped goes on with --resume, on the same stream of scenes; size, recipe and
+    seed are then its own, so --size, --images, --seed and --init are refused. On several GPUs:
     torchrun --nproc-per-node N -m edgecap train …
     """
     from edgecap.core.choices import pick
@@ -32,9 +40,18 @@ def run(
     from edgecap.core.errors import InputError
     from edgecap.core.lazy import require
 
+    chosen = {"size": size, "images": images, "seed": seed, "init": init}
+    given = [f"--{name}" for name, value in chosen.items() if value is not None]
+    if resume and given:
+        raise InputError(
+            "train.start",
+            f"--resume goes on as the run began, and {given[0]} says otherwise.",
+            "Give one.",
+        )
     torch = require("torch", "train")
+    require("matplotlib", "train")  # for the log's picture, after hours of work
     from edgecap.model import weights
-    from edgecap.train.checkpoint import NAME
+    from edgecap.train.checkpoint import NAME, Checkpoint
     from edgecap.train.config import TrainConfig
     from edgecap.train.loop import train
     from edgecap.train.plots import plot_log
@@ -43,16 +60,14 @@ def run(
         raise InputError(
             "train.exists", f"{out} holds a run already.", "Go on with --resume, or give -o."
         )
-    if resume and init:
-        raise InputError(
-            "train.start",
-            "--resume goes on with its own weights; --init brings others.",
-            "Give one.",
-        )
     if threads:
         torch.set_num_threads(threads)
-    config = TrainConfig(size=pick("size", size, SIZES), seed=seed)
-    if images:
+    config = Checkpoint.load(out).config if resume else TrainConfig()
+    if size is not None:
+        config = replace(config, size=pick("size", size, SIZES))
+    if seed is not None:
+        config = replace(config, seed=seed)
+    if images is not None:
         config = config.scaled(images)
     start = weights.load(weights.resolve(init)[1]) if init else None
     if start and start.config != SIZES[config.size]:
@@ -60,7 +75,7 @@ def run(
             "train.init", f"{init} is not of size {config.size}.", "Give its size with --size."
         )
     model = train(config, out, resume=resume, init=start, compile_=compile_)
-    plot_log(out / "log.jsonl", out / "log.png")
-    path = out / f"captioner-{size}.safetensors"
+    path = out / f"captioner-{config.size}.safetensors"
     weights.save(model, path, {"run": config.to_dict()})
+    plot_log(out / "log.jsonl", out / "log.png")
     typer.echo(f"weights: {path}   log: {out / 'log.png'}")
