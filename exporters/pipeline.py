@@ -182,7 +182,7 @@ def _draft(
         precision=spec.precision,
         functions=functions,
         cache="float16" if halved else "float32",
-        batch=exporter.batch,
+        batch=1 if spec.precision in FORMATS[spec.format].dynamic else exporter.batch,
         plan=plan,
         tools={"edgecap": edgecap.__version__} | {t: version(t) for t in exporter.tools},
         languages=extension.languages,

@@ -1,8 +1,10 @@
 """ONNX: one graph per function, and one file of weights that all share.
 
-The batch axis is dynamic. `fp16` halves the stored weights; int8 quarters them with standard
-operators, which every ONNX runtime has: DynamicQuantizeLinear and MatMulInteger where inputs are
-rounded as they come, QuantizeLinear and DequantizeLinear around MatMul where a plan fixes grids.
+The batch axis is dynamic; hosts are told to leave it at 1 where layers round by a scale of the
+whole call (`dynamic` in core.formats). `fp16` halves the stored weights; int8 quarters them with
+standard operators, which every ONNX runtime has: DynamicQuantizeLinear and MatMulInteger where
+inputs are rounded as they come, QuantizeLinear and DequantizeLinear around MatMul where a plan
+fixes grids.
 """
 
 from __future__ import annotations

@@ -16,12 +16,16 @@ class Format:
     suffix: str  # of the model files
     aliases: tuple[str, ...]
     precisions: tuple[str, ...]
+    # Precisions in which layers (of w8a8, the heads) round by one scale over all that a call gives
+    # them: a call must then be one picture, or its company would change its caption.
+    dynamic: tuple[str, ...] = ()
 
 
-_PRECISIONS = ("fp32", "fp16", "w8", "w8a8", "mixed")
+INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that a quantisation plan rules
+_PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format("onnx", ".onnx", ("ort", "onnxruntime"), _PRECISIONS),
+    "onnx": Format("onnx", ".onnx", ("ort", "onnxruntime"), _PRECISIONS, INT8_PRECISIONS),
     "tflite": Format("tflite", ".tflite", ("litert", "android"), _PRECISIONS),
     "coreml": Format("coreml", ".mlpackage", ("mlpackage", "ios"), _PRECISIONS),
 }
@@ -33,7 +37,6 @@ PRECISIONS: dict[str, str] = {
     "w8a8": "int8 weights and activations on grids that calibration fixed: a quarter of the size",
     "mixed": "w8a8 with the layers that a plan names kept wider",
 }
-INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that a quantisation plan rules
 _PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8"}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from edgecap.bundle.golden import ARRAYS, Tolerance, write_golden
 from edgecap.bundle.io import seal
 from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest
 from edgecap.core.config import CaptionerConfig
+from edgecap.core.formats import FORMATS
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
@@ -123,11 +128,16 @@ def constants(seed: int) -> dict[str, np.ndarray]:
 
 
 def write_bundle(
-    directory: Path, seed: int = 0, verified: bool = True, attention: bool = False
+    directory: Path,
+    seed: int = 0,
+    verified: bool = True,
+    attention: bool = False,
+    precision: str = "fp32",
 ) -> Manifest:
     """Make the bundle in an empty directory.
 
-    With golden files and certificate when `verified`, with decode_attention when `attention`.
+    With golden files and certificate when `verified`, with decode_attention when `attention`; in
+    "w8" with the exporter's dynamic layers.
     """
     import onnx.checker
     import onnx.numpy_helper
@@ -153,16 +163,19 @@ def write_bundle(
         for key, value in {**weights, **own[name]}.items():
             if key in used:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
+        if precision == "w8":
+            _round(model, name)
         onnx.checker.check_model(model)
         (directory / f"{name}.onnx").write_bytes(model.SerializeToString())
     shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), directory / TOKENIZER)
     manifest = draft(
         CONFIG,
-        name="tiny-onnx-fp32",
+        name=f"tiny-onnx-{precision}",
         model="tiny",
         format="onnx",
-        precision="fp32",
+        precision=precision,
         functions={name: same_names(f"{name}.onnx", name) for name in texts},
+        batch=1 if precision in FORMATS["onnx"].dynamic else None,
         tools={"numpy": np.__version__},
     )
     sealed = seal(directory, manifest)
@@ -179,6 +192,18 @@ def picture(seed: int, width: int, height: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _round(model: ModelProto, function: str) -> None:
+    """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
+    from edgecap.exporters.onnx_passes import quantise
+    from edgecap.exporters.treatment import EveryLayerW8, Treatment
+
+    class Linear(EveryLayerW8):
+        def table(self, weight: np.ndarray) -> Treatment:
+            return Treatment("fp32", None)
+
+    quantise(model, function, Linear())
 
 
 def _verify(directory: Path, manifest: Manifest) -> Manifest:

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from edgecap.bundle.io import Bundle
-from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
+from edgecap.runtime.backends.single import Arrays, SingleSession
 from edgecap.runtime.memory import is_out_of_memory
-from edgecap.runtime.session import ImageCode, Step
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -31,7 +30,7 @@ def open_session(bundle: Bundle, threads: int) -> OnnxSession:
     return OnnxSession(bundle, threads)
 
 
-class OnnxSession:
+class OnnxSession(SingleSession):
     """onnxruntime sessions are safe to run from several threads, and so is this.
 
     What captions do not need, such as the text encoder, is loaded at its first use.
@@ -46,28 +45,8 @@ class OnnxSession:
         for name in ("encode_image", "decode"):
             self._graph(name)
 
-    def encode_image(self, image: np.ndarray) -> ImageCode:
-        out = self._graph("encode_image").run({"image": image})
-        return ImageCode(out["k"], out["v"], _float32(out["image_embedding"]))
-
-    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
-        return self._step("decode", token, position, k, v)
-
-    def decode_attention(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
-        return self._step(ATTENTION, token, position, k, v)
-
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        out = self._graph("encode_text").run({"tokens": tokens, "length": length})
-        return _float32(out["text_embedding"])  # [B,E]
-
-    def _step(
-        self, name: str, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
-        out = self._graph(name).run({"token": token, "position": position, "k": k, "v": v})
-        logits, attention = _float32(out["logits"]), _float32(out["attention"])  # [B,V], [B,…,P]
-        return Step(logits, out["k_new"], out["v_new"], attention)
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        return self._graph(name).run(inputs)
 
     def _graph(self, name: str) -> _Graph:
         with self._loading:
@@ -137,7 +116,3 @@ class _Graph:
                 "bundle.model", f"{self._file} failed to run: {one_line(error)}"
             ) from None
         return dict(zip(self._outputs, values, strict=True))
-
-
-def _float32(array: np.ndarray) -> np.ndarray:
-    return array.astype(np.float32, copy=False)

@@ -1,4 +1,4 @@
-"""What engines of fixed shape share: a batch is fed one at a time and stacked again.
+"""What engines of named functions share: where a call takes one, a batch is fed one at a time.
 
 Letters as in session.py.
 """
@@ -17,16 +17,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class SingleSession(ABC):
-    """The Session protocol over `run`, which takes B = 1."""
+    """The Session protocol over `run`, which takes B = 1, or any B where `batch` is None."""
 
-    batch = 1
+    batch: int | None = 1
 
     @abstractmethod
     def run(self, name: str, inputs: Arrays) -> Arrays:
         """One call of a function, by the contract's names; safe to call from several threads."""
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
-        outs = self._each("encode_image", len(image), lambda b: {"image": image[b : b + 1]})
+        outs = self._each("encode_image", len(image), lambda rows: {"image": image[rows]})
         k, v = _join(outs, "k", 1), _join(outs, "v", 1)  # [L,B,H,P,Dh]
         return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
 
@@ -42,7 +42,7 @@ class SingleSession(ABC):
         outs = self._each(
             "encode_text",
             len(tokens),
-            lambda b: {"tokens": tokens[b : b + 1], "length": length[b : b + 1]},
+            lambda rows: {"tokens": tokens[rows], "length": length[rows]},
         )
         return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
 
@@ -52,11 +52,11 @@ class SingleSession(ABC):
         outs = self._each(
             name,
             len(token),
-            lambda b: {
-                "token": token[b : b + 1],
-                "position": position[b : b + 1],
-                "k": k[:, b : b + 1],
-                "v": v[:, b : b + 1],
+            lambda rows: {
+                "token": token[rows],
+                "position": position[rows],
+                "k": k[:, rows],
+                "v": v[:, rows],
             },
         )
         return Step(
@@ -66,8 +66,10 @@ class SingleSession(ABC):
             _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P] or [B,L,H,P]
         )
 
-    def _each(self, name: str, B: int, cut: Callable[[int], Arrays]) -> list[Arrays]:
-        return [self.run(name, cut(b)) for b in range(B)]
+    def _each(self, name: str, B: int, cut: Callable[[slice], Arrays]) -> list[Arrays]:
+        if self.batch is None:
+            return [self.run(name, cut(slice(0, B)))]
+        return [self.run(name, cut(slice(b, b + 1))) for b in range(B)]
 
 
 def _join(outs: list[Arrays], name: str, axis: int) -> np.ndarray:
