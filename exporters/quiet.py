@@ -10,12 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from edgecap.core.errors import EdgecapError
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Send both output streams to a temporary file; on an exception, show its last lines.
 
-    Works on the descriptors, because the compilers below Python write to them directly.
+    An EdgecapError needs no such context: it says itself what is wrong. Works on the descriptors,
+    because the compilers below Python write to them directly.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -26,10 +29,13 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
-        failed = True
+        explained = False
         try:
             yield
-            failed = False
+            explained = True
+        except EdgecapError:
+            explained = True
+            raise
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -37,7 +43,7 @@ def quiet() -> Iterator[None]:
                 os.dup2(copy, descriptor)
                 os.close(copy)
             logging.disable(level)
-            if failed:
+            if not explained:
                 sink.seek(0, os.SEEK_END)
                 sink.seek(max(0, sink.tell() - 2000))
                 sys.stderr.write(sink.read().decode(errors="replace"))
