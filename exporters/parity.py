@@ -34,6 +34,7 @@ from edgecap.bundle.golden import measure
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import ATTENTION, STATEFUL
 from edgecap.core.boxes import iou
+from edgecap.core.errors import EdgecapError
 from edgecap.exporters.tolerances import BOUNDS, Bounds
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
@@ -258,4 +259,7 @@ def main(bundle: str, references: str, certificate: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgecapError as error:  # the parent quotes the last line, which is to be no traceback's
+        sys.exit(str(error))
