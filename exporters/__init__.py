@@ -12,13 +12,33 @@ if __name__ != "edgecap.exporters":  # from the repository root it would be a se
 class Exporter:
     """Who writes a format."""
 
-    module: str  # its export(model, spec, directory) writes the files and returns name -> Function
+    module: str  # its export(model, spec, directory, plan) writes the files: name -> Function
+    needs: tuple[str, ...]  # modules that it imports; a missing one is told before work starts
+    engine: str | None  # what the gate runs its files with, where `needs` does not bring that
     tools: tuple[str, ...]  # packages whose versions the manifest records
     batch: int | None  # 1 where its graphs take one picture at a time, None where any number
 
 
 EXPORTERS = {
-    "onnx": Exporter("edgecap.exporters.to_onnx", ("torch", "onnx", "onnxscript"), None),
-    "tflite": Exporter("edgecap.exporters.to_tflite", ("torch", "litert-torch"), 1),
-    "coreml": Exporter("edgecap.exporters.to_coreml", ("torch", "coremltools"), 1),
+    "onnx": Exporter(
+        module="edgecap.exporters.to_onnx",
+        needs=("torch", "onnx", "onnxscript"),
+        engine="onnxruntime",
+        tools=("torch", "onnx", "onnxscript"),
+        batch=None,
+    ),
+    "tflite": Exporter(
+        module="edgecap.exporters.to_tflite",
+        needs=("torch", "ai_edge_litert.interpreter", "litert_torch"),
+        engine=None,
+        tools=("torch", "litert-torch"),
+        batch=1,
+    ),
+    "coreml": Exporter(
+        module="edgecap.exporters.to_coreml",
+        needs=("torch", "coremltools"),
+        engine=None,  # the evaluator is our own
+        tools=("torch", "coremltools"),
+        batch=1,
+    ),
 }

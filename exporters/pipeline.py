@@ -98,7 +98,18 @@ def check(spec: ExportSpec) -> Path:
         raise InputError(
             "output.exists", f"{output} exists already.", "Pass --overwrite to replace it."
         )
+    _require(spec)
     return output
+
+
+def _require(spec: ExportSpec) -> None:
+    """MissingPackageError unless what converts is installed, and what the gate runs it with."""
+    exporter = EXPORTERS[spec.format]
+    with quiet():  # some tell at import what they were not tested with
+        for module in exporter.needs:
+            require(module, "export")
+        if spec.verify and exporter.engine is not None:
+            require(exporter.engine, "export")
 
 
 def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exported:

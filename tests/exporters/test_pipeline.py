@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
+from without import without
 
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, Function
 from edgecap.cli.app import app, main
-from edgecap.core.errors import GateError, InputError
+from edgecap.core.errors import GateError, InputError, MissingPackageError
 from edgecap.exporters import pipeline, to_onnx
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.model import weights
@@ -148,6 +149,8 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
     with pytest.raises(GateError, match="could not be run") as caught:
         pipeline.export(spec(tiny, tmp_path / "bundle"))
     assert caught.value.code == "parity.crashed"
+    assert "[bundle.model]" in caught.value.message
+    assert "edgecap.core" not in caught.value.message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,6 +207,38 @@ def test_refusals_come_before_any_work(
         assert f"[{code}]" in error
         assert error.count("edgecap:") == 1
     assert (taken / "mine.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize(
+    ("format_", "blocked"),
+    [
+        ("onnx", "onnxscript"),
+        ("onnx", "onnxruntime"),
+        ("tflite", "litert_torch"),
+        ("tflite", "ai_edge_litert"),
+        ("coreml", "coremltools"),
+        ("coreml", "torch"),
+    ],
+)
+def test_a_missing_converter_or_engine_is_told_before_any_work(
+    tiny: Path, tmp_path: Path, format_: str, blocked: str
+) -> None:
+    out = tmp_path / "bundle"
+    done = without({blocked}, "export", "-f", format_, "-m", str(tiny), "-o", str(out))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"edgecap: [package.missing] {blocked} is not installed")
+    assert "pip install 'edgecap[export]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_engine_is_needed_where_nothing_is_verified(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    pipeline.check(spec(tiny, tmp_path / "bundle", verify=False))
+    with pytest.raises(MissingPackageError, match="onnxruntime"):
+        pipeline.check(spec(tiny, tmp_path / "bundle"))
 
 
 def test_a_plan_for_other_weights_or_another_precision_is_refused(

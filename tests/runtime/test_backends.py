@@ -1,7 +1,5 @@
 """Real engines behind the interface: onnxruntime on a tiny bundle, PyTorch against its own twin."""
 
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_onnx import picture, write_bundle
+from without import without
 
 from edgecap.bundle.io import open_bundle, seal
 from edgecap.core.config import CaptionerConfig
@@ -123,26 +122,6 @@ def test_the_text_encoder_waits_until_it_is_needed(tiny_bundle: Path) -> None:
     assert captioner.caption(PICTURES[:1])
     with pytest.raises(BundleError, match=r"bundle\.model"):
         captioner.embed_texts(["a dog"])
-
-
-WITHOUT = """
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(name + " is blocked", name=name)
-
-sys.meta_path.insert(0, Block())
-from edgecap.cli.app import main
-sys.exit(main({arguments!r}))
-"""
-
-
-def without(blocked: set[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a fresh process in which these packages cannot be imported."""
-    code = WITHOUT.format(blocked=blocked, arguments=list(arguments))
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
 
 HEAVY = {"torch", "tensorflow", "onnx", "litert_torch", "coremltools", "tokenizers", "safetensors"}
