@@ -1,7 +1,8 @@
 """JSON from a stranger into frozen dataclasses: strict, typed, no code run.
 
 A field that the dataclass does not know is refused, unless its name starts with `x_`: those are
-left to other tools and ignored here. Every refusal is a BundleError that names the place.
+left to other tools and ignored here. A missing one is refused unless it has a default. Every
+refusal is a BundleError that names the place.
 """
 
 from __future__ import annotations
@@ -97,10 +98,15 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
             f"{where} has the unknown field {unknown[0]!r}; known: {', '.join(fields)}.",
             "Names of your own must start with x_.",
         )
-    missing = [name for name in fields if name not in value]
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in value and field.default is dataclasses.MISSING
+    ]
     if missing:
         raise BundleError("bundle.missing_field", f"{where} lacks the field {missing[0]!r}.")
-    return kind(**{name: _decode(hints[name], value[name], f"{where}.{name}") for name in fields})
+    given = [name for name in fields if name in value]
+    return kind(**{name: _decode(hints[name], value[name], f"{where}.{name}") for name in given})
 
 
 def _decode_scalar(kind: Any, value: Any, where: str) -> Any:

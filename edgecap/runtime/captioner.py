@@ -73,10 +73,13 @@ class Captioner:
         backend: str,
         free: Callable[[], int] = free_bytes,
         most: int = BATCH,
+        weights: str | None = None,
     ) -> None:
-        """`free`: bytes that are free where the engine computes; `most`: pictures of a batch."""
+        """`free`: bytes that are free where the engine computes; `most`: pictures of a batch;
+        `weights`: hex SHA-256 of the weights file that the model came from, where it is known."""
         self.session, self.manifest, self.backend = session, manifest, backend
         self.tokenizer, self._free, self._most = tokenizer, free, most
+        self.weights = weights
         self.vocabulary = Vocabulary(manifest, tokenizer)
 
     @property

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.io import open_bundle
+from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
@@ -60,7 +62,8 @@ def load(
     tokenizer_file = opened.manifest.tokenizer.file
     tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
-    return Captioner(session, opened.manifest, tokenizer, select(opened.manifest.format, backend))
+    runs_on = select(opened.manifest.format, backend)
+    return Captioner(session, opened.manifest, tokenizer, runs_on, weights=_weights(opened))
 
 
 def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Captioner:
@@ -73,8 +76,9 @@ def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Caption
         )
     from edgecap.runtime.backends.torch import open_weights
 
-    name, session, extension = open_weights(model, threads, device)
-    return reference(session, extension, name, model)
+    name, path, session, extension = open_weights(model, threads, device)
+    weights = hashlib.sha256(path.read_bytes()).hexdigest()
+    return reference(session, extension, name, model, weights)
 
 
 def reference(
@@ -82,8 +86,9 @@ def reference(
     extension: Extension = _SHIPPED_LANGUAGES,
     name: str = "",
     model: str = "",
+    weights: str | None = None,
 ) -> Captioner:
-    """A network in memory behind the runtime's interface."""
+    """A network in memory behind the runtime's interface; `weights`: SHA-256 of its file."""
     functions = {function: same_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
     manifest = draft(
         session.network.config,
@@ -95,7 +100,19 @@ def reference(
         languages=extension.languages,
     )
     tokenizer = Tokenizer(tokenizer_data(extension), TOKENIZER)
-    return Captioner(session, manifest, tokenizer, "torch", session.free_bytes, session.most)
+    return Captioner(
+        session, manifest, tokenizer, "torch", session.free_bytes, session.most, weights
+    )
+
+
+def _weights(opened: Bundle) -> str | None:
+    """Which weights file a bundle was made from: its plan says it, where it has one."""
+    name = opened.manifest.plan.get("file")
+    if not isinstance(name, str) or name not in opened.manifest.files:
+        return None
+    plan = opened.json(name)
+    told = plan.get("weights") if isinstance(plan, dict) else None
+    return told if isinstance(told, str) and re.fullmatch(r"[0-9a-f]{64}", told) else None
 
 
 def tokenizer_data(extension: Extension = _SHIPPED_LANGUAGES) -> bytes:

@@ -7,6 +7,7 @@ Letters as in session.py.
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 def open_weights(
     model: str, threads: int, device: str = "cpu"
-) -> tuple[str, TorchSession, Extension]:
-    """Name, session and languages of a shipped model ("S") or a .safetensors file, on cpu or cuda.
+) -> tuple[str, Path, TorchSession, Extension]:
+    """Name, file, session and languages of a shipped model ("S") or a .safetensors file.
 
     Raises MissingPackageError without torch, InputError for weights that cannot be used, and
     UnsupportedError for cuda where there is none.
@@ -43,7 +44,7 @@ def open_weights(
         )
     name, path = weights.resolve(model)
     network = weights.load(path).to(device)
-    return name, TorchSession(network, threads), weights.extension(path)
+    return name, path, TorchSession(network, threads), weights.extension(path)
 
 
 class TorchSession:

@@ -36,6 +36,7 @@ class Maker:
     format: str
     precision: str
     probes: tuple[tuple[float, ...], ...]  # E numbers for each probe picture
+    weights: str | None = None  # hex SHA-256 of the weights file; null where it is not known
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,9 @@ def _check(manifest: IndexManifest) -> None:
     probes = manifest.model.probes
     if not probes or any(len(probe) != manifest.embedding for probe in probes):
         raise _bad(f"model.probes must be lists of {manifest.embedding} numbers")
+    weights = manifest.model.weights
+    if weights is not None and not re.fullmatch(r"[0-9a-f]{64}", weights):
+        raise _bad("model.weights must be null or a SHA-256")
     used = [name for segment in manifest.segments for name in (segment.entries, segment.vectors)]
     used += [manifest.graph.file] if manifest.graph else []
     if not manifest.segments or Counter(used) != Counter(list(manifest.files)):
