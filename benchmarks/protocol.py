@@ -13,6 +13,8 @@ round by round against PyTorch and their median is reported.
     captions_per_s   `BATCH` pictures given in one call
     peak_rss_mb      most memory the process ever held (MiB), before the accuracy part
     size_mb          what an app ships: model, tokenizer and manifest, in 10^6 bytes
+    parity           of the bundle's certificate, measured when it was exported: steps whose next
+                     token PyTorch holds as good, and captions equal to PyTorch's to the last bin
 
 A backend of `UNTIMED` computes what a device would and not as fast: its accuracy is measured, and
 where the others have times and memory it has dashes.

@@ -37,6 +37,8 @@ FIGURES = (
     "captions/s",
     "peak RSS MiB",
     "× PyTorch, caption",
+    "parity, next token %",
+    "parity, captions %",
     *(f"{key} %" for key in PERCENT),
 )
 OPERATIONS = ("encode_image_ms", "decode_step_ms", "caption_ms")
@@ -57,6 +59,9 @@ def cells(row: Row) -> list[str]:
         times = row.times.get(key)
         return "–" if times is None else f"{times.p50:.2f} / {times.p90:.2f}"
 
+    def percent(share: float | None) -> str:
+        return number(None if share is None else 100 * share)
+
     return [
         number(row.size_mb),
         number(row.cold_start_ms, 0),
@@ -64,10 +69,9 @@ def cells(row: Row) -> list[str]:
         number(row.captions_per_s),
         number(row.peak_rss_mb, 0),
         number(row.times_faster.get("caption_ms"), 2),
-        *(
-            number(None if row.accuracy.get(key) is None else 100 * row.accuracy[key])
-            for key in PERCENT
-        ),
+        percent(row.parity.get("next_token")),
+        percent(row.parity.get("captions")),
+        *(percent(row.accuracy.get(key)) for key in PERCENT),
     ]
 
 
@@ -88,6 +92,16 @@ def _lines(rows: Sequence[Row]) -> list[list[str]]:
     """The body of a table: a figure's name, then its value for every target."""
     columns = [cells(row) for row in rows]
     return [[name, *(column[i] for column in columns)] for i, name in enumerate(FIGURES)]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What the figures of these rows cannot tell, a sentence or two each."""
+    return [
+        f"{row.name} was evaluated by {row.about['backend']}: its accuracy stands, and it shows no "
+        "device's speed. A Neural Engine may round differently within an operation."
+        for row in rows
+        if not row.timed
+    ]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -114,12 +128,7 @@ def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str
         f"all rounds. Accuracy on {plan.scenes} evaluation scenes in "
         f"{', '.join(plan.languages)}. Load average at the start: {machine['load']}.",
     ]
-    lines += [
-        f"{row.name} ran on {row.about['backend']}, an evaluator: its accuracy stands, and its "
-        "speed would say nothing about a device."
-        for row in rows
-        if not row.timed
-    ]
+    lines += notes(rows)
     failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error]
     return "\n".join(lines + ([""] + failed if failed else [])) + "\n"
 
@@ -155,6 +164,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "captions_per_s": row.captions_per_s,
         "peak_rss_mb": row.peak_rss_mb,
         **{f"times_faster_{key}": value for key, value in row.times_faster.items()},
+        **{f"parity_{key}": value for key, value in row.parity.items()},
         **{k: v for k, v in row.accuracy.items() if isinstance(v, int | float)},
         "error": row.error,
     }

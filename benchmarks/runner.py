@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from statistics import median
@@ -34,6 +34,7 @@ class Target:
     command: tuple[str, ...]
     size_bytes: int | None = None
     reference: bool = False  # PyTorch: the others are compared with it
+    parity: Mapping[str, float] = field(default_factory=dict)  # shares, of its certificate
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Row:
     peak_rss_mb: float | None = None
     times_faster: dict[str, float] = field(default_factory=dict)  # than the reference
     accuracy: dict[str, Any] = field(default_factory=dict)
+    parity: dict[str, float] = field(default_factory=dict)  # next_token, captions
     about: dict[str, Any] = field(default_factory=dict)
     timed: bool = True  # False: the times of this backend say nothing about a device
     error: str | None = None
@@ -136,7 +138,9 @@ class Worker:
 
 def bench(targets: Sequence[Target], plan: Plan) -> list[Row]:
     """Measure all targets under one plan. A target that fails gets a row with its error."""
-    rows = {t.name: Row(t.name, t.reference, _mb(t.size_bytes)) for t in targets}
+    rows = {
+        t.name: Row(t.name, t.reference, _mb(t.size_bytes), parity=dict(t.parity)) for t in targets
+    }
     rounds: dict[str, list[dict[str, list[float]]]] = {t.name: [] for t in targets}
     with ExitStack() as stack:
         workers = _start(targets, plan, rows, stack)

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from edgecap.benchmarks.runner import Target
+from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, SEARCH
 from edgecap.core.errors import InputError
@@ -22,6 +23,7 @@ from edgecap.scenes.shipped import load_set
 # What travels with a bundle for its checking and its readers; an app ships without it.
 NOT_SHIPPED = (CARD, CERTIFICATE, SEARCH, FRONT)
 NOT_SHIPPED_FOLDER = "golden/"
+PARITY = {"next_token": "next_token", "tokens": "captions"}  # the certificate's names -> a row's
 
 
 def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
@@ -83,9 +85,21 @@ def targets(
                 name=name if names.count(name) == 1 else str(bundle.path),
                 command=worker_command(str(bundle.path), "auto", files, threads),
                 size_bytes=shipped_bytes(bundle),
+                parity=certified(bundle),
             )
         )
     return found
+
+
+def certified(bundle: Bundle) -> dict[str, float]:
+    """What the gate found when the bundle was exported: shares of next tokens and of captions.
+
+    Nothing for a bundle without a certificate. BundleError for one that contradicts itself.
+    """
+    if CERTIFICATE not in bundle.manifest.files:
+        return {}
+    agreements = certificate_from_json(bundle.json(CERTIFICATE)).agreements
+    return {PARITY[a.what]: a.agreement for a in agreements if a.what in PARITY}
 
 
 def find_weights(model: str) -> Path | None:

@@ -46,6 +46,7 @@ def run(
     from edgecap.benchmarks.protocol import QUICK, Plan
     from edgecap.benchmarks.report import (
         MARKER,
+        notes,
         to_csv,
         to_json,
         to_markdown,
@@ -79,6 +80,8 @@ def run(
         from rich.console import Console
 
         Console().print(to_table(rows))
+        for note in notes(rows):
+            typer.echo(note)
         typer.echo(f"report: {out / 'report.md'}")
     failed = [row for row in rows if row.error]
     if failed:

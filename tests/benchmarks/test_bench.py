@@ -7,18 +7,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgecap.benchmarks import runner
 from edgecap.benchmarks.machine import machine, peak_rss_mb
 from edgecap.benchmarks.protocol import BATCH, TIMED, Plan
-from edgecap.benchmarks.report import to_csv, to_json, to_markdown, to_table, write_files
+from edgecap.benchmarks.report import notes, to_csv, to_json, to_markdown, to_table, write_files
 from edgecap.benchmarks.runner import Row, Target, Worker, bench, times_faster
 from edgecap.benchmarks.targets import pictures
 from edgecap.core.errors import GateError
 
 SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
+PARITY = {"next_token": 0.995, "captions": 0.75}
 PLAN = Plan(rounds=2, starts=2, encode_image=2, decode_step=3, caption=1, scenes=8)
 
 
@@ -29,10 +31,10 @@ def files() -> Iterator[list[Path]]:
 
 
 def target(
-    name: str, files: list[Path], behaviour: str = "good", ms: float = 1, reference: bool = False
+    name: str, files: list[Path], behaviour: str = "good", ms: float = 1, **more: Any
 ) -> Target:
     command = (sys.executable, str(SCRIPT), behaviour, str(ms), *map(str, files))
-    return Target(name, command, size_bytes=2_500_000, reference=reference)
+    return Target(name, command, size_bytes=2_500_000, **more)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def rows(files: list[Path]) -> list[Row]:
     return bench(
         [
             target("PyTorch", files, ms=12, reference=True),
-            target("quick", files, "noisy", ms=4),
+            target("quick", files, "noisy", ms=4, parity=PARITY),
             target("broken", files, "dies"),
         ],
         PLAN,
@@ -83,8 +85,10 @@ def test_an_evaluator_is_judged_by_its_words_and_not_by_its_speed(files: list[Pa
     assert not evaluated.timed and evaluated.cold_start_ms is None
     assert not evaluated.times and not evaluated.times_faster and evaluated.peak_rss_mb is None
     text = to_markdown([reference, evaluated], PLAN, machine())
-    assert "coreml ran on mlprogram, an evaluator" in text
-    assert "PyTorch ran on" not in text
+    (note,) = notes([reference, evaluated])
+    assert note in text
+    assert note.startswith("coreml was evaluated by mlprogram")
+    assert "no device's speed" in note and "Neural Engine" in note
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -156,6 +160,9 @@ def test_tables_agree_with_each_other(rows: list[Row]) -> None:
         f"{rows[1].times['decode_step_ms'].p50:.2f} / "
     )
     assert table["exact %"] == ["100.0", "100.0", "–"]
+    assert table["parity, next token %"] == ["–", "99.5", "–"]
+    assert table["parity, captions %"] == ["–", "75.0", "–"]
+    assert (read[1]["parity_next_token"], read[0]["parity_next_token"]) == ("0.995", "")
     assert to_table(rows).row_count == len(table)
 
 

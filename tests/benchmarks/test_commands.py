@@ -6,11 +6,14 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from tiny_mlpackage import write_bundle as write_coreml_bundle
 
 from edgecap.benchmarks import targets
 from edgecap.benchmarks.evaluate import KEYS
 from edgecap.benchmarks.sets import evaluation_scenes
-from edgecap.bundle.io import open_bundle
+from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
+from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.manifest import CERTIFICATE
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import LANGUAGES
@@ -158,6 +161,38 @@ def test_size_is_of_what_an_app_ships(tiny_bundle_made: Path) -> None:
     extra += card.stat().st_size if card.exists() else 0
     assert extra > 0
     assert targets.shipped_bytes(open_bundle(tiny_bundle_made)) == total - extra
+
+
+def test_a_coreml_bundle_is_benched_by_its_words_and_not_by_its_speed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = str(write_coreml_bundle(tmp_path / "tiny-coreml", "portable"))
+    assert main(["bench", bundle, "--quick", "--n", "2", "--json", "-"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["targets"]
+    assert told["about"]["backend"] == "mlprogram" and told["error"] is None
+    assert not told["timed"] and not told["times"] and told["cold_start_ms"] is None
+    assert told["accuracy"]["n"] == 2 and told["accuracy"]["exact"] == 0
+    assert main(["bench", bundle, "--quick", "--n", "2", "--overwrite"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "tiny-coreml was evaluated by mlprogram" in shown and "no device's speed" in shown
+
+
+def test_parity_is_read_from_the_certificate(tiny_bundle: Path) -> None:
+    opened = open_bundle(tiny_bundle)
+    assert targets.certified(opened) == {}  # its certificate has no agreements
+    agreements = (
+        AgreementParity("next_token", 0.995, 0.99),
+        AgreementParity("tokens", 0.75, 0.7),
+        AgreementParity("decode_stateful tokens", 0.5, 0.4),
+    )
+    judged = certify("torch", "onnxruntime", 4, ("en",), (), agreements)
+    (tiny_bundle / CERTIFICATE).write_bytes(certificate_to_json(judged))
+    seal(tiny_bundle, opened.manifest)
+    told = {"next_token": 0.995, "captions": 0.75}
+    assert targets.targets([open_bundle(tiny_bundle)], None, [], 1)[-1].parity == told
+    (tiny_bundle / CERTIFICATE).unlink()
+    seal(tiny_bundle, opened.manifest)
+    assert targets.certified(open_bundle(tiny_bundle)) == {}
 
 
 def test_two_bundles_of_one_name_are_told_apart(tiny_bundle: Path, tiny_bundle_made: Path) -> None:

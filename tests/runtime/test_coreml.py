@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_mlpackage import CACHE, ROW, ROWS, E, P, V, quiet, unpack
-from tiny_onnx import CONFIG, picture
+from tiny_mlpackage import CACHE, ROW, ROWS, E, P, V, quiet, write_bundle
+from tiny_onnx import picture
 
-from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS, TOKENIZER, Function
+from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS
 from edgecap.cli.app import main
 from edgecap.cli.inspect import tensor_shapes
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
@@ -95,30 +93,6 @@ def native(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 def _mean(value: Any) -> float:
     return float(np.asarray(value, np.float64).mean())
-
-
-def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
-    path.mkdir()
-    unpack(package, path).rename(path / "model.mlpackage")
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
-    functions = {name: same_names("model.mlpackage", name) for name in FUNCTIONS}
-    if package == "stateful":
-        inputs, outputs = OPTIONAL_FUNCTIONS[STATEFUL]
-        functions[STATEFUL] = Function(
-            "model.mlpackage", STATEFUL, {n: n for n in inputs}, {n: n for n in outputs}
-        )
-    manifest = draft(
-        CONFIG,
-        name=path.name,
-        model="tiny",
-        format="coreml",
-        precision="fp16",
-        functions=functions,
-        cache=cache,
-        batch=1,
-    )
-    seal(path, manifest)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tiny_onnx import CONFIG
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.io import seal
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER
 
 ROWS = (1, 1, 1, 196, 8)  # [L,B,H,P,Dh]
 CACHE = (1, 1, 1, 292, 8)  # [L,B,H,Tmax,Dh]
@@ -33,6 +40,26 @@ def unpack(name: str, directory: Path) -> Path:
         members = [m for m in archive.namelist() if m.startswith(f"{name}.mlpackage/")]
         archive.extractall(directory, members)
     return directory / f"{name}.mlpackage"
+
+
+def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
+    """A sealed bundle around one of the ready packages, portable or stateful."""
+    path.mkdir()
+    unpack(package, path).rename(path / "model.mlpackage")
+    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
+    names = [*FUNCTIONS, STATEFUL] if package == "stateful" else [*FUNCTIONS]
+    manifest = draft(
+        CONFIG,
+        name=path.name,
+        model="tiny",
+        format="coreml",
+        precision="fp16",
+        functions={name: same_names("model.mlpackage", name) for name in names},
+        cache=cache,
+        batch=1,
+    )
+    seal(path, manifest)
+    return path
 
 
 @contextmanager
