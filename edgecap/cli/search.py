@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,8 +67,8 @@ def _is_text(query: str) -> bool:
     """Whether a query is a text; InputError for the name of a picture that is not there."""
     from edgecap.runtime.preprocess import SUFFIXES
 
-    # The longest name that systems allow is 4096 bytes; asking for a longer one is an error.
-    if len(query) < 1024 and "\0" not in query and Path(query).is_file():
+    # Not Path.is_file: that raises at what no file system could name, such as a long text.
+    if os.path.isfile(query):
         return False
     if Path(query).suffix.lower() in SUFFIXES:
         raise InputError("image.missing", f"{query} does not exist.")

@@ -82,6 +82,14 @@ def test_unreadable_pictures_are_told_and_the_others_kept(
     assert main(["search", str(out), "a dog"]) == 0
 
 
+def test_a_text_longer_than_a_file_name_may_be(
+    index: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "triangle " * 34  # 306 characters and 34 tokens or so
+    assert main(["search", str(index), text, "-k", "2"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_searches_that_cannot_be(
     index: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +104,7 @@ def test_searches_that_cannot_be(
         ([index, "빨간 원"], "text.no_words"),
         ([index, "🐶"], "text.no_words"),
         ([index, "dog " * 300], "text.too_long"),
+        ([index, "a\0dog" * 60], "text.too_long"),
         ([index, "absent.png"], "image.missing"),
         ([index, "a dog", "--sheet", "x.exe"], "draw.format"),
         ([index, "a dog", "--sheet", "x.png", "-k", 201], "sheet.number"),
