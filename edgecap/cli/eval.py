@@ -29,13 +29,17 @@ def run(
     unruled: Annotated[
         bool, typer.Option("--unruled", help="Let the model write boxes unaided.")
     ] = False,
+    only: Annotated[
+        str | None, typer.Option("--only", help="captions or embeddings; the other takes no time.")
+    ] = None,
 ) -> None:
     """Caption and embed drawn scenes in each language and compare with the truth.
 
-    Figures are means over languages with 95 % bootstrap intervals over scenes; a row per language
-    follows. What each key means is said in edgecap/benchmarks/metrics.py and evaluate.py.
+    Figures are means over languages with 95 % bootstrap intervals over scenes, beside what they are
+    worth blind and with shuffled pictures; a column per language follows. What each key means is
+    said in edgecap/benchmarks/metrics.py, similarity.py and evaluate.py.
     """
-    from edgecap.benchmarks.evaluate import Subject, evaluate
+    from edgecap.benchmarks.evaluate import PARTS, Subject, evaluate
     from edgecap.benchmarks.sets import evaluation_scenes
     from edgecap.cli._output import check_destinations, write_json
     from edgecap.core.choices import pick
@@ -44,6 +48,8 @@ def run(
     from edgecap.scenes.splits import split as split_named
 
     check_destinations(json_)
+    if only is not None:
+        pick("part", only, PARTS)
     languages = picked_languages(lang)
     held_out_phrasing = split_named(split).held_out_phrasing
     loaded = load(captioner, threads=threads)
@@ -63,10 +69,14 @@ def run(
             "seed": seed,
             "ruled": not unruled,
         },
+        only=only,
     )
     write_json(report.to_json(), json_)
     if json_ != "-":
         _print(report)
+
+
+_FLOORS = ("blind", "shuffled")
 
 
 class _Unruled:
@@ -86,6 +96,8 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from edgecap.benchmarks.evaluate import MEASURED
+
     about = report.about
     # Narrow enough for eighty columns with eight languages.
     table = Table(
@@ -98,16 +110,26 @@ def _print(report: Report) -> None:
         show_edge=False,
     )
     table.add_column("", no_wrap=True)
-    for heading in ("mean", "95 %", *report.languages):
+    for heading in ("mean", "95 %", *_FLOORS, *report.languages):
         table.add_column(heading, justify="right", no_wrap=True)
-    for key, value in report.values.items():
-        bounds = report.intervals.get(key)
+    for key in MEASURED:
+        bounds, value = report.intervals.get(key), report.values[key]
+        if value is None:
+            continue
         shown = "–".join(f"{100 * bound:.0f}" for bound in bounds) if bounds else ""
-        row = [_figure(row[key]) for row in report.languages.values()]
-        table.add_row(key, _figure(value), shown, *row)
+        floors = [f"{floor}_{key}" for floor in _FLOORS]
+        beside = [_whole(report.values[f]) if f in report.values else "" for f in floors]
+        row = [_whole(row[key]) for row in report.languages.values()]
+        table.add_row(key, _figure(value), shown, *beside, *row)
     console = Console()
     console.print(table)
-    console.print(f"worst language: {report.worst_language}", highlight=False)
+    if report.worst_language is not None:
+        console.print(f"worst language: {report.worst_language}", highlight=False)
+
+
+def _whole(value: float | int | None) -> str:
+    """Floors and single languages, whose spread is of several points: no decimals."""
+    return f"{100 * value:.0f}" if isinstance(value, float) else _figure(value)
 
 
 def _figure(value: float | int | None) -> str:

@@ -53,8 +53,22 @@ def test_eval_shows_a_table_and_writes_a_file(
 ) -> None:
     arguments = ["eval", str(tiny_bundle_made), "--n", "2", "--lang", "de", "--json", "out.json"]
     assert main(arguments) == 0
-    assert "worst language: de" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "worst language: de" in shown
+    headings = next(line for line in shown.splitlines() if "95 %" in line)
+    assert headings.split() == ["mean", "95", "%", "blind", "shuffled", "de"]
+    assert "blind_exact" not in shown
     assert json.loads(Path("out.json").read_text(encoding="utf-8"))["n"] == 2
+
+
+def test_eval_fits_eighty_columns_in_eight_languages(
+    tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["eval", str(tiny_bundle_made), "--n", "2", "--only", "embeddings"]) == 0
+    shown = capsys.readouterr().out
+    assert "retrieval_r1_i2t" in shown and "…" not in shown and "exact" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
@@ -67,6 +81,7 @@ def test_eval_shows_a_table_and_writes_a_file(
         (["--json", "missing/out.json"], "missing/out.json cannot be written"),
         (["--json", "."], "cannot be written"),
         (["--threads", "0"], "--threads"),
+        (["--only", "boxes"], "captions, embeddings"),
     ],
 )
 def test_eval_refuses_in_one_line(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scripted import Blind, Perfect, Said, gallery
 
-from edgecap.benchmarks.evaluate import KEYS, Report, evaluate
+from edgecap.benchmarks.evaluate import FLOORED, KEYS, MEASURED, Report, evaluate
+from edgecap.benchmarks.similarity import COMPARED
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import LANGUAGES
 
@@ -22,8 +23,7 @@ FULL_MARKS = {
     "retrieval_r1_i2t": 1,
     "retrieval_r1_t2i": 1,
     "hard_negative": 1,
-    "blind_exact": 0,
-    "shuffled_exact": 0,
+    "hard_pair": 1,
 }
 
 
@@ -34,16 +34,61 @@ def perfect() -> Report:
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_truth_gets_full_marks_in_every_language(perfect: Report, lang: str) -> None:
-    assert perfect.languages[lang] == pytest.approx(FULL_MARKS)
+    found = perfect.languages[lang]
+    assert {key: found[key] for key in MEASURED} == pytest.approx(FULL_MARKS)
 
 
 def test_the_report_holds_every_key_and_its_interval(perfect: Report) -> None:
     told = perfect.to_json()
     assert told["n"] == len(SCENES)
-    assert {key: told[key] for key in KEYS} == pytest.approx(FULL_MARKS)
+    assert set(told) >= set(KEYS)
     assert set(told["interval_95"]) == set(KEYS) - {"malformed"}
     assert told["interval_95"]["exact"] == [1.0, 1.0]
     assert set(told["languages"]) == set(LANGUAGES)
+
+
+def test_one_that_sees_is_far_above_its_floors(perfect: Report) -> None:
+    values = perfect.values
+    for key in ("exact", "name", "grounding_50", "grounding_75", "relation", "count"):
+        assert values[f"blind_{key}"] == 0, key  # of a grey picture it says nothing
+        assert 0 <= values[f"shuffled_{key}"] < 0.5, key
+    assert values["blind_chair_i"] is None and values["shuffled_chair_i"] > 0.5
+    assert values["shuffled_exact"] == 0
+    assert values["shuffled_retrieval_r1_i2t"] == values["shuffled_retrieval_r1_t2i"] == 0
+
+
+def test_chance_is_what_random_embeddings_get() -> None:
+    class Random(Perfect):
+        def embed_images(self, images: list[np.ndarray]) -> np.ndarray:
+            return rng.normal(size=(len(images), 64))
+
+        embed_texts = embed_images  # type: ignore[assignment]
+
+    rng = np.random.default_rng(0)
+    scenes = SCENES * 40
+    report = evaluate(Random(scenes), scenes, ("en",), only="embeddings")
+    values = report.values
+    assert 1 / 4 < values["blind_hard_negative"] < 1 / 2 == values["blind_hard_pair"]
+    for floor in ("blind", "shuffled"):
+        for key in ("hard_negative", "hard_pair"):
+            assert values[key] == pytest.approx(values[f"{floor}_{key}"], abs=0.07), key
+
+
+def test_a_part_is_measured_alone(perfect: Report) -> None:
+    for part, silent in (("captions", "embed_images"), ("embeddings", "caption")):
+        captioner = Perfect(SCENES)
+        setattr(captioner, silent, None)  # a call would fail
+        told = evaluate(captioner, SCENES, ("en",), only=part).to_json()
+        for key in KEYS:
+            of_embeddings = any(key.endswith(compared) for compared in COMPARED)
+            if of_embeddings == (part == "embeddings"):
+                assert told[key] == perfect.languages["en"][key], key
+            else:
+                assert told[key] is None is told["languages"]["en"][key], key
+                assert told["interval_95"].get(key) is None
+        assert told["worst_language"] == ("en" if part == "captions" else None)
+    with pytest.raises(InputError, match="captions, embeddings"):
+        evaluate(Perfect(SCENES), SCENES, ("en",), only="pictures")
 
 
 def test_a_blind_captioner_is_found_out() -> None:
@@ -52,7 +97,9 @@ def test_a_blind_captioner_is_found_out() -> None:
     guessed = 1 / len(SCENES)  # it always says what scene 6 shows
     for key in ("exact", "blind_exact", "shuffled_exact", "retrieval_r1_i2t", "retrieval_r1_t2i"):
         assert values[key] == pytest.approx(guessed), key
-    assert values["hard_negative"] == 0
+    for key in FLOORED:
+        assert values[key] == values[f"blind_{key}"], key
+    assert values["hard_negative"] == values["hard_pair"] == 0
     assert values["chair_i"] > 0.6 and values["grounding_50"] < 0.3
     low, high = report.intervals["exact"] or (1, 0)
     assert low == 0 and guessed < high < 0.3
@@ -92,6 +139,7 @@ class Seduced(Perfect):
 def test_a_model_that_cannot_tell_twins_apart_gets_no_hard_negative() -> None:
     report = evaluate(Seduced(SCENES), SCENES, ("en",))
     assert report.values["hard_negative"] == 0
+    assert report.values["hard_pair"] < 0.2  # scene 3's own text is the only one that differs
     assert report.values["retrieval_r1_t2i"] == pytest.approx(1 / len(SCENES))
     assert report.values["exact"] == 1
 
