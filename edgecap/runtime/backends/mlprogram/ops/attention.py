@@ -14,7 +14,7 @@ OPS = Registry()
 @OPS()
 def softmax(x: np.ndarray, axis: np.ndarray | int = -1) -> np.ndarray:
     axis = int(axis)
-    powers = np.exp(x - x.max(axis, keepdims=True))
+    powers = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf))  # an empty axis has no maximum
     powers /= powers.sum(axis, keepdims=True)
     return powers
 
@@ -27,7 +27,7 @@ def scaled_dot_product_attention(
 
     The mask broadcasts to [...,T,S]: a bool says which to look at, a float is added to the scores.
     """
-    scale = np.float32(1 / math.sqrt(query.shape[-1]))
+    scale = np.float32(1 / math.sqrt(max(1, query.shape[-1])))
     scores = (query * scale) @ key.swapaxes(-1, -2)  # [...,T,S]
     if attn_mask is not None and attn_mask.dtype == bool:
         scores = np.where(attn_mask, scores, -np.inf)

@@ -1,6 +1,6 @@
 """Convolution and its transpose, 1-D to 3-D. Sums are kept in float32 and rounded once.
 
-Letters: N batch, G groups, I and J channels of a group (in, out), D spatial, K kernel, O output.
+Letters: N batch, G groups, C and J channels of a group (in, out), D spatial, K kernel, O output.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ def conv(
     dilations: np.ndarray | None = None,
     groups: np.ndarray | int = 1,
 ) -> np.ndarray:
-    """x [N,G*I,D], weight [G*J,I,K], bias [G*J] to [N,G*J,O]."""
+    """x [N,G*C,D], weight [G*J,C,K], bias [G*J] to [N,G*J,O]."""
     kernel, rank = weight.shape[2:], weight.ndim - 2
     stride, dilation = sizes(strides, rank, 1), sizes(dilations, rank, 1)
     span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     pads = paddings(pad_type, pad, x.shape[2:], span, stride)
-    seen = windows(padded(x, pads, 0), kernel, stride, dilation)  # [N,G*I,O,K]
-    N, G, out_sizes = x.shape[0], int(groups), seen.shape[2 : 2 + rank]
-    grouped = seen.reshape(N, G, -1, *out_sizes, *kernel)  # [N,G,I,O,K]
+    seen = windows(padded(x, pads, 0), kernel, stride, dilation)  # [N,G*C,O,K]
+    N, G, C, out_sizes = x.shape[0], int(groups), weight.shape[1], seen.shape[2 : 2 + rank]
+    J = weight.shape[0] // G
+    grouped = seen.reshape(N, G, C, *out_sizes, *kernel)  # [N,G,C,O,K]
     behind = tuple(range(3 + rank, 3 + 2 * rank))
     front = tuple(range(3, 3 + rank))
-    columns = grouped.transpose(0, 1, 2, *behind, *front)  # [N,G,I,K,O]
-    columns = columns.reshape(N, G, -1, math.prod(out_sizes))  # [N,G,I*K,O]
-    out = weight.reshape(G, weight.shape[0] // G, -1) @ columns  # [N,G,J,O]
-    out = out.reshape(N, -1, *out_sizes)
+    columns = grouped.transpose(0, 1, 2, *behind, *front)  # [N,G,C,K,O]
+    columns = columns.reshape(N, G, C * math.prod(kernel), math.prod(out_sizes))  # [N,G,C*K,O]
+    out = weight.reshape(G, J, C * math.prod(kernel)) @ columns  # [N,G,J,O]
+    out = out.reshape(N, G * J, *out_sizes)
     if bias is not None:
         out += bias.reshape(-1, *(1,) * rank)
     return out
@@ -57,7 +58,7 @@ def conv_transpose(
     dilations: np.ndarray | None = None,
     groups: np.ndarray | int = 1,
 ) -> np.ndarray:
-    """x [N,G*I,D], weight [G*I,J,K] to [N,G*J,O]: each input adds the kernel where it stands.
+    """x [N,G*C,D], weight [G*C,J,K] to [N,G*J,O]: each input adds the kernel where it stands.
 
     O = (D - 1) * stride + span, less what `pad` cuts off, or as output_shape says, the cut then
     beginning with pad ("custom") or with nothing.
@@ -67,9 +68,9 @@ def conv_transpose(
     if pad_type not in ("valid", "custom"):
         raise ValueError(f"pad_type {pad_type!r} is not known for conv_transpose")
     pads = paddings(pad_type, pad, x.shape[2:], kernel, stride)
-    N, D, J = x.shape[0], x.shape[2:], weight.shape[1]
-    spread = weight.reshape(G, -1, J * math.prod(kernel)).swapaxes(1, 2)  # [G,J*K,I]
-    parts = spread @ x.reshape(N, G, -1, math.prod(D))  # [N,G,J*K,D]
+    N, D, C, J = x.shape[0], x.shape[2:], weight.shape[0] // G, weight.shape[1]
+    spread = weight.reshape(G, C, J * math.prod(kernel)).swapaxes(1, 2)  # [G,J*K,C]
+    parts = spread @ x.reshape(N, G, C, math.prod(D))  # [N,G,J*K,D]
     parts = parts.reshape(N, G * J, *kernel, *D)
     full = [
         (d - 1) * s + (k - 1) * e + 1

@@ -28,11 +28,13 @@ def gather(
     indices = np.asarray(indices)
     if batch == 0:
         return np.take(x, indices, axis_)
-    lead = x.shape[:batch]
-    flat_x = x.reshape(-1, *x.shape[batch:])  # [b,...]
-    flat_indices = indices.reshape(-1, *indices.shape[batch:])
-    parts = [np.take(a, i, axis_ - batch) for a, i in zip(flat_x, flat_indices, strict=True)]
-    return np.stack(parts).reshape(*lead, *parts[0].shape)
+    lead, tail = x.shape[:batch], indices.shape[batch:]
+    if indices.shape[:batch] != lead:
+        raise ValueError(f"batches {list(lead)} and {list(indices.shape[:batch])} differ")
+    out = np.empty((*x.shape[:axis_], *tail, *x.shape[axis_ + 1 :]), x.dtype)
+    for place in np.ndindex(*lead):
+        out[place] = np.take(x[place], indices[place], axis_ - batch)
+    return out
 
 
 @OPS(exact=True)

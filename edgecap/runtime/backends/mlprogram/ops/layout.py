@@ -53,7 +53,7 @@ def concat(
         return np.concatenate(values, axis_)
     shape = values[0].shape
     joined = np.stack(values, axis_ + 1)  # [...,d,n,...]
-    return joined.reshape(*shape[:axis_], -1, *shape[axis_ + 1 :])
+    return joined.reshape(*shape[:axis_], shape[axis_] * len(values), *shape[axis_ + 1 :])
 
 
 @OPS(exact=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edgecap.runtime.backends.mlprogram.ops.registry import Registry
@@ -12,7 +14,9 @@ OPS = Registry()
 @OPS()
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """x [...,I], weight [O,I], bias [O] to [...,O]."""
-    rows = x.reshape(-1, x.shape[-1])  # one product instead of one per leading index
+    # One product instead of one per leading index. Sizes are told here and in the other files: a -1
+    # cannot be worked out where a tensor is empty.
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     out = (rows @ weight.T).reshape(*x.shape[:-1], weight.shape[0])
     if bias is not None:
         out += bias

@@ -26,7 +26,7 @@ def _log_sum(x: np.ndarray, axes: Axes, keep: bool) -> np.ndarray:
 
 
 def _log_sum_exp(x: np.ndarray, axes: Axes, keep: bool) -> np.ndarray:
-    top = x.max(axes, keepdims=True)
+    top = x.max(axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)  # else inf - inf
     total = np.log(np.exp(x - top).sum(axes, keepdims=True)) + top
     return total if keep else total.squeeze(axes)
