@@ -127,6 +127,7 @@ def convert(
     inputs: Any = None,
     states: Any = None,
     outputs: Sequence[str] = (),
+    target: Any = ct.target.iOS18,
 ) -> Any:
     """An ML program (coremltools MLModel) of a torch module, through torch.export."""
     with quiet():
@@ -139,7 +140,7 @@ def convert(
             inputs=inputs,
             outputs=[ct.TensorType(name) for name in outputs] or None,
             states=states,
-            minimum_deployment_target=ct.target.iOS18,
+            minimum_deployment_target=target,
             compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
             skip_model_load=True,
         )

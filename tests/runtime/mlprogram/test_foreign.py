@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 from edgecap.core.errors import InputError
 from edgecap.exporters.quiet import quiet
+from edgecap.runtime.backends.mlprogram.ops import state
 from edgecap.runtime.backends.mlprogram.program import Program
 
 HALVES = pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
+# Each spells some operations otherwise: batches in gather since iOS 16, attention since iOS 18.
+TARGETS = pytest.mark.parametrize("target", ["iOS15", "iOS16", "iOS18"])
 
 
 class ConvNet(nn.Module):
@@ -82,11 +85,11 @@ class TextClassifier(nn.Module):
 
 
 def compare(
-    module: nn.Module, inputs: list[np.ndarray], path: Path, half: bool, units: float
+    module: nn.Module, inputs: list[np.ndarray], path: Path, half: bool, target: str
 ) -> None:
     tensors = [torch.from_numpy(array) for array in inputs]
     kinds = [ct.TensorType(shape=a.shape, dtype=a.dtype.type) for a in inputs]
-    model = convert(module, tensors, half, inputs=kinds)
+    model = convert(module, tensors, half, inputs=kinds, target=ct.target[target])
     function = Program.open(save(model, path / "foreign.mlpackage")).function()
     found = function.run(dict(zip(function.inputs, inputs, strict=True)))
     with torch.inference_mode():
@@ -94,24 +97,31 @@ def compare(
     outputs = wanted if isinstance(wanted, tuple) else (wanted,)
     for array, reference in zip(found.values(), outputs, strict=True):
         # Widened at the end, an fp16 program still has fp16's precision.
-        close(array, reference, units * (2**13 if half else 1))
+        close(array, reference, 4 * 2**13 if half else 16)
 
 
+@TARGETS
 @HALVES
-def test_a_convolutional_network(tmp_path: Path, half: bool) -> None:
-    compare(ConvNet().eval(), [normal(2, 3, 17, 18)], tmp_path, half, 16 if not half else 4)
+def test_a_convolutional_network(tmp_path: Path, half: bool, target: str) -> None:
+    compare(ConvNet().eval(), [normal(2, 3, 17, 18)], tmp_path, half, target)
 
 
+@TARGETS
 @HALVES
-def test_a_transformer_block(tmp_path: Path, half: bool) -> None:
+def test_a_transformer_block(tmp_path: Path, half: bool, target: str) -> None:
     keep = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], np.int32)
-    compare(Block(), [normal(2, 5, 32), keep], tmp_path, half, 16 if not half else 4)
+    compare(Block(), [normal(2, 5, 32), keep], tmp_path, half, target)
 
 
+@TARGETS
 @HALVES
-def test_a_text_classifier(tmp_path: Path, half: bool) -> None:
+def test_a_text_classifier(tmp_path: Path, half: bool, target: str) -> None:
     tokens = np.array([[3, 49, 7, 0, 0], [1, 2, 3, 4, 5], [0, 0, 0, 0, 0]], np.int32)
-    compare(TextClassifier(), [tokens], tmp_path, half, 16 if not half else 4)
+    compare(TextClassifier(), [tokens], tmp_path, half, target)
+
+
+def test_every_operation_here_is_tested() -> None:
+    assert {"read_state", "write_state"} == state.OPS.keys()
 
 
 class Counter(nn.Module):
