@@ -13,6 +13,7 @@ from edgecap.core.tokens import LANGUAGES
 from edgecap.scenes.graph import Name, Scene, Thing
 from edgecap.scenes.parse import parse
 from edgecap.scenes.relations import holds
+from edgecap.scenes.splits import drawing
 
 THINGS = (
     Thing(Name("square", "red"), (8.0, 100.0, 48.0, 140.0)),
@@ -81,8 +82,17 @@ def test_a_model_that_knows_is_measured_so(
     assert (row["unique"], row["ambiguous"], row["relation"]) == (1, 1, 1)
     assert (row["ambiguous_named"], row["ambiguous_floor"]) == (1, 0.5)
     assert row["asked"] == {"unique": 2, "ambiguous": 2, "relation": 1}
+    assert referring.main(["--lang", "en", "--only", "ambiguous", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["languages"]["en"]
+    assert row["asked"] == {"unique": 0, "ambiguous": 2, "relation": 0}
+    assert row["ambiguous"] == 1 and row["unique"] is row["relation"] is None
     assert referring.main(["--lang", "en"]) == 0
     assert "ambiguous 100.0" in capsys.readouterr().out
+
+
+def test_namesakes_have_enough_phrases_to_measure() -> None:
+    drawn = [drawing("namesakes", i).scene for i in range(256)]
+    assert sum(len(list(ambiguous_expressions(scene, "en"))) for scene in drawn) > 180
 
 
 def test_an_unknown_language_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
