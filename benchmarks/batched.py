@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.benchmarks.machine import machine
+from edgecap.core.command import check_numbers, guarded
 from edgecap.runtime import Captioner, load
 from edgecap.scenes.shipped import load_set
 
@@ -55,7 +57,8 @@ def measure(
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("captioner", nargs="?", default="S")
     parser.add_argument("--n", type=int, default=32, help="pictures a round")
@@ -64,6 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args(arguments)
+    return guarded("batched", lambda: _run(given))
+
+
+def _run(given: argparse.Namespace) -> None:
+    check_numbers(given, "batched", n=1, rounds=1, sizes=1)
     captioner = load(given.captioner, threads=given.threads, device=given.device)
     pictures = [image for image, _ in load_set("evaluation", given.n)]
     rows = measure(captioner, pictures, given.sizes, given.rounds)
@@ -72,4 +80,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.errors import EdgecapError
+from edgecap.core.command import guarded
 from edgecap.core.progress import progress
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.explain import Told, layers, tell
@@ -105,25 +105,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    try:
-        languages = picked_languages(asked.lang)
-        pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
-        reference = load(asked.reference, threads=asked.threads)
-        captioners = {name: load(name, threads=asked.threads) for name in asked.bundles}
-        rows = measure(reference, captioners, pictures, languages)
-    except EdgecapError as error:
-        print(f"maps: {error}", file=sys.stderr)
-        return error.exit_code
+    return guarded("maps", lambda: _run(asked))
+
+
+def _run(asked: Namespace) -> None:
+    languages = picked_languages(asked.lang)
+    pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
+    reference = load(asked.reference, threads=asked.threads)
+    captioners = {name: load(name, threads=asked.threads) for name in asked.bundles}
+    rows = measure(reference, captioners, pictures, languages)
     about = {"reference": reference.manifest.name, "scenes": asked.n, "languages": languages}
     if asked.json:
         print(json.dumps(about | {"bundles": rows}, ensure_ascii=False, indent=1))
-        return 0
+        return
     print(f"cosine to {about['reference']}'s maps, {asked.n} scenes, {', '.join(languages)}")
     for row in rows:
         keys = ("mean", "least", "alike", "by_head")
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in keys if row.get(k) is not None)
         print(f"{row['bundle']}: {shown}  ({row['steps']} steps)")
-    return 0
 
 
 if __name__ == "__main__":

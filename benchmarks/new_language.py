@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,7 @@ from edgecap.benchmarks.machine import machine
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
+from edgecap.core.command import guarded
 from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.scenes.dataset import caption_rows
@@ -200,8 +202,8 @@ def plot(rows: Sequence[Measured], out: Path) -> None:
     figure.savefig(out, dpi=120)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command: a table, and a directory with it, a plot and the figures."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: a table, and a directory with it, a plot and the figures; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m edgecap.benchmarks.new_language")
     parser.add_argument("languages", nargs="+", help=" or ".join(HELD_OUT))
     parser.add_argument("--model", default="S")
@@ -210,7 +212,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     for name, value in asdict(Budget()).items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    asked = vars(parser.parse_args(arguments))
+    asked = parser.parse_args(arguments)
+    return guarded("new_language", lambda: _run(asked))
+
+
+def _run(given: argparse.Namespace) -> None:
+    asked = vars(given)
     torch = require("torch", "train")
     torch.set_num_threads(asked["threads"])
     budget = Budget(**{name: asked[name] for name in asdict(Budget())})
@@ -235,4 +242,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,13 +16,14 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgecap.core.choices import pick
+from edgecap.core.command import check_numbers, guarded
 from edgecap.runtime.index import graph
 from edgecap.runtime.index.manifest import SCHEMA, Graph, IndexManifest, Maker
 from edgecap.runtime.index.search import Index
@@ -30,6 +31,7 @@ from edgecap.runtime.index.store import Entry, Stored
 
 WIDTH, CENTRES, FALL = 256, 1000, 16.0
 KINDS = ("spread", "clusters", "even")
+K = 10  # hits of a search
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Recall:
     megabytes: float  # of the graph's file
 
 
-def measure(kind: str, n: int, queries: int = 100, k: int = 10, threads: int = 1) -> Recall:
+def measure(kind: str, n: int, queries: int = 100, k: int = K, threads: int = 1) -> Recall:
     """Build a graph over n drawn vectors and search it; the same figures but for times."""
     rng = np.random.default_rng(0)
     drawn = draw(kind, n + queries, rng)
@@ -105,13 +107,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--threads", type=int, default=1, help="for building")
     asked = parser.parse_args(arguments)
-    for kind in asked.kinds.split(","):
+    return guarded("recall", lambda: _run(asked))
+
+
+def _run(asked: Namespace) -> None:
+    check_numbers(asked, "recall", n=K, queries=1, threads=1)
+    kinds = [pick("kind", kind, KINDS) for kind in asked.kinds.split(",")]
+    for kind in kinds:
         row = measure(kind, asked.n, asked.queries, threads=asked.threads)
         print(
-            f"{kind}: {row.vectors} vectors, recall@10 {row.recall:.4f}, {row.ms:.1f} ms a search "
+            f"{kind}: {row.vectors} vectors, recall@{K} {row.recall:.4f}, {row.ms:.1f} ms a search "
             f"(exact {row.exact_ms:.1f}), built in {row.build:.0f} s, {row.megabytes:.0f} MB"
         )
-    return 0
 
 
 if __name__ == "__main__":

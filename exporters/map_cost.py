@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 
 from edgecap.bundle.io import Bundle, open_bundle
-from edgecap.core.errors import EdgecapError, UnsupportedError
+from edgecap.core.command import guarded
+from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
 from edgecap.exporters import onnx_passes, tflite_graph
 from edgecap.runtime import Captioner, load
@@ -170,29 +171,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=60, help=f"of {CALLS} calls each")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
-    rows = []
-    try:
-        opened = [open_bundle(name) for name in asked.bundles]
-        for bundle in opened:
-            if bundle.manifest.format not in ("onnx", "tflite"):
-                raise UnsupportedError(
-                    "map_cost.format",
-                    f"{bundle.manifest.name} cannot be timed here; onnx and tflite can.",
-                )
-        pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
-        rows = [measure(one, load(one.path), pictures, max(1, asked.rounds)) for one in opened]
-    except EdgecapError as error:
-        print(f"map_cost: {error}", file=sys.stderr)
-        return error.exit_code
+    return guarded("map_cost", lambda: _run(asked))
+
+
+def _run(asked: Namespace) -> None:
+    opened = [open_bundle(name) for name in asked.bundles]
+    for bundle in opened:
+        if bundle.manifest.format not in ("onnx", "tflite"):
+            raise UnsupportedError(
+                "map_cost.format",
+                f"{bundle.manifest.name} cannot be timed here; onnx and tflite can.",
+            )
+    pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
+    rows = [measure(one, load(one.path), pictures, max(1, asked.rounds)) for one in opened]
     if asked.json:
         print(json.dumps({"rounds": asked.rounds, "bundles": rows}, indent=1))
-        return 0
+        return
     for row in rows:
         print(
             f"{row['bundle']}: a step {row['step_ms']:.2f} ms, {row['ratio']:.3f} of one without "
             f"the map; {row['of_caption']:+.1%} of a caption of {row['steps']:.0f} steps"
         )
-    return 0
 
 
 if __name__ == "__main__":

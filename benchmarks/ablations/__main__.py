@@ -16,7 +16,7 @@ from typing import Any
 
 from edgecap.benchmarks.ablations import NAMES
 from edgecap.core.choices import pick
-from edgecap.core.errors import EdgecapError, InputError
+from edgecap.core.command import check_numbers, guarded
 
 FEWEST_IMAGES = 128  # or the last stage of a curriculum, 15 % of them, would have no step
 
@@ -35,23 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("ablations"), help="directory")
     parser.add_argument("--json", choices=["-"], help="print JSON instead of tables")
     asked = parser.parse_args(arguments)
-    try:
-        found = [_ablate(name, asked) for name in _checked(asked)]
-    except EdgecapError as error:
-        print(f"ablations: {error}", file=sys.stderr)
-        return error.exit_code
+    return guarded("ablations", lambda: _run(asked))
+
+
+def _run(asked: argparse.Namespace) -> None:
+    found = [_ablate(name, asked) for name in _checked(asked)]
     if asked.json:
         print(json.dumps(found if asked.name == "all" else found[0], ensure_ascii=False, indent=1))
-    return 0
 
 
 def _checked(asked: argparse.Namespace) -> tuple[str, ...]:
     """The ablations asked for; InputError for numbers or names that cannot be used."""
-    limits = {"seeds": 1, "images": FEWEST_IMAGES, "scenes": 2, "jobs": 1}
-    for option, least in limits.items():
-        given = getattr(asked, option)
-        if given is not None and given < least:
-            raise InputError(f"ablations.{option}", f"--{option} is {given}; at least {least}.")
+    check_numbers(asked, "ablations", seeds=1, images=FEWEST_IMAGES, scenes=2, jobs=1)
     if asked.name == "all":
         return NAMES
     return (pick("ablation", asked.name, ("all", *NAMES)),)

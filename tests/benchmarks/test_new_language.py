@@ -31,7 +31,8 @@ def test_every_stage_is_measured_and_written(
 ) -> None:
     model, out = written(tmp_path, "en"), tmp_path / "out"
     sizes = ["--captions", "60", "--steps", "2", "--pictures", "2", "--scenes", "2"]
-    new_language.main(["ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes])
+    asked = ["ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes]
+    assert new_language.main(asked) == 0
     report = json.loads((out / "new_language.json").read_text())
     assert [row["stage"] for row in report["rows"]] == list(new_language.STAGES)
     for row in report["rows"]:
