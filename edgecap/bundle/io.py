@@ -17,6 +17,7 @@ from typing import Any
 
 from edgecap.bundle.manifest import (
     MANIFEST,
+    MAX_FOLDERS,
     FileEntry,
     Manifest,
     check_manifest,
@@ -90,7 +91,11 @@ def seal(directory: str | Path, manifest: Manifest) -> Manifest:
 
 
 def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """(name, size) of every file below `root`; refuses links, devices and empty directories."""
+    """(name, size) of every file below `root`.
+
+    Refuses links, devices, empty directories, and folders deeper than any name may lie: a
+    stranger's directory can be deeper than Python recurses.
+    """
     with os.scandir(root / prefix) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     if prefix and not entries:
@@ -99,6 +104,10 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         name = f"{prefix}{entry.name}"
         status = entry.stat(follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
+            if name.count("/") >= MAX_FOLDERS:
+                raise BundleError(
+                    "bundle.path", f"{name} is a folder too deep; {MAX_FOLDERS} are allowed."
+                )
             yield from _walk(root, f"{name}/")
         elif stat.S_ISREG(status.st_mode):
             yield name, status.st_size

@@ -1,0 +1,28 @@
+"""Directories that no exporter makes: one line, the right exit code, nothing hangs or overflows."""
+
+from pathlib import Path
+
+import pytest
+
+from edgecap.bundle.io import open_bundle
+from edgecap.cli.app import main
+from edgecap.core.errors import BundleError
+
+
+@pytest.mark.parametrize("depth", [5, 1500])
+def test_folders_without_end_are_refused(
+    tiny_bundle: Path, depth: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [tiny_bundle]
+    for _ in range(depth):  # pathlib's own parents=True recurses
+        made.append(made[-1] / "d")
+        made[-1].mkdir()
+    with pytest.raises(BundleError) as caught:
+        open_bundle(tiny_bundle)
+    assert caught.value.code == "bundle.path"
+    assert "d/d/d/d/d is a folder too deep; 4 are allowed" in caught.value.message
+    assert main(["verify", str(tiny_bundle)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("edgecap: [bundle.path]") and error.count("\n") == 1
+    for folder in reversed(made[1:]):  # as shutil.rmtree does, with which pytest cleans up
+        folder.rmdir()
