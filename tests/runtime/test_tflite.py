@@ -9,42 +9,23 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_formats import write
 from tiny_onnx import picture
 
-from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import BundleError
 from edgecap.runtime import load
 
-MODEL = Path(__file__).parents[1] / "support" / "tiny_w8.tflite"
-CONFIG = CaptionerConfig(width=32, layers=1, heads=2, embedding=8)
 PICTURES = [picture(seed, 60, 30 + 20 * seed) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tflite") / "tiny-tflite-w8"
-    path.mkdir()
-    shutil.copy(MODEL, path / "model.tflite")
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
-    manifest = draft(
-        CONFIG,
-        name=path.name,
-        model="tiny",
-        format="tflite",
-        precision="w8",
-        functions={name: same_names("model.tflite", name) for name in FUNCTIONS},
-        batch=1,
-    )
-    seal(path, manifest)
-    return path
+    return write("tflite", tmp_path_factory.mktemp("tflite"))
 
 
 def test_several_pictures_and_single_ones_agree(bundle: Path) -> None:

@@ -1,0 +1,64 @@
+"""A tiny captioner of each kind that edgecap runs; what it says means nothing."""
+
+from __future__ import annotations
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from tiny_mlpackage import unpack
+from tiny_onnx import CONFIG, write_bundle
+
+from edgecap.bundle.draft import draft, same_names
+from edgecap.bundle.io import seal
+from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
+from edgecap.core.config import CaptionerConfig
+
+KINDS = ("onnx", "tflite", "coreml", "torch")
+TFLITE = Path(__file__).with_name("tiny_w8.tflite")
+TFLITE_CONFIG = CaptionerConfig(width=32, layers=1, heads=2, embedding=8)
+TORCH_CONFIG = CaptionerConfig(width=16, layers=1, heads=1, embedding=8)
+
+
+def write(kind: str, directory: Path) -> Path:
+    """Make one of KINDS in a directory and return what `edgecap.runtime.load` takes."""
+    path = directory / f"tiny-{kind}"
+    if kind == "torch":
+        return _weights(path.with_suffix(".safetensors"))
+    if kind == "onnx":
+        write_bundle(path, verified=False)
+        return path
+    path.mkdir()
+    if kind == "tflite":
+        shutil.copy(TFLITE, path / "model.tflite")
+        _seal(path, TFLITE_CONFIG, "tflite", "w8", "model.tflite")
+    else:
+        unpack("portable", path)
+        _seal(path, CONFIG, "coreml", "fp32", "portable.mlpackage")
+    return path
+
+
+def _seal(path: Path, config: CaptionerConfig, format_: str, precision: str, file: str) -> None:
+    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
+    manifest = draft(
+        config,
+        name=path.name,
+        model="tiny",
+        format=format_,
+        precision=precision,
+        functions={name: same_names(file, name) for name in FUNCTIONS},
+        batch=1,
+    )
+    seal(path, manifest)
+
+
+def _weights(path: Path) -> Path:
+    import torch
+
+    from edgecap.model import weights
+    from edgecap.model.captioner import Captioner
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    weights.save(Captioner(TORCH_CONFIG), path, {})
+    return path
