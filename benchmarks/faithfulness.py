@@ -58,6 +58,7 @@ GOOD = {
     "deletion_gain": "above 0",
     "insertion_gain": "above 0",
 }
+SURVIVES = 0.5  # a rank correlation above which most of a map was never learnt
 # Gain -> what is better by it, and what is worse.
 GAINS = {
     "pointing_gain": ("pointing", "pointing_chance"),
@@ -80,12 +81,13 @@ class Row:
     @property
     def verdict(self) -> str:
         """What the figures allow to say."""
-        points, causes = (
-            (self.intervals[gain] or (0.0, 0.0))[0] > 0
-            for gain in ("pointing_gain", "deletion_gain")
-        )
+        least = {key: (bounds or (0.0, 0.0))[0] for key, bounds in self.intervals.items()}
+        points = least["pointing_gain"] > 0
+        causes = least["deletion_gain"] > 0 and least["insertion_gain"] > 0
         where = "lies on the thing" if points else "lies on the thing no surer than chance"
-        return f"{where}; shows {'' if causes else 'no surer than chance '}what the word rests on"
+        said = f"{where}; shows {'' if causes else 'no surer than chance '}what the word rests on"
+        survives = least["random_weights"] > SURVIVES
+        return said + ("; survives random weights" if survives else "")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict}

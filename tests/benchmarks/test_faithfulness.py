@@ -9,7 +9,7 @@ import torch
 from spots import PATCH, SIZE, TOKENIZER, G
 
 from edgecap.benchmarks.clear_phrases import clear_phrases, near
-from edgecap.benchmarks.faithfulness import KEYS, card
+from edgecap.benchmarks.faithfulness import GAINS, KEYS, Row, card
 from edgecap.cli.app import main
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
@@ -114,7 +114,8 @@ def test_a_right_map_beats_chance_and_a_wrong_one_does_not(rows: dict) -> None:
     )
     assert bad.intervals["pointing_gain"][0] < 0
     assert good.phrases == 6
-    assert good.verdict == "lies on the thing; shows what the word rests on"
+    rests = "lies on the thing; shows what the word rests on"
+    assert good.verdict == f"{rests}; survives random weights"  # its twin here is itself
     assert bad.verdict.startswith("lies on the thing no surer than chance")
 
 
@@ -124,6 +125,20 @@ def test_maps_that_survive_random_weights_are_told(rows: dict) -> None:
     captioner = spots.captioner(script(*SAID))
     (row,) = card(captioner, [SCENE] * 2, {"right": right}, {"right": on()})
     assert row.values["random_weights"] == 0
+
+
+def test_the_verdict_asks_for_both_curves_and_tells_what_random_weights_leave() -> None:
+    def verdict(**least: float) -> str:
+        bounds = {key: (-1.0, 1.0) for key in (*KEYS, *GAINS)}
+        bounds |= {key: (value, value + 0.1) for key, value in least.items()}
+        return Row("x", 1, {}, bounds).verdict
+
+    both = {"deletion_gain": 0.1, "insertion_gain": 0.1}
+    assert verdict(**both).endswith("; shows what the word rests on")
+    for alone in both:
+        assert verdict(**{alone: 0.1}).endswith("no surer than chance what the word rests on")
+    assert verdict(**both, random_weights=0.6).endswith("; survives random weights")
+    assert "survives" not in verdict(**both, random_weights=0.45)
 
 
 def test_scenes_without_a_clear_phrase_are_refused() -> None:
