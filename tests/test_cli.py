@@ -90,7 +90,9 @@ def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
         (InputError("a.code", "what\nwas got.", "Do this."), 2, "[a.code] what was got. Do this."),
         (GateError("b.code", "not good enough."), 1, "[b.code] not good enough."),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (PermissionError(13, "Permission denied", "/x"), 2, "[system] Permission denied: /x"),
+        (PermissionError(13, "Permission denied", "/x"), 2, "[system] Permission denied: /x."),
+        (OSError(28, "No space left on device"), 2, "[system] No space left on device."),
+        (OSError("cannot write mode P"), 70, "OSError: cannot write mode P"),
         (ValueError("a defect"), 70, "ValueError: a defect"),
     ],
 )

@@ -94,8 +94,9 @@ def main(args: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("EDGECAP_DEBUG") == "1":
             raise
-        if isinstance(error, OSError) and error.filename is not None:
-            return _say(f"[system] {error.strerror}: {error.filename}.", USAGE_EXIT)
+        if isinstance(error, OSError) and error.strerror is not None:  # a full disk names no file
+            place = "" if error.filename is None else f": {error.filename}"
+            return _say(f"[system] {error.strerror}{place}.", USAGE_EXIT)
         return _say(
             f"[internal] {type(error).__name__}: {error}. This is a defect of edgecap; "
             "run with EDGECAP_DEBUG=1 for the traceback.",
