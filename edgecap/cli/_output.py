@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from edgecap.core.atomic import write_file
 from edgecap.core.errors import InputError
 
 STANDARD_OUTPUT = "-"
@@ -25,8 +26,10 @@ def check_destinations(*destinations: str | None) -> None:
         if destination is None or destination == STANDARD_OUTPUT:
             continue
         path = Path(destination)
-        place = path if path.exists() else path.absolute().parent
-        if path.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+        # A file is replaced by a finished one, which lies beside it until then.
+        touched = [path] if path.exists() else []
+        touched += [path.resolve().parent] if path.is_file() or not path.exists() else []
+        if path.is_dir() or not all(os.access(place, os.W_OK) for place in touched):
             raise InputError(
                 "output.unwritable",
                 f"{path} cannot be written.",
@@ -41,7 +44,7 @@ def write_text(text: str, destination: str | None) -> None:
     if destination == STANDARD_OUTPUT:
         typer.echo(text.rstrip("\n"))
         return
-    Path(destination).write_text(text, encoding="utf-8")
+    write_file(Path(destination), text.encode("utf-8"))
 
 
 def write_json(value: dict[str, Any], destination: str | None) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecap.core.errors import InputError
+from edgecap.core.atomic import write_file
+from edgecap.core.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,8 +32,13 @@ def check_picture(path: Path, inputs: Iterable[Path] = ()) -> None:
 
 def save_picture(image: Image.Image, path: Path) -> None:
     """Write it; the name's ending chooses the format. InputError where that fails."""
+    from PIL import Image
+
+    data = io.BytesIO()
     try:
-        image.save(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError("output.unwritable", f"{path} cannot be written: {reason}.") from None
+        image.save(data, Image.registered_extensions()[path.suffix.lower()])
+    except (OSError, ValueError) as error:  # of a format: too large, or not in these colours
+        raise InputError(
+            "output.unwritable", f"{path} cannot be written: {one_line(error)}"
+        ) from None
+    write_file(path, data.getvalue())

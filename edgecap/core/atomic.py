@@ -69,8 +69,13 @@ def atomic_dir(
 def write_file(path: Path, data: bytes) -> None:
     """Write one file, replacing an older one in one step; on disk when this returns.
 
-    Raises InputError where the place cannot be written or the disk is full.
+    A link is followed, and what is no file, such as a pipe, is written to as it is. Raises
+    InputError where the place cannot be written or the disk is full.
     """
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
     draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
     try:
         draft.write_bytes(data)

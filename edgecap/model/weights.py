@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecap.core.atomic import write_file
 from edgecap.core.choices import pick
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
@@ -63,7 +64,7 @@ def load(path: str | Path) -> Captioner:
     Raises InputError for a file that is no safetensors file of a captioner, or whose tensors are
     missing, unknown, of another shape or dtype, or not finite.
     """
-    torch = require("torch", "export")
+    torch = require("torch", "torch")
     from edgecap.model.captioner import Captioner
 
     metadata, tensors = _read(Path(path))
@@ -96,10 +97,11 @@ def save(
 ) -> None:
     """Write float16 weights, and `training` (plain JSON values) beside the config.
 
-    Raises InputError where a value does not fit float16: it would come back as infinity.
+    An older file keeps its place until the new one is complete. Raises InputError where the place
+    cannot be written, and where a value does not fit float16: it would come back as infinity.
     """
-    torch = require("torch", "export")
-    from safetensors.torch import save_file
+    torch = require("torch", "torch")
+    from safetensors.torch import save as serialise
 
     tensors = {}
     for name, tensor in model.state_dict().items():
@@ -114,11 +116,11 @@ def save(
     }
     if extension != _SHIPPED_LANGUAGES:
         metadata["extension"] = extension.to_json()
-    save_file(tensors, path, metadata=metadata)
+    write_file(Path(path), serialise(tensors, metadata))
 
 
 def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    require("safetensors", "export")
+    require("safetensors", "torch")
     from safetensors import SafetensorError, safe_open
 
     try:
