@@ -8,14 +8,13 @@ of 5 degrees so that rotated sprites can be kept; resizing is cheap and done per
 from __future__ import annotations
 
 import math
-import subprocess
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edgecap.core.errors import InputError
+from edgecap.scenes.font import font_path
 from edgecap.scenes.graph import SHAPES
 from edgecap.scenes.nouns import NOUNS
 
@@ -37,32 +36,17 @@ RGB: dict[str, tuple[int, int, int]] = {
     "white": (234, 234, 234),
 }
 
-_DEBIAN_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
-
 
 @cache
 def _font() -> ImageFont.FreeTypeFont:
-    for path in (_DEBIAN_FONT, _asked_of_fontconfig()):
-        if path.name == "NotoColorEmoji.ttf" and path.is_file():
-            return ImageFont.truetype(str(path), GLYPH_PX)
-    raise InputError(
-        "scenes.font",
-        "The font Noto Color Emoji, which scenes are drawn with, is not installed.",
-        "Run: apt-get install fonts-noto-color-emoji",
-    )
-
-
-def _asked_of_fontconfig() -> Path:
-    try:
-        answer = subprocess.run(
-            ["fc-match", "--format=%{file}", "Noto Color Emoji"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return Path()
-    return Path(answer.strip())
+    path = font_path()
+    if path is None:
+        raise InputError(
+            "scenes.font",
+            "The font Noto Color Emoji, which scenes are drawn with, is not installed.",
+            "Run: apt-get install fonts-noto-color-emoji",
+        )
+    return ImageFont.truetype(str(path), GLYPH_PX)
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgecap.core.errors import InputError
-from edgecap.scenes import sprites
+from edgecap.scenes import font, sprites
 from edgecap.scenes.backgrounds import NOISE_LEVELS, NOISE_LIMIT
 from edgecap.scenes.graph import COLORS, SHAPES, Name
 from edgecap.scenes.nouns import NOUNS
@@ -121,7 +121,7 @@ def test_colours_can_be_told_apart() -> None:
 
 def test_missing_font_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     sprites._font.cache_clear()
-    monkeypatch.setattr(sprites, "_DEBIAN_FONT", tmp_path / "NotoColorEmoji.ttf")
+    monkeypatch.setattr(font, "FOLDERS", (tmp_path,))
     monkeypatch.setenv("PATH", str(tmp_path))  # no fc-match either
     with pytest.raises(InputError, match="apt-get install fonts-noto-color-emoji"):
         sprites._font()
