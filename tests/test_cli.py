@@ -13,6 +13,7 @@ import edgecap
 from edgecap.cli import doctor
 from edgecap.cli.app import COMMANDS, main
 from edgecap.core.errors import GateError, InputError
+from edgecap.scenes import font
 
 
 @pytest.fixture
@@ -146,6 +147,33 @@ def test_doctor_fails_where_the_only_backend_dies(
     (broken,) = json.loads(capsys.readouterr().out)["backends"]
     assert not broken["works"]
     assert "No module named 'no_such_module'" in broken["need"]
+
+
+def test_doctor_does_not_take_the_evaluator_for_an_engine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (evaluator,) = (part for part in doctor.BACKENDS if not part.engine)
+    assert evaluator.serves.startswith("mlprogram")
+    monkeypatch.setattr(doctor, "BACKENDS", (*parts("no_such_module"), evaluator))
+    assert main(["doctor", "--json"]) == 1
+    _, told = json.loads(capsys.readouterr().out)["backends"]
+    assert told["works"] and not told["engine"]
+
+
+def test_doctor_finds_the_font_that_scenes_are_drawn_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = tmp_path / "deep" / font.FONT
+    hidden.parent.mkdir()
+    hidden.touch()
+    monkeypatch.setattr(doctor, "BACKENDS", parts("pytest"))
+    monkeypatch.setenv("PATH", str(tmp_path))  # no fc-match
+    for folders, found in (((tmp_path,), str(hidden)), ((), None)):
+        monkeypatch.setattr(font, "FOLDERS", folders)
+        assert font.font_path() == (found and Path(found))
+        assert main(["doctor", "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["fonts"]
+        assert told["emoji"] == found and (told["need"] is None) == (found is not None)
 
 
 def test_doctor_asks_for_no_second_package_of_a_kind(monkeypatch: pytest.MonkeyPatch) -> None:

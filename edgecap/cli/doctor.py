@@ -26,6 +26,7 @@ class Part:
     module: str  # its name for import
     need: str  # what to run where it is missing
     platform: str | None = None  # sys.platform of the only system it works on
+    engine: bool = True  # False: works, and at no device's speed
 
 
 # Where two packages serve the same backend, the first that works is used.
@@ -35,7 +36,7 @@ BACKENDS = (
     Part("tflite", "tflite-runtime", "tflite_runtime.interpreter", "pip install tflite-runtime"),
     Part("tflite", "tensorflow", "tensorflow", "pip install tensorflow"),
     Part("coreml", "coremltools", "coremltools", "pip install 'edgecap[coreml]'", "darwin"),
-    Part("mlprogram (coreml)", "numpy", "numpy", "pip install numpy"),
+    Part("mlprogram (coreml)", "numpy", "numpy", "pip install numpy", engine=False),
     Part("torch", "torch", "torch", "pip install 'edgecap[torch]'"),
 )
 MACOS_NEED = "macOS: here backend mlprogram evaluates the same bundles, right but slowly"
@@ -49,7 +50,6 @@ TOOLS = (
     Part("train", "tokenizers", "tokenizers", "pip install 'edgecap[train]'"),
     Part("train plots", "matplotlib", "matplotlib", "pip install 'edgecap[train]'"),
 )
-EMOJI_FONT = "NotoColorEmoji.ttf"
 FONT_NEED = "apt-get install fonts-noto-color-emoji (only for drawing new scenes)"
 
 # What makes int8 and 16-bit arithmetic fast, by the names of /proc/cpuinfo.
@@ -76,7 +76,8 @@ def run(
     """Say which backends, versions and CPU features there are, and what is missing.
 
     Every installed backend is imported in a process of its own, because a package built for
-    another CPU dies there. Exit code 1 where no backend works.
+    another CPU dies there. Exit code 1 where no engine works; the evaluator of CoreML bundles,
+    which needs nothing, is none.
     """
     report = examine()
     if json_:
@@ -85,7 +86,7 @@ def run(
         typer.echo(json.dumps(report, indent=2))
     else:
         _print(report)
-    if not any(part["works"] for part in report["backends"]):
+    if not any(part["works"] and part["engine"] for part in report["backends"]):
         raise typer.Exit(1)
 
 
@@ -152,9 +153,10 @@ def _examine_tool(part: Part) -> dict[str, Any]:
 
 
 def _examine_font() -> dict[str, Any]:
-    roots = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".fonts")
-    found = next((str(path) for root in roots for path in root.rglob(EMOJI_FONT)), None)
-    return {"emoji": found, "need": None if found else FONT_NEED}
+    from edgecap.scenes.font import font_path
+
+    found = font_path()
+    return {"emoji": found and str(found), "need": None if found else FONT_NEED}
 
 
 def _print(report: dict[str, Any]) -> None:
