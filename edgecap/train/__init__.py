@@ -1,0 +1,1 @@
+"""Training on drawn scenes: the curriculum, its losses, fine-tuning and distillation."""
