@@ -231,11 +231,14 @@ class Captioner:
         Raises InputError for an empty text or one over the limit, which it states.
         """
         tokens, length = self.vocabulary.frame(texts)
-        parts = [
-            self.session.encode_text(tokens[i : i + BATCH], length[i : i + BATCH])
-            for i in range(0, len(length), BATCH)
-        ]
-        return np.concatenate([np.zeros((0, self.manifest.contract.embedding), np.float32), *parts])
+
+        def work(batch: Sequence[int]) -> list[np.ndarray]:
+            rows = list(batch)
+            return list(self.session.encode_text(tokens[rows], length[rows]))  # b of [E]
+
+        parts = list(in_batches(range(len(length)), self.batch_size(), work))
+        empty = np.zeros((0, self.manifest.contract.embedding), np.float32)
+        return np.stack(parts) if parts else empty
 
     def cache(self, canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """k, v [L,B,H,Tmax,Dh] of canvases uint8 [B,S,S,3], text rows empty: to drive a session."""

@@ -5,11 +5,13 @@ Letters as in session.py; N canvases, W tokens of a sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from edgecap.core.errors import InputError
+from edgecap.runtime.batches import in_batches
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.mentions import CanvasBox
@@ -17,7 +19,8 @@ from edgecap.runtime.scoring import pick_pictures, token_scores
 from edgecap.runtime.session import ImageCode
 
 GROUNDED, RELATE = "grounded", "relate"
-_BATCH = 8  # canvases a call of the engine
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Speech:
@@ -32,15 +35,22 @@ class Speech:
 
     def see(self, canvases: np.ndarray) -> ImageCode:
         """The codes of canvases uint8 [N,S,S,3]."""
-        parts = [
-            self._captioner.session.encode_image(canvases[i : i + _BATCH])
-            for i in range(0, len(canvases), _BATCH)
-        ]
+
+        def work(batch: Sequence[np.ndarray]) -> list[ImageCode]:
+            code = self._captioner.session.encode_image(np.stack(batch))
+            return [pick_pictures(code, [b]) for b in range(len(batch))]
+
+        parts = self._each(list(canvases), work)
         return ImageCode(
             np.concatenate([part.k for part in parts], 1),
             np.concatenate([part.v for part in parts], 1),
             np.concatenate([part.embedding for part in parts], 0),
         )
+
+    def _each(
+        self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]
+    ) -> list[Result]:
+        return list(in_batches(items, self._captioner.batch_size(), work))
 
     def tokens(self, text: str) -> list[int]:
         """Ids of a sentence; InputError (text.too_long) where a box after it would not fit."""
@@ -58,18 +68,27 @@ class Speech:
         self, code: ImageCode, asked: Sequence[tuple[int, Sequence[int]]]
     ) -> list[np.ndarray]:
         """For each (picture, sentence): log p of the sentence's tokens as a relation, f32 [W]."""
-        pictures = pick_pictures(code, [picture for picture, _ in asked])
-        sequences = [[*self._relate, *ids] for _, ids in asked]
-        session = self._captioner.session
-        scores = token_scores(session, pictures, self._text_length, sequences)
-        return [row[len(self._relate) - 1 :] for row in scores]
+
+        def work(batch: Sequence[tuple[int, Sequence[int]]]) -> list[np.ndarray]:
+            pictures = pick_pictures(code, [picture for picture, _ in batch])
+            sequences = [[*self._relate, *ids] for _, ids in batch]
+            session = self._captioner.session
+            scores = token_scores(session, pictures, self._text_length, sequences)
+            return [row[len(self._relate) - 1 :] for row in scores]
+
+        return self._each(asked, work)
 
     def follows(self, code: ImageCode, text: str) -> list[str]:
         """What the model says next after a text, one token a picture, as a relation."""
-        cache = Cache(self._captioner.session, code, self._text_length)
-        for token in (*self._relate, *self.tokens(text)):
-            step = cache.step([token] * len(cache))
-        return [self._captioner.tokenizer.decode([int(row.argmax())]) for row in step.logits]
+        ids = (*self._relate, *self.tokens(text))
+
+        def work(batch: Sequence[int]) -> list[str]:
+            cache = Cache(self._captioner.session, pick_pictures(code, batch), self._text_length)
+            for token in ids:
+                step = cache.step([token] * len(cache))
+            return [self._captioner.tokenizer.decode([int(row.argmax())]) for row in step.logits]
+
+        return self._each(range(code.k.shape[1]), work)
 
     def named_boxes(self, canvas: np.ndarray) -> list[CanvasBox]:
         """Every box of the grounded caption of uint8 [S,S,3], px of the canvas."""
