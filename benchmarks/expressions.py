@@ -38,7 +38,12 @@ def unique_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
 
 
 def ambiguous_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
-    """For every thing with namesakes, the first clear relation that is true of it alone."""
+    """For every thing with namesakes, the first clear relation that is true of it alone.
+
+    None in a language whose "is" is not known: the statement could not be made a noun phrase.
+    """
+    if lang not in COPULAS:
+        return
     names = [thing.name for thing in scene.things]
     for thing in scene.things:
         namesakes = [other for other in scene.things if other.name == thing.name]

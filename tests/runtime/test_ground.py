@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracle
@@ -16,7 +17,7 @@ from edgecap.core.tokens import LANGUAGES
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.grounding import ground, judge
 from edgecap.runtime.grounding.hide import MARGIN, hide
-from edgecap.runtime.grounding.phrases import readings
+from edgecap.runtime.grounding.phrases import as_sentence, readings
 from edgecap.runtime.mentions import determiner_end
 from edgecap.runtime.scoring import log_softmax, token_scores
 from edgecap.scenes.grammar import for_language
@@ -136,6 +137,67 @@ def test_readings_put_the_copula_where_a_name_may_end() -> None:
     ]
 
 
+def test_of_an_added_language_all_of_a_phrase_is_the_name() -> None:
+    (way,) = readings("고양이 왼쪽의 개.", "ko")
+    assert (way.name, way.sentence, way.rest) == ("고양이 왼쪽의 개", "고양이 왼쪽의 개", "")
+    assert as_sentence("개가 있다", "ko") == "개가 있다."
+
+
+def test_an_added_language_points_and_answers(tmp_path: Path) -> None:
+    import torch
+
+    from edgecap.core.config import CaptionerConfig
+    from edgecap.core.extension import Extension
+    from edgecap.model import weights
+    from edgecap.model.captioner import Captioner as Network
+
+    torch.manual_seed(0)
+    network = Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
+    weights.save(network, tmp_path / "ko.safetensors", {}, Extension(("en", "ko")))
+    captioner = load(tmp_path / "ko.safetensors")
+    found = ground(captioner, PICTURE, "빨간 원", "ko")
+    assert np.isfinite([*found.box, found.evidence]).all() and found.name == "빨간 원"
+    judged = judge(captioner, PICTURE, ["개가 있다", "고양이가 있다"], "ko")
+    assert sum(one.share for one in judged) == pytest.approx(1, abs=1e-5)
+    assert list(ambiguous_expressions(SCENE, "ko")) == []
+
+
+class Tight:
+    """A session that runs out of memory for more than two pictures or texts."""
+
+    def __init__(self, session: Any) -> None:
+        self._session, self.batch, self.largest = session, session.batch, 0
+
+    def __getattr__(self, name: str) -> Any:
+        def call(first: np.ndarray, *others: np.ndarray) -> Any:
+            if len(first) > 2:
+                raise MemoryError
+            self.largest = max(self.largest, len(first))
+            return getattr(self._session, name)(first, *others)
+
+        return call
+
+
+def test_grounding_takes_as_many_pictures_as_fit() -> None:
+    captioner = oracle.captioner(THINGS)
+    captioner.session = tight = Tight(captioner.session)
+    found = ground(captioner, PICTURE, "the red square left of the blue circle")
+    assert found.box == THINGS[0].box and tight.largest == 2
+    true, false = next(questions(SCENE, "zh"))
+    assert judge(captioner, PICTURE, [false, true], "zh")[0].statement == true
+    circle = for_language("zh").noun_phrase(CIRCLE, definite=True)
+    assert ground(captioner, PICTURE, circle, "zh").box == THINGS[1].box
+
+
+def test_texts_are_embedded_as_many_at_a_time_as_fit(tiny_bundle_made: Path) -> None:
+    captioner = load(tiny_bundle_made)
+    texts = [f"{'a dog ' * (i + 1)}" for i in range(5)]
+    at_once = captioner.embed_texts(texts)
+    captioner.session = tight = Tight(captioner.session)
+    assert captioner.embed_texts(texts) == pytest.approx(at_once, abs=1e-6)
+    assert tight.largest == 2 and captioner.embed_texts([]).shape == (0, 4)
+
+
 def test_hiding_takes_a_thing_out_and_leaves_the_rest() -> None:
     box, kept = THINGS[0].box, (40.0, 120.0, 60.0, 130.0)
     bare = hide(PICTURE, [box], [kept])
@@ -179,6 +241,7 @@ def test_forced_scores_are_those_of_the_model(tiny_bundle_made: Path, batch: int
         (" . ", "en", "phrase.empty"),
         ("the dog", "xx", "language.unknown"),
         ("the dog", "nl", "language.unknown"),
+        ("the dog", "ko", "language.unknown"),
         ("빨간 원", "en", "text.no_words"),
         ("the dog " * 60, "en", "text.too_long"),
     ],

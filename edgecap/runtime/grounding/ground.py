@@ -26,7 +26,7 @@ import numpy as np
 from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
-from edgecap.runtime.grounding.phrases import COPULAS, Reading, readings
+from edgecap.runtime.grounding.phrases import Reading, copula_of, readings
 from edgecap.runtime.grounding.speech import Speech
 from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.preprocess import Box, Picture, prepare
@@ -130,7 +130,7 @@ def _names(
     code = speech.see(np.stack([*alone, hide(canvas, boxes, [])]))  # N + 1
     rows = speech.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
     sums = np.array([row[start:].sum() for row in rows], np.float32)  # [N+1]
-    one = COPULAS[speech.lang].one
+    one = copula_of(speech.lang).one
     if one and not way.name.startswith(one):
         sums = np.maximum(sums, _counted(speech, code, one, way.name))
     return sums[:-1], float(sums[-1])

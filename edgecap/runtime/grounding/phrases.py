@@ -2,12 +2,14 @@
 
 "the red circle left of the dog" is no caption, "The red circle is left of the dog." is. All that is
 known here of a language is how it says "is" and whether what a thing is told by stands before or
-after it; where the name ends is not parsed, but scored by the model: see ground.py.
+after it, and of a language that was added, nothing. Where the name ends is not parsed, but scored
+by the model: see ground.py.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edgecap.core.errors import InputError
@@ -38,6 +40,8 @@ COPULAS: dict[str, Copula] = {
     "zh": Copula("在", also=("位于",), of="的", stop="。", gap="", one="一"),
     "ja": Copula("は", of="の", end="です", stop="。", gap=""),
 }
+# Of any other language: all of a phrase is the name, and a statement is taken as it stands.
+NEUTRAL = Copula("", gap="")
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,12 @@ class Reading:
 def readings(phrase: str, lang: str) -> list[Reading]:
     """Every way to take a phrase or a statement; the first takes all of it as a name.
 
-    A name is more than an article.
-
-    Raises InputError for an empty phrase, and for a language whose "is" is not known here.
+    A name is more than an article. InputError for an empty phrase.
     """
-    text, copula = _bare(phrase), _copula(lang)
+    text, copula = _bare(phrase), copula_of(lang)
     joint = copula.gap + copula.word
     found = [Reading(_capital(text), joint, "")]
-    places = [m.start() for m in re.finditer(" ", text)] if copula.gap else range(1, len(text))
+    places = _places(text, copula)
     for place in places:
         before, after = text[:place], text[place:]
         stated = _stated(after, copula)
@@ -85,6 +87,13 @@ def readings(phrase: str, lang: str) -> list[Reading]:
     ]
 
 
+def _places(text: str, copula: Copula) -> Sequence[int]:
+    """Where a name may end."""
+    if not copula.word:
+        return []
+    return [m.start() for m in re.finditer(" ", text)] if copula.gap else range(1, len(text))
+
+
 def _stated(after: str, copula: Copula) -> str:
     """The joint with which `after` begins, where the phrase is a statement already; or ""."""
     joints = (copula.gap + word for word in (copula.word, *copula.also))
@@ -93,7 +102,7 @@ def _stated(after: str, copula: Copula) -> str:
 
 def as_sentence(statement: str, lang: str) -> str:
     """A statement with its capital and its full stop; InputError as of `readings`."""
-    return _capital(_bare(statement)) + _copula(lang).stop
+    return _capital(_bare(statement)) + copula_of(lang).stop
 
 
 def _bare(phrase: str) -> str:
@@ -104,12 +113,9 @@ def _bare(phrase: str) -> str:
     return text
 
 
-def _copula(lang: str) -> Copula:
-    if lang not in COPULAS:
-        raise InputError(
-            "phrase.language", f"phrases are understood in {', '.join(COPULAS)}; got {lang!r}."
-        )
-    return COPULAS[lang]
+def copula_of(lang: str) -> Copula:
+    """How a language says "is"; NEUTRAL where that is not known here."""
+    return COPULAS.get(lang, NEUTRAL)
 
 
 def _capital(text: str) -> str:
