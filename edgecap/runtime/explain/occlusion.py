@@ -17,6 +17,7 @@ from edgecap.runtime.batches import in_batches
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.explain.maps import Told
 from edgecap.runtime.scoring import token_scores
+from edgecap.runtime.surroundings import surrounding
 
 WINDOW = 2  # patches a side: 32 px of 224, about the smallest thing that is told of
 
@@ -64,13 +65,9 @@ def forced_scores(
 
 def hide(canvas: np.ndarray, window: Window, patch: int) -> np.ndarray:
     """A copy of uint8 [S,S,3] with the window, in patches of `patch` px, filled from around it."""
-    inner = _pixels(window, patch, 0)
-    ring = np.zeros(canvas.shape[:2], np.bool_)  # [S,S]
-    ring[_pixels(window, patch, patch // 2)] = True
-    ring[inner] = False
+    inner, outer = (_pixels(window, patch, margin) for margin in (0, patch // 2))
     bare = canvas.copy()
-    around = canvas[ring] if ring.any() else canvas.reshape(-1, 3)
-    bare[inner] = np.median(around, axis=0)
+    bare[inner] = surrounding(canvas, inner, outer)
     return bare
 
 

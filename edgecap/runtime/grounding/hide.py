@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecap.runtime.mentions import CanvasBox
+from edgecap.runtime.surroundings import Area, surrounding
 
 MARGIN = 4  # px beyond a box: one step of the location tokens, which may be off by as much
 _RING = 4  # px around the margin, taken for the background
@@ -23,26 +24,15 @@ def hide(canvas: np.ndarray, hidden: Sequence[CanvasBox], kept: Sequence[CanvasB
     bare = canvas.copy()  # [S,S,3]
     for box in hidden:
         inner, outer = _area(canvas, box, MARGIN), _area(canvas, box, MARGIN + _RING)
-        bare[inner] = _surrounding(canvas, inner, outer)
+        bare[inner] = surrounding(canvas, inner, outer)
     for box in kept:
         area = _area(canvas, box, 0)
         bare[area] = canvas[area]
     return bare
 
 
-def _area(canvas: np.ndarray, box: CanvasBox, margin: int) -> tuple[slice, slice]:
+def _area(canvas: np.ndarray, box: CanvasBox, margin: int) -> Area:
     S = canvas.shape[0]
     x0, y0, x1, y1 = (int(round(edge)) for edge in box)
     rows = slice(max(y0 - margin, 0), min(y1 + margin, S))
     return rows, slice(max(x0 - margin, 0), min(x1 + margin, S))
-
-
-def _surrounding(
-    canvas: np.ndarray, inner: tuple[slice, slice], outer: tuple[slice, slice]
-) -> np.ndarray:
-    """The median colour, uint8 [3], of the pixels of `outer` that are not in `inner`."""
-    ring = np.zeros(canvas.shape[:2], bool)  # [S,S]
-    ring[outer] = True
-    ring[inner] = False
-    pixels = canvas[ring] if ring.any() else canvas.reshape(-1, 3)
-    return np.median(pixels, axis=0).astype(np.uint8)
