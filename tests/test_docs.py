@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from edgecap.cli.app import app
+from edgecap.runtime.backends.mlprogram.ops import KERNELS
 
 REPO = Path(__file__).resolve().parents[1]
 PATTERNS = ("*.md", "Makefile", "examples/*.sh", "benchmarks/*.md")
@@ -34,6 +35,10 @@ def test_shown_command_parses(document: str, line: str, monkeypatch: pytest.Monk
         command = group.get_command(context, name)  # type: ignore[attr-defined]
         with command.make_context(name, args, parent=context):
             pass
+
+
+def test_the_evaluator_is_described_as_it_is() -> None:
+    assert f"{len(KERNELS)} kinds of operation" in (REPO / "CONTRIBUTING.md").read_text()
 
 
 def test_the_readme_shows_the_main_commands() -> None:
