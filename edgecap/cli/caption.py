@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,13 +69,15 @@ def run(
     """Caption pictures; boxes are in the pixels of each picture.
 
     A picture that cannot be read is reported and the others are captioned; the exit code is then 2.
+    With --on-error fail it ends the run, after what was captioned before it.
     Words are the most probable ones, unless beams or one of the options of drawing are given.
     """
+    from edgecap.cli._folders import all_pictures
     from edgecap.cli._model import chosen
     from edgecap.core.progress import progress
     from edgecap.runtime import load
 
-    pictures = list(_pictures(images))
+    pictures = all_pictures(images)
     if draw is not None:
         check_picture(draw, pictures)
         if len(pictures) > 1:
@@ -95,44 +97,26 @@ def run(
     failures = 0
     if json_:
         said = progress(said, "captions", len(pictures))
-    for image, caption in zip(pictures, said, strict=True):
-        if isinstance(caption, InputError):
-            if alone:
-                raise caption
-            failures += 1
-            typer.echo(f"edgecap: {caption}", err=True)
-            error = {"code": caption.code, "text": caption.message}
-            rows.append({"image": str(image), "error": error})
-            continue
-        rows.append({"image": str(image), **asdict(caption)})
-        if not json_:
-            _show(image, caption, several=not alone)
-        if draw is not None:
-            _draw(image, caption, draw)
-    if json_:
-        import json
-
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+    try:
+        for image, caption in zip(pictures, said, strict=True):
+            if isinstance(caption, InputError):
+                if alone:
+                    raise caption
+                failures += 1
+                typer.echo(f"edgecap: {caption}", err=True)
+                error = {"code": caption.code, "text": caption.message}
+                rows.append({"image": str(image), "error": error})
+                continue
+            rows.append({"image": str(image), **asdict(caption)})
+            if not json_:
+                _show(image, caption, several=not alone)
+            if draw is not None:
+                _draw(image, caption, draw)
+    finally:  # whatever ends the run, what is done is told
+        if json_ and rows:
+            typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
     if failures:
         raise typer.Exit(EdgecapError.exit_code)
-
-
-def _pictures(images: Sequence[Path]) -> Iterator[Path]:
-    """The files given, and those of directories and below that look like pictures, by name."""
-    from edgecap.runtime.preprocess import SUFFIXES
-
-    for given in images:
-        if not given.is_dir():
-            yield given
-            continue
-        found = [p for p in sorted(given.rglob("*")) if p.suffix.lower() in SUFFIXES]
-        if not found:
-            raise InputError(
-                "image.none",
-                f"{given} holds no pictures.",
-                f"Endings that are looked for: {' '.join(sorted(SUFFIXES))}",
-            )
-        yield from found
 
 
 def _sampling(

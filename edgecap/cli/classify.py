@@ -17,7 +17,9 @@ SHOWN = 5  # labels per picture in the table
 
 
 def run(
-    images: Annotated[list[Path], typer.Argument(help="Pictures of any size and mode.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures of any size and mode, or directories of them.")
+    ],
     labels: Annotated[
         str | None, typer.Option("--labels", help='With commas: "a dog,a red circle".')
     ] = None,
@@ -39,19 +41,20 @@ def run(
     rank; they are no probabilities. A picture that cannot be read is reported and the others are
     ranked; the exit code is then 2.
     """
+    from edgecap.cli._folders import all_pictures
     from edgecap.cli._model import load_chosen
     from edgecap.runtime.choice import LabelChooser
 
-    given = _labels(labels, labels_file)
+    given, pictures = _labels(labels, labels_file), all_pictures(images)
     chooser = LabelChooser(load_chosen(bundle, threads), given)
     rows: list[dict[str, Any]] = []
     ranked: list[tuple[Path, list[Choice]]] = []
     failures = 0
-    for image in images:
+    for image in pictures:
         try:
             (choices,) = chooser.rank([image])
         except InputError as error:
-            if len(images) == 1:
+            if len(pictures) == 1:
                 raise
             failures += 1
             typer.echo(f"edgecap: {error}", err=True)

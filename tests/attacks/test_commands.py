@@ -48,13 +48,31 @@ BAD_FILES = {
 }
 
 
+READERS = {
+    "caption": [],
+    "classify": ["--labels", "a dog,a cat"],
+    "ground": ["the dog"],
+    "ask": ["A dog.", "A cat."],
+    "explain": ["-o", "page.html"],
+}
+
+
+@pytest.mark.parametrize("verb", READERS)
 @pytest.mark.parametrize("code", BAD_FILES)
 def test_bad_pictures(
-    code: str, tmp_path: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+    code: str,
+    verb: str,
+    tmp_path: Path,
+    tiny_bundle_made: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     bad = tmp_path / "bad.png"
     bad.write_bytes(BAD_FILES[code])
-    assert f"[{code}]" in refused(capsys, "caption", bad, "--bundle", tiny_bundle_made)
+    asked = [verb, bad, *READERS[verb], "--bundle", tiny_bundle_made]
+    assert f"[{code}]" in refused(capsys, *asked)
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.png"]
     assert bad.read_bytes() == BAD_FILES[code]
 
 
@@ -78,13 +96,19 @@ def test_failing_at_a_bad_picture_says_which_and_stops(
     out, err = capsys.readouterr()
     assert out.count(f"{photo}: ") == 1
     assert err.startswith("edgecap: [image.missing] absent.png")
+    assert main(["caption", str(photo), "absent.png", str(photo), *options, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert [row["image"] for row in json.loads(out)] == [str(photo)]
+    assert err.startswith("edgecap: [image.missing] absent.png") and err.count("\n") == 1
 
 
 def test_a_directory_without_pictures(
     tmp_path: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    assert "[image.none]" in refused(capsys, "caption", tmp_path, "--bundle", tiny_bundle_made)
+    for verb in ("caption", "classify"):
+        asked = [verb, tmp_path, *READERS[verb], "--bundle", tiny_bundle_made]
+        assert "[image.none]" in refused(capsys, *asked)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,19 @@ def test_classify_ranks_by_the_cosine(
     assert "an owl" in capsys.readouterr().out
 
 
+def test_a_directory_is_classified_in_order(
+    folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "below").mkdir()
+    (folder / "0.png").rename(folder / "below" / "0.PNG")
+    (folder / ".hidden.png").write_bytes(b"not looked at")
+    asked = ["classify", str(folder), "--labels", "a dog,an owl", "-b", str(tiny_bundle_made)]
+    assert main([*asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    names = [Path(row["image"]).relative_to(folder).as_posix() for row in rows]
+    assert names == ["1.png", "2.png", "3.png", "4.png", "5.png", "below/0.PNG"]
+
+
 def test_equal_labels_keep_their_order(tiny_bundle_made: Path, folder: Path) -> None:
     captioner = load(tiny_bundle_made)
     captioner.embed_texts = lambda texts: np.ones((len(texts), 4), np.float32) / 2  # type: ignore[method-assign]

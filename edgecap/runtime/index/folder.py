@@ -11,17 +11,14 @@ from edgecap.runtime.preprocess import SUFFIXES
 
 
 def pictures(folder: Path, skip: Path) -> list[str]:
-    """Paths below `folder` of files named like pictures, parts joined by "/", sorted.
-
-    Hidden files and folders, and links to folders, are left out; so is all below `skip`. Names
-    that are not text in the system's encoding are left out as well: an index could not name them.
+    """`walk` of a folder to be indexed; `skip` is the index, which may lie in it.
 
     Raises InputError where the folder is missing or holds no picture.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise InputError("index.folder", f"{folder} {what}.")
-    found = sorted(_walk(folder, "", skip.resolve()))
+    found = walk(folder, skip)
     if not found:
         raise InputError(
             "index.empty",
@@ -31,7 +28,18 @@ def pictures(folder: Path, skip: Path) -> list[str]:
     return found
 
 
-def _walk(folder: Path, prefix: str, skip: Path) -> Iterator[str]:
+def walk(folder: Path, skip: Path | None = None) -> list[str]:
+    """Paths below `folder` of files named like pictures, parts joined by "/", sorted.
+
+    Hidden files and folders, and links to folders, are left out; so is all below `skip`. Names
+    that are not text in the system's encoding are left out as well: nothing could name them.
+
+    Raises InputError where a folder cannot be read.
+    """
+    return sorted(_walk(folder, "", skip and skip.resolve()))
+
+
+def _walk(folder: Path, prefix: str, skip: Path | None) -> Iterator[str]:
     try:
         with os.scandir(folder / prefix) as scanned:
             entries = sorted(scanned, key=lambda entry: entry.name)

@@ -1,0 +1,32 @@
+"""Pictures that are given one by one or as folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgecap.core.errors import InputError
+
+
+def all_pictures(given: Sequence[Path]) -> list[Path]:
+    """The files given, and for a directory those below it that look like pictures, by name.
+
+    InputError for a directory that cannot be read or holds none.
+    """
+    from edgecap.runtime.index.folder import walk
+    from edgecap.runtime.preprocess import SUFFIXES
+
+    found: list[Path] = []
+    for path in given:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        names = walk(path)
+        if not names:
+            raise InputError(
+                "image.none",
+                f"{path} holds no pictures.",
+                f"Endings that are looked for: {' '.join(sorted(SUFFIXES))}",
+            )
+        found += [path / name for name in names]
+    return found
