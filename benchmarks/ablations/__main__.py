@@ -12,11 +12,15 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecap.benchmarks.ablations import NAMES
 from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, guarded
+from edgecap.core.errors import InputError
+
+if TYPE_CHECKING:
+    from edgecap.benchmarks.ablations.experiment import Ablation
 
 FEWEST_IMAGES = 128  # or the last stage of a curriculum, 15 % of them, would have no step
 
@@ -28,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Put claims of the design to the test, on tiny budgets.",
     )
     parser.add_argument("name", metavar="NAME", help=f"all, or one of {', '.join(NAMES)}")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="of the runs; 0: count the facts, train nothing"
+    )
     parser.add_argument("--images", type=int, help="of a run; default: the ablation's own")
     parser.add_argument("--scenes", type=int, default=128, help="evaluated per run")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
@@ -39,34 +45,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace) -> None:
-    found = [_ablate(name, asked) for name in _checked(asked)]
+    names = _checked(asked)
+    found = [_ablate(name, asked) for name in (names if asked.seeds else _counted(names))]
     if asked.json:
         print(json.dumps(found if asked.name == "all" else found[0], ensure_ascii=False, indent=1))
 
 
 def _checked(asked: argparse.Namespace) -> tuple[str, ...]:
     """The ablations asked for; InputError for numbers or names that cannot be used."""
-    check_numbers(asked, "ablations", seeds=1, images=FEWEST_IMAGES, scenes=2, jobs=1)
+    check_numbers(asked, "ablations", seeds=0, images=FEWEST_IMAGES, scenes=2, jobs=1)
     if asked.name == "all":
         return NAMES
     return (pick("ablation", asked.name, ("all", *NAMES)),)
 
 
+def _counted(names: Sequence[str]) -> list[str]:
+    """Those that have facts, which need no training; InputError where none has."""
+    counted = [name for name in names if _ablation(name).facts is not None]
+    if not counted:
+        raise InputError(
+            "ablations.facts",
+            f"{', '.join(names)} has nothing to count without training.",
+            "Give one seed or more.",
+        )
+    return counted
+
+
+def _ablation(name: str) -> Ablation:
+    # PyTorch takes two seconds to import, and --help needs none of it.
+    module = import_module(f"edgecap.benchmarks.ablations.{name}")
+    return module.ABLATION  # type: ignore[no-any-return]
+
+
 def _ablate(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Gather one ablation, write its table and picture, and give its JSON."""
-    # PyTorch takes two seconds to import, and --help needs none of it.
     from edgecap.benchmarks.ablations.experiment import Budget
     from edgecap.benchmarks.ablations.report import draw, to_json, to_markdown
     from edgecap.benchmarks.ablations.store import Store
     from edgecap.benchmarks.ablations.sweep import gather
     from edgecap.core.atomic import write_file
 
-    ablation = import_module(f"edgecap.benchmarks.ablations.{name}").ABLATION
+    ablation = _ablation(name)
     budget = Budget(asked.seeds, asked.images, asked.scenes, asked.jobs)
     facts, rows = gather(ablation, budget, Store(asked.out, name))
     text = to_markdown(ablation, facts, rows)
-    draw(asked.out / f"{name}.png", ablation, facts, rows)
-    write_file(asked.out / f"{name}.md", (text + f"\n![{name}]({name}.png)\n").encode())
+    drawn = draw(asked.out / f"{name}.png", ablation, facts, rows)
+    picture = f"\n![{name}]({name}.png)\n" if drawn else ""
+    write_file(asked.out / f"{name}.md", (text + picture).encode())
     if not asked.json:
         print(text, flush=True)
     return to_json(ablation, facts, rows)

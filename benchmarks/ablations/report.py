@@ -114,14 +114,19 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Row]) -> None:
-    """A panel of bars per drawn column of the facts, one of dots per metric of the runs."""
+def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Row]) -> bool:
+    """A panel of bars per drawn column of the facts, one of dots per metric of the runs.
+
+    False where there is nothing to draw, and then no picture.
+    """
     require("matplotlib", "train")
     from matplotlib.figure import Figure
 
     columns = [key for key in ablation.drawn if facts]
     keys = [key for key in ablation.keys if rows]
     lines = [line for line in (columns, keys) if line]
+    if not lines:
+        return False
     tall = [len(line) for line in ([facts] * bool(columns) + [ablation.arms] * bool(keys))]
     height = sum(1.2 + 0.34 * count for count in tall)
     figure = Figure(figsize=(12, height + 0.5), layout="constrained")
@@ -139,6 +144,7 @@ def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Ro
             axes.spines[["top", "right"]].set_visible(False)
         panels[0].invert_yaxis()
     figure.savefig(path, dpi=110)
+    return True
 
 
 def _bars(axes: Axes, key: str, facts: Sequence[Row]) -> None:

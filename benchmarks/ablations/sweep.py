@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from edgecap.benchmarks.ablations.experiment import Ablation, Arm, Budget, Row
 from edgecap.benchmarks.ablations.store import Store
 from edgecap.benchmarks.ablations.trial import run
-from edgecap.benchmarks.machine import machine
+from edgecap.benchmarks.machine import cpu_model, machine
 from edgecap.core.progress import progress
 
 Task = tuple[Arm, int, int, int]  # arm, seed, images, scenes
@@ -45,7 +45,7 @@ def gather(ablation: Ablation, budget: Budget, store: Store) -> tuple[list[Row],
 def _facts(ablation: Ablation, store: Store) -> list[Row]:
     if ablation.facts is None:
         return []
-    about = json.dumps([ablation.name, ablation.facts_said])
+    about = json.dumps([ablation.name, ablation.facts_said, cpu_model(), ablation.facts_of()])
     key = hashlib.sha256(about.encode()).hexdigest()[:16]
     row = store.find(key)
     if row is None:

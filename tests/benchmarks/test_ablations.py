@@ -14,6 +14,7 @@ from torch import nn
 
 from edgecap.benchmarks.ablations import (
     NAMES,
+    batches,
     locations,
     mentions,
     positions,
@@ -438,9 +439,11 @@ def test_a_report_has_tables_and_a_picture(tmp_path: Path, monkeypatch: pytest.M
     assert "| b | – |" in text
     assert to_json(FAKE, facts, rows)["differences"][0]["decided"]
     for drawn in ((facts, rows), (facts, []), ([], rows)):
-        draw(tmp_path / "fake.png", FAKE, *drawn)
+        assert draw(tmp_path / "fake.png", FAKE, *drawn)
         assert (tmp_path / "fake.png").read_bytes().startswith(b"\x89PNG")
         (tmp_path / "fake.png").unlink()
+    assert not draw(tmp_path / "fake.png", replace(FAKE, drawn=()), facts, [])
+    assert not (tmp_path / "fake.png").exists()
 
 
 def test_the_command_leaves_rows_table_and_picture(
@@ -460,11 +463,45 @@ def test_the_command_leaves_rows_table_and_picture(
     assert "Claim: b is worse." in capsys.readouterr().out
 
 
+def test_without_seeds_facts_are_counted_and_nothing_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(towers, "ABLATION", FAKE)
+    monkeypatch.setattr(sweep, "run", lambda *_: pytest.fail("trained"))
+    given = ["towers", "--seeds", "0", "--out", str(tmp_path)]
+    assert main([*given, "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in found["facts"]] == ["a", "b"] and found["runs"] == []
+    assert main(given) == 0
+    assert "Counted." in capsys.readouterr().out
+
+
+def test_facts_are_of_a_processor_and_of_what_they_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+
+    def count() -> list[Row]:
+        counted.append(1)
+        return [{"name": "a", "count": len(counted)}]
+
+    def gather(weights: str) -> int:
+        ablation = replace(FAKE, facts=count, facts_of=lambda: weights)
+        facts, _ = sweep.gather(ablation, Budget(0), Store(tmp_path, "fake"))
+        return facts[0]["count"]
+
+    assert (gather("x"), gather("x"), gather("y"), gather("x")) == (1, 1, 2, 1)
+    monkeypatch.setattr(sweep, "cpu_model", lambda: "another")
+    assert gather("x") == 3
+    assert len(batches.weights_file()) == 64
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
         (["tower"], "ablation.unknown"),
-        (["towers", "--seeds", "0"], "ablations.seeds"),
+        (["towers", "--seeds", "-1"], "ablations.seeds"),
+        (["mentions", "--seeds", "0"], "ablations.facts"),
         (["towers", "--images", "100"], "ablations.images"),
         (["towers", "--scenes", "1"], "ablations.scenes"),
         (["towers", "--jobs", "0"], "ablations.jobs"),
