@@ -14,7 +14,7 @@ from edgecap.bundle.io import open_bundle, seal
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
 from edgecap.model.captioner import Captioner as Network
-from edgecap.runtime import load
+from edgecap.runtime import load, memory
 from edgecap.runtime.backends import tflite
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.cache import Cache
@@ -80,6 +80,21 @@ def test_backends_that_cannot_are_refused(
     with pytest.raises(kind) as caught:
         load(tiny_bundle_made, **options)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("host", "free"), [(1000, 170), (90, 90)])
+def test_a_gpu_batch_fits_the_gpu_and_the_host(
+    monkeypatch: pytest.MonkeyPatch, host: int, free: int
+) -> None:
+    """100 bytes free, and 70 that torch keeps of what it took: told by a stand-in for the GPU."""
+    session = TorchSession(Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8)))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 400)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 330)
+    monkeypatch.setattr(memory, "free_bytes", lambda: host)
+    assert session.free_bytes() == host
+    monkeypatch.setattr(session, "_device", torch.device("cuda"))
+    assert session.free_bytes() == free and session.most > 8
 
 
 def reseal(bundle: Path) -> None:

@@ -79,10 +79,17 @@ class TorchSession:
         return self._run(self.network.encode_text, tokens, length)[0]
 
     def free_bytes(self) -> int:
-        """Memory that may still be taken where the model is."""
-        if self._device.type == "cuda":
-            return int(self._torch.cuda.mem_get_info(self._device)[0])
-        return memory.free_bytes()
+        """Memory that may still be taken where the model is.
+
+        On a GPU what torch keeps of freed blocks is free to it, and the host's share counts too: a
+        batch's cache and outputs lie there.
+        """
+        host = memory.free_bytes()
+        if self._device.type != "cuda":
+            return host
+        cuda = self._torch.cuda
+        kept = cuda.memory_reserved(self._device) - cuda.memory_allocated(self._device)
+        return min(int(cuda.mem_get_info(self._device)[0]) + kept, host)
 
     def _run(self, function: object, *arrays: np.ndarray) -> list[np.ndarray]:
         """Call with arrays in and f32 arrays out; integers go in as int64.
