@@ -24,7 +24,6 @@ from edgecap.core.lazy import require
 from edgecap.exporters.contract import functions
 from edgecap.exporters.spec import ExportSpec
 from edgecap.quant.plan import Plan
-from edgecap.quant.recipe import HEAD
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,8 +88,9 @@ def convert(model: Captioner, spec: ExportSpec, plan: Plan | None = None) -> dic
         inputs = dict(zip(names, rows, strict=True))
         programs[STATEFUL] = to.program(StatefulDecode(model), inputs, outputs)
     if spec.precision in INT8_PRECISIONS:
-        wide = _wide(plan)
-        return {name: _quantise(program, wide) for name, program in programs.items()}
+        return {
+            name: _quantise(program, _wide(program, plan)) for name, program in programs.items()
+        }
     return programs
 
 
@@ -176,12 +176,18 @@ def _tanh_gelu(x: Tensor, approximate: str) -> Tensor:
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
 
 
-def _wide(plan: Plan | None) -> list[str]:
-    """The constants that are not quantised, by the names that coremltools gives them."""
+def _wide(program: Any, plan: Plan | None) -> list[str]:
+    """The constants of a program that are not quantised.
+
+    coremltools names them by their path from the module that was converted, and passes over a name
+    that it does not know.
+    """
     layers = {} if plan is None else plan.layers
-    kept = [name for name, layer in layers.items() if layer.kind == "fp32"]
-    names = {name: f"p_model_{name.replace('.', '_')}_weight" for name in ("text_position", *kept)}
-    return [name if layer == HEAD else f"{name}_to_fp16" for layer, name in names.items()]
+    kept = ("text_position", *(name for name, layer in layers.items() if layer.kind == "fp32"))
+    endings = tuple(f"_model_{name.replace('.', '_')}_weight" for name in kept)
+    operations = program._mil_program.functions["main"].operations
+    constants = [operation.name for operation in operations if operation.op_type == "const"]
+    return [name for name in constants if name.removesuffix("_to_fp16").endswith(endings)]
 
 
 def _quantise(program: Any, wide: list[str]) -> Any:

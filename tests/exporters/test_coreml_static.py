@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from tiny_quant import Calibrated, calibrated
 from edgecap.exporters import to_coreml
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.quant.plan import Layer
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
 from edgecap.runtime.backends.mlprogram.package import open_package
@@ -22,7 +25,10 @@ LAYERS = 2
 
 @pytest.fixture(scope="module")
 def made() -> Calibrated:
-    return calibrated()
+    """Patches stay float: w8 rounds their input here not at all, and in the simulation by row."""
+    given = calibrated()
+    layers = given.plan.layers | {"patch": Layer("fp32", {})}
+    return replace(given, plan=replace(given.plan, layers=layers))
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +73,24 @@ def test_the_stateful_step_rounds_as_the_portable_one_does(package: Path) -> Non
     operations = open_package(package).functions["decode_stateful"].block.operations
     marked = [op for op in operations if op.type == "quantize"]
     assert len(marked) == 2 * 4 * LAYERS  # the input and the output of each layer
+
+
+def test_a_layer_that_a_plan_keeps_stays_float(
+    made: Calibrated, package: Path, tmp_path: Path
+) -> None:
+    kept = {"blocks.0.mlp_out": Layer("fp32", {}), "blocks.1.qkv": Layer("w8", {})}
+    mixed = replace(made.plan, layers=made.plan.layers | kept)
+    spec = ExportSpec(format="coreml", precision="mixed")
+    with quiet():
+        to_coreml.export(smooth(made.model, mixed.smoothing), spec, tmp_path, mixed)
+
+    def counts(path: Path, function: str) -> Counter[str]:
+        operations = open_package(path).functions[function].block.operations
+        return Counter(operation.type for operation in operations)
+
+    for function in ("encode_image", "decode", "encode_text"):
+        before, after = (counts(path, function) for path in (package, tmp_path / to_coreml.FILE))
+        packed, marked = "constexpr_blockwise_shift_scale", "quantize"
+        assert before[packed] - after[packed] == 1, function  # the fp32 one
+        # The input and the output of both.
+        assert before[marked] - after[marked] == 2 * 2, function
