@@ -95,6 +95,8 @@ def _new_plan(
         return Judge(network, subject.tokenizer, load_set("calibration"))
 
     found = search(network, plan, exercise, judge, spec.max_drop, say)
+    for point in found.front:
+        say(f"front: {point}")
     say(f"taken: {found.chosen} ({found.seconds:.0f} s)")
     (directory / SEARCH).write_bytes(dump(found.to_json()))
     draw_front(found, directory / FRONT)

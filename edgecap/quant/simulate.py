@@ -1,7 +1,7 @@
 """What the quantised model will say, computed in torch: the plan's rounding in float32.
 
 Gradients pass straight through every rounding (arXiv 1308.3432) and stop where a grid clips, so a
-simulated captioner can also be fine-tuned.
+captioner tapped by `Rounding` can also be fine-tuned.
 
 Letters: D inputs and N outputs of a layer, V vocabulary.
 """
@@ -26,17 +26,21 @@ from edgecap.quant.tapped import Tapped, layer_weights
 def simulate(model: Captioner, plan: Plan) -> Captioner:
     """A captioner that computes as an export of `model` by `plan` does, up to float32 sums.
 
-    Raises InputError where the plan is not for these layers.
+    Its weights are rounded now, once for every step that it will take. Raises InputError where the
+    plan is not for these layers.
     """
     check_layers(plan, {name: w.shape[1] for name, w in layer_weights(model).items()})
-    return Tapped(smooth(model, plan.smoothing), Rounding(plan))
+    smoothed, rounding = smooth(model, plan.smoothing), Rounding(plan)
+    with torch.no_grad():
+        rounding.prepare(layer_weights(smoothed), {})
+    return Tapped(smoothed, rounding)
 
 
 class Rounding:
     """A tap that rounds as the plan says.
 
-    As in an int8 kernel integers are multiplied, and scales come after: bfloat16 holds each of
-    these integers exactly, and float32 their sums too.
+    As in an int8 kernel integers are multiplied, and scales come after: float32 holds their sums
+    exactly. In bfloat16, as QAT runs, the integers are exact and the sums are not.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -45,7 +49,7 @@ class Rounding:
         self._factors: Mapping[Place, Tensor] = {}
 
     def prepare(self, weights: Mapping[str, Tensor], factors: Mapping[Place, Tensor]) -> None:
-        """For a step of training: round the weights, by layer, once for all functions.
+        """Round the weights, by layer, once for all functions, steps or a step of training.
 
         `factors` are multiplied onto the plan's scales (learned.py). Both hold until `forget`.
         """

@@ -55,7 +55,7 @@ def test_no_request_is_fp32_with_a_reason() -> None:
 @pytest.mark.parametrize("chosen", [resolve_precision(int8=True), resolve_precision("INT8")])
 def test_int8_says_what_it_takes(chosen) -> None:
     assert chosen.name == "w8"
-    assert "needs no calibration" in chosen.reason
+    assert "nearer to fp32" in chosen.reason
 
 
 def test_conflicting_requests_are_refused() -> None:

@@ -20,7 +20,7 @@ from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.recipe import HEAD, WIDE_OUTPUTS
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import LEAST, CalibrationSpec
-from edgecap.quant.simulate import integer_rows, row_scales, simulate
+from edgecap.quant.simulate import Rounding, integer_rows, row_scales, simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import Tapped, layer_weights
 
@@ -40,7 +40,6 @@ def test_every_layer_has_grids_in_the_functions_that_run_it(tiny: Any) -> None:
     plan = tiny.plan
     assert plan.layers.keys() == layer_weights(tiny.model).keys()
     assert {n for n, layer in plan.layers.items() if layer.kind == "w8"} == set(WIDE_OUTPUTS)
-    assert plan.layers["patch"].functions.keys() == {"encode_image"}
     assert plan.layers["blocks.1.mlp_out"].functions.keys() == {
         "encode_image",
         "decode",
@@ -124,7 +123,7 @@ def test_a_wider_plan_lies_closer(tiny: Any) -> None:
 
 def test_gradients_pass_through_the_rounding(tiny: Any) -> None:
     model = copy.deepcopy(tiny.model).requires_grad_(True)
-    rounded = simulate(model, tiny.plan).requires_grad_(True)
+    rounded = Tapped(smooth(model, tiny.plan.smoothing), Rounding(tiny.plan))
     keys, values, _ = rounded.see(torch.from_numpy(tiny.exercise.canvases[:1]))
     tokens = torch.tensor([tiny.exercise.captions[0]])
     rounded.logits(rounded.read(tokens, keys, values)).logsumexp(-1).sum().backward()
