@@ -17,7 +17,7 @@ from torch import Tensor
 from edgecap.quant.exercise import Exercise
 from edgecap.quant.observers import OBSERVERS, Extremes, Histogram
 from edgecap.quant.plan import SCHEMA, Activations, Calibration, Layer, Plan
-from edgecap.quant.recipe import INPUTS, kinds
+from edgecap.quant.recipe import kinds
 from edgecap.quant.samples import SHIPPED, CalibrationSpec
 from edgecap.quant.simulate import row_scales
 from edgecap.quant.smooth import factors, smooth
@@ -72,9 +72,7 @@ def _grids(smoothed: Captioner, exercise: Exercise, observer: str) -> dict[Place
         _watch(smoothed, _Ranges(found.__getitem__), exercise, "histograms")
     choose = OBSERVERS[observer]
     return {
-        (function, layer): Activations(
-            INPUTS.get(layer) or choose(seen), choose(found[function, layer, "output"])
-        )
+        (function, layer): Activations(choose(seen), choose(found[function, layer, "output"]))
         for (function, layer, side), seen in found.items()
         if side == "input"
     }

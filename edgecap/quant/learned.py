@@ -2,8 +2,7 @@
 
 A scale is learned as LSQ does (arXiv 1902.08153): its gradient is what rounding and clipping did to
 the values, weighed by what they were needed for. It is learned as a logarithm (arXiv 1903.08066),
-so it stays positive and small and large scales move alike. Zero points stay, and so do the grids
-that are given by the input (recipe.INPUTS).
+so it stays positive and small and large scales move alike. Zero points stay.
 
 Letters: N outputs (rows), D inputs of a layer.
 """
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import Grid, short
 from edgecap.quant.plan import Activations, Layer, Place, Plan
-from edgecap.quant.recipe import INPUTS
 from edgecap.quant.simulate import integer_rows
 from edgecap.quant.tapped import layer_weights
 
@@ -38,7 +36,6 @@ class LearnedScales(nn.Module):
             for layer, how in sorted(plan.layers.items())
             for function in sorted(how.functions)
             for side in ("input", "output")
-            if side == "output" or layer not in INPUTS
         ]
         self.growth = nn.Parameter(torch.zeros(len(self._places)))
 

@@ -50,22 +50,24 @@ def test_a_plan_comes_back_as_it_was(tiny: Any, file: Path, tmp_path: Path) -> N
         ("plan.unknown_field", lambda p: p.update(surprise=1)),
         ("plan.missing_field", lambda p: p.pop("smoothing")),
         ("plan.field_type", lambda p: p.update(model=7)),
-        ("plan.invalid", lambda p: p["layers"]["patch"].update(kind="int4")),
-        ("plan.invalid", lambda p: p["layers"]["patch"].update(kind="w8")),
-        ("plan.invalid", lambda p: p["layers"]["patch"].update(functions={})),
+        ("plan.invalid", lambda p: p["layers"]["blocks.0.qkv"].update(kind="int4")),
+        ("plan.invalid", lambda p: p["layers"]["blocks.0.qkv"].update(kind="w8")),
+        ("plan.invalid", lambda p: p["layers"]["blocks.0.qkv"].update(functions={})),
         (
             "plan.invalid",
-            lambda p: p["layers"]["patch"].update(
-                functions={"draw": p["layers"]["patch"]["functions"]["encode_image"]}
+            lambda p: p["layers"]["blocks.0.qkv"].update(
+                functions={"draw": p["layers"]["blocks.0.qkv"]["functions"]["encode_image"]}
             ),
         ),
         (
             "plan.invalid",
-            lambda p: p["layers"]["patch"]["functions"]["encode_image"]["input"].update(scale=0),
+            lambda p: p["layers"]["blocks.0.qkv"]["functions"]["encode_image"]["input"].update(
+                scale=0
+            ),
         ),
         (
             "plan.invalid",
-            lambda p: p["layers"]["patch"]["functions"]["encode_image"]["output"].update(
+            lambda p: p["layers"]["blocks.0.qkv"]["functions"]["encode_image"]["output"].update(
                 zero_point=128
             ),
         ),
@@ -116,6 +118,6 @@ def test_the_precision_is_that_of_the_layers(tiny: Any) -> None:
         return replace(tiny.plan, layers=layers)
 
     assert tiny.plan.precision == "w8a8"
-    assert with_kinds(patch="w8").precision == "mixed"
+    assert with_kinds(**{"blocks.0.qkv": "w8"}).precision == "mixed"
     assert with_kinds(token="fp32").precision == "mixed"
     assert with_kinds(**dict.fromkeys(tiny.plan.layers, "w8")).precision == "w8"

@@ -222,9 +222,9 @@ def test_an_impossible_budget_fails_with_the_best_found(tiny: Any) -> None:
 
 
 def test_a_plan_is_widened_and_never_narrowed(tiny: Any) -> None:
-    kinds = kinds_of(tiny.plan) | {"patch": "w8", "token": "fp32"}
+    kinds = kinds_of(tiny.plan) | {"blocks.1.qkv": "w8", "token": "fp32"}
     plan = with_kinds(tiny.plan, kinds)
-    assert kinds_of(plan) == kinds and plan.layers["patch"].functions == {}
+    assert kinds_of(plan) == kinds and plan.layers["blocks.1.qkv"].functions == {}
     assert plan.layers["blocks.0.qkv"] is tiny.plan.layers["blocks.0.qkv"]
 
 
