@@ -92,6 +92,8 @@ class Captioner(nn.Module):
         self.text_position = nn.Embedding(config.text_length, D)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(D)
+        # What a patch's share of the picture's embedding is told from; zeros share alike.
+        self.pool = nn.Parameter(torch.zeros(D))
         self.image_embedding = nn.Linear(D, config.embedding, bias=False)
         self.text_embedding = nn.Linear(D, config.embedding, bias=False)
         # Of the sigmoid contrastive loss (SigLIP, arXiv 2303.15343); not part of any export.
@@ -190,7 +192,8 @@ class Captioner(nn.Module):
         """
         B, S, p = image.shape[0], image.shape[1], self.config.patch_size
         g = S // p
-        pixels = image.to(self.patch.weight.dtype) / 127.5 - 1  # [B,S,S,3]
+        # Exact in int8 and in every float, so rounding costs a picture nothing.
+        pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
         # Four axes: CoreML takes five at most.
         strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
         patches = strips.reshape(B, g * g, 3 * p * p)
@@ -214,8 +217,14 @@ class Captioner(nn.Module):
         return (row[:, :, None] + column[:, None]).flatten(1, 2)  # [B,g*g,D]
 
     def embed_image(self, x: Tensor) -> Tensor:
-        """Hidden patches [B,P,D] to the shared space [B,E], norm 1."""
-        return F.normalize(self.image_embedding(self.final_norm(x).mean(1)), dim=-1)
+        """Hidden patches [B,P,D] to the shared space [B,E], norm 1.
+
+        A mean in which patches weigh by what they show: of a plain one, a small thing in front of
+        much background is a hundredth.
+        """
+        x = self.final_norm(x)  # [B,P,D]
+        share = (x * self.pool).sum(-1, keepdim=True).softmax(1)  # [B,P,1]
+        return F.normalize(self.image_embedding((x * share).sum(1)), dim=-1)  # [B,E]
 
     def read(
         self,

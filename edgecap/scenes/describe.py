@@ -6,15 +6,19 @@ import numpy as np
 
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import STYLES
-from edgecap.scenes.graph import Box, Mention, Name, Relation, Scene, Statement
-from edgecap.scenes.relations import relations
+from edgecap.scenes.graph import COLORS, SHAPES, Box, Mention, Name, Relation, Scene, Statement
+from edgecap.scenes.nouns import NOUNS
+from edgecap.scenes.relations import prominence, relations
+
+_STRIKING = 3.0  # times the area of the next
+_NOUN_RANK = {noun: i for i, noun in enumerate((*NOUNS, *SHAPES))}  # animals come first
 
 
 def statement(scene: Scene, rng: np.random.Generator, style: str) -> Statement:
     """What a caption in `style` says of the scene; `rng` chooses the relation.
 
-    grounded  every thing with its boxes, and a relation where one is clear
-    plain     the same without boxes
+    grounded  every thing with its boxes, and the relation that is worth telling, if one is clear
+    plain     every thing without boxes, and any clear relation
     relate    the relation alone; every thing, without boxes, where none is clear
     color     every thing with its boxes, shapes by their colour only
     shape     the same, shapes without their colour
@@ -23,13 +27,13 @@ def statement(scene: Scene, rng: np.random.Generator, style: str) -> Statement:
         raise InputError("scenes.style", f"Style {style!r} is none of {', '.join(STYLES)}.")
     if style in ("color", "shape"):
         return Statement(mentions(scene, style))
+    if style == "grounded":
+        return Statement(mentions(scene), worth_telling(scene))
     relation = _choose(relations(scene), rng)
     if style == "relate" and relation is not None:
         return Statement(relation=relation)
-    said = mentions(scene)
-    if style != "grounded":
-        said = tuple(Mention(mention.name, mention.count) for mention in said)
-    return Statement(said, relation if style != "relate" else None)
+    said = tuple(Mention(mention.name, mention.count) for mention in mentions(scene))
+    return Statement(said, relation)
 
 
 def mentions(scene: Scene, style: str = "grounded") -> tuple[Mention, ...]:
@@ -42,6 +46,37 @@ def mentions(scene: Scene, style: str = "grounded") -> tuple[Mention, ...]:
         groups.setdefault(_partial(thing.name, style), []).append(thing.box)
     said = [Mention(name, len(boxes), tuple(sorted(boxes))) for name, boxes in groups.items()]
     return tuple(sorted(said, key=lambda mention: (mention.boxes[0], mention.name)))
+
+
+def worth_telling(scene: Scene) -> Relation | None:
+    """The one relation that a grounded caption tells, a function of the scene alone.
+
+    A biggest or smallest thing where it is strikingly so; the middle one of just three; else where
+    the thing first in rank stands, seen from the next. Speakers name the living before the lifeless
+    (the animacy hierarchy: Silverstein 1976), and what is always chosen alike a rounded model
+    chooses too: a choice left to chance is a tie that any int8 breaks in its own way.
+    """
+    clear = relations(scene)
+    for kind in ("biggest", "smallest"):
+        if (
+            any(relation.kind == kind for relation in clear)
+            and prominence(scene, kind) >= _STRIKING
+        ):
+            return next(relation for relation in clear if relation.kind == kind)
+    if len(scene.things) == 3:
+        middle = [relation for relation in clear if relation.kind == "between"]
+        if middle:
+            return min(middle, key=_rank)
+    return min((one for one in clear if len(one.objects) == 1), key=_rank, default=None) or next(
+        iter(clear), None
+    )
+
+
+def _rank(relation: Relation) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (_NOUN_RANK[name.noun], COLORS.index(name.color) if name.color else -1)
+        for name in (relation.subject, *relation.objects)
+    )
 
 
 def _partial(name: Name, style: str) -> Name:

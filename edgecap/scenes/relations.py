@@ -96,14 +96,18 @@ def _clearly_between(s: Box, a: Box, b: Box) -> bool:
     return False
 
 
+def prominence(scene: Scene, kind: str) -> float:
+    """How many times the biggest is as large as the next, or the next as the smallest."""
+    areas = sorted(_area(thing.box) for thing in scene.things)
+    if len(areas) < 2:
+        return 1.0
+    return areas[-1] / areas[-2] if kind == "biggest" else areas[1] / areas[0]
+
+
 def _extremes(scene: Scene, unique: list[Name]) -> list[Relation]:
-    if len(scene.things) < 2:
-        return []
     ordered = sorted(scene.things, key=lambda thing: _area(thing.box))
-    areas = [_area(thing.box) for thing in ordered]
-    found = []
-    if areas[-1] >= _AREA_RATIO * areas[-2] and ordered[-1].name in unique:
-        found.append(Relation("biggest", ordered[-1].name))
-    if areas[1] >= _AREA_RATIO * areas[0] and ordered[0].name in unique:
-        found.append(Relation("smallest", ordered[0].name))
-    return found
+    return [
+        Relation(kind, thing.name)
+        for kind, thing in (("biggest", ordered[-1]), ("smallest", ordered[0]))
+        if prominence(scene, kind) >= _AREA_RATIO and thing.name in unique
+    ]

@@ -25,7 +25,7 @@ class Stage:
     # T, into which each image's captions are packed, as many as fit, each in a style and a language
     # drawn by lot. One shape a stage, because every new shape costs a compilation.
     caption_tokens: int
-    texts: int  # Q, images that also learn to match their text, not its twin; divides the batch
+    texts: int  # Q, images that also learn to match texts; divides the batch
     text_tokens: int  # length of those texts
     languages: tuple[str, ...] = LANGUAGES
 
@@ -55,14 +55,17 @@ class TrainConfig:
         Stage(224, 100_000, 32, 192, 16, 40),
     )
     seed: int = 0
-    # Share of the captions in each style.
+    # Share of the captions in each style, and of those in the first phrasing of their language:
+    # phrasings that are equally likely would be ties, which rounding breaks at random.
     styles: Mapping[str, float] = field(default_factory=STYLE_WEIGHTS.copy)
+    first_phrasing: float = 0.7
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too
     adamw_rate: float = 1e-3  # everything else
     weight_decay: float = 0.05
     warmup_steps: int = 100
     decay_share: float = 0.4  # the last part of the run, linearly to 2 % of the rate
-    contrast_weight: float = 0.1
+    contrast_weight: float = 0.2
+    twin_weight: float = 0.5  # of telling a text from its false twin
     hint_weight: float = 0.5
     clip: float = 1.0  # gradient norm
 

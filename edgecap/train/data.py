@@ -125,9 +125,9 @@ class SceneBatches(Dataset[Batch]):
         rows = [pack(self._captions(s, stage.languages, rng), stage.caption_tokens) for s in scenes]
         tokens, targets, segments, positions = map(torch.from_numpy, np.stack(rows, 1))  # [B,T]
         described = scenes[:: stage.batch // stage.texts]  # Q
-        said = [one for scene in described for one in true_and_false(scene, rng)]  # R
-        texts = [self._text(one, stage.languages, rng) for one in said]
-        matches = [[is_true(scene, one) for one in said] for scene in described]
+        said = [true_and_false(scene, rng) for scene in described]  # Q
+        texts = [ids for pair in said for ids in self._texts(pair, stage.languages, rng)]  # R
+        matches = [[is_true(scene, one) for pair in said for one in pair] for scene in described]
         return Batch(
             torch.from_numpy(np.stack(images)),
             torch.from_numpy(corners),
@@ -152,9 +152,10 @@ class SceneBatches(Dataset[Batch]):
         style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
         said = statement(scene, rng, style)
+        first = rng.random() < self.config.first_phrasing
         text = grammar.render(
             said,
-            int(rng.integers(grammar.templates)),
+            0 if first else int(rng.integers(grammar.templates)),
             grounded=style in ("grounded", "color", "shape"),
         )
         return [ID[f"<{language}>"], ID[f"<{style}>"], *self.caption_ids(text, said), EOS_ID]
@@ -163,14 +164,17 @@ class SceneBatches(Dataset[Batch]):
         """The tokens of a caption's text, which says `said`."""
         return self.encoder.encode(" " + text).ids
 
-    def _text(
-        self, said: Statement, languages: tuple[str, ...], rng: np.random.Generator
-    ) -> list[int]:
+    def _texts(
+        self, pair: tuple[Statement, ...], languages: tuple[str, ...], rng: np.random.Generator
+    ) -> Iterator[list[int]]:
+        """Texts that say each of `pair`, worded alike: only what is said tells them apart."""
         grammar = for_language(languages[rng.integers(len(languages))])
-        text = grammar.render(said, int(rng.integers(grammar.templates)))
-        if rng.random() < 0.25:  # as people type what they search for
-            text = text.lower().rstrip(".。")
-        return [TEXT_ID, *self.encoder.encode(" " + text).ids, EOS_ID]
+        template = int(rng.integers(grammar.templates))
+        typed = rng.random() < 0.25  # as people type what they search for
+        for said in pair:
+            text = grammar.render(said, template)
+            text = text.lower().rstrip(".。") if typed else text
+            yield [TEXT_ID, *self.encoder.encode(" " + text).ids, EOS_ID]
 
 
 def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:

@@ -17,6 +17,8 @@ from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
 from edgecap.train.hints import PatchHints
 
+TWIN_MARGIN = 0.02  # of cosines, by which a picture should prefer its text to the false twin
+
 
 @dataclass(frozen=True)
 class Term:
@@ -45,6 +47,20 @@ def contrastive_loss(
     return F.softplus(-similarity * sign).sum()
 
 
+def twin_loss(images: Tensor, texts: Tensor, matches: Tensor) -> Tensor:
+    """Summed logistic loss of each picture's true text against its false twin.
+
+    images [Q,E]; texts [2Q,E], of each picture the true one, then its twin; matches bool [Q,2Q].
+    The sigmoid loss alone leaves twins alike: it is content to tell scenes apart. What is shown
+    takes most of an embedding, so a small margin must do for how it is put together.
+    """
+    Q, E = images.shape
+    own = texts.float().view(Q, 2, E)
+    margin = (images.float() * (own[:, 0] - own[:, 1])).sum(-1) / TWIN_MARGIN  # [Q]
+    is_false = ~matches.view(Q, Q, 2).diagonal()[1]  # [Q]; a scene may have no false twin
+    return (F.softplus(-margin) * is_false).sum()
+
+
 @dataclass(frozen=True)
 class Answers:
     """What a captioner makes of a batch."""
@@ -68,13 +84,13 @@ def answer(model: Captioner, batch: Batch) -> Answers:
     )
 
 
-def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Summed caption loss, summed contrastive loss, and the patches after each layer [B,P,D]."""
+def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, Answers]:
+    """Summed caption loss and summed contrastive loss, and the answers that they judge."""
     said = answer(model, batch)
     matched = contrastive_loss(
         said.images, said.texts, batch.matches, model.contrast_scale, model.contrast_bias
     )
-    return caption_loss(said.logits, batch.targets), matched, said.states
+    return caption_loss(said.logits, batch.targets), matched, said
 
 
 class Teaching(nn.Module):
@@ -102,12 +118,14 @@ class Objective(Teaching):
         return {
             "caption": Term(1.0, batch.words),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
+            "twin": Term(config.twin_weight, len(batch.matches)),
             "hint": Term(config.hint_weight, batch.patches),
         }
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Summed caption loss, summed contrastive loss and summed hint loss, all scalars."""
-        told, matched, states = described(self.captioner, batch)
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Summed caption, contrastive, twin and hint loss, all scalars."""
+        told, matched, said = described(self.captioner, batch)
+        parted = twin_loss(said.images, said.texts, batch.matches)
         # Early enough that the layers after it can hand what was found on to the words.
-        hinted = self.hints(states[5 * len(states) // 8 - 1], batch.hints)
-        return told, matched, hinted
+        hinted = self.hints(said.states[5 * len(said.states) // 8 - 1], batch.hints)
+        return told, matched, parted, hinted

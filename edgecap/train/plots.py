@@ -32,9 +32,10 @@ def plot_log(log: Path, out: Path) -> None:
     if not rows:
         return
     steps = [row["step"] for row in rows]
-    panels = [key for key in rows[0] if key.endswith(("_loss", "images_per_s"))]  # four
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    for axes, key in zip(figure.subplots(2, 2).flat, panels, strict=True):
+    panels = [key for key in rows[0] if key.endswith(("_loss", "images_per_s"))]
+    figure = Figure(figsize=(9, 3 * -(-len(panels) // 2)), layout="constrained")
+    for place, key in enumerate(panels, start=1):
+        axes = figure.add_subplot(-(-len(panels) // 2), 2, place)
         axes.plot(steps, [row[key] for row in rows], linewidth=1)
         axes.set_title(key.replace("_", " "))
         axes.set_xlabel("step")

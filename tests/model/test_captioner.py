@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
@@ -73,6 +76,26 @@ def test_a_picture_is_seen_without_any_text_and_embeddings_have_norm_one(
     torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(2))
     flipped = model.encode_image(image.flip(0))[2]
     torch.testing.assert_close(flipped, embedding.flip(0), atol=1e-5, rtol=1e-5)
+
+
+def test_the_pool_chooses_which_patches_the_embedding_is_of(model: Captioner) -> None:
+    states = torch.randn(1, CONFIG.patches, 32, generator=torch.Generator().manual_seed(4))
+    mean = model.image_embedding(model.final_norm(states).mean(1))  # zeros share alike
+    torch.testing.assert_close(model.embed_image(states), F.normalize(mean, dim=-1))
+    choosing = copy.deepcopy(model)
+    normed = model.final_norm(states)[0, 7]
+    choosing.pool.copy_(normed * 100)
+    alone = F.normalize(model.image_embedding(normed), dim=-1)
+    torch.testing.assert_close(choosing.embed_image(states)[0], alone)
+
+
+def test_pixels_are_exact_in_int8(model: Captioner) -> None:
+    """Or the first rounding would fall on ties, which every kernel breaks in its own way."""
+    seen: list[torch.Tensor] = []
+    watch = model.patch.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.see(torch.arange(256).to(torch.uint8).repeat(196 * 3).view(1, 224, 224, 3))
+    watch.remove()
+    assert set((seen[0] * 128).flatten().tolist()) == set(range(-128, 128))
 
 
 def test_padding_does_not_reach_a_text_embedding(model: Captioner) -> None:

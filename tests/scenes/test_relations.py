@@ -9,7 +9,7 @@ import pytest
 
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import STYLES
-from edgecap.scenes.describe import mentions, statement
+from edgecap.scenes.describe import mentions, statement, worth_telling
 from edgecap.scenes.graph import RELATIONS, Mention, Name, Relation, Scene, Thing
 from edgecap.scenes.relations import holds, relations
 from edgecap.scenes.splits import drawing
@@ -159,6 +159,50 @@ def test_styles_say_what_they_should() -> None:
     assert alone.relation is None and alone.mentions == (Mention(DOG, 1),)
     with pytest.raises(InputError, match="grounded, plain, relate"):
         statement(drawn, rng, "poem")
+
+
+@pytest.mark.parametrize(
+    ("things", "told"),
+    [
+        # Strikingly big or small comes first, and twice the area does not strike.
+        (((DOG, 50, 100, 80), (CAT, 150, 100, 40)), Relation("biggest", DOG)),
+        (
+            ((DOG, 50, 100, 60), (CAT, 150, 90, 70), (CAR, 100, 30, 20)),
+            Relation("smallest", CAR),
+        ),
+        (((DOG, 150, 100, 56), (CAT, 50, 100, 40)), Relation("right", DOG, (CAT,))),
+        # Animals before things and things before shapes, wherever they stand.
+        (((RED, 50, 100, 40), (DOG, 150, 100, 40)), Relation("right", DOG, (RED,))),
+        (((CAR, 100, 50, 40), (DOG, 100, 150, 40)), Relation("below", DOG, (CAR,))),
+        (((BLUE, 50, 100, 40), (RED, 150, 100, 40)), Relation("right", RED, (BLUE,))),
+        # Of three in a row the middle one.
+        (
+            ((DOG, 30, 100, 40), (CAR, 100, 100, 40), (CAT, 170, 100, 40)),
+            Relation("between", CAR, (DOG, CAT)),
+        ),
+        # The dog and the cat stand diagonally; the next pair in rank is told.
+        (
+            ((DOG, 40, 40, 40), (CAT, 90, 90, 40), (CAR, 40, 190, 40)),
+            Relation("above", DOG, (CAR,)),
+        ),
+        (((DOG, 50, 100, 40),), None),
+        (((DOG, 50, 100, 40), (DOG, 150, 100, 40)), None),
+    ],
+)
+def test_what_is_worth_telling(
+    things: tuple[tuple[Name, float, float, float], ...], told: Relation | None
+) -> None:
+    assert worth_telling(scene(*things)) == told
+    assert worth_telling(scene(*reversed(things))) == told
+    assert statement(scene(*things), np.random.default_rng(0), "grounded").relation == told
+
+
+def test_a_grounded_caption_tells_a_relation_wherever_one_is_clear() -> None:
+    for index in range(300):
+        drawn = drawing("val", index).scene
+        told = worth_telling(drawn)
+        assert (told is None) == (not relations(drawn))
+        assert told is None or told in relations(drawn)
 
 
 def test_kinds_of_relations_are_chosen_evenly() -> None:

@@ -30,7 +30,7 @@ def network(config: CaptionerConfig = TINY, seed: int = 0) -> Captioner:
     model = Captioner(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "norm" in name:
+            if "norm" in name or name == "pool":
                 parameter.add_(0.1 * torch.randn_like(parameter))
             elif parameter.ndim == 2:
                 parameter.mul_(4)

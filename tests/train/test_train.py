@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
@@ -18,7 +20,7 @@ from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches, pack
 from edgecap.train.hints import KINDS, patch_hints
-from edgecap.train.losses import Objective
+from edgecap.train.losses import TWIN_MARGIN, Objective, twin_loss
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.plots import plot_log, read_log
@@ -85,9 +87,33 @@ def test_a_picture_matches_its_text_and_not_the_false_twin() -> None:
     same = (batch.texts[0::2] == batch.texts[1::2]).all(1)
     assert not twin_is_true.all()  # most scenes have a twin
     assert not same[~twin_is_true].any()  # which says something else
+    # Worded alike: swapping names or numbers changes hardly any length.
+    assert (batch.lengths[0::2] - batch.lengths[1::2]).abs().max() <= 6
     halves = batch.parts(2)
     assert [part.matches.shape for part in halves] == [(Q // 2, R // 2)] * 2
     assert torch.equal(halves[1].matches, batch.matches[Q // 2 :, R // 2 :])
+
+
+def test_twins_are_told_apart_by_the_margin_alone() -> None:
+    image = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # [Q,E]
+    true, false = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
+    texts = torch.stack([true, false, true, false])  # [2Q,E]
+    one = torch.tensor([[True, False, False, False], [False, False, True, True]])
+    loss = twin_loss(image, texts, one)
+    # The first picture is nearer to the false one by 0.2; the second has no false twin.
+    far = torch.tensor(0.2 / TWIN_MARGIN)
+    torch.testing.assert_close(loss, F.softplus(far))
+    both = twin_loss(image, texts, torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0]]).bool())
+    torch.testing.assert_close(both, F.softplus(far) + F.softplus(-far))
+
+
+def test_one_phrasing_is_the_usual_one() -> None:
+    always = replace(CONFIG, first_phrasing=1.0, styles={"plain": 1.0})
+    batches = SceneBatches(always)
+    rng = np.random.default_rng(0)
+    shown = Scene((Thing(Name("dog"), (10.0, 10.0, 60.0, 60.0)),))
+    said = {batches.encoder.decode(batches._caption(shown, "en", rng)[2:-1]) for _ in range(20)}
+    assert {text.strip() for text in said} == {"A dog."}
 
 
 def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
