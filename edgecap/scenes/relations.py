@@ -97,14 +97,17 @@ def _clearly_between(s: Box, a: Box, b: Box) -> bool:
 
 
 def prominence(scene: Scene, kind: str) -> float:
-    """How many times the biggest is as large as the next, or the next as the smallest."""
+    """How many times the area of the next the biggest has, or the next that of the smallest.
+
+    Of two things or more.
+    """
     areas = sorted(_area(thing.box) for thing in scene.things)
-    if len(areas) < 2:
-        return 1.0
     return areas[-1] / areas[-2] if kind == "biggest" else areas[1] / areas[0]
 
 
 def _extremes(scene: Scene, unique: list[Name]) -> list[Relation]:
+    if len(scene.things) < 2:
+        return []
     ordered = sorted(scene.things, key=lambda thing: _area(thing.box))
     return [
         Relation(kind, thing.name)
