@@ -8,7 +8,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.tokens import STYLES
 from edgecap.scenes.graph import COLORS, SHAPES, Box, Mention, Name, Relation, Scene, Statement
 from edgecap.scenes.nouns import NOUNS
-from edgecap.scenes.relations import prominence, relations
+from edgecap.scenes.relations import prominence, relations, side, unique
 
 _STRIKING = 3.0  # times the area of the next
 _NOUN_RANK = {noun: i for i, noun in enumerate((*NOUNS, *SHAPES))}  # animals come first
@@ -17,7 +17,7 @@ _NOUN_RANK = {noun: i for i, noun in enumerate((*NOUNS, *SHAPES))}  # animals co
 def statement(scene: Scene, rng: np.random.Generator, style: str) -> Statement:
     """What a caption in `style` says of the scene; `rng` chooses the relation.
 
-    grounded  every thing with its boxes, and the relation that is worth telling, if one is clear
+    grounded  every thing with its boxes, and the relation that is worth telling, if there is one
     plain     every thing without boxes, and any clear relation
     relate    the relation alone; every thing, without boxes, where none is clear
     color     every thing with its boxes, shapes by their colour only
@@ -52,9 +52,12 @@ def worth_telling(scene: Scene) -> Relation | None:
     """The one relation that a grounded caption tells, a function of the scene alone.
 
     A biggest or smallest thing where it is strikingly so; the middle one of just three; else where
-    the thing first in rank stands, seen from the next. Speakers name the living before the lifeless
-    (the animacy hierarchy: Silverstein 1976), and what is always chosen alike a rounded model
-    chooses too: a choice left to chance is a tie that any int8 breaks in its own way.
+    the thing first in rank stands, seen from the next, along the axis on which they are further
+    apart. Speakers name the living before the lifeless (the animacy hierarchy: Silverstein 1976),
+    and what is always chosen alike a rounded model chooses too: a choice left to chance is a tie
+    that any int8 breaks in its own way.
+
+    None where fewer than two names are unique and none is clearly of the biggest or smallest thing.
     """
     clear = relations(scene)
     for kind in ("biggest", "smallest"):
@@ -66,17 +69,16 @@ def worth_telling(scene: Scene) -> Relation | None:
     if len(scene.things) == 3:
         middle = [relation for relation in clear if relation.kind == "between"]
         if middle:
-            return min(middle, key=_rank)
-    return min((one for one in clear if len(one.objects) == 1), key=_rank, default=None) or next(
-        iter(clear), None
-    )
+            return min(middle, key=lambda relation: [_rank(name) for name in relation.objects])
+    ranked = sorted(unique(scene), key=lambda thing: _rank(thing.name))
+    if len(ranked) < 2:
+        return clear[0] if clear else None
+    subject, other = ranked[:2]
+    return Relation(side(subject.box, other.box), subject.name, (other.name,))
 
 
-def _rank(relation: Relation) -> tuple[tuple[int, int], ...]:
-    return tuple(
-        (_NOUN_RANK[name.noun], COLORS.index(name.color) if name.color else -1)
-        for name in (relation.subject, *relation.objects)
-    )
+def _rank(name: Name) -> tuple[int, int]:
+    return _NOUN_RANK[name.noun], COLORS.index(name.color) if name.color else -1
 
 
 def _partial(name: Name, style: str) -> Name:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from edgecap.scenes.graph import RELATIONS, Box, Name, Relation, Scene
+from edgecap.scenes.graph import RELATIONS, Box, Name, Relation, Scene, Thing
 
 _DOMINANCE = 1.2  # the offset along the relation's axis against the one across it
 _AREA_RATIO = 1.4  # of the biggest to the next, and of the smallest to the next
@@ -18,19 +18,32 @@ _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above
 
 def relations(scene: Scene) -> list[Relation]:
     """All relations that are true of the scene beyond doubt, in a fixed order."""
-    names = [thing.name for thing in scene.things]
-    unique = [(thing.name, thing.box) for thing in scene.things if names.count(thing.name) == 1]
+    named = [(thing.name, thing.box) for thing in unique(scene)]
     found: list[Relation] = []
-    for (a, box_a), (b, box_b) in permutations(unique, 2):
+    for (a, box_a), (b, box_b) in permutations(named, 2):
         for kind in ("left", "above"):
             if _clear(kind, box_a, box_b):
                 found.append(Relation(kind, a, (b,)))
                 found.append(Relation(_OPPOSITE[kind], b, (a,)))
-    for (s, box_s), (a, box_a), (b, box_b) in permutations(unique, 3):
+    for (s, box_s), (a, box_a), (b, box_b) in permutations(named, 3):
         if _clearly_between(box_s, box_a, box_b):
             found.append(Relation("between", s, (a, b)))
-    found += _extremes(scene, [name for name, _ in unique])
+    found += _extremes(scene, [name for name, _ in named])
     return sorted(found, key=lambda r: (RELATIONS.index(r.kind), r.subject, r.objects))
+
+
+def unique(scene: Scene) -> list[Thing]:
+    """The things of a scene whose name no other thing has."""
+    names = [thing.name for thing in scene.things]
+    return [thing for thing in scene.things if names.count(thing.name) == 1]
+
+
+def side(a: Box, b: Box) -> str:
+    """Where a stands, seen from b, along the axis on which their centres are further apart."""
+    dx, dy = _x(a) - _x(b), _y(a) - _y(b)
+    if abs(dx) >= abs(dy):
+        return "left" if dx < 0 else "right"
+    return "above" if dy < 0 else "below"
 
 
 def holds(scene: Scene, relation: Relation) -> bool:
@@ -105,12 +118,12 @@ def prominence(scene: Scene, kind: str) -> float:
     return areas[-1] / areas[-2] if kind == "biggest" else areas[1] / areas[0]
 
 
-def _extremes(scene: Scene, unique: list[Name]) -> list[Relation]:
+def _extremes(scene: Scene, names: list[Name]) -> list[Relation]:
     if len(scene.things) < 2:
         return []
     ordered = sorted(scene.things, key=lambda thing: _area(thing.box))
     return [
         Relation(kind, thing.name)
         for kind, thing in (("biggest", ordered[-1]), ("smallest", ordered[0]))
-        if prominence(scene, kind) >= _AREA_RATIO and thing.name in unique
+        if prominence(scene, kind) >= _AREA_RATIO and thing.name in names
     ]

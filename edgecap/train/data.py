@@ -1,7 +1,8 @@
 """Batches of drawn scenes, each a function of the run's seed and the step alone.
 
     B images a batch   S window side, px   P patches   T tokens of packed captions
-    Q images with texts   R = 2Q texts   Tq tokens of a text
+    Q images with texts   R = 2Q texts   Tq tokens of a text   C claims   Tc tokens of a claim
+    K things of a scene at most
 
 Because step k always draws the same batch, a resumed run sees exactly the stream that an
 uninterrupted one would have seen.
@@ -24,12 +25,13 @@ from edgecap.core.tokens import EOS_ID, ID, PAD_ID, TEXT_ID
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
+from edgecap.scenes.relations import holds
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
-from edgecap.scenes.twins import is_true, twins
+from edgecap.scenes.twins import inverted_relation, is_true, twins
 from edgecap.train.config import TrainConfig
-from edgecap.train.hints import patch_hints
+from edgecap.train.hints import patch_hints, seen_things
 
 PATCH = CaptionerConfig.patch_size
 
@@ -47,6 +49,9 @@ class Batch:
     texts: Tensor  # int64 [R,Tq], of every (B/Q)-th image two: a true one, then its false twin
     lengths: Tensor  # int64 [R]
     matches: Tensor  # bool [Q,R], which text says what which picture shows
+    claims: Tensor  # int64 [2C,Tc], of these images a true relation, then its inverse, C/Q of each
+    claim_lengths: Tensor  # int64 [2C]
+    seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
 
     def to(self, device: torch.device) -> Batch:
@@ -127,6 +132,12 @@ class SceneBatches(Dataset[Batch]):
         described = scenes[:: stage.batch // stage.texts]  # Q
         said = [true_and_false(scene, rng) for scene in described]  # Q
         texts = [ids for pair in said for ids in self._texts(pair, stage.languages, rng)]  # R
+        claims = [
+            ids
+            for scene in described
+            for _ in range(stage.claims)
+            for ids in self._texts(relation_and_inverse(scene, rng), stage.languages, rng)
+        ]  # 2C
         matches = [[is_true(scene, one) for pair in said for one in pair] for scene in described]
         return Batch(
             torch.from_numpy(np.stack(images)),
@@ -138,6 +149,9 @@ class SceneBatches(Dataset[Batch]):
             pad(texts, stage.text_tokens),
             torch.tensor([min(len(text), stage.text_tokens) for text in texts]),
             torch.tensor(matches),
+            pad(claims, stage.claim_tokens),
+            torch.tensor([min(len(claim), stage.claim_tokens) for claim in claims]),
+            torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
             torch.from_numpy(np.stack(hints)),
         )
 
@@ -182,6 +196,13 @@ def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
     true = statement(scene, rng, "plain")
     false = list(twins(scene, true))
     return true, false[rng.integers(len(false))] if false else true
+
+
+def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
+    """A relation of the scene and its inverse; the same text twice where it has none."""
+    true = statement(scene, rng, "relate")
+    false = (one for one in inverted_relation(true) if not holds(scene, one.relation))
+    return true, next(false, true)
 
 
 def shift(scene: Scene, origin: tuple[int, int]) -> Scene:

@@ -1,15 +1,19 @@
 """Dense supervision for training alone: what covers each patch. Not part of any export.
 
 B images   P patches   D width   F facts asked of a patch (12)
+Q images with texts   E embedding   K things of a scene at most (7)
 
 Words say little per picture about where things are; drawn scenes know it for every patch. From a
 middle layer, each patch is asked for the kind and the colour of the thing on it, for the four edges
 of that thing's box, and how many things stand on each side of it and are smaller or bigger: what
-relations are told from. The captioner itself keeps one way to give boxes: its words.
+relations are told from. And the picture's embedding is asked where each thing is, since a text's
+embedding can only ask for what is there. The captioner itself keeps one way to give boxes: its
+words.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,13 +24,21 @@ from torch import Tensor, nn
 from edgecap.core.boxes import to_bins
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import LOCATION_BINS
-from edgecap.scenes.graph import COLORS, SHAPES, Scene
+from edgecap.scenes.graph import COLORS, SHAPES, Name, Scene
 from edgecap.scenes.nouns import NOUNS
+from edgecap.scenes.relations import unique
 
 KINDS = {kind: i + 1 for i, kind in enumerate((*NOUNS, *SHAPES))}  # 0: background
 COLOR_IDS = {color: i for i, color in enumerate(COLORS)}
 NONE = -1  # no colour, or no box: not asked
 MOST_OTHERS = 6
+MOST_THINGS = MOST_OTHERS + 1
+NAME_IDS = {
+    name: i
+    for i, name in enumerate(
+        [*map(Name, NOUNS), *(Name(shape, color) for shape in SHAPES for color in COLORS)]
+    )
+}
 PATCH = CaptionerConfig.patch_size
 
 
@@ -49,6 +61,20 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
         row = (KINDS[name.noun], COLOR_IDS.get(name.color, NONE), *bins, *counts)
         hints[top:bottom, left:right] = row
     return hints.reshape(side * side, -1)
+
+
+def seen_things(scene: Scene) -> np.ndarray:
+    """float32 [K,4]: of each thing whose name is unique its number, centre x and y and size.
+
+    Centre and size (the root of the area) from -1 to 1 over the canvas; number -1 is no thing.
+    """
+    rows = np.full((MOST_THINGS, 4), NONE, np.float32)
+    for row, thing in zip(rows, unique(scene), strict=False):
+        x0, y0, x1, y1 = thing.box
+        size = ((x1 - x0) * (y1 - y0)) ** 0.5
+        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2, size]) / (CaptionerConfig.image_size / 2)
+        row[0], row[1:] = NAME_IDS[thing.name], middle - 1
+    return rows
 
 
 def others(scene: Scene) -> np.ndarray:
@@ -94,3 +120,22 @@ class PatchHints(nn.Module):
             + wrong(self.edges(x), answers[2:6])
             + wrong(self.others(x), answers[6:])
         )
+
+
+class EmbeddingHints(nn.Module):
+    """A linear question to a picture's embedding for every name: where is that thing, how large?"""
+
+    def __init__(self, embedding: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(embedding)  # an embedding of norm 1 has small numbers
+        self.where = nn.Embedding(len(NAME_IDS), 3 * embedding)
+        nn.init.normal_(self.where.weight, std=0.02)
+
+    def forward(self, embedding: Tensor, seen: Tensor) -> Tensor:
+        """Summed squared error of centre and size: embeddings [Q,E], seen_things [Q,K,4]."""
+        Q, K, _ = seen.shape
+        ids = seen[..., 0].long()  # [Q,K]
+        asked = self.where(ids.clamp_min(0)).view(Q, K, 3, -1)  # [Q,K,3,E]
+        told = (asked * embedding[:, None, None] * self.scale).sum(-1)  # [Q,K,3]
+        wrong = (told.float() - seen[..., 1:]).square().sum(-1)  # [Q,K]
+        return (wrong * (ids >= 0)).sum()

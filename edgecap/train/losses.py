@@ -15,7 +15,7 @@ from edgecap.core.tokens import PAD_ID
 from edgecap.model.captioner import Captioner
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
-from edgecap.train.hints import PatchHints
+from edgecap.train.hints import EmbeddingHints, PatchHints
 
 TWIN_MARGIN = 0.02  # of cosines, by which a picture should prefer its text to the false twin
 
@@ -47,18 +47,25 @@ def contrastive_loss(
     return F.softplus(-similarity * sign).sum()
 
 
-def twin_loss(images: Tensor, texts: Tensor, matches: Tensor) -> Tensor:
-    """Summed logistic loss of each picture's true text against its false twin.
+def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
+    """Summed logistic loss of true texts against their false twins, judged by their picture.
 
-    images [Q,E]; texts [2Q,E], of each picture the true one, then its twin; matches bool [Q,2Q].
+    images [Q,E]; texts [2C,E], of each picture C/Q times a true one, then its twin; has_twin bool
+    [C], false where there is none, and the same text twice.
     The sigmoid loss alone leaves twins alike: it is content to tell scenes apart. What is shown
     takes most of an embedding, so a small margin must do for how it is put together.
     """
     Q, E = images.shape
-    own = texts.float().view(Q, 2, E)
-    margin = (images.float() * (own[:, 0] - own[:, 1])).sum(-1) / TWIN_MARGIN  # [Q]
-    is_false = ~matches.view(Q, Q, 2).diagonal()[1]  # [Q]; a scene may have no false twin
-    return (F.softplus(-margin) * is_false).sum()
+    own = texts.float().view(Q, -1, 2, E)
+    margin = (images.float()[:, None] * (own[:, :, 0] - own[:, :, 1])).sum(
+        -1
+    ) / TWIN_MARGIN  # [Q,C/Q]
+    return (F.softplus(-margin).flatten() * has_twin).sum()
+
+
+def differ(texts: Tensor) -> Tensor:
+    """Which pairs of texts int [2C,T] are not the same, bool [C]."""
+    return (texts[0::2] != texts[1::2]).any(1)
 
 
 @dataclass(frozen=True)
@@ -113,19 +120,25 @@ class Objective(Teaching):
         super().__init__()
         self.captioner = captioner
         self.hints = PatchHints(captioner.config.width)
+        self.embedding_hints = EmbeddingHints(captioner.config.embedding)
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
         return {
             "caption": Term(1.0, batch.words),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, len(batch.matches)),
+            "claim": Term(config.twin_weight, max(1, len(batch.claims) // 2)),
+            "place": Term(config.place_weight, max(1, int((batch.seen[..., 0] >= 0).sum()))),
             "hint": Term(config.hint_weight, batch.patches),
         }
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Summed caption, contrastive, twin and hint loss, all scalars."""
+    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Summed caption, contrastive, twin, claim, place and hint loss, all scalars."""
         told, matched, said = described(self.captioner, batch)
-        parted = twin_loss(said.images, said.texts, batch.matches)
+        parted = twin_loss(said.images, said.texts, differ(batch.texts))
+        claims = self.captioner.encode_text(batch.claims, batch.claim_lengths)  # [2C,E]
+        claimed = twin_loss(said.images, claims, differ(batch.claims))
+        placed = self.embedding_hints(said.images, batch.seen)
         # Early enough that the layers after it can hand what was found on to the words.
         hinted = self.hints(said.states[5 * len(said.states) // 8 - 1], batch.hints)
-        return told, matched, parted, hinted
+        return told, matched, parted, claimed, placed, hinted

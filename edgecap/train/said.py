@@ -81,6 +81,9 @@ class Said:
             torch.tensor([len(text) for text in texts]),
             # Two pictures may say the same.
             torch.tensor([[own == other for other in texts] for own in texts]),  # [B,R]
+            torch.zeros(0, 1, dtype=torch.int64),
+            torch.zeros(0, dtype=torch.int64),
+            torch.zeros(B, 0, 4),
             torch.zeros(B, 0, 6, dtype=torch.int64),
         )
 

@@ -25,7 +25,8 @@ from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
 
 LAYERS = 2
-STATIC = {"encode_image": 1 + 4 * LAYERS, "decode": 4 * LAYERS, "encode_text": 4 * LAYERS}
+STATIC = dict.fromkeys(("encode_image", "decode", "encode_text"), 4 * LAYERS)
+DYNAMIC = {"encode_image": 2, "decode": 1, "encode_text": 1}  # patches, and the heads
 WIDER = {"blocks.0.mlp_out": "w8", "blocks.1.qkv": "fp32"}
 
 
@@ -89,7 +90,8 @@ def optimised(directory: Path, name: str) -> tuple[Counter[str], list[str]]:
 def test_onnxruntime_runs_integer_kernels_only(w8a8: tuple[Path, Any], name: str) -> None:
     operators, float_weights = optimised(w8a8[0], name)
     assert operators["QLinearMatMul"] == STATIC[name]
-    assert operators["DynamicQuantizeMatMul"] + operators["MatMulIntegerToFloat"] == 1  # its head
+    dynamic = operators["DynamicQuantizeMatMul"] + operators["MatMulIntegerToFloat"]
+    assert dynamic == DYNAMIC[name]
     assert float_weights == []
 
 
@@ -122,7 +124,7 @@ def connected(directory: Path) -> dict[str, Counter[str]]:
 
 def test_tflite_connects_int8_to_int8(w8a8: tuple[Path, Any], mixed: tuple[Path, Any]) -> None:
     static, dynamic = "INT8 INT8 INT8", "FLOAT32 INT8 FLOAT32"
-    assert connected(w8a8[0]) == {n: {static: k, dynamic: 1} for n, k in STATIC.items()}
+    assert connected(w8a8[0]) == {n: {static: STATIC[n], dynamic: DYNAMIC[n]} for n in STATIC}
     assert connected(mixed[0])["decode"] == {
         static: STATIC["decode"] - 2,
         dynamic: 2,
@@ -130,8 +132,9 @@ def test_tflite_connects_int8_to_int8(w8a8: tuple[Path, Any], mixed: tuple[Path,
     }
 
 
-# onnxruntime rounds the input of a w8 layer by the whole tensor, the simulation by the row.
-@pytest.mark.parametrize(("which", "share"), [("w8a8", 2e-3), ("mixed", 2e-2)])
+# onnxruntime rounds the input of a w8 layer by the whole tensor, the simulation by the row; of w8a8
+# that concerns the patches.
+@pytest.mark.parametrize(("which", "share"), [("w8a8", 1e-2), ("mixed", 3e-2)])
 def test_both_formats_give_what_the_simulation_gives(
     written: Written, which: str, share: float, request: pytest.FixtureRequest
 ) -> None:

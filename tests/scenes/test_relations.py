@@ -11,7 +11,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.tokens import STYLES
 from edgecap.scenes.describe import mentions, statement, worth_telling
 from edgecap.scenes.graph import RELATIONS, Mention, Name, Relation, Scene, Thing
-from edgecap.scenes.relations import holds, relations
+from edgecap.scenes.relations import holds, relations, unique
 from edgecap.scenes.splits import drawing
 
 DOG, CAT, CAR = Name("dog"), Name("cat"), Name("car")
@@ -180,11 +180,13 @@ def test_styles_say_what_they_should() -> None:
             ((DOG, 30, 100, 40), (CAR, 100, 100, 40), (CAT, 170, 100, 40)),
             Relation("between", CAR, (DOG, CAT)),
         ),
-        # The dog and the cat stand diagonally; the next pair in rank is told.
+        # Near a diagonal nothing is clear, and what is told is true all the same.
         (
-            ((DOG, 40, 40, 40), (CAT, 90, 90, 40), (CAR, 40, 190, 40)),
-            Relation("above", DOG, (CAR,)),
+            ((DOG, 40, 40, 40), (CAT, 90, 92, 40), (CAR, 40, 190, 40)),
+            Relation("above", DOG, (CAT,)),
         ),
+        # One name alone is unique, and its thing is clearly the smallest.
+        (((DOG, 50, 100, 40), (CAT, 150, 90, 60), (CAT, 100, 30, 60)), Relation("smallest", DOG)),
         (((DOG, 50, 100, 40),), None),
         (((DOG, 50, 100, 40), (DOG, 150, 100, 40)), None),
     ],
@@ -197,12 +199,17 @@ def test_what_is_worth_telling(
     assert statement(scene(*things), np.random.default_rng(0), "grounded").relation == told
 
 
-def test_a_grounded_caption_tells_a_relation_wherever_one_is_clear() -> None:
-    for index in range(300):
+def test_a_grounded_caption_tells_a_true_relation_wherever_one_can_be_told() -> None:
+    kinds = set()
+    for index in range(500):
         drawn = drawing("val", index).scene
         told = worth_telling(drawn)
-        assert (told is None) == (not relations(drawn))
-        assert told is None or told in relations(drawn)
+        if told is None:
+            assert len(unique(drawn)) < 2 and not relations(drawn)
+        else:
+            kinds.add(told.kind)
+            assert holds(drawn, told)
+    assert kinds == set(RELATIONS)
 
 
 def test_kinds_of_relations_are_chosen_evenly() -> None:

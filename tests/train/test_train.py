@@ -14,13 +14,15 @@ from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import ID, PAD_ID
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
+from edgecap.scenes.relations import holds
 from edgecap.scenes.sample import WINDOW_RULES
+from edgecap.scenes.splits import drawing
 from edgecap.train import loop
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import SceneBatches, pack
-from edgecap.train.hints import KINDS, patch_hints
-from edgecap.train.losses import TWIN_MARGIN, Objective, twin_loss
+from edgecap.train.data import SceneBatches, pack, relation_and_inverse
+from edgecap.train.hints import KINDS, NAME_IDS, EmbeddingHints, patch_hints, seen_things
+from edgecap.train.losses import TWIN_MARGIN, Objective, differ, twin_loss
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.plots import plot_log, read_log
@@ -97,14 +99,51 @@ def test_a_picture_matches_its_text_and_not_the_false_twin() -> None:
 def test_twins_are_told_apart_by_the_margin_alone() -> None:
     image = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # [Q,E]
     true, false = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
-    texts = torch.stack([true, false, true, false])  # [2Q,E]
-    one = torch.tensor([[True, False, False, False], [False, False, True, True]])
-    loss = twin_loss(image, texts, one)
-    # The first picture is nearer to the false one by 0.2; the second has no false twin.
-    far = torch.tensor(0.2 / TWIN_MARGIN)
-    torch.testing.assert_close(loss, F.softplus(far))
-    both = twin_loss(image, texts, torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0]]).bool())
+    texts = torch.stack([true, false, true, false])  # [2C,E]
+    far = torch.tensor(0.2 / TWIN_MARGIN)  # the first picture is nearer to the false one, by 0.2
+    first = twin_loss(image, texts, torch.tensor([True, False]))
+    torch.testing.assert_close(first, F.softplus(far))
+    both = twin_loss(image, texts, torch.tensor([True, True]))
     torch.testing.assert_close(both, F.softplus(far) + F.softplus(-far))
+    twice = twin_loss(image[:1], texts, torch.tensor([True, True]))  # two claims of one picture
+    torch.testing.assert_close(twice, 2 * F.softplus(far))
+    assert differ(torch.tensor([[1, 2], [1, 2], [1, 2], [2, 1]])).tolist() == [False, True]
+
+
+def test_claims_are_relations_and_their_inverses() -> None:
+    batches = SceneBatches(replace(CONFIG, stages=(Stage(224, 8, 8, 64, 4, 40, claims=3),)))
+    batch = batches[0]
+    assert batch.claims.shape == (2 * 3 * 4, 24) and len(batch.claim_lengths) == 24
+    assert [len(part.claims) for part in batch.parts(2)] == [12, 12]
+    rng, lefts = np.random.default_rng(0), 0
+    for index in range(100):
+        shown = drawing("val", index).scene
+        true, false = relation_and_inverse(shown, rng)
+        if true != false:
+            assert true.relation and false.relation
+            assert holds(shown, true.relation) and not holds(shown, false.relation)
+            lefts += true.relation.kind == "left" and false.relation.kind == "right"
+    assert lefts > 3
+
+
+def test_embeddings_are_asked_where_things_are() -> None:
+    dog, shape = Name("dog"), Name("circle", "red")
+    shown = Scene(
+        (
+            Thing(dog, (0.0, 112.0, 112.0, 224.0)),
+            Thing(shape, (0.0, 0.0, 30.0, 30.0)),
+            Thing(shape, (60.0, 0.0, 90.0, 30.0)),  # no name of one thing: not asked
+        )
+    )
+    seen = torch.from_numpy(seen_things(shown))[None]  # [Q,K,4]
+    assert seen[0, 0].tolist() == [NAME_IDS[dog], -0.5, 0.5, 0.0]
+    assert (seen[0, 1:, 0] == -1).all()
+    hints = EmbeddingHints(4)
+    with torch.no_grad():
+        hints.where.weight.zero_()
+        hints.where.weight[NAME_IDS[dog], 0] = -0.25  # centre x, of the embedding's first number
+    told = hints(torch.tensor([[1.0, 0, 0, 0]]), seen)  # scaled by 2
+    torch.testing.assert_close(told, torch.tensor(0.5**2))
 
 
 def test_one_phrasing_is_the_usual_one() -> None:
