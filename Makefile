@@ -7,11 +7,12 @@ STAMP := $(VENV)/.installed
 OLD := .venv-old
 OLD_PYTHON ?= python3.11
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
-FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts -name
+FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
+	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts demo test lint format types check check-full bench train clean
+.PHONY: help install fonts demo pictures test lint format types check check-full bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +37,9 @@ fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere 
 
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+
+pictures: $(STAMP) fonts ## Make the pictures of README anew.
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/pictures.sh
 
 test: $(STAMP) fonts ## Run the tests.
 	$(BIN)/python -m pytest -q -n $(TEST_JOBS)

@@ -1,10 +1,10 @@
 """`edgecap eval`: caption and embed scenes whose truth is known, and score what comes out.
 
-N scenes, E embedding width, Q texts. Keys are those of `metrics` (captions) and `similarity`
+N scenes, R bootstrap resamples. Keys are those of `metrics` (captions) and `similarity`
 (embeddings). A figure says little without what it is worth to see nothing, so most have floors:
 
-    blind_KEY     captions: of a mid-grey picture, so what guessing alone is worth; hard_negative
-                  and hard_pair: chance
+    blind_KEY     captions: of a mid-grey picture, so what guessing alone is worth; embeddings:
+                  chance
     shuffled_KEY  every picture against the truth of another scene
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -24,44 +24,32 @@ from edgecap.benchmarks.metrics import (
     score_scene,
     tally,
 )
-from edgecap.benchmarks.similarity import COMPARED, Gallery, compare, gallery
+from edgecap.benchmarks.similarity import (
+    COMPARED,
+    HARD,
+    Gallery,
+    Pictured,
+    Subject,
+    compare,
+    gallery,
+)
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.scenes.graph import Scene
 from edgecap.scenes.parse import Parsed, parse
 
-Pictured = tuple[np.ndarray, Scene]  # uint8 [224,224,3] and what it shows
 Value = float | int | None
 
 FLOORED = ("exact", "name", "grounding_50", "grounding_75", "relation", "count", "chair_i")
 MEASURED = (*FLOORED[:4], "miou_named", *FLOORED[4:], "malformed", *COMPARED)
 FLOORS = (
-    *(f"blind_{key}" for key in (*FLOORED, "hard_negative", "hard_pair")),
-    *(f"shuffled_{key}" for key in (*FLOORED, *COMPARED)),
+    *(f"blind_{key}" for key in (*FLOORED, *COMPARED)),
+    *(f"shuffled_{key}" for key in (*FLOORED, *HARD)),
 )
 KEYS = (*MEASURED, *FLOORS)
 PARTS = ("captions", "embeddings")  # what can be evaluated alone
 MID_GREY = 127
-
-
-class RawCaption(Protocol):
-    """A caption with its location tokens still in it."""
-
-    @property
-    def raw(self) -> str: ...
-
-
-class Subject(Protocol):
-    """What is evaluated: a captioner of `edgecap.runtime`, or anything that answers like one."""
-
-    def caption(self, images: Sequence[Any], lang: str) -> Sequence[RawCaption]: ...
-
-    def embed_images(self, images: Sequence[Any]) -> np.ndarray:
-        """Float [N,E], norm 1."""
-
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Float [Q,E], norm 1."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.command import guarded
+from edgecap.core.command import check_numbers, guarded
 from edgecap.core.progress import progress
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.explain import Told, layers, tell
@@ -109,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(asked: Namespace) -> None:
+    check_numbers(asked, "maps", n=1)
     languages = picked_languages(asked.lang)
     pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
     reference = load(asked.reference, threads=asked.threads)

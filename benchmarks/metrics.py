@@ -16,7 +16,7 @@ scenes. A thing is one object of the scene; its name includes its colour ("red c
     chair_i      said things that are not in the scene, of all said things (lower is better)
     malformed    boxes that are not boxes, in all captions; a number, not a share
 
-`evaluate` adds keys that need more than one caption per scene (see there).
+`similarity` has the keys that compare embeddings, `evaluate` joins both and adds floors.
 """
 
 from __future__ import annotations

@@ -25,9 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.evaluate import Pictured, evaluate
+from edgecap.benchmarks.evaluate import evaluate
 from edgecap.benchmarks.machine import machine
 from edgecap.benchmarks.sets import evaluation_scenes
+from edgecap.benchmarks.similarity import Pictured
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
 from edgecap.core.command import guarded

@@ -23,9 +23,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from edgecap.benchmarks.evaluate import Pictured
 from edgecap.benchmarks.expressions import ambiguous_expressions, questions, unique_expressions
 from edgecap.benchmarks.sets import evaluation_scenes
+from edgecap.benchmarks.similarity import Pictured
 from edgecap.core.boxes import iou
 from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, guarded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecap.benchmarks.evaluate import Pictured
+from edgecap.benchmarks.similarity import Pictured
 from edgecap.scenes.shipped import SETS, load_set
 from edgecap.scenes.splits import scenes, split
 

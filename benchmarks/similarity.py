@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,13 +26,31 @@ from edgecap.benchmarks.metrics import Ratio, Tally
 from edgecap.core.progress import progress
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Statement
+from edgecap.scenes.graph import Scene, Statement
 from edgecap.scenes.twins import is_true, names_of, twins
 
-if TYPE_CHECKING:
-    from edgecap.benchmarks.evaluate import Pictured, Subject
+HARD = ("hard_negative", "hard_pair")
+COMPARED = ("retrieval_r1_i2t", "retrieval_r1_t2i", *HARD)
+Pictured = tuple[np.ndarray, Scene]  # uint8 [224,224,3] and what it shows
 
-COMPARED = ("retrieval_r1_i2t", "retrieval_r1_t2i", "hard_negative", "hard_pair")
+
+class RawCaption(Protocol):
+    """A caption with its location tokens still in it."""
+
+    @property
+    def raw(self) -> str: ...
+
+
+class Subject(Protocol):
+    """What is evaluated: a captioner of `edgecap.runtime`, or anything that answers like one."""
+
+    def caption(self, images: Sequence[Any], lang: str) -> Sequence[RawCaption]: ...
+
+    def embed_images(self, images: Sequence[Any]) -> np.ndarray:
+        """Float [N,E], norm 1."""
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Float [Q,E], norm 1."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +96,9 @@ def gallery(
 def compare(captioner: Subject, lang: str, shown: Gallery, batch: int) -> Tally:
     """The keys of COMPARED in one language, with their floors.
 
-    shuffled_KEY gives every text the picture of another scene. blind_hard_negative and
-    blind_hard_pair are chance: a guess beats k twins once in k + 1 times, one twin every other.
+    blind_KEY is chance: a guess finds a true text as often as it is among all, beats k twins once
+    in k + 1 times and one every other. shuffled_KEY of HARD gives every text the picture of another
+    scene; of retrieval it would be no floor, since the text of the picture given is found.
     """
     grammar = for_language(lang)
     wording = grammar.held_out_templates[0] if shown.held_out_phrasing else 0
@@ -94,7 +113,9 @@ def compare(captioner: Subject, lang: str, shown: Gallery, batch: int) -> Tally:
     tested = (counts > 0).astype(np.float64)  # [N]
     return {
         **_scored(shown.embeddings, embedded, shown),
-        **{f"shuffled_{key}": ratio for key, ratio in shuffled.items()},
+        **{f"shuffled_{key}": shuffled[key] for key in HARD},
+        "blind_retrieval_r1_i2t": Ratio(shown.positive.mean(1), np.ones_like(tested)),
+        "blind_retrieval_r1_t2i": Ratio(shown.positive.mean(0), np.ones_like(tested)),
         "blind_hard_negative": Ratio(tested / (counts + 1), tested),
         "blind_hard_pair": Ratio(counts / 2, counts),
     }

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.bundle.io import Bundle, open_bundle
-from edgecap.core.command import guarded
+from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
 from edgecap.exporters import onnx_passes, tflite_graph
@@ -175,6 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(asked: Namespace) -> None:
+    check_numbers(asked, "map_cost", n=1, rounds=1)
     opened = [open_bundle(name) for name in asked.bundles]
     for bundle in opened:
         if bundle.manifest.format not in ("onnx", "tflite"):
@@ -183,7 +184,7 @@ def _run(asked: Namespace) -> None:
                 f"{bundle.manifest.name} cannot be timed here; onnx and tflite can.",
             )
     pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
-    rows = [measure(one, load(one.path), pictures, max(1, asked.rounds)) for one in opened]
+    rows = [measure(one, load(one.path), pictures, asked.rounds) for one in opened]
     if asked.json:
         print(json.dumps({"rounds": asked.rounds, "bundles": rows}, indent=1))
         return

@@ -15,7 +15,7 @@ PICTURES, ROUNDS = 16, 3
 SIZES = (2, 4, 8, 16)
 
 
-def weights_file() -> str:
+def fingerprint() -> str:
     """The SHA-256 of what is timed: other weights say more words, or fewer."""
     return hashlib.sha256(resolve(MODEL)[1].read_bytes()).hexdigest()
 
@@ -41,7 +41,7 @@ ABLATION = Ablation(
     claim="Captioning in batches is faster than one picture at a time.",
     rule="The same shipped pictures and weights, preprocessing included, in turns.",
     facts=facts,
-    facts_of=weights_file,
+    facts_of=fingerprint,
     facts_said=f"PyTorch on one thread, {PICTURES} pictures, median of {ROUNDS} rounds after one "
     "of warming up.",
     drawn=("× one by one",),

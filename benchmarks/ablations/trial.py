@@ -22,8 +22,9 @@ import torch
 from torch import nn
 
 from edgecap.benchmarks.ablations.experiment import WORLD, Arm, Row
-from edgecap.benchmarks.evaluate import Pictured, evaluate
+from edgecap.benchmarks.evaluate import evaluate
 from edgecap.benchmarks.metrics import score_captions
+from edgecap.benchmarks.similarity import Pictured
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.core.progress import progress

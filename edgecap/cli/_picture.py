@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecap.cli._output import check_destinations
 from edgecap.core.atomic import write_file
 from edgecap.core.errors import InputError, one_line
 
@@ -21,8 +22,7 @@ def check_picture(path: Path, inputs: Iterable[Path] = ()) -> None:
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError("draw.format", f"{path} must end in .png, .jpg or .webp.")
-    if not path.parent.is_dir() or path.is_dir():
-        raise InputError("output.unwritable", f"{path} cannot be written: no such directory.")
+    check_destinations(str(path))
     for given in inputs:
         if path.exists() and given.exists() and path.samefile(given):
             raise InputError(

@@ -72,19 +72,23 @@ def write_file(path: Path, data: bytes) -> None:
     A link is followed, and what is no file, such as a pipe, is written to as it is. Raises
     InputError where the place cannot be written or the disk is full.
     """
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    path = path.resolve()
-    draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
+    draft = None
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        path = path.resolve()
+        draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
         draft.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, draft)
         _sync(draft)
         draft.replace(path)
         _sync(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
+        if draft is not None:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
         raise InputError(
             "output.unwritable",
             f"{path} cannot be written: {error.strerror}.",

@@ -92,7 +92,7 @@ class Captioner(nn.Module):
         self.text_position = nn.Embedding(config.text_length, D)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(D)
-        # What a patch's share of the picture's embedding is told from; zeros share alike.
+        # Query of the pooling in `embed_image`; zeros give the plain mean.
         self.pool = nn.Parameter(torch.zeros(D))
         self.image_embedding = nn.Linear(D, config.embedding, bias=False)
         self.text_embedding = nn.Linear(D, config.embedding, bias=False)
@@ -192,7 +192,7 @@ class Captioner(nn.Module):
         """
         B, S, p = image.shape[0], image.shape[1], self.config.patch_size
         g = S // p
-        # Exact in int8 and in every float, so rounding costs a picture nothing.
+        # Exact in float16 and bfloat16, and on an int8 grid over the whole range.
         pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
         # Four axes: CoreML takes five at most.
         strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
@@ -219,8 +219,8 @@ class Captioner(nn.Module):
     def embed_image(self, x: Tensor) -> Tensor:
         """Hidden patches [B,P,D] to the shared space [B,E], norm 1.
 
-        A mean in which patches weigh by what they show: of a plain one, a small thing in front of
-        much background is a hundredth.
+        Attention pooling by one learned query. In a plain mean, a small thing in front of much
+        background counts for a hundredth.
         """
         x = self.final_norm(x)  # [B,P,D]
         share = (x * self.pool).sum(-1, keepdim=True).softmax(1)  # [B,P,1]

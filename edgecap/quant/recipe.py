@@ -1,11 +1,11 @@
-"""Which layers stay wider, and why. Figures: benchmarks/LOG.md, 2026-11-23.
+"""Which layers stay wider, and why. Figures: benchmarks/LOG.md, 2026-11-23 and -25.
 
 Residual sums, LayerNorm, GELU and softmax stay float: they are not linear layers and get no grid.
 The output head and the two embedding layers keep float outputs (w8): int8 logits and embeddings
 cost more than all other outputs together, and these layers see one row per call, so that rounding
-their input as it comes costs nothing. So do the patches: their int8 outputs were the largest error
-of the first layers (5 % of the keys, where int8 weights alone cost 0.4 %). The rows of location
-tokens need no more than the others.
+their input as it comes costs nothing. Patches keep float outputs too: int8 ones were the largest
+error of the first layers (5 % of the keys, where int8 weights alone cost 0.4 %). The rows of
+location tokens need no more than the others.
 """
 
 from __future__ import annotations

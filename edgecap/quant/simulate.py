@@ -26,6 +26,9 @@ from edgecap.quant.tapped import Tapped, layer_weights
 def simulate(model: Captioner, plan: Plan) -> Captioner:
     """A captioner that computes as an export of `model` by `plan` does, up to float32 sums.
 
+    The input of a w8 layer is rounded by the vector, as TFLite does; ONNX rounds it by the call,
+    CoreML not at all.
+
     Its weights are rounded now, once for every step that it will take. Raises InputError where the
     plan is not for these layers.
     """

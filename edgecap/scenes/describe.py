@@ -15,7 +15,7 @@ _NOUN_RANK = {noun: i for i, noun in enumerate((*NOUNS, *SHAPES))}  # animals co
 
 
 def statement(scene: Scene, rng: np.random.Generator, style: str) -> Statement:
-    """What a caption in `style` says of the scene; `rng` chooses the relation.
+    """What a caption in `style` says of the scene; `rng` chooses the relation of plain and relate.
 
     grounded  every thing with its boxes, and the relation that is worth telling, if there is one
     plain     every thing without boxes, and any clear relation
@@ -60,16 +60,12 @@ def worth_telling(scene: Scene) -> Relation | None:
     None where fewer than two names are unique and none is clearly of the biggest or smallest thing.
     """
     clear = relations(scene)
+    told = {one.kind: one for one in clear if one.kind in ("biggest", "smallest", "between")}
     for kind in ("biggest", "smallest"):
-        if (
-            any(relation.kind == kind for relation in clear)
-            and prominence(scene, kind) >= _STRIKING
-        ):
-            return next(relation for relation in clear if relation.kind == kind)
-    if len(scene.things) == 3:
-        middle = [relation for relation in clear if relation.kind == "between"]
-        if middle:
-            return min(middle, key=lambda relation: [_rank(name) for name in relation.objects])
+        if kind in told and prominence(scene, kind) >= _STRIKING:
+            return told[kind]
+    if len(scene.things) == 3 and "between" in told:
+        return told["between"]
     ranked = sorted(unique(scene), key=lambda thing: _rank(thing.name))
     if len(ranked) < 2:
         return clear[0] if clear else None

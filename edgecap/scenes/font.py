@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,8 +11,8 @@ FOLDERS = (
     Path("/usr/share/fonts/truetype/noto"),  # Debian's, looked at before all of its parents
     Path("/usr/share/fonts"),
     Path("/usr/local/share/fonts"),
-    Path.home() / ".local/share/fonts",
-    Path.home() / ".fonts",
+    Path(os.path.expanduser("~/.local/share/fonts")),  # Path.home() fails where there is none
+    Path(os.path.expanduser("~/.fonts")),
 )
 
 

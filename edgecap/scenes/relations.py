@@ -1,7 +1,8 @@
 """Spatial relations of a scene: which ones a caption may state, and whether a stated one is true.
 
-A relation is stated only where it is clear of its decision boundary; a model's statement is judged
-by the boundary itself. Both are about things whose name is unique in the scene.
+A relation is stated only where it is clear of its decision boundary, but for the one that a
+grounded caption tells (`describe.worth_telling`); a model's statement is judged by the boundary
+itself. Both are about things whose name is unique in the scene.
 """
 
 from __future__ import annotations

@@ -37,9 +37,13 @@ def twins(scene: Scene, statement: Statement) -> Iterator[Statement]:
 
 def is_true(scene: Scene, statement: Statement) -> bool:
     """Whether the statement names exactly the things of the scene and its relation holds."""
-    return names_of(statement) == Counter(thing.name for thing in scene.things) and (
-        statement.relation is None or holds(scene, statement.relation)
-    )
+    true = Counter(thing.name for thing in scene.things)
+    return names_of(statement) == true and relation_holds(scene, statement)
+
+
+def relation_holds(scene: Scene, statement: Statement) -> bool:
+    """Whether the statement's relation is true of the scene; so is having none."""
+    return statement.relation is None or holds(scene, statement.relation)
 
 
 def names_of(statement: Statement) -> Counter[Name]:

@@ -58,8 +58,8 @@ class TrainConfig:
         Stage(224, 100_000, 32, 160, 16, 40, claims=4),
     )
     seed: int = 0
-    # Share of the captions in each style, and of those in the first phrasing of their language:
-    # phrasings that are equally likely would be ties, which rounding breaks at random.
+    # Share of the captions in each style, and share that takes the first phrasing of its language
+    # without drawing: equally likely phrasings would be ties, which rounding breaks at random.
     styles: Mapping[str, float] = field(default_factory=STYLE_WEIGHTS.copy)
     first_phrasing: float = 0.7
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too

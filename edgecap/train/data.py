@@ -25,11 +25,10 @@ from edgecap.core.tokens import EOS_ID, ID, PAD_ID, TEXT_ID
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
-from edgecap.scenes.relations import holds
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
-from edgecap.scenes.twins import inverted_relation, is_true, twins
+from edgecap.scenes.twins import inverted_relation, is_true, relation_holds, twins
 from edgecap.train.config import TrainConfig
 from edgecap.train.hints import patch_hints, seen_things
 
@@ -140,19 +139,19 @@ class SceneBatches(Dataset[Batch]):
         ]  # 2C
         matches = [[is_true(scene, one) for pair in said for one in pair] for scene in described]
         return Batch(
-            torch.from_numpy(np.stack(images)),
-            torch.from_numpy(corners),
-            tokens,
-            targets,
-            segments,
-            positions,
-            pad(texts, stage.text_tokens),
-            torch.tensor([min(len(text), stage.text_tokens) for text in texts]),
-            torch.tensor(matches),
-            pad(claims, stage.claim_tokens),
-            torch.tensor([min(len(claim), stage.claim_tokens) for claim in claims]),
-            torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
-            torch.from_numpy(np.stack(hints)),
+            images=torch.from_numpy(np.stack(images)),
+            corners=torch.from_numpy(corners),
+            tokens=tokens,
+            targets=targets,
+            segments=segments,
+            positions=positions,
+            texts=pad(texts, stage.text_tokens),
+            lengths=lengths(texts, stage.text_tokens),
+            matches=torch.tensor(matches),
+            claims=pad(claims, stage.claim_tokens),
+            claim_lengths=lengths(claims, stage.claim_tokens),
+            seen=torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
+            hints=torch.from_numpy(np.stack(hints)),
         )
 
     def _captions(
@@ -201,7 +200,7 @@ def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
 def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
     """A relation of the scene and its inverse; the same text twice where it has none."""
     true = statement(scene, rng, "relate")
-    false = (one for one in inverted_relation(true) if not holds(scene, one.relation))
+    false = (one for one in inverted_relation(true) if not relation_holds(scene, one))
     return true, next(false, true)
 
 
@@ -238,4 +237,9 @@ def pack(captions: Iterator[list[int]], length: int) -> np.ndarray:
 def pad(sequences: list[list[int]], length: int) -> Tensor:
     """int64 [N,length]; what is longer is cut."""
     rows = [(ids + [PAD_ID] * length)[:length] for ids in sequences]
-    return torch.tensor(rows)
+    return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)
+
+
+def lengths(sequences: list[list[int]], most: int) -> Tensor:
+    """int64 [N], of what `pad` leaves of them."""
+    return torch.tensor([min(len(ids), most) for ids in sequences], dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Dense supervision for training alone: what covers each patch. Not part of any export.
+"""Dense supervision for training alone: what is where. Not part of any export.
 
 B images   P patches   D width   F facts asked of a patch (12)
 Q images with texts   E embedding   K things of a scene at most (7)
@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from edgecap.core.boxes import to_bins
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import LOCATION_BINS
-from edgecap.scenes.graph import COLORS, SHAPES, Name, Scene
+from edgecap.scenes.dataset import CATEGORIES
+from edgecap.scenes.graph import COLORS, SHAPES, Scene
 from edgecap.scenes.nouns import NOUNS
 from edgecap.scenes.relations import unique
 
@@ -33,12 +34,7 @@ COLOR_IDS = {color: i for i, color in enumerate(COLORS)}
 NONE = -1  # no colour, or no box: not asked
 MOST_OTHERS = 6
 MOST_THINGS = MOST_OTHERS + 1
-NAME_IDS = {
-    name: i
-    for i, name in enumerate(
-        [*map(Name, NOUNS), *(Name(shape, color) for shape in SHAPES for color in COLORS)]
-    )
-}
+NAME_IDS = {name: i - 1 for name, i in CATEGORIES.items()}
 PATCH = CaptionerConfig.patch_size
 
 
@@ -72,8 +68,8 @@ def seen_things(scene: Scene) -> np.ndarray:
     for row, thing in zip(rows, unique(scene), strict=False):
         x0, y0, x1, y1 = thing.box
         size = ((x1 - x0) * (y1 - y0)) ** 0.5
-        middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2, size]) / (CaptionerConfig.image_size / 2)
-        row[0], row[1:] = NAME_IDS[thing.name], middle - 1
+        place = np.array([(x0 + x1) / 2, (y0 + y1) / 2, size])  # [3]
+        row[0], row[1:] = NAME_IDS[thing.name], place / (CaptionerConfig.image_size / 2) - 1
     return rows
 
 

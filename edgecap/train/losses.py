@@ -1,6 +1,7 @@
 """What a step minimises.
 
 B images   T tokens   Q images with texts   R texts   V vocabulary   E embedding
+C pairs of a true text and its false twin
 L layers   H heads    P patches             D width   K head width
 """
 
@@ -17,7 +18,7 @@ from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
 from edgecap.train.hints import EmbeddingHints, PatchHints
 
-TWIN_MARGIN = 0.02  # of cosines, by which a picture should prefer its text to the false twin
+TWIN_TEMPERATURE = 0.02  # cosines that a text should beat its false twin by
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,13 @@ def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
     images [Q,E]; texts [2C,E], of each picture C/Q times a true one, then its twin; has_twin bool
     [C], false where there is none, and the same text twice.
     The sigmoid loss alone leaves twins alike: it is content to tell scenes apart. What is shown
-    takes most of an embedding, so a small margin must do for how it is put together.
+    takes most of an embedding, so small differences must do for how it is put together.
     """
     Q, E = images.shape
-    own = texts.float().view(Q, -1, 2, E)
-    margin = (images.float()[:, None] * (own[:, :, 0] - own[:, :, 1])).sum(
-        -1
-    ) / TWIN_MARGIN  # [Q,C/Q]
-    return (F.softplus(-margin).flatten() * has_twin).sum()
+    own = texts.float().view(Q, len(texts) // (2 * Q), 2, E)  # [Q,C/Q,2,E]
+    apart = own[:, :, 0] - own[:, :, 1]  # [Q,C/Q,E]
+    ahead = (images.float()[:, None] * apart).sum(-1) / TWIN_TEMPERATURE  # [Q,C/Q]
+    return (F.softplus(-ahead).flatten() * has_twin).sum()
 
 
 def differ(texts: Tensor) -> Tensor:
@@ -126,8 +126,8 @@ class Objective(Teaching):
         return {
             "caption": Term(1.0, batch.words),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
-            "twin": Term(config.twin_weight, len(batch.matches)),
-            "claim": Term(config.twin_weight, max(1, len(batch.claims) // 2)),
+            "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
+            "claim": Term(config.twin_weight, max(1, int(differ(batch.claims).sum()))),
             "place": Term(config.place_weight, max(1, int((batch.seen[..., 0] >= 0).sum()))),
             "hint": Term(config.hint_weight, batch.patches),
         }

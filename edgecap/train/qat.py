@@ -60,7 +60,7 @@ class QatSpec:
         Muon moves every direction of a matrix alike, which is too much for weights that are right
         already, and its share of such small steps is a quarter.
         """
-        stage = Stage(224, self.images, BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS)
+        stage = Stage(224, self.images, BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS, claims=0)
         return TrainConfig(
             size=model,
             stages=(stage,),

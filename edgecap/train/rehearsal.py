@@ -63,8 +63,9 @@ def of_scenes(
     languages: Sequence[str], extension: Extension, pictures: int, seed: int, steps: int
 ) -> Rehearsal:
     """Drawn scenes with true captions and, for the embeddings, false twins."""
+    images = pictures * steps
     stage = Stage(
-        224, pictures * steps, pictures, _TOKENS, pictures, _TEXT_TOKENS, tuple(languages)
+        224, images, pictures, _TOKENS, pictures, _TEXT_TOKENS, tuple(languages), claims=0
     )
     config = TrainConfig(stages=(stage,), seed=seed)
     return SceneBatches(config, tokenizer=tokenizer_data(extension)).__getitem__

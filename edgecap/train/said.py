@@ -70,21 +70,23 @@ class Said:
         tokens, targets, segments, positions = map(torch.from_numpy, np.stack(rows, 1))  # [B,T]
         texts = [_drawn(self.sayings[i], rng).text for i in places]  # R
         B = len(places)
+        longest_text = max(map(len, texts))
         return Batch(
-            torch.from_numpy(self.canvases[list(places)]),
-            torch.zeros(B, 2, dtype=torch.int64),
-            tokens,
-            targets,
-            segments,
-            positions,
-            pad([list(text) for text in texts], max(map(len, texts))),  # [R,Tq]
-            torch.tensor([len(text) for text in texts]),
+            images=torch.from_numpy(self.canvases[list(places)]),  # [B,S,S,3]
+            corners=torch.zeros(B, 2, dtype=torch.int64),
+            tokens=tokens,
+            targets=targets,
+            segments=segments,
+            positions=positions,
+            texts=pad([list(text) for text in texts], longest_text),  # [R,Tq]
+            lengths=torch.tensor([len(text) for text in texts]),  # [R]
             # Two pictures may say the same.
-            torch.tensor([[own == other for other in texts] for own in texts]),  # [B,R]
-            torch.zeros(0, 1, dtype=torch.int64),
-            torch.zeros(0, dtype=torch.int64),
-            torch.zeros(B, 0, 4),
-            torch.zeros(B, 0, 6, dtype=torch.int64),
+            matches=torch.tensor([[own == other for other in texts] for own in texts]),  # [B,R]
+            # Of strangers' pictures nothing more is known.
+            claims=torch.zeros(0, 1, dtype=torch.int64),
+            claim_lengths=torch.zeros(0, dtype=torch.int64),
+            seen=torch.zeros(B, 0, 4),
+            hints=torch.zeros(B, 0, 12, dtype=torch.int64),
         )
 
 

@@ -90,7 +90,7 @@ def test_the_pool_chooses_which_patches_the_embedding_is_of(model: Captioner) ->
 
 
 def test_pixels_are_exact_in_int8(model: Captioner) -> None:
-    """Or the first rounding would fall on ties, which every kernel breaks in its own way."""
+    """Over the whole range rounding costs them nothing, and none lies on a tie."""
     seen: list[torch.Tensor] = []
     watch = model.patch.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model.see(torch.arange(256).to(torch.uint8).repeat(196 * 3).view(1, 224, 224, 3))

@@ -22,7 +22,7 @@ from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches, pack, relation_and_inverse
 from edgecap.train.hints import KINDS, NAME_IDS, EmbeddingHints, patch_hints, seen_things
-from edgecap.train.losses import TWIN_MARGIN, Objective, differ, twin_loss
+from edgecap.train.losses import TWIN_TEMPERATURE, Objective, differ, twin_loss
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.plots import plot_log, read_log
@@ -100,7 +100,9 @@ def test_twins_are_told_apart_by_the_margin_alone() -> None:
     image = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # [Q,E]
     true, false = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
     texts = torch.stack([true, false, true, false])  # [2C,E]
-    far = torch.tensor(0.2 / TWIN_MARGIN)  # the first picture is nearer to the false one, by 0.2
+    far = torch.tensor(
+        0.2 / TWIN_TEMPERATURE
+    )  # the first picture is nearer to the false one, by 0.2
     first = twin_loss(image, texts, torch.tensor([True, False]))
     torch.testing.assert_close(first, F.softplus(far))
     both = twin_loss(image, texts, torch.tensor([True, True]))
