@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(asked: Namespace) -> None:
-    check_numbers(asked, "maps", n=1)
+    check_numbers(asked, "maps", threads=1)
     languages = picked_languages(asked.lang)
     pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
     reference = load(asked.reference, threads=asked.threads)
