@@ -8,9 +8,8 @@ from edgecap.core.errors import InputError
 from edgecap.core.tokens import STYLES
 from edgecap.scenes.graph import COLORS, SHAPES, Box, Mention, Name, Relation, Scene, Statement
 from edgecap.scenes.nouns import NOUNS
-from edgecap.scenes.relations import prominence, relations, side, unique
+from edgecap.scenes.relations import relations, side, unique
 
-_STRIKING = 3.0  # times the area of the next
 _NOUN_RANK = {noun: i for i, noun in enumerate((*NOUNS, *SHAPES))}  # animals come first
 
 
@@ -51,24 +50,15 @@ def mentions(scene: Scene, style: str = "grounded") -> tuple[Mention, ...]:
 def worth_telling(scene: Scene) -> Relation | None:
     """The one relation that a grounded caption tells, a function of the scene alone.
 
-    A biggest or smallest thing where it is strikingly so; the middle one of just three; else where
-    the thing first in rank stands, seen from the next, along the axis on which they are further
-    apart. Speakers name the living before the lifeless (the animacy hierarchy: Silverstein 1976),
-    and what is always chosen alike a rounded model chooses too: a choice left to chance is a tie
-    that any int8 breaks in its own way.
-
-    None where fewer than two names are unique and none is clearly of the biggest or smallest thing.
+    Where the thing first in rank stands, seen from the next, along the axis on which they are
+    further apart; without a second unique name, that the first thing is clearly the biggest or the
+    smallest. Speakers name the living before the lifeless (the animacy hierarchy: Silverstein
+    1976), and what is always chosen alike a rounded model chooses too: a choice left to chance is a
+    tie that any int8 breaks in its own way.
     """
-    clear = relations(scene)
-    told = {one.kind: one for one in clear if one.kind in ("biggest", "smallest", "between")}
-    for kind in ("biggest", "smallest"):
-        if kind in told and prominence(scene, kind) >= _STRIKING:
-            return told[kind]
-    if len(scene.things) == 3 and "between" in told:
-        return told["between"]
     ranked = sorted(unique(scene), key=lambda thing: _rank(thing.name))
     if len(ranked) < 2:
-        return clear[0] if clear else None
+        return next(iter(relations(scene)), None)
     subject, other = ranked[:2]
     return Relation(side(subject.box, other.box), subject.name, (other.name,))
 

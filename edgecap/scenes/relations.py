@@ -110,21 +110,14 @@ def _clearly_between(s: Box, a: Box, b: Box) -> bool:
     return False
 
 
-def prominence(scene: Scene, kind: str) -> float:
-    """How many times the area of the next the biggest has, or the next that of the smallest.
-
-    Of two things or more.
-    """
-    areas = sorted(_area(thing.box) for thing in scene.things)
-    return areas[-1] / areas[-2] if kind == "biggest" else areas[1] / areas[0]
-
-
 def _extremes(scene: Scene, names: list[Name]) -> list[Relation]:
     if len(scene.things) < 2:
         return []
     ordered = sorted(scene.things, key=lambda thing: _area(thing.box))
-    return [
-        Relation(kind, thing.name)
-        for kind, thing in (("biggest", ordered[-1]), ("smallest", ordered[0]))
-        if prominence(scene, kind) >= _AREA_RATIO and thing.name in names
-    ]
+    areas = [_area(thing.box) for thing in ordered]
+    found = []
+    if areas[-1] >= _AREA_RATIO * areas[-2] and ordered[-1].name in names:
+        found.append(Relation("biggest", ordered[-1].name))
+    if areas[1] >= _AREA_RATIO * areas[0] and ordered[0].name in names:
+        found.append(Relation("smallest", ordered[0].name))
+    return found
