@@ -7,8 +7,7 @@ scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 
 edgecap caption "$sample" --bundle S --draw examples/captioned.png
-edgecap ground "$sample" "the star left of the monkey" --bundle S --draw examples/grounded.png
-edgecap explain "$sample" --bundle S --out examples/explained.png
+edgecap ground "$sample" "the white star left of the monkey" --bundle S --draw examples/grounded.png
 edgecap scenes --out "$scratch/scenes" --n 200 --split test --lang en
 edgecap index "$scratch/scenes/images" --bundle S --out "$scratch/index"
-edgecap search "$scratch/index" "two dogs" --bundle S --sheet examples/hits.png
+edgecap search "$scratch/index" "three rabbits" --bundle S --sheet examples/hits.png
