@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.evaluate import RawCaption, Report
+    from edgecap.benchmarks.evaluate import Report
+    from edgecap.benchmarks.similarity import RawCaption
     from edgecap.runtime import Captioner
 
 
