@@ -66,9 +66,9 @@ BOUNDS: dict[str, Bounds] = {
         tokens=0.95,
         golden=0.75,
     ),
-    # A box edge lies between two bins, and phrasings may be equally good: the model is right to hold
-    # them equally probable, and rounding then decides. After such a tie a greedy caption goes its
-    # own way, so whole captions are bounded loosely and single steps strictly.
+    # A box edge lies between two bins, and phrasings may be equally good: the model is right to
+    # hold them equally probable, and rounding then decides. After such a tie a greedy caption goes
+    # its own way, so whole captions are bounded loosely and single steps strictly.
     "w8": Bounds(
         _outputs(Tolerance(2.0, 0.995), Tolerance(0.02, 0.999), Tolerance(0.05, 0.99)),
         by_head=Tolerance(0.3, 0.98),
