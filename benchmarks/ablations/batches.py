@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from edgecap.benchmarks.ablations.experiment import Ablation, Row
 from edgecap.benchmarks.batched import measure
+from edgecap.core.digest import file_sha256
 from edgecap.model.weights import resolve
 from edgecap.runtime import load
 from edgecap.scenes.shipped import load_set
@@ -15,9 +14,9 @@ PICTURES, ROUNDS = 16, 3
 SIZES = (2, 4, 8, 16)
 
 
-def fingerprint() -> str:
+def timed_weights() -> str:
     """The SHA-256 of what is timed: other weights say more words, or fewer."""
-    return hashlib.sha256(resolve(MODEL)[1].read_bytes()).hexdigest()
+    return file_sha256(resolve(MODEL)[1])
 
 
 def facts() -> list[Row]:
@@ -41,7 +40,7 @@ ABLATION = Ablation(
     claim="Captioning in batches is faster than one picture at a time.",
     rule="The same shipped pictures and weights, preprocessing included, in turns.",
     facts=facts,
-    facts_of=fingerprint,
+    facts_of=timed_weights,
     facts_said=f"PyTorch on one thread, {PICTURES} pictures, median of {ROUNDS} rounds after one "
     "of warming up.",
     drawn=("× one by one",),

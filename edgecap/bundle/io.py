@@ -7,7 +7,6 @@ edgecap.core.atomic.atomic_dir gives; `seal` is the last step before it is renam
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -25,9 +24,8 @@ from edgecap.bundle.manifest import (
     manifest_from_json,
 )
 from edgecap.bundle.typed import MAX_JSON_BYTES, dump, parse
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
-
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def seal(directory: str | Path, manifest: Manifest) -> Manifest:
     """
     root = Path(directory)
     files = {
-        name: FileEntry(_sha256(root / name), size)
+        name: FileEntry(file_sha256(root / name), size)
         for name, size in sorted(_walk(root))
         if name != MANIFEST
     }
@@ -128,13 +126,5 @@ def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:
     if size != entry.size:
         code = "bundle.truncated" if size < entry.size else "bundle.oversized"
         raise BundleError(code, f"{name} has {size} bytes; the manifest says {entry.size}.")
-    if _sha256(root / name) != entry.sha256:
+    if file_sha256(root / name) != entry.sha256:
         raise BundleError("bundle.altered", f"{name} is not the file the manifest was written for.")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

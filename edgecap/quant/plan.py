@@ -28,6 +28,7 @@ from typing import Any
 
 from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.bundle.typed import decode, dump, parse
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
 from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.recipe import default_kind
@@ -106,7 +107,7 @@ class Plan:
 
 def fingerprint(weights: Path) -> str:
     """What a plan remembers of a weights file: its hex SHA-256."""
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
+    return file_sha256(weights)
 
 
 def fingerprint_of(plan: Plan) -> str:

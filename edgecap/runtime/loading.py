@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from importlib import resources
@@ -13,6 +12,7 @@ from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.extension import Extension
 from edgecap.runtime.backends import BACKENDS, open_session, select
@@ -77,7 +77,7 @@ def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Caption
     from edgecap.runtime.backends.torch import open_weights
 
     name, path, session, extension = open_weights(model, threads, device)
-    weights = hashlib.sha256(path.read_bytes()).hexdigest()
+    weights = file_sha256(path)
     return reference(session, extension, name, model, weights)
 
 

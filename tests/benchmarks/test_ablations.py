@@ -493,7 +493,7 @@ def test_facts_are_of_a_processor_and_of_what_they_depend_on(
     assert (gather("x"), gather("x"), gather("y"), gather("x")) == (1, 1, 2, 1)
     monkeypatch.setattr(sweep, "cpu_model", lambda: "another")
     assert gather("x") == 3
-    assert len(batches.fingerprint()) == 64
+    assert len(batches.timed_weights()) == 64
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,6 +17,7 @@ from ai_edge_litert import schema_py_generated as tflite_schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_mlpackage import unpack
+from without import without
 
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, EdgecapError
@@ -552,24 +551,10 @@ def test_weights_of_equal_size_come_in_order_of_their_names() -> None:
     assert Tally().weights() == ()
 
 
-WITHOUT = """
-import sys
-
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {blocked!r}:
-            raise ModuleNotFoundError(name + " is blocked", name=name)
-
-sys.meta_path.insert(0, Block())
-from edgecap.cli.app import main
-sys.exit(max(main(["inspect", path]) for path in {paths!r}))
-"""
-
-
 def test_it_needs_no_engine_and_no_converter(tiny_bundle_made: Path, tmp_path: Path) -> None:
     blocked = {"torch", "onnx", "onnxruntime", "coremltools", "ai_edge_litert", "tensorflow"}
     blocked |= {"flatbuffers", "google", "litert_torch"}
     paths = [str(TFLITE), str(tiny_bundle_made), str(unpack("portable", tmp_path))]
-    code = WITHOUT.format(blocked=blocked, paths=paths)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    for path in paths:
+        done = without(blocked, "inspect", path)
+        assert (done.returncode, done.stderr) == (0, "")

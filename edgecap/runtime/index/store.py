@@ -23,6 +23,7 @@ import numpy as np
 from edgecap.bundle.manifest import FileEntry
 from edgecap.bundle.typed import dump
 from edgecap.core.atomic import DRAFT, write_file
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
 from edgecap.runtime.index.manifest import (
     MANIFEST,
@@ -176,8 +177,7 @@ def _publish(root: Path, manifest: IndexManifest) -> IndexManifest:
 
 
 def _entry_of(file: Path) -> FileEntry:
-    with file.open("rb") as opened:
-        return FileEntry(hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size)
+    return FileEntry(file_sha256(file), file.stat().st_size)
 
 
 def _check_file(file: Path, entry: FileEntry) -> None:

@@ -42,6 +42,16 @@ CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
+def in_torch(options: dict[str, Any], axes: int) -> dict[str, Any]:
+    """Options of MIL's convolutions as PyTorch's, which pads both ends of an axis alike."""
+    return {
+        "stride": options.get("strides", 1),
+        "padding": options.get("pad", [0])[::2] * (1 if "pad" in options else axes),
+        "dilation": options.get("dilations", 1),
+        "groups": options.get("groups", 1),
+    }
+
+
 @HALVES
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_conv(name: str, half: bool) -> None:
@@ -56,10 +66,7 @@ def test_conv(name: str, half: bool) -> None:
         t(x),
         t(weight),
         t(bias),
-        stride=options.get("strides", 1),
-        padding=options.get("pad", [0])[::2] * (1 if "pad" in options else len(shape) - 2),
-        dilation=options.get("dilations", 1),
-        groups=options.get("groups", 1),
+        **in_torch(options, len(shape) - 2),
     )
     close(found, wanted, units=1 if half else 6)
 
@@ -105,10 +112,7 @@ def test_conv_transpose(name: str) -> None:
         t(x),
         t(weight),
         t(bias),
-        stride=options.get("strides", 1),
-        padding=options.get("pad", [0])[::2] * (1 if "pad" in options else len(shape) - 2),
-        dilation=options.get("dilations", 1),
-        groups=options.get("groups", 1),
+        **in_torch(options, len(shape) - 2),
     )
     close(found, wanted, units=6)
 
