@@ -70,6 +70,8 @@ def quantise(model: ModelProto, function: str, treat: Treat) -> None:
             how = treat.linear(array if _rows_first(node) else array.T, function)
             if how.kind == "fp32":
                 nodes.append(node)
+            elif how.kind == "w8f":
+                nodes += _widened(node, constants)
             elif how.grids is None:
                 nodes += _linear(node, constants, inputs_done)
             else:
@@ -132,6 +134,18 @@ def _linear(
     yield helper.make_node("Cast", [f"{out}.int"], [f"{out}.float"], to=TensorProto.FLOAT)
     yield helper.make_node("Mul", [f"{x}.scale", scale], [f"{out}.scale"])  # [N]
     yield helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out])  # [...,N]
+
+
+def _widened(node: NodeProto, constants: dict[str, TensorProto]) -> Iterator[NodeProto]:
+    """MatMul or Gemm of x [...,K] with a constant that is stored as int8; nothing else is."""
+    from onnx import helper
+
+    x, out = node.input[0], node.output[0]
+    weight, scale = _store(node.input[1], constants, "linear", _rows_first(node))
+    one = _constant("one", np.float32(1), constants)
+    yield helper.make_node("DequantizeLinear", [weight, one], [f"{out}.w"])  # [K,N]
+    yield helper.make_node("MatMul", [x, f"{out}.w"], [f"{out}.z"])  # [...,N]
+    yield helper.make_node("Mul", [f"{out}.z", scale], [out])
 
 
 def _static(

@@ -40,6 +40,8 @@ def quantise(model: Any, treat: Treat) -> None:
                 how = treat.linear(int8.was(operator.inputs[1]), function.decode())
                 if how.kind == "fp32":
                     operators.append(operator)
+                elif how.kind == "w8f":
+                    operators += _widened(graph, operator, int8)
                 elif how.grids is None:
                     operators += _linear(graph, operator, int8)
                 else:
@@ -92,6 +94,18 @@ def _linear(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
     operator.builtinOptions.asymmetricQuantizeInputs = True
     scale = _constant(graph, int8.scales(operator.inputs[1]))
     return [operator, _scaled(graph, operator, scale)]
+
+
+def _widened(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
+    """FULLY_CONNECTED of floats; int8 [N,K] is widened once, when the file is loaded."""
+    module = schema()
+    _check_plain(operator)
+    weight = operator.inputs[1]
+    scale = _constant(graph, int8.scales(weight))  # [N]
+    wide = graph.add_tensor(graph.subgraph.tensors[weight].shape, module.TensorType.FLOAT32)
+    widen = graph.operator("DEQUANTIZE", [weight], [wide], module.DequantizeOptionsT())
+    operator.inputs = [operator.inputs[0], wide, -1]
+    return [widen, operator, _scaled(graph, operator, scale)]
 
 
 def _static(graph: Graph, operator: Any, grids: Activations, int8: _Constants) -> list[Any]:

@@ -1,10 +1,11 @@
 """The quantisation plan: one JSON file that says how every linear layer is rounded.
 
 A layer bears its module path (`blocks.3.qkv`); the output head, which is the token table, is
-`token`. It is of one of three kinds:
+`token`. It is of one of four kinds:
 
     w8a8  int8 weights; input and output on fixed int8 grids, one pair for each function
     w8    int8 weights; the input is rounded as it comes, or not at all; the output stays float
+    w8f   int8 weights, widened before they are used; input and output stay float
     fp32  as it was
 
 Weights are int8, symmetric, with one scale per row (rounding.rows); they follow from the float
@@ -35,7 +36,7 @@ from edgecap.quant.recipe import default_kind
 
 SCHEMA = 1
 FILE = "plan.json"
-KINDS = ("w8a8", "w8", "fp32")
+KINDS = ("w8a8", "w8", "w8f", "fp32")
 Place = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
 _REMAKE = "Make a plan for these weights: export without --plan."
 

@@ -69,6 +69,8 @@ class Rounding:
         if kind == "fp32":
             return F.linear(x, weight)
         integers, unit = self._rounded.get(layer) or integer_rows(weight)  # [N,D], [N]
+        if kind == "w8f":
+            return F.linear(x, integers) * unit
         if grids is None:
             levels, step = _as_it_comes(x)  # [...,D], [...,1]
             return F.linear(levels, integers) * (step * unit)

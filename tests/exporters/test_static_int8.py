@@ -26,7 +26,8 @@ from edgecap.quant.smooth import smooth
 
 LAYERS = 2
 STATIC = dict.fromkeys(("encode_image", "decode", "encode_text"), 4 * LAYERS)
-DYNAMIC = {"encode_image": 2, "decode": 1, "encode_text": 1}  # patches, and the heads
+DYNAMIC = {"encode_image": 1, "decode": 1, "encode_text": 1}  # the heads
+WIDENED = {"encode_image": 1, "decode": 0, "encode_text": 0}  # patches
 WIDER = {"blocks.0.mlp_out": "w8", "blocks.1.qkv": "fp32"}
 
 
@@ -123,18 +124,16 @@ def connected(directory: Path) -> dict[str, Counter[str]]:
 
 
 def test_tflite_connects_int8_to_int8(w8a8: tuple[Path, Any], mixed: tuple[Path, Any]) -> None:
-    static, dynamic = "INT8 INT8 INT8", "FLOAT32 INT8 FLOAT32"
-    assert connected(w8a8[0]) == {n: {static: STATIC[n], dynamic: DYNAMIC[n]} for n in STATIC}
-    assert connected(mixed[0])["decode"] == {
-        static: STATIC["decode"] - 2,
-        dynamic: 2,
-        "FLOAT32 FLOAT32 FLOAT32": 1,
+    static, dynamic, wide = "INT8 INT8 INT8", "FLOAT32 INT8 FLOAT32", "FLOAT32 FLOAT32 FLOAT32"
+    assert connected(w8a8[0]) == {
+        n: +Counter({static: STATIC[n], dynamic: DYNAMIC[n], wide: WIDENED[n]}) for n in STATIC
     }
+    assert connected(mixed[0])["decode"] == {static: STATIC["decode"] - 2, dynamic: 2, wide: 1}
 
 
 # onnxruntime rounds the input of a w8 layer by the whole tensor, the simulation by the row; of w8a8
-# that concerns the patches.
-@pytest.mark.parametrize(("which", "share"), [("w8a8", 1e-2), ("mixed", 3e-2)])
+# that concerns the output head alone.
+@pytest.mark.parametrize(("which", "share"), [("w8a8", 3e-3), ("mixed", 3e-2)])
 def test_both_formats_give_what_the_simulation_gives(
     written: Written, which: str, share: float, request: pytest.FixtureRequest
 ) -> None:

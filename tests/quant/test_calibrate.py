@@ -17,7 +17,7 @@ from edgecap.core.errors import InputError
 from edgecap.quant.agreement import compare
 from edgecap.quant.calibrate import calibrate
 from edgecap.quant.plan import Layer, Plan
-from edgecap.quant.recipe import HEAD, WIDE_OUTPUTS
+from edgecap.quant.recipe import HEAD, WIDE
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import LEAST, CalibrationSpec
 from edgecap.quant.simulate import Rounding, integer_rows, row_scales, simulate
@@ -39,7 +39,7 @@ def kept(plan: Plan, kind: str, *names: str) -> Plan:
 def test_every_layer_has_grids_in_the_functions_that_run_it(tiny: Any) -> None:
     plan = tiny.plan
     assert plan.layers.keys() == layer_weights(tiny.model).keys()
-    assert {n for n, layer in plan.layers.items() if layer.kind == "w8"} == set(WIDE_OUTPUTS)
+    assert {n: layer.kind for n, layer in plan.layers.items() if layer.kind != "w8a8"} == WIDE
     assert plan.layers["blocks.1.mlp_out"].functions.keys() == {
         "encode_image",
         "decode",

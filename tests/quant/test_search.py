@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from edgecap.core.errors import GateError, InputError
-from edgecap.quant.plan import KINDS, Plan
+from edgecap.quant.plan import Plan
 from edgecap.quant.search import judge as judging
 from edgecap.quant.search.cost import costs
 from edgecap.quant.search.front import draw_front
@@ -23,7 +23,7 @@ from edgecap.quant.search.judge import Judge
 from edgecap.quant.search.ladder import Rung, candidates, ladder
 from edgecap.quant.search.paired import drop
 from edgecap.quant.search.search import Found, Point, search
-from edgecap.quant.search.sensitivity import with_kinds
+from edgecap.quant.search.sensitivity import wider, with_kinds
 from edgecap.quant.simulate import simulate
 from edgecap.quant.tapped import Tapped, layer_weights
 from edgecap.runtime.loading import shipped_tokenizer
@@ -99,7 +99,7 @@ def harms(plan: Plan, seed: int = 0) -> dict[str, dict[str, float]]:
     rng = np.random.default_rng(seed)
     found = {}
     for name, layer in plan.layers.items():
-        kinds = KINDS[KINDS.index(layer.kind) :]
+        kinds = (layer.kind, *wider(layer.kind))
         values = sorted(rng.random(len(kinds) - 1).tolist(), reverse=True)
         found[name] = dict(zip(kinds, [*values, 0.0], strict=True))
     return found
@@ -115,7 +115,7 @@ def test_the_ladder_climbs_from_cheapest_to_no_larger_than_fp16(tiny: Any) -> No
     assert rungs[0].kinds == kinds_of(tiny.plan)
     for a, b in zip(rungs, rungs[1:], strict=False):
         (changed,) = [name for name in a.kinds if a.kinds[name] != b.kinds[name]]
-        assert KINDS.index(b.kinds[changed]) == KINDS.index(a.kinds[changed]) + 1
+        assert b.kinds[changed] == next(iter(wider(a.kinds[changed])))
         assert b.bit_operations > a.bit_operations and b.predicted <= a.predicted
     assert rungs[-1].size <= price.half < price.size(dict.fromkeys(rungs[0].kinds, "fp32"))
     assert "w8a8" not in rungs[-1].kinds.values() and "fp32" in rungs[-1].kinds.values()

@@ -2,8 +2,8 @@
 
 Latency is **not measured** here: which of two plans is faster differs from engine to engine, and a
 plan is made for all three formats. Bit operations stand in for it: multiply-adds times the bits of
-a weight times the bits in which activations stand in memory (8·8 for w8a8, 8·32 for w8, 32·32 for
-fp32), of one caption and one embedding of either kind. `edgecap bench` measures the bundle.
+a weight times the bits in which activations stand in memory (8·8 for w8a8, 8·32 for w8 and w8f,
+32·32 for fp32), of one caption and one embedding of either kind. `edgecap bench` measures bundles.
 
 Letters: N outputs and D inputs of a layer, P patches.
 """
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
 
 CAPTION = 48  # tokens of a typical caption
-BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "fp32": 32 * 32}  # of one multiply-add
-WEIGHT_BYTES = {"w8a8": 1, "w8": 1, "fp32": 4}
+BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "w8f": 8 * 32, "fp32": 32 * 32}  # of one multiply-add
+WEIGHT_BYTES = {"w8a8": 1, "w8": 1, "w8f": 1, "fp32": 4}
 _TRAINING_ONLY = ("contrast_scale", "contrast_bias")
 
 

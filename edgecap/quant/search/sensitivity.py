@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgecap.quant.agreement import agree
 from edgecap.quant.exercise import Exercise
-from edgecap.quant.plan import KINDS, Layer, Plan
+from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.simulate import simulate
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def with_kinds(plan: Plan, kinds: Mapping[str, str]) -> Plan:
 
 def wider(kind: str) -> Iterable[str]:
     """The kinds that a layer of this kind may be widened to, the nearest first."""
-    return KINDS[KINDS.index(kind) + 1 :]
+    return {"w8a8": ("w8", "fp32"), "fp32": ()}.get(kind, ("fp32",))
 
 
 class Divergence:
