@@ -32,10 +32,10 @@ from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
 from edgecap.exporters import onnx_passes, tflite_graph
+from edgecap.exporters.steps import TIMED, Step, step
 from edgecap.runtime import Captioner, load
 from edgecap.scenes.shipped import SETS, load_set
 
-Step = Callable[[], Any]
 CALLS = 5  # of each step in a round
 SCENES = range(1, SETS["evaluation"][1] + 1)
 STEP, MAP = "decode", "attention"
@@ -78,7 +78,6 @@ def steps(bundle: Bundle, inputs: Mapping[str, np.ndarray], scratch: Path) -> tu
     `inputs` by the contract's names; `scratch` takes the graph that is made.
     """
     function = bundle.manifest.contract.functions[STEP]
-    feeds = {function.inputs[name]: value for name, value in inputs.items()}
     path, made = bundle.file(function.file), scratch / Path(function.file).name
     if bundle.manifest.format == "onnx":
         onnx = require("onnx", "export")
@@ -88,28 +87,11 @@ def steps(bundle: Bundle, inputs: Mapping[str, np.ndarray], scratch: Path) -> tu
         stored = {e.value for t in model.graph.initializer for e in t.external_data[:1]}
         for name in stored:  # engines read weights from beside the graph only
             shutil.copy(path.parent / name, scratch / name)
-        return _onnx_step(path, feeds), _onnx_step(made, feeds)
+        return step("onnx", path, function, inputs), step("onnx", made, function, inputs)
     tree = tflite_graph.read(path.read_bytes())
     strip_tflite(tree, function.entry, function.outputs[MAP])
     made.write_bytes(tflite_graph.write(tree))
-    return _tflite_step(path, function.entry, feeds), _tflite_step(made, function.entry, feeds)
-
-
-def _onnx_step(path: Path, feeds: Mapping[str, np.ndarray]) -> Step:
-    engine = require("onnxruntime", "onnx")
-    options = engine.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = engine.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, feeds)
-
-
-def _tflite_step(path: Path, entry: str, feeds: Mapping[str, np.ndarray]) -> Step:
-    from edgecap.runtime.backends.tflite import interpreter_class
-
-    _, make = interpreter_class()
-    interpreter = make(model_path=str(path), num_threads=1)
-    runner = interpreter.get_signature_runner(entry)
-    return lambda: runner(**feeds) if interpreter else None  # which owns the runner's memory
+    return step("tflite", path, function, inputs), step("tflite", made, function, inputs)
 
 
 def measure(
@@ -150,9 +132,9 @@ def measure(
     }
 
 
-def _seconds(step: Step, clock: Callable[[], float]) -> float:
+def _seconds(call: Step, clock: Callable[[], float]) -> float:
     begun = clock()
-    step()
+    call()
     return clock() - begun
 
 
@@ -178,7 +160,7 @@ def _run(asked: Namespace) -> None:
     check_numbers(asked, "map_cost", n=1, rounds=1)
     opened = [open_bundle(name) for name in asked.bundles]
     for bundle in opened:
-        if bundle.manifest.format not in ("onnx", "tflite"):
+        if bundle.manifest.format not in TIMED:
             raise UnsupportedError(
                 "map_cost.format",
                 f"{bundle.manifest.name} cannot be timed here; onnx and tflite can.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,13 @@ from edgecap.bundle.manifest import FRONT, SEARCH
 from edgecap.bundle.typed import dump, parse
 from edgecap.core.errors import BundleError, InputError
 from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.steps import TIMED
 from edgecap.quant import plan as plans
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
+    from edgecap.quant.search.search import Found
     from edgecap.runtime.captioner import Captioner as Reference
 
 Say = Callable[[str], None]
@@ -95,12 +98,24 @@ def _new_plan(
         return Judge(network, subject.tokenizer, load_set("calibration"))
 
     found = search(network, plan, exercise, judge, spec.max_drop, say)
+    found = _timed(found, network, spec, say)
     for point in found.front:
-        say(f"front: {point}")
-    say(f"taken: {found.chosen} ({found.seconds:.0f} s)")
+        say(f"front: {found.told(point)}")
+    say(f"taken: {found.told(found.chosen)} ({found.seconds:.0f} s)")
     (directory / SEARCH).write_bytes(dump(found.to_json()))
     draw_front(found, directory / FRONT)
     return found.chosen.plan, found.summary()
+
+
+def _timed(found: Found, network: Captioner, spec: ExportSpec, say: Say) -> Found:
+    """With the latency of its points, where the format can be timed here."""
+    from edgecap.exporters.front_latency import caption_ms
+
+    if spec.format not in TIMED:
+        return found
+    say(f"timing {len(found.points)} plans in {TIMED[spec.format]}")
+    milliseconds = caption_ms(network, [point.plan for point in found.points], spec.format)
+    return replace(found, milliseconds=milliseconds, engine=TIMED[spec.format])
 
 
 def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:

@@ -65,6 +65,8 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     plan = read_plan(bundle.path / "plan.json")
     assert found["plan"] == fingerprint_of(plan)
     assert found["points"][found["chosen"]]["drop"]["points"] <= 1
+    assert "onnxruntime" in found["latency"]
+    assert all(point["milliseconds"] > 0 for point in found["points"])
     assert bundle.manifest.plan["search"]["max_drop"] == 1
     assert "searched for, within a loss of 1 points" in (bundle.path / "README.md").read_text()
     (told,) = json.loads(Path("told.json").read_text())["bundles"]
@@ -103,3 +105,15 @@ def test_an_impossible_budget_exits_1_and_writes_nothing(
     assert main(["export", *options, "-o", str(out)]) == 1
     assert "[max_drop.impossible]" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_that_cannot_be_timed_says_so(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
+    out = tmp_path / "bundle"
+    options = ["-f", "coreml", "-m", str(tiny), "--num-calib", "16", "--no-verify", "-o", str(out)]
+    assert main(["export", *options, "--max-drop", "1"]) == 0
+    found = open_bundle(out).json("search.json")
+    assert "not measured" in found["latency"] and found["points"][0]["milliseconds"] is None
+    assert " ms a caption" not in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""What a search found, as a picture: accuracy against size and against the stand-in for latency."""
+"""What a search found, as a picture: accuracy against size and against latency.
+
+Bit operations stand in for latency where it was not measured.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ _CHOSEN, _JUDGED, _BUDGET = "#D55E00", "#0072B2", "#6a6a6a"
 
 
 def draw_front(found: Found, out: Path) -> None:
-    """Drop against bytes and bit operations with 95 % intervals, and divergence of the ladder.
+    """Drop against bytes and latency with 95 % intervals, and divergence of the ladder.
 
     Raises MissingPackageError without matplotlib.
     """
@@ -19,19 +22,22 @@ def draw_front(found: Found, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.5, 4.2), layout="constrained")
-    by_size, by_work, ladder = figure.subplots(1, 3)
+    by_size, by_latency, ladder = figure.subplots(1, 3)
     drops = [point.drop.points for point in found.points]
     reach = [
         [point.drop.points - point.drop.low for point in found.points],
         [point.drop.high - point.drop.points for point in found.points],
     ]
-    front = [(p.rung.bit_operations / 1e9, p.drop.points) for p in found.front]
+    latency = list(found.milliseconds) or [p.rung.bit_operations / 1e9 for p in found.points]
+    front = [(latency[found.points.index(p)], p.drop.points) for p in found.front]
     for axes, values, label in (
         (by_size, [p.rung.size / 1e6 for p in found.points], "MB of parameters"),
         (
-            by_work,
-            [p.rung.bit_operations / 1e9 for p in found.points],
-            "10⁹ bit operations a caption (no measured latency)",
+            by_latency,
+            latency,
+            f"ms a caption ({found.engine}, one thread)"
+            if found.milliseconds
+            else "10⁹ bit operations a caption (no measured latency)",
         ),
     ):
         axes.errorbar(
@@ -44,9 +50,9 @@ def draw_front(found: Found, out: Path) -> None:
         axes.axhline(0, color=_BUDGET, lw=0.5)
         axes.set_xlabel(label)
         axes.set_ylabel("exact scenes lost, points")
-    by_work.plot(*zip(*front, strict=True), color=_JUDGED, lw=1, label="front")
+    by_latency.plot(*zip(*front, strict=True), color=_JUDGED, lw=1, label="front")
     by_size.set_title(f"{found.chosen.name}", fontsize=10)
-    by_work.legend(fontsize=8)
+    by_latency.legend(fontsize=8)
     ladder.plot(
         [rung.bit_operations / 1e9 for rung in found.rungs],
         [max(rung.predicted, 1e-9) for rung in found.rungs],
@@ -65,6 +71,6 @@ def draw_front(found: Found, out: Path) -> None:
     ladder.set_xlabel("10⁹ bit operations a caption")
     ladder.set_ylabel("KL from fp32, nats a step")
     ladder.legend(fontsize=8)
-    for axes in (by_size, by_work, ladder):
+    for axes in (by_size, by_latency, ladder):
         axes.grid(alpha=0.3)
     figure.savefig(out, dpi=110)

@@ -96,6 +96,8 @@ class Found:
     harm: Harm
     exact: float  # 0-1, share of fp32's captions that are exact
     seconds: float
+    milliseconds: tuple[float, ...] = ()  # of a caption, by point, where they were measured
+    engine: str = ""  # that measured them
 
     @property
     def front(self) -> list[Point]:
@@ -110,17 +112,35 @@ class Found:
         """What a manifest says of it, in JSON's types."""
         return {"max_drop": self.max_drop, **asdict(self.chosen.drop)}
 
+    @property
+    def latency(self) -> str:
+        """What stands for latency."""
+        work = f"one caption of {CAPTION} tokens"
+        if not self.milliseconds:
+            return f"not measured; bit operations of {work}"
+        return f"{work}, {self.engine} on this machine, one thread, processor time"
+
+    def told(self, point: Point) -> str:
+        """One point in one line, with what was measured of it."""
+        if not self.milliseconds:
+            return str(point)
+        return f"{point}, {self.milliseconds[self.points.index(point)]:.0f} ms a caption"
+
     def to_json(self) -> dict[str, Any]:
+        absent = (None,) * len(self.points)
         return {
             "schema": SCHEMA,
             "plan": fingerprint_of(self.chosen.plan),
             "max_drop": self.max_drop,
             "rule": RULE,
-            "latency": f"not measured; bit operations of one caption of {CAPTION} tokens",
+            "latency": self.latency,
             "exact_fp32": self.exact,
             "chosen": self.points.index(self.chosen),
             "front": [self.points.index(point) for point in self.front],
-            "points": [point.to_json() for point in self.points],
+            "points": [
+                {**point.to_json(), "milliseconds": ms}
+                for point, ms in zip(self.points, self.milliseconds or absent, strict=True)
+            ],
             "ladder": [
                 {"bytes": r.size, "bit_operations": r.bit_operations, "divergence": r.predicted}
                 for r in self.rungs

@@ -1,0 +1,35 @@
+"""Plans are timed in turns, on files that obey them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+from tiny_quant import calibrated
+
+from edgecap.exporters import front_latency
+from edgecap.exporters.front_latency import ROUNDS, STEPS, caption_ms
+from edgecap.exporters.steps import TIMED
+from edgecap.quant.plan import Layer
+from edgecap.quant.search.cost import CAPTION
+
+
+@pytest.mark.parametrize("format_", TIMED)
+def test_every_plan_is_timed_once_a_round(format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = calibrated()
+    wide = replace(made.plan, layers=made.plan.layers | {"blocks.0.qkv": Layer("fp32", {})})
+    sizes = []
+    both = front_latency._both
+
+    def looked(format_: str, directory: object, functions: object, network: object) -> object:
+        sizes.append(sum(file.stat().st_size for file in directory.iterdir()))
+        return both(format_, directory, functions, network)
+
+    monkeypatch.setattr(front_latency, "_both", looked)
+    ticks = count()
+    taken = caption_ms(made.model, [made.plan, wide], format_, clock=lambda: next(ticks))
+    # A clock that ticks at every look: each call takes 1 s, whichever plan it is.
+    assert taken == (1e3 * (1 + CAPTION),) * 2
+    assert next(ticks) == 2 * (ROUNDS + 1) * (1 + STEPS) * 2
+    assert sizes[0] < sizes[1]  # the second keeps a layer in float32
