@@ -69,7 +69,8 @@ class TrainConfig:
     decay_share: float = 0.4  # the last part of the run, linearly to 2 % of the rate
     contrast_weight: float = 0.2
     twin_weight: float = 0.5  # of telling texts and relations from their false twins
-    place_weight: float = 0.5  # of an embedding knowing where things are
+    place_weight: float = 1.5  # of an embedding knowing where things are
+    question_weight: float = 0.3  # of a claim's embedding asking for that
     hint_weight: float = 0.5
     clip: float = 1.0  # gradient norm
 

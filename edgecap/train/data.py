@@ -30,7 +30,7 @@ from edgecap.scenes.sample import WINDOW_RULES, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
 from edgecap.scenes.twins import inverted_relation, is_true, relation_holds, twins
 from edgecap.train.config import TrainConfig
-from edgecap.train.hints import patch_hints, seen_things
+from edgecap.train.hints import patch_hints, question, seen_things
 
 PATCH = CaptionerConfig.patch_size
 
@@ -50,6 +50,7 @@ class Batch:
     matches: Tensor  # bool [Q,R], which text says what which picture shows
     claims: Tensor  # int64 [2C,Tc], of these images a true relation, then its inverse, C/Q of each
     claim_lengths: Tensor  # int64 [2C]
+    questions: Tensor  # int64 [C,4], what each claim asks of a picture: see hints.py
     seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
 
@@ -131,12 +132,10 @@ class SceneBatches(Dataset[Batch]):
         described = scenes[:: stage.batch // stage.texts]  # Q
         said = [true_and_false(scene, rng) for scene in described]  # Q
         texts = [ids for pair in said for ids in self._texts(pair, stage.languages, rng)]  # R
-        claims = [
-            ids
-            for scene in described
-            for _ in range(stage.claims)
-            for ids in self._texts(relation_and_inverse(scene, rng), stage.languages, rng)
-        ]  # 2C
+        pairs = [
+            relation_and_inverse(scene, rng) for scene in described for _ in range(stage.claims)
+        ]  # C
+        claims = [ids for pair in pairs for ids in self._texts(pair, stage.languages, rng)]  # 2C
         matches = [[is_true(scene, one) for pair in said for one in pair] for scene in described]
         return Batch(
             images=torch.from_numpy(np.stack(images)),
@@ -150,6 +149,7 @@ class SceneBatches(Dataset[Batch]):
             matches=torch.tensor(matches),
             claims=pad(claims, stage.claim_tokens),
             claim_lengths=lengths(claims, stage.claim_tokens),
+            questions=torch.from_numpy(np.stack([question(true.relation) for true, _ in pairs])),
             seen=torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
             hints=torch.from_numpy(np.stack(hints)),
         )

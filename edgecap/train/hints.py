@@ -1,13 +1,14 @@
 """Dense supervision for training alone: what is where. Not part of any export.
 
 B images   P patches   D width   F facts asked of a patch (12)
-Q images with texts   E embedding   K things of a scene at most (7)
+Q images with texts   E embedding   K things of a scene at most (7)   C claims
 
 Words say little per picture about where things are; drawn scenes know it for every patch. From a
 middle layer, each patch is asked for the kind and the colour of the thing on it, for the four edges
 of that thing's box, and how many things stand on each side of it and are smaller or bigger: what
 relations are told from. And the picture's embedding is asked where each thing is, since a text's
-embedding can only ask for what is there. The captioner itself keeps one way to give boxes: its
+embedding can only ask for what is there; a claim of the text is shown which question that is: "a is
+left of b" asks where b is less where a is. The captioner itself keeps one way to give boxes: its
 words.
 """
 
@@ -25,7 +26,7 @@ from edgecap.core.boxes import to_bins
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import LOCATION_BINS
 from edgecap.scenes.dataset import CATEGORIES
-from edgecap.scenes.graph import COLORS, SHAPES, Scene
+from edgecap.scenes.graph import COLORS, SHAPES, Relation, Scene
 from edgecap.scenes.nouns import NOUNS
 from edgecap.scenes.relations import unique
 
@@ -36,6 +37,9 @@ MOST_OTHERS = 6
 MOST_THINGS = MOST_OTHERS + 1
 NAME_IDS = {name: i - 1 for name, i in CATEGORIES.items()}
 PATCH = CaptionerConfig.patch_size
+# Of a relation between two things: which coordinate of the other is the larger (1) or smaller.
+AXES = {"left": (0, 1), "right": (0, -1), "above": (1, 1), "below": (1, -1)}
+NO_QUESTION = np.full(4, NONE)
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
@@ -71,6 +75,14 @@ def seen_things(scene: Scene) -> np.ndarray:
         place = np.array([(x0 + x1) / 2, (y0 + y1) / 2, size])  # [3]
         row[0], row[1:] = NAME_IDS[thing.name], place / (CaptionerConfig.image_size / 2) - 1
     return rows
+
+
+def question(relation: Relation | None) -> np.ndarray:
+    """int64 [4]: numbers of the two things, axis and sign as in AXES; all -1 of other relations."""
+    if relation is None or relation.kind not in AXES:
+        return NO_QUESTION
+    names = (relation.subject, *relation.objects)
+    return np.array([*(NAME_IDS[name] for name in names), *AXES[relation.kind]])
 
 
 def others(scene: Scene) -> np.ndarray:
@@ -135,3 +147,9 @@ class EmbeddingHints(nn.Module):
         told = (asked * embedding[:, None, None] * self.scale).sum(-1)  # [Q,K,3]
         wrong = (told.float() - seen[..., 1:]).square().sum(-1)  # [Q,K]
         return (wrong * (ids >= 0)).sum()
+
+    def direction(self, questions: Tensor) -> Tensor:
+        """What a picture's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
+        subject, other, axis, sign = questions.clamp_min(0).unbind(1)  # each [C]
+        where = self.where.weight.detach().unflatten(1, (3, -1))  # [names,3,E]
+        return (where[other, axis] - where[subject, axis]) * (2 * sign - 1)[:, None]

@@ -63,9 +63,25 @@ def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
     return (F.softplus(-ahead).flatten() * has_twin).sum()
 
 
+def question_loss(claims: Tensor, directions: Tensor, asked: Tensor) -> Tensor:
+    """Summed 1 - cosine of what parts true claims from their twins and what would answer them.
+
+    claims [2C,E] as in `twin_loss`; directions [C,E], of the picture's embedding (hints.py); asked
+    bool [C]. Told by their pictures alone, claims stay alike for a day: what they ask for is small
+    beside what is shown.
+    """
+    apart = claims.float()[0::2] - claims.float()[1::2]  # [C,E]
+    return ((1 - F.cosine_similarity(apart, directions.float(), dim=1)) * asked).sum()
+
+
 def differ(texts: Tensor) -> Tensor:
     """Which pairs of texts int [2C,T] are not the same, bool [C]."""
     return (texts[0::2] != texts[1::2]).any(1)
+
+
+def asked(batch: Batch) -> Tensor:
+    """Which claims have a twin and a question, bool [C]."""
+    return differ(batch.claims) & (batch.questions[:, 0] >= 0)
 
 
 @dataclass(frozen=True)
@@ -128,17 +144,20 @@ class Objective(Teaching):
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
             "claim": Term(config.twin_weight, max(1, int(differ(batch.claims).sum()))),
+            "question": Term(config.question_weight, max(1, int(asked(batch).sum()))),
             "place": Term(config.place_weight, max(1, int((batch.seen[..., 0] >= 0).sum()))),
             "hint": Term(config.hint_weight, batch.patches),
         }
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Summed caption, contrastive, twin, claim, place and hint loss, all scalars."""
+        """Summed caption, contrastive, twin, claim, question, place and hint loss, all scalars."""
         told, matched, said = described(self.captioner, batch)
         parted = twin_loss(said.images, said.texts, differ(batch.texts))
         claims = self.captioner.encode_text(batch.claims, batch.claim_lengths)  # [2C,E]
         claimed = twin_loss(said.images, claims, differ(batch.claims))
+        directions = self.embedding_hints.direction(batch.questions)  # [C,E]
+        questioned = question_loss(claims, directions, asked(batch))
         placed = self.embedding_hints(said.images, batch.seen)
         # Early enough that the layers after it can hand what was found on to the words.
         hinted = self.hints(said.states[5 * len(said.states) // 8 - 1], batch.hints)
-        return told, matched, parted, claimed, placed, hinted
+        return told, matched, parted, claimed, questioned, placed, hinted

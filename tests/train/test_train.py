@@ -14,15 +14,23 @@ from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import ID, PAD_ID
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
-from edgecap.scenes.relations import holds
+from edgecap.scenes.relations import holds, relations
 from edgecap.scenes.sample import WINDOW_RULES
 from edgecap.scenes.splits import drawing
 from edgecap.train import loop
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches, pack, relation_and_inverse
-from edgecap.train.hints import KINDS, NAME_IDS, EmbeddingHints, patch_hints, seen_things
-from edgecap.train.losses import TWIN_TEMPERATURE, Objective, differ, twin_loss
+from edgecap.train.hints import (
+    AXES,
+    KINDS,
+    NAME_IDS,
+    EmbeddingHints,
+    patch_hints,
+    question,
+    seen_things,
+)
+from edgecap.train.losses import TWIN_TEMPERATURE, Objective, differ, question_loss, twin_loss
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.plots import plot_log, read_log
@@ -146,6 +154,35 @@ def test_embeddings_are_asked_where_things_are() -> None:
         hints.where.weight[NAME_IDS[dog], 0] = -0.25  # centre x, of the embedding's first number
     told = hints(torch.tensor([[1.0, 0, 0, 0]]), seen)  # scaled by 2
     torch.testing.assert_close(told, torch.tensor(0.5**2))
+
+
+def test_a_claim_is_true_where_its_question_has_an_answer_above_zero() -> None:
+    numbers = 3 * len(NAME_IDS)
+    hints = EmbeddingHints(numbers)
+    with torch.no_grad():  # an embedding that says where each thing is, one number for each
+        hints.where.weight.copy_(torch.eye(numbers).view(len(NAME_IDS), -1))
+    asked = 0
+    for index in range(60):
+        shown = drawing("val", index).scene
+        embedding = torch.zeros(numbers)
+        for number, *place in seen_things(shown):
+            if number >= 0:
+                embedding[3 * int(number) : 3 * int(number) + 3] = torch.tensor(place)
+        for relation in relations(shown):
+            row = torch.from_numpy(question(relation))
+            assert (row[0] >= 0) == (relation.kind in AXES)
+            if relation.kind in AXES:
+                asked += 1
+                assert hints.direction(row[None])[0] @ embedding > 0
+    assert asked > 100
+
+
+def test_what_parts_twins_turns_towards_the_question() -> None:
+    claims = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])  # [2C,E]
+    directions = torch.tensor([[1.0, -1.0], [-3.0, 3.0]])  # [C,E]
+    for row, far in ((0, 0.0), (1, 2.0)):
+        asked = torch.arange(2) == row
+        torch.testing.assert_close(question_loss(claims, directions, asked), torch.tensor(far))
 
 
 def test_one_phrasing_is_the_usual_one() -> None:
