@@ -73,9 +73,13 @@ def seal(directory: str | Path, manifest: Manifest) -> Manifest:
     called again after more files were added.
     """
     root = Path(directory)
+    present = sorted(_walk(root))
+    for name, _ in present:
+        if name.endswith("/"):
+            raise BundleError("bundle.extra_file", f"{name} is an empty directory.")
     files = {
         name: FileEntry(file_sha256(root / name), size)
-        for name, size in sorted(_walk(root))
+        for name, size in present
         if name != MANIFEST
     }
     tokenizer = manifest.tokenizer
@@ -89,15 +93,15 @@ def seal(directory: str | Path, manifest: Manifest) -> Manifest:
 
 
 def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
-    """(name, size) of every file below `root`.
+    """(name, size) of every file below `root`; an empty directory counts as a file named "…/".
 
-    Refuses links, devices, empty directories, and folders deeper than any name may lie: a
-    stranger's directory can be deeper than Python recurses.
+    Refuses links, devices, and folders deeper than any name may lie: a stranger's directory can be
+    deeper than Python recurses.
     """
     with os.scandir(root / prefix) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     if prefix and not entries:
-        raise BundleError("bundle.extra_file", f"{prefix} is an empty directory nobody listed.")
+        yield prefix, 0
     for entry in entries:
         name = f"{prefix}{entry.name}"
         status = entry.stat(follow_symlinks=False)
@@ -119,7 +123,8 @@ def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
         raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.")
     extra = sorted(present.keys() - manifest.files.keys() - {MANIFEST})
     if extra:
-        raise BundleError("bundle.extra_file", f"{extra[0]} is there and not listed.")
+        what = ", an empty directory," if extra[0].endswith("/") else ""
+        raise BundleError("bundle.extra_file", f"{extra[0]} is there{what} and not listed.")
 
 
 def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:

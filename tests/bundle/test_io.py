@@ -77,6 +77,13 @@ def test_a_named_pipe_does_not_hang_the_reader(tiny_bundle: Path) -> None:
     assert refusal(tiny_bundle).code == "bundle.not_a_file"
 
 
+def test_of_an_emptied_folder_the_missing_file_is_told(tiny_bundle: Path) -> None:
+    for file in (tiny_bundle / "golden").iterdir():
+        file.unlink()
+    error = refusal(tiny_bundle)
+    assert error.code == "bundle.missing_file" and "golden/" in error.message
+
+
 def test_an_empty_folder_is_extra(tiny_bundle: Path) -> None:
     (tiny_bundle / "more").mkdir()
     assert refusal(tiny_bundle).code == "bundle.extra_file"
