@@ -225,4 +225,4 @@ def test_a_directory_in_the_place_of_a_file(
 ) -> None:
     (tiny_bundle / "decode.onnx").unlink()
     (tiny_bundle / "decode.onnx").mkdir()
-    assert "[bundle.extra_file]" in refused(capsys, "inspect", tiny_bundle)
+    assert "[bundle.missing_file]" in refused(capsys, "inspect", tiny_bundle)
