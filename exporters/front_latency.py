@@ -18,7 +18,7 @@ from edgecap.bundle.manifest import Function
 from edgecap.core.progress import progress
 from edgecap.exporters import contract, to_onnx, to_tflite
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.steps import Step, step
+from edgecap.exporters.steps import Step, seconds, step
 from edgecap.exporters.treatment import by
 from edgecap.quant.plan import Plan
 from edgecap.quant.search.cost import CAPTION
@@ -39,14 +39,16 @@ def caption_ms(
 ) -> tuple[float, ...]:
     """Milliseconds of a caption of each plan, all smoothed alike; `format_` is one of TIMED."""
     smoothed = smooth(network, plans[0].smoothing)
-    with tempfile.TemporaryDirectory(prefix="edgecap-front-") as scratch, quiet():
-        write = _writer(format_, smoothed)
+    with tempfile.TemporaryDirectory(prefix="edgecap-front-") as scratch:
+        with quiet():
+            write = _writer(format_, smoothed)
         timed = []
         for i, plan in enumerate(progress(plans, "writing plans")):
             directory = Path(scratch) / str(i)
             directory.mkdir()
-            functions = write(plan, directory)
-            timed.append(_both(format_, directory, functions, smoothed))
+            with quiet():
+                functions = write(plan, directory)
+                timed.append(_both(format_, directory, functions, smoothed))
         return _interleaved(timed, clock)
 
 
@@ -80,15 +82,9 @@ def _interleaved(timed: Sequence[Both], clock: Callable[[], float]) -> tuple[flo
     taken: list[list[float]] = [[] for _ in timed]
     for lap in progress(range(ROUNDS + 1), "timing plans"):  # the first warms up
         for i in range(len(timed)):
-            encode, decode = timed[(i + lap) % len(timed)]
-            seconds = _seconds(encode, clock)
-            seconds += CAPTION * min(_seconds(decode, clock) for _ in range(STEPS))
+            which = (i + lap) % len(timed)
+            encode, decode = timed[which]
+            once, often = seconds(encode, clock), min(seconds(decode, clock) for _ in range(STEPS))
             if lap:
-                taken[(i + lap) % len(timed)].append(seconds)
+                taken[which].append(once + CAPTION * often)
     return tuple(1e3 * statistics.median(each) for each in taken)
-
-
-def _seconds(call: Step, clock: Callable[[], float]) -> float:
-    begun = clock()
-    call()
-    return clock() - begun

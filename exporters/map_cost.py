@@ -32,7 +32,7 @@ from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
 from edgecap.exporters import onnx_passes, tflite_graph
-from edgecap.exporters.steps import TIMED, Step, step
+from edgecap.exporters.steps import TIMED, Step, seconds, step
 from edgecap.runtime import Captioner, load
 from edgecap.scenes.shipped import SETS, load_set
 
@@ -118,7 +118,7 @@ def measure(
         taken: tuple[list[float], list[float]] = ([], [])
         for lap in range(rounds + 1):  # the first warms up
             for which in (0, 1) if lap % 2 else (1, 0):
-                calls = [_seconds(both[which], clock) for _ in range(CALLS)]
+                calls = [seconds(both[which], clock) for _ in range(CALLS)]
                 if lap:
                     taken[which].append(min(calls))
     added = statistics.median(a - b for a, b in zip(*taken, strict=True)) * statistics.mean(spoken)
@@ -130,12 +130,6 @@ def measure(
         "steps": statistics.mean(spoken),
         "of_caption": added / (statistics.median(captions) - added),
     }
-
-
-def _seconds(call: Step, clock: Callable[[], float]) -> float:
-    begun = clock()
-    call()
-    return clock() - begun
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -108,7 +108,8 @@ def _require(spec: ExportSpec) -> None:
     with quiet():  # some tell at import what they were not tested with
         for module in exporter.needs:
             require(module, "export")
-        if spec.verify and exporter.engine is not None:
+        runs = spec.verify or spec.max_drop is not None  # a search times its plans
+        if runs and exporter.engine is not None:
             require(exporter.engine, "export")
 
 

@@ -42,3 +42,10 @@ def _tflite(path: Path, entry: str, feeds: Mapping[str, np.ndarray]) -> Step:
     interpreter = make(model_path=str(path), num_threads=1)
     runner = interpreter.get_signature_runner(entry)
     return lambda: runner(**feeds) if interpreter else None  # which owns the runner's memory
+
+
+def seconds(call: Step, clock: Callable[[], float]) -> float:
+    """How long one call takes, by `clock`."""
+    begun = clock()
+    call()
+    return clock() - begun

@@ -9,7 +9,8 @@ version, and stores each scale once instead of once per signature.
 
 A layer with fixed grids becomes QUANTIZE, FULLY_CONNECTED from int8 to int8, DEQUANTIZE, MUL: the
 one form of a static layer that every runtime has a fused kernel for (XNNPACK, ruy, NNAPI). Its
-output needs a grid of its own, because no kernel adds up int8 products to float.
+output needs a grid of its own, because no kernel adds up int8 products to float. Where a plan keeps
+floats, weights are widened by a DEQUANTIZE of their own.
 """
 
 from __future__ import annotations

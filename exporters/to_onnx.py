@@ -4,7 +4,7 @@ The batch axis is dynamic; hosts are told to leave it at 1 where layers round by
 whole call (`dynamic` in core.formats). `fp16` halves the stored weights; int8 quarters them with
 standard operators, which every ONNX runtime has: DynamicQuantizeLinear and MatMulInteger where
 inputs are rounded as they come, QuantizeLinear and DequantizeLinear around MatMul where a plan
-fixes grids.
+fixes grids, DequantizeLinear of the weights alone where it keeps floats.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TFLite: one file, a signature per function over one set of weights. Batch 1, a phone's batch.
 
 `fp16` halves the stored weights, int8 quarters them. The inputs of int8 linear layers are rounded
-row by row as they come, or on the fixed grids of a plan: see tflite_int8.
+row by row as they come, on the fixed grids of a plan, or not at all: see tflite_int8.
 """
 
 from __future__ import annotations

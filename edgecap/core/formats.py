@@ -16,7 +16,7 @@ class Format:
     suffix: str  # of the model files
     aliases: tuple[str, ...]
     precisions: tuple[str, ...]
-    # Precisions in which layers (of w8a8, the first and last) round by one scale over all that a
+    # Precisions in which layers (of w8a8, the heads) round by one scale over all that a
     # call gives them: a call must then be one picture, or its company would change its caption.
     dynamic: tuple[str, ...] = ()
 

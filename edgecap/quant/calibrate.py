@@ -44,7 +44,7 @@ def calibrate(
     Args:
         model, weights: name and fingerprint of the weights file, for the plan to remember.
         precision: w8 or w8a8.
-        keep: layers that shall stay wider than that: layer -> w8 or fp32.
+        keep: layers that shall stay wider than that: layer -> kind.
     """
     channels = _Channels()
     _watch(network, channels, exercise, "input channels")

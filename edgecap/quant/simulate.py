@@ -42,8 +42,8 @@ def simulate(model: Captioner, plan: Plan) -> Captioner:
 class Rounding:
     """A tap that rounds as the plan says.
 
-    As in an int8 kernel integers are multiplied, and scales come after: float32 holds their sums
-    exactly. In bfloat16, as QAT runs, the integers are exact and the sums are not.
+    As in an int8 kernel integers are multiplied, and scales come after: float32 holds sums of
+    integers exactly. In bfloat16, as QAT runs, the integers are exact and the sums are not.
     """
 
     def __init__(self, plan: Plan) -> None:

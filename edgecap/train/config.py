@@ -114,4 +114,5 @@ class TrainConfig:
         stages = tuple(
             Stage(**{**stage, "languages": tuple(stage["languages"])}) for stage in data["stages"]
         )
-        return cls(**{**data, "stages": stages})
+        older = {"question_weight": 0.0}  # such runs asked none
+        return cls(**{**older, **data, "stages": stages})

@@ -149,7 +149,7 @@ class SceneBatches(Dataset[Batch]):
             matches=torch.tensor(matches),
             claims=pad(claims, stage.claim_tokens),
             claim_lengths=lengths(claims, stage.claim_tokens),
-            questions=torch.from_numpy(np.stack([question(true.relation) for true, _ in pairs])),
+            questions=torch.tensor([question(true.relation) for true, _ in pairs]).view(-1, 4),
             seen=torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
             hints=torch.from_numpy(np.stack(hints)),
         )

@@ -39,7 +39,6 @@ NAME_IDS = {name: i - 1 for name, i in CATEGORIES.items()}
 PATCH = CaptionerConfig.patch_size
 # Of a relation between two things: which coordinate of the other is the larger (1) or smaller.
 AXES = {"left": (0, 1), "right": (0, -1), "above": (1, 1), "below": (1, -1)}
-NO_QUESTION = np.full(4, NONE)
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
@@ -77,12 +76,12 @@ def seen_things(scene: Scene) -> np.ndarray:
     return rows
 
 
-def question(relation: Relation | None) -> np.ndarray:
-    """int64 [4]: numbers of the two things, axis and sign as in AXES; all -1 of other relations."""
+def question(relation: Relation | None) -> list[int]:
+    """Numbers of the two things, axis and sign as in AXES; four times -1 of other relations."""
     if relation is None or relation.kind not in AXES:
-        return NO_QUESTION
+        return [NONE] * 4
     names = (relation.subject, *relation.objects)
-    return np.array([*(NAME_IDS[name] for name in names), *AXES[relation.kind]])
+    return [*(NAME_IDS[name] for name in names), *AXES[relation.kind]]
 
 
 def others(scene: Scene) -> np.ndarray:
@@ -150,6 +149,6 @@ class EmbeddingHints(nn.Module):
 
     def direction(self, questions: Tensor) -> Tensor:
         """What a picture's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
-        subject, other, axis, sign = questions.clamp_min(0).unbind(1)  # each [C]
+        subject, other, axis = questions[:, :3].clamp_min(0).unbind(1)  # each [C]
         where = self.where.weight.detach().unflatten(1, (3, -1))  # [names,3,E]
-        return (where[other, axis] - where[subject, axis]) * (2 * sign - 1)[:, None]
+        return (where[other, axis] - where[subject, axis]) * questions[:, 3:]

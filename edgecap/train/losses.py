@@ -63,15 +63,15 @@ def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
     return (F.softplus(-ahead).flatten() * has_twin).sum()
 
 
-def question_loss(claims: Tensor, directions: Tensor, asked: Tensor) -> Tensor:
+def question_loss(claims: Tensor, directions: Tensor, has_question: Tensor) -> Tensor:
     """Summed 1 - cosine of what parts true claims from their twins and what would answer them.
 
-    claims [2C,E] as in `twin_loss`; directions [C,E], of the picture's embedding (hints.py); asked
-    bool [C]. Told by their pictures alone, claims stay alike for a day: what they ask for is small
-    beside what is shown.
+    claims [2C,E] as in `twin_loss`; directions [C,E], of the picture's embedding (hints.py);
+    has_question bool [C]. Told by their pictures alone, claims stay alike: what they ask for is
+    small beside what is shown.
     """
     apart = claims.float()[0::2] - claims.float()[1::2]  # [C,E]
-    return ((1 - F.cosine_similarity(apart, directions.float(), dim=1)) * asked).sum()
+    return ((1 - F.cosine_similarity(apart, directions.float(), dim=1)) * has_question).sum()
 
 
 def differ(texts: Tensor) -> Tensor:

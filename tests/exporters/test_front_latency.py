@@ -9,8 +9,8 @@ import pytest
 from tiny_quant import calibrated
 
 from edgecap.exporters import front_latency
-from edgecap.exporters.front_latency import ROUNDS, STEPS, caption_ms
-from edgecap.exporters.steps import TIMED
+from edgecap.exporters.front_latency import ROUNDS, STEPS, _interleaved, caption_ms
+from edgecap.exporters.steps import TIMED, Step
 from edgecap.quant.plan import Layer
 from edgecap.quant.search.cost import CAPTION
 
@@ -33,3 +33,20 @@ def test_every_plan_is_timed_once_a_round(format_: str, monkeypatch: pytest.Monk
     assert taken == (1e3 * (1 + CAPTION),) * 2
     assert next(ticks) == 2 * (ROUNDS + 1) * (1 + STEPS) * 2
     assert sizes[0] < sizes[1]  # the second keeps a layer in float32
+
+
+def test_plans_take_turns_and_keep_their_own_times() -> None:
+    now, order = [0.0], []
+
+    def call(name: str, takes: float) -> Step:
+        def made() -> None:
+            now[0] += takes
+            order.append(name)
+
+        return made
+
+    timed = [(call("a", 1), call("-", 2)), (call("b", 10), call("-", 20))]
+    taken = _interleaved(timed, lambda: now[0])
+    assert taken == (1e3 * (1 + 2 * CAPTION), 1e3 * (10 + 20 * CAPTION))
+    turns = "".join(order).replace("-", "")
+    assert turns == "abba" * ((ROUNDS + 1) // 2)

@@ -31,6 +31,9 @@ WIDENED = {"encode_image": 1, "decode": 0, "encode_text": 0}  # patches
 WIDER = {"blocks.0.mlp_out": "w8", "blocks.1.qkv": "fp32"}
 
 
+WEIGHTS_ALONE = {"token": "w8f", "blocks.0.qkv": "w8f"}
+
+
 @dataclass(frozen=True)
 class Written:
     """One plan and what the exporters made of it; `mixed` keeps the layers of WIDER wider."""
@@ -72,6 +75,11 @@ def w8a8(written: Written) -> tuple[Path, Any]:
 @pytest.fixture(scope="module")
 def mixed(written: Written) -> tuple[Path, Any]:
     return written.write("mixed", **WIDER)
+
+
+@pytest.fixture(scope="module")
+def widened(written: Written) -> tuple[Path, Any]:
+    return written.write("widened", **WEIGHTS_ALONE)
 
 
 def optimised(directory: Path, name: str) -> tuple[Counter[str], list[str]]:
@@ -131,9 +139,9 @@ def test_tflite_connects_int8_to_int8(w8a8: tuple[Path, Any], mixed: tuple[Path,
     assert connected(mixed[0])["decode"] == {static: STATIC["decode"] - 2, dynamic: 2, wide: 1}
 
 
-# onnxruntime rounds the input of a w8 layer by the whole tensor, the simulation by the row; of w8a8
-# that concerns the output head alone.
-@pytest.mark.parametrize(("which", "share"), [("w8a8", 3e-3), ("mixed", 3e-2)])
+# onnxruntime rounds the input of a w8 layer by the whole tensor, the simulation by the row; the
+# heads of w8a8 see one row.
+@pytest.mark.parametrize(("which", "share"), [("w8a8", 3e-3), ("mixed", 3e-2), ("widened", 3e-3)])
 def test_both_formats_give_what_the_simulation_gives(
     written: Written, which: str, share: float, request: pytest.FixtureRequest
 ) -> None:
@@ -170,11 +178,15 @@ def test_both_formats_give_what_the_simulation_gives(
                 assert np.abs(value - float_.numpy()).mean() > 1e-6
 
 
-def test_weights_are_stored_once(written: Written, w8a8: tuple[Path, Any]) -> None:
+@pytest.mark.parametrize("which", ["w8a8", "widened"])
+def test_weights_are_stored_once(
+    written: Written, which: str, request: pytest.FixtureRequest
+) -> None:
+    directory, _ = request.getfixturevalue(which)
     matrices = sum(p.numel() for p in written.smoothed.parameters() if p.ndim == 2)
-    stored = (w8a8[0] / "weights.bin").stat().st_size
+    stored = (directory / "weights.bin").stat().st_size
     assert matrices <= stored <= matrices + 100_000
-    tflite = (w8a8[0] / "model.tflite").stat().st_size
+    tflite = (directory / "model.tflite").stat().st_size
     assert tflite <= matrices + 260_000  # with three graphs
 
 

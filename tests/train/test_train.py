@@ -125,6 +125,11 @@ def test_claims_are_relations_and_their_inverses() -> None:
     batch = batches[0]
     assert batch.claims.shape == (2 * 3 * 4, 24) and len(batch.claim_lengths) == 24
     assert [len(part.claims) for part in batch.parts(2)] == [12, 12]
+    assert [len(part.questions) for part in batch.parts(2)] == [6, 6]
+    for row, pair in zip(batch.questions, batch.claims.view(12, 2, -1), strict=True):
+        assert row[0] < 0 or not torch.equal(pair[0], pair[1])
+    none = SceneBatches(replace(CONFIG, stages=(Stage(224, 8, 8, 64, 4, 40, claims=0),)))[0]
+    assert none.questions.shape == (0, 4) and len(none.parts(2)) == 2
     rng, lefts = np.random.default_rng(0), 0
     for index in range(100):
         shown = drawing("val", index).scene
@@ -169,7 +174,7 @@ def test_a_claim_is_true_where_its_question_has_an_answer_above_zero() -> None:
             if number >= 0:
                 embedding[3 * int(number) : 3 * int(number) + 3] = torch.tensor(place)
         for relation in relations(shown):
-            row = torch.from_numpy(question(relation))
+            row = torch.tensor(question(relation))
             assert (row[0] >= 0) == (relation.kind in AXES)
             if relation.kind in AXES:
                 asked += 1
@@ -302,6 +307,13 @@ def test_shares_of_styles_that_cannot_be_are_refused(styles: dict[str, float]) -
     with pytest.raises(InputError, match="styles are") as caught:
         replace(CONFIG, styles=styles)
     assert caught.value.code == "train.styles"
+
+
+def test_a_run_that_asked_no_questions_asks_none() -> None:
+    data = CONFIG.to_dict()
+    assert TrainConfig.from_dict(data).question_weight == CONFIG.question_weight > 0
+    del data["question_weight"]
+    assert TrainConfig.from_dict(data).question_weight == 0
 
 
 def test_captions_are_in_the_styles_of_the_run() -> None:

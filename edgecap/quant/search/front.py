@@ -50,7 +50,14 @@ def draw_front(found: Found, out: Path) -> None:
         axes.axhline(0, color=_BUDGET, lw=0.5)
         axes.set_xlabel(label)
         axes.set_ylabel("exact scenes lost, points")
-    by_latency.plot(*zip(*front, strict=True), color=_JUDGED, lw=1, label="front")
+    by_latency.plot(
+        *zip(*front, strict=True),
+        "o",
+        mfc="none",
+        mec=_JUDGED,
+        ms=13,
+        label="front by bit operations",
+    )
     by_size.set_title(f"{found.chosen.name}", fontsize=10)
     by_latency.legend(fontsize=8)
     ladder.plot(

@@ -1,8 +1,8 @@
 """Plans from the cheapest to the widest, each step the one that gains most for its price.
 
-A step widens one layer by one kind: w8a8 to w8, w8 to fp32. Its gain is the divergence it saves,
-its price the bit operations it adds. The ladder ends where the next plan would be larger than the
-model in float16: fp16 loses nothing, so a larger int8 plan has no use.
+A step widens one layer by one kind: w8a8 to w8, w8 or w8f to fp32. Its gain is the divergence it
+saves, its price the bit operations it adds. The ladder ends where the next plan would be larger
+than the model in float16: fp16 loses nothing, so a larger int8 plan has no use.
 """
 
 from __future__ import annotations

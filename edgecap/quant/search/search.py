@@ -118,7 +118,10 @@ class Found:
         work = f"one caption of {CAPTION} tokens"
         if not self.milliseconds:
             return f"not measured; bit operations of {work}"
-        return f"{work}, {self.engine} on this machine, one thread, processor time"
+        return (
+            f"{work}, {self.engine} where the search ran, one thread, processor time; the front "
+            "and the choice go by bit operations"
+        )
 
     def told(self, point: Point) -> str:
         """One point in one line, with what was measured of it."""
