@@ -7,6 +7,9 @@ their input as it comes costs nothing. Patches stay float on both sides (w8f): i
 largest error of the first layers (5 % of the keys, where int8 weights alone cost 0.4 %), and each
 engine rounds inputs as they come in its own way, so that formats parted by 2.8 % in layer 0. The
 rows of location tokens need no more than the others.
+
+In w8, where a grid is chosen as inputs come, those of mlp_out keep floats too: few of GELU's
+outputs are large, and one large one in a call leaves the others few steps.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 HEAD = "token"
+UNEVEN = ".mlp_out"
 WIDE = {HEAD: "w8", "patch": "w8f", "image_embedding": "w8", "text_embedding": "w8"}
 
 
 def default_kind(layer: str, precision: str) -> str:
     """The kind of a layer where nothing else was asked for; `precision` is w8 or w8a8."""
+    if precision == "w8" and layer.endswith(UNEVEN):
+        return "w8f"
     return WIDE.get(layer, precision)
 
 

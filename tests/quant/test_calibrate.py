@@ -48,6 +48,16 @@ def test_every_layer_has_grids_in_the_functions_that_run_it(tiny: Any) -> None:
     assert plan.calibration.images == len(tiny.exercise.canvases) == 16
 
 
+def test_w8_keeps_what_no_grid_of_one_call_suits(tiny: Any) -> None:
+    spec = CalibrationSpec(images=16)
+    plan = calibrate(
+        tiny.model, tiny.exercise, spec, model="tiny", weights="0" * 64, precision="w8"
+    )
+    floats = {name for name, layer in plan.layers.items() if layer.kind == "w8f"}
+    assert floats == {"patch", "blocks.0.mlp_out", "blocks.1.mlp_out"}
+    assert plan.precision == "w8"
+
+
 def test_calibration_is_the_same_every_time(tiny: Any) -> None:
     spec = CalibrationSpec(images=16)
     again = calibrate(

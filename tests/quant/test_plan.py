@@ -19,7 +19,7 @@ from edgecap.quant.plan import (
     read_plan,
     write_plan,
 )
-from edgecap.quant.recipe import WIDE
+from edgecap.quant.recipe import default_kind
 
 
 @pytest.fixture
@@ -121,5 +121,5 @@ def test_the_precision_is_that_of_the_layers(tiny: Any) -> None:
     assert tiny.plan.precision == "w8a8"
     assert with_kinds(**{"blocks.0.qkv": "w8"}).precision == "mixed"
     assert with_kinds(token="fp32").precision == "mixed"
-    narrow = dict.fromkeys(tiny.plan.layers, "w8") | WIDE
+    narrow = {name: default_kind(name, "w8") for name in tiny.plan.layers}
     assert with_kinds(**narrow).precision == "w8"
