@@ -33,7 +33,7 @@ SCENES = 4
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of bundles: a tiny model in every int8 precision, and the shipped one in w8."""
+    """A directory of bundles: a tiny model in every int8 precision, and the shipped one in two."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("bundles")
     model = network(TINY)
@@ -53,7 +53,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wider = {name: Layer(kind, {}) for name, kind in WIDER.items()}
     write_plan(replace(plan, layers=plan.layers | wider), out / "mixed.json")
     export("mixed", *tiny, "--precision", "mixed", "--plan", str(out / "mixed.json"))
-    export("S-w8", "--precision", "w8", "--num-calib", "16")
+    for precision in ("w8", "w8a8"):
+        export(f"S-{precision}", "--precision", precision, "--num-calib", "16")
     return out
 
 
@@ -80,7 +81,7 @@ def said(python: str, bundle: Path, pictures: list[str], language: str) -> list[
     return [(row["text"], [mention["boxes"] for mention in row["mentions"]]) for row in rows]
 
 
-@pytest.mark.parametrize("name", ["w8", "w8a8", "mixed", "S-w8"])
+@pytest.mark.parametrize("name", ["w8", "w8a8", "mixed", "S-w8", "S-w8a8"])
 def test_an_old_runtime_says_the_same(bundles: Path, pictures: list[str], name: str) -> None:
     for language in ("en", "zh"):
         new = said(sys.executable, bundles / name, pictures, language)
@@ -88,8 +89,9 @@ def test_an_old_runtime_says_the_same(bundles: Path, pictures: list[str], name: 
         assert len({text for text, _ in new}) > 1  # it looked
 
 
-def test_an_old_runtime_verifies_the_shipped_model(bundles: Path) -> None:
-    assert "verified" in edgecap(OLD_PYTHON, "verify", str(bundles / "S-w8"))
+@pytest.mark.parametrize("name", ["S-w8", "S-w8a8"])
+def test_an_old_runtime_verifies_the_shipped_model(bundles: Path, name: str) -> None:
+    assert "verified" in edgecap(OLD_PYTHON, "verify", str(bundles / name))
 
 
 def test_the_old_environment_is_the_old_one() -> None:
