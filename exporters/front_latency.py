@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from edgecap.quant.search.cost import CAPTION
 from edgecap.quant.smooth import smooth
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from edgecap.model.captioner import Captioner
 
 ROUNDS, STEPS = 9, 8  # median over rounds; decode steps in each
@@ -42,13 +44,14 @@ def caption_ms(
     with tempfile.TemporaryDirectory(prefix="edgecap-front-") as scratch:
         with quiet():
             write = _writer(format_, smoothed)
+        examples = {f.name: f.inputs for f in contract.functions(smoothed)}
         timed = []
         for i, plan in enumerate(progress(plans, "writing plans")):
             directory = Path(scratch) / str(i)
             directory.mkdir()
             with quiet():
                 functions = write(plan, directory)
-                timed.append(_both(format_, directory, functions, smoothed))
+                timed.append(_both(format_, directory, functions, examples))
         return _interleaved(timed, clock)
 
 
@@ -67,12 +70,13 @@ def _writer(format_: str, smoothed: Captioner) -> Callable[[Plan, Path], dict[st
 
 
 def _both(
-    format_: str, directory: Path, functions: dict[str, Function], network: Captioner
+    format_: str,
+    directory: Path,
+    functions: Mapping[str, Function],
+    examples: Mapping[str, Mapping[str, Tensor]],
 ) -> Both:
-    example = {f.name: f.inputs for f in contract.functions(network)}
-
     def made(name: str) -> Step:
-        inputs = {key: value.numpy() for key, value in example[name].items()}
+        inputs = {key: value.numpy() for key, value in examples[name].items()}
         return step(format_, directory / functions[name].file, functions[name], inputs)
 
     return made("encode_image"), made("decode")

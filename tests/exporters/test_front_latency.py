@@ -22,9 +22,9 @@ def test_every_plan_is_timed_once_a_round(format_: str, monkeypatch: pytest.Monk
     sizes = []
     both = front_latency._both
 
-    def looked(format_: str, directory: object, functions: object, network: object) -> object:
+    def looked(format_: str, directory: object, functions: object, examples: object) -> object:
         sizes.append(sum(file.stat().st_size for file in directory.iterdir()))
-        return both(format_, directory, functions, network)
+        return both(format_, directory, functions, examples)
 
     monkeypatch.setattr(front_latency, "_both", looked)
     ticks = count()
