@@ -30,3 +30,4 @@ SPECIALS: tuple[str, ...] = (
 ID: dict[str, int] = {token: i for i, token in enumerate(SPECIALS)}
 PAD_ID, EOS_ID, TEXT_ID = ID[PAD], ID[EOS], ID[TEXT]
 FIRST_LOCATION_ID = ID[LOCATIONS[0]]
+LOCATION_IDS = range(FIRST_LOCATION_ID, FIRST_LOCATION_ID + LOCATION_BINS)

@@ -8,8 +8,10 @@ from edgecap.core.errors import InputError
 from edgecap.core.tokens import STYLES
 from edgecap.scenes.graph import COLORS, SHAPES, Box, Mention, Name, Relation, Scene, Statement
 from edgecap.scenes.nouns import NOUNS
-from edgecap.scenes.relations import relations, side, unique
+from edgecap.scenes.relations import extremes, relations, side, unique
 
+# Of areas. Less than what is clear, so that a model unsure of the ratio still tells what is clear.
+_TOLD_RATIO = 1.15
 _NOUN_RANK = {noun: i for i, noun in enumerate((*NOUNS, *SHAPES))}  # animals come first
 
 
@@ -51,14 +53,14 @@ def worth_telling(scene: Scene) -> Relation | None:
     """The one relation that a grounded caption tells, a function of the scene alone.
 
     Where the thing first in rank stands, seen from the next, along the axis on which they are
-    further apart; without a second unique name, that the first thing is clearly the biggest or the
-    smallest. Speakers name the living before the lifeless (the animacy hierarchy: Silverstein
-    1976), and what is always chosen alike a rounded model chooses too: a choice left to chance is a
-    tie that any int8 breaks in its own way.
+    further apart; without a second unique name, that the first thing is the biggest or smallest.
+    Speakers name the living before the lifeless (the animacy hierarchy: Silverstein 1976), and what
+    is always chosen alike a rounded model chooses too: a choice left to chance is a tie that any
+    int8 breaks in its own way.
     """
     ranked = sorted(unique(scene), key=lambda thing: _rank(thing.name))
     if len(ranked) < 2:
-        return next(iter(relations(scene)), None)
+        return next(iter(extremes(scene, _TOLD_RATIO)), None)
     subject, other = ranked[:2]
     return Relation(side(subject.box, other.box), subject.name, (other.name,))
 

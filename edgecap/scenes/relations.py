@@ -29,7 +29,7 @@ def relations(scene: Scene) -> list[Relation]:
     for (s, box_s), (a, box_a), (b, box_b) in permutations(named, 3):
         if _clearly_between(box_s, box_a, box_b):
             found.append(Relation("between", s, (a, b)))
-    found += _extremes(scene, [name for name, _ in named])
+    found += extremes(scene)
     return sorted(found, key=lambda r: (RELATIONS.index(r.kind), r.subject, r.objects))
 
 
@@ -110,14 +110,16 @@ def _clearly_between(s: Box, a: Box, b: Box) -> bool:
     return False
 
 
-def _extremes(scene: Scene, names: list[Name]) -> list[Relation]:
+def extremes(scene: Scene, ratio: float = _AREA_RATIO) -> list[Relation]:
+    """Which thing of unique name is the biggest and which the smallest, by `ratio` to the next."""
     if len(scene.things) < 2:
         return []
+    names = [thing.name for thing in unique(scene)]
     ordered = sorted(scene.things, key=lambda thing: _area(thing.box))
     areas = [_area(thing.box) for thing in ordered]
     found = []
-    if areas[-1] >= _AREA_RATIO * areas[-2] and ordered[-1].name in names:
+    if areas[-1] >= ratio * areas[-2] and ordered[-1].name in names:
         found.append(Relation("biggest", ordered[-1].name))
-    if areas[1] >= _AREA_RATIO * areas[0] and ordered[0].name in names:
+    if areas[1] >= ratio * areas[0] and ordered[0].name in names:
         found.append(Relation("smallest", ordered[0].name))
     return found

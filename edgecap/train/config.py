@@ -62,11 +62,13 @@ class TrainConfig:
     # without drawing: equally likely phrasings would be ties, which rounding breaks at random.
     styles: Mapping[str, float] = field(default_factory=STYLE_WEIGHTS.copy)
     first_phrasing: float = 0.7
+    slips: float = 0.25  # share of grounded captions whose list has one: see slips.py
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too
     adamw_rate: float = 1e-3  # everything else
     weight_decay: float = 0.05
     warmup_steps: int = 100
     decay_share: float = 0.4  # the last part of the run, linearly to 2 % of the rate
+    told_weight: float = 0.4  # of what follows a caption's last box: its relation
     contrast_weight: float = 0.2
     twin_weight: float = 0.5  # of telling texts and relations from their false twins
     place_weight: float = 1.5  # of an embedding knowing where things are
@@ -114,5 +116,5 @@ class TrainConfig:
         stages = tuple(
             Stage(**{**stage, "languages": tuple(stage["languages"])}) for stage in data["stages"]
         )
-        older = {"question_weight": 0.0}  # such runs asked none
+        older = {"question_weight": 0.0, "told_weight": 0.0, "slips": 0.0}  # they had none
         return cls(**{**older, **data, "stages": stages})

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from edgecap.core.config import CaptionerConfig
-from edgecap.core.tokens import EOS_ID, ID, PAD_ID, TEXT_ID
+from edgecap.core.tokens import EOS_ID, ID, LOCATION_IDS, PAD_ID, TEXT_ID
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
@@ -31,6 +32,7 @@ from edgecap.scenes.splits import SPLITS
 from edgecap.scenes.twins import inverted_relation, is_true, relation_holds, twins
 from edgecap.train.config import TrainConfig
 from edgecap.train.hints import patch_hints, question, seen_things
+from edgecap.train.slips import slipped
 
 PATCH = CaptionerConfig.patch_size
 
@@ -42,7 +44,7 @@ class Batch:
     images: Tensor  # uint8 [B,S,S,3]
     corners: Tensor  # int64 [B,2], row and column of the window's first patch
     tokens: Tensor  # int64 [B,T], captions one after another, padded with PAD_ID
-    targets: Tensor  # int64 [B,T], the token after each; PAD_ID after a caption's last
+    targets: Tensor  # int64 [B,T], the token after each; PAD_ID where none is asked
     segments: Tensor  # int64 [B,T], which of the row's captions a token is of
     positions: Tensor  # int64 [B,T], its place in that caption
     texts: Tensor  # int64 [R,Tq], of every (B/Q)-th image two: a true one, then its false twin
@@ -156,22 +158,29 @@ class SceneBatches(Dataset[Batch]):
 
     def _captions(
         self, scene: Scene, languages: tuple[str, ...], rng: np.random.Generator
-    ) -> Iterator[list[int]]:
+    ) -> Iterator[Asked]:
         while True:
             language = languages[rng.integers(len(languages))]
             yield self._caption(scene, language, rng)
 
-    def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> list[int]:
+    def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> Asked:
         style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
         said = statement(scene, rng, style)
+        slips = (
+            style == "grounded" and said.relation is not None and rng.random() < self.config.slips
+        )
+        if slips:
+            said = replace(said, mentions=slipped(said.mentions, rng))
         first = rng.random() < self.config.first_phrasing
         text = grammar.render(
             said,
             0 if first else int(rng.integers(grammar.templates)),
             grounded=style in ("grounded", "color", "shape"),
         )
-        return [ID[f"<{language}>"], ID[f"<{style}>"], *self.caption_ids(text, said), EOS_ID]
+        words = self.caption_ids(text, said)
+        ids = [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
+        return Asked(ids, end_of_boxes(ids) if slips else 0)
 
     def caption_ids(self, text: str, said: Statement) -> list[int]:
         """The tokens of a caption's text, which says `said`."""
@@ -214,7 +223,20 @@ def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
     return replace(scene, things=tuple(moved))
 
 
-def pack(captions: Iterator[list[int]], length: int) -> np.ndarray:
+class Asked(NamedTuple):
+    """A caption's tokens, and how many of them are given rather than to be predicted."""
+
+    ids: list[int]
+    given: int = 0
+
+
+def end_of_boxes(ids: list[int]) -> int:
+    """How many tokens there are up to the last box and with it; 0 where there is no box."""
+    places = (i + 1 for i, token in enumerate(ids) if token in LOCATION_IDS)
+    return max(places, default=0)
+
+
+def pack(captions: Iterator[Asked], length: int) -> np.ndarray:
     """int64 [4,length]: tokens, targets, segments and positions of captions laid end to end.
 
     Takes captions until one does not fit; a first one that is too long is cut.
@@ -222,13 +244,14 @@ def pack(captions: Iterator[list[int]], length: int) -> np.ndarray:
     row = np.full((4, length), PAD_ID)
     row[2:] = 0
     start = 0
-    for segment, ids in enumerate(captions):
-        asked = ids[: length + 1] if segment == 0 else ids
-        size = len(asked) - 1  # the last token is only a target
+    for segment, (whole, given) in enumerate(captions):
+        ids = whole[: length + 1] if segment == 0 else whole
+        size = len(ids) - 1  # the last token is only a target
         if start + size > length:
             break
         part = slice(start, start + size)
-        row[0, part], row[1, part] = asked[:-1], asked[1:]
+        row[0, part], row[1, part] = ids[:-1], ids[1:]
+        row[1, part][: max(given - 1, 0)] = PAD_ID
         row[2, part], row[3, part] = segment + 1, np.arange(size)
         start += size
     return row

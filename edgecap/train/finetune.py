@@ -109,8 +109,8 @@ def _learn(
     """Add the gradients of one batch; the losses per token and per text."""
     with parametrize.cached():
         with torch.autocast(batch.images.device.type, torch.bfloat16):
-            caption, contrast, _ = described(model, batch)
-        caption, contrast = caption / batch.words, contrast / len(batch.matches)
+            words, contrast, _ = described(model, batch)
+        caption, contrast = words.sum() / batch.words, contrast / len(batch.matches)
         (caption_weight * caption + config.contrast_weight * contrast).backward()
     return {"caption": caption.item(), "contrast": contrast.item()}
 
@@ -123,6 +123,6 @@ def caption_loss(model: Captioner, said: Said, batch: int = 8) -> float:
         places = range(start, min(start + batch, len(said)))
         part = said.described(list(places), np.random.default_rng(start))
         part = part.to(model.token.weight.device)
-        total += described(model, part)[0].item()
+        total += described(model, part)[0].sum().item()
         words += part.words
     return total / words

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecap.core.tokens import PAD_ID
+from edgecap.core.tokens import LOCATION_IDS, PAD_ID
 from edgecap.model.captioner import Captioner
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
@@ -29,11 +30,23 @@ class Term:
     count: int
 
 
-def caption_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Summed cross-entropy of the next token: logits [B,T,V], targets int [B,T], no padding."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=PAD_ID, reduction="sum"
+def word_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy [B,T] of the next token: logits [B,T,V], targets int [B,T]; 0 at padding."""
+    flat = logits.flatten(0, 1).float()  # [B*T,V]
+    each = F.cross_entropy(flat, targets.flatten(), ignore_index=PAD_ID, reduction="none")
+    return each.view_as(targets)
+
+
+def after_boxes(batch: Batch) -> Tensor:
+    """Which targets follow the last box of a caption that has boxes, bool [B,T]."""
+    B, T = batch.tokens.shape
+    at = torch.arange(T, device=batch.tokens.device).expand(B, T)
+    place = (batch.tokens >= LOCATION_IDS.start) & (batch.tokens < LOCATION_IDS.stop)
+    last = torch.full_like(at, -1).scatter_reduce(  # by number of the segment
+        1, batch.segments, torch.where(place, at, -1), "amax"
     )
+    own = last.gather(1, batch.segments)  # [B,T]
+    return (at >= own) & (own >= 0) & (batch.targets != PAD_ID)
 
 
 def contrastive_loss(
@@ -108,12 +121,12 @@ def answer(model: Captioner, batch: Batch) -> Answers:
 
 
 def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, Answers]:
-    """Summed caption loss and summed contrastive loss, and the answers that they judge."""
+    """Losses of the words [B,T], summed contrastive loss, and the answers that they judge."""
     said = answer(model, batch)
     matched = contrastive_loss(
         said.images, said.texts, batch.matches, model.contrast_scale, model.contrast_bias
     )
-    return caption_loss(said.logits, batch.targets), matched, said
+    return word_losses(said.logits, batch.targets), matched, said
 
 
 class Teaching(nn.Module):
@@ -141,6 +154,7 @@ class Objective(Teaching):
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
         return {
             "caption": Term(1.0, batch.words),
+            "told": Term(config.told_weight, max(1, int(after_boxes(batch).sum()))),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
             "claim": Term(config.twin_weight, max(1, int(differ(batch.claims).sum()))),
@@ -150,8 +164,9 @@ class Objective(Teaching):
         }
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Summed caption, contrastive, twin, claim, question, place and hint loss, all scalars."""
-        told, matched, said = described(self.captioner, batch)
+        """Summed loss of each of the terms, scalars, in their order."""
+        words, matched, said = described(self.captioner, batch)
+        told = words * after_boxes(batch)  # [B,T]
         parted = twin_loss(said.images, said.texts, differ(batch.texts))
         claims = self.captioner.encode_text(batch.claims, batch.claim_lengths)  # [2C,E]
         claimed = twin_loss(said.images, claims, differ(batch.claims))
@@ -160,4 +175,13 @@ class Objective(Teaching):
         placed = self.embedding_hints(said.images, batch.seen)
         # Early enough that the layers after it can hand what was found on to the words.
         hinted = self.hints(said.states[5 * len(said.states) // 8 - 1], batch.hints)
-        return told, matched, parted, claimed, questioned, placed, hinted
+        return (
+            words.sum(),
+            told.sum(),
+            matched,
+            parted,
+            claimed,
+            questioned,
+            placed,
+            hinted,
+        )

@@ -69,6 +69,7 @@ class QatSpec:
             adamw_rate=1e-4,
             warmup_steps=20,
             decay_share=0.6,
+            slips=0,
         )
 
 

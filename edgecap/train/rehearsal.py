@@ -67,7 +67,7 @@ def of_scenes(
     stage = Stage(
         224, images, pictures, _TOKENS, pictures, _TEXT_TOKENS, tuple(languages), claims=0
     )
-    config = TrainConfig(stages=(stage,), seed=seed)
+    config = TrainConfig(stages=(stage,), seed=seed, slips=0)
     return SceneBatches(config, tokenizer=tokenizer_data(extension)).__getitem__
 
 

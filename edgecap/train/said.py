@@ -24,7 +24,7 @@ from edgecap.core.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
 from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Placement, prepare
 from edgecap.runtime.tokenizer import Tokenizer
-from edgecap.train.data import Batch, pack, pad
+from edgecap.train.data import Asked, Batch, pack, pad
 from edgecap.train.pairs.pair import Pair, Span
 
 _SHARE = 0.5  # of the free memory, for canvases
@@ -95,9 +95,9 @@ def _drawn(sayings: Sequence[Saying], rng: np.random.Generator) -> Saying:
     return sayings[int(rng.integers(len(sayings)))]
 
 
-def _endless(sayings: Sequence[Saying], rng: np.random.Generator) -> Iterator[list[int]]:
+def _endless(sayings: Sequence[Saying], rng: np.random.Generator) -> Iterator[Asked]:
     while True:
-        yield list(_drawn(sayings, rng).caption)
+        yield Asked(list(_drawn(sayings, rng).caption))
 
 
 class Framing:

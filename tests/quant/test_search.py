@@ -99,7 +99,7 @@ def harms(plan: Plan, seed: int = 0) -> dict[str, dict[str, float]]:
     rng = np.random.default_rng(seed)
     found = {}
     for name, layer in plan.layers.items():
-        kinds = (layer.kind, *wider(layer.kind))
+        kinds = (layer.kind, *wider(name, layer.kind))
         values = sorted(rng.random(len(kinds) - 1).tolist(), reverse=True)
         found[name] = dict(zip(kinds, [*values, 0.0], strict=True))
     return found
@@ -115,7 +115,7 @@ def test_the_ladder_climbs_from_cheapest_to_no_larger_than_fp16(tiny: Any) -> No
     assert rungs[0].kinds == kinds_of(tiny.plan)
     for a, b in zip(rungs, rungs[1:], strict=False):
         (changed,) = [name for name in a.kinds if a.kinds[name] != b.kinds[name]]
-        assert b.kinds[changed] == next(iter(wider(a.kinds[changed])))
+        assert b.kinds[changed] == wider(changed, a.kinds[changed])[0]
         assert b.bit_operations > a.bit_operations and b.predicted <= a.predicted
     assert rungs[-1].size <= price.half < price.size(dict.fromkeys(rungs[0].kinds, "fp32"))
     assert "w8a8" not in rungs[-1].kinds.values() and "fp32" in rungs[-1].kinds.values()

@@ -176,6 +176,9 @@ def test_styles_say_what_they_should() -> None:
         ),
         # One name alone is unique, and its thing is clearly the smallest.
         (((DOG, 50, 100, 40), (CAT, 150, 90, 60), (CAT, 100, 30, 60)), Relation("smallest", DOG)),
+        # Bigger, but not clearly: told, and no question of a metric.
+        (((DOG, 50, 100, 65), (CAT, 150, 90, 60), (CAT, 100, 30, 60)), Relation("biggest", DOG)),
+        (((DOG, 50, 100, 62), (CAT, 150, 90, 60), (CAT, 100, 30, 60)), None),
         (((DOG, 50, 100, 40),), None),
         (((DOG, 50, 100, 40), (DOG, 150, 100, 40)), None),
     ],

@@ -20,7 +20,7 @@ from edgecap.scenes.splits import drawing
 from edgecap.train import loop
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import SceneBatches, pack, relation_and_inverse
+from edgecap.train.data import Asked, SceneBatches, end_of_boxes, pack, relation_and_inverse
 from edgecap.train.hints import (
     AXES,
     KINDS,
@@ -30,7 +30,14 @@ from edgecap.train.hints import (
     question,
     seen_things,
 )
-from edgecap.train.losses import TWIN_TEMPERATURE, Objective, differ, question_loss, twin_loss
+from edgecap.train.losses import (
+    TWIN_TEMPERATURE,
+    Objective,
+    after_boxes,
+    differ,
+    question_loss,
+    twin_loss,
+)
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.plots import plot_log, read_log
@@ -195,7 +202,7 @@ def test_one_phrasing_is_the_usual_one() -> None:
     batches = SceneBatches(always)
     rng = np.random.default_rng(0)
     shown = Scene((Thing(Name("dog"), (10.0, 10.0, 60.0, 60.0)),))
-    said = {batches.encoder.decode(batches._caption(shown, "en", rng)[2:-1]) for _ in range(20)}
+    said = {batches.encoder.decode(batches._caption(shown, "en", rng).ids[2:-1]) for _ in range(20)}
     assert {text.strip() for text in said} == {"A dog."}
 
 
@@ -262,13 +269,39 @@ def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
 
 
 def test_captions_are_packed_end_to_end_and_never_predict_each_other() -> None:
-    row = pack(iter([[5, 6, 7, 1], [8, 9, 1], [2, 3, 4, 5, 1]]), 8)
+    captions = [Asked([5, 6, 7, 1]), Asked([8, 9, 1]), Asked([2, 3, 4, 5, 1])]
+    row = pack(iter(captions), 8)
     tokens, targets, segments, positions = row.tolist()
     assert tokens == [5, 6, 7, 8, 9, 0, 0, 0]
     assert targets == [6, 7, 1, 9, 1, 0, 0, 0]
     assert segments == [1, 1, 1, 2, 2, 0, 0, 0]
     assert positions == [0, 1, 2, 0, 1, 0, 0, 0]
-    assert pack(iter([[5, 6, 7, 1], [8, 1]]), 2)[0].tolist() == [5, 6]
+    assert pack(iter([Asked([5, 6, 7, 1]), Asked([8, 1])]), 2)[0].tolist() == [5, 6]
+
+
+def test_what_is_given_of_a_caption_is_read_and_not_asked() -> None:
+    captions = [Asked([5, 6, 1]), Asked([7, 8, 9, 3, 1], given=3)]
+    tokens, targets, *_ = pack(iter(captions), 8).tolist()
+    assert tokens == [5, 6, 7, 8, 9, 3, PAD_ID, PAD_ID]
+    assert targets == [6, 1, PAD_ID, PAD_ID, 3, 1, PAD_ID, PAD_ID]
+
+
+def test_what_follows_the_last_box_is_weighed_apart() -> None:
+    """In a batch as it is drawn: each caption's tokens from its last location token on."""
+    scenes = (Stage(224, 8, 8, 128, 2, 40),)
+    batch = SceneBatches(replace(CONFIG, stages=scenes, styles={"grounded": 1.0}, slips=0.5))[0]
+    found = after_boxes(batch)  # [B,T]
+    slips = 0
+    for row in range(len(batch.tokens)):
+        for segment in set(batch.segments[row].tolist()) - {0}:
+            own = batch.segments[row] == segment
+            ids, asked = batch.tokens[row, own].tolist(), batch.targets[row, own] != PAD_ID
+            end = end_of_boxes(ids)
+            assert found[row, own].tolist() == [i + 1 >= end > 0 for i in range(len(ids))]
+            assert asked[end - 1 :].all()
+            slips += not asked[0]
+            assert asked[: end - 1].all() or not asked[: end - 1].any()
+    assert slips
 
 
 def test_hints_say_what_covers_each_patch() -> None:

@@ -1,8 +1,8 @@
 """Plans from the cheapest to the widest, each step the one that gains most for its price.
 
-A step widens one layer by one kind: w8a8 to w8, w8 or w8f to fp32. Its gain is the divergence it
-saves, its price the bit operations it adds. The ladder ends where the next plan would be larger
-than the model in float16: fp16 loses nothing, so a larger int8 plan has no use.
+A step widens one layer by one kind: w8a8 to the layer's kind in w8, that to fp32. Its gain is the
+divergence it saves, its price the bit operations it adds. The ladder ends where the next plan would
+be larger than the model in float16: fp16 loses nothing, so a larger int8 plan has no use.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def ladder(cheapest: Mapping[str, str], harm: Harm, costs: Costs) -> list[Rung]:
     rungs = [_rung(kinds, harm, costs)]
     while True:
         steps = [
-            (_worth(name, kind, next(iter(wider(kind))), harm, costs), name)
+            (_worth(name, kind, wider(name, kind)[0], harm, costs), name)
             for name, kind in kinds.items()
             if kind != "fp32" and _fits(kinds, name, costs)
         ]
         if not steps:
             return rungs
         _, name = max(steps)
-        kinds[name] = next(iter(wider(kinds[name])))
+        kinds[name] = wider(name, kinds[name])[0]
         rungs.append(_rung(kinds, harm, costs))
 
 
@@ -64,7 +64,7 @@ def _rung(kinds: Mapping[str, str], harm: Harm, costs: Costs) -> Rung:
 
 def _fits(kinds: Mapping[str, str], name: str, costs: Costs) -> bool:
     """Whether the plan is no larger than fp16 after this layer's next step."""
-    return costs.size({**kinds, name: next(iter(wider(kinds[name])))}) <= costs.half
+    return costs.size({**kinds, name: wider(name, kinds[name])[0]}) <= costs.half
 
 
 def _worth(name: str, kind: str, to: str, harm: Harm, costs: Costs) -> float:

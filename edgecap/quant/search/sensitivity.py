@@ -8,13 +8,14 @@ order plans only, and what it chooses is judged by its captions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgecap.quant.agreement import agree
 from edgecap.quant.exercise import Exercise
 from edgecap.quant.plan import Layer, Plan
+from edgecap.quant.recipe import default_kind
 from edgecap.quant.simulate import simulate
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ def with_kinds(plan: Plan, kinds: Mapping[str, str]) -> Plan:
     return replace(plan, layers=layers)
 
 
-def wider(kind: str) -> Iterable[str]:
-    """The kinds that a layer of this kind may be widened to, the nearest first."""
-    return {"w8a8": ("w8", "fp32"), "fp32": ()}.get(kind, ("fp32",))
+def wider(layer: str, kind: str) -> tuple[str, ...]:
+    """The kinds that a layer of this kind may be widened to, the nearest first.
+
+    From w8a8 that is the layer's kind in a w8 plan: what rounds badly as it comes does so here too.
+    """
+    return {"w8a8": (default_kind(layer, "w8"), "fp32"), "fp32": ()}.get(kind, ("fp32",))
 
 
 class Divergence:
@@ -59,7 +63,7 @@ class Divergence:
         float_ = dict.fromkeys(self._base.layers, "fp32")
         found: Harm = {}
         for i, (name, layer) in enumerate(self._base.layers.items()):
-            kinds = [kind for kind in (layer.kind, *wider(layer.kind)) if kind != "fp32"]
+            kinds = [kind for kind in (layer.kind, *wider(name, layer.kind)) if kind != "fp32"]
             label = f"layer {i + 1} of {len(float_)}"
             found[name] = {
                 kind: self.of(float_ | {name: kind}, f"{label}, {kind}") for kind in kinds
