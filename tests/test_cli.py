@@ -93,6 +93,7 @@ def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
         (KeyboardInterrupt(), 130, "interrupted"),
         (PermissionError(13, "Permission denied", "/x"), 2, "[system] Permission denied: /x."),
         (OSError(28, "No space left on device"), 2, "[system] No space left on device."),
+        (MemoryError(), 2, "[memory.exhausted] there is not enough memory for this."),
         (OSError("cannot write mode P"), 70, "OSError: cannot write mode P"),
         (ValueError("a defect"), 70, "ValueError: a defect"),
     ],

@@ -97,6 +97,8 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(error, OSError) and error.strerror is not None:  # a full disk names no file
             place = "" if error.filename is None else f": {error.filename}"
             return _say(f"[system] {error.strerror}{place}.", USAGE_EXIT)
+        if isinstance(error, MemoryError):  # beyond a batch, which is halved
+            return _say("[memory.exhausted] there is not enough memory for this.", USAGE_EXIT)
         return _say(
             f"[internal] {type(error).__name__}: {error}. This is a defect of edgecap; "
             "run with EDGECAP_DEBUG=1 for the traceback.",

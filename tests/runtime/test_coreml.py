@@ -244,6 +244,9 @@ def test_a_prediction_that_fails(native: Recorder, portable: Path) -> None:
     native.predict_error = "no memory\nfor this"
     error = refusal(lambda: session.encode_text(np.zeros((1, 96)), np.ones(1)))
     assert error.code == "bundle.model" and "no memory for this" in error.message
+    native.predict_error = "Failed to allocate 9 bytes"
+    with pytest.raises(MemoryError, match="9 bytes"):
+        session.encode_text(np.zeros((1, 96)), np.ones(1))
     native.predict_error = ""
     assert session.encode_text(np.zeros((1, 96)), np.ones(1)).shape == (1, E)
 

@@ -29,7 +29,7 @@ from PIL import Image
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.runtime.backends.single import Arrays, SingleSession
+from edgecap.runtime.backends.single import Arrays, SingleSession, failed
 
 NOT_LOADED = "You will not be able to run predict"  # how coremltools' warning begins
 
@@ -124,9 +124,7 @@ class CoremlFunction:
             with self._turn:
                 values = self._model.predict(feed, state=state)
         except Exception as error:  # as above
-            raise BundleError(
-                "bundle.model", f"{self._file} failed to run: {one_line(error)}"
-            ) from None
+            raise failed(self._file, error) from None
         outs = {name: np.asarray(values[target]) for name, target in self._outputs.items()}
         rows = outs.keys() & {"k", "v", "k_new", "v_new"}
         return outs | {name: outs[name].astype(self._cache, copy=False) for name in rows}

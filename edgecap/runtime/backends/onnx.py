@@ -13,8 +13,7 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.runtime.backends.single import Arrays, SingleSession
-from edgecap.runtime.memory import is_out_of_memory
+from edgecap.runtime.backends.single import Arrays, SingleSession, failed
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -110,9 +109,5 @@ class _Graph:
         try:
             values = self._session.run(list(self._outputs.values()), feed)
         except Exception as error:
-            if is_out_of_memory(error):
-                raise MemoryError(one_line(error)) from None
-            raise BundleError(
-                "bundle.model", f"{self._file} failed to run: {one_line(error)}"
-            ) from None
+            raise failed(self._file, error) from None
         return dict(zip(self._outputs, values, strict=True))

@@ -11,9 +11,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgecap.bundle.manifest import ATTENTION
+from edgecap.core.errors import BundleError, one_line
+from edgecap.runtime.memory import is_out_of_memory
 from edgecap.runtime.session import ImageCode, Step
 
 Arrays = Mapping[str, np.ndarray]
+
+
+def failed(file: str, error: Exception) -> Exception:
+    """What to raise where an engine fails at a file that it has loaded.
+
+    MemoryError where memory ran out, whatever the engine calls it: the batch is then halved.
+    """
+    if is_out_of_memory(error):
+        return MemoryError(one_line(error))
+    return BundleError("bundle.model", f"{file} failed to run: {one_line(error)}")
 
 
 class SingleSession(ABC):

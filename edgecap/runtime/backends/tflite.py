@@ -15,7 +15,7 @@ import numpy as np
 
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
-from edgecap.runtime.backends.single import Arrays, SingleSession
+from edgecap.runtime.backends.single import Arrays, SingleSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
 INTERPRETERS = (
@@ -99,7 +99,5 @@ class _Runner:
         try:
             values = self._runner(**feed)
         except Exception as error:  # as above
-            raise BundleError(
-                "bundle.model", f"{self._file} failed to run: {one_line(error)}"
-            ) from None
+            raise failed(self._file, error) from None
         return {name: values[target] for name, target in self._outputs.items()}

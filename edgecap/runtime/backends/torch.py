@@ -107,11 +107,12 @@ class TorchSession:
             torch.set_num_threads(self._threads)
             try:
                 out = function(*map(tensor, arrays))  # type: ignore[operator]
+                outputs = out if isinstance(out, tuple) else (out,)
+                # A GPU reports some failures only here, and the copies take the host's memory.
+                return [output.float().cpu().numpy() for output in outputs]
             except RuntimeError as error:
                 if not memory.is_out_of_memory(error):
                     raise
                 raise MemoryError(str(error)) from None
             finally:
                 torch.set_num_threads(before)
-        outputs = out if isinstance(out, tuple) else (out,)
-        return [output.float().cpu().numpy() for output in outputs]

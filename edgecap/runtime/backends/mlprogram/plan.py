@@ -21,7 +21,7 @@ from edgecap.runtime.backends.mlprogram.ops import KERNELS
 from edgecap.runtime.backends.mlprogram.rounding import round_fp16
 
 # What NumPy raises at arguments that do not fit; anything else is a defect of this package.
-_UNFIT = (ValueError, TypeError, IndexError, OverflowError, MemoryError, ZeroDivisionError)
+_UNFIT = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,10 @@ class Step:
         }
 
     def run(self, slots: list[Any]) -> None:
-        """Compute and store; BundleError where the values do not fit the operation."""
+        """Compute and store; BundleError where the values do not fit the operation.
+
+        MemoryError goes through: a smaller batch may fit.
+        """
         try:
             results = self.compute(**self.values(slots))
         except _UNFIT as error:
@@ -164,7 +167,10 @@ class _Planner:
         types = tuple(str(output.type) for output in step.outputs)
 
         def compute() -> tuple[Any, ...]:
-            step.run(self._slots)
+            try:
+                step.run(self._slots)
+            except MemoryError:  # no batch is to blame: the file asks for a constant of that size
+                raise step.refuse("its result does not fit in memory") from None
             return tuple(self._slots[output.slot] for output in step.outputs)
 
         results = self._constants.once(f"{operation} {types}", step.values(self._slots), compute)
