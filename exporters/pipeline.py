@@ -36,6 +36,7 @@ from edgecap.bundle.manifest import (
 )
 from edgecap.bundle.typed import parse
 from edgecap.core.atomic import atomic_dir
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.extension import Extension
 from edgecap.core.formats import FORMATS, INT8_PRECISIONS
@@ -149,7 +150,8 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
             if file.is_file() and file.name not in (plans.FILE, SEARCH, FRONT)
         )
         (directory / TOKENIZER).write_bytes(tokenizer_bytes)
-        manifest = _draft(spec, name, network, functions, told, extension)
+        drafted = _draft(spec, name, network, functions, told, extension)
+        manifest = replace(drafted, weights=file_sha256(path))
         say("asking PyTorch")
         reference = references.reference(network, manifest, tokenizer)
         canvases = _scenes("evaluation", spec.scenes, manifest)

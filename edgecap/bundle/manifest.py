@@ -138,6 +138,7 @@ class Manifest:
     tools: dict[str, str]  # package -> version that wrote this bundle
     license: str
     files: dict[str, FileEntry]  # every file but the manifest itself
+    weights: str | None = None  # hex SHA-256 of the weights file; null where it is not known
 
 
 def manifest_from_json(value: Any) -> Manifest:
@@ -173,6 +174,8 @@ def check_manifest(manifest: Manifest) -> None:
     if coordinates.order != "x0y0x1y1" or coordinates.bins < 2 or coordinates.bin_px < 1:
         raise _bad(f"coordinates {coordinates.order} with {coordinates.bins} bins are not known")
     check_grammar(manifest.grammar, manifest.contract.vocabulary)
+    if manifest.weights is not None and not re.fullmatch(r"[0-9a-f]{64}", manifest.weights):
+        raise _bad("weights must be null or a SHA-256")
     if not manifest.languages or not manifest.styles:
         raise _bad("languages and styles must not be empty")
     if manifest.tokenizer.file not in manifest.files:

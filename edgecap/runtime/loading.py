@@ -106,7 +106,9 @@ def reference(
 
 
 def _weights(opened: Bundle) -> str | None:
-    """Which weights file a bundle was made from: its plan says it, where it has one."""
+    """Which weights file a bundle was made from; of older bundles only a plan says it."""
+    if opened.manifest.weights is not None:
+        return opened.manifest.weights
     name = opened.manifest.plan.get("file")
     if not isinstance(name, str) or name not in opened.manifest.files:
         return None

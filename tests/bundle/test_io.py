@@ -113,6 +113,8 @@ MANIFEST_DAMAGE = [
     (_set("surprise", value=1), "bundle.unknown_field"),
     (_set("contract", "surprise", value=1), "bundle.unknown_field"),
     (lambda m: m.pop("languages"), "bundle.missing_field"),
+    (_set("weights", value="S"), "bundle.manifest"),
+    (_set("weights", value=3), "bundle.field_type"),
     (_set("languages", value="en"), "bundle.field_type"),
     (_set("languages", value=[1]), "bundle.field_type"),
     (_set("languages", value=[]), "bundle.manifest"),
@@ -155,6 +157,11 @@ def test_a_wrong_manifest_is_refused_by_name(
 ) -> None:
     edit(tiny_bundle, change)
     assert refusal(tiny_bundle).code == code
+
+
+def test_an_older_manifest_that_tells_no_weights_is_read(tiny_bundle: Path) -> None:
+    edit(tiny_bundle, lambda manifest: manifest.pop("weights"))
+    assert open_bundle(tiny_bundle).manifest.weights is None
 
 
 def test_own_fields_need_a_prefix(tiny_bundle: Path) -> None:

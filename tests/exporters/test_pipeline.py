@@ -23,6 +23,7 @@ from without import without
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, Function
 from edgecap.cli.app import app, main
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, MissingPackageError
 from edgecap.exporters import pipeline, to_onnx
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
@@ -67,6 +68,7 @@ def test_a_bundle_is_complete_certified_and_runs_without_torch(
     assert any("without torch" in line for line in said)
     bundle = open_bundle(out)
     assert bundle.manifest.precision == precision
+    assert bundle.manifest.weights == load(out).weights == file_sha256(tiny)
     assert (bundle.manifest.plan != {}) == ("plan.json" in bundle.manifest.files)
     if precision != "fp32":
         plan = read_plan(out / "plan.json")

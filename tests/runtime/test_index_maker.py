@@ -55,8 +55,22 @@ def test_a_step_of_training_makes_other_weights(folder: Path, tmp_path: Path) ->
     assert index.manifest.model.weights == first.weights != later.weights
     assert agreement(first, later) > probes.CLOSE
     assert refuses(tmp_path / "index", later) == "index.other_model"
-    later.weights = None  # as of a float bundle: nothing but its pictures tells it apart
+    later.weights = None  # as of an old float bundle: nothing but its pictures tells it apart
     index.check(later)
+
+
+def test_a_float_bundle_tells_its_weights(folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """Pictures would let these through: the model is the same to the last bit."""
+    index, manifest = tmp_path / "index", open_bundle(tiny_bundle).manifest
+
+    def made_from(sha256: str | None) -> Captioner:
+        seal(tiny_bundle, replace(manifest, weights=sha256))
+        return load(tiny_bundle)
+
+    update(folder, index, made_from("a" * 64), "x")
+    open_index(index).check(made_from("a" * 64))
+    assert refuses(index, made_from("b" * 64)) == "index.other_model"
+    open_index(index).check(made_from(None))  # an old bundle, known by its pictures
 
 
 def test_where_weights_are_not_known_pictures_tell_stages_of_a_training_apart(
@@ -88,10 +102,12 @@ def test_an_index_that_does_not_say_its_weights_is_read(
     assert refuses(made, captioner) == "index.manifest"
 
 
-def test_an_int8_bundle_knows_its_weights_by_its_plan(tiny_bundle: Path) -> None:
+def test_an_old_int8_bundle_knows_its_weights_by_its_plan(tiny_bundle: Path) -> None:
     manifest = open_bundle(tiny_bundle).manifest
     assert load(tiny_bundle).weights is None
     for told, known in (("ab" * 32, "ab" * 32), ("S", None), (3, None)):
         (tiny_bundle / "plan.json").write_text(json.dumps({"weights": told}))
         seal(tiny_bundle, replace(manifest, plan={"file": "plan.json"}))
         assert load(tiny_bundle).weights == known
+    seal(tiny_bundle, replace(manifest, plan={"file": "plan.json"}, weights="cd" * 32))
+    assert load(tiny_bundle).weights == "cd" * 32  # of a new one the manifest is asked first

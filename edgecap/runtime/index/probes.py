@@ -1,8 +1,9 @@
 """Is this the model that made the index? Asked of its weights, else of what it does.
 
-An index keeps which weights file its model came from, if that was known: PyTorch and int8 bundles
-know it. Where both sides do, that decides. Elsewhere it is where the model puts a few fixed
-pictures: the same weights in another format or precision put them in the same place.
+An index keeps which weights file its model came from, if that was known: PyTorch and bundles know
+it, but for older float bundles. Where both sides do, that decides. Elsewhere it is where the model
+puts a few fixed pictures: the same weights in another format or precision put them in the same
+place.
 
 Letters: K probe pictures, S canvas side in px, E embedding width.
 """
