@@ -103,7 +103,7 @@ class Captioner:
         Args:
             images: pictures (paths, bytes, Pillow images, arrays), or a single one.
             lang: one of `languages`.
-            grounded: say where things are; without it no box is written.
+            grounded: say where things are; without it, as in style "plain", no box is written.
             style: one of the manifest's styles; by default "grounded" or "plain".
             beams: 1 takes the most probable token each time, more search among that many captions.
             max_length: tokens at most, the end included; by default all that the model can.
@@ -262,7 +262,8 @@ class Captioner:
     ) -> _Request:
         style = style or ("grounded" if grounded else "plain")
         prompt = self.vocabulary.prompt(lang, style)
-        limits = self.vocabulary.limits(max_length, boxes=grounded, ruled=rule)
+        boxes = grounded and style != "plain"  # a style that is asked for alone says so too
+        limits = self.vocabulary.limits(max_length, boxes=boxes, ruled=rule)
         if not 1 <= beams <= 32:
             raise InputError("caption.beams", f"beams must be in 1 … 32, got {beams}.")
         if beams > 1 and sampling is not None:

@@ -11,9 +11,12 @@ from tiny_onnx import CONFIG
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.core.errors import InputError
+from edgecap.core.tokens import LOCATION_IDS
 from edgecap.runtime import Captioner
+from edgecap.runtime.explain.maps import tell
 from edgecap.runtime.fake import FakeSession
 from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.session import Step
 
 TOKENIZER = shipped_tokenizer()
 MANIFEST = draft(
@@ -98,6 +101,37 @@ def test_without_the_rule_malformed_boxes_are_counted_and_left_out() -> None:
     (caption,) = scripted([raw]).caption([shown(0)], rule=False)
     assert (caption.malformed, caption.mentions) == (2, ())
     assert caption.text == "A dog, a cat."
+
+
+class Places(FakeSession):
+    """Prefers a location to all else, later ones more, and of the rest a word."""
+
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+        logits = np.zeros((1, self.vocabulary), np.float32)  # [1,V]
+        logits[0, ids("dog")] = 1
+        logits[0, LOCATION_IDS] = np.arange(len(LOCATION_IDS)) + 2
+        row = np.zeros((1, 1, 1, 1, 1), np.float32)  # [1,1,1,1,1]
+        return Step(logits, row, row, np.ones((1, self.patches), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "places"),
+    [
+        ({}, True),
+        ({"style": "shape"}, True),
+        ({"style": "plain"}, False),
+        ({"grounded": False}, False),
+        ({"style": "shape", "grounded": False}, False),
+    ],
+)
+def test_where_no_boxes_are_wanted_no_location_is_written(options: dict, places: bool) -> None:
+    session = Places([[]], CONFIG.vocabulary, patches=196, embedding=4)
+    captioner = Captioner(session, MANIFEST, TOKENIZER, "fake")
+    told = [captioner.caption(shown(0), **options)[0]]
+    told += [captioner.attention(shown(0), **options).caption]
+    if options == {"style": "plain"}:  # `explain` says what `caption` says
+        told += [tell(captioner, shown(0), **options).attention.caption]
+    assert [not set(LOCATION_IDS).isdisjoint(one.tokens) for one in told] == [places] * len(told)
 
 
 def test_pictures_keep_their_order_over_batches() -> None:

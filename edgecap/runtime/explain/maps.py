@@ -74,9 +74,7 @@ def tell(
     max_length: int | None = None,
 ) -> Told:
     """Caption a picture; errors as of `Captioner.attention`."""
-    attention = captioner.attention(
-        picture, lang=lang, grounded=style != "plain", style=style, max_length=max_length
-    )
+    attention = captioner.attention(picture, lang=lang, style=style, max_length=max_length)
     canvas, _ = prepare(picture, captioner.manifest.preprocessing)
     return Told(canvas, tuple(captioner.vocabulary.prompt(lang, style)), attention)
 
