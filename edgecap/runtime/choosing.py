@@ -8,6 +8,7 @@ from pathlib import Path
 from edgecap.bundle.manifest import MANIFEST
 from edgecap.core.errors import InputError
 
+DEFAULT = "S"  # of several shipped models: a larger one must not come unasked
 _SHIPPED = Path(__file__).resolve().parent.parent / "data"
 
 
@@ -20,9 +21,10 @@ def choose(here: Path) -> tuple[str, str]:
     if manifests:
         newest = manifests[-1].parent
         return str(newest), "the newest bundle here"
-    weights = sorted(_SHIPPED.glob("captioner-*.safetensors"))
-    if weights and find_spec("torch") is not None:
-        name = weights[0].stem.removeprefix("captioner-")
+    shipped = _SHIPPED.glob("captioner-*.safetensors")
+    names = sorted(path.stem.removeprefix("captioner-") for path in shipped)
+    if names and find_spec("torch") is not None:
+        name = DEFAULT if DEFAULT in names else names[0]
         return name, "no bundle here, so the shipped weights on PyTorch"
     raise InputError(
         "bundle.none",

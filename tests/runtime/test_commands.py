@@ -10,7 +10,7 @@ from PIL import Image, ImageFont
 from tiny_onnx import picture
 
 from edgecap.cli.app import main
-from edgecap.runtime import Mention, draw, load
+from edgecap.runtime import Mention, choosing, draw, load
 
 
 @pytest.fixture
@@ -50,6 +50,16 @@ def test_the_newest_bundle_here_is_taken_and_named(
         os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
     assert main(["caption", str(photo)]) == 0
     assert "using new (the newest bundle here)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("shipped", "taken"), [("MS", "S"), ("M", "M")])
+def test_a_larger_shipped_model_does_not_become_the_default(
+    shipped: str, taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in shipped:
+        (tmp_path / f"captioner-{name}.safetensors").touch()
+    monkeypatch.setattr(choosing, "_SHIPPED", tmp_path)
+    assert choosing.choose(tmp_path)[0] == taken
 
 
 def test_several_pictures_are_told_apart(
