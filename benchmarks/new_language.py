@@ -31,7 +31,7 @@ from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
-from edgecap.core.command import guarded
+from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.scenes.dataset import caption_rows
@@ -219,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> None:
     asked = vars(given)
+    least = {"captions": 1, "steps": 1, "pictures": 2, "scenes": 2, "lora": 0, "seed": 0}
+    check_numbers(given, "new_language", threads=1, **least)
     torch = require("torch", "train")
     torch.set_num_threads(asked["threads"])
     budget = Budget(**{name: asked[name] for name in asdict(Budget())})

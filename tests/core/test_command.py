@@ -37,9 +37,17 @@ def test_errors_become_a_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> 
         ("benchmarks.referring", "--only boxes", "part.unknown"),
         ("benchmarks.maps", "no/bundle", "bundle.missing"),
         ("benchmarks.new_language", "sv", "language.unknown"),
+        ("benchmarks.new_language", "ko --threads 0", "new_language.threads"),
+        ("benchmarks.new_language", "ko --seed -1", "new_language.seed"),
+        ("benchmarks.new_language", "ko --captions 0", "new_language.captions"),
+        ("benchmarks.new_language", "ko --pictures 1", "new_language.pictures"),
         ("benchmarks.new_language", "nl --out OUT --model no/weights", "weights.missing"),
         ("benchmarks.ablations.__main__", "towers --jobs 0", "ablations.jobs"),
         ("exporters.map_cost", "no/bundle", "bundle.missing"),
+        ("quant.agreement", "no/weights", "weights.missing"),
+        ("quant.agreement", "S no/plan.json", "plan.missing"),
+        ("quant.agreement", "S --scenes 0", "agreement.scenes"),
+        ("quant.agreement", "S --observer best", "observer.unknown"),
     ],
 )
 def test_every_command_refuses_in_one_line(
