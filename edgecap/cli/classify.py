@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,42 +34,49 @@ def run(
     json_: Annotated[
         bool, typer.Option("--json", help="One JSON list on standard output.")
     ] = False,
+    on_error: Annotated[
+        str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
+    ] = "skip",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
 ) -> None:
     """Rank labels by the cosine of their text and the picture; no training.
 
     Write labels as a caption would name them ("a dog"), in any of the model's languages. Cosines
     rank; they are no probabilities. A picture that cannot be read is reported and the others are
-    ranked; the exit code is then 2.
+    ranked; the exit code is then 2. With --on-error fail it ends the run, after what was ranked
+    before it.
     """
     from edgecap.cli._folders import all_pictures
     from edgecap.cli._model import load_chosen
+    from edgecap.core.choices import pick
+    from edgecap.core.progress import progress
     from edgecap.runtime.choice import LabelChooser
 
+    pick("on_error", on_error, ("fail", "skip"))
     given, pictures = _labels(labels, labels_file), all_pictures(images)
     chooser = LabelChooser(load_chosen(bundle, threads), given)
     rows: list[dict[str, Any]] = []
     ranked: list[tuple[Path, list[Choice]]] = []
     failures = 0
-    for image in pictures:
-        try:
-            (choices,) = chooser.rank([image])
-        except InputError as error:
-            if len(pictures) == 1:
-                raise
-            failures += 1
-            typer.echo(f"edgecap: {error}", err=True)
-            rows.append({"image": str(image), "error": {"code": error.code, "text": error.message}})
-            continue
-        ranked.append((image, choices))
-        found = [{"label": choice.label, "score": choice.score} for choice in choices]
-        rows.append({"image": str(image), "labels": found})
-    if json_:
-        import json
-
-        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
-    else:
-        _show(ranked)
+    found = progress(chooser.rank_many(pictures), "ranking labels", len(pictures))
+    try:
+        for image, choices in zip(pictures, found, strict=True):
+            if isinstance(choices, InputError):
+                if len(pictures) == 1 or on_error == "fail":
+                    raise choices
+                failures += 1
+                typer.echo(f"edgecap: {choices}", err=True)
+                error = {"code": choices.code, "text": choices.message}
+                rows.append({"image": str(image), "error": error})
+                continue
+            ranked.append((image, choices))
+            labelled = [{"label": choice.label, "score": choice.score} for choice in choices]
+            rows.append({"image": str(image), "labels": labelled})
+    finally:  # whatever ends the run, what is done is told
+        if json_ and rows:
+            typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        elif ranked:
+            _show(ranked)
     if failures:
         raise typer.Exit(EdgecapError.exit_code)
 

@@ -1,19 +1,20 @@
 """Zero-shot choice: which of some texts fits a picture best.
 
-N pictures, Q texts, E embedding width.
+N pictures, Q texts, E embedding width, S canvas side in px.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgecap.core.errors import InputError
+from edgecap.runtime.batches import in_batches
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.preprocess import Picture
+from edgecap.runtime.preprocess import Picture, prepare
 from edgecap.runtime.texts import check_words
 
 
@@ -46,6 +47,27 @@ class LabelChooser:
             check_words(captioner, label)
         self._captioner, self.labels = captioner, tuple(labels)
         self._texts = captioner.embed_texts(labels)  # [Q,E]
+
+    def rank_many(self, images: Iterable[Picture]) -> Iterator[list[Choice] | InputError]:
+        """`rank` of any number of pictures, in batches that fit in memory.
+
+        A picture that cannot be read is yielded as its error, in its place.
+        """
+
+        def work(given: Sequence[np.ndarray | InputError]) -> list[list[Choice] | InputError]:
+            read = [one for one in given if not isinstance(one, InputError)]
+            ranked = iter(self.rank(read))
+            return [one if isinstance(one, InputError) else next(ranked) for one in given]
+
+        return in_batches(self._canvases(images), self._captioner.batch_size(), work)
+
+    def _canvases(self, images: Iterable[Picture]) -> Iterator[np.ndarray | InputError]:
+        """Canvases uint8 [S,S,3]."""
+        for picture in images:
+            try:
+                yield prepare(picture, self._captioner.manifest.preprocessing)[0]
+            except InputError as error:
+                yield error
 
     def rank(self, images: Sequence[Picture]) -> list[list[Choice]]:
         """For each picture all labels, best first; equal scores in the order given.

@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_onnx import picture, write_bundle
 
 from edgecap.cli.app import main
+from edgecap.core.errors import InputError
 from edgecap.runtime import load
 from edgecap.runtime.choice import LabelChooser
 from edgecap.runtime.index import Hit
@@ -183,6 +184,32 @@ def test_a_bad_picture_among_good_ones(
     captured = capsys.readouterr()
     assert ["labels" in row for row in json.loads(captured.out)] == [True, False]
     assert captured.err.count("\n") == 1
+    assert main([*asked, good, "--on-error", "fail"]) == 2  # after what was ranked before it
+    captured = capsys.readouterr()
+    assert [row["image"] for row in json.loads(captured.out)] == [good]
+    assert captured.err.startswith("edgecap: [image.missing]") and captured.err.count("\n") == 1
+    assert "[on_error.unknown]" in refused(capsys, *asked, "--on-error", "hope")
+
+
+def test_a_folder_is_ranked_in_batches_and_like_single_pictures(
+    folder: Path, tiny_bundle_made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner = load(tiny_bundle_made)
+    chooser = LabelChooser(captioner, ["a dog", "an owl"])
+    files = [*sorted(folder.glob("*.png")), folder / "absent.png", *sorted(folder.glob("*.png"))]
+    embedded: list[int] = []
+    embed = captioner.embed_images
+    monkeypatch.setattr(
+        captioner, "embed_images", lambda images: embedded.append(len(images)) or embed(images)
+    )
+    many = list(chooser.rank_many(files))
+    assert embedded == [7, 5]  # of eight and five, one of them no picture
+    assert isinstance(many[6], InputError) and many[6].code == "image.missing"
+    for file, ranked in zip(files, many, strict=True):
+        if not isinstance(ranked, InputError):
+            (alone,) = chooser.rank([file])
+            assert [one.label for one in ranked] == [one.label for one in alone]
+            assert [one.score for one in ranked] == pytest.approx([one.score for one in alone])
 
 
 def test_labels_that_cannot_be(

@@ -21,6 +21,7 @@ from edgecap.core.atomic import write_file
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
+from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.index import graph, probes, store
 from edgecap.runtime.index.folder import pictures
@@ -30,7 +31,6 @@ from edgecap.runtime.preprocess import prepare
 
 CHECKPOINT = 256  # pictures: some seconds of work
 EXACT_ROWS = 50_000  # so many are compared one by one in about 5 ms
-_BATCH = 8  # pictures a call of the engine
 _DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
 
 
@@ -129,7 +129,7 @@ class _Run:
         waiting: list[tuple[Entry, np.ndarray]] = []
         for name in progress(names, "embedding pictures"):
             waiting += self._examine(name)
-            if len(waiting) == _BATCH:
+            if len(waiting) == BATCH:
                 self._embed(waiting)
                 waiting = []
         if waiting:
