@@ -88,6 +88,24 @@ def test_only_what_changed_is_embedded(folder: Path, made: Path, captioner: Capt
     assert len(list(made.iterdir())) == 3  # nothing is left of what was replaced
 
 
+@pytest.mark.parametrize("apart", [1, 9])
+def test_twins_that_are_new_are_embedded_once(
+    folder: Path, captioner: Captioner, tmp_path: Path, apart: int
+) -> None:
+    """In one batch of the engine, and in two."""
+    for i in range(apart):
+        (folder / f"x{i}.png").write_bytes(picture(20 + i, 20, 20))
+    for name in ("xx.png", "y.png"):
+        shutil.copyfile(folder / "x0.png", folder / name)
+    made = tmp_path / "index"
+    assert counts(update(folder, made, captioner, "tiny"))[1:] == (7 + apart, 2, 0, 0)
+    (vector,) = captioner.embed_images([folder / "x0.png"])
+    hits = found(made, vector)
+    assert len(hits) == 9 + apart
+    assert hits["x0.png"] == hits["xx.png"] == hits["y.png"] == pytest.approx(1, abs=1e-5)
+    assert counts(update(folder, made, captioner, "tiny"))[1:] == (0, 0, 9 + apart, 0)
+
+
 def test_a_bad_picture_costs_only_itself(folder: Path, made: Path, captioner: Captioner) -> None:
     (folder / "0.png").write_bytes(picture(0, 40, 30)[:200])  # was good
     (folder / "bad.jpg").write_bytes(b"this is no picture")

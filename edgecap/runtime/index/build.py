@@ -1,7 +1,7 @@
 """Bringing an index up to date with its folder: only what is new is embedded.
 
 A picture is taken as unchanged while its size and modification time are. Any other is read; one
-whose bytes the index knows (renamed, copied, touched) keeps its vector. Every CHECKPOINT embedded
+whose bytes are known (renamed, copied, touched) gets the vector there is. Every CHECKPOINT embedded
 pictures the index on disk becomes right and complete so far, so a killed run loses little.
 
 Letters: E embedding width.
@@ -119,11 +119,13 @@ class _Run:
         known = zip(self._before.entries, self._before.vectors, strict=True)
         self._by_path: dict[str, _Row] = {entry.path: (entry, vector) for entry, vector in known}
         self._by_content = {entry.sha256: vector for entry, vector in self._by_path.values()}
+        self._contents = set(self._by_content)  # and what waits to be embedded
+        self._same: list[Entry] = []  # other names for these; their rows come at the end
         self._next_key = self._manifest.next_key
         self._rows: list[_Row] = []  # of the index to come
         self._unsaved: list[_Row] = []
         self._failures: list[Failure] = []
-        self._embedded = self._reused = self._unchanged = 0
+        self._embedded = self._unchanged = 0
 
     def run(self, names: Sequence[str]) -> Summary:
         waiting: list[tuple[Entry, np.ndarray]] = []
@@ -139,7 +141,7 @@ class _Run:
         return Summary(
             pictures=len(self._rows),
             embedded=self._embedded,
-            reused=self._reused,
+            reused=len(self._same),
             unchanged=self._unchanged,
             removed=len(gone),
             failures=tuple(self._failures),
@@ -183,9 +185,8 @@ class _Run:
         key = known[0].key if known and touched else self._next_key
         # The status was taken before the bytes: a file changed in between is seen next time.
         entry = Entry(key, name, status.st_size, status.st_mtime_ns, digest)
-        if digest in self._by_content:
-            self._rows.append((entry, self._by_content[digest]))
-            self._reused += 1
+        if digest in self._contents:
+            self._same.append(entry)
             self._next_key += not touched
             return []
         try:
@@ -193,6 +194,7 @@ class _Run:
         except InputError as error:
             self._failures.append(Failure(name, error))
             return []
+        self._contents.add(digest)
         self._next_key += 1
         return [(entry, canvas)]
 
@@ -200,7 +202,9 @@ class _Run:
         vectors = self._captioner.embed_images([canvas for _, canvas in waiting])  # [b,E]
         if not np.isfinite(vectors).all():
             raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
-        self._unsaved += zip([entry for entry, _ in waiting], vectors, strict=True)
+        rows = [(entry, vector) for (entry, _), vector in zip(waiting, vectors, strict=True)]
+        self._by_content |= {entry.sha256: vector for entry, vector in rows}
+        self._unsaved += rows
         self._embedded += len(waiting)
         if len(self._unsaved) >= CHECKPOINT:
             entries, stacked = _apart(self._unsaved)
@@ -211,6 +215,7 @@ class _Run:
     def _finish(self) -> None:
         """Merge all into one segment, unless the index on disk says it all already."""
         self._rows += self._unsaved
+        self._rows += [(entry, self._by_content[entry.sha256]) for entry in self._same]
         if not self._rows:
             raise InputError(
                 "index.unreadable",
