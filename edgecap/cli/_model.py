@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgecap.core.errors import EdgecapError
+
 if TYPE_CHECKING:
     from edgecap.runtime import Captioner
 
@@ -23,6 +25,25 @@ def chosen(bundle: str | None) -> str:
     source, why = choose(Path())
     typer.echo(f"using {source} ({why})", err=True)
     return source
+
+
+def load_maker(source: str, threads: int) -> Captioner:
+    """The loaded captioner that made an index; errors as of `edgecap.runtime.load`.
+
+    One that is no longer where the index says is asked for.
+    """
+    from edgecap.runtime import load
+
+    try:
+        return load(source, threads=threads)
+    except EdgecapError as error:
+        if error.code not in ("bundle.missing", "weights.missing"):
+            raise
+        raise type(error)(
+            error.code,
+            f"the model that made this index is not there any more: {error.message}",
+            "Where it has moved, pass its new place: --bundle PATH",
+        ) from None
 
 
 def load_chosen(bundle: str | None, threads: int) -> Captioner:

@@ -30,15 +30,19 @@ def run(
     Only new and changed pictures are embedded. An interrupted run is taken up where it stopped. A
     picture that cannot be read is reported and left out; the exit code is then 2.
     """
-    from edgecap.cli._model import chosen
+    from edgecap.cli._model import chosen, load_maker
     from edgecap.runtime import load
     from edgecap.runtime.index import update
     from edgecap.runtime.index.build import loadable
     from edgecap.runtime.index.manifest import MANIFEST, read_manifest
 
     known = (out / MANIFEST).exists()
-    source = read_manifest(out).model.source if known and bundle is None else chosen(bundle)
-    captioner = load(source, threads=threads)
+    if known and bundle is None:
+        source = read_manifest(out).model.source
+        captioner = load_maker(source, threads)
+    else:
+        source = chosen(bundle)
+        captioner = load(source, threads=threads)
     summary = update(folder, out, captioner, loadable(source), threads)
     if json_:
         import json

@@ -36,6 +36,7 @@ def run(
     A query that names a file is a picture. The model must be the index's own, in whatever format
     or precision: an int8 bundle searches what its PyTorch weights have indexed.
     """
+    from edgecap.cli._model import load_maker
     from edgecap.cli._picture import check_picture, save_picture
     from edgecap.runtime import load
     from edgecap.runtime.index import open_index
@@ -48,7 +49,8 @@ def run(
             raise InputError("sheet.number", f"a contact sheet shows {MOST} at most, got -k {k}.")
     opened = open_index(index)
     opened.check_number(k)
-    captioner = load(bundle or opened.manifest.model.source, threads=threads)
+    source = opened.manifest.model.source
+    captioner = load_maker(source, threads) if bundle is None else load(bundle, threads=threads)
     opened.check(captioner)
     hits = opened.search(_vector(captioner, query, is_text), k)
     if sheet is not None:

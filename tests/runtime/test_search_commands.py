@@ -83,6 +83,27 @@ def test_unreadable_pictures_are_told_and_the_others_kept(
     assert main(["search", str(out), "a dog"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("suffix", "code"), [("", "bundle.missing"), (".safetensors", "weights.missing")]
+)
+def test_a_model_that_has_moved_is_to_be_named(
+    index: Path,
+    folder: Path,
+    tiny_bundle: Path,
+    suffix: str,
+    code: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gone = str(tiny_bundle) + "-before" + suffix
+    manifest = json.loads((index / "index.json").read_text())
+    manifest["model"]["source"] = gone
+    (index / "index.json").write_text(json.dumps(manifest))
+    for verb in (["search", index, "a dog"], ["index", folder, "-o", index]):
+        line = refused(capsys, *verb)
+        assert f"[{code}]" in line and gone in line and line.endswith("--bundle PATH\n")
+        assert main([*map(str, verb), "--bundle", str(tiny_bundle)]) == 0
+
+
 def test_a_text_longer_than_a_file_name_may_be(
     index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
