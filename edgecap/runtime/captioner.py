@@ -246,9 +246,9 @@ class Captioner:
         text_length = self.manifest.contract.text_length
         return buffer(code.k, text_length), buffer(code.v, text_length)
 
-    def batch_size(self) -> int:
+    def batch_size(self, beams: int = 1) -> int:
         """Pictures that are captioned at a time: what fits in the memory that is free now."""
-        return min(self._most, pictures_that_fit(self.manifest.contract, self._free()))
+        return min(self._most, pictures_that_fit(self.manifest.contract, self._free(), beams))
 
     def _request(
         self,
@@ -286,7 +286,8 @@ class Captioner:
             said = iter(self._caption_batch(request, placed))
             return [one if isinstance(one, InputError) else next(said) for one in given]
 
-        for result in in_batches(self._placed(images), batch or self.batch_size(), work):
+        size = batch or self.batch_size(request.beams)
+        for result in in_batches(self._placed(images), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield result

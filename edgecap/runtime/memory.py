@@ -43,15 +43,24 @@ def picture_bytes(contract: Contract) -> int:
     The cache, the image's rows before they are put there, an engine's copies of both, and the
     activations of encode_image. For S that is 19.5 MiB; measured were 13 (PyTorch) to 21 (ONNX).
     """
-    row = contract.layers * contract.heads * contract.head_width * 2 * 4  # k and v, float32
     width = contract.heads * contract.head_width  # D
     activations = contract.patches * (16 * width + 2 * contract.heads * contract.patches) * 4
-    return 2 * row * (contract.context + contract.patches) + activations
+    return _cache_bytes(contract) + activations
 
 
-def pictures_that_fit(contract: Contract, free: int) -> int:
-    """How many pictures a batch may have; at least 1."""
-    return max(1, int(SHARE * free) // picture_bytes(contract))
+def pictures_that_fit(contract: Contract, free: int, beams: int = 1) -> int:
+    """How many pictures a batch may have; at least 1.
+
+    Beams are searched one picture after the other: only one at a time has a cache for each.
+    """
+    left = int(SHARE * free) - (beams - 1) * _cache_bytes(contract)
+    return max(1, left // picture_bytes(contract))
+
+
+def _cache_bytes(contract: Contract) -> int:
+    """Of one caption: the cache, the image's rows, and an engine's copies of both."""
+    row = contract.layers * contract.heads * contract.head_width * 2 * 4  # k and v, float32
+    return 2 * row * (contract.context + contract.patches)
 
 
 def _groups(root: Path) -> list[int]:

@@ -16,8 +16,11 @@ from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.model.captioner import Captioner as Network
 from edgecap.runtime import Caption, Captioner, load
+from edgecap.runtime import captioner as captioner_module
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.batches import BATCH, in_batches
+from edgecap.runtime.cache import Cache
+from edgecap.runtime.decode import Generated, Limits, generate, most_probable
 from edgecap.runtime.fake import FakeSession
 from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.memory import SHARE, picture_bytes
@@ -112,6 +115,20 @@ def test_a_batch_is_what_the_free_memory_holds(pictures: int) -> None:
     captioner = captioner_of(session, free=round((pictures + 0.5) * one / SHARE))
     assert said_by(captioner, 12) == texts(12)
     assert max(session.sizes) == max(1, pictures)
+
+
+@pytest.mark.parametrize(("beams", "together"), [(1, 6), (9, 5), (32, 2)])
+def test_the_caches_of_beams_take_room_from_the_batch(
+    monkeypatch: pytest.MonkeyPatch, beams: int, together: int
+) -> None:
+    def greedy(cache: Cache, prompt: list[int], limits: Limits) -> Generated:
+        return generate(cache, prompt, limits, most_probable)[0]  # scripts have no second best
+
+    monkeypatch.setattr(captioner_module, "beam_search", greedy)
+    session = Small(texts(12))
+    captioner = captioner_of(session, free=round(6.5 * picture_bytes(MANIFEST.contract) / SHARE))
+    assert said_by(captioner, 12, beams=beams) == texts(12)
+    assert max(session.sizes) == together
 
 
 def test_a_batch_has_an_upper_end_and_can_be_given() -> None:
