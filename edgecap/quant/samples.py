@@ -14,6 +14,7 @@ from edgecap.bundle.draft import preprocessing
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
+from edgecap.runtime.index.folder import walk
 from edgecap.runtime.preprocess import prepare
 from edgecap.scenes.shipped import SETS, load_set
 
@@ -69,12 +70,10 @@ class CalibrationSpec:
 
 
 def _files(directory: Path) -> list[Path]:
-    """Every file in the directory but hidden ones, in the order of their names."""
+    """The pictures that `walk` finds below the directory."""
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise InputError(
             "calibration.data", f"{directory} {what}; a directory of pictures is needed."
         )
-    return sorted(
-        path for path in directory.iterdir() if path.is_file() and not path.name.startswith(".")
-    )
+    return [directory / name for name in walk(directory)]

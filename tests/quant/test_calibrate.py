@@ -166,6 +166,15 @@ def test_own_pictures_are_chosen_by_the_seed(tmp_path: Path) -> None:
     assert not np.array_equal(first, CalibrationSpec(directory, LEAST, seed=1).canvases(224))
 
 
+def test_pictures_in_folders_below_count_and_other_files_do_not(tmp_path: Path) -> None:
+    own = pictures(tmp_path / "own", 1)
+    pictures(own / "journey", LEAST - 1)
+    (own / "notes.txt").write_text("of the journey")
+    assert len(CalibrationSpec(own, LEAST).canvases(224)) == LEAST
+    with pytest.raises(InputError, match=f"has {LEAST} pictures"):
+        CalibrationSpec(own, LEAST + 1).check()
+
+
 def test_bad_pictures_are_refused(tmp_path: Path) -> None:
     directory = pictures(tmp_path / "few", 3)
     cases = {
