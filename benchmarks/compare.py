@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecap.benchmarks.defaults import THRESHOLD
 from edgecap.benchmarks.divergence import CacheSums, Divergence
 from edgecap.benchmarks.metrics import match
 from edgecap.bundle.manifest import Contract
@@ -39,9 +40,6 @@ from edgecap.scenes.twins import names_of
 BATCH = 8
 STYLE = "grounded"
 MOST_ALIKE = 7  # boxes of one name, as many as scenes have; a babbling caption may list more
-# Relative error of a layer from which on it counts as diverged: int8 that keeps its captions shows
-# 0.02 to 0.07 (LOG.md).
-THRESHOLD = 0.1
 
 
 @dataclass(frozen=True)

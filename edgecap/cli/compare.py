@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.benchmarks.defaults import THRESHOLD
+
 if TYPE_CHECKING:
     from edgecap.benchmarks.compare import Comparison
     from edgecap.benchmarks.divergence import Divergence
@@ -27,7 +29,7 @@ def run(
     ] = "all",
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, help="Relative error at which a layer diverges.")
-    ] = 0.1,
+    ] = THRESHOLD,
     picture: Annotated[
         Path | None, typer.Option("--picture", help=f"Draw the {WORST} worst scenes; .png.")
     ] = None,
