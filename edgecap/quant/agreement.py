@@ -10,7 +10,8 @@ Letters: M steps of all captions, V vocabulary, E embedding.
 
 from __future__ import annotations
 
-import argparse
+import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from edgecap.quant.exercise import Exercise, Replayed, record, reference
+from edgecap.core.command import check_numbers, guarded
+from edgecap.quant.exercise import Exercise, Replayed, record
+from edgecap.quant.samples import OBSERVER_NAMES, CalibrationSpec
 
 if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
@@ -61,31 +64,37 @@ def agree(pairs: Iterable[tuple[Replayed, Replayed]]) -> Agreement:
     return Agreement(steps, same / steps, near / steps, divergence / steps, cosine)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Print the agreement of a simulated plan, made now unless a file is given."""
-    from edgecap.model import weights
-    from edgecap.quant.calibrate import calibrate
-    from edgecap.quant.plan import check_weights, fingerprint, read_plan
-    from edgecap.quant.samples import OBSERVER_NAMES, CalibrationSpec
-    from edgecap.quant.simulate import simulate
-    from edgecap.runtime.loading import shipped_tokenizer
-    from edgecap.scenes.shipped import load_set
-
-    parser = argparse.ArgumentParser(prog="python -m edgecap.quant.agreement")
+    parser = ArgumentParser(prog="python -m edgecap.quant.agreement")
     parser.add_argument("model")
     parser.add_argument("plan", nargs="?", type=Path)
     parser.add_argument("--scenes", type=int, default=64)
-    parser.add_argument("--observer", choices=OBSERVER_NAMES, default="minmax")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    name, path = weights.resolve(options.model)
-    network = weights.load(path)
-    captioner = reference(network, shipped_tokenizer())
-    if options.plan is not None:
-        plan = read_plan(options.plan)
+    parser.add_argument("--observer", default="minmax", help=", ".join(OBSERVER_NAMES))
+    asked = parser.parse_args(arguments)
+    return guarded("agreement", lambda: _run(asked))
+
+
+def _run(asked: Namespace) -> None:
+    from edgecap.model import weights
+    from edgecap.quant.calibrate import calibrate
+    from edgecap.quant.plan import check_weights, fingerprint, read_plan
+    from edgecap.quant.simulate import simulate
+    from edgecap.runtime.backends.torch import TorchSession
+    from edgecap.runtime.loading import reference
+    from edgecap.scenes.shipped import load_set
+
+    check_numbers(asked, "agreement", scenes=1)
+    spec = CalibrationSpec(observer=asked.observer)
+    spec.check()
+    name, path = weights.resolve(asked.model)
+    if asked.plan is not None:
+        plan = read_plan(asked.plan)
         check_weights(plan, name, path)
-    else:
-        spec = CalibrationSpec(observer=options.observer)
+    torch.set_num_threads(1)
+    network = weights.load(path)
+    captioner = reference(TorchSession(network), weights.extension(path))
+    if asked.plan is None:
         plan = calibrate(
             network,
             record(captioner, spec.canvases(network.config.image_size)),
@@ -94,9 +103,9 @@ def main() -> None:
             weights=fingerprint(path),
             precision="w8a8",
         )
-    scenes = np.stack([pixels for pixels, _ in load_set("evaluation", options.scenes)])
+    scenes = np.stack([pixels for pixels, _ in load_set("evaluation", asked.scenes)])
     print(compare(network, simulate(network, plan), record(captioner, scenes)))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
