@@ -53,6 +53,10 @@ def run(
         int | None, typer.Option("--num-calib", help="How many of them; default 64.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Which of them; default 0.")] = None,
+    observer: Annotated[
+        str | None,
+        typer.Option("--observer", help="Ranges for int8: minmax (default), percentile, mse."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Directory; default <model>-<format>-<precision>."),
@@ -95,6 +99,7 @@ def run(
             "Leave --output out, or give one format.",
         )
     calibrated: dict[str, Any] = {"data": calib_data, "images": num_calib, "seed": seed}
+    calibrated["observer"] = observer
     base = ExportSpec(
         model=model,
         precision=chosen.name,

@@ -195,6 +195,7 @@ def test_refusals_come_before_any_work(
         "calibration.data": ["-p", "w8a8", "--calib-data", str(tmp_path / "none"), *model],
         "calibration.too_few": ["-p", "w8a8", "--calib-data", str(taken), *model],
         "calibration.number": ["-p", "w8a8", "--num-calib", "3", *model],
+        "observer.unknown": ["-p", "w8a8", "--observer", "best", *model],
         "plan.needed": ["-p", "mixed", *model],
         "max_drop.plan": ["--int8", "--max-drop", "1", "--plan", str(stale), *model],
         "plan.conflict": ["-p", "fp16", "--num-calib", "32", *model],
@@ -209,6 +210,22 @@ def test_refusals_come_before_any_work(
         assert f"[{code}]" in error
         assert error.count("edgecap:") == 1
     assert (taken / "mine.txt").read_text() == "keep"
+    assert main(["export", "-p", "fp16", "--observer", "mse", *model]) == 2
+    assert "[plan.conflict]" in capsys.readouterr().err
+
+
+def test_the_observer_that_was_asked_for_calibrates(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def check(spec: ExportSpec) -> Path:
+        asked.append(spec.calibration)
+        raise InputError("enough", "of it.")
+
+    monkeypatch.setattr(pipeline, "check", check)
+    assert main(["export", "-p", "w8a8", "--observer", "mse", "-m", str(tiny)]) == 2
+    assert asked == [CalibrationSpec(observer="mse")]
 
 
 @pytest.mark.parametrize(
