@@ -66,6 +66,7 @@ def run(
     from edgecap.core.lazy import require
 
     torch = require("torch", "train")
+    require("matplotlib", "train")  # for the report's picture, after the work
     from edgecap.model import weights
     from edgecap.train import course
     from edgecap.train.finetune import FinetuneConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,22 @@ def test_the_command_writes_weights_report_and_picture(
     assert "12 captions of 6 pictures" in weights.facts(out / "tiny-nl.safetensors")["finetune nl"]
     assert main(["finetune", *common]) == 2
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_a_missing_plotter_is_told_before_the_work(
+    tiny: Path,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun: list[CourseSpec] = []
+    monkeypatch.setattr(course, "read", lambda spec, *_: begun.append(spec))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    arguments = ["--model", str(tiny), "--lang", "nl", "--data", str(drawn)]
+    assert main(["finetune", *arguments, "-o", str(tmp_path / "out")]) == 2
+    assert "[package.missing] matplotlib" in capsys.readouterr().err
+    assert begun == []
 
 
 def test_unreadable_pictures_fail_or_are_left_out(
