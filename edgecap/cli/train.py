@@ -69,13 +69,27 @@ def run(
         config = replace(config, seed=seed)
     if images is not None:
         config = config.scaled(images)
-    start = weights.load(weights.resolve(init)[1]) if init else None
-    if start and start.config != SIZES[config.size]:
-        raise InputError(
-            "train.init", f"{init} is not of size {config.size}.", "Give its size with --size."
-        )
+    start = None
+    if init:
+        file = weights.resolve(init)[1]
+        start = weights.load(file)
+        config = config.knowing(weights.extension(file))
+        if config.extension.tokens:
+            raise InputError(
+                "train.init",
+                f"{init} has tokens of its own, and a run keeps to the shipped vocabulary.",
+                "Go on with: edgecap finetune",
+            )
+        if start.config != SIZES[config.size]:
+            raise InputError(
+                "train.init", f"{init} is not of size {config.size}.", "Give its size with --size."
+            )
+    if config.untaught:
+        mute = ", ".join(config.untaught)
+        typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)
     model = train(config, out, resume=resume, init=start, compile_=compile_)
     path = out / f"captioner-{config.size}.safetensors"
-    weights.save(model, path, {"run": config.to_dict()})
-    plot_log(out / "log.jsonl", out / "log.png")
-    typer.echo(f"weights: {path}   log: {out / 'log.png'}")
+    weights.save(model, path, {"run": config.to_dict()}, config.extension)
+    log = out / "log.png"
+    drawn = plot_log(out / "log.jsonl", log)
+    typer.echo(f"weights: {path}" + (f"   log: {log}" if drawn else ""))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
 from edgecap.core.tokens import LANGUAGES, STYLES
+from edgecap.scenes.grammar import SPOKEN
 
 # A quarter of the captions with boxes name shapes by one attribute only (mention dropout): without
 # it the decoder learns which shape a colour usually has, and fails on pairs it has not seen.
@@ -75,6 +79,7 @@ class TrainConfig:
     question_weight: float = 0.3  # of a claim's embedding asking for that
     hint_weight: float = 0.5
     clip: float = 1.0  # gradient norm
+    extension: Extension = Extension()  # what the weights know beyond the shipped languages
 
     def __post_init__(self) -> None:
         shares = self.styles.values()
@@ -103,18 +108,59 @@ class TrainConfig:
         return min(1.0, (step + 1) / self.warmup_steps, max(0.02, left))
 
     def scaled(self, images: int) -> TrainConfig:
-        """The same run with `images` drawn in all, shared among the stages as before."""
+        """The same run with `images` drawn in all, shared among the stages as before.
+
+        Raises InputError where a stage would have no step: its lesson would be left out unsaid.
+        """
+        run = self._shared(images)
+        if not run._teaches:
+            least = next(n for n in count(images + 1) if self._shared(n)._teaches)
+            raise InputError(
+                "train.images",
+                f"{images} scenes leave a stage of the run without a step; at least {least}.",
+            )
+        return run
+
+    def _shared(self, images: int) -> TrainConfig:
         total = sum(stage.images for stage in self.stages)
         stages = tuple(replace(s, images=round(s.images * images / total)) for s in self.stages)
         return replace(self, stages=stages)
 
+    @property
+    def _teaches(self) -> bool:
+        return all(stage.steps for stage in self.stages)
+
+    def knowing(self, extension: Extension) -> TrainConfig:
+        """The same run for weights that know `extension`.
+
+        Stages in all languages take its languages, those that scenes can be described in.
+        """
+        spoken = tuple(language for language in extension.languages if language in SPOKEN)
+        stages = tuple(
+            replace(stage, languages=spoken) if stage.languages == LANGUAGES else stage
+            for stage in self.stages
+        )
+        return replace(self, stages=stages, extension=extension)
+
+    @property
+    def untaught(self) -> tuple[str, ...]:
+        """Languages of the weights that no stage speaks."""
+        taught = {language for stage in self.stages for language in stage.languages}
+        return tuple(one for one in self.extension.languages if one not in taught)
+
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        data = asdict(self)
+        if self.extension == Extension():  # as it was written before weights knew more
+            del data["extension"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> TrainConfig:
         stages = tuple(
             Stage(**{**stage, "languages": tuple(stage["languages"])}) for stage in data["stages"]
         )
+        extension = Extension()
+        if "extension" in data:
+            extension = Extension.from_json(json.dumps(data["extension"]))
         older = {"question_weight": 0.0, "told_weight": 0.0, "slips": 0.0}  # they had none
-        return cls(**{**older, **data, "stages": stages})
+        return cls(**{**older, **data, "stages": stages, "extension": extension})

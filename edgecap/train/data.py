@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from edgecap.core.config import CaptionerConfig
+from edgecap.core.lazy import require
 from edgecap.core.tokens import EOS_ID, ID, LOCATION_IDS, PAD_ID, TEXT_ID
+from edgecap.runtime.loading import tokenizer_data
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
@@ -87,7 +88,6 @@ class SceneBatches(Dataset[Batch]):
     """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
     `canvas`: side of the canvas on which windows lie, px. `rules`: of the scenes, by window size.
-    `tokenizer`: a tokenizer.json, by default the shipped one.
     """
 
     def __init__(
@@ -97,11 +97,9 @@ class SceneBatches(Dataset[Batch]):
         world: int = 1,
         canvas: int = CaptionerConfig.image_size,
         rules: Mapping[int, SceneRules] = WINDOW_RULES,
-        tokenizer: bytes | None = None,
     ) -> None:
         self.config, self.rank, self.world = config, rank, world
         self.canvas, self.rules = canvas, rules
-        self._tokenizer = tokenizer
         self._styles = tuple(config.styles)
         shares = np.array([config.styles[style] for style in self._styles])  # [styles]
         self._shares = shares / shares.sum()
@@ -111,10 +109,8 @@ class SceneBatches(Dataset[Batch]):
 
     @cached_property
     def encoder(self):  # type: ignore[no-untyped-def]  # tokenizers is imported in the worker
-        from tokenizers import Tokenizer
-
-        data = self._tokenizer or (files("edgecap") / "data" / "tokenizer.json").read_bytes()
-        return Tokenizer.from_str(data.decode())
+        tokenizers = require("tokenizers", "train")
+        return tokenizers.Tokenizer.from_str(tokenizer_data(self.config.extension).decode())
 
     def __getitem__(self, step: int) -> Batch:
         stage = self.config.stage(step)

@@ -23,14 +23,14 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def plot_log(log: Path, out: Path) -> None:
-    """Losses and speed against the step, one panel each."""
+def plot_log(log: Path, out: Path) -> bool:
+    """Losses and speed against the step, one panel each; False where the log has no row yet."""
     require("matplotlib", "train")
     from matplotlib.figure import Figure
 
     rows = read_log(log)
     if not rows:
-        return
+        return False
     steps = [row["step"] for row in rows]
     panels = [key for key in rows[0] if key.endswith(("_loss", "images_per_s"))]
     figure = Figure(figsize=(9, 3 * -(-len(panels) // 2)), layout="constrained")
@@ -46,6 +46,7 @@ def plot_log(log: Path, out: Path) -> None:
             if before["window"] != after["window"]:
                 axes.axvline(after["step"], color="grey", linestyle=":", linewidth=1)
     figure.savefig(out, dpi=110)
+    return True
 
 
 def plot_course(report: Report, out: Path) -> None:

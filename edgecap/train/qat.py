@@ -15,18 +15,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
 from edgecap.model import weights
 from edgecap.quant import plan as plans
 from edgecap.quant.agreement import Agreement, compare
 from edgecap.quant.calibrate import calibrate
-from edgecap.quant.exercise import record, reference
+from edgecap.quant.exercise import record
 from edgecap.quant.learned import on_grid
 from edgecap.quant.plan import Plan, check_layers
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import layer_weights
-from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.backends.torch import TorchSession
+from edgecap.runtime.loading import reference
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches
@@ -38,6 +40,7 @@ BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS = 16, 64, 8, 40
 OVERHEAD = 1.15  # of a run's step over a forward and backward pass: drawing, the optimiser
 PROBES, LEAST_STEPS = 4, 20
 OBSERVER = "learned"  # what the plan says of its grids
+_SHIPPED_LANGUAGES = Extension()
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,16 @@ class QatSpec:
     # Fused kernels learn a quarter faster and take minutes to make: worth it beyond half an hour.
     compile_: bool = False
 
-    def config(self, model: str) -> TrainConfig:
+    def config(self, model: str, extension: Extension = _SHIPPED_LANGUAGES) -> TrainConfig:
         """The run: full scenes at a small rate that falls from the middle on, all by AdamW.
+
+        Scenes are described in the languages of the weights, with their tokens.
 
         Muon moves every direction of a matrix alike, which is too much for weights that are right
         already, and its share of such small steps is a quarter.
         """
         stage = Stage(224, self.images, BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS, claims=0)
-        return TrainConfig(
+        run = TrainConfig(
             size=model,
             stages=(stage,),
             seed=self.seed,
@@ -71,6 +76,7 @@ class QatSpec:
             decay_share=0.6,
             slips=0,
         )
+        return run.knowing(extension)
 
 
 @dataclass(frozen=True)
@@ -95,14 +101,18 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     name, path = weights.resolve(spec.model)
     given = _resumed(spec, name, path) if resume else _begun(spec, name, path)
     saved = Checkpoint.load(spec.out) if resume else None
-    network = weights.load(path)
+    network, extension = weights.load(path), weights.extension(path)
+    config = spec.config(name, extension) if saved is None else saved.config
     if given is not None:
         check_layers(given, {n: w.shape[1] for n, w in layer_weights(network).items()})
     else:
-        SceneBatches(spec.config(name))[0]  # refuses here where no scenes can be drawn
+        SceneBatches(config)[0]  # refuses here where no scenes can be drawn
+    if config.untaught:
+        mute = ", ".join(config.untaught)
+        say(f"no scene can be described in {mute}: kept, and rounded without lessons of its own")
     say(f"asking the float model about {spec.calibration.images} pictures")
     canvases = spec.calibration.canvases(network.config.image_size)
-    exercise = record(reference(network, shipped_tokenizer()), canvases)
+    exercise = record(reference(TorchSession(network), extension), canvases)
     first = given or calibrate(
         network,
         exercise,
@@ -119,7 +129,6 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     student = smooth(network, first.smoothing).requires_grad_(True)
     objective = Distillation(student, start, Teacher(network.to(device_here())))
     losses = ready(objective, spec.compile_)
-    config = spec.config(name) if saved is None else saved.config
     if spec.minutes is not None and saved is None:
         config = _fitted(config, objective, losses, spec.minutes, begun)
     say(f"learning from {config.steps * BATCH:,} scenes")
@@ -128,7 +137,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
 
     file, plan_file = spec.out / f"{name}-qat{weights.SUFFIX}", spec.out / plans.FILE
     facts = weights.facts(path) | {"qat": config.to_dict()}
-    weights.save(on_grid(student.cpu(), start), file, facts)
+    weights.save(on_grid(student.cpu(), start), file, facts, extension)
     learned = replace(
         objective.scales.settled(start),
         model=file.stem,

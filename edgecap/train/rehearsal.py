@@ -17,7 +17,6 @@ from edgecap.core.extension import Extension
 from edgecap.core.progress import progress
 from edgecap.core.tokens import EOS_ID, STYLES, TEXT_ID
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.loading import tokenizer_data
 from edgecap.scenes.grammar import SPOKEN
 from edgecap.scenes.shipped import load_set
 from edgecap.train.config import Stage, TrainConfig
@@ -67,8 +66,8 @@ def of_scenes(
     stage = Stage(
         224, images, pictures, _TOKENS, pictures, _TEXT_TOKENS, tuple(languages), claims=0
     )
-    config = TrainConfig(stages=(stage,), seed=seed, slips=0)
-    return SceneBatches(config, tokenizer=tokenizer_data(extension)).__getitem__
+    config = TrainConfig(stages=(stage,), seed=seed, slips=0, extension=extension)
+    return SceneBatches(config).__getitem__
 
 
 def of_own_captions(

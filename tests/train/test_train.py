@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import torch.nn.functional as F
 
 from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
-from edgecap.core.tokens import ID, PAD_ID
+from edgecap.core.extension import Extension
+from edgecap.core.tokens import ID, LANGUAGES, PAD_ID
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
 from edgecap.scenes.relations import holds, relations
 from edgecap.scenes.sample import WINDOW_RULES
@@ -256,6 +258,27 @@ def test_rates_rise_hold_and_fall() -> None:
     assert config.rate(config.steps // 2) == 1.0
     assert config.rate(config.steps - 1) == 0.02
     assert config.scaled(1_000).steps < 30
+
+
+def test_a_run_that_would_leave_out_a_stage_is_refused() -> None:
+    config = TrainConfig()
+    with pytest.raises(InputError, match="at least 454") as caught:
+        config.scaled(64)
+    assert caught.value.code == "train.images"
+    with pytest.raises(InputError):
+        config.scaled(453)
+    assert all(stage.steps for stage in config.scaled(454).stages)
+
+
+def test_a_run_knows_the_languages_of_its_weights() -> None:
+    korean = Extension().with_language("sv").with_language("ko").with_tokens(("원",), ())
+    stages = (Stage(112, 32, 32, 64, 16, 32, ("en",)), *CONFIG.stages)
+    run = replace(CONFIG, stages=stages).knowing(korean)
+    assert run.stages[0].languages == ("en",)
+    assert run.stages[1].languages == (*LANGUAGES, "ko")
+    assert run.untaught == ("sv",)  # no grammar
+    assert TrainConfig.from_dict(json.loads(json.dumps(run.to_dict()))) == run
+    assert "extension" not in CONFIG.to_dict()
 
 
 def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:

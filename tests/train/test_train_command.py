@@ -10,7 +10,10 @@ import torch
 
 from edgecap.cli.app import main
 from edgecap.core.config import SIZES, CaptionerConfig
+from edgecap.core.extension import Extension
+from edgecap.core.tokens import LANGUAGES
 from edgecap.model import weights
+from edgecap.model.captioner import Captioner
 from edgecap.train import loop, plots
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import Stage, TrainConfig
@@ -101,3 +104,71 @@ def test_a_missing_plotter_is_told_before_the_work(
     assert main(["train", "-o", str(stopped), "--resume", "--no-compile"]) == 2
     assert "[package.missing] matplotlib" in capsys.readouterr().err
     assert Checkpoint.load(stopped).step == 1
+
+
+def test_a_missing_tokenizer_is_told_in_one_line(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    assert main(["train", "-o", str(stopped), "--resume", "--no-compile"]) == 2
+    assert "[package.missing] tokenizers" in capsys.readouterr().err
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+    """What runs were asked for; none learns, and each is too short for a row in its log."""
+    configs: list[TrainConfig] = []
+
+    def learn_nothing(
+        config: TrainConfig, run: Path, init: Captioner | None, **_: object
+    ) -> Captioner:
+        configs.append(config)
+        run.mkdir()
+        (run / "log.jsonl").write_text("")
+        return init or Captioner(SIZES[config.size])
+
+    monkeypatch.setattr(loop, "train", learn_nothing)
+    return configs
+
+
+def test_too_few_scenes_for_a_stage_are_refused(
+    asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ["train", "-o", str(tmp_path / "run"), "--size", "tiny", "--images"]
+    assert main([*common, "64"]) == 2
+    told = capsys.readouterr().err
+    assert "[train.images]" in told and "at least 454" in told
+    assert not (tmp_path / "run").exists() and asked == []
+    assert main([*common, "454"]) == 0
+    assert asked[0].steps == 8
+
+
+def test_a_picture_that_was_not_drawn_is_not_named(
+    asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-o", str(tmp_path / "run"), "--size", "tiny"]) == 0
+    assert "log.png" not in capsys.readouterr().out
+    assert not (tmp_path / "run" / "log.png").exists()
+
+
+def test_languages_of_the_first_weights_are_taught_and_kept(
+    asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    knows = Extension().with_language("nl").with_language("sv")
+    weights.save(Captioner(SIZES["tiny"]), tmp_path / "first.safetensors", {}, knows)
+    begin = ["train", "--size", "tiny", "--init", str(tmp_path / "first.safetensors")]
+    assert main([*begin, "-o", str(tmp_path / "run")]) == 0
+    assert "described in sv" in capsys.readouterr().err
+    assert weights.extension(tmp_path / "run" / "captioner-tiny.safetensors") == knows
+    assert asked[0].stages[-1].languages == (*LANGUAGES, "nl")
+    scripted = knows.with_tokens(("원",), ())
+    weights.save(Captioner(SIZES["tiny"]), tmp_path / "first.safetensors", {}, scripted)
+    assert main([*begin, "-o", str(tmp_path / "other")]) == 2
+    assert "[train.init]" in (told := capsys.readouterr().err) and "edgecap finetune" in told
+
+
+def test_a_resumed_run_still_knows_its_languages(tmp_path: Path) -> None:
+    knows = Extension().with_language("nl")
+    loop.train(CONFIG.knowing(knows), tmp_path / "run", compile_=False)
+    assert main(["train", "-o", str(tmp_path / "run"), "--resume", "--no-compile"]) == 0
+    assert weights.extension(tmp_path / "run" / "captioner-tiny.safetensors") == knows
