@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,10 @@ def run(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Begin with this plan.json; default: calibrate.")
     ] = None,
+    observer: Annotated[
+        str | None,
+        typer.Option("--observer", help="Ranges to begin with: minmax (default), percentile, mse."),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the scenes; default 0.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
@@ -41,9 +46,11 @@ def run(
     from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.core.errors import InputError
     from edgecap.core.lazy import require
+    from edgecap.quant.samples import CalibrationSpec
 
     check_destinations(json_)
     chosen: dict[str, Any] = {"images": images, "minutes": minutes, "plan": plan, "seed": seed}
+    chosen["observer"] = observer
     given = {key: value for key, value in chosen.items() if value is not None}
     if resume and given:
         raise InputError(
@@ -53,7 +60,20 @@ def run(
         )
     if "images" in given and "minutes" in given:
         raise InputError("qat.length", "--images and --minutes both say how long.", "Give one.")
+    if minutes is not None and not 0 < minutes < math.inf:  # nan too
+        raise InputError("qat.minutes", f"--minutes is {minutes:g}; a number above 0 is needed.")
+    given.pop("observer", None)
+    if observer is not None:
+        if plan is not None:
+            raise InputError(
+                "plan.conflict",
+                f"{plan} is a finished plan, and --observer is of calibration.",
+                "Give one of them.",
+            )
+        given["calibration"] = calibration = CalibrationSpec(observer=observer)
+        calibration.check()
     torch = require("torch", "train")
+    require("matplotlib", "train")  # for the log's picture, after minutes or hours of work
     from edgecap.train.plots import plot_log
     from edgecap.train.qat import QatSpec, tune
 
@@ -61,12 +81,13 @@ def run(
         torch.set_num_threads(threads)
     spec = QatSpec(out=out, model=model, compile_=compile_, **given)
     tuned = tune(spec, resume, lambda text: print(f"  {text}", file=sys.stderr))
-    plot_log(out / "log.jsonl", out / "log.png")
+    log = out / "log.png"
+    drawn = plot_log(out / "log.jsonl", log)
     if json_ != STANDARD_OUTPUT:
         typer.echo(
             f"next token as in float: {tuned.before.top1:.2%} -> {tuned.after.top1:.2%} "
             f"(unrounded {tuned.unrounded.top1:.2%})   weights: {tuned.weights}   "
-            f"plan: {tuned.plan}   log: {out / 'log.png'}"
+            f"plan: {tuned.plan}" + (f"   log: {log}" if drawn else "")
         )
     figures = asdict(tuned) | {"weights": str(tuned.weights), "plan": str(tuned.plan)}
     write_json(figures, json_)

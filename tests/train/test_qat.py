@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,11 @@ from tiny_quant import network
 from edgecap.cli.app import main
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
+from edgecap.core.tokens import ID, LANGUAGES
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
+from edgecap.quant import agreement
 from edgecap.quant.grid import Grid
 from edgecap.quant.learned import SPEED, LearnedScales, on_grid
 from edgecap.quant.plan import Activations, Layer, Plan, fingerprint, read_plan, write_plan
@@ -28,8 +32,9 @@ from edgecap.quant.simulate import Rounding, simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import layer_weights
 from edgecap.scenes import sprites
-from edgecap.train import loop, qat
+from edgecap.train import lexis, loop, qat
 from edgecap.train.checkpoint import NAME
+from edgecap.train.config import TrainConfig
 from edgecap.train.data import SceneBatches
 from edgecap.train.distil import Distillation, Teacher
 from edgecap.train.optimisers import Optimisers
@@ -89,6 +94,28 @@ def test_weights_and_plan_belong_together(tuned: qat.Tuned, given: Path) -> None
     rows_ = read_log(tuned.plan.parent / "log.jsonl")
     assert [row["step"] for row in rows_] == [1, 2, 3]
     assert {"word_loss", "embedding_loss", "state_loss"} <= rows_[0].keys()
+
+
+def test_learned_languages_are_kept_and_taught(given: Path, tmp_path: Path) -> None:
+    before = Extension().with_language("nl").with_language("sv")
+    knows = lexis.extended(before, "ko", ["빨간 원 한 개.", "파란 원 두 개."])
+    model, first = lexis.grown(weights.load(given), before, knows), tmp_path / "knows.safetensors"
+    weights.save(model, first, {}, knows)
+    said: list[str] = []
+    short = replace(spec(first, tmp_path / "run"), images=qat.BATCH)
+    tuned = qat.tune(short, say=said.append)
+    assert weights.extension(tuned.weights) == knows
+    assert any("described in sv" in text for text in said)
+    run = TrainConfig.from_dict(weights.facts(tuned.weights)["qat"])
+    assert run.stages[0].languages == (*LANGUAGES, "nl", "ko")
+    tokens = SceneBatches(run)[0].tokens
+    assert ID["<nl>"] in tokens and (tokens >= TINY.vocabulary).any()  # Dutch, Korean's own tokens
+
+
+def test_agreement_is_printed(tuned: qat.Tuned, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(tuned.weights), str(tuned.plan), "--scenes", "2"]
+    assert agreement.main(arguments) == 0
+    assert capsys.readouterr().out.startswith("Agreement(steps=")
 
 
 def test_a_killed_run_resumed_equals_an_uninterrupted_one(
@@ -232,8 +259,12 @@ def test_what_cannot_begin_or_go_on_is_refused(
         "qat.start": ["-o", run, "--resume", "--seed", 3],
         "qat.length": ["-o", tmp_path / "d", "--images", 64, "--minutes", 3],
         "weights.missing": ["-o", tmp_path / "e", "--model", tmp_path / "no.safetensors"],
+        "observer.unknown": ["-o", tmp_path / "f", "--observer", "best"],
+        "plan.conflict": ["-o", tmp_path / "g", "--observer", "mse", "--plan", tuned.plan],
     }
-    for code, options in cases.items():
+    rows = [*cases.items()]
+    rows += [("qat.minutes", ["-o", tmp_path / "h", "--minutes", n]) for n in ("nan", "inf", 0, -3)]
+    for code, options in rows:
         arguments = ["qat", "--model", given, *options]
         assert main([str(argument) for argument in arguments]) == 2
         assert f"[{code}]" in capsys.readouterr().err, code
@@ -266,7 +297,22 @@ def test_the_command_says_what_was_gained(
     assert "next token as in float" in said and "tiny-qat.safetensors" in said
     told = json.loads(figures.read_text())
     assert told["before"]["top1"] == tuned.before.top1 and told["plan"] == str(tuned.plan)
-    assert (out / "log.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "log.png").read_bytes().startswith(b"\x89PNG") and "log.png" in said
+    (tmp_path / "log.jsonl").write_text("")  # a run of a few steps
+    assert main(["qat", "-o", str(tmp_path), "--observer", "mse"]) == 0
+    assert asked[1] == qat.QatSpec(out=tmp_path, calibration=CalibrationSpec(observer="mse"))
+    assert "log.png" not in capsys.readouterr().out and not (tmp_path / "log.png").exists()
+
+
+def test_a_missing_plotter_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[qat.QatSpec] = []
+    monkeypatch.setattr(qat, "tune", lambda spec, *_: begun.append(spec))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["qat", "-o", str(tmp_path / "run")]) == 2
+    assert "[package.missing] matplotlib" in capsys.readouterr().err
+    assert begun == []
 
 
 def test_without_the_font_it_says_so_at_once(
