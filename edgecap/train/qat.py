@@ -75,6 +75,7 @@ class QatSpec:
             warmup_steps=20,
             decay_share=0.6,
             slips=0,
+            mean_steps=0,  # weights and the scales of their grids belong together
         )
         return run.knowing(extension)
 
@@ -89,6 +90,11 @@ class Tuned:
     after: Agreement  # of the learned plan on the learned weights
     unrounded: Agreement  # of the learned weights in float
     seconds: float
+
+
+def tuned_weights(out: Path, name: str) -> Path:
+    """Where a run in `out` leaves the weights of the model called `name`."""
+    return out / f"{name}-qat{weights.SUFFIX}"
 
 
 def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambda _: None) -> Tuned:
@@ -135,7 +141,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     fit(objective, losses, config, spec.out, saved)
     network.to("cpu")
 
-    file, plan_file = spec.out / f"{name}-qat{weights.SUFFIX}", spec.out / plans.FILE
+    file, plan_file = tuned_weights(spec.out, name), spec.out / plans.FILE
     facts = weights.facts(path) | {"qat": config.to_dict()}
     weights.save(on_grid(student.cpu(), start), file, facts, extension)
     learned = replace(
