@@ -29,12 +29,15 @@ class Part:
     engine: bool = True  # False: works, and at no device's speed
 
 
-# Where two packages serve the same backend, the first that works is used.
+# The last tflite-runtime, of 2023, was built for numpy 1.
+OLD_BOARD_NEED = "pip install tflite-runtime 'numpy<2'"
+# Where several packages serve the same backend, the first that is installed is used. Modules are
+# those that the runtime imports.
 BACKENDS = (
     Part("onnx", "onnxruntime", "onnxruntime", "pip install 'edgecap[onnx]'"),
     Part("tflite", "ai-edge-litert", "ai_edge_litert.interpreter", "pip install 'edgecap[tflite]'"),
-    Part("tflite", "tflite-runtime", "tflite_runtime.interpreter", "pip install tflite-runtime"),
-    Part("tflite", "tensorflow", "tensorflow", "pip install tensorflow"),
+    Part("tflite", "tflite-runtime", "tflite_runtime.interpreter", OLD_BOARD_NEED),
+    Part("tflite", "tensorflow", "tensorflow.lite", "pip install tensorflow"),
     Part("coreml", "coremltools", "coremltools", "pip install 'edgecap[coreml]'", "darwin"),
     Part("mlprogram (coreml)", "numpy", "numpy", "pip install numpy", engine=False),
     Part("torch", "torch", "torch", "pip install 'edgecap[torch]'"),

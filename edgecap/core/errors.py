@@ -4,7 +4,7 @@ EdgecapError            exit 2
 ├── InputError          an image, text, option or path that cannot be used
 ├── BundleError         a bundle that is missing, altered, truncated or foreign
 ├── UnsupportedError    an impossible combination, refused before work starts
-├── MissingPackageError a runtime or converter that is not installed
+├── MissingPackageError a runtime or converter that is not installed or does not work
 └── GateError           exit 1: the work was done and the result is not good enough
 """
 
@@ -39,7 +39,7 @@ class UnsupportedError(EdgecapError):
 
 
 class MissingPackageError(EdgecapError):
-    """A package that the request needs is not installed."""
+    """A package that the request needs is not installed, or does not work."""
 
 
 class GateError(EdgecapError):

@@ -17,8 +17,11 @@ from tiny_formats import write
 from tiny_onnx import picture
 
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.core.errors import BundleError
+from edgecap.cli import doctor
+from edgecap.cli.app import main
+from edgecap.core.errors import BundleError, MissingPackageError
 from edgecap.runtime import load
+from edgecap.runtime.backends import tflite
 
 PICTURES = [picture(seed, 60, 30 + 20 * seed) for seed in range(3)]
 
@@ -99,6 +102,54 @@ def test_what_the_interpreter_refuses_is_one_line(
         load(copy)
     assert caught.value.code == "bundle.model"
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise ImportError('numpy.core failed\\nto import')", "numpy.core failed to import."),
+        ("import numpy; numpy.no_such", "no_such"),
+        ("import edgecap_no_such", "No module named 'edgecap_no_such'."),
+        ("", "Interpreter"),
+    ],
+)
+def test_an_engine_that_does_not_import_is_one_line(
+    body: str,
+    said: str,
+    bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package = tmp_path / "edgecap_broken"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    absent = ("edgecap_absent", "edgecap_absent.interpreter")
+    broken = ("edgecap_broken", "edgecap_broken.interpreter")
+    monkeypatch.setattr(tflite, "INTERPRETERS", (absent, broken))
+    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    try:
+        assert main(["caption", str(tmp_path / "p.png"), "--bundle", str(bundle)]) == 2
+    finally:
+        for name in broken:
+            sys.modules.pop(name, None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "[package.broken] edgecap_broken is installed and does not work" in line
+    assert said in line and "edgecap doctor" in line
+
+
+def test_no_engine_at_all_names_the_extra(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = (("edgecap_absent", "edgecap_absent.interpreter"),)
+    monkeypatch.setattr(tflite, "INTERPRETERS", absent)
+    with pytest.raises(MissingPackageError, match=r"package\.missing.*edgecap_absent.*\[tflite\]"):
+        load(bundle)
+
+
+def test_doctor_looks_for_what_the_runtime_imports() -> None:
+    looked = [part.module for part in doctor.BACKENDS if part.serves == "tflite"]
+    assert looked == [module for _, module in tflite.INTERPRETERS]
 
 
 WITHOUT_TORCH = """

@@ -26,19 +26,32 @@ INTERPRETERS = (
 
 
 def interpreter_class() -> tuple[str, Any]:
-    """(package, Interpreter) of the first that is installed; MissingPackageError for none."""
+    """(package, Interpreter) of the first that is installed.
+
+    Raises MissingPackageError where none is, and where the first does not import.
+    """
     for package, module in INTERPRETERS:
         try:
             return package, import_module(module).Interpreter
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.split(".")[0] != package:
-                raise  # installed and broken: a defect to be seen
+        except Exception as error:  # native code built for another numpy raises what it likes
+            if isinstance(error, ModuleNotFoundError) and _is_absent(package, error):
+                continue
+            raise MissingPackageError(
+                "package.broken",
+                f"{package} is installed and does not work: {one_line(error)}",
+                "Run: edgecap doctor",
+            ) from error
     names = ", ".join(package for package, _ in INTERPRETERS)
     raise MissingPackageError(
         "package.missing",
         f"no TFLite interpreter is installed (looked for {names}).",
         "Run: pip install 'edgecap[tflite]'",
     )
+
+
+def _is_absent(package: str, error: ModuleNotFoundError) -> bool:
+    """Whether it is the package that was not found, and not something that it needs."""
+    return error.name is not None and error.name.split(".")[0] == package
 
 
 def open_session(bundle: Bundle, threads: int) -> TfliteSession:
