@@ -3,6 +3,8 @@
 The trainer sees words, never sentences, so no token joins a noun to its colour: a language without
 spaces would otherwise learn "红色的圆形" as one token, and with it the prior that hurts pairs never
 seen. Ids: the fixed specials of `core.tokens`, 256 bytes, then characters and merges.
+
+`python -m edgecap.train.tokenizer` writes the one that is shipped.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from edgecap.core.tokens import LANGUAGES, SPECIALS
 
+SHIPPED = Path(__file__).resolve().parents[1] / "data" / "tokenizer.json"
 # A word with the space before it, or one mark of punctuation.
 PIECE = "▁?[^▁.,;:!?、。，；：！？「」()'’\"]+|▁|[.,;:!?、。，；：！？「」()'’\"]"
 # Characters that users write and no caption holds; without them they would cost two bytes each.
@@ -62,6 +65,10 @@ def train_tokenizer(words: Iterable[str], vocabulary: int = 4096) -> str:
     return str(tokenizer.to_str(pretty=False))
 
 
-def write_tokenizer(path: Path) -> None:
-    """Train on the captions of all languages and write `tokenizer.json`."""
-    path.write_text(train_tokenizer(caption_words()), encoding="utf-8")
+def write_shipped() -> None:
+    """Train on the captions of all languages, and write what is shipped anew."""
+    SHIPPED.write_text(train_tokenizer(caption_words()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_shipped()
