@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fake_session import FakeSession
 from tiny_onnx import CONFIG
 
 from edgecap.bundle.draft import draft, same_names
@@ -14,7 +15,6 @@ from edgecap.core.errors import InputError
 from edgecap.core.tokens import LOCATION_IDS
 from edgecap.runtime import Captioner
 from edgecap.runtime.explain.maps import tell
-from edgecap.runtime.fake import FakeSession
 from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import Step
 

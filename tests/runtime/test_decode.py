@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fake_session import FakeSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, box_grammar
 from edgecap.core.errors import BundleError
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Limits, beam_search, generate, repeat, walk
-from edgecap.runtime.fake import FakeSession
 from edgecap.runtime.grammar import Rule
 from edgecap.runtime.session import ImageCode, Step
 

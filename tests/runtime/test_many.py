@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_session import FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_onnx import CONFIG, picture
@@ -21,7 +22,6 @@ from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.batches import BATCH, in_batches
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, Limits, generate, most_probable
-from edgecap.runtime.fake import FakeSession
 from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.memory import SHARE, picture_bytes
 from edgecap.runtime.session import ImageCode, Step
