@@ -44,7 +44,7 @@ def run(
         int, typer.Option("--check", min=0, max=512, help="Test scenes to measure forgetting by.")
     ] = 32,
     max_drop: Annotated[
-        float, typer.Option("--max-drop", min=0, help="Points that known languages may lose.")
+        float, typer.Option("--max-drop", help="Points that known languages may lose.")
     ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything drawn by lot.")] = 0,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
@@ -62,7 +62,7 @@ def run(
     from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
-    from edgecap.core.errors import GateError
+    from edgecap.core.errors import GateError, InputError
     from edgecap.core.lazy import require
 
     torch = require("torch", "train")
@@ -76,6 +76,10 @@ def run(
     check_destinations(json_)
     pick("rehearsal", rehearse, KINDS)
     pick("on_error", on_error, ("fail", "skip"))
+    if not 0 <= max_drop <= 100:  # nan too
+        raise InputError(
+            "max_drop.range", f"a loss is measured in points, 0 to 100, got {max_drop:g}."
+        )
     if threads:
         torch.set_num_threads(threads)
     name, path = weights.resolve(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ from edgecap.core.extension import Extension
 from edgecap.core.tokens import EOS_ID, ID, LANGUAGES
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
+from edgecap.runtime import Captioner as Runtime
 from edgecap.runtime import load
 from edgecap.runtime.loading import tokenizer_data
 from edgecap.runtime.preprocess import place
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.scenes import sprites
 from edgecap.scenes.dataset import write_dataset
-from edgecap.train import course, lexis, lora, rehearsal
+from edgecap.train import course, forgetting, lexis, lora, rehearsal, said
 from edgecap.train.course import CourseSpec
 from edgecap.train.finetune import FinetuneConfig
 from edgecap.train.forgetting import Forgetting
@@ -219,6 +221,36 @@ def test_the_command_writes_weights_report_and_picture(
     assert "--overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("allowed", "code"), [("49.9", 1), ("50", 0)])
+def test_weights_that_forgot_too_much_are_kept_and_the_command_fails(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    allowed: str,
+    code: int,
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def exact(_: Runtime, languages: Sequence[str], n: int) -> np.ndarray:
+        """All that was known before; of two scenes one after."""
+        asked.append(languages)
+        known = np.ones((len(languages), n), bool)
+        known[:, 1:] = asked.count(languages) == 1
+        return known
+
+    monkeypatch.setattr(forgetting, "exact", exact)
+    out, data = tmp_path / "out", told(tmp_path, "Een hond.", "Een kat.")
+    arguments = ["--model", str(tiny), "--lang", "nl", "--data", str(data), "-o", str(out)]
+    arguments += ["--steps", "1", "--check", "2", "--max-drop", allowed]
+    assert main(["finetune", *arguments]) == code
+    captured = capsys.readouterr()
+    assert LANGUAGES in asked and "they lost 50.0 points" in captured.out
+    assert ("[finetune.forgotten]" in captured.err) == ("--steps" in captured.err) == (code == 1)
+    assert "nl" in weights.extension(out / "tiny-nl.safetensors").languages
+    assert json.loads((out / "report.json").read_text())["forgetting"]["drop_points"] == 50
+
+
 def test_a_missing_plotter_is_told_before_the_work(
     tiny: Path,
     drawn: Path,
@@ -233,6 +265,20 @@ def test_a_missing_plotter_is_told_before_the_work(
     assert main(["finetune", *arguments, "-o", str(tmp_path / "out")]) == 2
     assert "[package.missing] matplotlib" in capsys.readouterr().err
     assert begun == []
+
+
+def test_more_pictures_than_memory_holds_are_refused(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(said, "free_bytes", lambda: 224 * 224 * 3)  # half of it may be taken
+    data = told(tmp_path, "Een hond.")
+    arguments = ["--model", str(tiny), "--lang", "nl", "--data", str(data)]
+    assert main(["finetune", *arguments, "-o", str(tmp_path / "out"), "--check", "0"]) == 2
+    assert "[pairs.too_many] 1 pictures" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_unreadable_pictures_fail_or_are_left_out(
@@ -265,6 +311,9 @@ def test_unreadable_pictures_fail_or_are_left_out(
         (["Een hond."], ["--lang", "nl", "--lora", "32"], "lora.rank"),
         (["Een hond."], ["--lang", "nl", "--lora", "-1"], "finetune.number"),
         (["Een hond."], ["--lang", "nl", "--model", "absent"], "model.unknown"),
+        (["Een hond."], ["--lang", "nl", "--max-drop", "nan"], "max_drop.range"),
+        (["Een hond."], ["--lang", "nl", "--max-drop", "inf"], "max_drop.range"),
+        (["Een hond."], ["--lang", "nl", "--max-drop", "-1"], "max_drop.range"),
     ],
 )
 def test_refusals(
