@@ -40,6 +40,7 @@ from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
 from edgecap.runtime.mentions import read
+from edgecap.runtime.replay import feed
 from edgecap.runtime.session import ImageCode
 
 PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -117,32 +118,6 @@ def answer(captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str
     return answers
 
 
-def force(
-    captioner: Captioner, code: ImageCode, prompt: list[int], tokens: list[list[int]]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Feed every scene of a batch its own tokens; per scene logits [K,V], attention [K,P].
-
-    Attention is [K,L,H,P] of a captioner whose session gives that (ByHead).
-    K = len(tokens) + 1 steps, the first after the prompt, but no more than the cache has rows for.
-    """
-    T = captioner.manifest.contract.text_length
-    cache = Cache(captioner.session, code, T)
-    B = len(cache)
-    lengths = [min(len(said) + 1, T - len(prompt) + 1) for said in tokens]
-    for token in prompt:
-        step = cache.step([token] * B)
-    steps = [step]
-    for k in range(max(lengths) - 1):
-        steps.append(cache.step([said[k] if k < len(said) else said[-1] for said in tokens]))
-    return [
-        (
-            np.stack([step.logits[b] for step in steps[:K]]),
-            np.stack([step.attention[b] for step in steps[:K]]),
-        )
-        for b, K in enumerate(lengths)
-    ]
-
-
 def compare(captioner: Captioner, references: References) -> Certificate:
     """What the target makes of the same scenes, and the verdict."""
     manifest = captioner.manifest
@@ -158,7 +133,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
         same["text"] += got.text == wanted.text
         prompt = captioner.vocabulary.prompt(*asked)
-        logits, attention = force(captioner, code, prompt, [wanted.tokens])[0]
+        logits, attention = feed(captioner, code, prompt, [wanted.tokens])[0]
         end = start + len(logits)
         outputs = {
             "image_embedding": code.embedding,

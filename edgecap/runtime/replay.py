@@ -24,6 +24,7 @@ from edgecap.core.errors import BundleError
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.preprocess import prepare
+from edgecap.runtime.session import ImageCode
 
 STEPS = 4  # K: the first words depend on everything before them, and V * K floats stay small
 
@@ -34,6 +35,32 @@ class Forced(NamedTuple):
     image_embedding: np.ndarray
     logits: np.ndarray
     attention: np.ndarray
+
+
+def feed(
+    captioner: Captioner, code: ImageCode, prompt: Sequence[int], tokens: Sequence[Sequence[int]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Feed every picture of a batch its own tokens; per picture logits [K,V], attention [K,P].
+
+    Attention is [K,L,H,P] of a captioner whose session gives that (ByHead).
+    K = len(tokens) + 1 steps, the first after the prompt, but no more than the cache has rows for.
+    """
+    T = captioner.manifest.contract.text_length
+    cache = Cache(captioner.session, code, T)
+    B = len(cache)
+    lengths = [min(len(said) + 1, T - len(prompt) + 1) for said in tokens]
+    for token in prompt:
+        step = cache.step([token] * B)
+    steps = [step]
+    for k in range(max(lengths) - 1):  # who has said all is given anything: it is not looked at
+        steps.append(cache.step([said[k] if k < len(said) else prompt[-1] for said in tokens]))
+    return [
+        (
+            np.stack([step.logits[b] for step in steps[:K]]),
+            np.stack([step.attention[b] for step in steps[:K]]),
+        )
+        for b, K in enumerate(lengths)
+    ]
 
 
 def force(
@@ -49,14 +76,9 @@ def force(
     Step 0 is the prompt's last token, so `steps - 1` of `tokens` are fed.
     """
     code = captioner.session.encode_image(canvas[None])
-    cache = Cache(captioner.session, code, captioner.manifest.contract.text_length)
     prompt = captioner.vocabulary.prompt(lang, style)
-    fed = [cache.step([token]) for token in [*prompt, *tokens[: steps - 1]]][-steps:]
-    return Forced(
-        code.embedding[0],
-        np.stack([step.logits[0] for step in fed]),
-        np.stack([step.attention[0] for step in fed]),
-    )
+    ((logits, attention),) = feed(captioner, code, prompt, [tokens[: steps - 1]])
+    return Forced(code.embedding[0], logits, attention)
 
 
 def record(

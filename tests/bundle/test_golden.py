@@ -13,7 +13,7 @@ from edgecap.bundle.manifest import MANIFEST, Manifest, manifest_from_json
 from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
 from edgecap.runtime import load
-from edgecap.runtime.replay import replay
+from edgecap.runtime.replay import feed, force, replay
 
 
 def test_a_bundle_replays_its_own_golden(tiny_bundle_made: Path) -> None:
@@ -21,6 +21,23 @@ def test_a_bundle_replays_its_own_golden(tiny_bundle_made: Path) -> None:
     assert found.verdict == "pass"
     assert {output.output: output.max_abs for output in found.outputs}["canvas"] == 0
     assert found.agreements[0].agreement == 1
+
+
+def test_captions_are_fed_in_company_as_alone(tiny_bundle_made: Path) -> None:
+    """One that says nothing among them."""
+    captioner = load(tiny_bundle_made)
+    canvases = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    code, prompt = (
+        captioner.session.encode_image(canvases),
+        captioner.vocabulary.prompt("en", "plain"),
+    )
+    said = [[600, 601, 602], [], [603]]
+    together = feed(captioner, code, prompt, said)
+    assert [len(logits) for logits, _ in together] == [4, 1, 2]
+    for canvas, tokens, (logits, attention) in zip(canvases, said, together, strict=True):
+        alone = force(captioner, canvas, "en", "plain", tokens, len(tokens) + 1)
+        np.testing.assert_allclose(logits, alone.logits, atol=1e-5)
+        np.testing.assert_allclose(attention, alone.attention, atol=1e-5)
 
 
 def test_other_weights_fail_and_every_output_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
