@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from tiny_formats import write
 
 from edgecap.bundle.io import open_bundle
 from edgecap.exporters import map_cost, tflite_graph
@@ -70,3 +71,9 @@ def test_the_command_reports_both(
     assert "of a caption" in capsys.readouterr().out
     assert map_cost.main([str(tiny_bundle_made / "none")]) == 2
     assert "[bundle.missing]" in capsys.readouterr().err
+
+
+def test_a_format_that_is_not_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert map_cost.main([str(write("coreml", tmp_path))]) == 2
+    err = capsys.readouterr().err
+    assert "[map_cost.format] tiny-coreml" in err and err.count("\n") == 1

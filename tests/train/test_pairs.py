@@ -63,7 +63,7 @@ def test_what_edgecap_scenes_writes_is_read_as_it_is(tmp_path: Path) -> None:
     pairs = read_pairs(tmp_path / "drawn", "nl")
     assert [pair.image.name for pair in pairs] == ["000000.png", "000001.png", "000002.png"]
     assert all("<loc_" in pair.grounded and "<loc_" not in pair.caption for pair in pairs)
-    with pytest.raises(InputError, match=r"captions\.jsonl"):
+    with pytest.raises(InputError, match=r"pairs\.detections.* captions\.jsonl"):
         read_pairs(tmp_path / "drawn" / "annotations.json", "nl")
 
 
