@@ -28,11 +28,13 @@ class Checkpoint:
     step: int
     model: dict[str, torch.Tensor]
     optimisers: dict[str, torch.Tensor]
+    mean: dict[str, torch.Tensor]  # of the captioner's weights; empty where the run keeps none
 
     def save(self, run: Path) -> None:
         """Write into the directory `run`; a kill leaves the old checkpoint or the new one."""
         tensors = {f"model/{k}": v.detach().contiguous() for k, v in self.model.items()}
         tensors |= {f"state/{k}": v.detach().contiguous() for k, v in self.optimisers.items()}
+        tensors |= {f"mean/{k}": v.detach().contiguous() for k, v in self.mean.items()}
         facts = {"config": json.dumps(self.config.to_dict()), "step": str(self.step)}
         partial = run / (NAME + ".partial")
         save_file(tensors, partial, metadata=facts)
@@ -50,11 +52,16 @@ class Checkpoint:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             config = TrainConfig.from_dict(json.loads(facts["config"]))
             step = int(facts["step"])
+            parts = _sorted(tensors)
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError("train.checkpoint", f"{path} cannot be read: {error}.") from None
-        return cls(
-            config,
-            step,
-            {k.removeprefix("model/"): v for k, v in tensors.items() if k.startswith("model/")},
-            {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")},
-        )
+        return cls(config, step, parts["model"], parts["state"], parts["mean"])
+
+
+def _sorted(tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    """The file's tensors by part; KeyError for one that belongs to none."""
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "state": {}, "mean": {}}
+    for key, tensor in tensors.items():
+        part, _, name = key.partition("/")
+        parts[part][name] = tensor
+    return parts

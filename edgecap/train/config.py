@@ -79,6 +79,7 @@ class TrainConfig:
     question_weight: float = 0.3  # of a claim's embedding asking for that
     hint_weight: float = 0.5
     clip: float = 1.0  # gradient norm
+    mean_steps: int = 200  # that the running mean is over, which the run gives; 0: its last weights
     extension: Extension = Extension()  # what the weights know beyond the shipped languages
 
     def __post_init__(self) -> None:
@@ -162,5 +163,6 @@ class TrainConfig:
         extension = Extension()
         if "extension" in data:
             extension = Extension.from_json(json.dumps(data["extension"]))
-        older = {"question_weight": 0.0, "told_weight": 0.0, "slips": 0.0}  # they had none
+        # Such runs had none of these.
+        older = {"question_weight": 0.0, "told_weight": 0.0, "slips": 0.0, "mean_steps": 0}
         return cls(**{**older, **data, "stages": stages, "extension": extension})

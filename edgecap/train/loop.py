@@ -19,6 +19,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
 from edgecap.runtime.memory import is_out_of_memory
+from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch, SceneBatches
@@ -80,14 +81,15 @@ def ready(objective: nn.Module, compile_: bool) -> Losses:
 def fit(
     objective: Teaching, losses: Losses, config: TrainConfig, run: Path, saved: Checkpoint | None
 ) -> None:
-    """Change the parameters of `objective`; begins where `saved` stands.
+    """Change the parameters of `objective`, in the end to their running mean if the run keeps one.
 
-    Raises InputError where the checkpoint is of another kind of run.
+    Begins where `saved` stands. Raises InputError where the checkpoint is of another kind of run.
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = device_here()
     run.mkdir(parents=True, exist_ok=True)
     optimisers = Optimisers(objective, config)
+    mean = RunningMean(objective.captioner, config.mean_steps) if config.mean_steps else None
     start = 0
     if saved is not None:
         if saved.model.keys() != objective.state_dict().keys():
@@ -96,11 +98,14 @@ def fit(
             )
         objective.load_state_dict(saved.model)
         optimisers.load(saved.optimisers)
+        if mean is not None:
+            mean.load(saved.mean)
         start = saved.step
 
     def save(step: int) -> None:
         if rank == 0:
-            Checkpoint(config, step, objective.state_dict(), optimisers.state()).save(run)
+            means = {} if mean is None else mean.state()
+            Checkpoint(config, step, objective.state_dict(), optimisers.state(), means).save(run)
 
     saved_at = time.monotonic()
     with (run / "log.jsonl").open("a", encoding="utf-8") as file:
@@ -112,14 +117,18 @@ def fit(
                 stage = config.stage(step)
                 parts = parts_that_fit(objective.captioner.config, stage, free_bytes(device))
             batch = batch.to(device)
-            means, parts = learn(losses, batch, parts, objective.terms(batch, config))
+            lost, parts = learn(losses, batch, parts, objective.terms(batch, config))
             nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
             optimisers.step(step)
-            log.add(step, means, len(batch.images) * world)
+            if mean is not None:
+                mean.update(step + 1)
+            log.add(step, lost, len(batch.images) * world)
             if time.monotonic() - saved_at > SAVE_EVERY_S:
                 save(step + 1)
                 saved_at = time.monotonic()
     save(config.steps)
+    if mean is not None:
+        objective.captioner.load_state_dict(mean.state())
 
 
 def learn(

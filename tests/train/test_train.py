@@ -20,6 +20,7 @@ from edgecap.scenes.relations import holds, relations
 from edgecap.scenes.sample import WINDOW_RULES
 from edgecap.scenes.splits import drawing
 from edgecap.train import loop
+from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import Asked, SceneBatches, end_of_boxes, pack, relation_and_inverse
@@ -80,10 +81,32 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(
     assert whole.keys() == resumed.keys()
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, atol=0, rtol=0)
+    kept = Checkpoint.load(tmp_path / "cut")
+    for name, tensor in whole.items():  # what a run gives is the mean, not where it stands
+        torch.testing.assert_close(kept.mean[name], tensor, atol=0, rtol=0)
+    assert not torch.equal(kept.model["captioner.token.weight"], whole["token.weight"])
     rows = read_log(tmp_path / "cut" / "log.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     plot_log(tmp_path / "cut" / "log.jsonl", tmp_path / "log.png")
     assert (tmp_path / "log.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_mean_is_of_all_steps_at_first_and_forgets_later() -> None:
+    module = torch.nn.Linear(1, 1, bias=False)
+    mean = RunningMean(module, 4)
+    for step in range(1, 7):
+        with torch.no_grad():
+            module.weight.fill_(step)
+        mean.update(step)
+        if step == 4:
+            torch.testing.assert_close(mean.state()["weight"].item(), (1 + 2 + 3 + 4) / 4)
+    resumed = RunningMean(module, 4)
+    resumed.load(mean.state())
+    for both in (mean, resumed):
+        both.update(7)
+    expected = ((2.5 * 0.75 + 5 * 0.25) * 0.75 + 6 * 0.25) * 0.75 + 6 * 0.25
+    for both in (mean, resumed):
+        assert both.state()["weight"].item() == pytest.approx(expected)
 
 
 def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:
