@@ -75,6 +75,7 @@ class QatSpec:
             warmup_steps=20,
             decay_share=0.6,
             slips=0,
+            mean_steps=0,  # weights and the scales of their grids belong together
         )
         return run.knowing(extension)
 
