@@ -150,10 +150,13 @@ def test_an_added_language_points_and_answers(tmp_path: Path) -> None:
     from edgecap.core.extension import Extension
     from edgecap.model import weights
     from edgecap.model.captioner import Captioner as Network
+    from edgecap.train import lexis
 
     torch.manual_seed(0)
     network = Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
-    weights.save(network, tmp_path / "ko.safetensors", {}, Extension(("en", "ko")))
+    before = Extension(("en",))
+    after = lexis.extended(before, "ko", ["빨간 원. 개가 있다.", "고양이가 있다. 빨간 원."])
+    weights.save(lexis.grown(network, before, after), tmp_path / "ko.safetensors", {}, after)
     captioner = load(tmp_path / "ko.safetensors")
     found = ground(captioner, PICTURE, "빨간 원", "ko")
     assert np.isfinite([*found.box, found.evidence]).all() and found.name == "빨간 원"
