@@ -249,8 +249,8 @@ def test_two_tokens_say_the_same_as_four() -> None:
     for i in range(30):
         scene = drawing("val", i).scene
         # The same seed draws the same style and wording.
-        four = edged._caption(scene, "en", np.random.default_rng(i))
-        two = celled._caption(scene, "en", np.random.default_rng(i))
+        four = edged._caption(scene, "en", np.random.default_rng(i)).ids
+        two = celled._caption(scene, "en", np.random.default_rng(i)).ids
         read = locations.cells_to_edges(two)
         assert len(read) == len(four)
         for (words, edges), (same, near) in zip(
