@@ -3,6 +3,8 @@
 The plans take turns, so that a slow minute falls on all, and processor time is taken, in which
 other work counts less. A caption is one encode_image and CAPTION decode steps. Measured for the
 reader only: the choice goes by bit operations, so that it is the same everywhere (search/cost.py).
+
+Letters: B batch (1 here), S canvas side, L layers, H heads, C rows of the KV cache, K head width.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from edgecap.core.progress import progress
 from edgecap.exporters import contract, to_onnx, to_tflite
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.steps import Step, seconds, step
-from edgecap.exporters.treatment import by
+from edgecap.exporters.treatment import ByPlan
 from edgecap.quant.plan import Plan
 from edgecap.quant.search.cost import CAPTION
 from edgecap.quant.smooth import smooth
@@ -59,12 +61,12 @@ def _writer(format_: str, smoothed: Captioner) -> Callable[[Plan, Path], dict[st
     """Converts once; what it returns writes the artifact of one plan into a directory."""
     if format_ == "tflite":
         data = to_tflite.convert(smoothed)
-        return lambda plan, out: to_tflite.write(data, plan.precision, out, by(plan, smoothed))
+        return lambda plan, out: to_tflite.write(data, plan.precision, out, ByPlan(plan, smoothed))
     graphs = to_onnx.convert(smoothed)
 
     def write(plan: Plan, out: Path) -> dict[str, Function]:
         own = {name: type(g).FromString(g.SerializeToString()) for name, g in graphs.items()}
-        return to_onnx.write(own, plan.precision, out, by(plan, smoothed))
+        return to_onnx.write(own, plan.precision, out, ByPlan(plan, smoothed))
 
     return write
 
@@ -75,6 +77,12 @@ def _both(
     functions: Mapping[str, Function],
     examples: Mapping[str, Mapping[str, Tensor]],
 ) -> Both:
+    """Calls of a written plan on `examples`, inputs by function.
+
+    Those of encode_image: image uint8 [B,S,S,3]. Of decode: token int [B,1], position int [B], k
+    and v [L,B,H,C,K].
+    """
+
     def made(name: str) -> Step:
         inputs = {key: value.numpy() for key, value in examples[name].items()}
         return step(format_, directory / functions[name].file, functions[name], inputs)

@@ -18,7 +18,7 @@ from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters import contract, onnx_passes
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.treatment import W8, Treat, by
+from edgecap.exporters.treatment import Treat, by
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
@@ -37,16 +37,18 @@ def convert(model: Captioner, attention: bool = False) -> dict[str, ModelProto]:
 
 
 def write(
-    graphs: dict[str, ModelProto], precision: str, directory: Path, treat: Treat = W8
+    graphs: dict[str, ModelProto], precision: str, directory: Path, treat: Treat | None
 ) -> dict[str, Function]:
     """Bring `graphs` to `precision` and write them; returns where each function lies.
 
-    `treat` says how int8 precisions round each layer. The graphs are changed in place.
+    `treat` says how each layer is rounded, where the precision is int8. The graphs are changed in
+    place.
     """
     for name, graph in graphs.items():
         if precision == "fp16":
             onnx_passes.halve(graph)
         elif precision in INT8_PRECISIONS:
+            assert treat is not None  # every int8 export has a plan
             onnx_passes.quantise(graph, name, treat)
     onnx_passes.share_weights(list(graphs.values()), directory / WEIGHTS)
     for name, graph in graphs.items():

@@ -17,7 +17,7 @@ from edgecap.core.lazy import require
 from edgecap.exporters import tflite_graph, tflite_int8, tflite_passes
 from edgecap.exporters.contract import functions
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.treatment import W8, Treat, by
+from edgecap.exporters.treatment import Treat, by
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
@@ -43,15 +43,16 @@ def convert(model: Captioner, attention: bool = False) -> bytes:
     return tflite_graph.write(tree)
 
 
-def write(data: bytes, precision: str, directory: Path, treat: Treat = W8) -> dict[str, Function]:
+def write(data: bytes, precision: str, directory: Path, treat: Treat | None) -> dict[str, Function]:
     """Bring a float32 file to `precision` and write it; returns where each function lies.
 
-    `treat` says how int8 precisions round each layer.
+    `treat` says how each layer is rounded, where the precision is int8.
     """
     tree = tflite_graph.read(data)
     if precision == "fp16":
         tflite_passes.halve(tree)
     elif precision in INT8_PRECISIONS:
+        assert treat is not None  # every int8 export has a plan
         tflite_int8.quantise(tree, treat)
     tflite_passes.merge_buffers(tree)
     (directory / FILE).write_bytes(tflite_graph.write(tree))

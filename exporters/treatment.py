@@ -38,19 +38,6 @@ class Treat(Protocol):
         """Of a large table f32 [V,D] that is looked up in."""
 
 
-class EveryLayerW8:
-    """Without a plan: int8 weights everywhere."""
-
-    def linear(self, weight: np.ndarray, function: str) -> Treatment:
-        return Treatment("w8", None)
-
-    def table(self, weight: np.ndarray) -> Treatment:
-        return Treatment("w8", None)
-
-
-W8: Treat = EveryLayerW8()
-
-
 class ByPlan:
     """What a plan says of the constants of a model that is smoothed already."""
 
@@ -89,9 +76,9 @@ class ByPlan:
         return Treatment("fp32" if name is None else self._plan.layers[name].kind, None)
 
 
-def by(plan: Plan | None, model: Captioner) -> Treat:
-    """What a plan says, or int8 weights everywhere without one."""
-    return W8 if plan is None else ByPlan(plan, model)
+def by(plan: Plan | None, model: Captioner) -> Treat | None:
+    """What a plan says; float exports have none."""
+    return None if plan is None else ByPlan(plan, model)
 
 
 def _key(weight: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""A tiny captioner with random weights, and its float32 conversions, made once."""
+"""A tiny captioner with random weights, its float32 conversions and a w8 plan, made once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ import torch
 from edgecap.core.config import CaptionerConfig
 from edgecap.exporters import to_onnx, to_tflite
 from edgecap.exporters.quiet import quiet
+from edgecap.exporters.treatment import ByPlan
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
+from edgecap.quant.calibrate import calibrate
+from edgecap.quant.exercise import record, reference
+from edgecap.quant.plan import fingerprint
+from edgecap.quant.samples import CalibrationSpec
+from edgecap.quant.smooth import smooth
+from edgecap.runtime.loading import shipped_tokenizer
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 
@@ -24,7 +31,8 @@ TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 class Converted:
     """Inputs of `write`, to be copied before use."""
 
-    model: Captioner
+    model: Captioner  # smoothed as the plan says
+    w8: ByPlan
     onnx: dict[str, bytes]
     tflite: bytes
 
@@ -49,8 +57,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def converted(tiny: Path) -> Converted:
-    model = weights.load(tiny)
+    network, spec = weights.load(tiny), CalibrationSpec(images=16)
+    exercise = record(
+        reference(network, shipped_tokenizer()), spec.canvases(network.config.image_size)
+    )
+    plan = calibrate(
+        network, exercise, spec, model="tiny", weights=fingerprint(tiny), precision="w8"
+    )
+    model = smooth(network, plan.smoothing)
     with quiet():
         made = to_onnx.convert(model, attention=True)
         graphs = {name: g.SerializeToString() for name, g in made.items()}
-        return Converted(model, graphs, to_tflite.convert(model, attention=True))
+        return Converted(
+            model, ByPlan(plan, model), graphs, to_tflite.convert(model, attention=True)
+        )

@@ -25,7 +25,7 @@ WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
 
 def write_onnx(converted: Any, precision: str, directory: Path) -> dict[str, Function]:
     graphs = {name: onnx.ModelProto.FromString(data) for name, data in converted.onnx.items()}
-    return to_onnx.write(graphs, precision, directory)
+    return to_onnx.write(graphs, precision, directory, converted.w8)
 
 
 def agree(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray], precision: str) -> None:
@@ -55,7 +55,7 @@ def test_onnx_gives_what_torch_gives_for_any_batch(
 def test_tflite_gives_what_torch_gives(converted: Any, precision: str, tmp_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 
-    files = to_tflite.write(converted.tflite, precision, tmp_path)
+    files = to_tflite.write(converted.tflite, precision, tmp_path, converted.w8)
     assert {function.file for function in files.values()} == {"model.tflite"}
     interpreter = Interpreter(str(tmp_path / "model.tflite"), num_threads=1)
     signatures = interpreter.get_signature_list()
@@ -75,7 +75,7 @@ def test_weights_are_stored_once(
     if format_ == "onnx":
         write_onnx(converted, precision, tmp_path)
     else:
-        to_tflite.write(converted.tflite, precision, tmp_path)
+        to_tflite.write(converted.tflite, precision, tmp_path, converted.w8)
     model = converted.model
     matrices = sum(p.numel() for p in model.parameters() if p.ndim == 2)
     total = sum(file.stat().st_size for file in tmp_path.iterdir())
@@ -87,7 +87,7 @@ def test_weights_are_stored_once(
 
 def test_no_file_tells_where_it_was_made(converted: Any, tmp_path: Path) -> None:
     write_onnx(converted, "w8", tmp_path)
-    to_tflite.write(converted.tflite, "w8", tmp_path)
+    to_tflite.write(converted.tflite, "w8", tmp_path, converted.w8)
     for file in tmp_path.iterdir():
         data = file.read_bytes()
         assert b"site-packages" not in data
@@ -96,7 +96,7 @@ def test_no_file_tells_where_it_was_made(converted: Any, tmp_path: Path) -> None
 
 def test_int8_weights_carry_one_scale_per_tensor(converted: Any, tmp_path: Path) -> None:
     """Old runtimes ignore scales per row and return zeros."""
-    to_tflite.write(converted.tflite, "w8", tmp_path)
+    to_tflite.write(converted.tflite, "w8", tmp_path, converted.w8)
     tree = tflite_graph.read((tmp_path / "model.tflite").read_bytes())
     int8 = tflite_graph.schema().TensorType.INT8
     scales = [

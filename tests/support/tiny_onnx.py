@@ -197,9 +197,12 @@ def picture(seed: int, width: int, height: int) -> bytes:
 def _round(model: ModelProto, function: str) -> None:
     """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
     from edgecap.exporters.onnx_passes import quantise
-    from edgecap.exporters.treatment import EveryLayerW8, Treatment
+    from edgecap.exporters.treatment import Treatment
 
-    class Linear(EveryLayerW8):
+    class Linear:
+        def linear(self, weight: np.ndarray, function: str) -> Treatment:
+            return Treatment("w8", None)
+
         def table(self, weight: np.ndarray) -> Treatment:
             return Treatment("fp32", None)
 
