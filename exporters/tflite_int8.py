@@ -70,7 +70,7 @@ class _Constants:
         self._scales: dict[int, np.ndarray] = {}
 
     def was(self, index: int) -> np.ndarray:
-        """The float32 value, also after it was replaced."""
+        """The float32 value, [N,K] or of a table [V,D], also after it was replaced."""
         if index not in self._float:
             value = self._graph.constant(index)
             assert value is not None  # every linear layer and table of this model is constant
@@ -93,7 +93,7 @@ def _linear(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
     """
     _check_plain(operator)
     operator.builtinOptions.asymmetricQuantizeInputs = True
-    scale = _constant(graph, int8.scales(operator.inputs[1]))
+    scale = _constant(graph, int8.scales(operator.inputs[1]))  # [N]
     return [operator, _scaled(graph, operator, scale)]
 
 
@@ -161,4 +161,5 @@ def _scaled(graph: Graph, operator: Any, factor: int) -> Any:
 
 
 def _constant(graph: Graph, value: np.ndarray) -> int:
+    """A new float32 constant: scales [N], or a column [V,1]; returns its index."""
     return graph.add_tensor(value.shape, schema().TensorType.FLOAT32, value)

@@ -4,7 +4,7 @@ A scale is learned as LSQ does (arXiv 1902.08153): its gradient is what rounding
 the values, weighed by what they were needed for. It is learned as a logarithm (arXiv 1903.08066),
 so it stays positive and small and large scales move alike. Zero points stay.
 
-Letters: N outputs (rows), D inputs of a layer.
+Letters: N outputs (rows), D inputs of a layer; G grids of a plan.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LearnedScales(nn.Module):
             for function in sorted(how.functions)
             for side in ("input", "output")
         ]
-        self.growth = nn.Parameter(torch.zeros(len(self._places)))
+        self.growth = nn.Parameter(torch.zeros(len(self._places)))  # [G], logarithms over SPEED
 
     def factors(self) -> dict[Place, Tensor]:
         """By how much each scale is larger than the plan's, scalars."""

@@ -40,7 +40,7 @@ class Marks:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._units: dict[str, tuple[float, Tensor]] = {}
+        self._units: dict[str, tuple[float, Tensor]] = {}  # unit, and scales [N] over it
 
     def take(self, layer: str, weight: Tensor) -> Tensor:
         """The weights [N,D] that the layer shall be given: integers times a power of two."""
@@ -54,7 +54,8 @@ class Marks:
         if grids is None:
             return F.linear(x, weight)
         unit, rest = self._units[layer]  # [N]
-        y = F.linear(_on(grids.input, x), weight)  # [...,N]
+        x = _on(grids.input, x)  # [...,D]
+        y = F.linear(x, weight)  # [...,N]
         return _on(Grid(grids.output.scale * unit, grids.output.zero_point), y) * rest
 
     def table(self, weight: Tensor) -> Tensor:
@@ -62,6 +63,9 @@ class Marks:
 
 
 def _on(grid: Grid, x: Tensor) -> Tensor:
+    """x of any shape on the grid, marked by the two operations that put it there."""
     operations, bounds = torch.ops.quantized_decomposed, (LOW, HIGH, torch.int8)
-    rounded = operations.quantize_per_tensor(x, grid.scale, grid.zero_point, *bounds)
+    rounded = operations.quantize_per_tensor(  # int8, of the shape of x
+        x, grid.scale, grid.zero_point, *bounds
+    )
     return operations.dequantize_per_tensor(rounded, grid.scale, grid.zero_point, *bounds)

@@ -48,13 +48,14 @@ class Rounding:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._rounded: dict[str, tuple[Tensor, Tensor]] = {}
-        self._factors: Mapping[Place, Tensor] = {}
+        self._rounded: dict[str, tuple[Tensor, Tensor]] = {}  # integers [N,D], scales [N]
+        self._factors: Mapping[Place, Tensor] = {}  # scalars
 
     def prepare(self, weights: Mapping[str, Tensor], factors: Mapping[Place, Tensor]) -> None:
-        """Round the weights, by layer, once for all functions, steps or a step of training.
+        """Round the weights [N,D], by layer, once for all functions, steps or a step of training.
 
-        `factors` are multiplied onto the plan's scales (learned.py). Both hold until `forget`.
+        `factors`, scalars, are multiplied onto the plan's scales (learned.py). Both hold until
+        `forget`.
         """
         int8 = (name for name, how in self._plan.layers.items() if how.kind != "fp32")
         self._rounded = {name: integer_rows(weights[name]) for name in int8}
@@ -74,9 +75,10 @@ class Rounding:
         if grids is None:
             levels, step = _as_it_comes(x)  # [...,D], [...,1]
             return F.linear(levels, integers) * (step * unit)
-        into = grids.input.scale * self._factors.get((layer, function, "input"), 1.0)
-        out = grids.output.scale * self._factors.get((layer, function, "output"), 1.0)
-        sums = F.linear(_levels(x / into, grids.input), integers)  # [...,N]
+        into = grids.input.scale * self._factors.get((layer, function, "input"), 1.0)  # scalar
+        out = grids.output.scale * self._factors.get((layer, function, "output"), 1.0)  # scalar
+        levels = _levels(x / into, grids.input)  # [...,D]
+        sums = F.linear(levels, integers)  # [...,N]
         return _levels(sums * (into / out), grids.output) * (unit * out)
 
     def table(self, weight: Tensor) -> Tensor:
@@ -100,7 +102,10 @@ def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _levels(steps: Tensor, grid: Grid) -> Tensor:
-    """x / scale to the nearest integer of the grid, counted from its zero point."""
+    """`steps` = x / scale [...,D] to the nearest integers [...,D] of the grid.
+
+    They are counted from its zero point. Outputs come as [...,N].
+    """
     # hardtanh is clamp with a gradient in one pass
     low, high = LOW - grid.zero_point, HIGH - grid.zero_point
     return nearest(F.hardtanh(steps, float(low), float(high)))

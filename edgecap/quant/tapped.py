@@ -4,7 +4,8 @@ A Tap is told the function of the contract that is running, because the same wei
 numbers in each: patches in encode_image, words before a picture in decode, words alone in
 encode_text.
 
-Letters: B batch, T tokens, P patches, D inputs and N outputs of a layer, V vocabulary.
+Letters: B batch, T tokens, P patches, L layers, H heads, K head width, E embedding,
+D inputs and N outputs of a layer (D also the model's width), V vocabulary.
 """
 
 from __future__ import annotations
@@ -50,38 +51,45 @@ class Tapped(Captioner):
                 parent, _, child = name.rpartition(".")
                 setattr(self.get_submodule(parent), child, _Layer(self, name))
         self.token = _Table(self)
-        own = dict(model.named_parameters())  # shared, not copied
+        own = dict(model.named_parameters())  # of any shape; shared, not copied
         for name, _ in list(self.named_parameters()):
             parent, _, child = name.rpartition(".")
             setattr(self.get_submodule(parent), child, own[name])
         self.train(model.training)
 
     def see(self, *args: Any, **kwargs: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Keys and values, L of [B,H,P,K], and hidden states, L of [B,P,D]."""
         with self._running("encode_image"):
             return super().see(*args, **kwargs)
 
     def embed_image(self, x: Tensor) -> Tensor:
+        """Hidden patches [B,P,D] to [B,E]."""
         with self._running("encode_image"):
             return super().embed_image(x)
 
     def read(
         self, tokens: Tensor, keys: list[Tensor] | None = None, *args: Any, **kwargs: Any
     ) -> Tensor:
+        """Tokens int [B,T], and keys L of [B,H,P,K] of a picture, to hidden states [B,T,D]."""
         with self._running("encode_text" if keys is None else "decode"):
             return super().read(tokens, keys, *args, **kwargs)
 
     def decode_attention(self, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scores [B,V], new rows of the cache [L,B,H,1,K] twice, attention [B,L,H,P]."""
         with self._running("decode"):  # which is made of it
             return super().decode_attention(*args)
 
     def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:
+        """Tokens int [B,T] and their numbers int [B] to [B,E]."""
         with self._running("encode_text"):
             return super().encode_text(tokens, length)
 
     def logits(self, x: Tensor) -> Tensor:
+        """Hidden text [...,D] to scores [...,V]."""
         return self.tap.linear("decode", HEAD, self.final_norm(x), self.token.weight)  # [...,V]
 
     def pass_on(self, layer: str, x: Tensor, weight: Tensor) -> Tensor:
+        """x [...,D] through a layer's weight [N,D] to [...,N], as the tap has it."""
         return self.tap.linear(self._function, layer, x, weight)
 
     @contextmanager
@@ -99,12 +107,12 @@ class _Layer(nn.Module):
     def __init__(self, owner: Tapped, name: str) -> None:
         super().__init__()
         old = owner.get_submodule(name)
-        self.weight = nn.Parameter(torch.empty_like(old.weight), requires_grad=False)
+        self.weight = nn.Parameter(torch.empty_like(old.weight), requires_grad=False)  # [N,D]
         self._ask = owner.pass_on  # a bound method: the owner must not become a child
         self._name = name
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._ask(self._name, x, self.weight)
+        return self._ask(self._name, x, self.weight)  # [...,N]
 
 
 class _Table(nn.Module):
@@ -112,8 +120,9 @@ class _Table(nn.Module):
 
     def __init__(self, owner: Tapped) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty_like(owner.token.weight), requires_grad=False)
+        table = torch.empty_like(owner.token.weight)  # [V,D]
+        self.weight = nn.Parameter(table, requires_grad=False)  # [V,D]
         self._tap = owner.tap
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return F.embedding(tokens, self._tap.table(self.weight))
+        return F.embedding(tokens, self._tap.table(self.weight))  # [...,D]
