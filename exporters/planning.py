@@ -7,6 +7,7 @@ these along where they lie beside it and are about it.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -72,10 +73,15 @@ def _new_plan(
     directory: Path,
     say: Say,
 ) -> tuple[Plan, dict[str, Any]]:
-    """A plan from calibration, and from a search after it where there is a budget."""
+    """A plan from calibration, and from a search after it where there is a budget.
+
+    Captions are judged in the languages of the model that scenes can be described in; of the
+    others `say` is told.
+    """
     from edgecap.quant.calibrate import calibrate
     from edgecap.quant.exercise import record
 
+    begun = time.monotonic()
     say(f"calibrating on {spec.calibration.images} pictures")
     canvases = spec.calibration.canvases(network.config.image_size)
     exercise = record(subject, canvases)
@@ -92,16 +98,22 @@ def _new_plan(
     from edgecap.quant.search.front import draw_front
     from edgecap.quant.search.judge import Judge
     from edgecap.quant.search.search import search
+    from edgecap.scenes.grammar import SPOKEN
     from edgecap.scenes.shipped import load_set
 
+    judged = [language for language in subject.languages if language in SPOKEN]
+    unread = [language for language in subject.languages if language not in SPOKEN]
+    if unread:
+        say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
+
     def judge() -> Judge:
-        return Judge(network, subject.tokenizer, load_set("calibration"))
+        return Judge(network, subject.tokenizer, load_set("calibration"), judged)
 
     found = search(network, plan, exercise, judge, spec.max_drop, say)
-    found = _timed(found, network, spec, say)
+    found = replace(_timed(found, network, spec, say), seconds=time.monotonic() - begun)
     for point in found.front:
         say(f"front: {found.told(point)}")
-    say(f"taken: {found.told(found.chosen)} ({found.seconds:.0f} s)")
+    say(f"taken: {found.told(found.chosen)} ({found.seconds:.0f} s with calibration and timing)")
     (directory / SEARCH).write_bytes(dump(found.to_json()))
     draw_front(found, directory / FRONT)
     return found.chosen.plan, found.summary()

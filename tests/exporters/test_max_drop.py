@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,17 @@ import pytest
 from edgecap.bundle.io import open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import GateError
+from edgecap.core.extension import Extension
+from edgecap.core.tokens import LANGUAGES
+from edgecap.exporters import planning
 from edgecap.exporters.planning import make_plan
 from edgecap.exporters.spec import ExportSpec
+from edgecap.model import weights
+from edgecap.quant.exercise import reference
 from edgecap.quant.plan import fingerprint_of, read_plan
+from edgecap.quant.samples import CalibrationSpec
+from edgecap.runtime.loading import tokenizer_data
+from edgecap.runtime.tokenizer import Tokenizer
 
 
 @pytest.mark.parametrize(
@@ -42,22 +52,42 @@ def test_budgets_that_contradict_are_refused(
 class LosesByLayer:
     """Stands in for the judge: a model of random weights names nothing exactly."""
 
-    def __init__(self, *_: Any) -> None:
-        self.exact = np.ones((64, 8), bool)
+    def __init__(self, network: Any, tokenizer: Any, scenes: Any, languages: Any) -> None:
+        self.exact, self.languages = np.ones((64, 8), bool), tuple(languages)
 
     def exactness(self, plan: Any, label: str) -> np.ndarray:
         narrow = [layer.kind for layer in plan.tap._plan.layers.values()].count("w8a8")
         return np.arange(512).reshape(64, 8) >= narrow
 
 
+def takes(name: str, seconds: float, now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a function take so long by the clock `now`."""
+    module, _, function = name.rpartition(".")
+    real = getattr(import_module(module), function)
+
+    def slowly(*args: Any) -> Any:
+        now[0] += seconds
+        return real(*args)
+
+    monkeypatch.setattr(name, slowly)
+
+
 def test_a_searched_plan_travels_with_how_it_was_found(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
+    now = [0.0]
+    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for name, seconds in (
+        ("quant.exercise.record", 300),
+        ("exporters.front_latency.caption_ms", 7),
+    ):
+        takes(f"edgecap.{name}", seconds, now, monkeypatch)
     monkeypatch.chdir(tmp_path)
     options = ["export", "-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--no-verify"]
     assert main([*options, "--int8", "--max-drop", "1", "--json", "told.json"]) == 0
-    assert "taken: mixed (" in capsys.readouterr().err
+    told_to_user = capsys.readouterr().err
+    assert "taken: mixed (" in told_to_user and "(307 s with calibration" in told_to_user
     bundle = open_bundle(tmp_path / "tiny-onnx-int8")
     assert bundle.manifest.precision == "mixed" and bundle.manifest.name == "tiny-onnx-mixed"
     assert {"plan.json", "search.json", "pareto.png"} <= set(bundle.manifest.files)
@@ -65,6 +95,7 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     plan = read_plan(bundle.path / "plan.json")
     assert found["plan"] == fingerprint_of(plan)
     assert found["points"][found["chosen"]]["drop"]["points"] <= 1
+    assert found["seconds"] == 307
     assert "onnxruntime" in found["latency"]
     assert all(point["milliseconds"] > 0 for point in found["points"])
     assert bundle.manifest.plan["search"]["max_drop"] == 1
@@ -105,6 +136,22 @@ def test_an_impossible_budget_exits_1_and_writes_nothing(
     assert main(["export", *options, "-o", str(out)]) == 1
     assert "[max_drop.impossible]" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_judged_in_every_language_that_can_be_read(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
+    more = Extension().with_language("sv").with_language("nl")
+    network, tokenizer = weights.load(tiny), Tokenizer(tokenizer_data(more), "tokenizer.json")
+    subject = reference(network, tokenizer, more.languages)
+    small = CalibrationSpec(images=16)
+    spec = ExportSpec(str(tiny), "coreml", "mixed", max_drop=1, calibration=small)
+    said: list[str] = []
+    make_plan(spec, "tiny", tiny, network, subject, tmp_path, said.append)
+    found = json.loads((tmp_path / "search.json").read_text())
+    assert found["languages"] == [*LANGUAGES, "nl"]
+    assert "no scene can be described in sv: losses there are not measured" in said
 
 
 def test_a_format_that_cannot_be_timed_says_so(

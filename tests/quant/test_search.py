@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from edgecap.core.errors import GateError, InputError
+from edgecap.core.tokens import LANGUAGES
 from edgecap.quant.plan import Plan
 from edgecap.quant.search import judge as judging
 from edgecap.quant.search.cost import costs
@@ -152,6 +153,7 @@ class ByKind:
     lost: Callable[[int], int]
     asked: int = 0
     exact: np.ndarray = None  # type: ignore[assignment]
+    languages: tuple[str, ...] = LANGUAGES
 
     def __post_init__(self) -> None:
         self.exact = np.ones((128, 8), bool)
@@ -198,6 +200,7 @@ def test_the_cheapest_within_the_budget_is_taken(tiny: Any, between: Found) -> N
 def test_what_is_written_says_how_it_was_found(between: Found, tmp_path: Path) -> None:
     told = json.loads(json.dumps(between.to_json()))
     assert told["points"][told["chosen"]]["drop"]["points"] == between.chosen.drop.points
+    assert told["languages"] == list(LANGUAGES)
     assert "not measured" in told["latency"] and "budget" in told["rule"]
     assert len(told["ladder"]) == len(between.rungs)
     front = [told["points"][i] for i in told["front"]]

@@ -61,7 +61,7 @@ class Judge:
 
         Raises InputError where it names none of them exactly: nothing could be lost.
         """
-        self._tokenizer, self._languages = tokenizer, tuple(languages)
+        self._tokenizer, self.languages = tokenizer, tuple(languages)
         self._scenes = [scene for _, scene in scenes]
         canvases = torch.from_numpy(np.stack([pixels for pixels, _ in scenes]))
         self._batches = [
@@ -80,15 +80,15 @@ class Judge:
 
     def exactness(self, network: Network, label: str) -> np.ndarray:
         """Which captions of a simulated plan are exact, bool [N,J]."""
-        exact = np.zeros((len(self._scenes), len(self._languages)), bool)  # [N,J]
-        captioner = reference(network, self._tokenizer, self._languages, torch.get_num_threads())
+        exact = np.zeros((len(self._scenes), len(self.languages)), bool)  # [N,J]
+        captioner = reference(network, self._tokenizer, self.languages, torch.get_num_threads())
         vocabulary = captioner.vocabulary
         limits = vocabulary.limits(None, boxes=True, ruled=True)
         T = vocabulary.text_length
         for batch in progress(self._batches, label):
             with torch.inference_mode():
                 keys, values, _ = network.see(batch.canvases)
-            for j, lang in enumerate(self._languages):
+            for j, lang in enumerate(self.languages):
                 prompt = vocabulary.prompt(lang, STYLE)
                 anew = self._differing(network, (keys, values), batch, lang, prompt)
                 for row in set(batch.rows) - set(anew):
