@@ -51,6 +51,7 @@ def run(
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the log's picture, after hours of work
     from edgecap.model import weights
+    from edgecap.train import processes
     from edgecap.train.checkpoint import NAME, Checkpoint
     from edgecap.train.config import TrainConfig
     from edgecap.train.loop import train
@@ -88,6 +89,8 @@ def run(
         mute = ", ".join(config.untaught)
         typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)
     model = train(config, out, resume=resume, init=start, compile_=compile_)
+    if processes.rank():  # another process writes
+        return
     path = out / f"captioner-{config.size}.safetensors"
     weights.save(model, path, {"run": config.to_dict()}, config.extension)
     log = out / "log.png"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +18,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
 from edgecap.runtime.memory import is_out_of_memory
+from edgecap.train import processes
 from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
@@ -58,24 +58,14 @@ def train(
         )
     objective = Objective(model)
     fit(objective, ready(objective, compile_), config, run, saved)
+    processes.leave()
     return model
-
-
-def device_here() -> torch.device:
-    """The GPU of this process, or the CPU."""
-    rank = int(os.environ.get("RANK", 0))
-    return torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def ready(objective: nn.Module, compile_: bool) -> Losses:
     """The objective on its device, joined with those of other processes, and compiled."""
-    device = device_here()
-    objective.to(device)
-    joined = objective
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        joined = nn.parallel.DistributedDataParallel(objective)
-    return torch.compile(joined, dynamic=False) if compile_ else joined
+    module = processes.joined(objective.to(processes.device()))
+    return torch.compile(module, dynamic=False) if compile_ else module
 
 
 def fit(
@@ -85,8 +75,7 @@ def fit(
 
     Begins where `saved` stands. Raises InputError where the checkpoint is of another kind of run.
     """
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = device_here()
+    rank, world, device = processes.rank(), processes.world(), processes.device()
     run.mkdir(parents=True, exist_ok=True)
     optimisers = Optimisers(objective, config)
     mean = RunningMean(objective.captioner, config.mean_steps) if config.mean_steps else None
@@ -115,7 +104,8 @@ def fit(
         for step, batch in progress(steps, "train", total=config.steps - start):
             if config.stage(step) != stage:
                 stage = config.stage(step)
-                parts = parts_that_fit(objective.captioner.config, stage, free_bytes(device))
+                needed = parts_that_fit(objective.captioner.config, stage, free_bytes(device))
+                parts = processes.most(needed)
             batch = batch.to(device)
             lost, parts = learn(losses, batch, parts, objective.terms(batch, config))
             nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
@@ -136,6 +126,7 @@ def learn(
 ) -> tuple[dict[str, float], int]:
     """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
 
+    Not where there are several processes: the others would wait for passes that never come.
     Returns the mean of each loss, and the parts that it took.
     """
     while True:
@@ -151,7 +142,8 @@ def learn(
                     means[name] += sums[name].item() / term.count
             return means, parts
         except RuntimeError as error:
-            if not is_out_of_memory(error) or len(batch.matches) % (2 * parts):
+            whole = len(batch.matches) % (2 * parts) > 0
+            if not is_out_of_memory(error) or whole or processes.world() > 1:
                 raise
             parts *= 2
             if batch.images.device.type == "cuda":

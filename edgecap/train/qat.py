@@ -29,11 +29,12 @@ from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import layer_weights
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.loading import reference
+from edgecap.train import processes
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches
 from edgecap.train.distil import Distillation, Teacher
-from edgecap.train.loop import Losses, device_here, fit, learn, ready
+from edgecap.train.loop import Losses, fit, learn, ready
 
 START = "start.json"
 BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS = 16, 64, 8, 40
@@ -133,7 +134,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
 
     start = replace(first, smoothing={})
     student = smooth(network, first.smoothing).requires_grad_(True)
-    objective = Distillation(student, start, Teacher(network.to(device_here())))
+    objective = Distillation(student, start, Teacher(network.to(processes.device())))
     losses = ready(objective, spec.compile_)
     if spec.minutes is not None and saved is None:
         config = _fitted(config, objective, losses, spec.minutes, begun)
@@ -192,7 +193,7 @@ def _fitted(
 
     Some steps are taken to see how long one is, and forgotten.
     """
-    batch = SceneBatches(config)[0].to(device_here())
+    batch = SceneBatches(config)[0].to(processes.device())
     for _ in range(PROBES):
         step_begun = time.monotonic()
         learn(losses, batch, 1, objective.terms(batch, config))

@@ -1,0 +1,52 @@
+"""The processes of a run: this one, or those that torchrun started, told apart by its environment.
+
+Each trains on scenes of its own; gradients are averaged, so weights stay equal in all of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import distributed, nn
+
+
+def rank() -> int:
+    """The number of this process; 0 writes the files."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def device() -> torch.device:
+    """The GPU of this process, by its number on its machine, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def joined(module: nn.Module) -> nn.Module:
+    """The module, with gradients that are averaged over the processes where there are several."""
+    if world() == 1:
+        return module
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return nn.parallel.DistributedDataParallel(module)
+
+
+def most(number: int) -> int:
+    """The largest `number` of all processes: unequal numbers of backward passes would never end."""
+    if world() == 1:
+        return number
+    asked = torch.tensor(number, device=device())
+    distributed.all_reduce(asked, distributed.ReduceOp.MAX)
+    return int(asked)
+
+
+def leave() -> None:
+    """Leave the group that `joined` made, if it made one."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
