@@ -22,9 +22,9 @@ def slipped(said: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention,
 
     One thing is misnamed, or missed unless it is the only one, or told apart from its group.
     """
-    at = int(rng.integers(len(said)))
+    things = [(at, box) for at, mention in enumerate(said) for box in mention.boxes]
+    at, box = things[int(rng.integers(len(things)))]
     one, others = said[at], [*said[:at], *said[at + 1 :]]
-    box = one.boxes[int(rng.integers(one.count))]
     rest = tuple(other for other in one.boxes if other != box)
     if rest:
         others.append(replace(one, count=len(rest), boxes=rest))
