@@ -23,9 +23,6 @@ from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch
 from edgecap.train.losses import Answers, Teaching, Term, answer
 
-# Two phrasings or two bins that the teacher holds nearly equal are what rounding decides anew.
-# Learning its preference a little stronger than it is (its logits times this) keeps the words.
-SHARPNESS = 2.0
 EMBEDDING_WEIGHT, STATE_WEIGHT = 1.0, 1.0
 
 
@@ -72,8 +69,8 @@ class Distillation(Teaching):
 
 
 def divergence(got: Tensor, wanted: Tensor, targets: Tensor) -> Tensor:
-    """Summed KL(wanted, sharpened || got) of logits [B,T,V] where targets int [B,T] are words."""
-    log_wanted = (wanted.float() * SHARPNESS).log_softmax(-1)  # [B,T,V]
+    """Summed KL(wanted || got) of logits [B,T,V] where targets int [B,T] are words."""
+    log_wanted = wanted.float().log_softmax(-1)  # [B,T,V]
     log_got = got.float().log_softmax(-1)  # [B,T,V]
     each = (log_wanted.exp() * (log_wanted - log_got)).sum(-1)  # [B,T]
     return (each * (targets != PAD_ID)).sum()
