@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from edgecap.core.errors import InputError
 
@@ -30,3 +33,9 @@ def all_pictures(given: Sequence[Path]) -> list[Path]:
             )
         found += [path / name for name in names]
     return found
+
+
+def told_failure(image: Path, error: InputError) -> dict[str, Any]:
+    """Tell the error of one picture among others on standard error; its row for --json."""
+    typer.echo(f"edgecap: {error}", err=True)
+    return {"image": str(image), "error": {"code": error.code, "text": error.message}}

@@ -72,7 +72,7 @@ def run(
     With --on-error fail it ends the run, after what was captioned before it.
     Words are the most probable ones, unless beams or one of the options of drawing are given.
     """
-    from edgecap.cli._folders import all_pictures
+    from edgecap.cli._folders import all_pictures, told_failure
     from edgecap.cli._model import chosen
     from edgecap.core.progress import progress
     from edgecap.runtime import load
@@ -103,9 +103,7 @@ def run(
                 if alone:
                     raise caption
                 failures += 1
-                typer.echo(f"edgecap: {caption}", err=True)
-                error = {"code": caption.code, "text": caption.message}
-                rows.append({"image": str(image), "error": error})
+                rows.append(told_failure(image, caption))
                 continue
             rows.append({"image": str(image), **asdict(caption)})
             if not json_:

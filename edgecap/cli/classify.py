@@ -46,7 +46,7 @@ def run(
     ranked; the exit code is then 2. With --on-error fail it ends the run, after what was ranked
     before it.
     """
-    from edgecap.cli._folders import all_pictures
+    from edgecap.cli._folders import all_pictures, told_failure
     from edgecap.cli._model import load_chosen
     from edgecap.core.choices import pick
     from edgecap.core.progress import progress
@@ -65,9 +65,7 @@ def run(
                 if len(pictures) == 1 or on_error == "fail":
                     raise choices
                 failures += 1
-                typer.echo(f"edgecap: {choices}", err=True)
-                error = {"code": choices.code, "text": choices.message}
-                rows.append({"image": str(image), "error": error})
+                rows.append(told_failure(image, choices))
                 continue
             ranked.append((image, choices))
             labelled = [{"label": choice.label, "score": choice.score} for choice in choices]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from edgecap.core.errors import UnsupportedError
+from edgecap.core.errors import InputError, UnsupportedError
 
 BATCH = 8  # pictures or texts per call of an engine on a CPU; more gains nothing (LOG.md)
 
@@ -40,3 +40,18 @@ def in_batches(
             continue
         yield from results
         waiting = waiting[size:]
+
+
+def in_batches_past_errors(
+    items: Iterable[Item | InputError],
+    size: int,
+    work: Callable[[Sequence[Item]], Sequence[Result]],
+) -> Iterator[Result | InputError]:
+    """`in_batches` of items some of which could not be read: their errors come in their places."""
+
+    def past(given: Sequence[Item | InputError]) -> list[Result | InputError]:
+        read = [one for one in given if not isinstance(one, InputError)]
+        done = iter(work(read) if read else [])
+        return [one if isinstance(one, InputError) else next(done) for one in given]
+
+    return in_batches(items, size, past)

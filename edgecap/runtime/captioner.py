@@ -19,7 +19,7 @@ from PIL import Image
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.runtime.batches import BATCH, in_batches
+from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
 from edgecap.runtime.by_head import ByHead, selection
 from edgecap.runtime.cache import Cache, buffer
 from edgecap.runtime.captions import Attention, Caption, read_caption
@@ -281,18 +281,17 @@ class Captioner:
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(given: Sequence[Placed | InputError]) -> list[Caption | InputError]:
-            placed = [one for one in given if not isinstance(one, InputError)]
-            said = iter(self._caption_batch(request, placed))
-            return [one if isinstance(one, InputError) else next(said) for one in given]
+        def work(placed: Sequence[Placed]) -> list[Caption]:
+            return self._caption_batch(request, placed)
 
         size = batch or self.batch_size(request.beams)
-        for result in in_batches(self._placed(images), size, work):
+        for result in in_batches_past_errors(self.placed(images), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield result
 
-    def _placed(self, images: Iterable[Picture] | Picture) -> Iterator[Placed | InputError]:
+    def placed(self, images: Iterable[Picture] | Picture) -> Iterator[Placed | InputError]:
+        """The canvas uint8 [S,S,3] of each picture and where it lies there, or its error."""
         for picture in _pictures(images):
             try:
                 yield prepare(picture, self.manifest.preprocessing)
@@ -300,8 +299,6 @@ class Captioner:
                 yield error
 
     def _caption_batch(self, request: _Request, placed: Sequence[Placed]) -> list[Caption]:
-        if not placed:
-            return []
         canvases = np.stack([canvas for canvas, _ in placed])  # [B,S,S,3]
         return [
             self._read(generated, placement, request)

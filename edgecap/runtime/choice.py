@@ -1,6 +1,6 @@
 """Zero-shot choice: which of some texts fits a picture best.
 
-N pictures, Q texts, E embedding width, S canvas side in px.
+N pictures, Q texts, E embedding width.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgecap.core.errors import InputError
-from edgecap.runtime.batches import in_batches
-from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.preprocess import Picture, prepare
+from edgecap.runtime.batches import in_batches_past_errors
+from edgecap.runtime.captioner import Captioner, Placed
+from edgecap.runtime.preprocess import Picture
 from edgecap.runtime.texts import check_words
 
 
@@ -54,20 +54,11 @@ class LabelChooser:
         A picture that cannot be read is yielded as its error, in its place.
         """
 
-        def work(given: Sequence[np.ndarray | InputError]) -> list[list[Choice] | InputError]:
-            read = [one for one in given if not isinstance(one, InputError)]
-            ranked = iter(self.rank(read))
-            return [one if isinstance(one, InputError) else next(ranked) for one in given]
+        def work(placed: Sequence[Placed]) -> list[list[Choice]]:
+            return self.rank([canvas for canvas, _ in placed])
 
-        return in_batches(self._canvases(images), self._captioner.batch_size(), work)
-
-    def _canvases(self, images: Iterable[Picture]) -> Iterator[np.ndarray | InputError]:
-        """Canvases uint8 [S,S,3]."""
-        for picture in images:
-            try:
-                yield prepare(picture, self._captioner.manifest.preprocessing)[0]
-            except InputError as error:
-                yield error
+        size = self._captioner.batch_size()
+        return in_batches_past_errors(self._captioner.placed(images), size, work)
 
     def rank(self, images: Sequence[Picture]) -> list[list[Choice]]:
         """For each picture all labels, best first; equal scores in the order given.
