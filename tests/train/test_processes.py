@@ -31,7 +31,9 @@ if __name__ == "__main__":
 """
 
 
-def start(script: Path, run: Path, file: Path, rank: int, world: int, port: int):  # type: ignore[no-untyped-def]
+def start(
+    script: Path, run: Path, file: Path, rank: int, world: int, port: int
+) -> subprocess.Popen[bytes]:
     env = os.environ | {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
