@@ -1,6 +1,6 @@
 """How often a rounded captioner chooses the next token that the float one chooses.
 
-    python -m edgecap.quant.agreement S [PLAN] [--scenes 64] [--observer minmax]
+    python -m edgecap.quant.agreement S [PLAN | --observer minmax] [--scenes 64]
 
 Both are fed the float model's own greedy captions (teacher forcing), so one early difference does
 not count for all the words after it.
@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from edgecap.core.command import check_numbers, guarded
+from edgecap.core.errors import InputError
 from edgecap.quant.exercise import Exercise, Replayed, record
 from edgecap.quant.samples import OBSERVER_NAMES, CalibrationSpec
 
@@ -70,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model")
     parser.add_argument("plan", nargs="?", type=Path)
     parser.add_argument("--scenes", type=int, default=64)
-    parser.add_argument("--observer", default="minmax", help=", ".join(OBSERVER_NAMES))
+    parser.add_argument("--observer", help="without a PLAN: " + ", ".join(OBSERVER_NAMES))
     asked = parser.parse_args(arguments)
     return guarded("agreement", lambda: _run(asked))
 
@@ -85,7 +86,11 @@ def _run(asked: Namespace) -> None:
     from edgecap.scenes.shipped import load_set
 
     check_numbers(asked, "agreement", scenes=1)
-    spec = CalibrationSpec(observer=asked.observer)
+    if asked.plan is not None and asked.observer is not None:
+        raise InputError(
+            "agreement.observer", f"{asked.plan} has its grids already: --observer makes new ones."
+        )
+    spec = CalibrationSpec(observer=asked.observer or CalibrationSpec.observer)
     spec.check()
     name, path = weights.resolve(asked.model)
     if asked.plan is not None:

@@ -33,6 +33,7 @@ class Stage:
     texts: int  # Q, images that also learn to match texts; divides the batch
     text_tokens: int  # length of those texts
     languages: tuple[str, ...] = LANGUAGES
+    namesakes: float = 0.0  # share of scenes in which some of a kind stand among others
     claims: int = 2  # relations of such an image, each to be told from its inverse by embedding
     claim_tokens: int = 24  # length of their texts
 
@@ -66,7 +67,7 @@ class TrainConfig:
     # without drawing: equally likely phrasings would be ties, which rounding breaks at random.
     styles: Mapping[str, float] = field(default_factory=STYLE_WEIGHTS.copy)
     first_phrasing: float = 0.7
-    slips: float = 0.25  # share of grounded captions whose list has one: see slips.py
+    slips: float = 0.4  # share of lists of a group that have one, three times others': slips.py
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too
     adamw_rate: float = 1e-3  # everything else
     weight_decay: float = 0.05

@@ -117,11 +117,13 @@ class SceneBatches(Dataset[Batch]):
         stream = SPLITS["train"].stream
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
         free = (self.canvas - stage.window) // PATCH + 1  # places of a window
+        rules = self.rules[stage.window]
+        kinds = rules, among_others(rules)
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
             origin = (column * PATCH, row * PATCH)
-            drawing = sample_drawing(rng, self.rules[stage.window], origin)
+            drawing = sample_drawing(rng, kinds[rng.random() < stage.namesakes], origin)
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
@@ -163,9 +165,9 @@ class SceneBatches(Dataset[Batch]):
         style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
         said = statement(scene, rng, style)
-        slips = (
-            style == "grounded" and said.relation is not None and rng.random() < self.config.slips
-        )
+        grouped = any(mention.count > 1 for mention in said.mentions)
+        share = self.config.slips if grouped else self.config.slips / 3
+        slips = style == "grounded" and said.relation is not None and rng.random() < share
         if slips:
             said = replace(said, mentions=slipped(said.mentions, rng))
         first = rng.random() < self.config.first_phrasing
@@ -193,6 +195,12 @@ class SceneBatches(Dataset[Batch]):
             text = grammar.render(said, template)
             text = text.lower().rstrip(".。") if typed else text
             yield [TEXT_ID, *self.encoder.encode(" " + text).ids, EOS_ID]
+
+
+def among_others(rules: SceneRules) -> SceneRules:
+    """The same with many things, two or three of one name, which are rare among all."""
+    most = rules.things[1]
+    return replace(rules, things=(most - 1, most), copies=(2, min(3, most - 1)), repeat=1.0)
 
 
 def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:

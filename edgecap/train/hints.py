@@ -1,15 +1,16 @@
 """Dense supervision for training alone: what is where. Not part of any export.
 
-B images   P patches   D width   F facts asked of a patch (12)
+B images   P patches   D width   F facts asked of a patch (14)
 Q images with texts   E embedding   K things of a scene at most (7)   C claims
 
 Words say little per picture about where things are; drawn scenes know it for every patch. From a
 middle layer, each patch is asked for the kind and the colour of the thing on it, for the four edges
 of that thing's box, and how many things stand on each side of it and are smaller or bigger: what
-relations are told from. And the picture's embedding is asked where each thing is, since a text's
-embedding can only ask for what is there; a claim of the text is shown which question that is: "a is
-left of b" asks where b is less where a is. The captioner itself keeps one way to give boxes: its
-words.
+relations are told from. Also how many of its name a list tells before it and after it: whoever says
+"a star" must know by then whether there are two. And the picture's embedding is asked where each
+thing is, since a text's embedding can only ask for what is there; a claim of the text is shown
+which question that is: "a is left of b" asks where b is less where a is. The captioner itself keeps
+one way to give boxes: its words.
 """
 
 from __future__ import annotations
@@ -42,22 +43,24 @@ AXES = {"left": (0, 1), "right": (0, -1), "above": (1, 1), "below": (1, -1)}
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
-    """int64 [P,F]: kind, colour, x0 y0 x1 y1 in bins of the canvas on which `origin` lies, others.
+    """int64 [P,F]: kind, colour, x0 y0 x1 y1 in bins of the canvas on which `origin` lies, others
+    and namesakes.
 
     Others: how many of them are further left, right, up and down by their centre, smaller and
-    bigger. A thing covers the patches that it fills by half, at least one; the topmost counts.
+    bigger. Namesakes: how many are told before it and after it, by their left edge. A thing covers
+    the patches that it fills by half, at least one; the topmost counts.
     """
     side = scene.size // PATCH
-    hints = np.full((side, side, 12), NONE)
+    hints = np.full((side, side, 14), NONE)
     hints[..., 0] = 0
     x, y = origin
-    for thing, counts in zip(scene.things, others(scene), strict=True):
+    for thing, counts, alike in zip(scene.things, others(scene), namesakes(scene), strict=True):
         x0, y0, x1, y1 = thing.box
         left, top = min(round(x0 / PATCH), side - 1), min(round(y0 / PATCH), side - 1)
         right, bottom = max(left + 1, round(x1 / PATCH)), max(top + 1, round(y1 / PATCH))
         name = thing.name
         bins = to_bins((x0 + x, y0 + y, x1 + x, y1 + y))
-        row = (KINDS[name.noun], COLOR_IDS.get(name.color, NONE), *bins, *counts)
+        row = (KINDS[name.noun], COLOR_IDS.get(name.color, NONE), *bins, *counts, *alike)
         hints[top:bottom, left:right] = row
     return hints.reshape(side * side, -1)
 
@@ -93,23 +96,37 @@ def others(scene: Scene) -> np.ndarray:
     return np.stack([less, more], 1).reshape(6, -1).T.clip(max=MOST_OTHERS)
 
 
+def namesakes(scene: Scene) -> np.ndarray:
+    """int64 [things,2]: of each, how many of its name a list tells before it, and after it."""
+    numbers = np.array([NAME_IDS[thing.name] for thing in scene.things])  # [things]
+    order = np.array([thing.box for thing in scene.things])[:, [1, 0]].T  # top, then left edge
+    place = np.lexsort(order).argsort()  # [things]
+    alike = numbers[:, None] == numbers  # [things,things]
+    before = (alike & (place < place[:, None])).sum(1)  # [things]
+    return np.stack([before, alike.sum(1) - 1 - before], 1).clip(max=MOST_OTHERS)
+
+
 class PatchHints(nn.Module):
     """Linear questions to patch states, and how wrong the answers are."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
+        self.late_norm = nn.LayerNorm(width)
         self.kind = nn.Linear(width, len(KINDS) + 1)
         self.color = nn.Linear(width, len(COLORS))
         self.edges = nn.Linear(width, 4 * LOCATION_BINS)
         self.others = nn.Linear(width, 6 * (MOST_OTHERS + 1))
+        self.namesakes = nn.Linear(width, 2 * (MOST_OTHERS + 1))
 
-    def forward(self, x: Tensor, hints: Tensor) -> Tensor:
+    def forward(self, early: Tensor, late: Tensor, hints: Tensor) -> Tensor:
         """Summed cross-entropy of states [B,P,D]; hints int [B,P,F].
 
-        The four edges count as one question, and so do the six numbers of others.
+        Namesakes are asked `late`: first each thing must be known, then compared with the others.
+        The edges count as one question, and so do the numbers of others and those of namesakes.
         """
-        x = self.norm(x).flatten(0, 1)  # [B*P,D]
+        x = self.norm(early).flatten(0, 1)  # [B*P,D]
+        compared = self.late_norm(late).flatten(0, 1)  # [B*P,D]
         answers: Sequence[Tensor] = hints.flatten(0, 1).unbind(-1)  # F of [B*P]
 
         def wrong(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
@@ -125,7 +142,8 @@ class PatchHints(nn.Module):
             wrong(self.kind(x), answers[:1])
             + wrong(self.color(x), answers[1:2])
             + wrong(self.edges(x), answers[2:6])
-            + wrong(self.others(x), answers[6:])
+            + wrong(self.others(x), answers[6:12])
+            + wrong(self.namesakes(compared), answers[12:])
         )
 
 

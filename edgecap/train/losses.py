@@ -174,7 +174,8 @@ class Objective(Teaching):
         questioned = question_loss(claims, directions, asked(batch))
         placed = self.embedding_hints(said.images, batch.seen)
         # Early enough that the layers after it can hand what was found on to the words.
-        hinted = self.hints(said.states[5 * len(said.states) // 8 - 1], batch.hints)
+        early, late = (said.states[n * len(said.states) // 8 - 1] for n in (5, 6))  # [B,P,D]
+        hinted = self.hints(early, late, batch.hints)
         return (
             words.sum(),
             told.sum(),

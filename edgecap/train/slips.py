@@ -16,22 +16,42 @@ import numpy as np
 from edgecap.scenes.graph import Mention, Name
 from edgecap.scenes.nouns import NOUNS
 
+_APART = 0.8
+
 
 def slipped(said: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention, ...]:
     """The list `said`, each mention with its boxes, with one slip.
 
-    One thing is misnamed, or missed unless it is the only one, or told apart from its group.
+    Where a group is told, some of it are mostly told apart, one by one: what models do most, since
+    they name a kind before they have counted it. Else a thing is misnamed, or missed unless it is
+    the only one.
     """
-    things = [(at, box) for at, mention in enumerate(said) for box in mention.boxes]
-    at, box = things[int(rng.integers(len(things)))]
-    one, others = said[at], [*said[:at], *said[at + 1 :]]
+    groups = [mention for mention in said if mention.count > 1]
+    if groups and rng.random() < _APART:
+        told = _apart(said, groups[int(rng.integers(len(groups)))], rng)
+    else:
+        told = _wrong(said, rng)
+    return tuple(sorted(told, key=lambda mention: (mention.boxes[0], mention.name)))
+
+
+def _apart(said: Sequence[Mention], group: Mention, rng: np.random.Generator) -> list[Mention]:
+    """Some of a group alone, the others together if they are any more than one."""
+    boxes = [group.boxes[i] for i in rng.permutation(group.count)]
+    alone = int(rng.integers(1, group.count))  # all but one alone: all are
+    parts = [[box] for box in boxes[:alone]] + [boxes[alone:]]
+    told = [Mention(group.name, len(part), tuple(sorted(part))) for part in parts]
+    return [mention for mention in said if mention is not group] + told
+
+
+def _wrong(said: Sequence[Mention], rng: np.random.Generator) -> list[Mention]:
+    """One thing misnamed or missed."""
+    things = [(mention, box) for mention in said for box in mention.boxes]
+    one, box = things[int(rng.integers(len(things)))]
+    others = [mention for mention in said if mention is not one]
     rest = tuple(other for other in one.boxes if other != box)
     if rest:
         others.append(replace(one, count=len(rest), boxes=rest))
+    if others and rng.random() < 0.5:
+        return others
     nouns = [noun for noun in NOUNS if noun != one.name.noun]
-    misnamed = Mention(Name(nouns[int(rng.integers(len(nouns)))]), 1, (box,))
-    alone = Mention(one.name, 1, (box,))
-    # A group told apart misleads most, so where there is one that is as likely as the others.
-    slips = [[misnamed]] + [[]] * bool(others) + [[alone], [alone]] * bool(rest)
-    told = others + slips[int(rng.integers(len(slips)))]
-    return tuple(sorted(told, key=lambda mention: (mention.boxes[0], mention.name)))
+    return [*others, Mention(Name(nouns[int(rng.integers(len(nouns)))]), 1, (box,))]

@@ -48,6 +48,7 @@ def test_errors_become_a_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> 
         ("quant.agreement", "S no/plan.json", "plan.missing"),
         ("quant.agreement", "S --scenes 0", "agreement.scenes"),
         ("quant.agreement", "S --observer best", "observer.unknown"),
+        ("quant.agreement", "S plan.json --observer mse", "agreement.observer"),
     ],
 )
 def test_every_command_refuses_in_one_line(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,29 +17,23 @@ from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
 from edgecap.core.tokens import ID, LANGUAGES, PAD_ID
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
-from edgecap.scenes.relations import holds, relations
-from edgecap.scenes.sample import WINDOW_RULES
+from edgecap.scenes.relations import holds
+from edgecap.scenes.render import render
+from edgecap.scenes.sample import WINDOW_RULES, Drawing
 from edgecap.scenes.splits import drawing
-from edgecap.train import loop
+from edgecap.train import data, loop
 from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import Asked, SceneBatches, end_of_boxes, pack, relation_and_inverse
 from edgecap.train.hints import (
-    AXES,
     KINDS,
-    NAME_IDS,
-    EmbeddingHints,
-    patch_hints,
-    question,
-    seen_things,
 )
 from edgecap.train.losses import (
     TWIN_TEMPERATURE,
     Objective,
     after_boxes,
     differ,
-    question_loss,
     twin_loss,
 )
 from edgecap.train.memory import parts_that_fit, step_bytes
@@ -173,55 +168,6 @@ def test_claims_are_relations_and_their_inverses() -> None:
     assert lefts > 3
 
 
-def test_embeddings_are_asked_where_things_are() -> None:
-    dog, shape = Name("dog"), Name("circle", "red")
-    shown = Scene(
-        (
-            Thing(dog, (0.0, 112.0, 112.0, 224.0)),
-            Thing(shape, (0.0, 0.0, 30.0, 30.0)),
-            Thing(shape, (60.0, 0.0, 90.0, 30.0)),  # no name of one thing: not asked
-        )
-    )
-    seen = torch.from_numpy(seen_things(shown))[None]  # [Q,K,4]
-    assert seen[0, 0].tolist() == [NAME_IDS[dog], -0.5, 0.5, 0.0]
-    assert (seen[0, 1:, 0] == -1).all()
-    hints = EmbeddingHints(4)
-    with torch.no_grad():
-        hints.where.weight.zero_()
-        hints.where.weight[NAME_IDS[dog], 0] = -0.25  # centre x, of the embedding's first number
-    told = hints(torch.tensor([[1.0, 0, 0, 0]]), seen)  # scaled by 2
-    torch.testing.assert_close(told, torch.tensor(0.5**2))
-
-
-def test_a_claim_is_true_where_its_question_has_an_answer_above_zero() -> None:
-    numbers = 3 * len(NAME_IDS)
-    hints = EmbeddingHints(numbers)
-    with torch.no_grad():  # an embedding that says where each thing is, one number for each
-        hints.where.weight.copy_(torch.eye(numbers).view(len(NAME_IDS), -1))
-    asked = 0
-    for index in range(60):
-        shown = drawing("val", index).scene
-        embedding = torch.zeros(numbers)
-        for number, *place in seen_things(shown):
-            if number >= 0:
-                embedding[3 * int(number) : 3 * int(number) + 3] = torch.tensor(place)
-        for relation in relations(shown):
-            row = torch.tensor(question(relation))
-            assert (row[0] >= 0) == (relation.kind in AXES)
-            if relation.kind in AXES:
-                asked += 1
-                assert hints.direction(row[None])[0] @ embedding > 0
-    assert asked > 100
-
-
-def test_what_parts_twins_turns_towards_the_question() -> None:
-    claims = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])  # [2C,E]
-    directions = torch.tensor([[1.0, -1.0], [-3.0, 3.0]])  # [C,E]
-    for row, far in ((0, 0.0), (1, 2.0)):
-        asked = torch.arange(2) == row
-        torch.testing.assert_close(question_loss(claims, directions, asked), torch.tensor(far))
-
-
 def test_one_phrasing_is_the_usual_one() -> None:
     always = replace(CONFIG, first_phrasing=1.0, styles={"plain": 1.0})
     batches = SceneBatches(always)
@@ -350,24 +296,6 @@ def test_what_follows_the_last_box_is_weighed_apart() -> None:
     assert slips
 
 
-def test_hints_say_what_covers_each_patch() -> None:
-    things = (
-        Thing(Name("circle", "red"), (0.0, 0.0, 40.0, 32.0)),
-        Thing(Name("dog"), (24.0, 16.0, 48.0, 48.0)),  # on top
-        Thing(Name("bee"), (100.0, 100.0, 106.0, 106.0)),  # smaller than a patch
-    )
-    hints = patch_hints(Scene(things, 112), origin=(16, 32)).reshape(7, 7, -1)
-    kinds = {kind: hints[..., 0] == number for kind, number in KINDS.items()}
-    assert kinds["circle"].sum() == 4 and kinds["circle"][:2, :2].all()
-    assert kinds["dog"][1:3, 2].all() and hints[2, 2].tolist()[1:6] == [-1, 10, 12, 16, 20]
-    assert kinds["bee"].sum() == 1 and kinds["bee"][6, 6]
-    assert (hints[hints[..., 0] == 0][:, 1:] == -1).all()
-    # Others to the left, right, above, below, smaller, bigger.
-    assert hints[0, 0, 6:].tolist() == [0, 2, 0, 2, 2, 0]
-    assert hints[2, 2, 6:].tolist() == [1, 1, 1, 1, 1, 1]
-    assert hints[6, 6, 6:].tolist() == [2, 0, 2, 0, 0, 2]
-
-
 def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:
     from edgecap.model.captioner import Captioner
 
@@ -402,6 +330,25 @@ def test_captions_are_in_the_styles_of_the_run() -> None:
     first = batch.tokens[batch.positions == 1]
     assert (first[first != PAD_ID] == ID["<plain>"]).all()
     assert not torch.equal(batch.tokens, SceneBatches(CONFIG)[0].tokens)
+
+
+def test_a_stage_may_show_more_namesakes_among_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Drawing] = []
+
+    def watched(drawing: Drawing) -> np.ndarray:
+        shown.append(drawing)
+        return render(drawing)
+
+    monkeypatch.setattr(data, "render", watched)
+
+    def among_others(share: float) -> float:
+        shown.clear()
+        stage = Stage(224, 64, 32, 40, 2, 32, namesakes=share)
+        SceneBatches(replace(CONFIG, stages=(stage,)))[0]
+        counts = [Counter(thing.name for thing in one.scene.things) for one in shown]
+        return float(np.mean([len(one) > 1 and max(one.values()) in (2, 3) for one in counts]))
+
+    assert among_others(0.0) < 0.3 < among_others(0.5) < among_others(1.0) == 1.0
 
 
 def test_scenes_follow_other_rules_and_fill_a_smaller_canvas() -> None:
