@@ -123,7 +123,9 @@ class SceneBatches(Dataset[Batch]):
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
             origin = (column * PATCH, row * PATCH)
-            drawing = sample_drawing(rng, kinds[rng.random() < stage.namesakes], origin)
+            drawing = sample_drawing(
+                rng, kinds[stage.namesakes > 0 and rng.random() < stage.namesakes], origin
+            )
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))

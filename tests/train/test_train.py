@@ -204,7 +204,8 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
         assert in_parts_means[name] == pytest.approx(means[name], rel=2e-2)  # bf16
     in_parts = [p.grad for p in model.parameters() if p.grad is not None]
     for whole, halves in zip(gradients, in_parts, strict=True):
-        torch.testing.assert_close(halves, whole, atol=2e-2, rtol=5e-2)
+        # As vectors: bf16 rounds single numbers of many small ones away.
+        assert (halves - whole).norm() <= 5e-2 * whole.norm() + 1e-3
 
     def broken(part):  # type: ignore[no-untyped-def]
         raise RuntimeError("shapes differ")
