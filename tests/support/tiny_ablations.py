@@ -1,0 +1,33 @@
+"""Models and arms of ablations that are small enough for tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+
+import torch
+
+from edgecap.benchmarks.ablations import NAMES
+from edgecap.benchmarks.ablations.experiment import SMALL, SMALL_RUN, Ablation, Arm
+from edgecap.core.config import CaptionerConfig
+from edgecap.model.captioner import Captioner
+from edgecap.train.config import Stage
+
+TINY = CaptionerConfig(width=16, layers=8, heads=2, embedding=8, text_length=8)
+TINY_ARM = Arm(
+    "tiny",
+    replace(SMALL, width=16, layers=2, embedding=8),
+    replace(SMALL_RUN, stages=(Stage(112, 32, 8, 40, 4, 32, ("en",)),), warmup_steps=1),
+)
+ABLATIONS: dict[str, Ablation] = {
+    name: import_module(f"edgecap.benchmarks.ablations.{name}").ABLATION for name in NAMES
+}
+
+
+def built(build: object, config: CaptionerConfig = TINY) -> Captioner:
+    torch.manual_seed(3)
+    return build(config).eval()  # type: ignore[operator]
+
+
+def pictures(n: int, side: int = 224) -> torch.Tensor:
+    return torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8)
