@@ -88,9 +88,13 @@ def _run(asked: Namespace) -> None:
     check_numbers(asked, "agreement", scenes=1)
     if asked.plan is not None and asked.observer is not None:
         raise InputError(
-            "agreement.observer", f"{asked.plan} has its grids already: --observer makes new ones."
+            "agreement.observer",
+            f"{asked.plan} has its grids already, and --observer makes new ones.",
+            "Give one.",
         )
-    spec = CalibrationSpec(observer=asked.observer or CalibrationSpec.observer)
+    spec = CalibrationSpec()
+    if asked.observer is not None:
+        spec = CalibrationSpec(observer=asked.observer)
     spec.check()
     name, path = weights.resolve(asked.model)
     if asked.plan is not None:

@@ -67,7 +67,7 @@ class TrainConfig:
     # without drawing: equally likely phrasings would be ties, which rounding breaks at random.
     styles: Mapping[str, float] = field(default_factory=STYLE_WEIGHTS.copy)
     first_phrasing: float = 0.7
-    slips: float = 0.4  # share of lists of a group that have one, three times others': slips.py
+    slips: float = 0.4  # share of the lists with a group that have one; of others less: slips.py
     muon_rate: float = 2e-3  # block matrices (Muon, scaled to AdamW's update size); 0: AdamW too
     adamw_rate: float = 1e-3  # everything else
     weight_decay: float = 0.05

@@ -28,12 +28,12 @@ from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Scene, Statement, Thing
 from edgecap.scenes.render import render
-from edgecap.scenes.sample import WINDOW_RULES, SceneRules, sample_drawing
+from edgecap.scenes.sample import WINDOW_RULES, Drawing, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
 from edgecap.scenes.twins import inverted_relation, is_true, relation_holds, twins
-from edgecap.train.config import TrainConfig
+from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.hints import patch_hints, question, seen_things
-from edgecap.train.slips import slipped
+from edgecap.train.slips import slipped, weight
 
 PATCH = CaptionerConfig.patch_size
 
@@ -117,15 +117,11 @@ class SceneBatches(Dataset[Batch]):
         stream = SPLITS["train"].stream
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
         free = (self.canvas - stage.window) // PATCH + 1  # places of a window
-        rules = self.rules[stage.window]
-        kinds = rules, among_others(rules)
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
             origin = (column * PATCH, row * PATCH)
-            drawing = sample_drawing(
-                rng, kinds[stage.namesakes > 0 and rng.random() < stage.namesakes], origin
-            )
+            drawing = self._drawing(stage, origin, rng)
             images.append(render(drawing))
             scenes.append(shift(drawing.scene, origin))
             hints.append(patch_hints(drawing.scene, origin))
@@ -156,6 +152,12 @@ class SceneBatches(Dataset[Batch]):
             hints=torch.from_numpy(np.stack(hints)),
         )
 
+    def _drawing(self, stage: Stage, origin: tuple[int, int], rng: np.random.Generator) -> Drawing:
+        rules = self.rules[stage.window]
+        if stage.namesakes and rng.random() < stage.namesakes:
+            rules = among_others(rules)
+        return sample_drawing(rng, rules, origin)
+
     def _captions(
         self, scene: Scene, languages: tuple[str, ...], rng: np.random.Generator
     ) -> Iterator[Asked]:
@@ -167,9 +169,8 @@ class SceneBatches(Dataset[Batch]):
         style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
         said = statement(scene, rng, style)
-        grouped = any(mention.count > 1 for mention in said.mentions)
-        share = self.config.slips if grouped else self.config.slips / 3
-        slips = style == "grounded" and said.relation is not None and rng.random() < share
+        goes_on = style == "grounded" and said.relation is not None
+        slips = goes_on and rng.random() < self.config.slips * weight(said.mentions)
         if slips:
             said = replace(said, mentions=slipped(said.mentions, rng))
         first = rng.random() < self.config.first_phrasing

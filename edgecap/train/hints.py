@@ -27,6 +27,7 @@ from edgecap.core.boxes import to_bins
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import LOCATION_BINS
 from edgecap.scenes.dataset import CATEGORIES
+from edgecap.scenes.describe import mentions
 from edgecap.scenes.graph import COLORS, SHAPES, Relation, Scene
 from edgecap.scenes.nouns import NOUNS
 from edgecap.scenes.relations import unique
@@ -98,12 +99,13 @@ def others(scene: Scene) -> np.ndarray:
 
 def namesakes(scene: Scene) -> np.ndarray:
     """int64 [things,2]: of each, how many of its name a list tells before it, and after it."""
-    numbers = np.array([NAME_IDS[thing.name] for thing in scene.things])  # [things]
-    order = np.array([thing.box for thing in scene.things])[:, [1, 0]].T  # top, then left edge
-    place = np.lexsort(order).argsort()  # [things]
-    alike = numbers[:, None] == numbers  # [things,things]
-    before = (alike & (place < place[:, None])).sum(1)  # [things]
-    return np.stack([before, alike.sum(1) - 1 - before], 1).clip(max=MOST_OTHERS)
+    counts = {
+        (mention.name, box): (before, mention.count - 1 - before)
+        for mention in mentions(scene)
+        for before, box in enumerate(mention.boxes)
+    }
+    rows = [counts[thing.name, thing.box] for thing in scene.things]
+    return np.array(rows).clip(max=MOST_OTHERS)
 
 
 class PatchHints(nn.Module):

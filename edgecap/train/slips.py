@@ -16,7 +16,13 @@ import numpy as np
 from edgecap.scenes.graph import Mention, Name
 from edgecap.scenes.nouns import NOUNS
 
-_APART = 0.8
+_APART = 0.8  # of the slips in a list with a group
+_UNGROUPED = 1 / 3  # as likely is a slip in a list without one
+
+
+def weight(said: Sequence[Mention]) -> float:
+    """How likely a slip is in this list, against one in a list that tells a group: 0 … 1."""
+    return 1.0 if any(mention.count > 1 for mention in said) else _UNGROUPED
 
 
 def slipped(said: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention, ...]:

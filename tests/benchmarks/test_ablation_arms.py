@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_ablations import ABLATIONS, TINY, TINY_ARM, built, pictures
+from tiny_ablations import ABLATIONS, TINY, TINY_ARM, Build, built, pictures
 from torch import nn
 
 from edgecap.benchmarks.ablations import NAMES, locations, mentions, positions, prefix, towers
@@ -91,7 +91,7 @@ def test_two_towers_differ_in_what_reads_texts_alone() -> None:
 
 
 @pytest.mark.parametrize("build", [towers.equal, towers.narrow, towers.matched])
-def test_a_text_tower_does_not_see_padding(build: object) -> None:
+def test_a_text_tower_does_not_see_padding(build: Build) -> None:
     model = built(build)
     tokens = torch.randint(0, 4096, (2, 8))
     length = torch.tensor([3, 8])

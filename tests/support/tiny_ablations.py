@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 
@@ -12,6 +13,8 @@ from edgecap.benchmarks.ablations.experiment import SMALL, SMALL_RUN, Ablation, 
 from edgecap.core.config import CaptionerConfig
 from edgecap.model.captioner import Captioner
 from edgecap.train.config import Stage
+
+Build = Callable[[CaptionerConfig], Captioner]  # as of an arm
 
 TINY = CaptionerConfig(width=16, layers=8, heads=2, embedding=8, text_length=8)
 TINY_ARM = Arm(
@@ -24,9 +27,9 @@ ABLATIONS: dict[str, Ablation] = {
 }
 
 
-def built(build: object, config: CaptionerConfig = TINY) -> Captioner:
+def built(build: Build, config: CaptionerConfig = TINY) -> Captioner:
     torch.manual_seed(3)
-    return build(config).eval()  # type: ignore[operator]
+    return build(config).eval()
 
 
 def pictures(n: int, side: int = 224) -> torch.Tensor:

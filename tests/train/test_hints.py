@@ -89,6 +89,18 @@ def test_hints_say_what_covers_each_patch() -> None:
     assert (hints[..., 12:] <= 0).all()  # no two are alike
 
 
+def test_namesakes_are_counted_in_the_order_in_which_a_list_tells_them() -> None:
+    star, dog = Name("star", "red"), Name("dog")
+    things = (
+        Thing(star, (100.0, 0.0, 130.0, 30.0)),
+        Thing(dog, (50.0, 0.0, 80.0, 30.0)),
+        Thing(star, (10.0, 60.0, 40.0, 90.0)),
+        Thing(star, (10.0, 20.0, 40.0, 50.0)),  # as far left, and higher
+        Thing(Name("star", "blue"), (0.0, 0.0, 5.0, 5.0)),
+    )
+    assert namesakes(Scene(things)).tolist() == [[2, 0], [0, 0], [1, 1], [0, 2], [0, 0]]
+
+
 def test_hints_say_how_many_of_its_name_a_list_tells_before_and_after_a_thing() -> None:
     for index in range(200):
         scene = drawing("val", index).scene

@@ -1,4 +1,4 @@
-"""Lists with a slip differ from the truth in one thing and are written as lists are."""
+"""Lists with a slip differ from the truth in one thing or group and are written as lists are."""
 
 from __future__ import annotations
 
