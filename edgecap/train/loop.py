@@ -83,7 +83,9 @@ def fit(
     if saved is not None:
         if saved.model.keys() != objective.state_dict().keys():
             raise InputError(
-                "train.resume", f"{run} holds a run of another kind.", "Resume it as it began."
+                "train.resume",
+                f"{run} holds a run of another kind.",
+                "Resume it with the command and the version that began it.",
             )
         objective.load_state_dict(saved.model)
         optimisers.load(saved.optimisers)
