@@ -18,7 +18,7 @@ ABLATION = Ablation(
     "more than twice the images do.",
     rule="Equal images and rows of captions, so unequal words: a shorter caption leaves room for "
     "another one. What dropout takes from is the full caption.",
-    images=8_000,
+    images=16_000,  # with half of them no unseen pair is named yet
     arms=(
         Arm("dropout"),
         Arm("no dropout", run=WHOLE_NAMES),

@@ -74,7 +74,7 @@ ABLATION = Ablation(
     claim="2D positions serve better than 1D ones, above all from 112 px windows to 224 px scenes.",
     rule="Equal images, in the same order, and equal first weights of all else; 1D has 168 more "
     "vectors of position. Windows lie anywhere on the canvas, so both learn every place.",
-    images=4_000,
+    images=6_000,
     arms=(
         Arm("2D, 224", FULL, FULL_RUN),
         Arm("1D, 224", FULL, FULL_RUN, OneAxis),
