@@ -1,0 +1,32 @@
+"""A folder of pictures and its index, made by a real ONNX bundle."""
+
+from pathlib import Path
+
+import pytest
+from tiny_onnx import picture
+
+from edgecap.runtime import Captioner, load
+from edgecap.runtime.index import update
+
+
+@pytest.fixture(scope="module")
+def captioner(tiny_bundle_made: Path) -> Captioner:
+    return load(tiny_bundle_made)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "pictures"
+    (place / "deep").mkdir(parents=True)
+    for i in range(6):
+        (place / f"{i}.png").write_bytes(picture(i, 40, 30))
+    (place / "deep" / "six.PNG").write_bytes(picture(6, 40, 30))
+    (place / "notes.txt").write_text("no picture")
+    (place / ".hidden.png").write_bytes(picture(7, 40, 30))
+    return place
+
+
+@pytest.fixture
+def made(folder: Path, captioner: Captioner, tmp_path: Path) -> Path:
+    update(folder, tmp_path / "index", captioner, "tiny")
+    return tmp_path / "index"
