@@ -120,7 +120,7 @@ ABLATION = Ablation(
     "ones.",
     rule="Equal images and windows, so unequal words: two tokens a box fewer leave room for more "
     "captions in a row. Two tokens need 784 rows more in the table.",
-    images=12_000,  # as many as of positions' curriculum, whose arm is this one's first
+    images=12_000,  # as of positions, whose first arm is this one's first too
     arms=(
         Arm("4 tokens", FULL, CURRICULUM_RUN),
         Arm(
