@@ -75,7 +75,7 @@ def _run(given: argparse.Namespace) -> None:
     captioner = load(given.captioner, threads=given.threads, device=given.device)
     pictures = [image for image, _ in load_set("evaluation", given.n)]
     rows = measure(captioner, pictures, given.sizes, given.rounds)
-    about = {"backend": captioner.backend, "threads": given.threads, "pictures": given.n}
+    about = {"backend": captioner.backend, "threads": given.threads, "pictures": len(pictures)}
     print(json.dumps({**about, "rows": rows, "machine": machine()}, indent=1))
 
 

@@ -70,6 +70,16 @@ class Measured:
     minutes: float  # of the stage, measuring included
 
 
+def check(model: str, lang: str) -> None:
+    """InputError for a language that scenes cannot be described in, or that is known already."""
+    from edgecap.model import weights
+
+    pick("language", lang, HELD_OUT)
+    path = weights.resolve(model)[1]
+    if lang in weights.extension(path).languages:
+        raise InputError("language.known", f"{path} knows {lang} already; nothing can be shown.")
+
+
 def drawn(rules: SceneRules, n: int, seed: int) -> Iterator[Pictured]:
     """n scenes by `rules` that no split shows."""
     for i in range(n):
@@ -82,7 +92,7 @@ def stages(
 ) -> Iterator[Measured]:
     """Teach `lang` stage by stage; yields the figures after each.
 
-    Raises InputError for a language that scenes cannot be described in, or that is known already.
+    Raises InputError as `check` does.
     """
     from edgecap.model import weights
     from edgecap.runtime.loading import tokenizer_data
@@ -92,11 +102,9 @@ def stages(
     from edgecap.train.finetune import FinetuneConfig, finetune
     from edgecap.train.said import Framing
 
-    pick("language", lang, HELD_OUT)
+    check(model, lang)
     path = weights.resolve(model)[1]
     network, before = weights.load(path), weights.extension(path)
-    if lang in before.languages:
-        raise InputError("language.known", f"{path} knows {lang} already; nothing can be shown.")
     one, many = (
         list(drawn(rules, budget.captions, budget.seed + i))
         for i, rules in enumerate((_ONE_THING, SceneRules()))
@@ -180,7 +188,6 @@ def _percent(value: float | None) -> str:
 
 def plot(rows: Sequence[Measured], out: Path) -> None:
     """A panel per language: figures after each stage, known languages dashed."""
-    require("matplotlib", "train")
     from matplotlib.figure import Figure
 
     languages = list(dict.fromkeys(row.lang for row in rows))
@@ -221,11 +228,12 @@ def _run(given: argparse.Namespace) -> None:
     asked = vars(given)
     least = {"captions": 1, "steps": 1, "pictures": 2, "scenes": 2, "lora": 0, "seed": 0}
     check_numbers(given, "new_language", threads=1, **least)
+    require("matplotlib", "train")
     torch = require("torch", "train")
     torch.set_num_threads(asked["threads"])
     budget = Budget(**{name: asked[name] for name in asdict(Budget())})
     for lang in asked["languages"]:
-        pick("language", lang, HELD_OUT)
+        check(asked["model"], lang)
     with atomic_dir(asked["out"], asked["overwrite"], marker=REPORT) as folder:
         rows = []
         for lang in asked["languages"]:

@@ -15,8 +15,9 @@ from PIL import Image
 
 from edgecap.benchmarks.runner import Target
 from edgecap.bundle.certificate import certificate_from_json
-from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, SEARCH
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.scenes.shipped import load_set
 
@@ -32,7 +33,7 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
     Raises BundleError for one that cannot be used, InputError where there is none, and where one
     is given twice.
     """
-    chosen = list(paths) or sorted(found.parent for found in here.glob(f"*/{MANIFEST}"))
+    chosen = list(paths) or bundles_in(here)
     if not chosen:
         raise InputError(
             "bench.no_bundles",
@@ -61,11 +62,14 @@ def targets(
 ) -> list[Target]:
     """PyTorch first, where it and the weights are there, then the bundles; no two of one name.
 
-    `weights` is a shipped name or a file; None takes the model that the first bundle came from.
+    `weights` is a shipped name or a file; None takes those that the first bundle came from, where
+    they lie under their name.
     """
     found = []
     model = weights or opened[0].manifest.model
     weights_file = find_weights(model)
+    if weights is None and weights_file and not _exported(weights_file, opened[0]):
+        weights_file = None
     # Weights that were asked for and are not there fail in their own row; a bundle may well have
     # come from weights on another machine.
     if find_spec("torch") is not None and (weights or weights_file):
@@ -100,6 +104,12 @@ def certified(bundle: Bundle) -> dict[str, float]:
         return {}
     agreements = certificate_from_json(bundle.json(CERTIFICATE)).agreements
     return {PARITY[a.what]: a.agreement for a in agreements if a.what in PARITY}
+
+
+def _exported(weights: Path, bundle: Bundle) -> bool:
+    """Whether a bundle came from this file, or does not say; another may bear the same name."""
+    told = bundle.manifest.weights
+    return told is None or told == file_sha256(weights)
 
 
 def find_weights(model: str) -> Path | None:

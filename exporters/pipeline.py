@@ -35,7 +35,7 @@ from edgecap.bundle.manifest import (
     Manifest,
 )
 from edgecap.bundle.typed import parse
-from edgecap.core.atomic import atomic_dir
+from edgecap.core.atomic import atomic_dir, refuse_existing
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.extension import Extension
@@ -95,10 +95,7 @@ def check(spec: ExportSpec) -> Path:
     if spec.max_drop is not None:
         require("matplotlib", "export")  # for the picture at the end of a long search
     output = spec.directory(name)
-    if output.exists() and not spec.overwrite:
-        raise InputError(
-            "output.exists", f"{output} exists already.", "Pass --overwrite to replace it."
-        )
+    refuse_existing(output, spec.overwrite, MANIFEST)
     _require(spec)
     return output
 

@@ -39,11 +39,12 @@ def collect(captioner: Captioner, canvases: np.ndarray) -> References:
     import torch
 
     languages = captioner.languages
-    asked = [(languages[i // BATCH % len(languages)], STYLE) for i in range(len(canvases))]
+    together = max(1, min(BATCH, len(canvases) // len(languages)))  # b, of one language each
+    asked = [(languages[i // together % len(languages)], STYLE) for i in range(len(canvases))]
     answers: list[Answer] = []
     embeddings, logits, attention = [], [], []
-    for start in range(0, len(canvases), BATCH):
-        rows = slice(start, start + BATCH)
+    for start in range(0, len(canvases), together):
+        rows = slice(start, start + together)
         code = captioner.session.encode_image(canvases[rows])  # k, v [L,b,H,P,Dh]
         said = answer(captioner, code, asked[rows])
         prompt = captioner.vocabulary.prompt(*asked[start])

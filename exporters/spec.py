@@ -85,6 +85,14 @@ class ExportSpec:
                 f"{self.plan} is a finished plan, and calibration would make another.",
                 "Give --plan or the options of calibration.",
             )
+        default = CalibrationSpec().observer
+        if self.precision == "w8" and self.calibration.observer != default:
+            raise InputError(
+                "plan.conflict",
+                f"w8 rounds no activations, and --observer {self.calibration.observer} measures "
+                "theirs.",
+                "Leave it out, or run with: --precision w8a8",
+            )
         if self.max_drop is not None:
             self._check_search(self.max_drop)
         elif self.precision == "mixed" and self.plan is None:

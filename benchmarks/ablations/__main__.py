@@ -18,6 +18,7 @@ from edgecap.benchmarks.ablations import NAMES
 from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import InputError
+from edgecap.core.lazy import require
 
 if TYPE_CHECKING:
     from edgecap.benchmarks.ablations.experiment import Ablation
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(asked: argparse.Namespace) -> None:
     names = _checked(asked)
+    require("torch", "train")
     found = [_ablate(name, asked) for name in (names if asked.seeds else _counted(names))]
     if asked.json:
         print(json.dumps(found if asked.name == "all" else found[0], ensure_ascii=False, indent=1))

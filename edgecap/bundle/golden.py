@@ -85,6 +85,8 @@ def read_golden(bundle: Bundle) -> Golden:
     index = decode(GoldenIndex, bundle.json(f"{FOLDER}/{INDEX}"), "golden")
     if index.schema != SCHEMA or set(index.tolerances) != set(ARRAYS) or not index.cases:
         raise BundleError("bundle.golden", f"{INDEX} is not of schema {SCHEMA} with all arrays.")
+    if index.steps < 1 or not index.texts:
+        raise BundleError("bundle.golden", f"{INDEX} has no steps or no texts to compare.")
     contract, size = bundle.manifest.contract, bundle.manifest.preprocessing.size
     N, K, M = len(index.cases), index.steps, len(index.texts)
     shapes = {

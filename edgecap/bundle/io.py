@@ -46,6 +46,23 @@ class Bundle:
         return parse(self.file(name).read_bytes(), name)
 
 
+def bundles_in(folder: Path) -> list[Path]:
+    """The directories below `folder` that are bundles, by name; nothing in them is checked.
+
+    A web app has a manifest.json too, so those that tell of no contract are passed over. One that
+    cannot be read counts: whoever uses it is told why not.
+    """
+    return sorted(file.parent for file in folder.glob(f"*/{MANIFEST}") if _tells_contract(file))
+
+
+def _tells_contract(manifest: Path) -> bool:
+    try:
+        value = parse(manifest.read_bytes(), manifest.name)
+    except (BundleError, OSError):
+        return True
+    return isinstance(value, dict) and "contract" in value
+
+
 def open_bundle(path: str | Path) -> Bundle:
     """Check a bundle directory completely and return it; raises BundleError, code bundle.*."""
     root = Path(path)

@@ -18,10 +18,14 @@ STANDARD_OUTPUT = "-"
 def check_destinations(*destinations: str | None) -> None:
     """Refuse, before any work is done, files that cannot be written; InputError.
 
-    Also refuses more than one claim on the standard output.
+    Also refuses two that are one.
     """
-    if destinations.count(STANDARD_OUTPUT) > 1:
-        raise InputError("output.twice", "only one kind of figures can go to the standard output.")
+    named = [one for one in destinations if one is not None]
+    places = [one if one == STANDARD_OUTPUT else os.path.realpath(one) for one in named]
+    for one, place in zip(named, places, strict=True):
+        if places.count(place) > 1:
+            said = "the standard output" if one == STANDARD_OUTPUT else one
+            raise InputError("output.twice", f"only one kind of figures can go to {said}.")
     for destination in destinations:
         if destination is None or destination == STANDARD_OUTPUT:
             continue
@@ -37,6 +41,17 @@ def check_destinations(*destinations: str | None) -> None:
             )
 
 
+def printable(text: str) -> str:
+    """A stranger's name for a terminal: without control characters and what is not Unicode."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def as_json(value: Any) -> str:
+    """Plain data; a file's name that is not Unicode is escaped, so that it can be encoded."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(text: str, destination: str | None) -> None:
     """To the standard output for "-", to a file, or nowhere for None."""
     if destination is None:
@@ -49,4 +64,4 @@ def write_text(text: str, destination: str | None) -> None:
 
 def write_json(value: dict[str, Any], destination: str | None) -> None:
     """The same for plain data."""
-    write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", destination)
+    write_text(as_json(value) + "\n", destination)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edgecap.cli._output import as_json
+
 
 def run(
     image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
@@ -32,10 +34,8 @@ def run(
 
     judged = judge(load_chosen(bundle, threads), image, statements, lang)
     if json_:
-        import json
-
         told = {"image": str(image), "lang": lang, "statements": [asdict(one) for one in judged]}
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        typer.echo(as_json(told))
         return
     for one in judged:
         typer.echo(f"{one.share:5.2f}  {one.evidence:+7.1f}  {one.statement}")

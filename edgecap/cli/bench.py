@@ -57,6 +57,7 @@ def run(
     from edgecap.benchmarks.targets import bundles, pictures, targets
     from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json, write_text
     from edgecap.core.atomic import atomic_dir
+    from edgecap.core.choices import pick
     from edgecap.core.errors import GateError
     from edgecap.scenes.grammar import picked_languages
 
@@ -65,12 +66,19 @@ def run(
     if n is not None:
         plan = replace(plan, scenes=n)
     opened = bundles(bundle or [], Path())
+    for one in opened:
+        for language in plan.languages:
+            pick("language", language, one.manifest.languages)
     # The place of the report is taken first: a refusal after ten minutes of work is none.
     with atomic_dir(out, overwrite, MARKER) as directory, pictures() as files:
         measured_on = machine()
         chosen = targets(opened, weights, files, threads)
         if not any(target.reference for target in chosen):
-            typer.echo("No PyTorch, or not the weights: nothing to compare with.", err=True)
+            typer.echo(
+                "No PyTorch, or not the weights that were exported (--weights FILE): nothing to "
+                "compare with.",
+                err=True,
+            )
         rows = bench(chosen, plan)
         write_files(directory, rows, plan, measured_on)
     write_json(to_json(rows, plan, measured_on), json_)
@@ -79,7 +87,7 @@ def run(
     if STANDARD_OUTPUT not in (json_, csv, markdown):
         from rich.console import Console
 
-        Console().print(to_table(rows))
+        Console(markup=False).print(to_table(rows))
         for note in notes(rows):
             typer.echo(note)
         typer.echo(f"report: {out / 'report.md'}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._output import as_json, printable
 from edgecap.cli._picture import check_picture, save_picture
 from edgecap.core.errors import EdgecapError, InputError
 
@@ -112,7 +112,7 @@ def run(
                 _draw(image, caption, draw)
     finally:  # whatever ends the run, what is done is told
         if json_ and rows:
-            typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+            typer.echo(as_json(rows))
     if failures:
         raise typer.Exit(EdgecapError.exit_code)
 
@@ -139,7 +139,7 @@ def _draw(image: Path, caption: Caption, path: Path) -> None:
 
 
 def _show(image: Path, caption: Caption, several: bool) -> None:
-    typer.echo(f"{image}: {caption.text}" if several else caption.text)
+    typer.echo(f"{printable(str(image))}: {caption.text}" if several else caption.text)
     for mention in caption.mentions:
         for box, score in zip(mention.boxes, mention.scores, strict=True):
             edges = " ".join(f"{edge:.0f}" for edge in box)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._output import as_json, printable
 from edgecap.core.errors import EdgecapError, InputError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(
             rows.append({"image": str(image), "labels": labelled})
     finally:  # whatever ends the run, what is done is told
         if json_ and rows:
-            typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+            typer.echo(as_json(rows))
         elif ranked:
             _show(ranked)
     if failures:
@@ -87,7 +87,7 @@ def _labels(text: str | None, file: Path | None) -> list[str]:
     else:
         assert file is not None
         try:
-            given = file.read_text(encoding="utf-8").splitlines()
+            given = file.read_text(encoding="utf-8-sig").splitlines()
         except OSError as error:
             raise InputError("labels.file", f"{file} cannot be read: {error.strerror}.") from None
         except UnicodeDecodeError:
@@ -98,7 +98,6 @@ def _labels(text: str | None, file: Path | None) -> list[str]:
 def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
     from rich import box
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -106,6 +105,6 @@ def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
         table.add_column(heading, justify="right" if heading == "cosine" else "left")
     for image, choices in ranked:
         for place, choice in enumerate(choices[:SHOWN]):
-            name = escape(str(image)) if place == 0 else ""
-            table.add_row(name, escape(choice.label), f"{choice.score:.3f}")
-    Console().print(table)
+            name = printable(str(image)) if place == 0 else ""
+            table.add_row(name, choice.label, f"{choice.score:.3f}")
+    Console(markup=False).print(table)

@@ -79,7 +79,7 @@ def _print(found: Comparison) -> None:
     from rich.table import Table
 
     figures = found.figures()
-    console = Console()
+    console = Console(markup=False)
     table = Table(
         title=f"A {found.names[0]}, B {found.names[1]}",
         title_justify="left",

@@ -122,7 +122,7 @@ def _print(report: Report) -> None:
         beside = [_whole(report.values[f]) if f in report.values else "" for f in floors]
         row = [_whole(row[key]) for row in report.languages.values()]
         table.add_row(key, _figure(value), shown, *beside, *row)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     if report.worst_language is not None:
         console.print(f"worst language: {report.worst_language}", highlight=False)

@@ -98,7 +98,7 @@ def _print(rows: Sequence[Row], title: str) -> None:
             cells.append("–" if value is None else f"{value:.3f}")
             cells.append("" if bounds is None else f"{bounds[0]:.2f} … {bounds[1]:.2f}")
         table.add_row(key, *cells, GOOD.get(key, ""))
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     for row in rows:
         console.print(f"{row.maps}: {row.verdict}.", highlight=False)

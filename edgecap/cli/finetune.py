@@ -63,6 +63,7 @@ def run(
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError, InputError
+    from edgecap.core.extension import check_code
     from edgecap.core.lazy import require
 
     torch = require("torch", "train")
@@ -74,6 +75,7 @@ def run(
     from edgecap.train.rehearsal import KINDS
 
     check_destinations(json_)
+    check_code(lang)
     pick("rehearsal", rehearse, KINDS)
     pick("on_error", on_error, ("fail", "skip"))
     if not 0 <= max_drop <= 100:  # nan too

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._output import as_json
+
 if TYPE_CHECKING:
     from edgecap.runtime.grounding import Grounding
 
@@ -39,10 +41,8 @@ def run(
         check_picture(draw, [image])
     found = ground(load_chosen(bundle, threads), image, phrase, lang)
     if json_:
-        import json
-
         told = {"image": str(image), "lang": lang, "seen": found.seen, **asdict(found)}
-        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
+        typer.echo(as_json(told))
     else:
         _show(found)
     if draw is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._output import as_json
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ def run(
         captioner = load(source, threads=threads)
     summary = update(folder, out, captioner, loadable(source), threads)
     if json_:
-        import json
-
-        typer.echo(json.dumps(_report(out, summary), ensure_ascii=False, indent=1))
+        typer.echo(as_json(_report(out, summary)))
     for failure in summary.failures:
         typer.echo(f"edgecap: {failure.path}: {failure.error}", err=True)
     if not json_:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._output import as_json
 from edgecap.core.errors import BundleError
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ def run(
     A bundle's files are checked first. Models may come from anywhere. No model runs, and no
     runtime package is needed.
     """
+    from edgecap.bundle.manifest import MANIFEST
     from edgecap.runtime.inspection import is_model
 
-    if is_model(path):
+    if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
     elif path.is_file():
         raise BundleError(
@@ -67,17 +69,17 @@ def _inspect_bundle(path: Path, json_: bool) -> None:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    import json
-
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))
+    typer.echo(as_json(value))
 
 
 def _show(manifest: Manifest) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    facts = Table(title=manifest.name, title_justify="left", show_header=False)
+    from edgecap.cli._contents import plain
+
+    console = Console(markup=False)
+    facts = Table(title=plain(manifest.name), title_justify="left", show_header=False)
     rows = {
         "format": f"{manifest.format} {manifest.precision}",
         "languages": " ".join(manifest.languages),
@@ -89,18 +91,18 @@ def _show(manifest: Manifest) -> None:
         "licence": manifest.license,
     }
     for name, value in rows.items():
-        facts.add_row(name, value)
+        facts.add_row(name, plain(value))
     console.print(facts)
     shapes = tensor_shapes(manifest.contract)
     for name, function in manifest.contract.functions.items():
-        typer.echo(f"{name}  ({function.file}, {function.entry})")
+        typer.echo(f"{name}  ({plain(function.file)}, {plain(function.entry)})")
         for tensor, target in (*function.inputs.items(), *function.outputs.items()):
             arrow = "->" if tensor in function.inputs else "<-"
-            called = "" if target == tensor else f"  as {target}"
+            called = "" if target == tensor else f"  as {plain(target)}"
             typer.echo(f"  {arrow} {tensor:16} {shapes[name][tensor]}{called}")
     files = Table("file", "bytes", "sha256")
     for name, entry in manifest.files.items():
-        files.add_row(name, f"{entry.size:,}", entry.sha256[:16])
+        files.add_row(plain(name), f"{entry.size:,}", entry.sha256[:16])
     console.print(files)
     total = sum(entry.size for entry in manifest.files.values())
     typer.echo(f"{len(manifest.files)} files, {total:,} bytes, all as listed")

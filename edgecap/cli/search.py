@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._output import as_json, printable
 from edgecap.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,10 +58,8 @@ def run(
         save_picture(contact_sheet(query, is_text, hits), sheet)
         typer.echo(f"contact sheet in {sheet}", err=True)
     if json_:
-        import json
-
         rows = [{"rank": h.rank, "image": str(h.path), "score": h.score} for h in hits]
-        typer.echo(json.dumps({"query": query, "hits": rows}, ensure_ascii=False, indent=1))
+        typer.echo(as_json({"query": query, "hits": rows}))
     else:
         _show(hits)
 
@@ -89,8 +88,4 @@ def _vector(captioner: Captioner, query: str, is_text: bool) -> np.ndarray:
 
 def _show(hits: list[Hit]) -> None:
     for hit in hits:
-        typer.echo(f"{hit.rank:3}  {hit.score:6.3f}  {_printable(str(hit.path))}")
-
-
-def _printable(path: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in path)
+        typer.echo(f"{hit.rank:3}  {hit.score:6.3f}  {printable(str(hit.path))}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._output import as_json
 from edgecap.core.errors import GateError
 
 if TYPE_CHECKING:
@@ -38,11 +39,9 @@ def run(
     golden = read_golden(opened)
     here = replay(load(bundle, backend=backend, threads=threads), golden)
     if json_:
-        import json
-
         exported = asdict(at_export) if at_export else None
         report = {"bundle": str(bundle), "here": asdict(here), "at_export": exported}
-        typer.echo(json.dumps(report, ensure_ascii=False, indent=1))
+        typer.echo(as_json(report))
     else:
         _show(opened, here, at_export)
     failures = [f"here: {line}" for line in here.failures]
@@ -65,7 +64,9 @@ def _show(bundle: Bundle, here: Certificate, at_export: Certificate | None) -> N
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{bundle.manifest.name}: {here.target}", title_justify="left")
+    from edgecap.cli._contents import plain
+
+    table = Table(title=f"{plain(bundle.manifest.name)}: {here.target}", title_justify="left")
     for heading in ("output", "max abs", "allowed", "cosine", "allowed", ""):
         table.add_column(heading, justify="left" if heading in ("output", "") else "right")
     for output in here.outputs:
@@ -77,7 +78,7 @@ def _show(bundle: Bundle, here: Certificate, at_export: Certificate | None) -> N
             f"{output.allowed_cosine:.6f}",
             "ok" if output.passed else "FAILED",
         )
-    Console().print(table)
+    Console(markup=False).print(table)
     files = len(bundle.manifest.files)
     tokens = here.agreements[0].agreement
     typer.echo(f"{files} files as listed; greedy tokens equal in {tokens:.0%} of {here.scenes}")

@@ -38,7 +38,7 @@ def atomic_dir(
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         _recover(final.parent)
-        _refuse_existing(final, overwrite, marker)
+        refuse_existing(final, overwrite, marker)
         workspace, lock = _workspace(final)
     except OSError as error:
         raise InputError(
@@ -51,7 +51,7 @@ def atomic_dir(
         new.mkdir()
         yield new
         _sync_tree(new)
-        _refuse_existing(final, overwrite, marker)  # it may have appeared in the meantime
+        refuse_existing(final, overwrite, marker)  # it may have appeared in the meantime
         _publish(new, final, workspace / "old")
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -96,7 +96,8 @@ def write_file(path: Path, data: bytes) -> None:
         ) from error
 
 
-def _refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:
+def refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:
+    """InputError where a directory may not be replaced, as `atomic_dir` says."""
     if not final.exists():
         return
     if not final.is_dir():

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import InputError
-from edgecap.quant.exercise import Exercise, Replayed, record
+from edgecap.core.lazy import require
 from edgecap.quant.samples import OBSERVER_NAMES, CalibrationSpec
 
 if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
+    from edgecap.quant.exercise import Exercise, Replayed
 
 TIE = 0.5  # nats: a token that the float model scores this close to its best is as good
 
@@ -52,6 +51,8 @@ def compare(wanted: Captioner, got: Captioner, exercise: Exercise) -> Agreement:
 
 def agree(pairs: Iterable[tuple[Replayed, Replayed]]) -> Agreement:
     """The same from what a float and a rounded model said, batch by batch."""
+    import torch.nn.functional as F
+
     same = near = steps = 0
     divergence, cosine = 0.0, 1.0
     for (a, embedding), (b, rounded) in pairs:  # [m,V], [b,E]
@@ -77,8 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(asked: Namespace) -> None:
+    torch = require("torch", "torch")
     from edgecap.model import weights
     from edgecap.quant.calibrate import calibrate
+    from edgecap.quant.exercise import record
     from edgecap.quant.plan import check_weights, fingerprint, read_plan
     from edgecap.quant.simulate import simulate
     from edgecap.runtime.backends.torch import TorchSession

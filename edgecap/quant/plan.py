@@ -29,6 +29,7 @@ from typing import Any
 
 from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.bundle.typed import decode, dump, parse
+from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
 from edgecap.quant.grid import HIGH, LOW, Grid
@@ -117,8 +118,8 @@ def fingerprint_of(plan: Plan) -> str:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Write the plan, the same bytes for the same plan."""
-    path.write_bytes(dump(plan))
+    """Write the plan, the same bytes for the same plan; complete or not at all."""
+    write_file(path, dump(plan))
 
 
 def read_plan(path: Path) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
 from edgecap.core.errors import InputError
 
@@ -17,9 +18,9 @@ def choose(here: Path) -> tuple[str, str]:
 
     Raises InputError where there is neither.
     """
-    manifests = sorted(here.glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-    if manifests:
-        newest = manifests[-1].parent
+    bundles = bundles_in(here)
+    if bundles:
+        newest = max(bundles, key=lambda bundle: (bundle / MANIFEST).stat().st_mtime)
         return str(newest), "the newest bundle here"
     shipped = _SHIPPED.glob("captioner-*.safetensors")
     names = sorted(path.stem.removeprefix("captioner-") for path in shipped)

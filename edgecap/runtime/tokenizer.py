@@ -41,7 +41,8 @@ class Tokenizer:
         self.ids = {
             _typed(t, str): _typed(i, int) for t, i in _typed(model.get("vocab"), dict).items()
         }
-        special = [_typed(item, dict) for item in spec.get("added_tokens") or []]
+        added = _typed(spec.get("added_tokens") or [], list)
+        special = [_typed(item, dict) for item in added]
         self.special = {_typed(t.get("content"), str): _typed(t.get("id"), int) for t in special}
         self.ids.update(self.special)
         self.tokens = {i: token for token, i in self.ids.items()}
@@ -194,8 +195,9 @@ def _check_normalizer(spec: Any, where: str) -> None:
 
 
 def _read_pattern(spec: Any, where: str) -> re.Pattern[str]:
-    pattern = spec.get("pattern", {}).get("Regex") if isinstance(spec, dict) else None
-    kind = (spec.get("type"), spec.get("behavior"), spec.get("invert")) if pattern else ()
+    told = spec if isinstance(spec, dict) else {}
+    pattern = _typed(told.get("pattern") or {}, dict).get("Regex")
+    kind = (told.get("type"), told.get("behavior"), told.get("invert")) if pattern else ()
     if kind != ("Split", "Isolated", False):
         raise _unsupported(f"{where} does not split words by one isolating pattern")
     try:

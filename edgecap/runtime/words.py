@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def _spans(tokens: Sequence[int], tokenizer: Tokenizer, locations: range) -> lis
         after_box, box = box > 0, 0
         if i == 0 or after_box or not _continues(tokens[i - 1], token, tokenizer):
             starts.append(i)
-    return list(zip(starts, [*starts[1:], len(tokens)], strict=True))
+    return list(pairwise([*starts, len(tokens)]))
 
 
 def _continues(before: int, token: int, tokenizer: Tokenizer) -> bool:

@@ -25,7 +25,7 @@ from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Placement, prepare
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.train.data import Asked, Batch, pack, pad
-from edgecap.train.pairs.pair import Pair, Span
+from edgecap.train.pairs.pair import Pair, bad_row
 
 _SHARE = 0.5  # of the free memory, for canvases
 
@@ -113,7 +113,7 @@ class Framing:
         What is beyond the model's longest caption is cut off: it could not be written either.
         """
         said = [self._saying(pair, pair.caption, "plain")]
-        grounded = pair.grounded or with_boxes(pair.caption, pair.spans, where)
+        grounded = pair.grounded or with_boxes(pair, where)
         if grounded != pair.caption:
             said.append(self._saying(pair, grounded, "grounded"))
         return tuple(said)
@@ -125,14 +125,21 @@ class Framing:
         return Saying(framed[: self._T], (TEXT_ID, *bare[: self._T - 2], EOS_ID))
 
 
-def with_boxes(caption: str, spans: Sequence[Span], where: Placement) -> str:
-    """The caption with the location tokens of each span's boxes behind it."""
+def with_boxes(pair: Pair, where: Placement) -> str:
+    """The caption with the location tokens of each span's boxes behind it.
+
+    InputError for a box that is nothing on the canvas.
+    """
     text, done = "", 0
-    for span in spans:
-        bins = [bin_ for box in span.boxes for bin_ in to_bins(where.to_canvas(box))]
-        text += caption[done : span.end] + "".join(LOCATIONS[bin_] for bin_ in bins)
+    for span in pair.spans:
+        text += pair.caption[done : span.end]
+        for box in span.boxes:
+            x0, y0, x1, y1 = bins = to_bins(where.to_canvas(box))
+            if x0 >= x1 or y0 >= y1:
+                raise bad_row(pair.where, f"has a box {list(box)} that the canvas makes nothing of")
+            text += "".join(LOCATIONS[bin_] for bin_ in bins)
         done = span.end
-    return text + caption[done:]
+    return text + pair.caption[done:]
 
 
 def open_pairs(

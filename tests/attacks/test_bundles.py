@@ -1,12 +1,22 @@
 """Directories that no exporter makes: one line, the right exit code, nothing hangs or overflows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edgecap.bundle.io import open_bundle
+from edgecap.bundle.io import open_bundle, seal
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError
+
+
+def test_a_name_is_no_markup(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = open_bundle(tiny_bundle).manifest
+    seal(tiny_bundle, replace(manifest, name="[/]\x1b[31m", license="[bold"))
+    for command in ("verify", "inspect"):
+        assert main([command, str(tiny_bundle)]) == 0
+        out = capsys.readouterr().out
+        assert "[/]?[31m" in out and "\x1b" not in out
 
 
 @pytest.mark.parametrize("depth", [5, 1500])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from edgecap.benchmarks import targets
 from edgecap.benchmarks.evaluate import KEYS
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import bundles_in, open_bundle, seal
 from edgecap.bundle.manifest import CERTIFICATE
 from edgecap.cli.app import main
+from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import LANGUAGES
 from edgecap.scenes import splits
@@ -149,7 +151,9 @@ def test_bench_refuses_before_it_measures(
 ) -> None:
     assert "given twice" in refused(capsys, "bench", tiny_bundle, f"{tiny_bundle}/")
     assert "only one" in refused(capsys, "bench", tiny_bundle, "--csv", "-", "--json", "-")
-    assert "unknown language" in refused(capsys, "bench", tiny_bundle, "--lang", "xx")
+    assert "only one" in refused(capsys, "bench", tiny_bundle, "--csv", "f", "--json", "./f")
+    for lang in ("xx", "nl"):  # the second exists, and the bundle does not know it
+        assert "unknown language" in refused(capsys, "bench", tiny_bundle, "--lang", lang)
     (tiny_bundle / "decode.onnx").write_bytes(b"")
     assert "[bundle." in refused(capsys, "bench", tiny_bundle)
     assert not Path("bench-report").exists()
@@ -214,6 +218,29 @@ def test_two_bundles_of_one_name_are_told_apart(tiny_bundle: Path, tiny_bundle_m
     opened = [open_bundle(tiny_bundle), open_bundle(tiny_bundle_made)]
     names = [target.name for target in targets.targets(opened, None, [], 1)]
     assert names == [str(tiny_bundle), str(tiny_bundle_made)]
+
+
+def test_other_weights_of_the_same_name_are_no_reference(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest = open_bundle(tiny_bundle).manifest
+    file = Path("captioner-T.safetensors")
+    file.write_bytes(b"what was exported")
+    for digest, measured in ((None, 2), (file_sha256(file), 2), ("0" * 64, 1)):
+        seal(tiny_bundle, replace(manifest, model=str(file), weights=digest))
+        assert len(targets.targets([open_bundle(tiny_bundle)], None, [], 1)) == measured
+    assert len(targets.targets([open_bundle(tiny_bundle)], str(file), [], 1)) == 2  # asked for
+
+
+def test_a_manifest_of_something_else_is_no_bundle(tiny_bundle: Path) -> None:
+    here = tiny_bundle.parent
+    (here / "public").mkdir()
+    (here / "public" / "manifest.json").write_text('{"name": "a web app"}')
+    assert [one.path for one in targets.bundles([], here)] == [tiny_bundle]
+    (here / "cut").mkdir()
+    (here / "cut" / "manifest.json").write_text('{"schema": 1, "contr')
+    assert bundles_in(here) == [here / "cut", tiny_bundle]  # told why not, when it is used
 
 
 def test_weights_are_found_by_path_or_by_name(tmp_path: Path) -> None:

@@ -26,6 +26,16 @@ def written(folder: Path, *languages: str) -> Path:
     return folder / "tiny.safetensors"
 
 
+def test_a_known_language_is_told_before_any_is_taught(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = written(tmp_path, "en", "ko"), tmp_path / "out"
+    assert new_language.main(["nl", "ko", "--model", str(model), "--out", str(out)]) == 2
+    shown = capsys.readouterr()
+    assert "[language.known]" in shown.err and "nl: " not in shown.out
+    assert not out.exists()
+
+
 def test_every_stage_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """Golden files: replayed on the bundle they came with, and against a bundle that drifted."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -79,6 +80,17 @@ def test_a_header_that_promises_too_much_allocates_nothing(tiny_bundle: Path) ->
 def test_a_garbled_header_is_refused(tiny_bundle: Path) -> None:
     path = tiny_bundle / "golden" / "logits.npy"
     path.write_bytes(path.read_bytes().replace(b"(2, 4,", b"(2, (,"))
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.golden"):
+        read_golden(open_bundle(tiny_bundle))
+
+
+@pytest.mark.parametrize("lacking", [{"texts": []}, {"steps": 0}])
+def test_golden_files_that_compare_nothing_are_refused(
+    tiny_bundle: Path, lacking: dict[str, object]
+) -> None:
+    file = tiny_bundle / "golden" / "golden.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **lacking}))
     seal(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))

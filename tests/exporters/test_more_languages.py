@@ -23,9 +23,10 @@ def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path
     grown = lexis.grown(weights.load(tiny), before, after)
     path = tmp_path / "more.safetensors"
     weights.save(grown, path, {}, after)
-    spec = ExportSpec(model=str(path), format="onnx", scenes=4, output=tmp_path / "bundle")
+    spec = ExportSpec(model=str(path), format="onnx", scenes=12, output=tmp_path / "bundle")
     done = pipeline.export(spec)
     assert done.certificate is not None and done.certificate.verdict == "pass"
+    assert set(done.certificate.languages) == {*LANGUAGES, "ko", "sv"}
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert manifest.languages == (*LANGUAGES, "ko", "sv")
     vocabulary = json.loads((tmp_path / "bundle" / "tokenizer.json").read_text("utf-8"))["model"]

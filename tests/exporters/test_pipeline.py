@@ -172,7 +172,10 @@ def test_a_kill_leaves_nothing_under_the_final_name(tiny: Path, tmp_path: Path) 
 
 
 def test_refusals_come_before_any_work(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
@@ -210,8 +213,18 @@ def test_refusals_come_before_any_work(
         assert f"[{code}]" in error
         assert error.count("edgecap:") == 1
     assert (taken / "mine.txt").read_text() == "keep"
-    assert main(["export", "-p", "fp16", "--observer", "mse", *model]) == 2
-    assert "[plan.conflict]" in capsys.readouterr().err
+    for precision in ("fp16", "w8"):  # neither has grids of activations
+        assert main(["export", "-p", precision, "--observer", "mse", *model]) == 2
+        assert "[plan.conflict]" in capsys.readouterr().err
+    both = ["-f", "onnx,tflite", "--fp32", "--overwrite", *model]
+    with monkeypatch.context() as patched:
+        patched.chdir(tmp_path)
+        foreign = tmp_path / f"{tiny.stem}-tflite-fp32"
+        foreign.mkdir()
+        (foreign / "mine.txt").touch()
+        assert main(["export", *both]) == 2
+    assert "[output.foreign]" in capsys.readouterr().err
+    assert not (tmp_path / f"{tiny.stem}-onnx-fp32").exists()
 
 
 def test_the_observer_that_was_asked_for_calibrates(

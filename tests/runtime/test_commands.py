@@ -1,6 +1,7 @@
 """caption, verify and inspect on a bundle that works; drawing."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -42,8 +43,6 @@ def test_the_newest_bundle_here_is_taken_and_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import os
-
     monkeypatch.chdir(tmp_path)
     for age, name in enumerate(("new", "old")):
         shutil.copytree(tiny_bundle_made, tmp_path / name)
@@ -60,6 +59,17 @@ def test_a_larger_shipped_model_does_not_become_the_default(
         (tmp_path / f"captioner-{name}.safetensors").touch()
     monkeypatch.setattr(choosing, "_SHIPPED", tmp_path)
     assert choosing.choose(tmp_path)[0] == taken
+
+
+def test_a_name_that_is_not_unicode_costs_nothing(
+    photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = photo.rename(photo.parent / os.fsdecode(b"caf\xe9.png"))
+    asked = ["caption", str(odd), str(odd), "--bundle", str(tiny_bundle_made)]
+    assert main(asked) == 0
+    assert capsys.readouterr().out.count("caf\N{REPLACEMENT CHARACTER}.png: ") == 2
+    assert main([*asked, "--json"]) == 0
+    assert [row["image"] for row in json.loads(capsys.readouterr().out)] == [str(odd)] * 2
 
 
 def test_several_pictures_are_told_apart(

@@ -32,6 +32,7 @@ from edgecap.runtime.explain.occlusion import forced_scores, hide
 from edgecap.runtime.explain.page import page
 from edgecap.runtime.explain.sheet import COLUMNS, GAP, TILE, sheet
 from edgecap.runtime.preprocess import place
+from edgecap.runtime.words import word_maps
 
 A, B = TOKENIZER.encode("dog")[0], TOKENIZER.encode("cat")[0]
 SPOTS = [(3, 4), (10, 9)]
@@ -206,6 +207,7 @@ def test_odd_pictures_can_be_explained(size: tuple[int, int], tiny_bundle_made: 
 
 
 def test_a_caption_without_words(tiny_bundle_made: Path) -> None:
+    assert word_maps([], TOKENIZER, range(32, 89)) == ()
     shown, told = told_of(tiny_bundle_made)
     empty = replace(told.attention.caption, tokens=(), scores=(), text="", mentions=())
     told = replace(told, attention=replace(told.attention, caption=empty, words=()))

@@ -104,6 +104,10 @@ def test_a_directory_that_is_no_model(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_bundle_may_be_called_as_a_model(tiny_bundle: Path) -> None:
+    assert main(["inspect", str(tiny_bundle.rename(tiny_bundle.parent / "mine.onnx"))]) == 0
+
+
 @pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
 def test_a_model_under_the_wrong_name(tiny_bundle_made: Path, tmp_path: Path, suffix: str) -> None:
     other = {".onnx": TFLITE, ".tflite": tiny_bundle_made / "decode.onnx"}[suffix]

@@ -233,6 +233,17 @@ def test_a_folder_is_ranked_in_batches_and_like_single_pictures(
             assert [one.score for one in ranked] == pytest.approx([one.score for one in alone])
 
 
+def test_labels_of_a_file_with_a_byte_order_mark(
+    folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = folder / "labels.txt"
+    file.write_text("a dog\na cat\n", encoding="utf-8-sig")
+    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--json"]
+    assert main([*asked, "--labels-file", str(file)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert {label["label"] for label in row["labels"]} == {"a dog", "a cat"}
+
+
 def test_labels_that_cannot_be(
     folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

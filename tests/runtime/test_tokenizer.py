@@ -121,6 +121,8 @@ DAMAGE = {
     "a vocabulary that is a list": lambda s: s["model"].update(vocab=[]),
     "ids that are texts": lambda s: s["model"]["vocab"].update({"a": "1"}),
     "merges lacking": lambda s: s["model"].pop("merges"),
+    "special tokens that are a number": lambda s: s.update(added_tokens=5),
+    "a pattern that is a text": lambda s: s["pre_tokenizer"].update(pattern="x"),
     "a merge of three": lambda s: s["model"]["merges"].append(["a", "b", "c"]),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +149,13 @@ def test_a_course_teaches_and_its_weights_caption(
 
 def test_boxes_of_a_picture_become_locations_of_the_canvas() -> None:
     where = place(448, 224, 224)  # half as large, 56 px from the top
-    text = with_boxes("A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),), where)
-    assert text == "A dog<loc_00><loc_14><loc_56><loc_42>, a cat."
+    pair = Pair(Path("a.png"), "A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),))
+    assert with_boxes(pair, where) == "A dog<loc_00><loc_14><loc_56><loc_42>, a cat."
+    thin = replace(pair, spans=(Span(0, 5, ((9, 0, 10, 224),)),), where="mine.jsonl:3")
+    with pytest.raises(InputError, match=r"mine\.jsonl:3 has a box \[9, 0, 10, 224\]"):
+        with_boxes(thin, where)
     framing = Framing(Tokenizer(tokenizer_data()), Extension(), "en", 12)
-    plain, grounded = framing.sayings(
-        Pair(Path("a.png"), "A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),)), where
-    )
+    plain, grounded = framing.sayings(pair, where)
     assert plain.caption[:2] == (ID["<en>"], ID["<plain>"]) and plain.caption[-1] == EOS_ID
     assert grounded.caption[1] == ID["<grounded>"] and ID["<loc_56>"] in grounded.caption
     assert grounded.text == plain.text
@@ -190,6 +192,8 @@ def test_what_was_forgotten_is_told_in_points() -> None:
     assert lost.drop == pytest.approx(12.5)
     low, high = lost.drop_interval
     assert low == 0 <= lost.drop <= high
+    just = [np.arange(800).reshape(8, 100) < kept for kept in (736, 728)]
+    assert Forgetting(LANGUAGES, *just).drop == 1  # so --max-drop 1 allows it
     assert lost.to_json()["languages"]["en"] == {"before": 0.75, "after": 0.5}
 
 

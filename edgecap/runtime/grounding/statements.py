@@ -39,9 +39,12 @@ def judge(
     """
     speech = Speech(captioner, lang)
     sentences = [as_sentence(statement, lang) for statement in statements]
-    if len(sentences) < 2 or len(set(sentences)) < len(sentences):
+    different = len(set(sentences))
+    if different < 2 or different < len(sentences):
         raise InputError(
-            "statements.number", f"two different statements are needed, got {len(set(sentences))}."
+            "statements.number",
+            f"two or more different statements are needed, got {len(sentences)}, {different} "
+            "different.",
         )
     for statement in statements:
         check_words(captioner, statement)

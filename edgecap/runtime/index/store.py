@@ -61,6 +61,19 @@ class Stored:
 def read(root: Path) -> Stored:
     """Check an index completely and return it; raises BundleError, code index.*."""
     manifest = read_manifest(root)
+    while True:
+        try:
+            return _read(root, manifest)
+        except (BundleError, FileNotFoundError) as error:
+            # A refresh may have replaced what the manifest named; then it names other files now.
+            newer = read_manifest(root)
+            altered = isinstance(error, BundleError) and error.code != "index.missing_file"
+            if altered or newer == manifest:
+                raise
+            manifest = newer
+
+
+def _read(root: Path, manifest: IndexManifest) -> Stored:
     for name, entry in manifest.files.items():
         _check_file(root / name, entry)
     newest: dict[str, tuple[Entry, np.ndarray]] = {}

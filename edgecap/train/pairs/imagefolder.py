@@ -26,7 +26,10 @@ def read_jsonl(file: Path, root: Path, lang: str) -> list[Pair]:
 def read_csv(file: Path, root: Path, lang: str) -> list[Pair]:
     """The captions of metadata.csv; InputError as of `read_pairs`."""
     reader = csv.DictReader(io.StringIO(text_of(file)), strict=True)
-    header = reader.fieldnames or []
+    try:
+        header = reader.fieldnames or []
+    except csv.Error as error:
+        raise bad_row(f"{file}:{reader.line_num}", f"is no CSV: {error}") from None
     if _NAME not in header or not set(header) & set(_CAPTIONS):
         raise bad_row(f"{file}:1", f"has no columns {_NAME} and {' or '.join(_CAPTIONS)}")
 

@@ -42,12 +42,13 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
         if row.get("lang", lang) != lang:
             skipped.append(row["lang"])
             continue
-        said = caption(where, row.get("caption", row.get("text")))
+        written = row.get("caption", row.get("text"))
+        said = caption(where, written)
         pairs.append(
             Pair(
                 picture(where, root, row.get("image")),
                 said,
-                spans(where, said, row.get("spans", [])),
+                spans(where, said, written, row.get("spans", [])),
                 grounded(where, said, row["grounded"]) if "grounded" in row else "",
                 where,
             )

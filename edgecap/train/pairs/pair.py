@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.core.errors import InputError
-from edgecap.core.tokens import LOCATION_BINS
+from edgecap.core.tokens import LOCATIONS
 
 Box = tuple[float, float, float, float]
 _LOCATION = re.compile(r"<loc_(\d+)>")
@@ -86,22 +86,27 @@ def grounded(where: str, said: str, value: Any) -> str:
     text = " ".join(value.split()) if isinstance(value, str) else ""
     if " ".join(_LOCATION.sub("", text).split()) != said:
         raise bad_row(where, "has a 'grounded' whose words are not those of the caption")
+    unknown = {found[0] for found in _LOCATION.finditer(text)} - set(LOCATIONS)
+    if unknown:
+        raise bad_row(where, f"has {min(unknown)}; known are {LOCATIONS[0]} … {LOCATIONS[-1]}")
     runs = re.findall(r"(?:<loc_\d+>)+", text)
     for run in runs:
         bins = [int(digits) for digits in _LOCATION.findall(run)]
         boxes = [bins[i : i + 4] for i in range(0, len(bins), 4)]
-        if not all(
-            len(b) == 4 and b[0] < b[2] < LOCATION_BINS and b[1] < b[3] < LOCATION_BINS
-            for b in boxes
-        ):
+        if not all(len(b) == 4 and b[0] < b[2] and b[1] < b[3] for b in boxes):
             raise bad_row(where, f"has no boxes in {run[:60]}")
     return text
 
 
-def spans(where: str, said: str, value: Any) -> tuple[Span, ...]:
-    """The spans of a caption: in order, apart from each other, each with boxes."""
+def spans(where: str, said: str, written: Any, value: Any) -> tuple[Span, ...]:
+    """The spans of a caption: in order, apart from each other, each with boxes.
+
+    They count the characters of what was `written`, which must be what is `said`.
+    """
     if not isinstance(value, list):
         raise bad_row(where, "has 'spans' that are no list")
+    if value and written != said:
+        raise bad_row(where, "has spans, and space around its caption or twice between words")
     found: list[Span] = []
     for item in value:
         if not isinstance(item, dict) or set(item) != {"start", "end", "boxes"}:

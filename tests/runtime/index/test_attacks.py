@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refusal
+from tiny_onnx import picture
 
 from edgecap.core.errors import BundleError
 from edgecap.runtime import Captioner
@@ -122,6 +123,19 @@ def test_what_is_no_index(made: Path, folder: Path, tmp_path: Path) -> None:
         file.unlink()
         aside.rename(file)
     open_index(made)
+
+
+def test_a_refresh_while_it_is_read(
+    made: Path, folder: Path, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest of before is read; then its files go, and it names others."""
+    before, rest = store.read_manifest(made), store.read_manifest
+    (folder / "new.png").write_bytes(picture(9, 40, 30))
+    update(folder, made, captioner, "tiny")
+    assert store.read_manifest(made) != before
+    answers = iter([before])
+    monkeypatch.setattr(store, "read_manifest", lambda root: next(answers, None) or rest(root))
+    assert len(open_index(made)) == 8
 
 
 def test_a_graph_of_another_index_is_refused(
