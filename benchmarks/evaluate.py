@@ -41,7 +41,10 @@ from edgecap.scenes.parse import Parsed, parse
 
 Value = float | int | None
 
-FLOORED = ("exact", "name", "grounding_50", "grounding_75", "relation", "count", "chair_i")
+FLOORED = (
+    *("exact", "name", "grounding_50", "grounding_75"),
+    *("relation", "count", "withheld", "chair_i"),
+)
 MEASURED = (*FLOORED[:4], "miou_named", *FLOORED[4:], "malformed", *COMPARED)
 FLOORS = (
     *(f"blind_{key}" for key in (*FLOORED, *COMPARED)),

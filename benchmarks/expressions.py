@@ -61,16 +61,22 @@ def ambiguous_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
 
 
 def questions(scene: Scene, lang: str) -> Iterator[tuple[str, str]]:
-    """(true, false) statements: for every pair of things with a clear order, one."""
+    """(true, false) statements: for every pair of things with a clear order, one from each side.
+
+    "The dog is left of the cat." and "The cat is right of the dog.": a preference for a word is
+    right about one of them and wrong about the other.
+    """
     grammar = for_language(lang)
     asked: set[frozenset[Name]] = set()
     for relation in relations(scene):
         pair = frozenset((relation.subject, *relation.objects))
         if relation.kind in PAIRWISE and pair not in asked:
             asked.add(pair)
-            twin = replace(relation, kind=INVERSE[relation.kind])
-            true, false = (grammar.render(Statement(relation=r)) for r in (relation, twin))
-            yield true, false
+            seen_back = Relation(INVERSE[relation.kind], *relation.objects, (relation.subject,))
+            for told in (relation, seen_back):
+                twin = replace(told, kind=INVERSE[told.kind])
+                true, false = (grammar.render(Statement(relation=r)) for r in (told, twin))
+                yield true, false
 
 
 def _without_others(scene: Scene, thing: Thing) -> Scene:

@@ -180,10 +180,15 @@ def _area(curve: np.ndarray) -> float:
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's; 0 where one of them is flat."""
-    ranks = [np.argsort(np.argsort(one.ravel(), kind="stable")).astype(float) for one in (a, b)]
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Float [P]; equal values share the mean of their ranks."""
+    _, place, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
+    return (counts.cumsum() - (counts - 1) / 2)[place]
 
 
 def _row(kind: str, phrases: int, sums: Mapping[str, np.ndarray]) -> Row:

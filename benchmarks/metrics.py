@@ -13,6 +13,7 @@ scenes. A thing is one object of the scene; its name includes its colour ("red c
     relation     among scenes that have a clear relation, captions that state one that holds; none
                  stated, or none understood, counts as wrong
     count        scenes whose number of things said is the true one; share
+    withheld     things of the combinations that the training withheld that are named; share
     chair_i      said things that are not in the scene, of all said things (lower is better)
     malformed    boxes that are not boxes, in all captions; a number, not a share
 
@@ -32,6 +33,7 @@ from edgecap.scenes.exact import is_exact
 from edgecap.scenes.graph import Box, Name, Scene
 from edgecap.scenes.parse import Parsed, parse
 from edgecap.scenes.relations import holds, relations
+from edgecap.scenes.withheld import taking_part
 
 RESAMPLES = 1000
 # A babbling caption may list more boxes than any scene has things; the rest cannot be matched.
@@ -48,6 +50,8 @@ class SceneScore:
     things: int  # in the scene
     said: int  # in the caption
     named: int  # true things whose name was said, one to one
+    withheld: int  # things of combinations that the training withheld
+    withheld_named: int
     ious: tuple[float, ...]  # of the named things that got a box
     relation: bool | None  # None: the scene has no clear relation
     malformed: int
@@ -94,12 +98,15 @@ def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
         for name, there in true.items()
         for overlap in match(there, boxes[name][: min(said[name], MOST_BOXES)])
     ]
+    withheld = Counter(thing.name for thing in taking_part(scene.things))
     stated = parsed.statement.relation
     return SceneScore(
         exact=is_exact(scene, parsed),
         things=len(scene.things),
         said=said.total(),
         named=sum(min(len(there), said[name]) for name, there in true.items()),
+        withheld=withheld.total(),
+        withheld_named=(withheld & said).total(),
         ious=tuple(ious),
         relation=(stated is not None and holds(scene, stated)) if relations(scene) else None,
         malformed=parsed.malformed_boxes,
@@ -149,6 +156,9 @@ def tally(scores: Sequence[SceneScore]) -> Tally:
             column(s.relation is not None for s in scores),
         ),
         "count": Ratio(column(s.said == s.things for s in scores), ones),
+        "withheld": Ratio(
+            column(s.withheld_named for s in scores), column(s.withheld for s in scores)
+        ),
         "chair_i": Ratio(said - true_said, said),
     }
 
@@ -171,8 +181,8 @@ def interval(resampled: np.ndarray) -> tuple[float, float] | None:
 def score_captions(pairs: Sequence[tuple[Scene, str]], lang: str) -> dict[str, float | int | None]:
     """The captions-only keys for raw captions (with their location tokens) in one language.
 
-    Keys: n, exact, name, grounding_50, grounding_75, miou_named, relation, count, chair_i,
-    malformed. A key is None where no scene can measure it.
+    Keys: n, exact, name, grounding_50, grounding_75, miou_named, relation, count, withheld,
+    chair_i, malformed. A key is None where no scene can measure it.
     """
     scores = [score_scene(scene, parse(text, lang)) for scene, text in pairs]
     return {

@@ -44,6 +44,7 @@ def run(
     from edgecap.benchmarks.sets import evaluation_scenes
     from edgecap.cli._output import check_destinations, write_json
     from edgecap.core.choices import pick
+    from edgecap.core.errors import InputError
     from edgecap.runtime import load
     from edgecap.scenes.grammar import picked_languages
     from edgecap.scenes.splits import split as split_named
@@ -53,6 +54,12 @@ def run(
         pick("part", only, PARTS)
     languages = picked_languages(lang)
     held_out_phrasing = split_named(split).held_out_phrasing
+    if held_out_phrasing and only == "captions":
+        raise InputError(
+            "eval.phrasing",
+            f"the split {split} words the texts that are embedded; captions are not its matter.",
+            "Leave --only out, or run with: --only embeddings",
+        )
     loaded = load(captioner, threads=threads)
     for language in languages:
         pick("language", language, loaded.languages)

@@ -74,6 +74,7 @@ def run(
         calibration.check()
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the log's picture, after minutes or hours of work
+    from edgecap.train.log import LOG
     from edgecap.train.plots import plot_log
     from edgecap.train.qat import QatSpec, tune
 
@@ -82,7 +83,7 @@ def run(
     spec = QatSpec(out=out, model=model, compile_=compile_, **given)
     tuned = tune(spec, resume, lambda text: print(f"  {text}", file=sys.stderr))
     log = out / "log.png"
-    drawn = plot_log(out / "log.jsonl", log)
+    drawn = plot_log(out / LOG, log)
     if json_ != STANDARD_OUTPUT:
         typer.echo(
             f"next token as in float: {tuned.before.top1:.2%} -> {tuned.after.top1:.2%} "

@@ -54,6 +54,7 @@ def run(
     from edgecap.train import processes
     from edgecap.train.checkpoint import NAME, Checkpoint
     from edgecap.train.config import TrainConfig
+    from edgecap.train.log import LOG
     from edgecap.train.loop import train
     from edgecap.train.plots import plot_log
 
@@ -94,5 +95,5 @@ def run(
     path = out / f"captioner-{config.size}.safetensors"
     weights.save(model, path, {"run": config.to_dict()}, config.extension)
     log = out / "log.png"
-    drawn = plot_log(out / "log.jsonl", log)
+    drawn = plot_log(out / LOG, log)
     typer.echo(f"weights: {path}" + (f"   log: {log}" if drawn else ""))

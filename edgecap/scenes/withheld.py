@@ -6,7 +6,7 @@ NumPy: colour-and-shape pairs, pairs of nouns in one picture, and nouns in a qua
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -47,17 +47,24 @@ def quadrant(box: Box, origin: tuple[int, int] = (0, 0)) -> int:
 
 def shown(things: Sequence[Thing], origin: tuple[int, int] = (0, 0)) -> set[str]:
     """Which kinds of withheld combinations a scene shows."""
-    found = set()
+    return {kind for _, kind in _taking_part(things, origin)}
+
+
+def taking_part(things: Sequence[Thing]) -> tuple[Thing, ...]:
+    """The things of a whole canvas that make up its withheld combinations, each once."""
+    return tuple(dict.fromkeys(thing for thing, _ in _taking_part(things, (0, 0))))
+
+
+def _taking_part(things: Sequence[Thing], origin: tuple[int, int]) -> Iterator[tuple[Thing, str]]:
     nouns = {thing.name.noun for thing in things}
     for thing in things:
         name = thing.name
         if (name.color, name.noun) in PAIRS:
-            found.add("pair")
+            yield thing, "pair"
         if PARTNER.get(name.noun) in nouns:
-            found.add("cooccurrence")
+            yield thing, "cooccurrence"
         if QUADRANT.get(name.noun) == quadrant(thing.box, origin):
-            found.add("quadrant")
-    return found
+            yield thing, "quadrant"
 
 
 def example(rng: np.random.Generator, kind: str) -> list[Name]:

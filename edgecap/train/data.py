@@ -201,9 +201,9 @@ class SceneBatches(Dataset[Batch]):
 
 
 def among_others(rules: SceneRules) -> SceneRules:
-    """The same with many things, two or three of one name, which are rare among all."""
+    """The same with many things, two or more of one name, every number of them as often."""
     most = rules.things[1]
-    return replace(rules, things=(most - 1, most), copies=(2, min(3, most - 1)), repeat=1.0)
+    return replace(rules, things=(most - 1, most), copies=(2, most), repeat=1.0)
 
 
 def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:

@@ -1,6 +1,6 @@
 """Dense supervision for training alone: what is where. Not part of any export.
 
-B images   P patches   D width   F facts asked of a patch (14)
+B images   P patches   D width   F facts asked of a patch
 Q images with texts   E embedding   K things of a scene at most (7)   C claims
 
 Words say little per picture about where things are; drawn scenes know it for every patch. From a
@@ -35,6 +35,7 @@ from edgecap.scenes.relations import unique
 KINDS = {kind: i + 1 for i, kind in enumerate((*NOUNS, *SHAPES))}  # 0: background
 COLOR_IDS = {color: i for i, color in enumerate(COLORS)}
 NONE = -1  # no colour, or no box: not asked
+FACTS = 14  # F
 MOST_OTHERS = 6
 MOST_THINGS = MOST_OTHERS + 1
 NAME_IDS = {name: i - 1 for name, i in CATEGORIES.items()}
@@ -52,7 +53,7 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
     the patches that it fills by half, at least one; the topmost counts.
     """
     side = scene.size // PATCH
-    hints = np.full((side, side, 14), NONE)
+    hints = np.full((side, side, FACTS), NONE)
     hints[..., 0] = 0
     x, y = origin
     for thing, counts, alike in zip(scene.things, others(scene), namesakes(scene), strict=True):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +20,12 @@ from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import Batch, SceneBatches
+from edgecap.train.log import LOG, Log, cut_log
 from edgecap.train.losses import Objective, Teaching, Term
 from edgecap.train.memory import free_bytes, parts_that_fit
 from edgecap.train.optimisers import Optimisers
 
 SAVE_EVERY_S = 240  # seconds between checkpoints
-LOG_EVERY = 20  # steps
 Losses = Callable[[Batch], tuple[Tensor, ...]]
 
 
@@ -99,7 +96,9 @@ def fit(
             Checkpoint(config, step, objective.state_dict(), optimisers.state(), means).save(run)
 
     saved_at = time.monotonic()
-    with (run / "log.jsonl").open("a", encoding="utf-8") as file:
+    if saved is not None and rank == 0:
+        cut_log(run / LOG, start)
+    with (run / LOG).open("a", encoding="utf-8") as file:
         log = Log(file if rank == 0 else None, config)
         stage, parts = None, 1
         steps = zip(range(start, config.steps), batches(config, start, rank, world), strict=True)
@@ -109,7 +108,7 @@ def fit(
                 needed = parts_that_fit(objective.captioner.config, stage, free_bytes(device))
                 parts = processes.most(needed)
             batch = batch.to(device)
-            lost, parts = learn(losses, batch, parts, objective.terms(batch, config))
+            lost, parts = learn(objective, batch, parts, objective.terms(batch, config), losses)
             nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
             optimisers.step(step)
             if mean is not None:
@@ -124,19 +123,24 @@ def fit(
 
 
 def learn(
-    losses: Losses, batch: Batch, parts: int, terms: Mapping[str, Term]
+    objective: nn.Module,
+    batch: Batch,
+    parts: int,
+    terms: Mapping[str, Term],
+    losses: Losses | None = None,
 ) -> tuple[dict[str, float], int]:
     """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
 
     Not where there are several processes: the others would wait for passes that never come.
-    Returns the mean of each loss, and the parts that it took.
+    `losses` is the objective as `ready` gives it; None: as it is. Returns the mean of each loss, and
+    the parts that it took.
     """
     while True:
         try:
             means = dict.fromkeys(terms, 0.0)
             for part in batch.parts(parts):
                 with torch.autocast(batch.images.device.type, torch.bfloat16):
-                    sums = dict(zip(terms, losses(part), strict=True))
+                    sums = dict(zip(terms, (losses or objective)(part), strict=True))
                 sum(
                     sums[name] * (term.weight / term.count) for name, term in terms.items()
                 ).backward()
@@ -148,38 +152,9 @@ def learn(
             if not is_out_of_memory(error) or whole or processes.world() > 1:
                 raise
             parts *= 2
+            objective.zero_grad()  # of the parts that did fit
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
-
-
-class Log:
-    """Means over LOG_EVERY steps, one JSON line each."""
-
-    def __init__(self, file: TextIO | None, config: TrainConfig) -> None:
-        self.file, self.config = file, config
-        self._restart()
-
-    def _restart(self) -> None:
-        self.clock, self.steps, self.images = time.monotonic(), 0, 0
-        self.sums: Counter[str] = Counter()
-
-    def add(self, step: int, means: dict[str, float], images: int) -> None:
-        """Count one step; write where a line is due."""
-        self.steps, self.images = self.steps + 1, self.images + images
-        self.sums.update(means)
-        if (step + 1) % LOG_EVERY:
-            return
-        row = {
-            "step": step + 1,
-            "window": self.config.stage(step).window,
-            **{f"{name}_loss": round(total / self.steps, 4) for name, total in self.sums.items()},
-            "rate": round(self.config.rate(step), 4),
-            "images_per_s": round(self.images / (time.monotonic() - self.clock), 1),
-        }
-        if self.file:
-            self.file.write(json.dumps(row) + "\n")
-            self.file.flush()
-        self._restart()
 
 
 def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:

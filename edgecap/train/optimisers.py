@@ -64,4 +64,4 @@ class Optimisers:
         for name, value in tensors.items():
             part, parameter, key = name.split("/")
             owner = parameters[part, parameter]
-            self.parts[part].state[owner][key] = value if key == "step" else value.to(owner.device)
+            self.parts[part].state[owner][key] = value.to(owner.device)

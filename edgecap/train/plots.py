@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecap.core.lazy import require
+from edgecap.train.log import read_log
 
 if TYPE_CHECKING:
     from edgecap.train.course import Report
-
-
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of log.jsonl; a last line cut by a kill is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
 
 
 def plot_log(log: Path, out: Path) -> bool:

@@ -196,7 +196,7 @@ def _fitted(
     batch = SceneBatches(config)[0].to(processes.device())
     for _ in range(PROBES):
         step_begun = time.monotonic()
-        learn(losses, batch, 1, objective.terms(batch, config))
+        learn(objective, batch, 1, objective.terms(batch, config), losses)
     seconds = (time.monotonic() - step_begun) * OVERHEAD
     objective.zero_grad()
     steps = int((minutes * 60 - (time.monotonic() - begun)) / seconds)

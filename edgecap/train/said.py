@@ -25,6 +25,7 @@ from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Placement, prepare
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.train.data import Asked, Batch, pack, pad
+from edgecap.train.hints import FACTS
 from edgecap.train.pairs.pair import Pair, bad_row
 
 _SHARE = 0.5  # of the free memory, for canvases
@@ -87,7 +88,7 @@ class Said:
             claim_lengths=torch.zeros(0, dtype=torch.int64),
             questions=torch.zeros(0, 4, dtype=torch.int64),
             seen=torch.zeros(B, 0, 4),
-            hints=torch.zeros(B, 0, 12, dtype=torch.int64),
+            hints=torch.zeros(B, 0, FACTS, dtype=torch.int64),
         )
 
 

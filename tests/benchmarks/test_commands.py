@@ -95,6 +95,10 @@ def test_eval_refuses_in_one_line(
     assert words in refused(capsys, "eval", tiny_bundle_made, *arguments)
 
 
+def test_eval_refuses_phrasing_without_texts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "[eval.phrasing]" in refused(capsys, "eval", "--split", "phrasing", "--only", "captions")
+
+
 def test_eval_refuses_what_is_no_captioner(capsys: pytest.CaptureFixture[str]) -> None:
     assert "nowhere/bundle" in refused(capsys, "eval", "nowhere/bundle")
 

@@ -18,6 +18,7 @@ FULL_MARKS = {
     "miou_named": 1,
     "relation": 1,
     "count": 1,
+    "withheld": 1,
     "chair_i": 0,
     "malformed": 0,
     "retrieval_r1_i2t": 1,

@@ -9,7 +9,7 @@ import torch
 from spots import PATCH, SIZE, TOKENIZER, G
 
 from edgecap.benchmarks.clear_phrases import clear_phrases, near
-from edgecap.benchmarks.faithfulness import GAINS, KEYS, Row, card
+from edgecap.benchmarks.faithfulness import GAINS, KEYS, Row, _rank_correlation, card
 from edgecap.cli.app import main
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
@@ -200,3 +200,10 @@ def test_random_weights_give_other_maps_of_the_same_words() -> None:
         assert own.shape == other.shape == (len(told.tokens), G, G)
         assert not np.allclose(own, other, atol=1e-3)
     assert _randomised(like, ["attention"]) == {}
+
+
+def test_equal_values_share_a_rank() -> None:
+    first, last = np.zeros((14, 14)), np.zeros((14, 14))
+    first[0, 0] = last[-1, -1] = 1
+    assert _rank_correlation(first, last) == pytest.approx(-1 / 195)
+    assert _rank_correlation(first, first) == pytest.approx(1)

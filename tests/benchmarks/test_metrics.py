@@ -41,6 +41,7 @@ def test_the_truth_scores_full_marks() -> None:
         "miou_named": 1.0,
         "relation": 1.0,
         "count": 1.0,
+        "withheld": 1.0,  # one stands in a quadrant where no scene of the training shows it
         "chair_i": 0.0,
         "malformed": 0,
     }
@@ -126,6 +127,17 @@ def test_a_scene_without_a_clear_relation_measures_none() -> None:
     alone = Scene((Thing(DOG, LEFT),))
     found = score(Mention(DOG, 1, (LEFT,)), relation=None, scene=alone)
     assert found["relation"] is None and found["exact"] == 1
+
+
+def test_what_training_withheld_is_counted_apart() -> None:
+    triangle = Name("triangle", "red")  # a pair that no training scene shows
+    scene = Scene((Thing(RED, LEFT), Thing(triangle, MIDDLE), Thing(triangle, RIGHT)))
+    red, two = Mention(RED, 1, (LEFT,)), Mention(triangle, 2, (MIDDLE, RIGHT))
+    one = Mention(triangle, 1, (MIDDLE,))
+    found = [score(*said, relation=None, scene=scene) for said in ((red, two), (red, one), (red,))]
+    assert [row["withheld"] for row in found] == [1, 0.5, 0]
+    alone = Scene((Thing(RED, LEFT),))
+    assert score(red, relation=None, scene=alone)["withheld"] is None
 
 
 def test_malformed_boxes_are_counted() -> None:

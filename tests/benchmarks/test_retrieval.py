@@ -70,6 +70,12 @@ def test_expressions_can_be_made_in_every_language(lang: str) -> None:
     assert ambiguous > 2 and asked > 50
 
 
+def test_a_preference_for_a_word_answers_half_of_the_questions() -> None:
+    asked = [pair for _, scene in evaluation_scenes("test", 20) for pair in questions(scene, "en")]
+    told = [parse(true, "en").statement.relation for true, _ in asked]
+    assert 2 * sum(relation.kind in ("left", "above") for relation in told) == len(told) > 20
+
+
 def test_a_model_that_knows_is_measured_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +87,7 @@ def test_a_model_that_knows_is_measured_so(
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert (row["unique"], row["ambiguous"], row["relation"]) == (1, 1, 1)
     assert (row["ambiguous_named"], row["ambiguous_floor"]) == (1, 0.5)
-    assert row["asked"] == {"unique": 2, "ambiguous": 2, "relation": 1}
+    assert row["asked"] == {"unique": 2, "ambiguous": 2, "relation": 2}
     assert referring.main(["--lang", "en", "--only", "ambiguous", "--json"]) == 0
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert row["asked"] == {"unique": 0, "ambiguous": 2, "relation": 0}

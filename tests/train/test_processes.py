@@ -16,12 +16,12 @@ import sys
 from pathlib import Path
 import torch
 from edgecap.core.config import SIZES, CaptionerConfig
-from edgecap.train import loop
+from edgecap.train import log, loop
 from edgecap.train.config import Stage, TrainConfig
 from safetensors.torch import save_file
 
 torch.set_num_threads(1)
-loop.LOG_EVERY = 1
+log.EVERY = 1
 SIZES["tiny"] = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
 stage = Stage(112, 12, 4, 40, 2, 32, ("en",))
 config = TrainConfig(size="tiny", stages=(stage,), warmup_steps=1, mean_steps=0)

@@ -32,13 +32,13 @@ from edgecap.quant.simulate import Rounding, simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import layer_weights
 from edgecap.scenes import sprites
-from edgecap.train import lexis, loop, qat
+from edgecap.train import lexis, log, loop, qat
 from edgecap.train.checkpoint import NAME
 from edgecap.train.config import TrainConfig
 from edgecap.train.data import SceneBatches
 from edgecap.train.distil import Distillation, Teacher
+from edgecap.train.log import read_log
 from edgecap.train.optimisers import Optimisers
-from edgecap.train.plots import read_log
 
 TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
 STEPS = 3
@@ -48,7 +48,7 @@ STEPS = 3
 def quick() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "LOG_EVERY", 1)
+        patch.setattr(log, "EVERY", 1)
         patch.setattr(loop, "SAVE_EVERY_S", -1)
         yield
 

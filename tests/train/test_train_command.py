@@ -14,7 +14,7 @@ from edgecap.core.extension import Extension
 from edgecap.core.tokens import LANGUAGES
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
-from edgecap.train import loop, plots
+from edgecap.train import log, loop, plots
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.optimisers import Optimisers
@@ -27,7 +27,7 @@ CONFIG = TrainConfig(
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "tiny", CaptionerConfig(width=32, layers=1, heads=2, embedding=16))
-    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    monkeypatch.setattr(log, "EVERY", 1)
     monkeypatch.setattr(loop, "SAVE_EVERY_S", -1)
     torch.set_num_threads(1)
 
