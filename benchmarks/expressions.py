@@ -72,7 +72,7 @@ def questions(scene: Scene, lang: str) -> Iterator[tuple[str, str]]:
         pair = frozenset((relation.subject, *relation.objects))
         if relation.kind in PAIRWISE and pair not in asked:
             asked.add(pair)
-            seen_back = Relation(INVERSE[relation.kind], *relation.objects, (relation.subject,))
+            seen_back = Relation(INVERSE[relation.kind], relation.objects[0], (relation.subject,))
             for told in (relation, seen_back):
                 twin = replace(told, kind=INVERSE[told.kind])
                 true, false = (grammar.render(Statement(relation=r)) for r in (told, twin))

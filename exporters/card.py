@@ -10,9 +10,16 @@ from edgecap.core.formats import PRECISIONS
 
 
 def card(
-    manifest: Manifest, size: int, certificate: Certificate | None, training: dict[str, Any]
+    manifest: Manifest,
+    directory: str,
+    size: int,
+    certificate: Certificate | None,
+    training: dict[str, Any],
 ) -> str:
-    """Markdown. `size` is that of the model files in bytes; no certificate: it was not checked."""
+    """Markdown. `directory` is the name of the bundle's, `size` that of the model files in bytes.
+
+    No certificate: it was not checked.
+    """
     contract = manifest.contract
     lines = [
         f"# {manifest.name}",
@@ -37,7 +44,7 @@ def card(
         "```python",
         "from edgecap.runtime import load",
         "",
-        f'print(load("{manifest.name}").caption("picture.png")[0].text)',
+        f'print(load("{directory}").caption("picture.png")[0].text)',
         "```",
         "",
         "`edgecap verify` on this directory replays the golden files on your machine.",

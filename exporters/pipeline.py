@@ -158,7 +158,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         if spec.verify:
             certificate = _gate(directory, reference, canvases, say)
             (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
-        text = card(sealed, size, certificate, weights.facts(path))
+        text = card(sealed, output.name, size, certificate, weights.facts(path))
         (directory / CARD).write_text(text, encoding="utf-8")
         sealed = seal(directory, manifest)
         open_bundle(directory)

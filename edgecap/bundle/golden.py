@@ -88,6 +88,8 @@ def read_golden(bundle: Bundle) -> Golden:
     if index.steps < 1 or not index.texts:
         raise BundleError("bundle.golden", f"{INDEX} has no steps or no texts to compare.")
     contract, size = bundle.manifest.contract, bundle.manifest.preprocessing.size
+    if any(not 0 <= token < contract.vocabulary for case in index.cases for token in case.tokens):
+        raise BundleError("bundle.golden", f"{INDEX} has tokens that are in no vocabulary.")
     N, K, M = len(index.cases), index.steps, len(index.texts)
     shapes = {
         "canvas": (N, size, size, 3),
@@ -141,6 +143,8 @@ def _read_array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> np.ndarray
     except Exception as error:  # NumPy's header parser passes on whatever Python's tokenizer says
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleError("bundle.golden", f"{path.name} cannot be read: {reason}.") from None
+    if not isinstance(array, np.ndarray):  # of a zip it makes something else, whatever its name
+        raise BundleError("bundle.golden", f"{path.name} holds no single array.")
     if array.shape != shape or array.dtype != kind:
         raise BundleError(
             "bundle.golden",

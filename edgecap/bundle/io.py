@@ -43,7 +43,9 @@ class Bundle:
 
     def json(self, name: str) -> Any:
         """The plain values of a listed JSON file."""
-        return parse(self.file(name).read_bytes(), name)
+        file = self.file(name)
+        _refuse_endless(file, name)
+        return parse(file.read_bytes(), name)
 
 
 def bundles_in(folder: Path) -> list[Path]:
@@ -56,11 +58,22 @@ def bundles_in(folder: Path) -> list[Path]:
 
 
 def _tells_contract(manifest: Path) -> bool:
+    if not manifest.is_file():  # a pipe would be waited for
+        return False
     try:
+        _refuse_endless(manifest, manifest.name)
         value = parse(manifest.read_bytes(), manifest.name)
     except (BundleError, OSError):
         return True
     return isinstance(value, dict) and "contract" in value
+
+
+def _refuse_endless(file: Path, name: str) -> None:
+    size = file.stat().st_size
+    if size > MAX_JSON_BYTES:
+        raise BundleError(
+            "bundle.oversized", f"{name} has {size} bytes; at most {MAX_JSON_BYTES} are read."
+        )
 
 
 def open_bundle(path: str | Path) -> Bundle:

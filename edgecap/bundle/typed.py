@@ -33,11 +33,11 @@ def parse(data: bytes, where: str) -> Any:
         )
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise BundleError("bundle.duplicate_key", f"{where} has the key {twice!r} twice.")
+        table: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in table:
+                raise BundleError("bundle.duplicate_key", f"{where} has the key {name!r} twice.")
+            table[name] = value
         return table
 
     def refuse(constant: str) -> Any:
@@ -110,6 +110,8 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 
 def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BundleError("bundle.field_type", f"{where} is a number of more than 64 bits.")
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise _wrong(where, "a finite number", value)

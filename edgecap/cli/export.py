@@ -59,7 +59,11 @@ def run(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Directory; default <model>-<format>-<precision>."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Directory; default <model>-<format>-<precision>, or -int8 with --max-drop.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old bundle.")] = False,
     no_verify: Annotated[

@@ -116,13 +116,12 @@ def refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:
 
 def _publish(new: Path, final: Path, aside: Path) -> None:
     """Give `new` its final name. A kill between the two moves is repaired by the next run."""
-    replacing = final.exists()
-    if replacing:
-        final.rename(aside)
     try:
+        if final.exists():
+            final.rename(aside)
         new.rename(final)
-    except OSError:
-        if replacing:
+    except BaseException:  # Ctrl-C too: what is left aside is deleted with the workspace
+        if aside.exists() and not final.exists():
             aside.rename(final)
         raise
     _sync(final.parent)

@@ -91,7 +91,7 @@ class Extension:
         """The inverse; InputError (weights.extension) for anything else."""
         try:
             return _typed(cls, json.loads(text))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 "weights.extension", f"the languages of the weights cannot be read: {error}."
             ) from None

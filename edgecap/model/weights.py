@@ -143,7 +143,7 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, t
 def _json(path: Path, metadata: dict[str, str], key: str) -> dict[str, Any]:
     try:
         value = json.loads(metadata.get(key, ""))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise InputError("weights.metadata", f"{path} has no readable {key!r} in its metadata.")

@@ -132,8 +132,8 @@ def learn(
     """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
 
     Not where there are several processes: the others would wait for passes that never come.
-    `losses` is the objective as `ready` gives it; None: as it is. Returns the mean of each loss, and
-    the parts that it took.
+    `losses` is the objective as `ready` gives it; None: as it is.
+    Returns the mean of each loss, and the parts that it took.
     """
     while True:
         try:

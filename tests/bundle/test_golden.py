@@ -85,6 +85,24 @@ def test_a_garbled_header_is_refused(tiny_bundle: Path) -> None:
         read_golden(open_bundle(tiny_bundle))
 
 
+def test_a_zip_under_the_name_of_an_array_is_refused(tiny_bundle: Path) -> None:
+    with (tiny_bundle / "golden" / "logits.npy").open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.golden"):
+        read_golden(open_bundle(tiny_bundle))
+
+
+def test_a_token_of_no_vocabulary_is_refused(tiny_bundle: Path) -> None:
+    file = tiny_bundle / "golden" / "golden.json"
+    index = json.loads(file.read_text())
+    index["cases"][0]["tokens"][0] = 10**10
+    file.write_text(json.dumps(index))
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.golden"):
+        read_golden(open_bundle(tiny_bundle))
+
+
 @pytest.mark.parametrize("lacking", [{"texts": []}, {"steps": 0}])
 def test_golden_files_that_compare_nothing_are_refused(
     tiny_bundle: Path, lacking: dict[str, object]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import bundles_in, open_bundle, seal
 from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
 from edgecap.bundle.typed import MAX_JSON_BYTES, parse
 from edgecap.core.errors import BundleError
@@ -70,6 +70,26 @@ def test_a_listed_file_that_is_a_link_is_refused(tiny_bundle: Path, tmp_path: Pa
     (tiny_bundle / "decode.onnx").rename(elsewhere)
     (tiny_bundle / "decode.onnx").symlink_to(elsewhere)
     assert refusal(tiny_bundle).code == "bundle.not_a_file"
+
+
+def test_numbers_of_more_than_64_bits_are_refused(tiny_bundle: Path) -> None:
+    file = tiny_bundle / MANIFEST
+    for digits in (20, 400):
+        told = json.loads(file.read_text())
+        told["contract"]["patches"] = 10**digits
+        file.write_text(json.dumps(told))
+        with pytest.raises(BundleError, match=r"more than 64 bits"):
+            open_bundle(tiny_bundle)
+
+
+def test_pipes_and_endless_manifests_are_no_bundles_to_choose(tiny_bundle: Path) -> None:
+    here = tiny_bundle.parent
+    (here / "pipe").mkdir()
+    os.mkfifo(here / "pipe" / MANIFEST)
+    (here / "sparse").mkdir()
+    with (here / "sparse" / MANIFEST).open("wb") as file:
+        file.truncate(1 << 40)
+    assert bundles_in(here) == [here / "sparse", tiny_bundle]  # the one is told to be too large
 
 
 def test_a_named_pipe_does_not_hang_the_reader(tiny_bundle: Path) -> None:
@@ -169,10 +189,14 @@ def test_own_fields_need_a_prefix(tiny_bundle: Path) -> None:
     assert open_bundle(tiny_bundle).manifest.name == "tiny-onnx-fp32"
 
 
+MANY_KEYS = ("{" + ",".join(f'"{i:x}":0' for i in (*range(300_000), 299_999)) + "}").encode()
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
         (b'{"a": 1, "a": 2}', "bundle.duplicate_key"),
+        (MANY_KEYS, "bundle.duplicate_key"),  # in one pass, not in an hour
         (b'{"a": NaN}', "bundle.json"),
         (b"[" * 100_000, "bundle.json"),
         (b"\xff\xfe", "bundle.json"),

@@ -171,17 +171,20 @@ def test_killed_between_the_two_moves_is_repaired(tmp_path: Path) -> None:
     assert names(tmp_path) == ["other", "out"]
 
 
-def test_failed_move_puts_the_old_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])
+def test_failed_move_puts_the_old_back(
+    error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "out", "old")
     move = Path.rename
 
     def rename(path: Path, target: Path) -> Path:
         if path.name == "new":
-            raise PermissionError("no")
+            raise error("no")
         return move(path, target)
 
     monkeypatch.setattr(atomic.Path, "rename", rename)
-    with pytest.raises(PermissionError):
+    with pytest.raises(error):
         write(tmp_path / "out", "new", overwrite=True)
     assert (tmp_path / "out" / "deep" / "file").read_text() == "old"
     assert names(tmp_path) == ["out"]

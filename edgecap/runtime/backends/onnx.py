@@ -90,9 +90,9 @@ class _Graph:
                 "bundle.model", f"onnxruntime refuses {self._file}: {one_line(error)}"
             ) from None
         found = {tensor.name: tensor.type for tensor in self._session.get_inputs()}
-        there = {tensor.name for tensor in self._session.get_outputs()}
+        there = {tensor.name: tensor.type for tensor in self._session.get_outputs()}
         wrong = [n for n in function.inputs.values() if found.get(n) not in _TYPES]
-        wrong += [n for n in function.outputs.values() if n not in there]
+        wrong += [n for n in function.outputs.values() if there.get(n) not in _TYPES]
         if wrong or len(found) != len(function.inputs):
             raise BundleError(
                 "bundle.model",

@@ -4,7 +4,7 @@ Encoding: https://flatbuffers.dev/internals. A table starts with the distance ba
 which says at which offset each field lies, or 0 for a field that is not there.
 
 Offsets may point anywhere, so that a small file can describe the same vector a million times: the
-reader stops where it has followed more entries than an honest file of that size could hold.
+reader stops where it has walked through more bytes than there are in an honest file of that size.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-SHARING = 16  # how often, on average, an honest file may be walked through
+SHARING = 4  # how often, on average, an honest file may be walked through
+MOST = 16 << 20  # bytes: the descriptions of a hundred thousand tensors, since weights are not read
 
 
 class FlatError(ValueError):
@@ -24,7 +25,7 @@ class Buffer:
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
-        self._left = SHARING * len(data)
+        self._left = min(SHARING * len(data), MOST)
 
     def unpack(self, letter: str, at: int) -> int:
         """One little-endian number, by its letter in `struct`."""
@@ -45,8 +46,8 @@ class Buffer:
             raise FlatError(f"{length} entries at byte {at} end outside the file")
         return at + 4, length
 
-    def spend(self, entries: int) -> None:
-        self._left -= entries
+    def spend(self, bytes_: int) -> None:
+        self._left -= bytes_
         if self._left < 0:
             raise FlatError("its entries point at each other more often than a model's do")
 
@@ -57,7 +58,7 @@ class Buffer:
         return Table(self, self.follow(0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table; `field` is the number of a field, counted from 0 in its schema."""
 
@@ -80,8 +81,9 @@ class Table:
         return self.buffer.unpack(letter, place) if place else default
 
     def numbers(self, field: int, letter: str) -> list[int]:
-        first, length = self._vector(field, struct.calcsize(f"<{letter}"))
-        self.buffer.spend(length)
+        width = struct.calcsize(f"<{letter}")
+        first, length = self._vector(field, width)
+        self.buffer.spend(length * width)
         return list(struct.unpack_from(f"<{length}{letter}", self.buffer.data, first))
 
     def bytes(self, field: int) -> memoryview:
@@ -95,7 +97,7 @@ class Table:
 
     def tables(self, field: int) -> list[Table]:
         first, length = self._vector(field, 4)
-        self.buffer.spend(length)
+        self.buffer.spend(4 * length)
         places = range(first, first + 4 * length, 4)
         return [Table(self.buffer, self.buffer.follow(place)) for place in places]
 

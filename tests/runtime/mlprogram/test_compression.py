@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from edgecap.exporters.quiet import quiet
 from edgecap.runtime.backends.mlprogram.blob import WeightFile
 from edgecap.runtime.backends.mlprogram.dtypes import BY_NAME, packed_size, unpack
 from edgecap.runtime.backends.mlprogram.mil import ValueType
-from edgecap.runtime.backends.mlprogram.ops import compression
+from edgecap.runtime.backends.mlprogram.ops import compression, layout, sequence
 from edgecap.runtime.backends.mlprogram.program import Program
 
 BITS = [name for name, dtype in BY_NAME.items() if dtype.bits < 8]
@@ -259,3 +260,24 @@ def test_folding_agrees_with_coremltools() -> None:
         return mb.cast(x=mb.quantize(input=a, **kwargs), dtype="int32")
 
     close(evaluate(build, x)[0], inferred(build, x)[0])
+
+
+BITS, SIZES = np.ones(1, np.uint8), np.array([4, 6], np.int32)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: compression.constexpr_lut_to_dense(BITS, normal(4), SIZES), "hold no 48 bits"),
+        (lambda: compression.constexpr_lut_to_dense(BITS, normal(3), SIZES), "no power of two"),
+        (lambda: compression.constexpr_sparse_to_dense(normal(1), BITS, SIZES), "hold no 24 bits"),
+        (lambda: sequence.fill(np.array([1 << 20, 1 << 20])), "are more than"),
+        (lambda: layout.tile(np.ones(1 << 10), np.array([1 << 30])), "are more than"),
+        (lambda: sequence.range_1d(np.float32(0), np.float32(1e12), np.float32(1)), "more than"),
+    ],
+)
+def test_a_small_file_makes_no_large_tensor_of_bits_it_has_not(
+    call: Callable[[], Any], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        call()

@@ -230,6 +230,17 @@ def test_upsampling(scale: int) -> None:
         close(found, reference, units=8)
 
 
+def test_nearest_rows_by_the_rounded_size() -> None:
+    """Apple's own case: three columns times 1.12 stay three; and 4 → 6 as torch's writes it."""
+    x = np.array([1.5, -2.5, 3.5], np.float32).reshape(1, 1, 1, 3)
+    (found,) = evaluate(lambda a: mb.upsample_nearest_neighbor(x=a, scale_factor_width=1.12), x)
+    close(found, x)
+    x = normal(1, 2, 4, 3)
+    up = {"scale_factor_height": (6 + 1e-4) / 4, "scale_factor_width": np.float32(5 / 3)}
+    (found,) = evaluate(lambda a: mb.upsample_nearest_neighbor(x=a, **up), x)
+    close(found, F.interpolate(t(x), (6, 5), mode="nearest"))
+
+
 def test_sums_do_not_stop_at_fp16() -> None:
     """4096 ones: an fp16 sum would end at 2048, where adding 1 changes nothing."""
     x = np.ones((1, 4096), np.float16)

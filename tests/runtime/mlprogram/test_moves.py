@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mil import close, evaluate, inferred, mb, normal
+from mil import close, ct, evaluate, inferred, mb, normal
 
 from edgecap.core.errors import BundleError
 from edgecap.runtime.backends.mlprogram.ops import indexing, layout, sequence, slicing
@@ -149,7 +149,7 @@ def test_sums_along_an_axis() -> None:
         ]
 
     exclusive, backwards, both = evaluate(build, X)
-    close(exclusive, np.cumsum(X, 1) - X)
+    close(exclusive, np.cumsum(np.concatenate([0 * X[:, :1], X[:, :-1]], 1), 1))
     close(backwards, np.flip(np.cumsum(np.flip(X, -1), -1), -1))
     close(both, np.flip(np.cumsum(np.flip(X, 1), 1), 1) - X)
 
@@ -160,9 +160,20 @@ def test_pixel_shuffle() -> None:
     close(found, F.pixel_shuffle(torch.from_numpy(x), 2))
 
 
-def test_negative_indices_count_from_the_end() -> None:
-    (found,) = evaluate(lambda a, b: mb.gather(x=a, indices=b, axis=1), X, PLACES)
+def test_an_exclusive_sum_leaves_out_what_is_large() -> None:
+    x = np.array([[1, 1e8, -np.inf, 2]], np.float32)
+    (found,) = evaluate(lambda a: mb.cumsum(x=a, axis=1, exclusive=True), x)
+    close(found, np.array([[0, 1, 1e8, -np.inf]], np.float32))
+
+
+def test_negative_indices_count_from_the_end_until_ios_16() -> None:
+    def build(a: Any, b: Any) -> Any:
+        return mb.gather(x=a, indices=b, axis=1)
+
+    (found,) = evaluate(build, X, PLACES, target=ct.target.iOS16)
     close(found, X[:, PLACES])
+    with pytest.raises(BundleError, match="negative indices are undefined"):
+        evaluate(build, X, PLACES, target=ct.target.iOS17)
 
 
 def test_gather_in_batches() -> None:

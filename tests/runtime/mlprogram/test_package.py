@@ -304,6 +304,23 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "bundle.model",
         "impossible shape",
     ),
+    "a text that is computed": (
+        lambda p: edit(
+            p, lambda m: setattr(operation(m, "relu").outputs[0].type.tensorType, "dataType", 2)
+        ),
+        "bundle.model",
+        "only constants may be",
+    ),
+    "a text that goes in": (
+        lambda p: edit(
+            p,
+            lambda m: setattr(
+                m.mlProgram.functions["main"].inputs[0].type.tensorType, "dataType", 2
+            ),
+        ),
+        "bundle.model",
+        "only constants may be",
+    ),
     "unknown element type": (
         lambda p: edit(
             p, lambda m: setattr(operation(m, "relu").outputs[0].type.tensorType, "dataType", 13)

@@ -8,9 +8,8 @@ from edgecap.core.errors import BundleError
 from edgecap.runtime.backends.mlprogram.dtypes import BY_NAME
 from edgecap.runtime.backends.mlprogram.mil import Function, Named, Operation, Value, ValueType
 from edgecap.runtime.backends.mlprogram.ops import KERNELS
+from edgecap.runtime.backends.mlprogram.ops.limits import MAX_ELEMENTS
 from edgecap.runtime.backends.mlprogram.package import Package
-
-MAX_ELEMENTS = 1 << 31  # of one tensor: eight GiB in float32
 
 
 def check_function(package: Package, function: Function) -> None:
@@ -20,15 +19,22 @@ def check_function(package: Package, function: Function) -> None:
     they are used and once, that constants can be read, and that sizes are sane.
     """
     defined: set[str] = set()
+    texts: set[str] = set()  # constants that choose a mode; no operation computes any
     for named in function.inputs:
-        _define(function, f"input {named.name!r}", named, defined)
+        where = f"input {named.name!r}"
+        _refuse_text(function, where, named)
+        _define(function, where, named, defined)
     for operation in function.block.operations:
         where = f"{operation.type} at {operation.place!r}"
         _check_operation(package, function, operation, where, defined)
         for named in operation.outputs:
+            if operation.type != "const":
+                _refuse_text(function, where, named)
+            elif named.type.dtype == "string":
+                texts.add(named.name)
             _define(function, where, named, defined)
     for name in function.block.outputs:
-        if name not in defined:
+        if name not in defined - texts:
             raise refusal(function, f"output {name!r}", "nothing computes it")
 
 
@@ -61,6 +67,11 @@ def _check_operation(
                 package.check(each)
             elif each not in defined:
                 raise refusal(function, where, f"nothing before it computes {each!r}")
+
+
+def _refuse_text(function: Function, where: str, named: Named) -> None:
+    if named.type.dtype == "string":
+        raise refusal(function, where, f"{named.name!r} is a text, and only constants may be")
 
 
 def _define(function: Function, where: str, named: Named, defined: set[str]) -> None:

@@ -18,10 +18,18 @@ from edgecap.runtime.backends.mlprogram.constants import Constants
 from edgecap.runtime.backends.mlprogram.dtypes import BY_NAME
 from edgecap.runtime.backends.mlprogram.mil import Function, Operation, Value, ValueType
 from edgecap.runtime.backends.mlprogram.ops import KERNELS
+from edgecap.runtime.backends.mlprogram.ops.indexing import (
+    COUNTING_BACK,
+    INDEXING,
+    from_the_front,
+)
 from edgecap.runtime.backends.mlprogram.rounding import round_fp16
 
 # What NumPy raises at arguments that do not fit; anything else is a defect of this package.
-_UNFIT = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)
+_UNFIT = (
+    *(ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError),
+    AttributeError,  # of a text or a state where an array belongs
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +71,17 @@ class Step:
         """
         try:
             results = self.compute(**self.values(slots))
+            several = results if isinstance(results, tuple) else (results,)
+            arrays = [
+                np.asarray(result).astype(output.dtype, copy=False)
+                for output, result in zip(self.outputs, several, strict=False)
+            ]
         except _UNFIT as error:
             line = " ".join(str(error).split())[:200] or type(error).__name__
             raise self.refuse(line.rstrip(".")) from None
-        if not isinstance(results, tuple):
-            results = (results,)
-        if len(results) != len(self.outputs):
-            raise self.refuse(f"it gave {len(results)} outputs of {len(self.outputs)}")
-        for output, result in zip(self.outputs, results, strict=True):
-            array = np.asarray(result).astype(output.dtype, copy=False)
+        if len(several) != len(self.outputs):
+            raise self.refuse(f"it gave {len(several)} outputs of {len(self.outputs)}")
+        for output, array in zip(self.outputs, arrays, strict=True):
             if not fits(array.shape, output.type.shape):
                 raise self.refuse(f"it gave {list(array.shape)}, declared is {output.type}")
             slots[output.slot] = round_fp16(array) if output.rounds else array
@@ -133,6 +143,9 @@ class _Planner:
             self._names[operation.outputs[0].name] = self._new(value, True)
             return None
         kernel = KERNELS[operation.type]
+        compute = kernel.compute
+        if operation.type in INDEXING and self._function.opset not in COUNTING_BACK:
+            compute = from_the_front(compute)
         inputs = tuple(
             (name, self._bind(name, bound)) for name, bound in operation.arguments.items() if bound
         )
@@ -147,7 +160,7 @@ class _Planner:
         def refuse(what: str) -> BundleError:
             return refusal(self._function, where, what)
 
-        step = Step(kernel.compute, inputs, tuple(outputs), refuse)
+        step = Step(compute, inputs, tuple(outputs), refuse)
         if all(self._constant[slot] for slot in step.reads) and outputs:
             self._fold(operation.type, step)
             return None

@@ -96,10 +96,11 @@ def constexpr_lut_to_dense(
     values each go along `vector_axis`.
     """
     if shape is not None:
-        bits = int(math.log2(len(lut)))
-        count = math.prod(int(size) for size in shape)
-        flags = np.unpackbits(indices, bitorder="little", count=count * bits).reshape(-1, bits)
-        return lut[flags @ (1 << np.arange(bits))].reshape([int(size) for size in shape])
+        bits = len(lut).bit_length() - 1
+        if len(lut) != 1 << bits:
+            raise ValueError(f"a table of {len(lut)} values is no power of two")
+        flags = _flags(indices, shape, bits).reshape(-1, bits)
+        return lut[flags @ (1 << np.arange(bits, dtype=np.uint8))].reshape(shape.tolist())
     groups: tuple = np.indices(indices.shape, sparse=True)
     places = [
         each // (many // few)
@@ -117,14 +118,24 @@ def constexpr_lut_to_dense(
     return moved.reshape(sizes)
 
 
+def _flags(packed: np.ndarray, shape: np.ndarray, bits: int) -> np.ndarray:
+    """Packed bits one by one, uint8 of size prod(shape) * bits; ValueError unless they are as many.
+
+    NumPy would take those that are missing for zeros.
+    """
+    count = math.prod(shape.tolist()) * bits
+    if packed.size != -(-count // 8):
+        raise ValueError(f"{packed.size} bytes hold no {count} bits")
+    return np.unpackbits(packed, bitorder="little", count=count)
+
+
 @OPS(exact=True)
 def constexpr_sparse_to_dense(
     nonzero_data: np.ndarray, mask: np.ndarray, shape: np.ndarray | None = None
 ) -> np.ndarray:
     """Zero where the mask is 0. With `shape` (iOS 16) the mask is packed bits."""
     if shape is not None:
-        sizes = [int(size) for size in shape]
-        mask = np.unpackbits(mask, bitorder="little", count=math.prod(sizes)).reshape(sizes)
+        mask = _flags(mask, shape, 1).reshape(shape.tolist())
     out = np.zeros(mask.shape, nonzero_data.dtype)
     out[mask != 0] = nonzero_data
     return out

@@ -1,18 +1,36 @@
 """Gathering and scattering by index.
 
-Negative indices count from the end, as MIL said before iOS 17. An index outside is refused here:
-on a device it is undefined, and an evaluator that made something up would hide the mistake.
+Negative indices count from the end, as MIL said before iOS 17; after it they are undefined, as an
+index outside has always been. What is undefined is refused: an evaluator that made something up
+would hide the mistake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from edgecap.runtime.backends.mlprogram.ops.registry import Registry
 
 OPS = Registry()
+COUNTING_BACK = ("CoreML5", "CoreML6")  # opsets of iOS 15 and 16
+INDEXING = (
+    *("gather", "gather_along_axis", "gather_nd"),
+    *("scatter", "scatter_along_axis", "scatter_nd"),
+)
+
+
+def from_the_front(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The same operation, refusing negative `indices`; ValueError."""
+
+    def checked(**inputs: Any) -> np.ndarray:
+        if (np.asarray(inputs["indices"]) < 0).any():
+            raise ValueError("negative indices are undefined from iOS 17 on")
+        return compute(**inputs)
+
+    return checked
 
 
 @OPS(exact=True)

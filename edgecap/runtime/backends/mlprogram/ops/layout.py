@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from edgecap.runtime.backends.mlprogram.ops.limits import limited
 from edgecap.runtime.backends.mlprogram.ops.registry import Registry
 
 OPS = Registry()
@@ -79,7 +80,9 @@ def split(
 
 @OPS(exact=True)
 def tile(x: np.ndarray, reps: np.ndarray) -> np.ndarray:
-    return np.tile(x, [int(times) for times in reps])
+    times = [int(count) for count in reps]
+    limited([x.size, *times])
+    return np.tile(x, times)
 
 
 @OPS(exact=True)

@@ -94,11 +94,11 @@ def _pooled(
 
 
 def _ceil_extra(size: int, kernel: int, stride: int, before: int) -> int:
-    """Elements to add so that a last, partial window fits; none where it would start in padding.
+    """Elements to add so that a last, partial window fits; none where it would be padding.
 
-    `size` is padded on both sides alike. As in PyTorch's pooling_output_shape.
+    `size` is padded on both sides alike. Without padding it stays, as MIL declares.
     """
     out = -(-(size - kernel) // stride) + 1
-    if (out - 1) * stride >= size - before:
+    if before and (out - 1) * stride >= size - before:
         out -= 1
     return max(0, (out - 1) * stride + kernel - size)

@@ -15,11 +15,11 @@ def upsample_nearest_neighbor(
     scale_factor_height: np.ndarray | float = 1,
     scale_factor_width: np.ndarray | float = 1,
 ) -> np.ndarray:
-    """Output row i is row floor(i / scale)."""
+    """Output row i is row floor(i / scale), by the scale of the rounded output size."""
     for axis, given in ((-2, scale_factor_height), (-1, scale_factor_width)):
-        scale, size = float(given), x.shape[axis]
-        chosen = np.arange(int(size * scale)) / scale
-        x = np.take(x, np.minimum(chosen.astype(np.int64), size - 1), axis)
+        size = x.shape[axis]
+        out = _enlarged(size, given)
+        x = np.take(x, np.arange(out) * size // out, axis)
     return x
 
 
@@ -35,7 +35,7 @@ def upsample_bilinear(
     half = not align_corners if half_pixel_centers is None else bool(half_pixel_centers)
     for axis, given in ((-2, scale_factor_height), (-1, scale_factor_width)):
         size = x.shape[axis]
-        places = _places(size, int(size * float(given)), bool(align_corners), half)
+        places = _places(size, _enlarged(size, given), bool(align_corners), half)
         low = places.astype(np.int64)
         high = np.minimum(low + 1, size - 1)
         weight = (places - low).astype(x.dtype)
@@ -44,6 +44,11 @@ def upsample_bilinear(
         first = np.take(x, low, axis)
         x = first + (np.take(x, high, axis) - first) * weight
     return x
+
+
+def _enlarged(size: int, scale: np.ndarray | float) -> int:
+    """The output size, multiplied in float32 as converters declare it."""
+    return int(np.floor(np.float32(size) * np.float32(scale)))
 
 
 def _places(size: int, out: int, align_corners: bool, half: bool) -> np.ndarray:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from edgecap.runtime.backends.mlprogram.ops.limits import limited
 from edgecap.runtime.backends.mlprogram.ops.registry import Registry
 
 OPS = Registry()
@@ -16,17 +19,24 @@ def shape(x: np.ndarray) -> np.ndarray:
 
 @OPS(exact=True)
 def fill(shape: np.ndarray, value: np.ndarray | float = 0.0) -> np.ndarray:
-    return np.full(shape.tolist(), value)
+    return np.full(limited(shape.tolist()), value, _plain(value))
 
 
 @OPS(exact=True)
 def fill_like(ref_tensor: np.ndarray, value: np.ndarray | float = 0.0) -> np.ndarray:
-    return np.full(ref_tensor.shape, value)
+    return np.full(ref_tensor.shape, value, _plain(value))
+
+
+def _plain(value: np.ndarray | float) -> np.dtype | None:
+    """Of a default in Python, so that it takes no eight bytes; None: the value's own."""
+    return None if isinstance(value, np.ndarray | np.generic) else np.dtype(np.float32)
 
 
 @OPS()
 def range_1d(start: np.ndarray, end: np.ndarray, step: np.ndarray) -> np.ndarray:
-    return np.arange(float(start), float(end), float(step)).astype(start.dtype)
+    first, last, by = float(start), float(end), float(step)
+    limited([max(0, math.ceil((last - first) / by))])
+    return np.arange(first, last, by).astype(start.dtype)
 
 
 @OPS(exact=True)
@@ -51,9 +61,11 @@ def cumsum(
 ) -> np.ndarray:
     axis = int(axis)
     values = np.flip(x, axis) if reverse else x
+    if exclusive:  # by moving on, since a difference would not give back what was large
+        before = np.zeros_like(np.take(values, [0], axis))
+        rest = np.take(values, range(values.shape[axis] - 1), axis)
+        values = np.concatenate([before, rest], axis)
     total = np.cumsum(values, axis, dtype=x.dtype)
-    if exclusive:
-        total = total - values
     return np.flip(total, axis) if reverse else total
 
 
