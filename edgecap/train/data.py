@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -53,6 +54,7 @@ class Batch:
     matches: Tensor  # bool [Q,R], which text says what which picture shows
     claims: Tensor  # int64 [2C,Tc], of these images a true relation, then its inverse, C/Q of each
     claim_lengths: Tensor  # int64 [2C]
+    text_questions: Tensor  # int64 [Q,4], what parts a text from its twin where that is a relation
     questions: Tensor  # int64 [C,4], what each claim asks of a picture: see hints.py
     seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
@@ -147,6 +149,7 @@ class SceneBatches(Dataset[Batch]):
             matches=torch.tensor(matches),
             claims=pad(claims, stage.claim_tokens),
             claim_lengths=lengths(claims, stage.claim_tokens),
+            text_questions=torch.tensor([parting(*pair) for pair in said]),
             questions=torch.tensor([question(true.relation) for true, _ in pairs]).view(-1, 4),
             seen=torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
             hints=torch.from_numpy(np.stack(hints)),
@@ -171,17 +174,17 @@ class SceneBatches(Dataset[Batch]):
         said = statement(scene, rng, style)
         goes_on = style == "grounded" and said.relation is not None
         slips = goes_on and rng.random() < self.config.slips * weight(said.mentions)
-        if slips:
-            said = replace(said, mentions=slipped(said.mentions, rng))
+        told = replace(said, mentions=slipped(said.mentions, rng)) if slips else said
         first = rng.random() < self.config.first_phrasing
-        text = grammar.render(
-            said,
-            0 if first else int(rng.integers(grammar.templates)),
-            grounded=style in ("grounded", "color", "shape"),
-        )
-        words = self.caption_ids(text, said)
-        ids = [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
-        return Asked(ids, end_of_boxes(ids) if slips else 0)
+        template = 0 if first else int(rng.integers(grammar.templates))
+        boxes = style in ("grounded", "color", "shape")
+
+        def ids_of(one: Statement) -> list[int]:
+            words = self.caption_ids(grammar.render(one, template, grounded=boxes), one)
+            return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
+
+        ids = ids_of(told)
+        return Asked(ids, slice(parted(ids, ids_of(said)), end_of_boxes(ids)) if slips else NOTHING)
 
     def caption_ids(self, text: str, said: Statement) -> list[int]:
         """The tokens of a caption's text, which says `said`."""
@@ -213,6 +216,12 @@ def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
     return true, false[rng.integers(len(false))] if false else true
 
 
+def parting(true: Statement, false: Statement) -> list[int]:
+    """What a picture must be asked to tell a text from its twin, as of `question`."""
+    relation_parts = true.mentions == false.mentions and true != false
+    return question(true.relation if relation_parts else None)
+
+
 def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
     """A relation of the scene and its inverse; the same text twice where it has none."""
     true = statement(scene, rng, "relate")
@@ -230,11 +239,20 @@ def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
     return replace(scene, things=tuple(moved))
 
 
+NOTHING = slice(0, 0)
+
+
 class Asked(NamedTuple):
-    """A caption's tokens, and how many of them are given rather than to be predicted."""
+    """A caption's tokens, and which of them are given rather than to be predicted."""
 
     ids: list[int]
-    given: int = 0
+    given: slice = NOTHING
+
+
+def parted(ids: list[int], others: list[int]) -> int:
+    """How many tokens two captions have in common at their beginning."""
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False))
+    return sum(1 for _ in same)
 
 
 def end_of_boxes(ids: list[int]) -> int:
@@ -258,7 +276,7 @@ def pack(captions: Iterator[Asked], length: int) -> np.ndarray:
             break
         part = slice(start, start + size)
         row[0, part], row[1, part] = ids[:-1], ids[1:]
-        row[1, part][: max(given - 1, 0)] = PAD_ID
+        row[1, part][max(given.start - 1, 0) : max(given.stop - 1, 0)] = PAD_ID
         row[2, part], row[3, part] = segment + 1, np.arange(size)
         start += size
     return row

@@ -9,7 +9,8 @@ of that thing's box, and how many things stand on each side of it and are smalle
 relations are told from. Also how many of its name a list tells before it and after it: whoever says
 "a star" must know by then whether there are two. And the picture's embedding is asked where each
 thing is, since a text's embedding can only ask for what is there; a claim of the text is shown
-which question that is: "a is left of b" asks where b is less where a is. The captioner itself keeps
+which question that is: "a is left of b" asks where b is less where a is, "a is the biggest" how
+much a exceeds the others. The captioner itself keeps
 one way to give boxes: its words.
 """
 
@@ -28,7 +29,7 @@ from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import LOCATION_BINS
 from edgecap.scenes.dataset import CATEGORIES
 from edgecap.scenes.describe import mentions
-from edgecap.scenes.graph import COLORS, SHAPES, Relation, Scene
+from edgecap.scenes.graph import COLORS, SHAPES, Box, Relation, Scene
 from edgecap.scenes.nouns import NOUNS
 from edgecap.scenes.relations import unique
 
@@ -40,8 +41,11 @@ MOST_OTHERS = 6
 MOST_THINGS = MOST_OTHERS + 1
 NAME_IDS = {name: i - 1 for name, i in CATEGORIES.items()}
 PATCH = CaptionerConfig.patch_size
-# Of a relation between two things: which coordinate of the other is the larger (1) or smaller.
-AXES = {"left": (0, 1), "right": (0, -1), "above": (1, 1), "below": (1, -1)}
+# Of a relation: which number of the other thing, or of nothing, is the larger (1) or smaller one.
+AXES = {
+    **{"left": (0, 1), "right": (0, -1), "above": (1, 1), "below": (1, -1)},
+    **{"biggest": (2, -1), "smallest": (2, 1)},
+}
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
@@ -70,23 +74,32 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
 def seen_things(scene: Scene) -> np.ndarray:
     """float32 [K,4]: of each thing whose name is unique its number, centre x and y and size.
 
-    Centre and size (the root of the area) from -1 to 1 over the canvas; number -1 is no thing.
+    Centre from -1 to 1 over the canvas; size, the root of the area, by how much it exceeds the
+    scene's mean: what "the biggest" means. Number -1 is no thing.
     """
     rows = np.full((MOST_THINGS, 4), NONE, np.float32)
+    mean = np.mean([_size(thing.box) for thing in scene.things])
     for row, thing in zip(rows, unique(scene), strict=False):
         x0, y0, x1, y1 = thing.box
-        size = ((x1 - x0) * (y1 - y0)) ** 0.5
-        place = np.array([(x0 + x1) / 2, (y0 + y1) / 2, size])  # [3]
-        row[0], row[1:] = NAME_IDS[thing.name], place / (CaptionerConfig.image_size / 2) - 1
+        place = np.array([x0 + x1, y0 + y1]) / CaptionerConfig.image_size - 1  # [2]
+        row[:] = NAME_IDS[thing.name], *place, _size(thing.box) / mean - 1
     return rows
 
 
+def _size(box: Box) -> float:
+    x0, y0, x1, y1 = box
+    return ((x1 - x0) * (y1 - y0)) ** 0.5
+
+
 def question(relation: Relation | None) -> list[int]:
-    """Numbers of the two things, axis and sign as in AXES; four times -1 of other relations."""
+    """Numbers of the two things, axis and sign as in AXES; four times -1 of other relations.
+
+    Of "the biggest" there is no other thing: -1.
+    """
     if relation is None or relation.kind not in AXES:
         return [NONE] * 4
-    names = (relation.subject, *relation.objects)
-    return [*(NAME_IDS[name] for name in names), *AXES[relation.kind]]
+    first, second = (*(NAME_IDS[name] for name in (relation.subject, *relation.objects)), NONE)[:2]
+    return [first, second, *AXES[relation.kind]]
 
 
 def others(scene: Scene) -> np.ndarray:
@@ -172,4 +185,5 @@ class EmbeddingHints(nn.Module):
         """What a picture's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
         subject, other, axis = questions[:, :3].clamp_min(0).unbind(1)  # each [C]
         where = self.where.weight.detach().unflatten(1, (3, -1))  # [names,3,E]
-        return (where[other, axis] - where[subject, axis]) * questions[:, 3:]
+        beside = where[other, axis] * (questions[:, 1:2] >= 0)  # [C,E]
+        return (beside - where[subject, axis]) * questions[:, 3:]

@@ -94,9 +94,12 @@ def differ(texts: Tensor) -> Tensor:
     return (texts[0::2] != texts[1::2]).any(1)
 
 
-def asked(batch: Batch) -> Tensor:
-    """Which claims have a twin and a question, bool [C]."""
-    return differ(batch.claims) & (batch.questions[:, 0] >= 0)
+def asked(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Which texts and which claims have a twin and a question, bool [Q] and [C]."""
+    return (
+        differ(batch.texts) & (batch.text_questions[:, 0] >= 0),
+        differ(batch.claims) & (batch.questions[:, 0] >= 0),
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ class Objective(Teaching):
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
             "claim": Term(config.twin_weight, max(1, int(differ(batch.claims).sum()))),
-            "question": Term(config.question_weight, max(1, int(asked(batch).sum()))),
+            "question": Term(config.question_weight, max(1, int(torch.cat(asked(batch)).sum()))),
             "place": Term(config.place_weight, max(1, int((batch.seen[..., 0] >= 0).sum()))),
             "hint": Term(config.hint_weight, batch.patches),
         }
@@ -172,8 +175,10 @@ class Objective(Teaching):
         parted = twin_loss(said.images, said.texts, differ(batch.texts))
         claims = self.captioner.encode_text(batch.claims, batch.claim_lengths)  # [2C,E]
         claimed = twin_loss(said.images, claims, differ(batch.claims))
-        directions = self.embedding_hints.direction(batch.questions)  # [C,E]
-        questioned = question_loss(claims, directions, asked(batch))
+        texts_ask, claims_ask = asked(batch)
+        direction = self.embedding_hints.direction
+        questioned = question_loss(said.texts, direction(batch.text_questions), texts_ask)
+        questioned = questioned + question_loss(claims, direction(batch.questions), claims_ask)
         placed = self.embedding_hints(said.images, batch.seen)
         # Early enough that the layers after it can hand what was found on to the words.
         early, late = (said.states[n * len(said.states) // 8 - 1] for n in (5, 6))  # [B,P,D]

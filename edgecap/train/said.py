@@ -86,6 +86,7 @@ class Said:
             # Of strangers' pictures nothing more is known.
             claims=torch.zeros(0, 1, dtype=torch.int64),
             claim_lengths=torch.zeros(0, dtype=torch.int64),
+            text_questions=torch.full((B, 4), -1),
             questions=torch.zeros(0, 4, dtype=torch.int64),
             seen=torch.zeros(B, 0, 4),
             hints=torch.zeros(B, 0, FACTS, dtype=torch.int64),

@@ -3,7 +3,7 @@
 A model that has missed or misnamed a thing, or told two of a kind as one and one, goes on from its
 own words, and no caption of the training ever did: it then tells of "the dog" where it sees two, or
 tells nothing (exposure bias: Ranzato et al. 2016, arXiv 1511.06732). Captions that go on truly
-from a slip, with only what comes after it learnt, teach to tell from the picture.
+from a slip, with all learnt but the slip and the list after it, teach to tell from the picture.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from edgecap.scenes.describe import mentions
@@ -31,14 +32,15 @@ def test_embeddings_are_asked_where_things_are() -> None:
         )
     )
     seen = torch.from_numpy(seen_things(shown))[None]  # [Q,K,4]
-    assert seen[0, 0].tolist() == [NAME_IDS[dog], -0.5, 0.5, 0.0]
+    larger = 112 / ((112 + 30 + 30) / 3) - 1
+    assert seen[0, 0].tolist() == pytest.approx([NAME_IDS[dog], -0.5, 0.5, larger])
     assert (seen[0, 1:, 0] == -1).all()
     hints = EmbeddingHints(4)
     with torch.no_grad():
         hints.where.weight.zero_()
         hints.where.weight[NAME_IDS[dog], 0] = -0.25  # centre x, of the embedding's first number
     told = hints(torch.tensor([[1.0, 0, 0, 0]]), seen)  # scaled by 2
-    torch.testing.assert_close(told, torch.tensor(0.5**2))
+    torch.testing.assert_close(told, torch.tensor(0.5**2 + larger**2))
 
 
 def test_a_claim_is_true_where_its_question_has_an_answer_above_zero() -> None:

@@ -25,7 +25,14 @@ from edgecap.train import data, log, loop
 from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import Asked, SceneBatches, end_of_boxes, pack, relation_and_inverse
+from edgecap.train.data import (
+    Asked,
+    SceneBatches,
+    end_of_boxes,
+    pack,
+    parted,
+    relation_and_inverse,
+)
 from edgecap.train.hints import KINDS
 from edgecap.train.log import read_log
 from edgecap.train.losses import (
@@ -156,6 +163,10 @@ def test_claims_are_relations_and_their_inverses() -> None:
     assert [len(part.questions) for part in batch.parts(2)] == [6, 6]
     for row, pair in zip(batch.questions, batch.claims.view(12, 2, -1), strict=True):
         assert row[0] < 0 or not torch.equal(pair[0], pair[1])
+    ask = [row[0] >= 0 for row in batch.text_questions]
+    assert len(ask) == 4 and any(ask)
+    for asks, pair in zip(ask, batch.texts.view(4, 2, -1), strict=True):
+        assert not asks or not torch.equal(pair[0], pair[1])
     none = SceneBatches(replace(CONFIG, stages=(Stage(224, 8, 8, 64, 4, 40, claims=0),)))[0]
     assert none.questions.shape == (0, 4) and len(none.parts(2)) == 2
     rng, lefts = np.random.default_rng(0), 0
@@ -273,10 +284,13 @@ def test_captions_are_packed_end_to_end_and_never_predict_each_other() -> None:
 
 
 def test_what_is_given_of_a_caption_is_read_and_not_asked() -> None:
-    captions = [Asked([5, 6, 1]), Asked([7, 8, 9, 3, 1], given=3)]
+    captions = [Asked([5, 6, 1]), Asked([7, 8, 9, 3, 1], slice(0, 3))]
     tokens, targets, *_ = pack(iter(captions), 8).tolist()
     assert tokens == [5, 6, 7, 8, 9, 3, PAD_ID, PAD_ID]
     assert targets == [6, 1, PAD_ID, PAD_ID, 3, 1, PAD_ID, PAD_ID]
+    tokens, targets, *_ = pack(iter([Asked([7, 8, 9, 3, 1], slice(2, 4))]), 4).tolist()
+    assert (tokens, targets) == ([7, 8, 9, 3], [8, PAD_ID, PAD_ID, 1])
+    assert parted([7, 8, 9], [7, 8, 4, 5]) == 2
 
 
 def test_what_follows_the_last_box_is_weighed_apart() -> None:
@@ -292,8 +306,9 @@ def test_what_follows_the_last_box_is_weighed_apart() -> None:
             end = end_of_boxes(ids)
             assert found[row, own].tolist() == [i + 1 >= end > 0 for i in range(len(ids))]
             assert asked[end - 1 :].all()
-            slips += not asked[0]
-            assert asked[: end - 1].all() or not asked[: end - 1].any()
+            given = (~asked).nonzero().flatten().tolist()
+            assert given == list(range(end - 1 - len(given), end - 1))  # from the slip to its end
+            slips += len(given) > 0
     assert slips
 
 
