@@ -129,7 +129,8 @@ def unseen_loss(arm: Arm, objective: Objective, recipe: TrainConfig) -> float:
     loss = words = 0.0
     for step in range(max(0, recipe.steps - UNSEEN_BATCHES), recipe.steps):
         batch = batches[step]
-        loss += objective(batch)[0].item()
+        sums = dict(zip(objective.terms(batch, recipe), objective(batch), strict=True))
+        loss += (sums["caption"] + sums["box"]).item()
         words += int((batch.targets != PAD_ID).sum())
     return loss / words
 

@@ -74,6 +74,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     warmup_steps: int = 100
     decay_share: float = 0.4  # the last part of the run, linearly to 2 % of the rate
+    box_weight: float = 1.0  # of a location token, against a word's 1: they are four in ten tokens
     told_weight: float = 0.4  # of what follows a caption's last box: its relation
     contrast_weight: float = 0.2
     twin_weight: float = 0.5  # of telling texts and relations from their false twins

@@ -37,11 +37,16 @@ def word_losses(logits: Tensor, targets: Tensor) -> Tensor:
     return each.view_as(targets)
 
 
+def is_location(tokens: Tensor) -> Tensor:
+    """Which of int [B,T] are edges of boxes, bool [B,T]."""
+    return (tokens >= LOCATION_IDS.start) & (tokens < LOCATION_IDS.stop)
+
+
 def after_boxes(batch: Batch) -> Tensor:
     """Which targets follow the last box of a caption that has boxes, bool [B,T]."""
     B, T = batch.tokens.shape
     at = torch.arange(T, device=batch.tokens.device).expand(B, T)
-    place = (batch.tokens >= LOCATION_IDS.start) & (batch.tokens < LOCATION_IDS.stop)
+    place = is_location(batch.tokens)  # [B,T]
     last = torch.full_like(at, -1).scatter_reduce(  # by number of the segment
         1, batch.segments, torch.where(place, at, -1), "amax"
     )
@@ -158,7 +163,8 @@ class Objective(Teaching):
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
         return {
-            "caption": Term(1.0, batch.words),
+            "caption": Term(1.0, batch.words),  # of what is no place
+            "box": Term(config.box_weight, batch.words),
             "told": Term(config.told_weight, max(1, int(after_boxes(batch).sum()))),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
@@ -171,6 +177,7 @@ class Objective(Teaching):
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """Summed loss of each of the terms, scalars, in their order."""
         words, matched, said = described(self.captioner, batch)
+        boxes = words * is_location(batch.targets)  # [B,T]
         told = words * after_boxes(batch)  # [B,T]
         parted = twin_loss(said.images, said.texts, differ(batch.texts))
         claims = self.captioner.encode_text(batch.claims, batch.claim_lengths)  # [2C,E]
@@ -184,7 +191,8 @@ class Objective(Teaching):
         early, late = (said.states[n * len(said.states) // 8 - 1] for n in (5, 6))  # [B,P,D]
         hinted = self.hints(early, late, batch.hints)
         return (
-            words.sum(),
+            (words - boxes).sum(),
+            boxes.sum(),
             told.sum(),
             matched,
             parted,

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
-from edgecap.core.tokens import ID, LANGUAGES, PAD_ID
+from edgecap.core.tokens import ID, LANGUAGES, LOCATION_IDS, PAD_ID
+from edgecap.model.captioner import Captioner
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
 from edgecap.scenes.relations import holds
 from edgecap.scenes.render import render
@@ -39,8 +40,10 @@ from edgecap.train.losses import (
     TWIN_TEMPERATURE,
     Objective,
     after_boxes,
+    answer,
     differ,
     twin_loss,
+    word_losses,
 )
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
@@ -190,7 +193,6 @@ def test_one_phrasing_is_the_usual_one() -> None:
 
 
 def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
-    from edgecap.model.captioner import Captioner
 
     # Fewer negatives make the contrastive loss another one, so it is left out.
     alone = replace(CONFIG, contrast_weight=0.0)
@@ -283,6 +285,19 @@ def test_captions_are_packed_end_to_end_and_never_predict_each_other() -> None:
     assert pack(iter([Asked([5, 6, 7, 1]), Asked([8, 1])]), 2)[0].tolist() == [5, 6]
 
 
+def test_boxes_may_weigh_less_than_words() -> None:
+    torch.manual_seed(0)
+    objective, batch = Objective(Captioner(TINY)), SceneBatches(CONFIG)[0]
+    sums = dict(zip(objective.terms(batch, CONFIG), objective(batch), strict=True))
+    words = word_losses(answer(objective.captioner, batch).logits, batch.targets)
+    places = torch.isin(batch.targets, torch.tensor(LOCATION_IDS))
+    assert places.any() and not places.all()
+    torch.testing.assert_close(sums["box"], words[places].sum())
+    torch.testing.assert_close(sums["caption"], words[~places].sum())
+    half = objective.terms(batch, replace(CONFIG, box_weight=0.5))
+    assert (half["caption"].weight, half["box"].weight) == (1.0, 0.5)
+
+
 def test_what_is_given_of_a_caption_is_read_and_not_asked() -> None:
     captions = [Asked([5, 6, 1]), Asked([7, 8, 9, 3, 1], slice(0, 3))]
     tokens, targets, *_ = pack(iter(captions), 8).tolist()
@@ -313,7 +328,6 @@ def test_what_follows_the_last_box_is_weighed_apart() -> None:
 
 
 def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:
-    from edgecap.model.captioner import Captioner
 
     torch.manual_seed(1)
     given = Captioner(TINY)
