@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgecap.exporters.thresholds import TABLE_ELEMENTS, WIDE_ELEMENTS
 from edgecap.exporters.treatment import Treat
 from edgecap.quant.grid import Grid
 from edgecap.quant.plan import Activations
@@ -20,8 +21,6 @@ from edgecap.quant.rounding import rows
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-TABLE_ELEMENTS = 1 << 15  # a smaller table that is only looked up in is not worth quantising
-WIDE_ELEMENTS = 1 << 10  # smaller constants stay float32
 ALIGNMENT = 64  # bytes, of each tensor in the weights file
 
 

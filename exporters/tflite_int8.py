@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from edgecap.exporters.tflite_graph import Graph, builtin, schema
+from edgecap.exporters.thresholds import TABLE_ELEMENTS
 from edgecap.exporters.treatment import Treat
 from edgecap.quant.grid import Grid
 from edgecap.quant.plan import Activations
 from edgecap.quant.rounding import rows
-
-TABLE_ELEMENTS = 1 << 15  # a smaller table that is only looked up in is not worth quantising
 
 
 def quantise(model: Any, treat: Treat) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.exporters.tflite_graph import Graph, builtin, schema
-
-WIDE_ELEMENTS = 1 << 10  # smaller constants stay float32
+from edgecap.exporters.thresholds import WIDE_ELEMENTS
 
 
 def halve(model: Any) -> None:
