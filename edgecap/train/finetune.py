@@ -1,15 +1,10 @@
 """Fine-tuning: steps on new captions, each with as many old ones, all weights or low-rank updates.
 
 B pictures of either kind a step   Q of them with texts
-
-New captions are learned from what is said. Old ones are rehearsed by answering as the weights did
-at the beginning ("Learning without forgetting", arXiv 1606.09282): the truth alone holds a model
-only where it was right, and a short run at a rate that teaches moves the rest.
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +17,11 @@ from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
 from edgecap.train import lora
 from edgecap.train.data import Batch
-from edgecap.train.distil import Teacher, apart, divergence, off
-from edgecap.train.losses import answer, described
+from edgecap.train.losses import described
 from edgecap.train.rehearsal import Rehearsal
 from edgecap.train.said import Said
 
+_NEW, _OLD = "new", "old"
 _LOG_EVERY = 5  # steps
 
 
@@ -79,7 +74,6 @@ def finetune(
     torch.manual_seed(config.seed)
     device = model.token.weight.device
     model.requires_grad_(True)
-    teacher = None if rehearsal is None else Teacher(deepcopy(model))
     if config.lora:
         lora.attach(model, config.lora, rows)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -87,12 +81,14 @@ def finetune(
     log: list[Row] = []
     sums: Row = {}
     for step in progress(range(config.steps), "fine-tuning"):
-        new = said.batch(config.seed, step, config.pictures).to(device)
-        losses = _learn(model, new, config)
-        if rehearsal is not None and teacher is not None:
-            losses |= _keep(model, rehearsal(step).to(device), teacher)
-        for key, value in losses.items():
-            sums[key] = sums.get(key, 0.0) + value / _LOG_EVERY
+        batches = {_NEW: said.batch(config.seed, step, config.pictures)}
+        if rehearsal is not None:
+            batches[_OLD] = rehearsal(step)
+        for kind, batch in batches.items():
+            weight = config.caption_weight if kind == _NEW else 1.0
+            for name, value in _learn(model, batch.to(device), weight, config).items():
+                key = f"{kind}_{name}"
+                sums[key] = sums.get(key, 0.0) + value / _LOG_EVERY
         nn.utils.clip_grad_norm_(learned, config.clip)
         for group in optimiser.param_groups:
             group["lr"] = config.rate(step)
@@ -107,28 +103,16 @@ def finetune(
     return log
 
 
-def _learn(model: Captioner, batch: Batch, config: FinetuneConfig) -> Row:
-    """Add the gradients of new captions; the losses per token and per text."""
+def _learn(
+    model: Captioner, batch: Batch, caption_weight: float, config: FinetuneConfig
+) -> dict[str, float]:
+    """Add the gradients of one batch; the losses per token and per text."""
     with parametrize.cached():
         with torch.autocast(batch.images.device.type, torch.bfloat16):
             words, contrast, _ = described(model, batch)
         caption, contrast = words.sum() / batch.words, contrast / len(batch.matches)
-        (config.caption_weight * caption + config.contrast_weight * contrast).backward()
-    return {"new_caption": caption.item(), "new_contrast": contrast.item()}
-
-
-def _keep(model: Captioner, batch: Batch, teacher: Teacher) -> Row:
-    """Add the gradients of old captions; how far words, embeddings and patches are from before."""
-    with parametrize.cached():
-        with torch.autocast(batch.images.device.type, torch.bfloat16):
-            wanted, got = teacher.answer(batch), answer(model, batch)
-        words = divergence(got.logits, wanted.logits, batch.targets) / batch.words
-        embedded = apart(got.images, wanted.images) + apart(got.texts, wanted.texts)
-        embedded = embedded / (len(got.images) + len(got.texts))
-        pairs = zip(got.states, wanted.states, strict=True)
-        seen = torch.stack([off(a, b) for a, b in pairs]).mean()
-        (words + embedded + seen).backward()
-    return {"old_words": words.item(), "old_embeddings": embedded.item(), "old_states": seen.item()}
+        (caption_weight * caption + config.contrast_weight * contrast).backward()
+    return {"caption": caption.item(), "contrast": contrast.item()}
 
 
 @torch.no_grad()

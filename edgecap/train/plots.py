@@ -45,10 +45,7 @@ def plot_course(report: Report, out: Path) -> None:
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     losses, bars = figure.subplots(1, 2)
-    names = {
-        "new_caption": f"new captions ({report.lang})",
-        "old_words": "rehearsed ones, from the weights before",
-    }
+    names = {"new_caption": f"new captions ({report.lang})", "old_caption": "rehearsed captions"}
     for key, label in names.items():
         points = [(row["step"], row[key]) for row in report.log if key in row]
         if points:

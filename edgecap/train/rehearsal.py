@@ -1,8 +1,8 @@
 """What keeps a model from forgetting the languages that it knows while it learns another.
 
-Half of every step goes to captions in those languages: of scenes drawn for it, where the emoji font
-is there; else the starting weights' own captions, of the pictures that are learned from and of the
-shipped ones. Either way the answers of the starting weights are kept, word by word (finetune.py).
+Half of every step goes to captions in those languages: of scenes drawn for it, whose truth is
+known, where the emoji font is there; else the starting weights' own captions, of the pictures that
+are learned from and of the shipped ones (self-distillation).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from edgecap.train.said import Said, Saying
 
 KINDS = ("auto", "scenes", "own")
 Rehearsal = Callable[[int], Batch]  # step -> what is rehearsed in it
-_TOKENS, _TEXT_TOKENS = 96, 40  # of a scene's packed captions and of its text
+_TOKENS, _TEXT_TOKENS = 64, 40  # of a scene's packed captions and of its text
 _OWN_STYLE = "grounded"
 
 
