@@ -34,7 +34,7 @@ from edgecap.bundle.manifest import (
     Function,
     Manifest,
 )
-from edgecap.bundle.typed import parse
+from edgecap.bundle.typed import read_json
 from edgecap.core.atomic import atomic_dir, refuse_existing
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
@@ -233,7 +233,7 @@ def _gate(
                 "parity.crashed",
                 f"the bundle could not be run (exit status {run.returncode}): {last}",
             )
-        certificate = certificate_from_json(parse(result.read_bytes(), CERTIFICATE))
+        certificate = certificate_from_json(read_json(result, CERTIFICATE))
     if certificate.failures:
         raise GateError(
             "parity.failed",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecap.bundle.manifest import FRONT, SEARCH
-from edgecap.bundle.typed import dump, parse
+from edgecap.bundle.typed import dump, read_json
 from edgecap.core.errors import BundleError, InputError
 from edgecap.exporters.spec import ExportSpec
 from edgecap.exporters.steps import TIMED
@@ -136,7 +136,7 @@ def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:
     if not (told.is_file() and picture.is_file()):
         return {}
     try:
-        value = parse(told.read_bytes(), SEARCH)
+        value = read_json(told, SEARCH)
         if value["plan"] != plans.fingerprint_of(plan):
             return {}
         summary = {"max_drop": value["max_drop"], **value["points"][value["chosen"]]["drop"]}

@@ -23,7 +23,7 @@ from edgecap.bundle.manifest import (
     is_listed,
     manifest_from_json,
 )
-from edgecap.bundle.typed import MAX_JSON_BYTES, dump, parse
+from edgecap.bundle.typed import dump, read_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
 
@@ -43,9 +43,7 @@ class Bundle:
 
     def json(self, name: str) -> Any:
         """The plain values of a listed JSON file."""
-        file = self.file(name)
-        _refuse_endless(file, name)
-        return parse(file.read_bytes(), name)
+        return read_json(self.file(name), name)
 
 
 def bundles_in(folder: Path) -> list[Path]:
@@ -61,19 +59,10 @@ def _tells_contract(manifest: Path) -> bool:
     if not manifest.is_file():  # a pipe would be waited for
         return False
     try:
-        _refuse_endless(manifest, manifest.name)
-        value = parse(manifest.read_bytes(), manifest.name)
+        value = read_json(manifest, manifest.name)
     except (BundleError, OSError):
         return True
     return isinstance(value, dict) and "contract" in value
-
-
-def _refuse_endless(file: Path, name: str) -> None:
-    size = file.stat().st_size
-    if size > MAX_JSON_BYTES:
-        raise BundleError(
-            "bundle.oversized", f"{name} has {size} bytes; at most {MAX_JSON_BYTES} are read."
-        )
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -87,9 +76,7 @@ def open_bundle(path: str | Path) -> Bundle:
     if not (root / MANIFEST).is_file():  # first, or any directory would be told of its first oddity
         raise BundleError("bundle.missing_file", f"{root} has no {MANIFEST}: not a bundle.")
     present = dict(_walk(root))
-    if present[MANIFEST] > MAX_JSON_BYTES:
-        raise BundleError("bundle.oversized", f"{MANIFEST} has {present[MANIFEST]} bytes.")
-    manifest = manifest_from_json(parse((root / MANIFEST).read_bytes(), MANIFEST))
+    manifest = manifest_from_json(read_json(root / MANIFEST, MANIFEST))
     _compare_names(manifest, present)
     for name, entry in manifest.files.items():
         _check_file(root, name, entry, present[name])

@@ -12,6 +12,7 @@ import json
 import math
 import types
 import typing
+from pathlib import Path
 from typing import Any, TypeVar
 
 from edgecap.core.errors import BundleError
@@ -19,6 +20,12 @@ from edgecap.core.errors import BundleError
 MAX_JSON_BYTES = 4 << 20
 
 T = TypeVar("T")
+
+
+def read_json(file: Path, where: str) -> Any:
+    """What a JSON file says, as of `parse`; no more of it is read than may be. Also OSError."""
+    with file.open("rb") as opened:
+        return parse(opened.read(MAX_JSON_BYTES + 1), where)
 
 
 def parse(data: bytes, where: str) -> Any:
@@ -29,7 +36,7 @@ def parse(data: bytes, where: str) -> Any:
     """
     if len(data) > MAX_JSON_BYTES:
         raise BundleError(
-            "bundle.oversized", f"{where} has {len(data)} bytes; at most {MAX_JSON_BYTES} are read."
+            "bundle.oversized", f"{where} has more than the {MAX_JSON_BYTES} bytes that are read."
         )
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -41,11 +41,6 @@ def check_destinations(*destinations: str | None) -> None:
             )
 
 
-def printable(text: str) -> str:
-    """A stranger's name for a terminal: without control characters and what is not Unicode."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
 def as_json(value: Any) -> str:
     """Plain data; a file's name that is not Unicode is escaped, so that it can be encoded."""
     text = json.dumps(value, ensure_ascii=False, indent=1)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._output import as_json, printable
+from edgecap.cli._output import as_json
 from edgecap.cli._picture import check_picture, save_picture
 from edgecap.core.errors import EdgecapError, InputError
+from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.runtime import Caption, Sampling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -44,7 +44,7 @@ def _inspect_model(path: Path, json_: bool) -> None:
 
     contents = read_contents(path)
     if json_:
-        _print_json(asdict(contents))
+        typer.echo(as_json(asdict(contents)))
     else:
         show_contents(path.name, contents)
 
@@ -60,16 +60,12 @@ def _inspect_bundle(path: Path, json_: bool) -> None:
     models = {name: read_contents(bundle.file(name)) for name in names}
     if json_:
         contents = {name: asdict(model) for name, model in models.items()}
-        _print_json(asdict(bundle.manifest) | {"contents": contents})
+        typer.echo(as_json(asdict(bundle.manifest) | {"contents": contents}))
         return
     _show(bundle.manifest)
     for name, model in models.items():
         typer.echo()
         show_contents(name, model)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(as_json(value))
 
 
 def _show(manifest: Manifest) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._output import as_json, printable
+from edgecap.cli._output import as_json
 from edgecap.core.errors import InputError
+from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np

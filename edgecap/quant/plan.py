@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.bundle.typed import decode, dump, parse
+from edgecap.bundle.typed import decode, dump, read_json
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
@@ -125,11 +125,7 @@ def write_plan(plan: Plan, path: Path) -> None:
 def read_plan(path: Path) -> Plan:
     """A checked plan; InputError, code plan.*, for a file that is not one."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError("plan.missing", f"{path} cannot be read: {error.strerror}.") from None
-    try:
-        value = parse(data, path.name)
+        value = read_json(path, path.name)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             found = value.get("schema") if isinstance(value, dict) else None
             raise InputError(
@@ -138,6 +134,8 @@ def read_plan(path: Path) -> Plan:
                 _REMAKE,
             )
         plan = decode(Plan, value, path.name)
+    except OSError as error:
+        raise InputError("plan.missing", f"{path} cannot be read: {error.strerror}.") from None
     except BundleError as error:
         code = "plan." + error.code.removeprefix("bundle.")
         raise InputError(code, error.message, error.hint) from None

@@ -10,8 +10,7 @@ relations are told from. Also how many of its name a list tells before it and af
 "a star" must know by then whether there are two. And the picture's embedding is asked where each
 thing is, since a text's embedding can only ask for what is there; a claim of the text is shown
 which question that is: "a is left of b" asks where b is less where a is, "a is the biggest" how
-much a exceeds the others. The captioner itself keeps
-one way to give boxes: its words.
+much a exceeds the others. The captioner itself keeps one way to give boxes: its words.
 """
 
 from __future__ import annotations

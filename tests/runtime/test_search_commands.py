@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_onnx import picture, write_bundle
+from tiny_onnx import picture, pictures, write_bundle
 
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
@@ -19,11 +19,7 @@ from edgecap.runtime.index.sheet import GAP, TILE, contact_sheet
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "pictures"
-    place.mkdir()
-    for i in range(6):
-        (place / f"{i}.png").write_bytes(picture(i, 40, 30))
-    return place
+    return pictures(tmp_path / "pictures", 6)
 
 
 @pytest.fixture

@@ -194,6 +194,14 @@ def picture(seed: int, width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
+def pictures(folder: Path, count: int) -> Path:
+    """The folder, made, with so many pictures of 40 x 30 px: 0.png, 1.png, …"""
+    folder.mkdir()
+    for i in range(count):
+        (folder / f"{i}.png").write_bytes(picture(i, 40, 30))
+    return folder
+
+
 def _round(model: ModelProto, function: str) -> None:
     """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
     from edgecap.exporters.onnx_passes import quantise

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecap.bundle.manifest import FileEntry, check_name
-from edgecap.bundle.typed import MAX_JSON_BYTES, decode, parse
+from edgecap.bundle.typed import decode, read_json
 from edgecap.core.errors import BundleError
 
 SCHEMA = 1
@@ -90,8 +90,7 @@ def read_manifest(root: Path) -> IndexManifest:
             "Make one with: edgecap index DIR -o INDEX",
         )
     try:
-        with file.open("rb") as opened:
-            value = parse(opened.read(MAX_JSON_BYTES + 1), MANIFEST)
+        value = read_json(file, MANIFEST)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             found = value.get("schema") if isinstance(value, dict) else None
             raise BundleError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw
 
 from edgecap.core.errors import InputError
+from edgecap.core.printable import printable
 from edgecap.runtime.fonts import font_for
 from edgecap.runtime.index.search import Hit
 from edgecap.runtime.preprocess import Picture, to_rgb
@@ -62,9 +63,7 @@ def _write(
     canvas: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
 ) -> None:
     """One line, cut where the room ends."""
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
+    shown = printable(text)
     font, _ = font_for(shown, px)
     cut = shown
     while cut and canvas.textlength(cut + ("…" if cut != shown else ""), font=font) > room:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny_onnx import picture
+from tiny_onnx import picture, pictures
 
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.index import update
@@ -16,10 +16,8 @@ def captioner(tiny_bundle_made: Path) -> Captioner:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "pictures"
-    (place / "deep").mkdir(parents=True)
-    for i in range(6):
-        (place / f"{i}.png").write_bytes(picture(i, 40, 30))
+    place = pictures(tmp_path / "pictures", 6)
+    (place / "deep").mkdir()
     (place / "deep" / "six.PNG").write_bytes(picture(6, 40, 30))
     (place / "notes.txt").write_text("no picture")
     (place / ".hidden.png").write_bytes(picture(7, 40, 30))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_onnx import picture
+from tiny_onnx import pictures
 
 from edgecap.bundle.io import open_bundle, seal
 from edgecap.core.config import CaptionerConfig
@@ -22,11 +22,7 @@ from edgecap.runtime.index.manifest import MANIFEST
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "pictures"
-    place.mkdir()
-    for i in range(2):
-        (place / f"{i}.png").write_bytes(picture(i, 40, 30))
-    return place
+    return pictures(tmp_path / "pictures", 2)
 
 
 def refuses(index: Path, captioner: Captioner) -> str:

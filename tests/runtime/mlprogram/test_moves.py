@@ -164,6 +164,7 @@ def test_an_exclusive_sum_leaves_out_what_is_large() -> None:
     x = np.array([[1, 1e8, -np.inf, 2]], np.float32)
     (found,) = evaluate(lambda a: mb.cumsum(x=a, axis=1, exclusive=True), x)
     close(found, np.array([[0, 1, 1e8, -np.inf]], np.float32))
+    assert sequence.cumsum(x[:, :0], axis=1, exclusive=True).shape == (1, 0)
 
 
 def test_negative_indices_count_from_the_end_until_ios_16() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.bundle.typed import MAX_JSON_BYTES, parse
+from edgecap.bundle.typed import read_json
 from edgecap.core.errors import BundleError
 from edgecap.core.wire import Record, WireError, decode
 from edgecap.runtime.backends.mlprogram.blob import WeightFile
@@ -131,9 +131,7 @@ def _model_file(root: Path) -> Path:
     manifest = root / MANIFEST
     if not manifest.is_file():
         raise BundleError("bundle.missing_file", f"{root} has no {MANIFEST}: not a .mlpackage.")
-    if manifest.stat().st_size > MAX_JSON_BYTES:
-        raise BundleError("bundle.oversized", f"{manifest} is too large.")
-    table = parse(manifest.read_bytes(), f"{root.name}/{MANIFEST}")
+    table = read_json(manifest, f"{root.name}/{MANIFEST}")
     try:
         name = table["itemInfoEntries"][table["rootModelIdentifier"]]["path"]
         text = str(PurePosixPath(name))

@@ -17,12 +17,7 @@ from edgecap.runtime.backends.mlprogram.checking import refusal
 from edgecap.runtime.backends.mlprogram.constants import Constants
 from edgecap.runtime.backends.mlprogram.dtypes import BY_NAME
 from edgecap.runtime.backends.mlprogram.mil import Function, Operation, Value, ValueType
-from edgecap.runtime.backends.mlprogram.ops import KERNELS
-from edgecap.runtime.backends.mlprogram.ops.indexing import (
-    COUNTING_BACK,
-    INDEXING,
-    from_the_front,
-)
+from edgecap.runtime.backends.mlprogram.ops import KERNELS, indexing
 from edgecap.runtime.backends.mlprogram.rounding import round_fp16
 
 # What NumPy raises at arguments that do not fit; anything else is a defect of this package.
@@ -144,8 +139,8 @@ class _Planner:
             return None
         kernel = KERNELS[operation.type]
         compute = kernel.compute
-        if operation.type in INDEXING and self._function.opset not in COUNTING_BACK:
-            compute = from_the_front(compute)
+        if operation.type in indexing.OPS and self._function.opset not in indexing.COUNTING_BACK:
+            compute = indexing.from_the_front(compute)
         inputs = tuple(
             (name, self._bind(name, bound)) for name, bound in operation.arguments.items() if bound
         )

@@ -16,10 +16,6 @@ from edgecap.runtime.backends.mlprogram.ops.registry import Registry
 
 OPS = Registry()
 COUNTING_BACK = ("CoreML5", "CoreML6")  # opsets of iOS 15 and 16
-INDEXING = (
-    *("gather", "gather_along_axis", "gather_nd"),
-    *("scatter", "scatter_along_axis", "scatter_nd"),
-)
 
 
 def from_the_front(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:

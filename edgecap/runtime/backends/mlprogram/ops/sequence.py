@@ -62,9 +62,8 @@ def cumsum(
     axis = int(axis)
     values = np.flip(x, axis) if reverse else x
     if exclusive:  # by moving on, since a difference would not give back what was large
-        before = np.zeros_like(np.take(values, [0], axis))
-        rest = np.take(values, range(values.shape[axis] - 1), axis)
-        values = np.concatenate([before, rest], axis)
+        along = np.moveaxis(values, axis, 0)
+        values = np.moveaxis(np.concatenate([np.zeros_like(along[:1]), along[:-1]]), 0, axis)
     total = np.cumsum(values, axis, dtype=x.dtype)
     return np.flip(total, axis) if reverse else total
 
