@@ -135,12 +135,13 @@ def learn(
     `losses` is the objective as `ready` gives it; None: as it is.
     Returns the mean of each loss, and the parts that it took.
     """
+    losses = objective if losses is None else losses
     while True:
         try:
             means = dict.fromkeys(terms, 0.0)
             for part in batch.parts(parts):
                 with torch.autocast(batch.images.device.type, torch.bfloat16):
-                    sums = dict(zip(terms, (losses or objective)(part), strict=True))
+                    sums = dict(zip(terms, losses(part), strict=True))
                 sum(
                     sums[name] * (term.weight / term.count) for name, term in terms.items()
                 ).backward()

@@ -227,6 +227,17 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
         loop.learn(objective, batch, 1, terms, broken)
 
 
+def test_a_compiled_objective_learns_what_a_plain_one_does() -> None:
+    torch.manual_seed(0)
+    batch = SceneBatches(replace(CONFIG, stages=(Stage(112, 4, 4, 40, 2, 32),)))[0]
+    objective = Objective(Captioner(TINY))
+    terms = objective.terms(batch, CONFIG)
+    plain, _ = loop.learn(objective, batch, 1, terms)
+    compiled = torch.compile(objective, backend="eager", dynamic=False)
+    losses, _ = loop.learn(objective, batch, 1, terms, compiled)
+    assert losses == pytest.approx(plain, rel=1e-3)
+
+
 def test_a_batch_is_cut_to_the_memory_there_is() -> None:
     config, stage = CaptionerConfig(), TrainConfig().stages[0]
     need = step_bytes(config, stage)
