@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
+from edgecap.core.shipped import called, shipped
 from edgecap.scenes.shipped import load_set
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
@@ -117,9 +117,8 @@ def find_weights(model: str) -> Path | None:
 
     A shipped model may be called by its size or as bundles call it: S, captioner-S.
     """
-    name = f"captioner-{model.removeprefix('captioner-')}.safetensors"
-    places = (Path(model), Path(str(resources.files("edgecap") / "data" / name)))
-    return next((place for place in places if place.is_file()), None)
+    path = Path(model)
+    return path if path.is_file() else shipped().get(called(model))
 
 
 def worker_command(
@@ -132,7 +131,7 @@ def worker_command(
         "threads": threads,
         "pictures": [str(picture) for picture in pictures],
     }
-    return (sys.executable, "-m", "edgecap.benchmarks.worker", json.dumps(job))
+    return (sys.executable, "-P", "-m", "edgecap.benchmarks.worker", json.dumps(job))
 
 
 def shipped_bytes(bundle: Bundle) -> int:

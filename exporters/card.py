@@ -8,6 +8,8 @@ from edgecap.bundle.certificate import Certificate
 from edgecap.bundle.manifest import FRONT, SEARCH, Manifest
 from edgecap.core.formats import PRECISIONS
 
+FINETUNED = "finetune "  # a language: how the facts of a fine-tuning are called
+
 
 def card(
     manifest: Manifest,
@@ -25,8 +27,8 @@ def card(
         f"# {manifest.name}",
         "",
         "An image captioner that names things, says where they are, and gives pictures and texts "
-        "vectors in one space. **It was trained on drawn scenes** (emoji and coloured shapes) and "
-        "does not understand photographs.",
+        "vectors in one space. **It was trained on drawn scenes** (emoji and coloured shapes) "
+        f"{_since(training)}.",
         "",
         f"- Model {manifest.model}: {contract.layers} layers, "
         f"width {contract.heads * contract.head_width}, vocabulary {contract.vocabulary}.",
@@ -57,6 +59,13 @@ def card(
         lines += ["", "## Training", ""]
         lines += [f"- {key}: {value}" for key, value in training.items()]
     return "\n".join(lines) + "\n"
+
+
+def _since(training: dict[str, Any]) -> str:
+    """What those scenes leave it without, unless it has learned from other pictures since."""
+    if any(key.startswith(FINETUNED) for key in training):
+        return "and then on other captions (see Training)"
+    return "and does not understand photographs"
 
 
 def _search(found: dict[str, Any] | None) -> list[str]:

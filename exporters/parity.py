@@ -40,7 +40,7 @@ from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
 from edgecap.runtime.mentions import read
-from edgecap.runtime.replay import feed
+from edgecap.runtime.replay import follow
 from edgecap.runtime.session import ImageCode
 
 PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -133,7 +133,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
         same["text"] += got.text == wanted.text
         prompt = captioner.vocabulary.prompt(*asked)
-        logits, attention = feed(captioner, code, prompt, [wanted.tokens])[0]
+        logits, attention = follow(captioner, code, prompt, [wanted.tokens])[0]
         end = start + len(logits)
         outputs = {
             "image_embedding": code.embedding,

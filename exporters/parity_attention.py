@@ -21,7 +21,7 @@ from edgecap.exporters.parity import Answer, References, worst_of
 from edgecap.exporters.tolerances import BOUNDS, SAME_LOGITS
 from edgecap.runtime.by_head import ByHead
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.replay import feed
+from edgecap.runtime.replay import follow
 
 STRIDE = 4  # every fourth scene: all languages are among them, and 25 kB a step add up
 LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
@@ -45,7 +45,7 @@ def reference_maps(
     for i in range(0, len(answers), STRIDE):
         code = captioner.session.encode_image(canvases[i : i + 1])
         prompt = captioner.vocabulary.prompt(*asked[i])
-        ((_, attention),) = feed(stepping, code, prompt, [answers[i].tokens])  # [K,L,H,P]
+        ((_, attention),) = follow(stepping, code, prompt, [answers[i].tokens])  # [K,L,H,P]
         maps.append(attention)
     return np.concatenate(maps)
 
@@ -61,8 +61,8 @@ def compare_attention(captioner: Captioner, references: References) -> tuple[Out
         code = captioner.session.encode_image(references.canvas[i : i + 1])
         prompt = captioner.vocabulary.prompt(*references.asked[i])
         tokens = [references.answers[i].tokens]
-        ((plain, _),) = feed(captioner, code, prompt, tokens)  # [K,V]
-        ((logits, attention),) = feed(stepping, code, prompt, tokens)  # [K,V], [K,L,H,P]
+        ((plain, _),) = follow(captioner, code, prompt, tokens)  # [K,V]
+        ((logits, attention),) = follow(stepping, code, prompt, tokens)  # [K,V], [K,L,H,P]
         K = len(logits)
         wanted = np.asarray(references.by_head[start : start + K])  # [K,L,H,P]
         found.append((i, measure(LOGITS, plain, logits, allowed)))

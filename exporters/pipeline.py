@@ -121,6 +121,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     from edgecap.model import weights
     from edgecap.quant import exercise
     from edgecap.quant.smooth import smooth
+    from edgecap.quant.tapped import layer_weights
 
     begun = time.monotonic()
     output = check(spec)
@@ -129,12 +130,14 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         say(f"loading {path.name}")
         network = weights.load(path)
         extension = weights.extension(path)
-        tokenizer_bytes, tokenizer = _tokenizer(spec, extension)
+        tokenizer_bytes = tokenizer_data(extension)
+        tokenizer = Tokenizer(tokenizer_bytes, TOKENIZER)
         plan, exported = None, network
         told: dict[str, Any] = {}  # of the plan, in the manifest
         if spec.precision in INT8_PRECISIONS:
             subject = exercise.reference(network, tokenizer, extension.languages)
             plan, told = make_plan(spec, name, path, network, subject, directory, say)
+            plans.check_layers(plan, {n: w.shape[1] for n, w in layer_weights(network).items()})
             spec = replace(spec, precision=plan.precision, max_drop=None)  # as the search chose
             exported = smooth(network, plan.smoothing)
         say(f"converting to {spec.format} {spec.precision}")
@@ -163,16 +166,6 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         sealed = seal(directory, manifest)
         open_bundle(directory)
     return Exported(output, sealed, size, certificate, time.monotonic() - begun)
-
-
-def _tokenizer(spec: ExportSpec, extension: Extension) -> tuple[bytes, Tokenizer]:
-    if spec.tokenizer is None:
-        own = tokenizer_data(extension)
-        return own, Tokenizer(own, TOKENIZER)
-    if not spec.tokenizer.is_file():
-        raise InputError("tokenizer.missing", f"{spec.tokenizer} is not a file.")
-    data = spec.tokenizer.read_bytes()
-    return data, Tokenizer(data, spec.tokenizer.name)
 
 
 def _draft(
@@ -219,7 +212,7 @@ def _gate(
         references.collect(reference, canvases).write(Path(scratch))
         say(f"comparing on {len(canvases)} scenes, without torch")
         result = Path(scratch) / CERTIFICATE
-        command = [sys.executable, "-m", "edgecap.exporters.parity"]
+        command = [sys.executable, "-P", "-m", "edgecap.exporters.parity"]
         command += [str(directory), scratch, str(result)]
         try:
             run = subprocess.run(command, capture_output=True, text=True, timeout=GATE_SECONDS)
@@ -232,6 +225,7 @@ def _gate(
             raise GateError(
                 "parity.crashed",
                 f"the bundle could not be run (exit status {run.returncode}): {last}",
+                "Look at this machine's engines with: edgecap doctor",
             )
         certificate = certificate_from_json(read_json(result, CERTIFICATE))
     if certificate.failures:

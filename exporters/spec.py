@@ -58,7 +58,6 @@ class ExportSpec:
     scenes: int = PARITY_SCENES  # that the parity gate compares
     attention: bool = False  # also a decode step that hands out every layer and head
     coreml: CoremlOptions = CoremlOptions()
-    tokenizer: Path | None = None  # None: the one that came with the package
     plan: Path | None = None  # of an int8 precision; None: calibration makes one
     calibration: CalibrationSpec = CalibrationSpec()
     # Points of exact scenes that int8 may lose: a search chooses which layers stay wider, and with
@@ -89,8 +88,8 @@ class ExportSpec:
         if self.precision == "w8" and self.calibration.observer != default:
             raise InputError(
                 "plan.conflict",
-                f"w8 rounds no activations, and --observer {self.calibration.observer} measures "
-                "theirs.",
+                f"w8 fixes no grids for activations, and --observer {self.calibration.observer} "
+                "would.",
                 "Leave it out, or run with: --precision w8a8",
             )
         if self.max_drop is not None:

@@ -63,7 +63,7 @@ def test_pictures_are_indexed_and_found(
     assert main(["index", str(pictures), "-o", index, "-b", model]) == 0
     capsys.readouterr()
     for query in ("dog", str(pictures / "1.png")):
-        assert main(["search", index, query, "--json"]) == 0
+        assert main(["search", index, query, "--json", "-"]) == 0
         assert len(finite(capsys.readouterr().out)["hits"]) == 2
 
 

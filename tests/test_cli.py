@@ -130,7 +130,7 @@ def test_doctor_reports_a_working_backend(
 ) -> None:
     absent = doctor.Part("other", "edgecap-no-such-package", "no_such", "pip install it")
     monkeypatch.setattr(doctor, "BACKENDS", (*parts("pytest"), absent))
-    assert main(["doctor", "--json"]) == 0
+    assert main(["doctor", "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     works, missing = report["backends"]
     assert works["works"] and works["version"] == pytest.__version__ and works["need"] is None
@@ -144,7 +144,7 @@ def test_doctor_fails_where_the_only_backend_dies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "BACKENDS", parts("no_such_module"))
-    assert main(["doctor", "--json"]) == 1
+    assert main(["doctor", "--json", "-"]) == 1
     (broken,) = json.loads(capsys.readouterr().out)["backends"]
     assert not broken["works"]
     assert "No module named 'no_such_module'" in broken["need"]
@@ -156,7 +156,7 @@ def test_doctor_does_not_take_the_evaluator_for_an_engine(
     (evaluator,) = (part for part in doctor.BACKENDS if not part.engine)
     assert evaluator.serves.startswith("mlprogram")
     monkeypatch.setattr(doctor, "BACKENDS", (*parts("no_such_module"), evaluator))
-    assert main(["doctor", "--json"]) == 1
+    assert main(["doctor", "--json", "-"]) == 1
     _, told = json.loads(capsys.readouterr().out)["backends"]
     assert told["works"] and not told["engine"]
 
@@ -172,7 +172,7 @@ def test_doctor_finds_the_font_that_scenes_are_drawn_with(
     for folders, found in (((tmp_path,), str(hidden)), ((), None)):
         monkeypatch.setattr(font, "FOLDERS", folders)
         assert font.font_path() == (found and Path(found))
-        assert main(["doctor", "--json"]) == 0
+        assert main(["doctor", "--json", "-"]) == 0
         told = json.loads(capsys.readouterr().out)["fonts"]
         assert told["emoji"] == found and (told["need"] is None) == (found is not None)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from edgecap.core.config import CaptionerConfig
 from edgecap.model.captioner import Captioner
 from edgecap.scenes.nouns import NOUNS
-from edgecap.scenes.sample import WINDOW_RULES
+from edgecap.scenes.sample import WINDOW_RULES, SceneRules
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches
 
@@ -35,6 +35,8 @@ WORLD = {
     )
     for size, rules in WINDOW_RULES.items()
 }
+# One shape in a picture: what each colour and each shape looks like is all there is to learn.
+SHAPES = {size: replace(rules, nouns=(), things=(1, 1)) for size, rules in WORLD.items()}
 
 # A canvas of one window: a quarter of the cost for what does not depend on the canvas.
 SMALL = CaptionerConfig(width=128, layers=6, heads=2, embedding=128, image_size=112, text_length=64)
@@ -70,6 +72,7 @@ class Arm:
     run: TrainConfig = SMALL_RUN  # seed and number of images are the sweep's
     build: Callable[[CaptionerConfig], Captioner] = Captioner
     batches: type[SceneBatches] = SceneBatches
+    world: Mapping[int, SceneRules] = field(default_factory=lambda: WORLD)  # by side of the canvas
     # From tokens as generated to those of the shipped tokenizer, boxes as four edges.
     as_edges: Callable[[Sequence[int]], list[int]] = list
     share: float = 1.0  # of the ablation's images
@@ -86,7 +89,7 @@ class Arm:
             "build": _said(self.build),
             "batches": _said(self.batches),
             "as_edges": _said(self.as_edges),
-            "world": {size: asdict(rules) for size, rules in WORLD.items()},
+            "world": {size: asdict(rules) for size, rules in self.world.items()},
             "scenes": scenes,
         }
         text = json.dumps(facts, sort_keys=True)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgecap.benchmarks.ablations.experiment import WORLD, Arm, Row
+from edgecap.benchmarks.ablations.experiment import Arm, Row
 from edgecap.benchmarks.evaluate import evaluate
 from edgecap.benchmarks.metrics import score_captions
 from edgecap.benchmarks.similarity import Pictured
@@ -78,7 +78,7 @@ def train(arm: Arm, recipe: TrainConfig, seed: int) -> Objective:
     torch.manual_seed(seed)  # the hints of all arms begin alike, however many numbers they drew
     objective = Objective(captioner)
     optimisers = Optimisers(objective, recipe)
-    batches = arm.batches(recipe, canvas=arm.config.image_size, rules=WORLD)
+    batches = arm.batches(recipe, canvas=arm.config.image_size, rules=arm.world)
     for step in progress(range(recipe.steps), f"{arm.name}, seed {seed}"):
         batch = batches[step]
         learn(objective, batch, 1, objective.terms(batch, recipe))
@@ -102,7 +102,7 @@ def measure(
 
 def drawn(arm: Arm, split: str, n: int, shows: str = "") -> list[Pictured]:
     """The first n scenes of a split on the arm's canvas."""
-    rules = replace(WORLD[arm.config.image_size], shows=shows)
+    rules = replace(arm.world[arm.config.image_size], shows=shows)
     drawings = (sample_drawing(generator(split, i), rules) for i in range(n))
     return [(render(drawing), drawing.scene) for drawing in drawings]
 
@@ -125,7 +125,7 @@ def pair_named(speaker: Speaker, scenes: Sequence[Pictured]) -> float | int | No
 def unseen_loss(arm: Arm, objective: Objective, recipe: TrainConfig) -> float:
     """Nats a token, on scenes like those of the last steps."""
     unseen = replace(recipe, seed=UNSEEN_SEED)
-    batches = arm.batches(unseen, canvas=arm.config.image_size, rules=WORLD)
+    batches = arm.batches(unseen, canvas=arm.config.image_size, rules=arm.world)
     loss = words = 0.0
     for step in range(max(0, recipe.steps - UNSEEN_BATCHES), recipe.steps):
         batch = batches[step]

@@ -27,6 +27,8 @@ from edgecap.bundle.typed import dump, read_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
 
+_AGAIN = "Copy the bundle again, or export it again."
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -137,16 +139,18 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
 def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
     missing = sorted(manifest.files.keys() - present.keys())
     if missing:
-        raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.")
+        raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.", _AGAIN)
     extra = sorted(present.keys() - manifest.files.keys() - {MANIFEST})
     if extra:
         what = ", an empty directory," if extra[0].endswith("/") else ""
-        raise BundleError("bundle.extra_file", f"{extra[0]} is there{what} and not listed.")
+        raise BundleError("bundle.extra_file", f"{extra[0]} is there{what} and not listed.", _AGAIN)
 
 
 def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:
     if size != entry.size:
         code = "bundle.truncated" if size < entry.size else "bundle.oversized"
-        raise BundleError(code, f"{name} has {size} bytes; the manifest says {entry.size}.")
+        raise BundleError(code, f"{name} has {size} bytes; the manifest says {entry.size}.", _AGAIN)
     if file_sha256(root / name) != entry.sha256:
-        raise BundleError("bundle.altered", f"{name} is not the file the manifest was written for.")
+        raise BundleError(
+            "bundle.altered", f"{name} is not the file the manifest was written for.", _AGAIN
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from edgecap.core.printable import printable
 from edgecap.runtime.inspection.contents import Contents, Function, Tensor
 
 MAX_NAME = 80
@@ -46,5 +47,4 @@ def _type(tensor: Tensor) -> str:
 
 def plain(text: str) -> str:
     """A stranger's text for a terminal: no control characters, not endless."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[: MAX_NAME + 1])
-    return shown if len(text) <= MAX_NAME else f"{shown[:MAX_NAME]}…"
+    return printable(text) if len(text) <= MAX_NAME else f"{printable(text[:MAX_NAME])}…"

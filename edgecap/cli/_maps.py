@@ -34,7 +34,7 @@ def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
             "explain.torch_only",
             f"{' and '.join(only)} need PyTorch; this is {captioner.backend}, which gives "
             "attention, layers and occlusion.",
-            "Pass --bundle S, or the weights that were exported.",
+            "Name the PyTorch model: S, or the weights that were exported.",
         )
     if "layers" in kinds:
         check_attention(captioner.manifest.contract)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +41,35 @@ def check_destinations(*destinations: str | None) -> None:
             )
 
 
+def refuse_inside(destination: str | None, directory: Path) -> None:
+    """InputError for a file in a directory, or at its place, that holds nothing else; see above."""
+    if destination is None or destination == STANDARD_OUTPUT:
+        return
+    place = Path(destination).resolve()
+    if place.is_relative_to(directory.resolve()):
+        raise InputError(
+            "output.inside",
+            f"{destination} lies in {directory}, which holds what is made and no more.",
+            "Name a file beside it.",
+        )
+
+
+def _checked(destination: str | None) -> str | None:
+    check_destinations(destination)
+    return destination
+
+
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="-|FILE",
+        help="Write JSON to a file, or - for the output.",
+        callback=_checked,
+    ),
+]
+
+
 def as_json(value: Any) -> str:
     """Plain data; a file's name that is not Unicode is escaped, so that it can be encoded."""
     text = json.dumps(value, ensure_ascii=False, indent=1)
@@ -57,6 +86,6 @@ def write_text(text: str, destination: str | None) -> None:
     write_file(Path(destination), text.encode("utf-8"))
 
 
-def write_json(value: dict[str, Any], destination: str | None) -> None:
+def write_json(value: Any, destination: str | None) -> None:
     """The same for plain data."""
     write_text(as_json(value) + "\n", destination)

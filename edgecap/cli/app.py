@@ -97,7 +97,7 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(error, OSError) and error.strerror is not None:  # a full disk names no file
             place = "" if error.filename is None else f": {error.filename}"
             return _say(f"[system] {error.strerror}{place}.", USAGE_EXIT)
-        if isinstance(error, MemoryError):  # beyond a batch, which is halved
+        if _is_out_of_memory(error):  # beyond a batch, which is halved
             return _say("[memory.exhausted] there is not enough memory for this.", USAGE_EXIT)
         return _say(
             f"[internal] {type(error).__name__}: {error}. This is a defect of edgecap; "
@@ -107,6 +107,12 @@ def main(args: list[str] | None = None) -> int:
     if code == INTERRUPTED_EXIT:  # typer's translation of KeyboardInterrupt
         return _say("interrupted.", code)
     return code if isinstance(code, int) else 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    from edgecap.runtime.memory import is_out_of_memory
+
+    return isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error)
 
 
 def _say(message: str, code: int) -> int:

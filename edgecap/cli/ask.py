@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 
 def run(
@@ -16,12 +16,14 @@ def run(
     statements: Annotated[
         list[str], typer.Argument(help='"The dog is left of the cat." and its alternatives.')
     ],
-    lang: Annotated[str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja.")] = "en",
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")
+    ] = "en",
     bundle: Annotated[
         str | None,
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
 ) -> None:
     """Rank statements by how far the picture speaks for each, the truest first.
@@ -33,9 +35,9 @@ def run(
     from edgecap.runtime.grounding import judge
 
     judged = judge(load_chosen(bundle, threads), image, statements, lang)
-    if json_:
-        told = {"image": str(image), "lang": lang, "statements": [asdict(one) for one in judged]}
-        typer.echo(as_json(told))
+    told = {"image": str(image), "lang": lang, "statements": [asdict(one) for one in judged]}
+    write_json(told, json_)
+    if json_ == STANDARD_OUTPUT:
         return
     for one in judged:
         typer.echo(f"{one.share:5.2f}  {one.evidence:+7.1f}  {one.statement}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edgecap.cli._output import STANDARD_OUTPUT, Json, check_destinations, write_json, write_text
+
 
 def run(
     bundle: Annotated[
@@ -20,9 +22,7 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an older report.")] = (
         False
     ),
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="-|FILE", help="JSON too; - to the output.")
-    ] = None,
+    json_: Json = None,
     csv: Annotated[str | None, typer.Option("--csv", metavar="-|FILE", help="CSV too.")] = None,
     markdown: Annotated[
         str | None, typer.Option("--markdown", metavar="-|FILE", help="Markdown too.")
@@ -55,7 +55,6 @@ def run(
     )
     from edgecap.benchmarks.runner import bench
     from edgecap.benchmarks.targets import bundles, pictures, targets
-    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json, write_text
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError

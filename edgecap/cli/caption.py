@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.cli._picture import check_picture, save_picture
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
@@ -36,9 +36,7 @@ def run(
     draw: Annotated[
         Path | None, typer.Option("--draw", help="Write the picture with labelled boxes here.")
     ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="One JSON list on standard output.")
-    ] = False,
+    json_: Json = None,
     on_error: Annotated[
         str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
     ] = "skip",
@@ -96,7 +94,7 @@ def run(
     )
     rows: list[dict[str, Any]] = []
     failures = 0
-    if json_:
+    if json_ == STANDARD_OUTPUT:
         said = progress(said, "captions", len(pictures))
     try:
         for image, caption in zip(pictures, said, strict=True):
@@ -107,13 +105,13 @@ def run(
                 rows.append(told_failure(image, caption))
                 continue
             rows.append({"image": str(image), **asdict(caption)})
-            if not json_:
+            if json_ != STANDARD_OUTPUT:
                 _show(image, caption, several=not alone)
             if draw is not None:
                 _draw(image, caption, draw)
     finally:  # whatever ends the run, what is done is told
-        if json_ and rows:
-            typer.echo(as_json(rows))
+        if rows:
+            write_json(rows, json_)
     if failures:
         raise typer.Exit(EdgecapError.exit_code)
 

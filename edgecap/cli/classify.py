@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
 
@@ -32,9 +32,7 @@ def run(
         str | None,
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
     ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="One JSON list on standard output.")
-    ] = False,
+    json_: Json = None,
     on_error: Annotated[
         str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
     ] = "skip",
@@ -72,9 +70,9 @@ def run(
             labelled = [{"label": choice.label, "score": choice.score} for choice in choices]
             rows.append({"image": str(image), "labels": labelled})
     finally:  # whatever ends the run, what is done is told
-        if json_ and rows:
-            typer.echo(as_json(rows))
-        elif ranked:
+        if rows:
+            write_json(rows, json_)
+        if ranked and json_ != STANDARD_OUTPUT:
             _show(ranked)
     if failures:
         raise typer.Exit(EdgecapError.exit_code)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecap.benchmarks.defaults import THRESHOLD
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
     from edgecap.benchmarks.compare import Comparison
@@ -33,9 +34,7 @@ def run(
     picture: Annotated[
         Path | None, typer.Option("--picture", help=f"Draw the {WORST} worst scenes; .png.")
     ] = None,
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
-    ] = None,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engines.")] = 1,
 ) -> None:
     """Compare outputs, tokens, boxes and captions of two captioners on the same scenes.
@@ -46,13 +45,11 @@ def run(
     """
     from edgecap.benchmarks.compare import check_comparable, compare
     from edgecap.benchmarks.worst import worst_sheet
-    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.cli._picture import check_picture, save_picture
     from edgecap.runtime import load
     from edgecap.scenes.grammar import picked_languages
     from edgecap.scenes.shipped import load_set
 
-    check_destinations(json_)
     if picture is not None:
         check_picture(picture)
     languages = picked_languages(lang)

@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 import edgecap
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ CPU_FEATURES = {
 }
 
 
-def run(
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-) -> None:
+def run(json_: Json = None) -> None:
     """Say which backends, versions and CPU features there are, and what is missing.
 
     Every installed backend is imported in a process of its own, because a package built for
@@ -83,11 +82,8 @@ def run(
     which needs nothing, is none.
     """
     report = examine()
-    if json_:
-        import json
-
-        typer.echo(json.dumps(report, indent=2))
-    else:
+    write_json(report, json_)
+    if json_ != STANDARD_OUTPUT:
         _print(report)
     if not any(part["works"] and part["engine"] for part in report["backends"]):
         raise typer.Exit(1)

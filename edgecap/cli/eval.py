@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+
 if TYPE_CHECKING:
     from edgecap.benchmarks.evaluate import Report
     from edgecap.benchmarks.similarity import RawCaption
@@ -23,9 +25,7 @@ def run(
     lang: Annotated[str, typer.Option("--lang", help="A language, several as en,ja, or all.")] = (
         "all"
     ),
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
-    ] = None,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engine.")] = 1,
     unruled: Annotated[
         bool, typer.Option("--unruled", help="Let the model write boxes unaided.")
@@ -42,14 +42,12 @@ def run(
     """
     from edgecap.benchmarks.evaluate import PARTS, Subject, evaluate
     from edgecap.benchmarks.sets import evaluation_scenes
-    from edgecap.cli._output import check_destinations, write_json
     from edgecap.core.choices import pick
     from edgecap.core.errors import InputError
     from edgecap.runtime import load
     from edgecap.scenes.grammar import picked_languages
     from edgecap.scenes.splits import split as split_named
 
-    check_destinations(json_)
     if only is not None:
         pick("part", only, PARTS)
     languages = picked_languages(lang)
@@ -80,7 +78,7 @@ def run(
         only=only,
     )
     write_json(report.to_json(), json_)
-    if json_ != "-":
+    if json_ != STANDARD_OUTPUT:
         _print(report)
 
 

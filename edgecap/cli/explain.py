@@ -24,7 +24,9 @@ def run(
         str | None,
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
     ] = None,
-    lang: Annotated[str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja.")] = "en",
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")
+    ] = "en",
     style: Annotated[str, typer.Option("--style", help="grounded, plain, relate …")] = "grounded",
     maps: Annotated[
         str,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
 from edgecap.core.errors import InputError
 from edgecap.core.formats import (
     FORMATS,
@@ -79,18 +80,14 @@ def run(
         bool,
         typer.Option("--attention", help="Also a decode step that gives every layer and head."),
     ] = False,
-    json_: Annotated[
-        str | None, typer.Option("--json", help="Write figures to a file, or - for the output.")
-    ] = None,
+    json_: Json = None,
 ) -> None:
     """Export a captioner, and check the result against PyTorch before it is saved."""
-    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.exporters import pipeline
     from edgecap.exporters.spec import CoremlOptions, ExportSpec
     from edgecap.quant.plan import FILE
     from edgecap.quant.samples import CalibrationSpec
 
-    check_destinations(json_)
     chosen = resolve_precision(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
@@ -118,7 +115,10 @@ def run(
     )
     specs = [replace(base, format=name) for name in formats]
     # All of them before the work on any begins; the names must outlast the search.
-    specs = [replace(spec, output=pipeline.check(spec)) for spec in specs]
+    outputs = [pipeline.check(spec) for spec in specs]
+    specs = [replace(spec, output=place) for spec, place in zip(specs, outputs, strict=True)]
+    for place in outputs:
+        refuse_inside(json_, place)
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
     made: dict[str, Any] = {}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+
 if TYPE_CHECKING:
     from edgecap.benchmarks.faithfulness import Maker, Row
     from edgecap.runtime import Captioner
@@ -25,9 +27,7 @@ def run(
     ] = None,
     n: Annotated[int, typer.Option("--n", min=2, max=512, help="Scenes.")] = 32,
     lang: Annotated[str, typer.Option("--lang", help="Of the captions.")] = "en",
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
-    ] = None,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engine.")] = 1,
 ) -> None:
     """Hold maps of words to the truth of drawn scenes, and to what hiding their parts does.
@@ -38,11 +38,9 @@ def run(
     """
     from edgecap.benchmarks.faithfulness import card
     from edgecap.cli._maps import check_backend, maker, picked_kinds
-    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.runtime import load
     from edgecap.scenes.shipped import load_set
 
-    check_destinations(json_)
     kinds = picked_kinds(maps, ("attention", "gradient", "occlusion")) if maps else None
     loaded = load(captioner, threads=threads)
     kinds = kinds or (["attention", "gradient"] if loaded.backend == "torch" else ["attention"])

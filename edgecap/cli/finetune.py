@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
+
 if TYPE_CHECKING:
     from edgecap.train.course import Report
 
@@ -49,17 +51,15 @@ def run(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything drawn by lot.")] = 0,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old OUT.")] = False,
-    json_: Annotated[
-        str | None, typer.Option("--json", metavar="-|FILE", help="Write JSON; - to the output.")
-    ] = None,
+    json_: Json = None,
 ) -> None:
     """Add a language with a few hundred captions, or tune a known one on your own pictures.
 
-    Writes weights that export, caption and eval take as --model, a report and its picture. Known
-    languages are rehearsed, and measured before and after; where they lose more than --max-drop
-    points of exact captions the weights are kept all the same and the exit code is 1.
+    Writes OUT/MODEL-LANG.safetensors, a report and its picture. The weights are for edgecap export
+    --model, caption --bundle and eval. Known languages are rehearsed, and measured before and
+    after; where they lose more than --max-drop points of exact captions the weights are kept all
+    the same and the exit code is 1.
     """
-    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError, InputError
@@ -68,13 +68,13 @@ def run(
 
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the report's picture, after the work
+    from edgecap.exporters.card import FINETUNED
     from edgecap.model import weights
     from edgecap.train import course
     from edgecap.train.finetune import FinetuneConfig
     from edgecap.train.plots import plot_course
     from edgecap.train.rehearsal import KINDS
 
-    check_destinations(json_)
     check_code(lang)
     pick("rehearsal", rehearse, KINDS)
     pick("on_error", on_error, ("fail", "skip"))
@@ -89,6 +89,7 @@ def run(
     config = FinetuneConfig(lora=lora, seed=seed, **given)
     spec = course.CourseSpec(lang, data, images, rehearse, on_error, check, config)
     final = out or Path(f"{name}-{lang}")
+    refuse_inside(json_, final)
     with atomic_dir(final, overwrite, marker=REPORT) as folder:
         network, extension = weights.load(path), weights.extension(path)
         if torch.cuda.is_available():
@@ -98,7 +99,7 @@ def run(
             typer.echo(f"edgecap: {error}", err=True)
         learned, report = course.teach(network, extension, material, spec, _note)
         file = f"{name}-{lang}{weights.SUFFIX}"
-        facts = weights.facts(path) | {f"finetune {lang}": _facts(report, spec)}
+        facts = weights.facts(path) | {FINETUNED + lang: _facts(report, spec)}
         weights.save(learned, folder / file, facts, material.extension)
         write_json(report.to_json(), str(folder / REPORT))
         plot_course(report, folder / "report.png")

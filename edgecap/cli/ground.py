@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
     from edgecap.runtime.grounding import Grounding
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def run(
     image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
     phrase: Annotated[str, typer.Argument(help='"the red circle left of the dog"')],
-    lang: Annotated[str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja.")] = "en",
+    lang: Annotated[
+        str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")
+    ] = "en",
     bundle: Annotated[
         str | None,
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
@@ -25,7 +27,7 @@ def run(
     draw: Annotated[
         Path | None, typer.Option("--draw", help="Write the picture with the box here.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
 ) -> None:
     """The box of what a phrase means, in the picture's pixels, and how sure that is.
@@ -40,10 +42,9 @@ def run(
     if draw is not None:
         check_picture(draw, [image])
     found = ground(load_chosen(bundle, threads), image, phrase, lang)
-    if json_:
-        told = {"image": str(image), "lang": lang, "seen": found.seen, **asdict(found)}
-        typer.echo(as_json(told))
-    else:
+    told = {"image": str(image), "lang": lang, "seen": found.seen, **asdict(found)}
+    write_json(told, json_)
+    if json_ != STANDARD_OUTPUT:
         _show(found)
     if draw is not None:
         from edgecap.runtime import Mention

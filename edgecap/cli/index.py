@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def run(
             "--bundle", "-b", help="Bundle or weights. Default: the index's, else the newest."
         ),
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
 ) -> None:
     """Embed the pictures of a folder; run it again to bring the index up to date.
@@ -45,11 +45,10 @@ def run(
         source = chosen(bundle)
         captioner = load(source, threads=threads)
     summary = update(folder, out, captioner, loadable(source), threads)
-    if json_:
-        typer.echo(as_json(_report(out, summary)))
+    write_json(_report(out, summary), json_)
     for failure in summary.failures:
         typer.echo(f"edgecap: {failure.path}: {failure.error}", err=True)
-    if not json_:
+    if json_ != STANDARD_OUTPUT:
         _show(out, summary)
     if summary.failures:
         raise typer.Exit(EdgecapError.exit_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import BundleError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def run(
     path: Annotated[Path, typer.Argument(help="A bundle, .mlpackage, .onnx or .tflite.")],
-    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    json_: Json = None,
 ) -> None:
     """Show what is in a bundle or a model file: functions, inputs, outputs, operations, weights.
 
@@ -38,18 +38,17 @@ def run(
         _inspect_bundle(path, json_)
 
 
-def _inspect_model(path: Path, json_: bool) -> None:
+def _inspect_model(path: Path, json_: str | None) -> None:
     from edgecap.cli._contents import show_contents
     from edgecap.runtime.inspection import read_contents
 
     contents = read_contents(path)
-    if json_:
-        typer.echo(as_json(asdict(contents)))
-    else:
+    write_json(asdict(contents), json_)
+    if json_ != STANDARD_OUTPUT:
         show_contents(path.name, contents)
 
 
-def _inspect_bundle(path: Path, json_: bool) -> None:
+def _inspect_bundle(path: Path, json_: str | None) -> None:
     from edgecap.bundle.io import open_bundle
     from edgecap.cli._contents import show_contents
     from edgecap.runtime.inspection import is_model, read_contents
@@ -58,9 +57,9 @@ def _inspect_bundle(path: Path, json_: bool) -> None:
     functions = bundle.manifest.contract.functions.values()
     names = sorted({function.file for function in functions if is_model(Path(function.file))})
     models = {name: read_contents(bundle.file(name)) for name in names}
-    if json_:
-        contents = {name: asdict(model) for name, model in models.items()}
-        typer.echo(as_json(asdict(bundle.manifest) | {"contents": contents}))
+    contents = {name: asdict(model) for name, model in models.items()}
+    write_json(asdict(bundle.manifest) | {"contents": contents}, json_)
+    if json_ == STANDARD_OUTPUT:
         return
     _show(bundle.manifest)
     for name, model in models.items():

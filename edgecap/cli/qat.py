@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+
 
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("qat"),
@@ -29,26 +31,24 @@ def run(
         str | None,
         typer.Option("--observer", help="Ranges to begin with: minmax (default), percentile, mse."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the scenes; default 0.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of the scenes; default 0.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
     compile_: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Fuse kernels first.")
     ] = False,
-    json_: Annotated[
-        str | None, typer.Option("--json", help="Write figures to a file, or - for the output.")
-    ] = None,
+    json_: Json = None,
 ) -> None:
     """Learn weights and grids that keep the words when rounded; writes both, and log.png.
 
     Then: edgecap export --precision w8a8 --model OUT/NAME-qat.safetensors --plan OUT/plan.json
     """
-    from edgecap.cli._output import STANDARD_OUTPUT, check_destinations, write_json
     from edgecap.core.errors import InputError
     from edgecap.core.lazy import require
     from edgecap.quant.samples import CalibrationSpec
 
-    check_destinations(json_)
     chosen: dict[str, Any] = {"images": images, "minutes": minutes, "plan": plan, "seed": seed}
     chosen["observer"] = observer
     given = {key: value for key, value in chosen.items() if value is not None}

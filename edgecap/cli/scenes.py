@@ -11,7 +11,9 @@ import typer
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of scenes.")] = 100,
-    seed: Annotated[int | None, typer.Option("--seed", help="Default: the split's own.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Default: the split's own.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="Which rules the scenes follow.")] = "train",
     lang: Annotated[
         str, typer.Option("--lang", help="Of the captions: several as en,nl, or all eight.")

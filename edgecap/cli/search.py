@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
 
@@ -30,7 +30,7 @@ def run(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", help="Write a contact sheet of the hits here.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    json_: Json = None,
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
 ) -> None:
     """The k nearest pictures, best first, with their cosine.
@@ -58,10 +58,9 @@ def run(
     if sheet is not None:
         save_picture(contact_sheet(query, is_text, hits), sheet)
         typer.echo(f"contact sheet in {sheet}", err=True)
-    if json_:
-        rows = [{"rank": h.rank, "image": str(h.path), "score": h.score} for h in hits]
-        typer.echo(as_json({"query": query, "hits": rows}))
-    else:
+    rows = [{"rank": h.rank, "image": str(h.path), "score": h.score} for h in hits]
+    write_json({"query": query, "hits": rows}, json_)
+    if json_ != STANDARD_OUTPUT:
         _show(hits)
 
 

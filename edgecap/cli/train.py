@@ -18,7 +18,7 @@ def run(
         int | None, typer.Option("--images", min=64, help="Scenes in all; default: the recipe's.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of weights and scenes; default 0.")
+        int | None, typer.Option("--seed", min=0, help="Of weights and scenes; default 0.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from OUT's checkpoint, as the run began.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._output import as_json
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import GateError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def run(
         str, typer.Option("--backend", help="auto, onnx, tflite, coreml or mlprogram.")
     ] = "auto",
     threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
-    json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    json_: Json = None,
 ) -> None:
     """Check every file of a bundle, then replay its golden inputs on this machine's runtime.
 
@@ -38,16 +38,18 @@ def run(
     at_export = _certificate(opened)
     golden = read_golden(opened)
     here = replay(load(bundle, backend=backend, threads=threads), golden)
-    if json_:
-        exported = asdict(at_export) if at_export else None
-        report = {"bundle": str(bundle), "here": asdict(here), "at_export": exported}
-        typer.echo(as_json(report))
-    else:
+    exported = asdict(at_export) if at_export else None
+    write_json({"bundle": str(bundle), "here": asdict(here), "at_export": exported}, json_)
+    if json_ != STANDARD_OUTPUT:
         _show(opened, here, at_export)
     failures = [f"here: {line}" for line in here.failures]
     failures += [f"at export: {line}" for line in at_export.failures] if at_export else []
     if failures:
-        raise GateError("verify.failed", f"{bundle}: {'; '.join(failures)}.")
+        raise GateError(
+            "verify.failed",
+            f"{bundle}: {'; '.join(failures)}.",
+            "Look at this machine's engines with edgecap doctor, or export again.",
+        )
 
 
 def _certificate(bundle: Bundle) -> Certificate | None:

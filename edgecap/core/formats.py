@@ -98,7 +98,7 @@ def resolve_precision(
         return Precision(
             name,
             "int8 means w8 (int8 weights, activations rounded as they come or not at all): as "
-            "small and as fast on a CPU as w8a8, and nearer to fp32",
+            "small as w8a8 and nearer to fp32",
         )
     return Precision(name, f"asked for by {' and '.join(asked)}")
 

@@ -17,6 +17,7 @@ from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
 from edgecap.core.lazy import require
+from edgecap.core.shipped import PREFIX, SUFFIX, called, shipped
 
 if TYPE_CHECKING:
     import torch
@@ -24,16 +25,7 @@ if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
 
 FORMAT = "edgecap.captioner.1"
-SUFFIX = ".safetensors"
-_SHIPPED = Path(__file__).resolve().parent.parent / "data"
-_PREFIX = "captioner-"
 _SHIPPED_LANGUAGES = Extension()
-
-
-def shipped() -> dict[str, Path]:
-    """The models that came with the package: name -> file."""
-    files = sorted(_SHIPPED.glob(f"{_PREFIX}*{SUFFIX}"))
-    return {file.stem.removeprefix(_PREFIX): file for file in files}
 
 
 def resolve(model: str) -> tuple[str, Path]:
@@ -54,8 +46,8 @@ def resolve(model: str) -> tuple[str, Path]:
             f"no weights came with this package, so there is no model {model!r}.",
             f"Give the path of a {SUFFIX} file, or make one with: edgecap train",
         )
-    name = pick("model", model.removeprefix(_PREFIX), models)
-    return f"{_PREFIX}{name}", models[name]
+    name = pick("model", called(model), models)
+    return f"{PREFIX}{name}", models[name]
 
 
 def load(path: str | Path) -> Captioner:
@@ -136,6 +128,7 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, t
             "weights.foreign",
             f"{path} has format {metadata.get('format')!r}, not {FORMAT!r}: no captioner of "
             "this package.",
+            "Give a file that edgecap train, finetune or qat wrote; no other model is converted.",
         )
     return metadata, found
 

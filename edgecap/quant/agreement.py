@@ -86,9 +86,12 @@ def _run(asked: Namespace) -> None:
     from edgecap.quant.simulate import simulate
     from edgecap.runtime.backends.torch import TorchSession
     from edgecap.runtime.loading import reference
-    from edgecap.scenes.shipped import load_set
+    from edgecap.scenes.shipped import SETS, load_set
 
     check_numbers(asked, "agreement", scenes=1)
+    there = SETS["evaluation"][1]
+    if asked.scenes > there:
+        raise InputError("agreement.scenes", f"--scenes is {asked.scenes}; there are {there}.")
     if asked.plan is not None and asked.observer is not None:
         raise InputError(
             "agreement.observer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgecap.core.errors import EdgecapError, InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Attention, Caption, Mention
 from edgecap.runtime.loading import load
@@ -13,6 +14,8 @@ __all__ = [
     "Attention",
     "Caption",
     "Captioner",
+    "EdgecapError",
+    "InputError",
     "Mention",
     "Placement",
     "Sampling",

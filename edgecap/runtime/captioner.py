@@ -169,6 +169,7 @@ class Captioner:
     ) -> Iterator[str]:
         """Yield the caption of one picture piece by piece, as soon as text is certain.
 
+        Without boxes unless `grounded` is set: pieces are for people, location tokens are not.
         The pieces joined are `Caption.raw`. A piece is one token's text; several byte tokens that
         make one character come as one piece.
         """
@@ -225,8 +226,8 @@ class Captioner:
         empty = np.zeros((0, self.manifest.contract.embedding), np.float32)
         return np.stack(rows) if rows else empty
 
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Texts in the shared space: f32 [N,E] of norm 1.
+    def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
+        """Texts, or one, in the shared space: f32 [N,E] of norm 1.
 
         Raises InputError for an empty text or one over the limit, which it states.
         """

@@ -59,7 +59,7 @@ def check_attention(contract: Contract) -> None:
             "attention.missing",
             "this bundle gives the mean over layers and heads only; it was exported without "
             "--attention.",
-            "Export it again with --attention, or pass --bundle S.",
+            "Export it again with --attention, or take the PyTorch model S.",
         )
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
 from edgecap.core.errors import InputError
+from edgecap.core.shipped import shipped
 
 DEFAULT = "S"  # of several shipped models: a larger one must not come unasked
-_SHIPPED = Path(__file__).resolve().parent.parent / "data"
 
 
 def choose(here: Path) -> tuple[str, str]:
@@ -22,8 +22,7 @@ def choose(here: Path) -> tuple[str, str]:
     if bundles:
         newest = max(bundles, key=lambda bundle: (bundle / MANIFEST).stat().st_mtime)
         return str(newest), "the newest bundle here"
-    shipped = _SHIPPED.glob("captioner-*.safetensors")
-    names = sorted(path.stem.removeprefix("captioner-") for path in shipped)
+    names = list(shipped())
     if names and find_spec("torch") is not None:
         name = DEFAULT if DEFAULT in names else names[0]
         return name, "no bundle here, so the shipped weights on PyTorch"

@@ -13,17 +13,15 @@ from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
-from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.core.extension import Extension
+from edgecap.core.shipped import SUFFIX, called, shipped
 from edgecap.runtime.backends import BACKENDS, open_session, select
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from edgecap.runtime.backends.torch import TorchSession
-
-WEIGHTS = ".safetensors"
-
 
 DEVICES = ("cpu", "cuda")
 _SHIPPED_LANGUAGES = Extension()
@@ -51,9 +49,15 @@ def load(
     if threads < 1:
         raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
     given = Path(bundle)
-    is_weights = given.suffix == WEIGHTS or (len(given.parts) == 1 and not given.exists())
+    is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(bundle)) in shipped())
     if backend == "torch" or (backend == "auto" and is_weights):
         return load_reference(str(bundle), threads, device)
+    if len(given.parts) == 1 and not given.exists():
+        raise BundleError(
+            "bundle.missing",
+            f"{given} is neither a bundle here nor a shipped model ({', '.join(shipped())}).",
+            f"Make a bundle with: edgecap export --format tflite --int8 -o {given}",
+        )
     if device != "cpu":
         raise UnsupportedError(
             "device.backend", f"{device} is for the torch backend; bundles run on the CPU."

@@ -37,7 +37,7 @@ class Forced(NamedTuple):
     attention: np.ndarray
 
 
-def feed(
+def follow(
     captioner: Captioner, code: ImageCode, prompt: Sequence[int], tokens: Sequence[Sequence[int]]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Feed every picture of a batch its own tokens; per picture logits [K,V], attention [K,P].
@@ -77,7 +77,7 @@ def force(
     """
     code = captioner.session.encode_image(canvas[None])
     prompt = captioner.vocabulary.prompt(lang, style)
-    ((logits, attention),) = feed(captioner, code, prompt, [tokens[: steps - 1]])
+    ((logits, attention),) = follow(captioner, code, prompt, [tokens[: steps - 1]])
     return Forced(code.embedding[0], logits, attention)
 
 

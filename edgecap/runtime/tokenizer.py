@@ -22,7 +22,6 @@ from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
 
 SPACE = "▁"
-_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _CACHED_PIECE, _CACHED_PIECES = 32, 1 << 14
 
 

@@ -70,13 +70,12 @@ class Vocabulary:
         """The rule of captions that may write boxes."""
         return self._rules[BOXES]
 
-    def frame(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Texts to embed: `<text>` words `<eos>`, int32 [B,T] padded, and lengths int32 [B].
+    def frame(self, texts: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Texts, or one, to embed: `<text>` words `<eos>`, int32 [B,T] padded, lengths int32 [B].
 
         Raises InputError: text.type, text.empty or text.too_long.
         """
-        if isinstance(texts, str):
-            raise InputError("text.type", "give a list of texts, not one text.")
+        texts = [texts] if isinstance(texts, str) else texts
         tokens = np.full((len(texts), self.text_length), self._pad, np.int32)  # [B,T]
         length = np.zeros(len(texts), np.int32)  # [B]
         for b, text in enumerate(texts):

@@ -29,7 +29,7 @@ class SceneRules:
     repeat: float = 0.35  # share of scenes that repeat a kind
     overlap: float = 0.15  # of the smaller box
     backgrounds: tuple[str, ...] = TRAINING_FAMILIES
-    nouns: tuple[str, ...] = _NOUNS  # of which emoji are drawn
+    nouns: tuple[str, ...] = _NOUNS  # of which emoji are drawn; none: shapes alone
     shows: str = ""  # what withheld combination every scene shows, one of withheld.KINDS
 
     def __post_init__(self) -> None:
@@ -139,7 +139,7 @@ def _names(rng: np.random.Generator, rules: SceneRules) -> list[Name]:
 
 
 def _kind(rng: np.random.Generator, nouns: tuple[str, ...]) -> Name:
-    if rng.random() < 0.5:
+    if nouns and rng.random() < 0.5:
         return Name(nouns[_below(rng, len(nouns))])
     while True:
         name = Name(SHAPES[_below(rng, len(SHAPES))], COLORS[_below(rng, len(COLORS))])

@@ -6,14 +6,14 @@ A directory `<run>/` holds `checkpoint.safetensors` (replaced atomically) and `l
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from edgecap.core.atomic import write_file
 from edgecap.core.errors import InputError
 from edgecap.train.config import TrainConfig
 
@@ -36,9 +36,7 @@ class Checkpoint:
         tensors |= {f"state/{k}": v.detach().contiguous() for k, v in self.optimisers.items()}
         tensors |= {f"mean/{k}": v.detach().contiguous() for k, v in self.mean.items()}
         facts = {"config": json.dumps(self.config.to_dict()), "step": str(self.step)}
-        partial = run / (NAME + ".partial")
-        save_file(tensors, partial, metadata=facts)
-        os.replace(partial, run / NAME)
+        write_file(run / NAME, save(tensors, facts))
 
     @classmethod
     def load(cls, run: Path) -> Checkpoint:

@@ -184,7 +184,10 @@ class SceneBatches(Dataset[Batch]):
             return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
 
         ids = ids_of(told)
-        return Asked(ids, slice(parted(ids, ids_of(said)), end_of_boxes(ids)) if slips else NOTHING)
+        if not slips:
+            return Asked(ids)
+        slip = parted(ids, ids_of(said))  # of a list that ends too early: behind its last box
+        return Asked(ids, slice(slip, max(end_of_boxes(ids), slip + 1)))
 
     def caption_ids(self, text: str, said: Statement) -> list[int]:
         """The tokens of a caption's text, which says `said`."""

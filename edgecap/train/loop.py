@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -42,17 +44,19 @@ def train(
     checkpoint: weights, optimiser state and step go on, on the same stream of scenes, while stages
     and rates are those of `config`. Under torchrun each process trains on scenes of its own.
     """
-    torch.manual_seed(config.seed)
-    model = Captioner(SIZES[config.size])
-    if init is not None:
-        model.load_state_dict(init.state_dict())
     saved = Checkpoint.load(run) if resume else None
+    if saved is not None and saved.config.size not in SIZES:
+        raise _another_kind(run)
     if saved is not None and saved.config.size != config.size:
         raise InputError(
             "train.resume",
             f"{run} holds a run of size {saved.config.size}, not {config.size}.",
             f"Run with: --size {saved.config.size}",
         )
+    torch.manual_seed(config.seed)
+    model = Captioner(SIZES[config.size])
+    if init is not None:
+        model.load_state_dict(init.state_dict())
     objective = Objective(model)
     fit(objective, ready(objective, compile_), config, run, saved)
     processes.leave()
@@ -60,7 +64,16 @@ def train(
 
 
 def ready(objective: nn.Module, compile_: bool) -> Losses:
-    """The objective on its device, joined with those of other processes, and compiled."""
+    """The objective on its device, joined with those of other processes, and compiled.
+
+    Raises InputError (train.compiler) where it shall be compiled and nothing compiles.
+    """
+    if compile_ and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise InputError(
+            "train.compiler",
+            "PyTorch compiles training with g++, or with what CXX names, and there is none.",
+            "Install one, or run with: --no-compile",
+        )
     module = processes.joined(objective.to(processes.device()))
     return torch.compile(module, dynamic=False) if compile_ else module
 
@@ -79,11 +92,7 @@ def fit(
     start = 0
     if saved is not None:
         if saved.model.keys() != objective.state_dict().keys():
-            raise InputError(
-                "train.resume",
-                f"{run} holds a run of another kind.",
-                "Resume it with the command and the version that began it.",
-            )
+            raise _another_kind(run)
         objective.load_state_dict(saved.model)
         optimisers.load(saved.optimisers)
         if mean is not None:
@@ -96,8 +105,8 @@ def fit(
             Checkpoint(config, step, objective.state_dict(), optimisers.state(), means).save(run)
 
     saved_at = time.monotonic()
-    if saved is not None and rank == 0:
-        cut_log(run / LOG, start)
+    if rank == 0:
+        cut_log(run / LOG, start)  # also of a run that ended before its first checkpoint
     with (run / LOG).open("a", encoding="utf-8") as file:
         log = Log(file if rank == 0 else None, config)
         stage, parts = None, 1
@@ -122,6 +131,14 @@ def fit(
         objective.captioner.load_state_dict(mean.state())
 
 
+def _another_kind(run: Path) -> InputError:
+    return InputError(
+        "train.resume",
+        f"{run} holds a run of another kind.",
+        "Resume it with the command and the version that began it.",
+    )
+
+
 def learn(
     objective: nn.Module,
     batch: Batch,
@@ -140,22 +157,25 @@ def learn(
         try:
             means = dict.fromkeys(terms, 0.0)
             for part in batch.parts(parts):
-                with torch.autocast(batch.images.device.type, torch.bfloat16):
-                    sums = dict(zip(terms, losses(part), strict=True))
-                sum(
-                    sums[name] * (term.weight / term.count) for name, term in terms.items()
-                ).backward()
-                for name, term in terms.items():
-                    means[name] += sums[name].item() / term.count
+                for name, mean in _learn_part(part, terms, losses).items():
+                    means[name] += mean
             return means, parts
         except RuntimeError as error:
-            whole = len(batch.matches) % (2 * parts) > 0
-            if not is_out_of_memory(error) or whole or processes.world() > 1:
+            smallest = len(batch.matches) % (2 * parts) > 0
+            if not is_out_of_memory(error) or smallest or processes.world() > 1:
                 raise
             parts *= 2
             objective.zero_grad()  # of the parts that did fit
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+
+def _learn_part(part: Batch, terms: Mapping[str, Term], losses: Losses) -> dict[str, float]:
+    """The part's share of each mean. What it leaves for the backward pass ends with this call."""
+    with torch.autocast(part.images.device.type, torch.bfloat16):
+        sums = dict(zip(terms, losses(part), strict=True))
+    sum(sums[name] * (term.weight / term.count) for name, term in terms.items()).backward()
+    return {name: sums[name].item() / term.count for name, term in terms.items()}
 
 
 def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:

@@ -18,7 +18,8 @@ _PER_LOGIT = 10  # bf16 logits, their float copy and its gradient
 def free_bytes(device: torch.device) -> int:
     """Memory that may still be used: of the GPU, or of the machine and its control group."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached
     return memory.free_bytes()
 
 

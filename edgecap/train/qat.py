@@ -112,8 +112,8 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     config = spec.config(name, extension) if saved is None else saved.config
     if given is not None:
         check_layers(given, {n: w.shape[1] for n, w in layer_weights(network).items()})
-    else:
-        SceneBatches(config)[0]  # refuses here where no scenes can be drawn
+    SceneBatches(config)[0]  # refuses here where no scenes can be drawn
+    spec.out.mkdir(parents=True, exist_ok=True)
     if config.untaught:
         mute = ", ".join(config.untaught)
         say(f"no scene can be described in {mute}: kept, and rounded without lessons of its own")
@@ -129,7 +129,6 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
         precision="w8a8",
     )
     before = compare(network, simulate(network, first), exercise)
-    spec.out.mkdir(parents=True, exist_ok=True)
     plans.write_plan(first, spec.out / START)
 
     start = replace(first, smoothing={})

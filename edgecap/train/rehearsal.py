@@ -1,6 +1,6 @@
 """What keeps a model from forgetting the languages that it knows while it learns another.
 
-Half of every step goes to captions in those languages: of scenes drawn for it, whose truth is
+A part of every step goes to captions in those languages: of scenes drawn for it, whose truth is
 known, where the emoji font is there; else the starting weights' own captions, of the pictures that
 are learned from and of the shipped ones (self-distillation).
 """

@@ -80,7 +80,7 @@ def test_one_bad_picture_does_not_cost_the_others(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures = [str(photo), "absent.png", str(photo)]
-    assert main(["caption", *pictures, "--bundle", str(tiny_bundle_made), "--json"]) == 2
+    assert main(["caption", *pictures, "--bundle", str(tiny_bundle_made), "--json", "-"]) == 2
     out, err = capsys.readouterr()
     rows = json.loads(out)
     assert [("text" in row) for row in rows] == [True, False, True]
@@ -96,7 +96,7 @@ def test_failing_at_a_bad_picture_says_which_and_stops(
     out, err = capsys.readouterr()
     assert out.count(f"{photo}: ") == 1
     assert err.startswith("edgecap: [image.missing] absent.png")
-    assert main(["caption", str(photo), "absent.png", str(photo), *options, "--json"]) == 2
+    assert main(["caption", str(photo), "absent.png", str(photo), *options, "--json", "-"]) == 2
     out, err = capsys.readouterr()
     assert [row["image"] for row in json.loads(out)] == [str(photo)]
     assert err.startswith("edgecap: [image.missing] absent.png") and err.count("\n") == 1
@@ -159,10 +159,10 @@ def test_no_bundle_anywhere(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from edgecap.runtime import choosing
+    from edgecap.core import shipped
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(choosing, "_SHIPPED", tmp_path)
+    monkeypatch.setattr(shipped, "_DATA", tmp_path)
     line = refused(capsys, "caption", photo)
     assert "[bundle.none]" in line
     assert "edgecap export" in line

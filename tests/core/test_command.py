@@ -47,6 +47,7 @@ def test_errors_become_a_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> 
         ("quant.agreement", "no/weights", "weights.missing"),
         ("quant.agreement", "S no/plan.json", "plan.missing"),
         ("quant.agreement", "S --scenes 0", "agreement.scenes"),
+        ("quant.agreement", "S --scenes 513", "agreement.scenes"),
         ("quant.agreement", "S --observer best", "observer.unknown"),
         ("quant.agreement", "S plan.json --observer mse", "agreement.observer"),
     ],

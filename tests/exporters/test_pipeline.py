@@ -190,6 +190,7 @@ def test_refusals_come_before_any_work(
         "precision.unknown": ["-p", "int4", *model],
         "precision.conflict": ["--fp16", "--int8", *model],
         "output.several": ["-f", "all", "-o", str(tmp_path / "x"), *model],
+        "output.inside": ["-o", str(tmp_path / "x"), "--json", str(tmp_path / "x"), *model],
         "weights.missing": ["-m", str(tmp_path / "none.safetensors")],
         "model.unknown": ["-m", "XXL"],
         "target.unknown": ["-f", "coreml", "--target", "iOS9", *model],
@@ -294,7 +295,11 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
     with pytest.raises(InputError) as caught:
         pipeline.check(spec(tiny, tmp_path / "bundle", **both))
     assert caught.value.code == "plan.conflict"
-    pipeline.check(spec(tiny, tmp_path / "bundle", precision="w8a8", plan=path))
+    # One layer of many, and a smoothed one that no network has.
+    write_plan(replace(plan, smoothing={"blocks.99.qkv": (1.0,)}), path)
+    with pytest.raises(InputError) as caught:
+        pipeline.export(spec(tiny, tmp_path / "bundle", precision="w8a8", plan=path))
+    assert caught.value.code == "plan.layers"
 
 
 def test_several_formats_obey_the_plan_of_the_first(

@@ -76,7 +76,7 @@ def edgecap(python: str, *arguments: str) -> str:
 
 def said(python: str, bundle: Path, pictures: list[str], language: str) -> list[Any]:
     """Words and boxes of greedy captions."""
-    options = ["--bundle", str(bundle), "--lang", language, "--json"]
+    options = ["--bundle", str(bundle), "--lang", language, "--json", "-"]
     rows = json.loads(edgecap(python, "caption", *pictures, *options))
     return [(row["text"], [mention["boxes"] for mention in row["mentions"]]) for row in rows]
 

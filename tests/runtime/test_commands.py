@@ -11,6 +11,7 @@ from PIL import Image, ImageFont
 from tiny_onnx import picture
 
 from edgecap.cli.app import main
+from edgecap.core import shipped as shipped_models
 from edgecap.runtime import Mention, choosing, draw, load
 
 
@@ -24,7 +25,7 @@ def photo(tmp_path: Path) -> Path:
 def test_caption_as_json(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--bundle", str(tiny_bundle_made), "--lang", "ja", "--json"]
+    options = ["--bundle", str(tiny_bundle_made), "--lang", "ja", "--json", "-"]
     assert main(["caption", str(photo), *options]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     expected = load(tiny_bundle_made).caption(photo, lang="ja")[0]
@@ -57,7 +58,7 @@ def test_a_larger_shipped_model_does_not_become_the_default(
 ) -> None:
     for name in shipped:
         (tmp_path / f"captioner-{name}.safetensors").touch()
-    monkeypatch.setattr(choosing, "_SHIPPED", tmp_path)
+    monkeypatch.setattr(shipped_models, "_DATA", tmp_path)
     assert choosing.choose(tmp_path)[0] == taken
 
 
@@ -68,7 +69,7 @@ def test_a_name_that_is_not_unicode_costs_nothing(
     asked = ["caption", str(odd), str(odd), "--bundle", str(tiny_bundle_made)]
     assert main(asked) == 0
     assert capsys.readouterr().out.count("caf\N{REPLACEMENT CHARACTER}.png: ") == 2
-    assert main([*asked, "--json"]) == 0
+    assert main([*asked, "--json", "-"]) == 0
     assert [row["image"] for row in json.loads(capsys.readouterr().out)] == [str(odd)] * 2
 
 
@@ -88,7 +89,7 @@ def test_a_directory_is_captioned_in_order_with_bad_pictures_told(
     (tmp_path / "b.jpg").write_bytes(b"not an image")
     (tmp_path / "notes.txt").write_text("not looked at")
     bundle = ["--bundle", str(tiny_bundle_made)]
-    assert main(["caption", str(tmp_path), *bundle, "--json"]) == 2
+    assert main(["caption", str(tmp_path), *bundle, "--json", "-"]) == 2
     rows = json.loads(capsys.readouterr().out)
     names = [Path(row["image"]).relative_to(tmp_path).as_posix() for row in rows]
     assert names == ["a.png", "b.jpg", "below/b.PNG", "c.png"]
@@ -125,7 +126,7 @@ def test_drawing_writes_a_picture(
 def test_verify(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(tiny_bundle_made)]) == 0
     assert capsys.readouterr().out.endswith("verified\n")
-    assert main(["verify", str(tiny_bundle_made), "--json"]) == 0
+    assert main(["verify", str(tiny_bundle_made), "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["here"]["verdict"] == report["at_export"]["verdict"] == "pass"
 
@@ -135,7 +136,7 @@ def test_inspect(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr().out
     for part in ("tiny-onnx-fp32", "uint8 [B,S,S,3]", "float32 [1,B,1,292,8]", "decode.onnx"):
         assert part in shown
-    assert main(["inspect", str(tiny_bundle_made), "--json"]) == 0
+    assert main(["inspect", str(tiny_bundle_made), "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["contract"]["vocabulary"] == 4096
 
 

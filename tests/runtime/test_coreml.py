@@ -364,7 +364,7 @@ def test_elsewhere_a_bundle_captions_and_says_once_who_computes(
 ) -> None:
     (tmp_path / "p.png").write_bytes(picture(0, 40, 30))
     pictures = [str(tmp_path / "p.png")] * 2
-    command = [sys.executable, "-m", "edgecap", "caption", *pictures, "--json"]
+    command = [sys.executable, "-m", "edgecap", "caption", *pictures, "--json", "-"]
     done = subprocess.run(
         [*command, "--bundle", str(portable)], capture_output=True, text=True, check=True
     )

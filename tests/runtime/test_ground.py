@@ -275,7 +275,7 @@ def test_ground_from_the_command_line(
 ) -> None:
     out, bundle = tmp_path / "drawn.png", str(tiny_bundle_made)
     asked = ["ground", str(photo), "the dog left of the cat", "--bundle", bundle]
-    assert main([*asked, "--json", "--draw", str(out)]) == 0
+    assert main([*asked, "--json", "-", "--draw", str(out)]) == 0
     told = json.loads(capsys.readouterr().out)
     for referent in told["referents"]:
         x0, y0, x1, y1 = referent["box"]
@@ -293,7 +293,7 @@ def test_ask_from_the_command_line(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["ask", str(photo), "A dog.", "A cat.", "--bundle", str(tiny_bundle_made)]
-    assert main([*asked, "--json"]) == 0
+    assert main([*asked, "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)["statements"]
     assert {one["statement"] for one in told} == {"A dog.", "A cat."}
     assert told[0]["evidence"] >= told[1]["evidence"]

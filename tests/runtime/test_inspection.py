@@ -37,7 +37,7 @@ def test_the_command_shows_a_model(tmp_path: Path, capsys: pytest.CaptureFixture
     text = shown(capsys, str(unpack("stateful", tmp_path)))
     for part in ("specification 9", "<> k_text", "rgb image [224,224]", "palettised 4-bit"):
         assert part in text
-    contents = json.loads(shown(capsys, str(TFLITE), "--json"))
+    contents = json.loads(shown(capsys, str(TFLITE), "--json", "-"))
     assert contents == json.loads(json.dumps(asdict(read_contents(TFLITE))))
 
 
@@ -46,7 +46,7 @@ def test_the_command_shows_the_files_of_a_bundle(
 ) -> None:
     text = shown(capsys, str(tiny_bundle_made))
     assert "decode.onnx: onnx" in text and "AveragePool 1" in text
-    report = json.loads(shown(capsys, str(tiny_bundle_made), "--json"))
+    report = json.loads(shown(capsys, str(tiny_bundle_made), "--json", "-"))
     files = report["contents"]
     assert set(files) == {"encode_image.onnx", "decode.onnx", "encode_text.onnx"}
     assert files["decode.onnx"]["functions"][0]["ops"]["MatMul"] == 5
@@ -87,7 +87,7 @@ def test_what_is_no_model_is_one_line(
     path = tmp_path / f"file{suffix}"
     if content is not None:
         path.write_bytes(content)
-    for arguments in ([], ["--json"]):
+    for arguments in ([], ["--json", "-"]):
         assert main(["inspect", str(path), *arguments]) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("edgecap: [") and err.count("\n") == 1

@@ -43,7 +43,7 @@ def test_the_index_remembers_its_model(
 ) -> None:
     """Neither command is told the bundle again."""
     (folder / "6.png").write_bytes(picture(6, 20, 20))
-    assert main(["index", str(folder), "-o", str(index), "--json"]) == 0
+    assert main(["index", str(folder), "-o", str(index), "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["pictures"], told["embedded"], told["unchanged"]) == (7, 1, 6)
     assert main(["search", str(index), "a dog", "-k", "3"]) == 0
@@ -55,7 +55,7 @@ def test_a_picture_finds_itself(
     index: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.png"
-    asked = ["search", str(index), str(folder / "4.png"), "--json", "--sheet", str(sheet)]
+    asked = ["search", str(index), str(folder / "4.png"), "--json", "-", "--sheet", str(sheet)]
     assert main(asked) == 0
     hits = json.loads(capsys.readouterr().out)["hits"]
     assert hits[0]["image"] == str(folder / "4.png")
@@ -69,7 +69,7 @@ def test_unreadable_pictures_are_told_and_the_others_kept(
 ) -> None:
     (folder / "bad.png").write_bytes(b"no picture")
     out = folder.parent / "index"
-    asked = ["index", str(folder), "-o", str(out), "-b", str(tiny_bundle_made), "--json"]
+    asked = ["index", str(folder), "-o", str(out), "-b", str(tiny_bundle_made), "--json", "-"]
     assert main(asked) == 2
     captured = capsys.readouterr()
     told = json.loads(captured.out)
@@ -161,7 +161,7 @@ def test_classify_ranks_by_the_cosine(
     captioner = load(tiny_bundle_made)
     expected = captioner.embed_images([folder / "0.png"]) @ captioner.embed_texts(labels).T
     asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made)]
-    assert main([*asked, "--labels", " a dog,a red circle , an owl,", "--json"]) == 0
+    assert main([*asked, "--labels", " a dog,a red circle , an owl,", "--json", "-"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     scores = {one["label"]: one["score"] for one in row["labels"]}
     assert scores == pytest.approx(dict(zip(labels, expected[0].tolist(), strict=True)), abs=1e-6)
@@ -179,7 +179,7 @@ def test_a_directory_is_classified_in_order(
     (folder / "0.png").rename(folder / "below" / "0.PNG")
     (folder / ".hidden.png").write_bytes(b"not looked at")
     asked = ["classify", str(folder), "--labels", "a dog,an owl", "-b", str(tiny_bundle_made)]
-    assert main([*asked, "--json"]) == 0
+    assert main([*asked, "--json", "-"]) == 0
     rows = json.loads(capsys.readouterr().out)
     names = [Path(row["image"]).relative_to(folder).as_posix() for row in rows]
     assert names == ["1.png", "2.png", "3.png", "4.png", "5.png", "below/0.PNG"]
@@ -196,7 +196,7 @@ def test_a_bad_picture_among_good_ones(
     folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = str(folder / "0.png"), str(folder / "absent.png")
-    asked = ["classify", good, bad, "--labels", "a,b", "-b", str(tiny_bundle_made), "--json"]
+    asked = ["classify", good, bad, "--labels", "a,b", "-b", str(tiny_bundle_made), "--json", "-"]
     assert main(asked) == 2
     captured = capsys.readouterr()
     assert ["labels" in row for row in json.loads(captured.out)] == [True, False]
@@ -234,7 +234,7 @@ def test_labels_of_a_file_with_a_byte_order_mark(
 ) -> None:
     file = folder / "labels.txt"
     file.write_text("a dog\na cat\n", encoding="utf-8-sig")
-    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--json"]
+    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--json", "-"]
     assert main([*asked, "--labels-file", str(file)]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert {label["label"] for label in row["labels"]} == {"a dog", "a cat"}

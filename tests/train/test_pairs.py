@@ -138,6 +138,7 @@ def test_files_that_are_no_such_file(folder: Path) -> None:
     for data, said in (
         (b'{"image": "a.png", "caption": "x"}\n{"image"', r"mine\.jsonl:2 is no JSON"),
         (b'{"image": "a.png"\xff', "1 is not UTF-8"),
+        (b"[" * 100_000, r"mine\.jsonl:1 is no JSON"),
         (b"", "holds no captions in 'nl'"),
     ):
         bad.write_bytes(data)
@@ -177,7 +178,12 @@ def test_bad_coco(folder: Path, changes: dict[str, Any], said: str) -> None:
 
 
 def test_coco_that_is_no_document(folder: Path) -> None:
-    for text, said in (("[]", "no object"), ('{\n"images": ', r"c\.json:2 is no JSON")):
+    for text, said in (
+        ("[]", "no object"),
+        ('{\n"images": ', r"c\.json:2 is no JSON"),
+        ('{"images": ' + "[" * 100_000, r"c\.json is no JSON"),
+        ('{"images": ' + "9" * 5_000, r"c\.json is no JSON"),
+    ):
         (folder / "c.json").write_text(text)
         with pytest.raises(InputError, match=said):
             read_pairs(folder / "c.json", "nl")

@@ -271,6 +271,8 @@ def test_what_cannot_begin_or_go_on_is_refused(
     for arguments in (["-o", run, "--model", other], ["-o", trained, "--model", given]):
         assert main(["qat", "--resume", *map(str, arguments)]) == 2
         assert "[qat.resume]" in capsys.readouterr().err
+    assert main(["train", "--resume", "--no-compile", "-o", str(run)]) == 2
+    assert "[train.resume]" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
 
 

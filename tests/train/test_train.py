@@ -76,11 +76,14 @@ def test_a_killed_run_resumed_equals_an_uninterrupted_one(
             raise KeyboardInterrupt
         step(self, number)
 
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "log.jsonl").write_text('{"step": 1, "caption_lo')  # killed unsaved
     with monkeypatch.context() as killed:
         killed.setattr(Optimisers, "step", die)
         with pytest.raises(KeyboardInterrupt):
             loop.train(CONFIG, tmp_path / "cut", compile_=False)
     assert Checkpoint.load(tmp_path / "cut").step == 3
+    assert read_log(tmp_path / "cut" / "log.jsonl")[0]["step"] == 1  # not of the run before
     with (tmp_path / "cut" / "log.jsonl").open("a") as file:  # killed after more than was saved
         file.write('{"step": 4}\n{"step": 5, "caption_lo')
     resumed = loop.train(CONFIG, tmp_path / "cut", resume=True, compile_=False).state_dict()
@@ -324,18 +327,21 @@ def test_what_follows_the_last_box_is_weighed_apart() -> None:
     scenes = (Stage(224, 8, 8, 128, 2, 40),)
     batch = SceneBatches(replace(CONFIG, stages=scenes, styles={"grounded": 1.0}, slips=0.5))[0]
     found = after_boxes(batch)  # [B,T]
-    slips = 0
+    slips = early = 0
     for row in range(len(batch.tokens)):
         for segment in set(batch.segments[row].tolist()) - {0}:
             own = batch.segments[row] == segment
             ids, asked = batch.tokens[row, own].tolist(), batch.targets[row, own] != PAD_ID
             end = end_of_boxes(ids)
             assert found[row, own].tolist() == [i + 1 >= end > 0 for i in range(len(ids))]
-            assert asked[end - 1 :].all()
             given = (~asked).nonzero().flatten().tolist()
+            if given == [end - 1]:  # the list ends too early: behind its last box
+                early += 1
+                continue
+            assert asked[end - 1 :].all()
             assert given == list(range(end - 1 - len(given), end - 1))  # from the slip to its end
             slips += len(given) > 0
-    assert slips
+    assert slips and early
 
 
 def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:

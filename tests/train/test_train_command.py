@@ -114,6 +114,26 @@ def test_a_missing_tokenizer_is_told_in_one_line(
     assert "[package.missing] tokenizers" in capsys.readouterr().err
 
 
+def test_a_missing_compiler_is_told_before_the_work(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert main(["train", "-o", str(stopped), "--resume"]) == 2
+    assert "[train.compiler]" in capsys.readouterr().err
+    assert Checkpoint.load(stopped).step == 1
+
+
+def test_what_ran_out_of_memory_is_no_defect(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tight(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(loop, "train", tight)
+    assert main(["train", "-o", str(stopped), "--resume"]) == 2
+    assert "[memory.exhausted]" in capsys.readouterr().err
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """What runs were asked for; none learns, and each is too short for a row in its log."""

@@ -54,6 +54,8 @@ def _document(file: Path) -> dict[str, Any]:
         document = json.loads(text_of(file))
     except json.JSONDecodeError as error:
         raise bad_row(f"{file}:{error.lineno}", f"is no JSON: {error.msg}") from None
+    except (ValueError, RecursionError) as error:  # endless numbers, endless depth
+        raise bad_row(str(file), f"is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise InputError("pairs.format", f"{file} is no COCO document: it holds no object.")
     return document

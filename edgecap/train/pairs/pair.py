@@ -44,7 +44,7 @@ def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise bad_row(where, f"is no JSON: {error}") from None
         if not isinstance(value, dict):
             raise bad_row(where, "is no JSON object")
