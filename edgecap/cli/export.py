@@ -51,7 +51,7 @@ def run(
         Path | None, typer.Option("--calib-data", help="Pictures for int8; default: ours.")
     ] = None,
     num_calib: Annotated[
-        int | None, typer.Option("--num-calib", help="How many of them; default 64.")
+        int | None, typer.Option("--num-calib", help="How many of them; default 128.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Which of them; default 0.")] = None,
     observer: Annotated[
