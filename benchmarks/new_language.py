@@ -53,7 +53,7 @@ class Budget:
 
     captions: int = 500  # a stage
     steps: int = 120  # a stage
-    pictures: int = 8  # a step, and as many rehearsed
+    pictures: int = 8  # a step
     scenes: int = 48  # measured on
     lora: int = 0
     seed: int = 0
@@ -130,7 +130,7 @@ def stages(
             said, weight = lessons[stage]
             config = replace(base, caption_weight=weight, seed=budget.seed + number)
             old = rehearsal.of_scenes(
-                before.languages, after, config.pictures, config.seed, config.steps
+                before.languages, after, config.rehearsed, config.seed, config.steps
             )
             finetune(network, said, old, config, lexis.new_rows(before, after))
         captioner = captioner_of(network.eval(), after)

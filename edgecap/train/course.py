@@ -114,7 +114,7 @@ def teach(
     mine, held_out = _split(said, config.seed)
     loss = caption_loss(student, held_out) if len(held_out) else None
     own_before = _exact(captioner_of(student, after), own, spec.check)
-    rehearsed = _rehearsal(kind, before, extension, after, said.canvases, config)
+    rehearsed = _rehearsal(kind, before, extension, after, mine.canvases, config)
     rows = lexis.new_rows(extension, after)
     log = finetune(student, mine, rehearsed, config, rows)
     student.eval()
@@ -151,9 +151,9 @@ def _rehearsal(
     config: FinetuneConfig,
 ) -> rehearsal.Rehearsal:
     if kind == "own":
-        return rehearsal.of_own_captions(before, canvases, config.pictures, config.seed)
+        return rehearsal.of_own_captions(before, canvases, config.rehearsed, config.seed)
     return rehearsal.of_scenes(
-        extension.languages, after, config.pictures, config.seed, config.steps
+        extension.languages, after, config.rehearsed, config.seed, config.steps
     )
 
 

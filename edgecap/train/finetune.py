@@ -16,6 +16,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
 from edgecap.train import lora
+from edgecap.train.average import RunningMean
 from edgecap.train.data import Batch
 from edgecap.train.losses import described
 from edgecap.train.rehearsal import Rehearsal
@@ -29,15 +30,20 @@ _LOG_EVERY = 5  # steps
 class FinetuneConfig:
     """How to fine-tune. The only home of these defaults."""
 
-    steps: int = 300
-    pictures: int = 8  # B, with new captions a step, and as many with old ones
+    steps: int = 200
+    pictures: int = 8  # B, with new captions a step
+    rehearsed: int = 16  # pictures with old captions a step
     lora: int = 0  # rank of the updates; 0: all weights are learned
     seed: int = 0
     full_rate: float = 3e-4  # AdamW, all weights
     lora_rate: float = 2e-3  # AdamW, updates that begin at zero
+    row_steps: int = 40  # first, on the new rows of the token table alone
+    row_rate: float = 2e-2  # AdamW, of these steps
     caption_weight: float = 1.0  # of the new captions; 0: the new texts are only matched
     contrast_weight: float = 0.1
     warmup_steps: int = 20
+    mean_steps: int = 60  # what is learned is the running mean over about so many
+    way: float = 0.75  # how far to go from the weights before to what is learned, 0-1
     clip: float = 1.0  # gradient norm
 
     def check(self) -> None:
@@ -67,15 +73,22 @@ def finetune(
 ) -> list[Row]:
     """Teach `model`, in place, what is said of pictures; returns the log.
 
-    `rows` are the ids of the token table that mean something new: with LoRA only those are learned
-    beside the updates, which are merged at the end.
+    `rows` are the ids of the token table that mean something new. They are learned alone at first:
+    while they mean nothing, new captions are so unlikely that they would drown what is rehearsed.
+    With LoRA nothing else is learned beside the updates, which are merged at the end. The last part
+    of the way is not gone: weights between two that work know more of either's than they lose
+    (WiSE-FT: Wortsman et al. 2022, arXiv 2109.01903).
     """
     config.check()
     torch.manual_seed(config.seed)
+    if rows:
+        introduce(model, said, config, rows)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     device = model.token.weight.device
     model.requires_grad_(True)
     if config.lora:
         lora.attach(model, config.lora, rows)
+    mean = RunningMean(model, config.mean_steps)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, betas=(0.9, 0.98), weight_decay=0.0)
     log: list[Row] = []
@@ -94,13 +107,30 @@ def finetune(
             group["lr"] = config.rate(step)
         optimiser.step()
         optimiser.zero_grad()
+        mean.update(step + 1)
         if (step + 1) % _LOG_EVERY == 0:
             log.append({"step": step + 1, **{key: round(value, 4) for key, value in sums.items()}})
             sums = {}
+    model.load_state_dict(mean.state())
     if config.lora:
         lora.merge(model)
+    after = model.state_dict()
+    model.load_state_dict({k: before[k].lerp(after[k], config.way) for k in before})
     model.requires_grad_(False)
     return log
+
+
+def introduce(model: Captioner, said: Said, config: FinetuneConfig, rows: list[int]) -> None:
+    """Learn the new rows of the token table, in place, and nothing else."""
+    lora.attach_rows(model, rows)
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, config.row_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    for step in progress(range(config.row_steps), "introducing the language"):
+        batch = said.batch(config.seed, config.steps + step, config.pictures)
+        _learn(model, batch.to(model.token.weight.device), config.caption_weight, config)
+        optimiser.step()
+        optimiser.zero_grad()
+    lora.merge(model)
 
 
 def _learn(

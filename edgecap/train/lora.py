@@ -55,12 +55,17 @@ def check_rank(model: Captioner, rank: int) -> None:
 def attach(model: Captioner, rank: int, ids: list[int]) -> None:
     """Leave to be learned an update of `rank` to each matrix, and the token table's rows `ids`."""
     check_rank(model, rank)
-    model.requires_grad_(False)
+    attach_rows(model, ids)
     for block in model.blocks:
         for name in _MATRICES:
             linear = getattr(block, name)
             update = LowRank(linear.weight, rank)
             parametrize.register_parametrization(linear, "weight", update)
+
+
+def attach_rows(model: Captioner, ids: list[int]) -> None:
+    """Leave to be learned the token table's rows `ids` alone."""
+    model.requires_grad_(False)
     device = model.token.weight.device
     place = torch.tensor(ids, dtype=torch.int64, device=device)  # [N]
     rows = Rows(model.token.weight, place)
