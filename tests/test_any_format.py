@@ -37,10 +37,10 @@ def finite(text: str) -> Any:
 @pytest.mark.parametrize(
     ("verb", "arguments"),
     [
-        ("caption", "PICTURE --json --max-length 9 -b MODEL"),
-        ("ground", "PICTURE dog --json -b MODEL"),
-        ("ask", "PICTURE dog cat --json -b MODEL"),
-        ("classify", "PICTURE --labels dog,cat --json -b MODEL"),
+        ("caption", "PICTURE --json - --max-length 9 -b MODEL"),
+        ("ground", "PICTURE dog --json - -b MODEL"),
+        ("ask", "PICTURE dog cat --json - -b MODEL"),
+        ("classify", "PICTURE --labels dog,cat --json - -b MODEL"),
     ],
 )
 def test_a_verb_answers_in_finite_numbers(
