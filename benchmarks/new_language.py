@@ -128,7 +128,13 @@ def stages(
         say(f"{lang}: {stage}")
         if stage in lessons:
             said, weight = lessons[stage]
-            config = replace(base, caption_weight=weight, seed=budget.seed + number)
+            first = stage == next(iter(lessons))  # later the language means something already
+            config = replace(
+                base,
+                caption_weight=weight,
+                seed=budget.seed + number,
+                row_steps=base.row_steps if first else 0,
+            )
             old = rehearsal.of_scenes(
                 before.languages, after, config.rehearsed, config.seed, config.steps
             )

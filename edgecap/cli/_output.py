@@ -42,7 +42,7 @@ def check_destinations(*destinations: str | None) -> None:
 
 
 def refuse_inside(destination: str | None, directory: Path) -> None:
-    """InputError for a file in a directory, or at its place, that holds nothing else; see above."""
+    """InputError for a file that would lie in `directory`, or where that will be."""
     if destination is None or destination == STANDARD_OUTPUT:
         return
     place = Path(destination).resolve()
