@@ -121,7 +121,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     from edgecap.model import weights
     from edgecap.quant import exercise
     from edgecap.quant.smooth import smooth
-    from edgecap.quant.tapped import layer_weights
+    from edgecap.quant.tapped import layer_widths
 
     begun = time.monotonic()
     output = check(spec)
@@ -137,7 +137,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         if spec.precision in INT8_PRECISIONS:
             subject = exercise.reference(network, tokenizer, extension.languages)
             plan, told = make_plan(spec, name, path, network, subject, directory, say)
-            plans.check_layers(plan, {n: w.shape[1] for n, w in layer_weights(network).items()})
+            plans.check_layers(plan, layer_widths(network))
             spec = replace(spec, precision=plan.precision, max_drop=None)  # as the search chose
             exported = smooth(network, plan.smoothing)
         say(f"converting to {spec.format} {spec.precision}")

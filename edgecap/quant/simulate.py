@@ -20,7 +20,7 @@ from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.plan import Place, Plan, check_layers
 from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
-from edgecap.quant.tapped import Tapped, layer_weights
+from edgecap.quant.tapped import Tapped, layer_weights, layer_widths
 
 
 def simulate(model: Captioner, plan: Plan) -> Captioner:
@@ -32,7 +32,7 @@ def simulate(model: Captioner, plan: Plan) -> Captioner:
     Its weights are rounded now, once for every step that it will take. Raises InputError where the
     plan is not for these layers.
     """
-    check_layers(plan, {name: w.shape[1] for name, w in layer_weights(model).items()})
+    check_layers(plan, layer_widths(model))
     smoothed, rounding = smooth(model, plan.smoothing), Rounding(plan)
     with torch.no_grad():
         rounding.prepare(layer_weights(smoothed), {})

@@ -28,6 +28,11 @@ def layer_weights(network: Captioner) -> dict[str, Tensor]:
     return found | {HEAD: network.token.weight}
 
 
+def layer_widths(network: Captioner) -> dict[str, int]:
+    """Layer -> D, its input channels: what a plan must fit."""
+    return {name: weight.shape[1] for name, weight in layer_weights(network).items()}
+
+
 class Tap(Protocol):
     """What a tapped captioner asks for."""
 

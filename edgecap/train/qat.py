@@ -26,7 +26,7 @@ from edgecap.quant.plan import Plan, check_layers
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
-from edgecap.quant.tapped import layer_weights
+from edgecap.quant.tapped import layer_widths
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.loading import reference
 from edgecap.train import processes
@@ -111,7 +111,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     network, extension = weights.load(path), weights.extension(path)
     config = spec.config(name, extension) if saved is None else saved.config
     if given is not None:
-        check_layers(given, {n: w.shape[1] for n, w in layer_weights(network).items()})
+        check_layers(given, layer_widths(network))
     SceneBatches(config)[0]  # refuses here where no scenes can be drawn
     spec.out.mkdir(parents=True, exist_ok=True)
     if config.untaught:
