@@ -37,13 +37,17 @@ def twins(scene: Scene, statement: Statement) -> Iterator[Statement]:
 
 def is_true(scene: Scene, statement: Statement) -> bool:
     """Whether the statement names exactly the things of the scene and its relation holds."""
-    true = Counter(thing.name for thing in scene.things)
-    return names_of(statement) == true and relation_holds(scene, statement)
+    return names_of(statement) == names_in(scene) and relation_holds(scene, statement)
 
 
 def relation_holds(scene: Scene, statement: Statement) -> bool:
     """Whether the statement's relation is true of the scene; so is having none."""
     return statement.relation is None or holds(scene, statement.relation)
+
+
+def names_in(scene: Scene) -> Counter[Name]:
+    """How many things of each name a scene shows."""
+    return Counter(thing.name for thing in scene.things)
 
 
 def names_of(statement: Statement) -> Counter[Name]:

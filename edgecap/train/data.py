@@ -27,11 +27,11 @@ from edgecap.core.tokens import EOS_ID, ID, LOCATION_IDS, PAD_ID, TEXT_ID
 from edgecap.runtime.loading import tokenizer_data
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Scene, Statement, Thing
+from edgecap.scenes.graph import Name, Scene, Statement, Thing
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, Drawing, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
-from edgecap.scenes.twins import inverted_relation, is_true, relation_holds, twins
+from edgecap.scenes.twins import inverted_relation, names_in, names_of, relation_holds, twins
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.hints import patch_hints, question, seen_things
 from edgecap.train.slips import slipped, weight
@@ -60,7 +60,8 @@ class Batch:
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        tensors = (getattr(self, name) for name in self.__dataclass_fields__)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
     def parts(self, count: int) -> list[Batch]:
         """The batch cut into `count` smaller ones; a text keeps the negatives of its part only."""
@@ -74,6 +75,10 @@ class Batch:
             for name in self.__dataclass_fields__
         ]
         return [Batch(*part) for part in zip(*fields, strict=True)]
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU reads while it computes; DataLoader asks for it."""
+        return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
 
     @property
     def patches(self) -> int:
@@ -136,7 +141,6 @@ class SceneBatches(Dataset[Batch]):
             relation_and_inverse(scene, rng) for scene in described for _ in range(stage.claims)
         ]  # C
         claims = [ids for pair in pairs for ids in self._texts(pair, stage.languages, rng)]  # 2C
-        matches = [[is_true(scene, one) for pair in said for one in pair] for scene in described]
         return Batch(
             images=torch.from_numpy(np.stack(images)),
             corners=torch.from_numpy(corners),
@@ -146,7 +150,7 @@ class SceneBatches(Dataset[Batch]):
             positions=positions,
             texts=pad(texts, stage.text_tokens),
             lengths=lengths(texts, stage.text_tokens),
-            matches=torch.tensor(matches),
+            matches=matches(described, [one for pair in said for one in pair]),
             claims=pad(claims, stage.claim_tokens),
             claim_lengths=lengths(claims, stage.claim_tokens),
             text_questions=torch.tensor([parting(*pair) for pair in said]),
@@ -217,6 +221,21 @@ def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
     true = statement(scene, rng, "plain")
     false = list(twins(scene, true))
     return true, false[rng.integers(len(false))] if false else true
+
+
+def matches(scenes: list[Scene], texts: list[Statement]) -> Tensor:
+    """Which text is true of which scene, bool [Q,R].
+
+    Only texts that name a scene's things are asked further: a large batch has too many pairs.
+    """
+    by_names: dict[frozenset[tuple[Name, int]], list[int]] = {}
+    for column, text in enumerate(texts):
+        by_names.setdefault(frozenset(names_of(text).items()), []).append(column)
+    told = torch.zeros(len(scenes), len(texts), dtype=torch.bool)
+    for row, scene in enumerate(scenes):
+        for column in by_names.get(frozenset(names_in(scene).items()), ()):
+            told[row, column] = relation_holds(scene, texts[column])
+    return told
 
 
 def parting(true: Statement, false: Statement) -> list[int]:

@@ -73,15 +73,16 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
 def seen_things(scene: Scene) -> np.ndarray:
     """float32 [K,4]: of each thing whose name is unique its number, centre x and y and size.
 
-    Centre from -1 to 1 over the canvas; size, the root of the area, by how much it exceeds the
-    scene's mean: what "the biggest" means. Number -1 is no thing.
+    Centre from -1 to 1 over the canvas; size, the root of the area, by how many halves of the
+    scene's mean it exceeds that: what "the biggest" means, and as wide a range. Number -1 is no
+    thing.
     """
     rows = np.full((MOST_THINGS, 4), NONE, np.float32)
     mean = np.mean([_size(thing.box) for thing in scene.things])
     for row, thing in zip(rows, unique(scene), strict=False):
         x0, y0, x1, y1 = thing.box
         place = np.array([x0 + x1, y0 + y1]) / CaptionerConfig.image_size - 1  # [2]
-        row[:] = NAME_IDS[thing.name], *place, _size(thing.box) / mean - 1
+        row[:] = NAME_IDS[thing.name], *place, 2 * (_size(thing.box) / mean - 1)
     return rows
 
 

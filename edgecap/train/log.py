@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
+
+from torch import Tensor
 
 from edgecap.core.atomic import write_file
 from edgecap.train.config import TrainConfig
@@ -42,18 +44,22 @@ class Log:
 
     def _restart(self) -> None:
         self.clock, self.steps, self.images = time.monotonic(), 0, 0
-        self.sums: Counter[str] = Counter()
+        self.sums: dict[str, Tensor | float] = {}
 
-    def add(self, step: int, means: dict[str, float], images: int) -> None:
-        """Count one step; write where a line is due."""
+    def add(self, step: int, means: Mapping[str, Tensor], images: int) -> None:
+        """Count one step; write where a line is due. Means, scalars, are not read before."""
         self.steps, self.images = self.steps + 1, self.images + images
-        self.sums.update(means)
+        for name, mean in means.items():
+            self.sums[name] = self.sums.get(name, 0.0) + mean
         if (step + 1) % EVERY:
             return
         row = {
             "step": step + 1,
             "window": self.config.stage(step).window,
-            **{f"{name}_loss": round(total / self.steps, 4) for name, total in self.sums.items()},
+            **{
+                f"{name}_loss": round(float(total) / self.steps, 4)
+                for name, total in self.sums.items()
+            },
             "rate": round(self.config.rate(step), 4),
             "images_per_s": round(self.images / (time.monotonic() - self.clock), 1),
         }

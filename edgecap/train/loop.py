@@ -116,8 +116,8 @@ def fit(
                 stage = config.stage(step)
                 needed = parts_that_fit(objective.captioner.config, stage, free_bytes(device))
                 parts = processes.most(needed)
-            batch = batch.to(device)
-            lost, parts = learn(objective, batch, parts, objective.terms(batch, config), losses)
+            terms = objective.terms(batch, config)  # counted before a GPU would be waited for
+            lost, parts = learn(objective, batch.to(device), parts, terms, losses)
             nn.utils.clip_grad_norm_(objective.parameters(), config.clip)
             optimisers.step(step)
             if mean is not None:
@@ -145,20 +145,20 @@ def learn(
     parts: int,
     terms: Mapping[str, Term],
     losses: Losses | None = None,
-) -> tuple[dict[str, float], int]:
+) -> tuple[dict[str, Tensor], int]:
     """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
 
     Not where there are several processes: the others would wait for passes that never come.
     `losses` is the objective as `ready` gives it; None: as it is.
-    Returns the mean of each loss, and the parts that it took.
+    Returns the mean of each loss, scalars on the batch's device, and the parts that it took.
     """
     losses = objective if losses is None else losses
     while True:
         try:
-            means = dict.fromkeys(terms, 0.0)
+            means = dict.fromkeys(terms, torch.zeros((), device=batch.images.device))
             for part in batch.parts(parts):
                 for name, mean in _learn_part(part, terms, losses).items():
-                    means[name] += mean
+                    means[name] = means[name] + mean
             return means, parts
         except RuntimeError as error:
             smallest = len(batch.matches) % (2 * parts) > 0
@@ -170,16 +170,16 @@ def learn(
                 torch.cuda.empty_cache()
 
 
-def _learn_part(part: Batch, terms: Mapping[str, Term], losses: Losses) -> dict[str, float]:
+def _learn_part(part: Batch, terms: Mapping[str, Term], losses: Losses) -> dict[str, Tensor]:
     """The part's share of each mean. What it leaves for the backward pass ends with this call."""
     with torch.autocast(part.images.device.type, torch.bfloat16):
         sums = dict(zip(terms, losses(part), strict=True))
     sum(sums[name] * (term.weight / term.count) for name, term in terms.items()).backward()
-    return {name: sums[name].item() / term.count for name, term in terms.items()}
+    return {name: sums[name].detach() / term.count for name, term in terms.items()}
 
 
 def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:
-    """The run's batches from step `start` on, drawn ahead in a process of their own.
+    """The run's batches from step `start` on, drawn ahead in processes of their own.
 
     Raises InputError where scenes cannot be drawn: no font.
     """
@@ -189,8 +189,9 @@ def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[
         SceneBatches(config, rank, world),
         batch_size=None,
         sampler=range(start, config.steps),
-        num_workers=1,
+        num_workers=processes.drawing(),
         prefetch_factor=4,
+        pin_memory=processes.device().type == "cuda",
         multiprocessing_context="spawn",  # this process has threads, which a fork would lose
     )
     yield from loader

@@ -32,7 +32,7 @@ def test_embeddings_are_asked_where_things_are() -> None:
         )
     )
     seen = torch.from_numpy(seen_things(shown))[None]  # [Q,K,4]
-    larger = 112 / ((112 + 30 + 30) / 3) - 1
+    larger = 2 * (112 / ((112 + 30 + 30) / 3) - 1)  # in halves of the mean
     assert seen[0, 0].tolist() == pytest.approx([NAME_IDS[dog], -0.5, 0.5, larger])
     assert (seen[0, 1:, 0] == -1).all()
     hints = EmbeddingHints(4)

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
+
+from edgecap.train import processes
 
 RUN = """
 import sys
@@ -55,6 +58,18 @@ def trained(folder: Path, world: int) -> list[dict[str, torch.Tensor]]:
     jobs = [start(script, folder / "run", f, rank, world, port) for rank, f in enumerate(files)]
     assert [job.wait(timeout=240) for job in jobs] == [0] * world
     return [load_file(file) for file in files]
+
+
+def test_a_gpu_has_scenes_drawn_by_all_cores_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(processes, "device", lambda: torch.device("cpu"))
+    assert processes.drawing() == 1  # the other cores learn
+    monkeypatch.setattr(processes, "device", lambda: torch.device("cuda", 0))
+    assert processes.drawing() == 15
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert processes.drawing() == 3
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    assert processes.drawing() == 1
 
 
 def test_two_processes_end_with_the_same_weights_and_not_those_of_one(tmp_path: Path) -> None:

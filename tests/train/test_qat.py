@@ -235,7 +235,7 @@ def test_learning_repairs_a_bad_plan(given: Path, tuned: qat.Tuned, tmp_path: Pa
     for _ in range(12):
         means, _ = loop.learn(objective, batch, 1, objective.terms(batch, config))
         optimisers.step(1)
-        seen.append(means["state"])
+        seen.append(float(means["state"]))
     assert seen[-1] < 0.8 * seen[0]
     assert objective.scales.growth.mean() > 0
 
