@@ -27,6 +27,7 @@ from edgecap.core.errors import BundleError
 SCHEMA = 1
 FOLDER, INDEX = "golden", "golden.json"
 ARRAYS = ("canvas", "image_embedding", "logits", "attention", "text_embedding")
+SCORES = "logits"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,10 @@ def read_golden(bundle: Bundle) -> Golden:
 def measure(
     output: str, expected: np.ndarray, actual: np.ndarray, tolerances: Mapping[str, Tolerance]
 ) -> OutputParity:
-    """Compare two arrays [N,…,X] of one shape; cosine is the smallest of any row along X."""
+    """Compare two arrays [N,…,X] of one shape; cosine is the smallest of any row along X.
+
+    Rows of logits are taken less their mean for it: no probability depends on what all share.
+    """
     if expected.shape != actual.shape:
         raise BundleError(
             "bundle.model",
@@ -119,6 +123,9 @@ def measure(
     # An output that is no number is infinitely far off; JSON and people need a finite figure.
     difference = np.nan_to_num(np.abs(wanted - got), nan=1e30, posinf=1e30)
     worst = np.unravel_index(int(difference.argmax()), difference.shape)
+    if output == SCORES:
+        with np.errstate(invalid="ignore"):  # of infinite rows
+            wanted, got = (rows - rows.mean(-1, keepdims=True) for rows in (wanted, got))
     dot = (wanted * got).sum(-1)  # [N,…]
     norms = np.linalg.norm(wanted, axis=-1) * np.linalg.norm(got, axis=-1)
     # Two rows of zeros are alike; one row of zeros is like nothing else.

@@ -56,7 +56,7 @@ def run(
     seed: Annotated[int | None, typer.Option("--seed", help="Which of them; default 0.")] = None,
     observer: Annotated[
         str | None,
-        typer.Option("--observer", help="Ranges for int8: minmax (default), percentile, mse."),
+        typer.Option("--observer", help="Ranges for int8: mse (default), minmax, percentile."),
     ] = None,
     output: Annotated[
         Path | None,

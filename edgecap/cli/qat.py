@@ -29,7 +29,7 @@ def run(
     ] = None,
     observer: Annotated[
         str | None,
-        typer.Option("--observer", help="Ranges to begin with: minmax (default), percentile, mse."),
+        typer.Option("--observer", help="Ranges to begin with: mse (default), minmax, percentile."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Of the scenes; default 0.")

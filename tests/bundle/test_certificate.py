@@ -51,9 +51,9 @@ def test_a_verdict_that_contradicts_the_figures_is_refused() -> None:
         certificate_from_json(claimed)
 
 
-def compare(expected: list, actual: list) -> OutputParity:
-    tolerances = {"logits": Tolerance(0.5, 0.9)}
-    return measure("logits", np.array(expected, float), np.array(actual, float), tolerances)
+def compare(expected: list, actual: list, name: str = "image_embedding") -> OutputParity:
+    tolerances = {name: Tolerance(0.5, 0.9)}
+    return measure(name, np.array(expected, float), np.array(actual, float), tolerances)
 
 
 def test_measuring_finds_the_worst_place_and_row() -> None:
@@ -67,6 +67,15 @@ def test_measuring_finds_the_worst_place_and_row() -> None:
 def test_equal_arrays_pass_zeros_too() -> None:
     found = compare([[0, 0], [3, 4]], [[0, 0], [3, 4]])
     assert (found.max_abs, found.cosine, found.passed) == (0, 1, True)
+
+
+def test_what_all_scores_of_a_step_share_does_not_count() -> None:
+    scores, other = [[1, 2, 4], [0, 3, 3]], [[1.5, 2.5, 4.5], [-0.4, 2.6, 2.6]]
+    assert compare(scores, other, "logits").cosine == pytest.approx(1)
+    assert compare(scores, other).cosine < 0.999
+    turned = compare([[5, 5, 6]], [[5, 5.2, 5]], "logits")  # near each other, and another best one
+    assert turned.cosine < 0
+    assert not compare([[1, 2]], [[float("inf"), 2]], "logits").passed
 
 
 def test_what_is_no_number_fails_and_can_be_written() -> None:
