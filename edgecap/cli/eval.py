@@ -111,7 +111,7 @@ def _print(report: Report) -> None:
         f"{report.n} scenes of {about['split']}, %",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
         show_edge=False,
     )
