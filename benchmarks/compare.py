@@ -4,7 +4,8 @@ Both see the same pictures. Each captions by itself (greedy, under the rule of b
 fed A's caption (teacher forcing) and asked for the next token at every step, so that one early
 difference does not count for all the words after it. Languages take turns from scene to scene.
 
-    outputs   cosine of embeddings, logits and attention maps, mean and smallest; largest difference
+    outputs   cosine of embeddings, logits (less their mean) and attention maps, mean and smallest;
+              largest difference
     tokens    steps along A's captions whose best next token is the same
     boxes     IoU of the things that both captions name, matched one to one
     captions  scenes whose words are the same; whose words and boxes are, to the last token
@@ -273,7 +274,7 @@ class _Batch:
                 seen[row].append(
                     (
                         logits[0].argmax() == logits[1].argmax(),
-                        _cosine(*logits),
+                        _cosine(*(scores - scores.mean() for scores in logits)),
                         np.abs(logits[0] - logits[1]).max(),
                         _cosine(x.attention[row], y.attention[row]),
                     )

@@ -18,7 +18,7 @@ from edgecap.runtime.backends.mlprogram.ops import KERNELS
 from edgecap.train.qat import QatSpec, tuned_weights
 
 REPO = Path(__file__).resolve().parents[1]
-PATTERNS = ("*.md", "Makefile", "examples/*.sh", "benchmarks/*.md")
+PATTERNS = ("*.md", "Makefile", "examples/*.sh", "examples/*.md", "benchmarks/*.md")
 
 
 def shown_commands() -> list[tuple[str, str]]:
@@ -27,6 +27,7 @@ def shown_commands() -> list[tuple[str, str]]:
     for path in (path for pattern in PATTERNS for path in REPO.glob(pattern)):
         for line in path.read_text().replace("\\\n", " ").splitlines():
             whole = line.strip().removeprefix("$(BIN)/").removeprefix("$ ")
+            whole = re.sub(r"^run '(.*)'$", r"\1", whole)  # of tour.sh
             found += [(path.name, text) for text in (whole, *re.findall(r"`([^`]+)`", line))]
     return [(name, text) for name, text in found if re.match(r"edgecap [a-z]+( |$)", text)]
 

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Every command once, as one types it, with all that it prints: examples/tour.md, made anew.
+# Takes about half an hour, most of it for export --max-drop, qat, train and finetune.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+page=$PWD/examples/tour.md
+pictures=$PWD/examples/tour
+sample=$PWD/edgecap/data/sample.png
+scratch=$(mktemp -d)
+trap 'rm -r "$scratch"' EXIT
+mkdir -p "$pictures"
+cd "$scratch"
+cp "$sample" sample.png
+export COLUMNS=100
+
+say() { printf '%s\n\n' "$*" >>"$scratch/page"; }
+
+# Run a command line and put it and its output on the page; what a terminal would not show is not.
+run() {
+	printf '$ %s\n' "$1" >&2
+	{
+		printf '```console\n$ %s\n' "$1"
+		eval "$1" 2>&1 | sed "s#$scratch/##g; s/ *\$//"
+		printf '```\n\n'
+	} >>"$scratch/page"
+}
+
+# Put a picture that a command has left on the page; those of README are there already.
+show() {
+	cp "$1" "$pictures/$(basename "$1")"
+	say "![$2](tour/$(basename "$1"))"
+}
+
+say "# A tour of the commands"
+say "Each command once, with what it printed: made by \`examples/tour.sh\` from the shipped weights," \
+	"$(date +%F), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), two cores. Progress" \
+	"bars are for terminals and not shown. Small numbers of scenes make it quick; README has the figures."
+
+say "## From weights to a bundle"
+run 'edgecap export --format coreml --fp16'
+run 'edgecap export --format onnx,tflite --int8'
+run 'edgecap export --format onnx --precision w8a8'
+run 'edgecap verify captioner-S-tflite-w8'
+run 'edgecap inspect captioner-S-coreml-fp16'
+
+say "## Pictures to words and boxes"
+run 'edgecap caption sample.png --bundle captioner-S-tflite-w8 --draw captioned.png'
+say '![The sample with a labelled box on each thing named](captioned.png)'
+run 'edgecap caption sample.png --bundle captioner-S-onnx-w8 --lang ja --beams 4'
+run 'edgecap ground sample.png "the white star left of the monkey" --draw grounded.png'
+say '![A box on the white star](grounded.png)'
+run 'edgecap ask sample.png "The white star is left of the monkey." "The white star is right of the monkey."'
+run 'edgecap explain sample.png --style relate -o explained.png'
+say '![A heat map over the picture for each word](explained.png)'
+
+say "## Many pictures"
+run 'edgecap scenes --out scenes --n 60 --split test --lang en'
+run 'edgecap classify sample.png --labels "a monkey,a dog,a bus"'
+run 'edgecap index scenes/images --out pictures'
+run 'edgecap search pictures "two monkeys" -k 4 --sheet hits.png'
+show hits.png "A contact sheet of the pictures found"
+
+say "## What it is worth"
+run 'edgecap bench captioner-S-onnx-w8 captioner-S-onnx-w8a8 captioner-S-tflite-w8 --quick --out bench'
+show bench/latency.png "Milliseconds of encoding, of a step and of a caption, by bundle"
+run 'edgecap compare captioner-S-onnx-w8 captioner-S-tflite-w8 --scenes 16 --picture worst.png'
+show worst.png "The scenes in which two bundles differ most, with the boxes of both"
+run 'edgecap eval captioner-S-onnx-w8 --n 32 --lang en,ja'
+run 'edgecap faithfulness captioner-S-onnx-w8 --n 4'
+
+say "## Smaller on purpose"
+run 'edgecap export --format onnx --int8 --max-drop 0.5'
+show captioner-S-onnx-int8/pareto.png "Loss of exact scenes against size and time of the plans tried"
+run 'edgecap qat --images 160 -o qat'
+
+say "## Other words, other weights"
+run 'edgecap scenes --out dutch --n 300 --lang nl'
+run 'edgecap finetune --lang nl --data dutch/captions.jsonl --check 64'
+show captioner-S-nl/report.png "Loss over the steps, and what each language kept"
+run 'edgecap caption sample.png --bundle captioner-S-nl/captioner-S-nl.safetensors --lang nl'
+run 'edgecap train -o run --images 640 --no-compile'
+
+say "## What this machine can do"
+run 'edgecap doctor'
+cp "$scratch/page" "$page"
