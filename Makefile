@@ -78,7 +78,7 @@ $(OLD)/.installed: pyproject.toml
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
-train: $(STAMP) fonts ## Train the reference captioner as it ships; hours on two cores.
+train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two cores.
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
