@@ -75,7 +75,7 @@ run 'edgecap qat --images 160 -o qat'
 
 say "## Other words, other weights"
 run 'edgecap scenes --out dutch --n 300 --lang nl'
-run 'edgecap finetune --lang nl --data dutch/captions.jsonl --check 64'
+run 'edgecap finetune --lang nl --data dutch/captions.jsonl --lora 16 --steps 60 --check 16'
 show captioner-S-nl/report.png "Loss over the steps, and what each language kept"
 run 'edgecap caption sample.png --bundle captioner-S-nl/captioner-S-nl.safetensors --lang nl'
 run 'edgecap train -o run --images 640 --no-compile'
