@@ -47,7 +47,7 @@ from edgecap.exporters.planning import make_plan, read_plan
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.quant import plan as plans
-from edgecap.runtime.loading import tokenizer_data
+from edgecap.runtime.loading import reference, tokenizer_data
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     """
     from edgecap.exporters import references
     from edgecap.model import weights
-    from edgecap.quant import exercise
     from edgecap.quant.smooth import smooth
     from edgecap.quant.tapped import layer_widths
+    from edgecap.runtime.backends.torch import TorchSession
 
     begun = time.monotonic()
     output = check(spec)
@@ -135,7 +135,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         plan, exported = None, network
         told: dict[str, Any] = {}  # of the plan, in the manifest
         if spec.precision in INT8_PRECISIONS:
-            subject = exercise.reference(network, tokenizer, extension.languages)
+            subject = reference(TorchSession(network), extension)
             plan, told = make_plan(spec, name, path, network, subject, directory, say)
             plans.check_layers(plan, layer_widths(network))
             spec = replace(spec, precision=plan.precision, max_drop=None)  # as the search chose
@@ -153,13 +153,13 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         drafted = _draft(spec, name, network, functions, told, extension)
         manifest = replace(drafted, weights=file_sha256(path))
         say("asking PyTorch")
-        reference = references.reference(network, manifest, tokenizer)
+        asked = references.reference(network, manifest, tokenizer)
         canvases = _scenes("evaluation", spec.scenes, manifest)
-        write_golden(directory, references.golden(reference, canvases, spec.precision))
+        write_golden(directory, references.golden(asked, canvases, spec.precision))
         sealed = seal(directory, manifest)
         certificate = None
         if spec.verify:
-            certificate = _gate(directory, reference, canvases, say)
+            certificate = _gate(directory, asked, canvases, say)
             (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
         text = card(sealed, output.name, size, certificate, weights.facts(path))
         (directory / CARD).write_text(text, encoding="utf-8")

@@ -95,6 +95,7 @@ def _new_plan(
     )
     if spec.max_drop is None:
         return plan, {}
+    from edgecap.model.weights import extension
     from edgecap.quant.search.front import draw_front
     from edgecap.quant.search.judge import Judge
     from edgecap.quant.search.search import search
@@ -107,7 +108,7 @@ def _new_plan(
         say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
 
     def judge() -> Judge:
-        return Judge(network, subject.tokenizer, load_set("calibration"), judged)
+        return Judge(network, load_set("calibration"), judged, extension(weights))
 
     found = search(network, plan, exercise, judge, spec.max_drop, say)
     found = replace(_timed(found, network, spec, say), seconds=time.monotonic() - begun)

@@ -17,15 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.core.progress import progress
-from edgecap.core.tokens import LANGUAGES
-from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
-from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner as Network
@@ -65,26 +60,6 @@ class Exercise:
             # The first token of the prompt chooses nothing: the second is given too.
             steps = [logits[b, 1:length] for b, length in enumerate(lengths)]
             yield torch.cat(steps), torch.cat([pictures, embedding])
-
-
-def reference(
-    network: Network,
-    tokenizer: Tokenizer,
-    languages: tuple[str, ...] = LANGUAGES,
-    threads: int = 1,
-) -> Captioner:
-    """A model in memory behind the runtime's interface."""
-    functions = {name: same_names("none", name) for name in FUNCTIONS}
-    manifest = draft(
-        network.config,
-        name="",
-        model="",
-        format="torch",
-        precision="fp32",
-        functions=functions,
-        languages=languages,
-    )
-    return Captioner(TorchSession(network, threads), manifest, tokenizer, "torch")
 
 
 def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:

@@ -18,11 +18,12 @@ from edgecap.exporters.treatment import ByPlan
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
 from edgecap.quant.calibrate import calibrate
-from edgecap.quant.exercise import record, reference
+from edgecap.quant.exercise import record
 from edgecap.quant.plan import fingerprint
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.smooth import smooth
-from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.runtime.backends.torch import TorchSession
+from edgecap.runtime.loading import reference
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 
@@ -58,9 +59,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def converted(tiny: Path) -> Converted:
     network, spec = weights.load(tiny), CalibrationSpec(images=16)
-    exercise = record(
-        reference(network, shipped_tokenizer()), spec.canvases(network.config.image_size)
-    )
+    exercise = record(reference(TorchSession(network)), spec.canvases(network.config.image_size))
     plan = calibrate(
         network, exercise, spec, model="tiny", weights=fingerprint(tiny), precision="w8"
     )

@@ -21,11 +21,10 @@ from edgecap.exporters import planning
 from edgecap.exporters.planning import make_plan
 from edgecap.exporters.spec import ExportSpec
 from edgecap.model import weights
-from edgecap.quant.exercise import reference
 from edgecap.quant.plan import fingerprint_of, read_plan
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime.loading import tokenizer_data
-from edgecap.runtime.tokenizer import Tokenizer
+from edgecap.runtime.backends.torch import TorchSession
+from edgecap.runtime.loading import reference
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_budgets_that_contradict_are_refused(
 class LosesByLayer:
     """Stands in for the judge: a model of random weights names nothing exactly."""
 
-    def __init__(self, network: Any, tokenizer: Any, scenes: Any, languages: Any) -> None:
+    def __init__(self, network: Any, scenes: Any, languages: Any, extension: Any) -> None:
         self.exact, self.languages = np.ones((64, 8), bool), tuple(languages)
 
     def exactness(self, plan: Any, label: str) -> np.ndarray:
@@ -143,8 +142,8 @@ def test_weights_are_judged_in_every_language_that_can_be_read(
 ) -> None:
     monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
     more = Extension().with_language("sv").with_language("nl")
-    network, tokenizer = weights.load(tiny), Tokenizer(tokenizer_data(more), "tokenizer.json")
-    subject = reference(network, tokenizer, more.languages)
+    network = weights.load(tiny)
+    subject = reference(TorchSession(network), more)
     small = CalibrationSpec(images=16)
     spec = ExportSpec(str(tiny), "coreml", "mixed", max_drop=1, calibration=small)
     said: list[str] = []

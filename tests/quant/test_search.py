@@ -27,7 +27,6 @@ from edgecap.quant.search.search import Found, Point, search
 from edgecap.quant.search.sensitivity import wider, with_kinds
 from edgecap.quant.simulate import simulate
 from edgecap.quant.tapped import Tapped, layer_weights
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.scenes.graph import Scene
 from edgecap.scenes.shipped import load_set
 
@@ -246,8 +245,8 @@ def judged_by_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_words: None) -> None:
-    scenes, tokenizer = load_set("calibration", 5), shipped_tokenizer()
-    judge = Judge(tiny.model, tokenizer, scenes, ("en", "zh"))
+    scenes = load_set("calibration", 5)
+    judge = Judge(tiny.model, scenes, ("en", "zh"))
     assert judge.exact.shape == (5, 2) and 0 < judge.exact.mean() < 1
     assert np.array_equal(judge.exactness(tiny.model, "itself"), judge.exact)
     other = copy.deepcopy(tiny.model)
@@ -256,7 +255,7 @@ def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_w
         for weight in layer_weights(other).values():
             weight.add_(0.02 * weight.std() * torch.randn_like(weight))
     for plan in (other, simulate(other, tiny.plan)):
-        wanted = Judge(plan, tokenizer, scenes, ("en", "zh"))
+        wanted = Judge(plan, scenes, ("en", "zh"))
         same = [wanted._said[key] == said for key, said in judge._said.items()]
         assert 0 < sum(same) < len(same)
         assert np.array_equal(judge.exactness(plan, "other"), wanted.exact)
@@ -265,14 +264,14 @@ def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_w
 def test_equal_captions_are_not_decoded_again(
     tiny: Any, judged_by_words: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = Judge(tiny.model, shipped_tokenizer(), load_set("calibration", 4), ("en",))
+    judge = Judge(tiny.model, load_set("calibration", 4), ("en",))
     monkeypatch.setattr(judging, "generate", None)  # decoding would fail
     assert np.array_equal(judge.exactness(tiny.model, "itself"), judge.exact)
 
 
 def test_a_model_that_names_nothing_has_nothing_to_lose(tiny: Any) -> None:
     with pytest.raises(InputError) as caught:
-        Judge(tiny.model, shipped_tokenizer(), load_set("calibration", 2), ("en",))
+        Judge(tiny.model, load_set("calibration", 2), ("en",))
     assert caught.value.code == "max_drop.nothing"
 
 

@@ -20,13 +20,15 @@ import torch
 from torch import Tensor
 
 from edgecap.core.errors import InputError
+from edgecap.core.extension import Extension
 from edgecap.core.progress import progress
 from edgecap.core.tokens import LANGUAGES
-from edgecap.quant.exercise import padded, reference
+from edgecap.quant.exercise import padded
+from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, generate
+from edgecap.runtime.loading import reference
 from edgecap.runtime.session import ImageCode
-from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.scenes.exact import is_exact
 from edgecap.scenes.graph import Scene
 from edgecap.scenes.parse import Parsed, parse
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 BATCH = 64  # k and v of a picture of S are 3.2 MB
 STYLE = "grounded"
+_SHIPPED_LANGUAGES = Extension()
 Seen = tuple[list[Tensor], list[Tensor]]  # keys and values of pictures, one [B,H,P,K] a layer
 
 
@@ -53,15 +56,17 @@ class Judge:
     def __init__(
         self,
         network: Network,
-        tokenizer: Tokenizer,
         scenes: Sequence[tuple[np.ndarray, Scene]],
         languages: Sequence[str] = LANGUAGES,
+        extension: Extension = _SHIPPED_LANGUAGES,
     ) -> None:
         """Caption `scenes` (canvas uint8 [S,S,3] and truth) with `network`.
 
+        `extension` is what the network knows beyond the shipped languages.
+
         Raises InputError where it names none of them exactly: nothing could be lost.
         """
-        self._tokenizer, self.languages = tokenizer, tuple(languages)
+        self._extension, self.languages = extension, tuple(languages)
         self._scenes = [scene for _, scene in scenes]
         canvases = torch.from_numpy(np.stack([pixels for pixels, _ in scenes]))
         self._batches = [
@@ -81,7 +86,7 @@ class Judge:
     def exactness(self, network: Network, label: str) -> np.ndarray:
         """Which captions of a simulated plan are exact, bool [N,J]."""
         exact = np.zeros((len(self._scenes), len(self.languages)), bool)  # [N,J]
-        captioner = reference(network, self._tokenizer, self.languages, torch.get_num_threads())
+        captioner = reference(TorchSession(network, torch.get_num_threads()), self._extension)
         vocabulary = captioner.vocabulary
         limits = vocabulary.limits(None, boxes=True, ruled=True)
         T = vocabulary.text_length
@@ -98,7 +103,7 @@ class Judge:
                 code = _code((keys, values), [row - batch.rows.start for row in anew])
                 said = generate(Cache(captioner.session, code, T), prompt, limits)
                 for row, one in zip(anew, said, strict=True):
-                    raw = self._tokenizer.decode(one.tokens)
+                    raw = captioner.tokenizer.decode(one.tokens)
                     exact[row, j] = is_exact(self._scenes[row], _parsed(raw, lang))
                     self._said.setdefault((row, lang), _with_end(one, vocabulary.eos))
         return exact
