@@ -29,7 +29,8 @@ def worst_sheet(
     """
     width = 2 * SMALLEST + 3 * GAP
     rows = [_row(scene, pictures[scene.index], width) for scene in scenes]
-    title = f"The {len(rows)} scenes of {of} on which they agree least"
+    which = "scene" if len(rows) == 1 else f"{len(rows)} scenes"
+    title = f"The {which} of {of} on which they agree least"
     title = title if rows else f"All {of} captions are equal"
     head = _text([(title, INK, TEXT)], width)
     columns = _beside([_text([(name, INK, TEXT)], SMALLEST + GAP) for name in names], width)

@@ -20,7 +20,7 @@ run() {
 	printf '$ %s\n' "$1" >&2
 	{
 		printf '```console\n$ %s\n' "$1"
-		eval "$1" 2>&1 | sed "s#$scratch/##g; s/ *\$//"
+		eval "$1" 2>&1 | sed "/^INFO: Created TensorFlow/d; s#$scratch/##g; s/ *\$//"
 		printf '```\n\n'
 	} >>"$scratch/page"
 }
@@ -55,9 +55,9 @@ say '![A heat map over the picture for each word](explained.png)'
 
 say "## Many pictures"
 run 'edgecap scenes --out scenes --n 60 --split test --lang en'
-run 'edgecap classify sample.png --labels "a monkey,a dog,a bus"'
+run 'edgecap classify scenes/images/000000.png --labels "three ducks,two ducks,three dogs"'
 run 'edgecap index scenes/images --out pictures'
-run 'edgecap search pictures "two monkeys" -k 4 --sheet hits.png'
+run 'edgecap search pictures "three ducks" -k 4 --sheet hits.png'
 show hits.png "A contact sheet of the pictures found"
 
 say "## What it is worth"
@@ -74,10 +74,10 @@ show captioner-S-onnx-int8/pareto.png "Loss of exact scenes against size and tim
 run 'edgecap qat --images 160 -o qat'
 
 say "## Other words, other weights"
+say "A few of the steps that it takes: sixty teach the look of Dutch, and none of its captions whole."
 run 'edgecap scenes --out dutch --n 300 --lang nl'
 run 'edgecap finetune --lang nl --data dutch/captions.jsonl --lora 16 --steps 60 --check 16'
 show captioner-S-nl/report.png "Loss over the steps, and what each language kept"
-run 'edgecap caption sample.png --bundle captioner-S-nl/captioner-S-nl.safetensors --lang nl'
 run 'edgecap train -o run --images 640 --no-compile'
 
 say "## What this machine can do"

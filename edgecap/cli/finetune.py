@@ -44,7 +44,7 @@ def run(
     ] = "fail",
     check: Annotated[
         int, typer.Option("--check", min=0, max=512, help="Test scenes to measure forgetting by.")
-    ] = 32,
+    ] = 128,
     max_drop: Annotated[
         float, typer.Option("--max-drop", help="Points that known languages may lose.")
     ] = 1.0,

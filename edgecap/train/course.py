@@ -41,7 +41,9 @@ class CourseSpec:
     images: Path | None = None  # where the names of pictures begin; None: beside the data
     rehearse: str = "auto"  # one of rehearsal.KINDS
     on_error: str = "fail"  # at a picture that cannot be read: fail, or skip
-    check: int = 32  # test scenes by which forgetting is measured; 0: it is not
+    # Test scenes by which forgetting is measured; 0: it is not. One that is seen wrongly fails in
+    # every language, and may not be a point by itself.
+    check: int = 128
     config: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 
