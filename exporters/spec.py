@@ -84,8 +84,7 @@ class ExportSpec:
                 f"{self.plan} is a finished plan, and calibration would make another.",
                 "Give --plan or the options of calibration.",
             )
-        default = CalibrationSpec().observer
-        if self.precision == "w8" and self.calibration.observer != default:
+        if self.precision == "w8" and self.calibration.observer is not None:
             raise InputError(
                 "plan.conflict",
                 f"w8 fixes no grids for activations, and --observer {self.calibration.observer} "

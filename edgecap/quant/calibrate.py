@@ -53,13 +53,13 @@ def calibrate(
     grids: dict[Place, Activations] = {}
     if "w8a8" in kind.values():
         smoothed = smooth(network, divisors)
-        grids = _grids(smoothed, exercise, spec.observer)
+        grids = _grids(smoothed, exercise, spec.ranges)
     layers = {
         name: Layer(how, {f: g for (f, n), g in grids.items() if n == name and how == "w8a8"})
         for name, how in kind.items()
     }
     source = SHIPPED if spec.data is None else spec.data.name
-    measured = Calibration(source, len(exercise.canvases), spec.seed, spec.observer)
+    measured = Calibration(source, len(exercise.canvases), spec.seed, spec.ranges)
     return Plan(SCHEMA, model, weights, measured, divisors, layers)
 
 

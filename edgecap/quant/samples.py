@@ -21,6 +21,7 @@ from edgecap.scenes.shipped import SETS, load_set
 LEAST = 16  # one for each language in each style
 SHIPPED = "shipped"
 OBSERVER_NAMES = ("minmax", "percentile", "mse")
+OBSERVER = "mse"  # half the divergence of minmax (LOG.md)
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,16 @@ class CalibrationSpec:
     data: Path | None = None  # a directory of pictures; None: the scenes of the package
     images: int = 128  # with 64 a step in two thousand came out too far off, twice (LOG.md)
     seed: int = 0  # which of the pictures, where there are more
-    observer: str = "mse"  # half the divergence of minmax (LOG.md)
+    observer: str | None = None  # one of OBSERVER_NAMES; None: OBSERVER
+
+    @property
+    def ranges(self) -> str:
+        """The observer that chooses the ranges of activations."""
+        return OBSERVER if self.observer is None else self.observer
 
     def check(self) -> None:
         """Raise InputError for what cannot work, before anything is loaded."""
-        pick("observer", self.observer, OBSERVER_NAMES)
+        pick("observer", self.ranges, OBSERVER_NAMES)
         if self.images < LEAST or self.seed < 0:
             raise InputError(
                 "calibration.number",
