@@ -26,8 +26,8 @@ from edgecap.core.errors import BundleError
 
 SCHEMA = 1
 FOLDER, INDEX = "golden", "golden.json"
-ARRAYS = ("canvas", "image_embedding", "logits", "attention", "text_embedding")
 SCORES = "logits"
+ARRAYS = ("canvas", "image_embedding", SCORES, "attention", "text_embedding")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import typer
 
 import edgecap
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+from edgecap.core.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,9 @@ def examine_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
             key, _, value = line.partition(":")
             fields.setdefault(key.strip().lower(), value.strip())
     flags = set(fields.get("flags", fields.get("features", "")).split())
-    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "model": fields.get("model name") or platform.processor() or "unknown",
-        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cores": usable_cores(),
         "features": [name for flag, name in CPU_FEATURES.items() if flag in flags],
     }
 

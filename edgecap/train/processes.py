@@ -10,6 +10,8 @@ import os
 import torch
 from torch import distributed, nn
 
+from edgecap.core.cores import usable_cores
+
 
 def rank() -> int:
     """The number of this process; 0 writes the files."""
@@ -32,9 +34,7 @@ def drawing() -> int:
     """How many processes draw scenes for this one: a GPU learns faster than many cores draw."""
     if device().type == "cpu":
         return 1
-    affinity = getattr(os, "sched_getaffinity", None)  # what a container leaves, where it is told
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1)
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1)
 
 
 def joined(module: nn.Module) -> nn.Module:

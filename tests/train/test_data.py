@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_train import CONFIG
 
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import ID, PAD_ID
 from edgecap.scenes.describe import statement
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
@@ -32,13 +32,6 @@ from edgecap.train.data import (
     true_and_false,
 )
 from edgecap.train.hints import KINDS
-
-TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
-CONFIG = TrainConfig(
-    size="tiny",
-    stages=(Stage(112, 16, 4, 40, 2, 32), Stage(224, 4, 2, 64, 2, 40)),
-    warmup_steps=2,
-)
 
 
 def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:

@@ -6,15 +6,12 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from tiny_train import CONFIG, TINY
 
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.tokens import LOCATION_IDS, PAD_ID
 from edgecap.model.captioner import Captioner
-from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import (
-    SceneBatches,
-    end_of_boxes,
-)
+from edgecap.train.config import Stage
+from edgecap.train.data import SceneBatches, end_of_boxes
 from edgecap.train.losses import (
     TWIN_TEMPERATURE,
     Objective,
@@ -23,13 +20,6 @@ from edgecap.train.losses import (
     differ,
     twin_loss,
     word_losses,
-)
-
-TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
-CONFIG = TrainConfig(
-    size="tiny",
-    stages=(Stage(112, 16, 4, 40, 2, 32), Stage(224, 4, 2, 64, 2, 40)),
-    warmup_steps=2,
 )
 
 

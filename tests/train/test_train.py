@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_train import CONFIG, TINY
 
 from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
@@ -18,23 +19,12 @@ from edgecap.train import log, loop
 from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import NAME, Checkpoint
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import (
-    SceneBatches,
-)
+from edgecap.train.data import SceneBatches
 from edgecap.train.log import read_log
-from edgecap.train.losses import (
-    Objective,
-)
+from edgecap.train.losses import Objective
 from edgecap.train.memory import parts_that_fit, step_bytes
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.plots import plot_log
-
-TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
-CONFIG = TrainConfig(
-    size="tiny",
-    stages=(Stage(112, 16, 4, 40, 2, 32), Stage(224, 4, 2, 64, 2, 40)),
-    warmup_steps=2,
-)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,11 @@
+"""How many cores there are to use. Standard library only."""
+
+from __future__ import annotations
+
+import os
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on: what a container leaves of the machine's, where told."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
