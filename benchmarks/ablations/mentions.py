@@ -19,7 +19,7 @@ ABLATION = Ablation(
     "more than twice the images do.",
     rule="Equal images and rows of captions, so unequal words: a shorter caption leaves room for "
     "another one. What dropout takes from is the full caption.",
-    images=8_000,
+    images=24_000,
     arms=(
         Arm("dropout", world=SHAPES),
         Arm("no dropout", run=WHOLE_NAMES, world=SHAPES),

@@ -135,7 +135,7 @@ def _print(report: Report, out: Path, file: str) -> None:
     if report.cut:
         typer.echo(f"  {report.cut} of them are longer than the model can write and were cut")
     if report.new_tokens:
-        typer.echo(f"  new script: {report.new_tokens} tokens behind the vocabulary")
+        typer.echo(f"  new words: {report.new_tokens} tokens behind the vocabulary")
     if report.loss:
         typer.echo("  held-out pictures: {:.2f} -> {:.2f} nats a token".format(*report.loss))
     if report.exact:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from edgecap.bundle.typed import parse
@@ -117,20 +117,21 @@ class Tokenizer:
             ranked[self.id_of(left), self.id_of(right)] = (rank, self.id_of(left + right))
         return ranked
 
-    def _encode_plain(self, text: str) -> list[int]:
+    def pieces(self, text: str) -> Iterator[str]:
+        """A text, normalised, cut where no token spans: words with their "▁", and marks."""
         normal = unicodedata.normalize("NFC", text).replace(" ", SPACE)
-        ids: list[int] = []
         end = 0
         for match in self._split.finditer(normal):
-            if match.start() > end:
-                ids += self._encode_piece(normal[end : match.start()])
-            if match.group():
-                ids += self._encode_piece(match.group())
+            yield from filter(None, (normal[end : match.start()], match.group()))
             end = match.end()
-        ids += self._encode_piece(normal[end:])
-        return ids
+        if end < len(normal):
+            yield normal[end:]
 
-    def _encode_piece(self, piece: str) -> tuple[int, ...]:
+    def _encode_plain(self, text: str) -> list[int]:
+        return [i for piece in self.pieces(text) for i in self.encode_piece(piece)]
+
+    def encode_piece(self, piece: str) -> tuple[int, ...]:
+        """Ids of one of `pieces`."""
         cached = self._cache.get(piece)
         if cached is None:
             cached = tuple(self._merge(piece))

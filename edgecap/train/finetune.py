@@ -1,11 +1,11 @@
 """Fine-tuning: steps on new captions, each with as many old ones, all weights or low-rank updates.
 
-B pictures of either kind a step   Q of them with texts
+B pictures of either kind a step   Q of them with texts   N new rows   D width
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from edgecap.train import lora
 from edgecap.train.average import RunningMean
 from edgecap.train.data import Batch
 from edgecap.train.losses import described
+from edgecap.train.optimisers import Optimisers
 from edgecap.train.rehearsal import Rehearsal
 from edgecap.train.said import Said
 
@@ -31,14 +32,16 @@ class FinetuneConfig:
     """How to fine-tune. The only home of these defaults."""
 
     steps: int = 200
-    pictures: int = 8  # B, with new captions a step
-    rehearsed: int = 16  # pictures with old captions a step
+    pictures: int = 12  # B, with new captions a step
+    rehearsed: int = 12  # pictures with old captions a step
     lora: int = 0  # rank of the updates; 0: all weights are learned
     seed: int = 0
-    full_rate: float = 3e-4  # AdamW, all weights
+    muon_rate: float = 1e-3  # block matrices
+    adamw_rate: float = 3e-4  # everything else
     lora_rate: float = 2e-3  # AdamW, updates that begin at zero
-    row_steps: int = 40  # first, on the new rows of the token table alone
-    row_rate: float = 2e-2  # AdamW, of these steps
+    weight_decay: float = 0.0
+    row_steps: int = 200  # first, on the new rows of the token table alone
+    row_rate: float = 1e-2  # AdamW, of these steps, at the first; then falling
     caption_weight: float = 1.0  # of the new captions; 0: the new texts are only matched
     contrast_weight: float = 0.1
     warmup_steps: int = 20
@@ -56,9 +59,12 @@ class FinetuneConfig:
             )
 
     def rate(self, step: int) -> float:
-        """Of learning at `step`: warm-up, then a linear fall to 2 %."""
-        share = min((step + 1) / self.warmup_steps, max(0.02, 1 - step / self.steps))
-        return share * (self.lora_rate if self.lora else self.full_rate)
+        """Factor on the rates at `step`: warm-up, then a linear fall to 2 %."""
+        return min((step + 1) / self.warmup_steps, max(0.02, 1 - step / self.steps))
+
+    def low_rank(self) -> FinetuneConfig:
+        """The same with the rate that low-rank updates learn at."""
+        return replace(self, muon_rate=0.0, adamw_rate=self.lora_rate)
 
 
 Row = dict[str, float]  # of the log: step, and the mean losses since the row before
@@ -77,7 +83,7 @@ def finetune(
     while they mean nothing, new captions are so unlikely that they would drown what is rehearsed.
     With LoRA nothing else is learned beside the updates, which are merged at the end. The last part
     of the way is not gone: weights between two that work know more of either's than they lose
-    (WiSE-FT: Wortsman et al. 2022, arXiv 2109.01903).
+    (WiSE-FT: Wortsman et al. 2022, arXiv 2109.01903); but for `rows`, of which the old know nothing.
     """
     config.check()
     torch.manual_seed(config.seed)
@@ -90,7 +96,7 @@ def finetune(
         lora.attach(model, config.lora, rows)
     mean = RunningMean(model, config.mean_steps)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learned, betas=(0.9, 0.98), weight_decay=0.0)
+    optimisers = Optimisers(model, config.low_rank() if config.lora else config)
     log: list[Row] = []
     sums: Row = {}
     for step in progress(range(config.steps), "fine-tuning"):
@@ -103,10 +109,7 @@ def finetune(
                 key = f"{kind}_{name}"
                 sums[key] = sums.get(key, 0.0) + value / _LOG_EVERY
         nn.utils.clip_grad_norm_(learned, config.clip)
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate(step)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimisers.step(step)
         mean.update(step + 1)
         if (step + 1) % _LOG_EVERY == 0:
             log.append({"step": step + 1, **{key: round(value, 4) for key, value in sums.items()}})
@@ -114,9 +117,11 @@ def finetune(
     model.load_state_dict(mean.state())
     if config.lora:
         lora.merge(model)
+    new = model.token.weight.detach()[rows].clone()  # [N,D]
     after = model.state_dict()
     model.load_state_dict({k: before[k].lerp(after[k], config.way) for k in before})
     model.requires_grad_(False)
+    model.token.weight[rows] = new
     return log
 
 
@@ -126,6 +131,7 @@ def introduce(model: Captioner, said: Said, config: FinetuneConfig, rows: list[i
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, config.row_rate, betas=(0.9, 0.98), weight_decay=0.0)
     for step in progress(range(config.row_steps), "introducing the language"):
+        optimiser.param_groups[0]["lr"] = config.row_rate * (1 - step / config.row_steps)
         batch = said.batch(config.seed, config.steps + step, config.pictures)
         _learn(model, batch.to(model.token.weight.device), config.caption_weight, config)
         optimiser.step()

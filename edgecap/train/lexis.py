@@ -1,69 +1,42 @@
-"""Room for a new language: the token that opens its captions, and tokens for its script.
+"""Room for a new language: the token that opens its captions, and tokens for its words.
 
-Only characters that the vocabulary lacks get tokens, alone and joined: whatever it could spell
-before is spelled the same after, so no other language sees a difference. Korean captions become
-three to five times shorter; Dutch ones stay as they are.
+Characters that the vocabulary lacks get a token each, and what its captions repeat is joined
+(joins.py). Whatever the known grammars say is spelled as before, so no other language sees a
+difference.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from edgecap.core.extension import Extension
-from edgecap.core.lazy import require
 from edgecap.model.captioner import Captioner
 from edgecap.runtime.loading import tokenizer_data
-from edgecap.runtime.tokenizer import SPACE, Tokenizer
-
-MOST_JOINED = 256  # tokens beyond single characters
-_LONGEST = 6  # characters of a token: languages without spaces must not learn whole sentences
-_SEEN = 2  # times a character occurs, at least; others stay bytes
+from edgecap.runtime.tokenizer import Tokenizer
+from edgecap.scenes.grammar import SPOKEN
+from edgecap.train.joins import SEEN, joins, known_pairs
 
 
 def extended(extension: Extension, language: str, captions: Sequence[str]) -> Extension:
     """`extension` with the language and with tokens for what its captions are written in."""
-    tokens, merges = _learn(Tokenizer(tokenizer_data(extension)), captions)
-    return extension.with_language(language).with_tokens(tokens, merges)
+    after = extension.with_language(language).with_tokens(_characters(extension, captions), ())
+    tokenizer = Tokenizer(tokenizer_data(after))
+    spoken = [known for known in extension.languages if known in SPOKEN]
+    merges = tuple(joins(tokenizer, captions, known_pairs(tokenizer, spoken)))
+    # Two pairs may make the same token.
+    return after.with_tokens(tuple(dict.fromkeys(map("".join, merges))), merges)
 
 
-def _learn(
-    tokenizer: Tokenizer, captions: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    texts = [SPACE + unicodedata.normalize("NFC", text).replace(" ", SPACE) for text in captions]
-    counts = Counter(character for text in texts for character in text)
-    new = {
-        c for c, n in counts.items() if c not in tokenizer.ids and n >= _SEEN and c.isprintable()
-    }
-    if not new:
-        return (), ()
-    require("tokenizers", "train")
-    from tokenizers import Tokenizer as Learner
-    from tokenizers.models import BPE
-    from tokenizers.trainers import BpeTrainer
-
-    run = re.compile(f"{SPACE}?[{re.escape(''.join(sorted(new)))}]+")
-    learner = Learner(BPE())
-    learner.train_from_iterator(
-        [word for text in texts for word in run.findall(text)],
-        BpeTrainer(
-            vocab_size=len(new) + 1 + MOST_JOINED,
-            min_frequency=_SEEN,
-            max_token_length=_LONGEST,
-            initial_alphabet=sorted(new),
-            show_progress=False,
-        ),
+def _characters(extension: Extension, captions: Sequence[str]) -> tuple[str, ...]:
+    """What the vocabulary lacks; the rare stays bytes."""
+    known = Tokenizer(tokenizer_data(extension)).ids
+    counts = Counter(c for text in captions for c in unicodedata.normalize("NFC", text))
+    return tuple(
+        sorted(c for c, n in counts.items() if n >= SEEN and c.isprintable() and c not in known)
     )
-    learnt = json.loads(learner.to_str())["model"]
-    by_id = sorted(learnt["vocab"], key=learnt["vocab"].get)
-    merges = tuple((left, right) for left, right in learnt["merges"])
-    return tuple(token for token in by_id if token not in tokenizer.ids), merges
 
 
 def grown(model: Captioner, before: Extension, after: Extension) -> Captioner:
@@ -79,8 +52,8 @@ def grown(model: Captioner, before: Extension, after: Extension) -> Captioner:
     state = model.state_dict()
     table = larger.token.weight.detach().clone()  # [V,D]
     table[: model.config.vocabulary] = state["token.weight"]
-    for i, token in enumerate(after.tokens[len(before.tokens) :], start=len(old)):
-        table[i] = table[_spelling(old, token)].mean(0)
+    for i, spelled in enumerate(_spellings(old, before, after), start=len(old)):
+        table[i] = table[spelled].mean(0)
     known = [before.token_id(language) for language in before.languages]
     for language in after.languages[len(before.languages) :]:
         table[after.token_id(language)] = table[known].mean(0)
@@ -96,7 +69,14 @@ def new_rows(before: Extension, after: Extension) -> list[int]:
     return [*map(after.token_id, languages), *added]
 
 
-def _spelling(tokenizer: Tokenizer, token: str) -> torch.Tensor:
-    ids = tokenizer.encode(token.removeprefix(SPACE))
-    bare = ids[1:] if tokenizer.tokens[ids[0]] == SPACE and token[0] != SPACE else ids
-    return torch.tensor(bare)
+def _spellings(old: Tokenizer, before: Extension, after: Extension) -> list[list[int]]:
+    """The ids that spelled each token which `after` adds."""
+    spelled: dict[str, list[int]] = {}
+    parts = {"".join(merge): merge for merge in reversed(after.merges[len(before.merges) :])}
+    for token in after.tokens[len(before.tokens) :]:
+        spelled[token] = [
+            i
+            for part in parts.get(token, (token,))
+            for i in spelled.get(part, old.encode_piece(part))
+        ]
+    return list(spelled.values())

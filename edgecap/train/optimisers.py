@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import nn
 
-from edgecap.train.config import TrainConfig
+
+class Rates(Protocol):
+    """What a run's config says of them."""
+
+    @property
+    def muon_rate(self) -> float:
+        """Of the blocks' matrices; 0: they are AdamW's too."""
+
+    @property
+    def adamw_rate(self) -> float: ...
+
+    @property
+    def weight_decay(self) -> float:
+        """Of Muon's."""
+
+    def rate(self, step: int) -> float:
+        """The factor on both at `step`."""
 
 
 class Optimisers:
     """The two optimisers stepped as one; their state travels as named tensors."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        named = dict(model.named_parameters())
+    def __init__(self, model: nn.Module, config: Rates) -> None:
+        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         muon = config.muon_rate > 0
         matrices = {n: p for n, p in named.items() if muon and p.ndim == 2 and "blocks." in n}
         others = {n: p for n, p in named.items() if n not in matrices}

@@ -86,9 +86,15 @@ def test_a_new_script_gets_rows_and_nothing_else_changes(tiny: Path) -> None:
     assert torch.equal(table[kept], old[kept])
 
 
-def test_dutch_needs_no_new_tokens() -> None:
-    after = lexis.extended(Extension(), "nl", ["Een rode cirkel en een wit vierkant."] * 3)
-    assert after == Extension().with_language("nl")
+def test_a_word_begins_as_the_mean_of_what_spelled_it(tiny: Path) -> None:
+    model, before = weights.load(tiny), Extension()
+    after = lexis.extended(before, "nl", ["Een rode driehoek en een wit vierkant."] * 3)
+    old, now = Tokenizer(tokenizer_data()), Tokenizer(tokenizer_data(after))
+    grown = lexis.grown(model, before, after)
+    spelled = old.encode("driehoek")
+    assert len(spelled) > 2
+    row = grown.token.weight[now.id_of("▁driehoek")]
+    torch.testing.assert_close(row, model.token.weight[spelled].mean(0))
 
 
 def test_low_rank_updates_begin_at_nothing_and_merge_into_plain_weights(tiny: Path) -> None:
@@ -125,7 +131,7 @@ def test_a_course_teaches_and_its_weights_caption(
     tiny: Path, drawn: Path, tmp_path: Path, lang: str, rank: int, nats: float
 ) -> None:
     config = FinetuneConfig(
-        steps=15, pictures=2, rehearsed=2, lora=rank, row_steps=0, warmup_steps=2, full_rate=3e-3
+        steps=15, pictures=2, rehearsed=2, lora=rank, row_steps=0, warmup_steps=2, muon_rate=0.0, adamw_rate=3e-3
     )
     spec = CourseSpec(lang, drawn, check=0, config=config)
     model, before = weights.load(tiny), weights.extension(tiny)
