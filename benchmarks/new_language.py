@@ -49,11 +49,11 @@ _ONE_THING = SceneRules(things=(1, 1), repeat=0.0)
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is spent; by default twenty to thirty minutes for two languages on two cores."""
+    """How much is spent; by default an hour for two languages on one core."""
 
     captions: int = 500  # a stage
     steps: int = 120  # a stage
-    pictures: int = 8  # a step
+    pictures: int = 10  # a step
     scenes: int = 48  # measured on
     lora: int = 0
     seed: int = 0
@@ -111,7 +111,7 @@ def stages(
     )
     rows = {name: list(_rows(lang, scenes)) for name, scenes in (("one", one), ("many", many))}
     # The tokenizer may see texts before any caption is learned: texts need no pictures.
-    after = lexis.extended(before, lang, [row["text"] for row in rows["many"]])
+    after = lexis.extended(before, lang, [row["text"] for kind in rows.values() for row in kind])
     network = lexis.grown(network, before, after)
     framing = Framing(Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length)
     lessons = {
@@ -128,13 +128,7 @@ def stages(
         say(f"{lang}: {stage}")
         if stage in lessons:
             said, weight = lessons[stage]
-            first = stage == next(iter(lessons))  # later the language means something already
-            config = replace(
-                base,
-                caption_weight=weight,
-                seed=budget.seed + number,
-                row_steps=base.row_steps if first else 0,
-            )
+            config = replace(base, caption_weight=weight, seed=budget.seed + number)
             old = rehearsal.of_scenes(
                 before.languages, after, config.rehearsed, config.seed, config.steps
             )

@@ -1,6 +1,6 @@
 """Fine-tuning: steps on new captions, each with as many old ones, all weights or low-rank updates.
 
-B pictures of either kind a step   Q of them with texts   N new rows   D width
+B pictures of either kind a step   Q of them with texts
 """
 
 from __future__ import annotations
@@ -31,22 +31,21 @@ _LOG_EVERY = 5  # steps
 class FinetuneConfig:
     """How to fine-tune. The only home of these defaults."""
 
-    steps: int = 200
-    pictures: int = 12  # B, with new captions a step
-    rehearsed: int = 12  # pictures with old captions a step
+    steps: int = 150
+    pictures: int = 10  # B, with new captions a step
+    rehearsed: int = 16  # pictures with old captions a step
     lora: int = 0  # rank of the updates; 0: all weights are learned
     seed: int = 0
-    muon_rate: float = 1e-3  # block matrices
+    muon_rate: float = 5e-4  # block matrices
     adamw_rate: float = 3e-4  # everything else
     lora_rate: float = 2e-3  # AdamW, updates that begin at zero
     weight_decay: float = 0.0
-    row_steps: int = 200  # first, on the new rows of the token table alone
+    row_steps: int = 250  # first, on the new rows of the token table alone
     row_rate: float = 1e-2  # AdamW, of these steps, at the first; then falling
     caption_weight: float = 1.0  # of the new captions; 0: the new texts are only matched
     contrast_weight: float = 0.1
     warmup_steps: int = 20
     mean_steps: int = 60  # what is learned is the running mean over about so many
-    way: float = 0.75  # how far to go from the weights before to what is learned, 0-1
     clip: float = 1.0  # gradient norm
 
     def check(self) -> None:
@@ -81,15 +80,12 @@ def finetune(
 
     `rows` are the ids of the token table that mean something new. They are learned alone at first:
     while they mean nothing, new captions are so unlikely that they would drown what is rehearsed.
-    With LoRA nothing else is learned beside the updates, which are merged at the end. The last part
-    of the way is not gone: weights between two that work know more of either's than they lose
-    (WiSE-FT: Wortsman et al. 2022, arXiv 2109.01903); but for `rows`, of which the old know nothing.
+    With LoRA nothing else is learned beside the updates, which are merged at the end.
     """
     config.check()
     torch.manual_seed(config.seed)
     if rows:
         introduce(model, said, config, rows)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     device = model.token.weight.device
     model.requires_grad_(True)
     if config.lora:
@@ -117,11 +113,7 @@ def finetune(
     model.load_state_dict(mean.state())
     if config.lora:
         lora.merge(model)
-    new = model.token.weight.detach()[rows].clone()  # [N,D]
-    after = model.state_dict()
-    model.load_state_dict({k: before[k].lerp(after[k], config.way) for k in before})
     model.requires_grad_(False)
-    model.token.weight[rows] = new
     return log
 
 

@@ -1,9 +1,9 @@
 """BPE continued: tokens for a new language's words that change no word of the known ones.
 
-A tokenizer that never saw Dutch spells "driehoek" in six tokens, and 600 captions are too few to
-learn how a hundred names are spelled; as one token each is a row of the table, which they can teach.
-Joined is the pair of tokens that stands side by side most often (Sennrich et al. 2016,
-arXiv 1508.07909), unless it stands so in a word that a known grammar can say.
+A tokenizer that never saw Dutch spells "driehoek" in six tokens, and a few hundred captions cannot
+teach how the pieces of a hundred names follow each other. Joined, a name is one row of the table,
+which they can. Each time that pair is joined which stands side by side most often (Sennrich et al.
+2016, arXiv 1508.07909), of those that stand so in no word that a known grammar can say.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from edgecap.scenes import sprites
 from edgecap.scenes.dataset import write_dataset
 from edgecap.train import course, forgetting, lexis, lora, rehearsal, said
 from edgecap.train.course import CourseSpec
-from edgecap.train.finetune import FinetuneConfig
+from edgecap.train.finetune import FinetuneConfig, introduce
 from edgecap.train.forgetting import Forgetting
 from edgecap.train.pairs.pair import Pair, Span
 from edgecap.train.said import Framing, with_boxes
@@ -131,7 +131,14 @@ def test_a_course_teaches_and_its_weights_caption(
     tiny: Path, drawn: Path, tmp_path: Path, lang: str, rank: int, nats: float
 ) -> None:
     config = FinetuneConfig(
-        steps=15, pictures=2, rehearsed=2, lora=rank, row_steps=0, warmup_steps=2, muon_rate=0.0, adamw_rate=3e-3
+        steps=15,
+        pictures=2,
+        rehearsed=2,
+        lora=rank,
+        row_steps=0,
+        warmup_steps=2,
+        muon_rate=0.0,
+        adamw_rate=3e-3,
     )
     spec = CourseSpec(lang, drawn, check=0, config=config)
     model, before = weights.load(tiny), weights.extension(tiny)
@@ -155,32 +162,21 @@ def test_a_course_teaches_and_its_weights_caption(
     assert again.extension == material.extension  # known now: tuned, nothing is added
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_a_language_is_introduced_by_its_rows_alone(tiny: Path, drawn: Path, rank: int) -> None:
-    config = FinetuneConfig(steps=2, pictures=2, rehearsed=2, row_steps=5, lora=rank, way=0.0)
-    spec = CourseSpec("nl", drawn, check=0, config=config)
+def test_a_language_is_introduced_by_its_rows_alone(tiny: Path, drawn: Path) -> None:
+    config = FinetuneConfig(pictures=2, row_steps=5)
     model, before = weights.load(tiny), weights.extension(tiny)
-    learned, _ = course.teach(model, before, course.read(spec, model, before), spec, print)
-    others = [i for i in range(TINY.vocabulary) if i != ID["<nl>"]]
-    for name, tensor in learned.state_dict().items():
-        old, new = model.state_dict()[name], tensor
+    material = course.read(CourseSpec("nl", drawn, config=config), model, before)
+    student = lexis.grown(model, before, material.extension)
+    begun = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    rows = lexis.new_rows(before, material.extension)
+    introduce(student, material.said, config, rows)
+    for name, new in student.state_dict().items():
+        old = begun[name]
         if name == "token.weight":
-            assert not torch.equal(new[ID["<nl>"]], lexis.grown(
-                model, before, before.with_language("nl")).token.weight[ID["<nl>"]])  # fmt: skip
+            assert (new[rows] != old[rows]).any(1).all()
+            others = sorted(set(range(len(new))) - set(rows))
             old, new = old[others], new[others]
-        assert torch.equal(new, old)  # nothing of the way was gone
-
-
-def test_the_way_is_gone_in_part(tiny: Path, drawn: Path) -> None:
-    tables = []
-    for way in (0.0, 0.5, 1.0):
-        config = FinetuneConfig(steps=3, pictures=2, rehearsed=2, row_steps=0, way=way)
-        spec = CourseSpec("nl", drawn, check=0, config=config)
-        model, before = weights.load(tiny), weights.extension(tiny)
-        learned, _ = course.teach(model, before, course.read(spec, model, before), spec, print)
-        tables.append(learned.token.weight)
-    torch.testing.assert_close(tables[1], (tables[0] + tables[2]) / 2)
-    assert not torch.equal(tables[0], tables[2])
+        assert torch.equal(new, old)
 
 
 def test_boxes_of_a_picture_become_locations_of_the_canvas() -> None:
