@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from edgecap.scenes.graph import Scene
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import SceneRules, sample_drawing
 
+if TYPE_CHECKING:
+    from edgecap.train.said import Framing, Said
+
 KEYS = ("exact", "name", "grounding_50", "relation", "retrieval_r1_i2t", "retrieval_r1_t2i")
 STAGES = ("untaught", "texts", "one thing", "captions")
 REPORT = "new_language.json"
@@ -52,7 +55,8 @@ class Budget:
     """How much is spent; by default an hour for two languages on one core."""
 
     captions: int = 500  # a stage
-    steps: int = 120  # a stage
+    row_steps: int = 250  # on the new words alone, before a stage in which they mean nothing yet
+    steps: int = 120  # a stage, on all weights
     pictures: int = 10  # a step
     scenes: int = 48  # measured on
     lora: int = 0
@@ -70,14 +74,32 @@ class Measured:
     minutes: float  # of the stage, measuring included
 
 
-def check(model: str, lang: str) -> None:
-    """InputError for a language that scenes cannot be described in, or that is known already."""
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage learns from."""
+
+    said: Said
+    caption_weight: float
+    row_steps: int
+
+
+def check(model: str, lang: str, budget: Budget) -> None:
+    """InputError for a language that scenes cannot be described in, or that is known already.
+
+    Also for weights with a language that cannot be rehearsed, and a rank that is not below their
+    width.
+    """
     from edgecap.model import weights
+    from edgecap.train import lora, rehearsal
 
     pick("language", lang, HELD_OUT)
     path = weights.resolve(model)[1]
-    if lang in weights.extension(path).languages:
+    known = weights.extension(path).languages
+    if lang in known:
         raise InputError("language.known", f"{path} knows {lang} already; nothing can be shown.")
+    rehearsal.chosen("scenes", known)
+    if budget.lora:
+        lora.check_rank(weights.load(path), budget.lora)
 
 
 def drawn(rules: SceneRules, n: int, seed: int) -> Iterator[Pictured]:
@@ -97,12 +119,12 @@ def stages(
     from edgecap.model import weights
     from edgecap.runtime.loading import tokenizer_data
     from edgecap.runtime.tokenizer import Tokenizer
-    from edgecap.train import lexis, rehearsal
+    from edgecap.train import forgetting, lexis, rehearsal
     from edgecap.train.course import captioner_of
     from edgecap.train.finetune import FinetuneConfig, finetune
     from edgecap.train.said import Framing
 
-    check(model, lang)
+    check(model, lang, budget)
     path = weights.resolve(model)[1]
     network, before = weights.load(path), weights.extension(path)
     one, many = (
@@ -115,9 +137,9 @@ def stages(
     network = lexis.grown(network, before, after)
     framing = Framing(Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length)
     lessons = {
-        "texts": (_said(framing, many, rows["many"]), 0.0),
-        "one thing": (_said(framing, one, rows["one"]), 1.0),
-        "captions": (_said(framing, many, rows["many"]), 1.0),
+        "texts": Lesson(_said(framing, many, rows["many"]), 0.0, budget.row_steps),
+        "one thing": Lesson(_said(framing, one, rows["one"]), 1.0, budget.row_steps),
+        "captions": Lesson(_said(framing, many, rows["many"]), 1.0, 0),
     }
     tested = evaluation_scenes("test", budget.scenes)
     base = FinetuneConfig(
@@ -127,15 +149,21 @@ def stages(
         begun = time.monotonic()
         say(f"{lang}: {stage}")
         if stage in lessons:
-            said, weight = lessons[stage]
-            config = replace(base, caption_weight=weight, seed=budget.seed + number)
+            lesson = lessons[stage]
+            config = replace(
+                base,
+                caption_weight=lesson.caption_weight,
+                row_steps=lesson.row_steps,
+                seed=budget.seed + number,
+            )
             old = rehearsal.of_scenes(
                 before.languages, after, config.rehearsed, config.seed, config.steps
             )
-            finetune(network, said, old, config, lexis.new_rows(before, after))
+            finetune(network, lesson.said, old, config, lexis.new_rows(before, after))
         captioner = captioner_of(network.eval(), after)
         figures = evaluate(captioner, tested, (lang,)).languages[lang]
-        known = {other: _exact(captioner, other, tested) for other in before.languages}
+        exact = forgetting.exact(captioner, before.languages, budget.scenes).mean(1)  # [K]
+        known = dict(zip(before.languages, exact.tolist(), strict=True))
         minutes = (time.monotonic() - begun) / 60
         yield Measured(lang, stage, {key: figures[key] for key in KEYS}, known, minutes)
 
@@ -145,7 +173,7 @@ def _rows(lang: str, scenes: Sequence[tuple[np.ndarray, Scene]]) -> Iterator[dic
         yield from caption_rows(str(i), scene, "train", i, languages=(lang,))
 
 
-def _said(framing: Any, scenes: Sequence[Pictured], rows: Sequence[dict[str, str]]) -> Any:
+def _said(framing: Framing, scenes: Sequence[Pictured], rows: Sequence[dict[str, str]]) -> Said:
     """Scenes and their captions, with and without boxes, as a course learns from them."""
     from edgecap.runtime.preprocess import place
     from edgecap.train.pairs import Pair
@@ -159,14 +187,6 @@ def _said(framing: Any, scenes: Sequence[Pictured], rows: Sequence[dict[str, str
         for (_, scene), row in zip(scenes, rows, strict=True)
     )
     return Said(np.stack([pixels for pixels, _ in scenes]), sayings)
-
-
-def _exact(captioner: Any, lang: str, scenes: Sequence[Pictured]) -> float:
-    from edgecap.benchmarks.metrics import score_captions
-
-    said = captioner.caption([pixels for pixels, _ in scenes], lang=lang)
-    pairs = [(scene, one.raw) for (_, scene), one in zip(scenes, said, strict=True)]
-    return float(score_captions(pairs, lang)["exact"] or 0.0)
 
 
 def table(rows: Sequence[Measured]) -> str:
@@ -226,17 +246,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> None:
     asked = vars(given)
-    least = {"captions": 1, "steps": 1, "pictures": 2, "scenes": 2, "lora": 0, "seed": 0}
+    least = {name: 0 for name in ("row_steps", "lora", "seed")}
+    least |= {"captions": 1, "steps": 1, "pictures": 2, "scenes": 2}
     check_numbers(given, "new_language", threads=1, **least)
     require("matplotlib", "train")
     torch = require("torch", "train")
     torch.set_num_threads(asked["threads"])
     budget = Budget(**{name: asked[name] for name in asdict(Budget())})
-    for lang in asked["languages"]:
-        check(asked["model"], lang)
+    languages = tuple(dict.fromkeys(asked["languages"]))
+    for lang in languages:
+        check(asked["model"], lang, budget)
     with atomic_dir(asked["out"], asked["overwrite"], marker=REPORT) as folder:
         rows = []
-        for lang in asked["languages"]:
+        for lang in languages:
             for row in stages(asked["model"], lang, budget, lambda text: print(text, flush=True)):
                 rows.append(row)
                 print(table([row]).splitlines()[-1], f"{row.minutes:.1f} min", flush=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from edgecap.core.config import SIZES, CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
 from edgecap.core.tokens import LANGUAGES, STYLES
@@ -145,6 +146,12 @@ class TrainConfig:
             for stage in self.stages
         )
         return replace(self, stages=stages, extension=extension)
+
+    @property
+    def shape(self) -> CaptionerConfig:
+        """Of the network: its size, with a row for every token that the weights know."""
+        size = SIZES[self.size]
+        return replace(size, vocabulary=size.vocabulary + len(self.extension.tokens))
 
     @property
     def untaught(self) -> tuple[str, ...]:

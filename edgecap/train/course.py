@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CourseSpec:
-    """What to learn, from what, and how it is checked. The only home of these defaults."""
+    """What to learn, from what, and how it is checked."""
 
     lang: str
     data: Path
@@ -64,7 +64,7 @@ class Report:
     known: bool  # before
     pictures: int
     captions: int
-    cut: int  # captions that are longer than the model can write
+    cut: int  # of them as they are learned, with or without boxes, that are too long to be written
     skipped: list[str]
     new_tokens: int
     rehearsal: str
@@ -111,7 +111,8 @@ def teach(
     say(f"{len(said)} pictures; rehearsing from {_REHEARSED[kind]} ({why})")
     before = captioner_of(model, extension)
     student = lexis.grown(model, extension, after)
-    known, own = measurable(extension.languages), measurable((spec.lang,))
+    known = measurable([lang for lang in extension.languages if lang != spec.lang])
+    own = measurable((spec.lang,))
     old = _exact(before, known, spec.check)
     mine, held_out = _split(said, config.seed)
     loss = caption_loss(student, held_out) if len(held_out) else None
@@ -127,7 +128,7 @@ def teach(
         lang=spec.lang,
         known=spec.lang in extension.languages,
         pictures=len(said),
-        captions=sum(map(len, said.sayings)),
+        captions=said.captions,
         cut=sum(one.is_cut for sayings in said.sayings for one in sayings),
         skipped=[str(error) for error in material.skipped],
         new_tokens=len(after.tokens) - len(extension.tokens),
@@ -153,7 +154,8 @@ def _rehearsal(
     config: FinetuneConfig,
 ) -> rehearsal.Rehearsal:
     if kind == "own":
-        return rehearsal.of_own_captions(before, canvases, config.rehearsed, config.seed)
+        tokenizer = Tokenizer(tokenizer_data(after))
+        return rehearsal.of_own_captions(before, tokenizer, canvases, config.rehearsed, config.seed)
     return rehearsal.of_scenes(
         extension.languages, after, config.rehearsed, config.seed, config.steps
     )

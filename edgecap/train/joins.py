@@ -29,7 +29,8 @@ def known_pairs(tokenizer: Tokenizer, languages: Iterable[str]) -> set[Pair]:
     """The tokens that stand side by side in what the grammars of `languages` can say."""
     pairs: set[Pair] = set()
     for language in languages:
-        pieces = [piece for word in words(language) for piece in tokenizer.pieces(word)]
+        said = [form for word in words(language) for form in (word, word.lower())]  # as typed, too
+        pieces = [piece for form in said for piece in tokenizer.pieces(form)]
         spelled = [_spelled(tokenizer, piece) for piece in pieces]
         pairs.update(pair for tokens in spelled for pair in pairwise(tokens))
         if not for_language(language).rules.gap:  # any word may follow any other, unseparated
@@ -54,7 +55,7 @@ def joins(tokenizer: Tokenizer, captions: Iterable[str], kept: set[Pair]) -> Ite
         ]
         if not allowed:
             return
-        _, best = max(allowed, key=lambda one: (one[0], one[1]))
+        _, best = max(allowed)
         yield best
         spelled = {word: _joined(tokens, best) for word, tokens in spelled.items()}
 

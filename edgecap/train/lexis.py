@@ -1,13 +1,12 @@
 """Room for a new language: the token that opens its captions, and tokens for its words.
 
 Characters that the vocabulary lacks get a token each, and what its captions repeat is joined
-(joins.py). Whatever the known grammars say is spelled as before, so no other language sees a
-difference.
+(joins.py). Whatever the known grammars say is spelled as before, so the languages of the scenes see
+no difference; a language without a grammar may, in rare words, and is rehearsed as it is spelled now.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,10 +31,10 @@ def extended(extension: Extension, language: str, captions: Sequence[str]) -> Ex
 
 def _characters(extension: Extension, captions: Sequence[str]) -> tuple[str, ...]:
     """What the vocabulary lacks; the rare stays bytes."""
-    known = Tokenizer(tokenizer_data(extension)).ids
-    counts = Counter(c for text in captions for c in unicodedata.normalize("NFC", text))
+    known = Tokenizer(tokenizer_data(extension))
+    counts = Counter(c for text in captions for piece in known.pieces(text) for c in piece)
     return tuple(
-        sorted(c for c, n in counts.items() if n >= SEEN and c.isprintable() and c not in known)
+        sorted(c for c, n in counts.items() if n >= SEEN and c.isprintable() and c not in known.ids)
     )
 
 

@@ -54,7 +54,7 @@ def train(
             f"Run with: --size {saved.config.size}",
         )
     torch.manual_seed(config.seed)
-    model = Captioner(SIZES[config.size])
+    model = Captioner(config.shape)
     if init is not None:
         model.load_state_dict(init.state_dict())
     objective = Objective(model)

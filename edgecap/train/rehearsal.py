@@ -17,6 +17,8 @@ from edgecap.core.extension import Extension
 from edgecap.core.progress import progress
 from edgecap.core.tokens import EOS_ID, STYLES, TEXT_ID
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import Caption
+from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.scenes.grammar import SPOKEN
 from edgecap.scenes.shipped import load_set
 from edgecap.train.config import Stage, TrainConfig
@@ -71,11 +73,12 @@ def of_scenes(
 
 
 def of_own_captions(
-    captioner: Captioner, canvases: np.ndarray, pictures: int, seed: int
+    captioner: Captioner, tokenizer: Tokenizer, canvases: np.ndarray, pictures: int, seed: int
 ) -> Rehearsal:
     """What `captioner` says of canvases uint8 [N,S,S,3] and of the shipped scenes.
 
-    Each picture is captioned once, in the languages in turn.
+    Each picture is captioned once, in the languages in turn. `tokenizer` is the one after the
+    course: what it spells otherwise is rehearsed so.
     """
     shipped = np.stack([pixels for pixels, _ in load_set("calibration")])  # [128,S,S,3]
     every = np.concatenate([canvases, shipped])  # [N+128,S,S,3]
@@ -86,14 +89,14 @@ def of_own_captions(
         captions = captioner.caption_many(every[list(places)], lang=language, style=_OWN_STYLE)
         for place, caption in zip(places, captions, strict=True):
             if not isinstance(caption, InputError):
-                said[place] = (_own(captioner, language, caption.tokens, caption.text),)
+                said[place] = (_own(captioner, tokenizer, language, caption),)
     own = Said(every, tuple(said))
     return lambda step: own.batch(seed, step, pictures)
 
 
-def _own(captioner: Captioner, language: str, tokens: Sequence[int], text: str) -> Saying:
+def _own(captioner: Captioner, tokenizer: Tokenizer, language: str, caption: Caption) -> Saying:
     prompt = captioner.vocabulary.prompt(language, pick("style", _OWN_STYLE, STYLES))
-    words = [token for token in tokens if token != EOS_ID]
+    words = tokenizer.encode(caption.raw, allow_special=True)
+    bare = tokenizer.encode(caption.text)[: captioner.vocabulary.text_length - 2]
     room = captioner.vocabulary.text_length - 3
-    bare = captioner.tokenizer.encode(text)[: captioner.vocabulary.text_length - 2]
     return Saying((*prompt, *words[:room], EOS_ID), (TEXT_ID, *bare, EOS_ID))

@@ -54,6 +54,11 @@ class Said:
     def __len__(self) -> int:
         return len(self.sayings)
 
+    @property
+    def captions(self) -> int:
+        """How many were given; one with boxes is learned without them too."""
+        return sum(one.caption[1] == ID["<plain>"] for each in self.sayings for one in each)
+
     def take(self, places: Sequence[int]) -> Said:
         """The pictures at `places`."""
         return Said(self.canvases[list(places)], tuple(self.sayings[i] for i in places))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,9 @@ from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
+from edgecap.train import finetune
+from edgecap.train.finetune import FinetuneConfig
+from edgecap.train.said import Said
 
 TINY = CaptionerConfig(width=16, layers=1, heads=1, embedding=8)
 BUDGET = new_language.Budget(captions=4, steps=2, pictures=2, scenes=2)
@@ -37,12 +42,21 @@ def test_a_known_language_is_told_before_any_is_taught(
 
 
 def test_every_stage_is_measured_and_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, out = written(tmp_path, "en"), tmp_path / "out"
-    sizes = ["--captions", "60", "--steps", "2", "--pictures", "2", "--scenes", "2"]
-    asked = ["ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes]
+    learn, learned = finetune.finetune, []
+
+    def note(model: Captioner, said: Said, old: Any, config: FinetuneConfig, rows: Any) -> Any:
+        learned.append((config.caption_weight, config.row_steps, said.captions))
+        return learn(model, said, old, config, rows)
+
+    monkeypatch.setattr(finetune, "finetune", note)
+    sizes = ["--captions", "60", "--steps", "2", "--row_steps", "3", "--pictures", "2"]
+    sizes += ["--scenes", "2"]
+    asked = ["ko", "ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes]
     assert new_language.main(asked) == 0
+    assert learned == [(0.0, 3, 60), (1.0, 3, 60), (1.0, 0, 60)]
     report = json.loads((out / "new_language.json").read_text())
     assert [row["stage"] for row in report["rows"]] == list(new_language.STAGES)
     for row in report["rows"]:
@@ -65,3 +79,7 @@ def test_only_languages_that_are_new_are_measured(tmp_path: Path) -> None:
         next(new_language.stages("S", "sv", BUDGET))
     with pytest.raises(InputError, match="knows nl already"):
         next(new_language.stages(str(written(tmp_path, "en", "nl")), "nl", BUDGET))
+    with pytest.raises(InputError, match="described in sv"):
+        next(new_language.stages(str(written(tmp_path, "en", "sv")), "nl", BUDGET))
+    with pytest.raises(InputError, match="rank must be"):
+        next(new_language.stages(str(written(tmp_path, "en")), "nl", replace(BUDGET, lora=99)))

@@ -18,7 +18,7 @@ from edgecap.cli.app import main
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
-from edgecap.core.tokens import EOS_ID, ID, LANGUAGES
+from edgecap.core.tokens import EOS_ID, ID, LANGUAGES, TEXT_ID
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
 from edgecap.runtime import Captioner as Runtime
@@ -148,7 +148,7 @@ def test_a_course_teaches_and_its_weights_caption(
     learned, report = course.teach(model, before, material, spec, said.append)
     assert "rehearsing from drawn scenes" in said[0]
     assert report.log[-1]["new_caption"] < report.log[0]["new_caption"] - nats
-    assert (report.pictures, report.captions, report.known) == (6, 12, False)
+    assert (report.pictures, report.captions, report.known) == (6, 6, False)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, start[name])  # the student was a copy
     path = tmp_path / "taught.safetensors"
@@ -212,9 +212,22 @@ def test_without_the_font_the_weights_rehearse_their_own_captions(
         rehearsal.chosen("scenes", LANGUAGES)
     captioner = course.captioner_of(weights.load(tiny), Extension(("en", "de")))
     monkeypatch.setattr(rehearsal, "load_set", lambda _: [(np.zeros((224, 224, 3), np.uint8), 0)])
-    batch = rehearsal.of_own_captions(captioner, np.zeros((1, 224, 224, 3), np.uint8), 2, 0)(3)
+    canvases = np.zeros((1, 224, 224, 3), np.uint8)
+    batch = rehearsal.of_own_captions(captioner, captioner.tokenizer, canvases, 2, 0)(3)
     assert set(batch.tokens[:, 0].tolist()) == {ID["<en>"], ID["<de>"]}
     assert (batch.tokens[:, 1] == ID["<grounded>"]).all()
+
+
+def test_own_captions_are_rehearsed_as_they_are_spelled_now(tiny: Path) -> None:
+    knows = lexis.extended(Extension(("sv",)), "nb", ["En bil.", "En grønn bil."])
+    tokenizer = Tokenizer(tokenizer_data(knows))
+    captioner = course.captioner_of(weights.load(tiny), Extension(("sv",)))
+    (said,) = captioner.caption([np.zeros((8, 8, 3), np.uint8)], "sv", max_length=1)
+    box = "<loc_01><loc_02><loc_03><loc_04>"
+    own = rehearsal._own(captioner, tokenizer, "sv", replace(said, text="Bil.", raw=f"En bil{box}"))
+    assert own.text == (TEXT_ID, *tokenizer.encode("Bil."), EOS_ID)
+    words = [tokenizer.id_of("▁En"), tokenizer.id_of("▁bil")]
+    assert own.caption[2:] == (*words, *(ID[f"<loc_0{i}>"] for i in range(1, 5)), EOS_ID)
 
 
 def test_what_was_forgotten_is_told_in_points() -> None:
@@ -252,7 +265,7 @@ def test_the_command_writes_weights_report_and_picture(
     assert report["forgetting"]["scenes"] == 2 and report["rehearsal"] == "scenes"
     assert set(report["forgetting"]["languages"]) == set(LANGUAGES)
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
-    assert "12 captions of 6 pictures" in weights.facts(out / "tiny-nl.safetensors")["finetune nl"]
+    assert "6 captions of 6 pictures" in weights.facts(out / "tiny-nl.safetensors")["finetune nl"]
     assert main(["finetune", *common]) == 2
     assert "--overwrite" in capsys.readouterr().err
 

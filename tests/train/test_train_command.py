@@ -14,7 +14,7 @@ from edgecap.core.extension import Extension
 from edgecap.core.tokens import LANGUAGES
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
-from edgecap.train import log, loop, plots
+from edgecap.train import lexis, log, loop, plots
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.optimisers import Optimisers
@@ -181,14 +181,20 @@ def test_languages_of_the_first_weights_are_taught_and_kept(
     assert "described in sv" in capsys.readouterr().err
     assert weights.extension(tmp_path / "run" / "captioner-tiny.safetensors") == knows
     assert asked[0].stages[-1].languages == (*LANGUAGES, "nl")
-    scripted = knows.with_tokens(("원",), ())
-    weights.save(Captioner(SIZES["tiny"]), tmp_path / "first.safetensors", {}, scripted)
-    assert main([*begin, "-o", str(tmp_path / "other")]) == 2
-    assert "[train.init]" in (told := capsys.readouterr().err) and "edgecap finetune" in told
+    wordy = lexis.extended(knows, "ko", ["빨간 원.", "빨간 원 두 개."])
+    grown = lexis.grown(Captioner(SIZES["tiny"]), knows, wordy)
+    weights.save(grown, tmp_path / "first.safetensors", {}, wordy)
+    assert main([*begin, "-o", str(tmp_path / "other")]) == 0
+    assert asked[1].shape == grown.config != SIZES["tiny"]
 
 
 def test_a_resumed_run_still_knows_its_languages(tmp_path: Path) -> None:
-    knows = Extension().with_language("nl")
-    loop.train(CONFIG.knowing(knows), tmp_path / "run", compile_=False)
-    assert main(["train", "-o", str(tmp_path / "run"), "--resume", "--no-compile"]) == 0
-    assert weights.extension(tmp_path / "run" / "captioner-tiny.safetensors") == knows
+    knows = lexis.extended(Extension(), "nl", ["Een driehoek.", "Een rode driehoek."])
+    config, run = CONFIG.knowing(knows), tmp_path / "run"
+    first = lexis.grown(Captioner(SIZES["tiny"]), Extension(), knows)
+    learned = loop.train(config, run, init=first, compile_=False)
+    new = slice(SIZES["tiny"].vocabulary, None)  # rows of its own words
+    assert knows.tokens and not torch.equal(learned.token.weight[new], first.token.weight[new])
+    assert main(["train", "-o", str(run), "--resume", "--no-compile"]) == 0
+    file = run / "captioner-tiny.safetensors"
+    assert weights.extension(file) == knows and weights.load(file).config == first.config
