@@ -22,7 +22,7 @@ from edgecap.core.shipped import called, shipped
 from edgecap.scenes.shipped import load_set
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
-NOT_SHIPPED = (CARD, CERTIFICATE, SEARCH, FRONT)
+NOT_SHIPPED = (CARD, CERTIFICATE, "plan.json", SEARCH, FRONT)
 NOT_SHIPPED_FOLDER = "golden/"
 PARITY = {"next_token": "next_token", "tokens": "captions"}  # the certificate's names -> a row's
 

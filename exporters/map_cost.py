@@ -34,6 +34,7 @@ from edgecap.core.lazy import require
 from edgecap.exporters import onnx_passes, tflite_graph
 from edgecap.exporters.steps import TIMED, Step, seconds, step
 from edgecap.runtime import Captioner, load
+from edgecap.runtime.inspection.onnx import weight_files
 from edgecap.scenes.shipped import SETS, load_set
 
 CALLS = 5  # of each step in a round
@@ -84,8 +85,8 @@ def steps(bundle: Bundle, inputs: Mapping[str, np.ndarray], scratch: Path) -> tu
         model = onnx.load(str(path), load_external_data=False)
         strip_onnx(model, function.outputs[MAP])
         made.write_bytes(model.SerializeToString())
-        stored = {e.value for t in model.graph.initializer for e in t.external_data[:1]}
-        for name in stored:  # engines read weights from beside the graph only
+        for name in weight_files(path):  # engines read weights from beside the graph only
+            (scratch / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path.parent / name, scratch / name)
         return step("onnx", path, function, inputs), step("onnx", made, function, inputs)
     tree = tflite_graph.read(path.read_bytes())

@@ -23,12 +23,11 @@ import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_from_json, certificate_to_json
 from edgecap.bundle.draft import draft
 from edgecap.bundle.golden import write_golden
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import is_bundle, open_bundle, seal
 from edgecap.bundle.manifest import (
     CARD,
     CERTIFICATE,
     FRONT,
-    MANIFEST,
     SEARCH,
     TOKENIZER,
     Function,
@@ -95,7 +94,7 @@ def check(spec: ExportSpec) -> Path:
     if spec.max_drop is not None:
         require("matplotlib", "export")  # for the picture at the end of a long search
     output = spec.directory(name)
-    refuse_existing(output, spec.overwrite, MANIFEST)
+    refuse_existing(output, spec.overwrite, is_bundle)
     _require(spec)
     return output
 
@@ -126,7 +125,7 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     begun = time.monotonic()
     output = check(spec)
     name, path = weights.resolve(spec.model)
-    with atomic_dir(output, spec.overwrite, marker=MANIFEST) as directory:
+    with atomic_dir(output, spec.overwrite, marker=is_bundle) as directory:
         say(f"loading {path.name}")
         network = weights.load(path)
         extension = weights.extension(path)

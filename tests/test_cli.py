@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,7 +54,7 @@ def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str])
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"Usage: edgecap {command}" in shown
-    assert len(shown.splitlines()[3].strip()) > 20  # its sentence
+    assert re.match(r"[A-Z].{20}", shown.splitlines()[3].strip())  # its sentence, no frame
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +89,25 @@ def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "least", "most"), [("threads", 1, 1024), ("seed", 0, 9223372036854775807)]
+)
+def test_numbers_are_bounded_alike_in_every_command(
+    refusal, option: str, least: int, most: int
+) -> None:
+    having = {
+        name
+        for name in COMMANDS
+        if option in inspect.signature(import_module(f"edgecap.cli.{name}").run).parameters
+    }
+    assert {"finetune", "train", "qat", "eval"} <= having
+    for command in having - ({"caption"} if option == "seed" else set()):  # drawing has its own
+        for number, said in ((least - 1, f"equal to {least} "), (most + 1, f"equal to {most} ")):
+            code, line = refusal(command, f"--{option}", str(number))
+            assert code == 2
+            assert f"[usage] Invalid value for '--{option}'" in line and said in line
+
+
+@pytest.mark.parametrize(
     ("error", "code", "said"),
     [
         (InputError("a.code", "what\nwas got.", "Do this."), 2, "[a.code] what was got. Do this."),
@@ -94,6 +116,7 @@ def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
         (PermissionError(13, "Permission denied", "/x"), 2, "[system] Permission denied: /x."),
         (OSError(28, "No space left on device"), 2, "[system] No space left on device."),
         (MemoryError(), 2, "[memory.exhausted] there is not enough memory for this."),
+        (RuntimeError("std::bad_alloc"), 2, "[memory.exhausted]"),
         (OSError("cannot write mode P"), 70, "OSError: cannot write mode P"),
         (ValueError("a defect"), 70, "ValueError: a defect"),
     ],

@@ -100,9 +100,7 @@ def read_golden(bundle: Bundle) -> Golden:
         "text_embedding": (M, contract.embedding),
     }
     arrays = {name: _read_array(bundle, name, shape) for name, shape in shapes.items()}
-    images = {
-        case.image: bundle.file(f"{FOLDER}/{case.image}").read_bytes() for case in index.cases
-    }
+    images = {case.image: _read_image(bundle, f"{FOLDER}/{case.image}") for case in index.cases}
     return Golden(index, arrays, images)
 
 
@@ -139,6 +137,12 @@ def measure(
         allowed_cosine=tolerance.cosine,
         worst=f"index {', '.join(str(int(place)) for place in worst)}",
     )
+
+
+def _read_image(bundle: Bundle, name: str) -> bytes:
+    if name not in bundle.manifest.files:  # bundle.file knows directories too
+        raise BundleError("bundle.missing_file", f"{bundle.path} has no file {name}.")
+    return bundle.file(name).read_bytes()
 
 
 def _read_array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> np.ndarray:

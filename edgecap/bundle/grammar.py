@@ -14,6 +14,7 @@ from edgecap.core.tokens import EOS_ID, FIRST_LOCATION_ID, LOCATION_BINS, SPECIA
 
 BOXES, PLAIN = "boxes", "plain"  # what may be generated: words and boxes, or words alone
 MAX_STATES, MAX_ROOM = 64, 64
+_END = ((EOS_ID, EOS_ID + 1),)  # the class of <eos> alone
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Grammar:
-    """A table of moves. Generation ends in a state without any."""
+    """A table of moves. Generation ends with `<eos>`, which alone leads to a state without any."""
 
     start: dict[str, str]  # BOXES and PLAIN -> the first state
     classes: dict[str, tuple[tuple[int, ...], ...]]  # name -> ranges of ids, [from, to)
@@ -42,7 +43,7 @@ def box_grammar(vocabulary: int) -> Grammar:
     return Grammar(
         start={BOXES: "text", PLAIN: "plain"},
         classes={
-            "end": ((EOS_ID, EOS_ID + 1),),
+            "end": _END,
             "word": ((len(SPECIALS), vocabulary),),
             # Nothing lies right of the last edge or below it: it cannot open a box.
             "corner": ((FIRST_LOCATION_ID, last - 1),),
@@ -74,9 +75,9 @@ def check_grammar(grammar: Grammar, vocabulary: int) -> None:
             raise _bad(f"class {name!r} has a negative id")
     for state, moves in grammar.states.items():
         _check_moves(grammar, state, moves)
-    unknown = [state for state in grammar.start.values() if state not in grammar.states]
-    if unknown:
-        raise _bad(f"the start {unknown[0]!r} is no state")
+    for start in grammar.start.values():
+        if not grammar.states.get(start):
+            raise _bad(f"the start {start!r} is no state with moves")
 
 
 def _check_moves(grammar: Grammar, state: str, moves: Sequence[Move]) -> None:
@@ -86,6 +87,8 @@ def _check_moves(grammar: Grammar, state: str, moves: Sequence[Move]) -> None:
             raise _bad(f"state {state!r} moves by {move.token!r} to {move.to!r}; one is unknown")
         if not 1 <= move.room <= MAX_ROOM or not 0 <= move.above <= MAX_ROOM:
             raise _bad(f"state {state!r}: room must be 1-{MAX_ROOM} and above 0-{MAX_ROOM}")
+        if not grammar.states[move.to] and grammar.classes[move.token] != _END:
+            raise _bad(f"state {state!r} ends in {move.to!r} by {move.token!r}, not by <eos>")
         ranges += grammar.classes[move.token]
     ordered = sorted(ranges)
     if any(a[1] > b[0] for a, b in zip(ordered, ordered[1:], strict=False)):

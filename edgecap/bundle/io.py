@@ -54,16 +54,23 @@ def bundles_in(folder: Path) -> list[Path]:
     A web app has a manifest.json too, so those that tell of no contract are passed over. One that
     cannot be read counts: whoever uses it is told why not.
     """
-    return sorted(file.parent for file in folder.glob(f"*/{MANIFEST}") if _tells_contract(file))
+    manifests = folder.glob(f"*/{MANIFEST}")
+    return sorted(file.parent for file in manifests if _tells_contract(file, unreadable=True))
 
 
-def _tells_contract(manifest: Path) -> bool:
+def is_bundle(folder: Path) -> bool:
+    """Whether a directory may be replaced as a bundle: what its manifest cannot say, it is not."""
+    return _tells_contract(folder / MANIFEST, unreadable=False)
+
+
+def _tells_contract(manifest: Path, unreadable: bool) -> bool:
+    """Whether this is a bundle's manifest; `unreadable` is the answer where it cannot be read."""
     if not manifest.is_file():  # a pipe would be waited for
         return False
     try:
         value = read_json(manifest, manifest.name)
     except (BundleError, OSError):
-        return True
+        return unreadable
     return isinstance(value, dict) and "contract" in value
 
 

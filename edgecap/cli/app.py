@@ -7,7 +7,6 @@ their functions. `run` returns nothing; it raises an EdgecapError, or typer.Exit
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typer.core import TyperGroup
 
 import edgecap
 from edgecap.core.choices import pick
+from edgecap.core.command import INTERRUPTED_EXIT, say, told
 from edgecap.core.errors import EdgecapError
 
 COMMANDS = (
@@ -40,7 +40,6 @@ COMMANDS = (
     "finetune",
     "qat",
 )
-USAGE_EXIT, INTERNAL_EXIT, INTERRUPTED_EXIT = 2, 70, 130
 
 
 class Commands(TyperGroup):
@@ -87,37 +86,14 @@ def main(args: list[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(given or ["--help"], prog_name="edgecap", standalone_mode=False)
-    except EdgecapError as error:
-        return _say(str(error), error.exit_code)
     except typer.TyperException as error:
-        return _say(f"[usage] {error.format_message()} Run with --help.", USAGE_EXIT)
+        message = f"[usage] {error.format_message()} Run with --help."
+        return say("edgecap", message, EdgecapError.exit_code)
     except Exception as error:
-        if os.environ.get("EDGECAP_DEBUG") == "1":
-            raise
-        if isinstance(error, OSError) and error.strerror is not None:  # a full disk names no file
-            place = "" if error.filename is None else f": {error.filename}"
-            return _say(f"[system] {error.strerror}{place}.", USAGE_EXIT)
-        if _is_out_of_memory(error):  # beyond a batch, which is halved
-            return _say("[memory.exhausted] there is not enough memory for this.", USAGE_EXIT)
-        return _say(
-            f"[internal] {type(error).__name__}: {error}. This is a defect of edgecap; "
-            "run with EDGECAP_DEBUG=1 for the traceback.",
-            INTERNAL_EXIT,
-        )
+        return told("edgecap", error)
     if code == INTERRUPTED_EXIT:  # typer's translation of KeyboardInterrupt
-        return _say("interrupted.", code)
+        return told("edgecap", KeyboardInterrupt())
     return code if isinstance(code, int) else 0
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    from edgecap.runtime.memory import is_out_of_memory
-
-    return isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error)
-
-
-def _say(message: str, code: int) -> int:
-    print("edgecap:", " ".join(message.split()), file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

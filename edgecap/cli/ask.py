@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 
@@ -24,7 +25,7 @@ def run(
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
 ) -> None:
     """Rank statements by how far the picture speaks for each, the truest first.
 

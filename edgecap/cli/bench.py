@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, check_destinations, write_json, write_text
 
 
@@ -32,7 +33,7 @@ def run(
         int | None, typer.Option("--n", min=2, max=512, help="Scenes for the accuracy.")
     ] = None,
     lang: Annotated[str, typer.Option("--lang", help="Languages of the accuracy, or all.")] = "en",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Of each engine.")] = 1,
+    threads: Annotated[int, threads_option("Of each engine.")] = 1,
     weights: Annotated[
         str | None, typer.Option("--weights", help="For PyTorch; default: what was exported.")
     ] = None,

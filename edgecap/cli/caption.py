@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.cli._picture import check_picture, save_picture
 from edgecap.core.errors import EdgecapError, InputError
@@ -40,7 +41,7 @@ def run(
     on_error: Annotated[
         str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
     ] = "skip",
-    threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu, or cuda for PyTorch.")] = "cpu",
     beams: Annotated[int, typer.Option("--beams", help="1: greedy.", rich_help_panel=_CHOICE)] = 1,
     temperature: Annotated[

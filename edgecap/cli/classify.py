@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
@@ -36,7 +37,7 @@ def run(
     on_error: Annotated[
         str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
     ] = "skip",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
 ) -> None:
     """Rank labels by the cosine of their text and the picture; no training.
 

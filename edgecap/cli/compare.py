@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecap.benchmarks.defaults import THRESHOLD
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def run(
         Path | None, typer.Option("--picture", help=f"Draw the {WORST} worst scenes; .png.")
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engines.")] = 1,
+    threads: Annotated[int, threads_option("Of the engines.")] = 1,
 ) -> None:
     """Compare outputs, tokens, boxes and captions of two captioners on the same scenes.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
@@ -21,12 +22,12 @@ def run(
     ] = "S",
     split: Annotated[str, typer.Option("--split", help="Which scenes.")] = "test",
     n: Annotated[int, typer.Option("--n", min=2, help="How many.")] = 512,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Other scenes of the split.")] = 0,
+    seed: Annotated[int, seed_option("Other scenes of the split.")] = 0,
     lang: Annotated[str, typer.Option("--lang", help="A language, several as en,ja, or all.")] = (
         "all"
     ),
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engine.")] = 1,
+    threads: Annotated[int, threads_option("Of the engine.")] = 1,
     unruled: Annotated[
         bool, typer.Option("--unruled", help="Let the model write boxes unaided.")
     ] = False,

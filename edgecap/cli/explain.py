@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(
         str | None,
         typer.Option("--word", help="Shown first; in a picture of layers, alone."),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
 ) -> None:
     """Caption a picture and show, for every word, a map over the picture.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import seed_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
 from edgecap.core.errors import InputError
 from edgecap.core.formats import (
@@ -53,7 +54,7 @@ def run(
     num_calib: Annotated[
         int | None, typer.Option("--num-calib", help="How many of them; default 128.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Which of them; default 0.")] = None,
+    seed: Annotated[int | None, seed_option("Which of them; default 0.")] = None,
     observer: Annotated[
         str | None,
         typer.Option("--observer", help="Ranges for int8: mse (default), minmax, percentile."),

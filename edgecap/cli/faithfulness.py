@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def run(
     n: Annotated[int, typer.Option("--n", min=2, max=512, help="Scenes.")] = 32,
     lang: Annotated[str, typer.Option("--lang", help="Of the captions.")] = "en",
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Of the engine.")] = 1,
+    threads: Annotated[int, threads_option("Of the engine.")] = 1,
 ) -> None:
     """Hold maps of words to the truth of drawn scenes, and to what hiding their parts does.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def run(
     max_drop: Annotated[
         float, typer.Option("--max-drop", help="Points that known languages may lose.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything drawn by lot.")] = 0,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    seed: Annotated[int, seed_option("Of everything drawn by lot.")] = 0,
+    threads: Annotated[int | None, threads_option()] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old OUT.")] = False,
     json_: Json = None,
 ) -> None:
@@ -102,7 +103,8 @@ def run(
         facts = weights.facts(path) | {FINETUNED + lang: _facts(report, spec)}
         weights.save(learned, folder / file, facts, material.extension)
         write_json(report.to_json(), str(folder / REPORT))
-        plot_course(report, folder / "report.png")
+    # What was learned is safe before anything is drawn.
+    plot_course(report, final / "report.png")
     write_json({"weights": str(final / file), **report.to_json()}, json_)
     if json_ != STANDARD_OUTPUT:
         _print(report, final, file)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def run(
         Path | None, typer.Option("--draw", help="Write the picture with the box here.")
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
 ) -> None:
     """The box of what a phrase means, in the picture's pixels, and how sure that is.
 

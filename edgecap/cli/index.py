@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError
 
@@ -24,7 +25,7 @@ def run(
         ),
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
 ) -> None:
     """Embed the pictures of a folder; run it again to bring the index up to date.
 

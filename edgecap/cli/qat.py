@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 
@@ -31,11 +32,9 @@ def run(
         str | None,
         typer.Option("--observer", help="Ranges to begin with: mse (default), minmax, percentile."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of the scenes; default 0.")
-    ] = None,
+    seed: Annotated[int | None, seed_option("Of the scenes; default 0.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's checkpoint.")] = False,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, threads_option()] = None,
     compile_: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Fuse kernels first.")
     ] = False,

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from edgecap.cli._numbers import seed_option
+
 
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Number of scenes.")] = 100,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Default: the split's own.")
-    ] = None,
+    seed: Annotated[int | None, seed_option("Default: the split's own.")] = None,
     split: Annotated[str, typer.Option("--split", help="Which rules the scenes follow.")] = "train",
     lang: Annotated[
         str, typer.Option("--lang", help="Of the captions: several as en,nl, or all eight.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
@@ -31,7 +32,7 @@ def run(
         Path | None, typer.Option("--sheet", help="Write a contact sheet of the hits here.")
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
 ) -> None:
     """The k nearest pictures, best first, with their cosine.
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edgecap.cli._numbers import seed_option, threads_option
+
 
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("run"),
@@ -17,16 +19,14 @@ def run(
     images: Annotated[
         int | None, typer.Option("--images", min=64, help="Scenes in all; default: the recipe's.")
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of weights and scenes; default 0.")
-    ] = None,
+    seed: Annotated[int | None, seed_option("Of weights and scenes; default 0.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from OUT's checkpoint, as the run began.")
     ] = False,
     init: Annotated[
         str | None, typer.Option("--init", help="Weights to begin with: a name or a file.")
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.")] = None,
+    threads: Annotated[int | None, threads_option()] = None,
     compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
 ) -> None:
     """Train, with checkpoints, a log (log.jsonl, log.png) and fp16 weights at the end.
@@ -76,13 +76,7 @@ def run(
         file = weights.resolve(init)[1]
         start = weights.load(file)
         config = config.knowing(weights.extension(file))
-        if config.extension.tokens:
-            raise InputError(
-                "train.init",
-                f"{init} has tokens of its own, and a run keeps to the shipped vocabulary.",
-                "Go on with: edgecap finetune",
-            )
-        if start.config != SIZES[config.size]:
+        if start.config != config.shape:
             raise InputError(
                 "train.init", f"{init} is not of size {config.size}.", "Give its size with --size."
             )

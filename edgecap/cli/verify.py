@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import GateError
 
@@ -21,7 +22,7 @@ def run(
     backend: Annotated[
         str, typer.Option("--backend", help="auto, onnx, tflite, coreml or mlprogram.")
     ] = "auto",
-    threads: Annotated[int, typer.Option("--threads", help="CPU threads.")] = 1,
+    threads: Annotated[int, threads_option()] = 1,
     json_: Json = None,
 ) -> None:
     """Check every file of a bundle, then replay its golden inputs on this machine's runtime.

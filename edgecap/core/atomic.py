@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecap.core.errors import InputError
 
 _MARK = ".edgecap-"
+_WORKSPACE = re.compile(rf"\.(.+){re.escape(_MARK)}[0-9a-f]{{8}}", re.DOTALL)
+_NEW, _OLD = "new", "old"  # all that a workspace holds
 DRAFT = ".draft-"  # in the name of a file that is being written
+
+# What a directory of the same command is known by: a file's name, or a look into it.
+Marker = str | Callable[[Path], bool]
 
 
 @contextmanager
 def atomic_dir(
-    path: str | os.PathLike[str], overwrite: bool = False, marker: str | None = None
+    path: str | os.PathLike[str], overwrite: bool = False, marker: Marker | None = None
 ) -> Iterator[Path]:
     """Yield an empty directory to fill; on leaving it becomes `path`, on an exception it vanishes.
 
     With `overwrite` an older directory keeps its place until the new one is complete. Where
-    `marker` is given, only a directory that holds a file of that name, or nothing, is replaced:
-    a slip in an output path must not cost a home directory. Missing parents are made.
+    `marker` is given, only a directory that bears it, or holds nothing, is replaced: a slip in an
+    output path must not cost a home directory. Missing parents are made.
 
     Raises InputError where `path` exists and may not be replaced, where its parent cannot be
     written, and where the disk is full.
@@ -47,12 +53,12 @@ def atomic_dir(
             "Choose another output directory.",
         ) from error
     try:
-        new = workspace / "new"
+        new = workspace / _NEW
         new.mkdir()
         yield new
         _sync_tree(new)
         refuse_existing(final, overwrite, marker)  # it may have appeared in the meantime
-        _publish(new, final, workspace / "old")
+        _publish(new, final, workspace / _OLD)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -72,23 +78,12 @@ def write_file(path: Path, data: bytes) -> None:
     A link is followed, and what is no file, such as a pipe, is written to as it is. Raises
     InputError where the place cannot be written or the disk is full.
     """
-    draft = None
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
-            return
-        path = path.resolve()
-        draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
-        draft.write_bytes(data)
-        if path.exists():
-            shutil.copymode(path, draft)
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
+        else:
+            _replace_file(path.resolve(), data)
     except OSError as error:
-        if draft is not None:
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
         raise InputError(
             "output.unwritable",
             f"{path} cannot be written: {error.strerror}.",
@@ -96,7 +91,22 @@ def write_file(path: Path, data: bytes) -> None:
         ) from error
 
 
-def refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:
+def _replace_file(path: Path, data: bytes) -> None:
+    draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
+    try:
+        draft.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, draft)
+        _sync(draft)
+        draft.replace(path)
+    except BaseException:  # Ctrl-C too: nobody else would ever remove it
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def refuse_existing(final: Path, overwrite: bool, marker: Marker | None) -> None:
     """InputError where a directory may not be replaced, as `atomic_dir` says."""
     if not final.exists():
         return
@@ -106,12 +116,17 @@ def refuse_existing(final: Path, overwrite: bool, marker: str | None) -> None:
         raise InputError(
             "output.exists", f"{final} exists already.", "Pass --overwrite to replace it."
         )
-    if marker is not None and not (final / marker).exists() and any(final.iterdir()):
+    if marker is not None and not _bears(final, marker) and any(final.iterdir()):
+        lacking = f" holds no {marker}, so it" if isinstance(marker, str) else ""
         raise InputError(
             "output.foreign",
-            f"{final} holds no {marker}, so it was not written by this command and is kept.",
+            f"{final}{lacking} was not written by this command and is kept.",
             "Choose another output directory.",
         )
+
+
+def _bears(directory: Path, marker: Marker) -> bool:
+    return (directory / marker).exists() if isinstance(marker, str) else marker(directory)
 
 
 def _publish(new: Path, final: Path, aside: Path) -> None:
@@ -143,29 +158,41 @@ def _lock(workspace: Path) -> int | None:
     import fcntl
 
     try:
-        descriptor = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    held = False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if workspace.stat().st_ino == os.fstat(descriptor).st_ino:
-            return descriptor
+        held = workspace.stat().st_ino == os.fstat(descriptor).st_ino
     except (BlockingIOError, FileNotFoundError):
         pass
-    os.close(descriptor)
-    return None
+    finally:
+        if not held:
+            os.close(descriptor)
+    return descriptor if held else None
 
 
 def _recover(parent: Path) -> None:
-    """Put back what a killed run had moved aside, and remove its workspace."""
+    """Put back what killed runs had moved aside, and remove their workspaces."""
     for workspace in parent.glob(f".*{_MARK}*"):
-        lock = _lock(workspace)
-        if lock is None:
-            continue
-        final = parent / workspace.name[1:].rpartition(_MARK)[0]
-        if (workspace / "old").exists() and not final.exists():
-            (workspace / "old").rename(final)
-        shutil.rmtree(workspace, ignore_errors=True)
+        named = _WORKSPACE.fullmatch(workspace.name)
+        if named is not None:
+            with suppress(OSError):  # a file, another user's: no reason to refuse the caller's work
+                _clear(workspace, parent / named[1])
+
+
+def _clear(workspace: Path, final: Path) -> None:
+    """Finish with one workspace, unless its run lives or it holds what no run leaves."""
+    lock = _lock(workspace)
+    if lock is None:
+        return
+    try:
+        if {entry.name for entry in workspace.iterdir()} <= {_NEW, _OLD}:
+            if (workspace / _OLD).exists() and not final.exists():
+                (workspace / _OLD).rename(final)
+            shutil.rmtree(workspace, ignore_errors=True)
+    finally:
         os.close(lock)
 
 

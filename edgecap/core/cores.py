@@ -1,8 +1,10 @@
-"""How many cores there are to use. Standard library only."""
+"""How many cores there are to use, and how many threads may be asked for."""
 
 from __future__ import annotations
 
 import os
+
+MOST_THREADS = 1024  # no board or server has more cores, and engines fail in strange words
 
 
 def usable_cores() -> int:

@@ -10,6 +10,14 @@ EdgecapError            exit 2
 
 from __future__ import annotations
 
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "allocate memory",
+    "failed to allocate",
+    "bad_alloc",
+    "bad allocation",
+)
+
 
 class EdgecapError(Exception):
     """An error with a stable code, a one-line message and a hint naming the next command."""
@@ -52,3 +60,9 @@ def one_line(error: BaseException) -> str:
     """What an exception of another package says, as one sentence of at most 200 characters."""
     text = " ".join(str(error).split())
     return (text[:200] or type(error).__name__).rstrip(".") + "."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is an allocator's: engines share no class for it, torch's CPU has none."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in said for words in _OUT_OF_MEMORY)

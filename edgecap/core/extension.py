@@ -1,9 +1,9 @@
 """What weights know beyond the eight languages and the vocabulary that they share.
 
 A language has a token, `<nl>`, that opens its captions. Ids are reserved for Dutch, Korean and six
-more; a language beyond those takes one of the six, whose token then bears its name. A script that
-the vocabulary has no characters of gets tokens behind its last one, so no id ever moves. Weights
-carry this as metadata; a bundle carries the tokenizer.json that it makes.
+more; a language beyond those takes one of the six, whose token then bears its name. Characters that
+the vocabulary lacks, and words, get tokens behind its last one, so no id ever moves. Weights carry
+this as metadata; a bundle carries the tokenizer.json that it makes.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def _typed(cls: type[Extension], value: Mapping[str, Any]) -> Extension:
     words = [*languages, *tokens, *(part for merge in merges for part in merge)]
     if not all(isinstance(word, str) and word for word in words):
         raise TypeError("every language, token and part of a merge is a text")
+    "".join(words).encode()  # ValueError for half a surrogate pair, which no file could hold
     if len(set(languages)) != len(languages) or len(set(tokens)) != len(tokens):
         raise ValueError("a language or a token stands there twice")
     return cls(languages, tokens, merges)

@@ -34,6 +34,7 @@ from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
 from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.recipe import default_kind
+from edgecap.quant.smooth import can_smooth
 
 SCHEMA = 1
 FILE = "plan.json"
@@ -161,7 +162,7 @@ def check_layers(plan: Plan, widths: dict[str, int]) -> None:
         what = f"lacks {min(missing)}" if missing else f"names {min(unknown)}, which is not there"
         raise InputError("plan.layers", f"the plan {what}.", _REMAKE)
     for name, factors in plan.smoothing.items():
-        if widths.get(name) != len(factors):
+        if not can_smooth(name) or widths.get(name) != len(factors):
             raise InputError(
                 "plan.layers", f"the plan's smoothing does not fit the layer {name}.", _REMAKE
             )

@@ -22,6 +22,11 @@ STRENGTH = 0.5  # share of the burden that goes to the weights, as in the paper
 _SMOOTHED = ("qkv", "mlp_in", "attention_out")
 
 
+def can_smooth(layer: str) -> bool:
+    """Whether something linear comes before a layer, by its name."""
+    return layer.rpartition(".")[2] in _SMOOTHED
+
+
 def factors(model: Captioner, largest: Mapping[str, Tensor]) -> dict[str, tuple[float, ...]]:
     """s [D] of every layer that can be smoothed.
 

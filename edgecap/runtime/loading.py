@@ -12,6 +12,7 @@ from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER
 from edgecap.core.choices import pick
+from edgecap.core.cores import MOST_THREADS
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.core.extension import Extension
@@ -46,8 +47,8 @@ def load(
     """
     pick("backend", backend, ("auto", *BACKENDS, "torch"))
     pick("device", device, DEVICES)
-    if threads < 1:
-        raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
+    if not 1 <= threads <= MOST_THREADS:
+        raise InputError("threads.number", f"threads must be 1 to {MOST_THREADS}, got {threads}.")
     given = Path(bundle)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(bundle)) in shipped())
     if backend == "torch" or (backend == "auto" and is_weights):

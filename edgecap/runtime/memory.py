@@ -14,7 +14,6 @@ SHARE = 0.5  # of what is free: other programs live too, and engines keep what t
 UNKNOWN = 1 << 30  # bytes, on a system that does not tell
 # A v1 group without a limit says a number near 2^63.
 _NO_LIMIT = 1 << 60
-_WORDS = ("out of memory", "allocate memory", "failed to allocate", "bad_alloc", "bad allocation")
 
 
 def free_bytes(root: Path = Path("/")) -> int:
@@ -30,11 +29,6 @@ def free_bytes(root: Path = Path("/")) -> int:
     lines = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
     available = int(lines.get("MemAvailable", lines["MemFree"]).split()[0]) * 1024
     return min([available, *_groups(root)])
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is an allocator's: engines share no class for it, torch's CPU has none."""
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in _WORDS)
 
 
 def picture_bytes(contract: Contract) -> int:

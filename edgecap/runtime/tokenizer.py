@@ -202,7 +202,7 @@ def _read_pattern(spec: Any, where: str) -> re.Pattern[str]:
         raise _unsupported(f"{where} does not split words by one isolating pattern")
     try:
         return re.compile(_typed(pattern, str))
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise _unsupported(f"the pattern of {where} cannot be used: {error}") from None
 
 

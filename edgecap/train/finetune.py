@@ -31,13 +31,13 @@ _LOG_EVERY = 5  # steps
 class FinetuneConfig:
     """How to fine-tune. The only home of these defaults."""
 
-    steps: int = 150
+    steps: int = 200
     pictures: int = 10  # B, with new captions a step
-    rehearsed: int = 16  # pictures with old captions a step
+    rehearsed: int = 18  # pictures with old captions a step
     lora: int = 0  # rank of the updates; 0: all weights are learned
     seed: int = 0
-    muon_rate: float = 5e-4  # block matrices
-    adamw_rate: float = 3e-4  # everything else
+    muon_rate: float = 4e-4  # block matrices
+    adamw_rate: float = 2.5e-4  # everything else
     lora_rate: float = 2e-3  # AdamW, updates that begin at zero
     weight_decay: float = 0.0
     row_steps: int = 250  # first, on the new rows of the token table alone

@@ -1,8 +1,8 @@
 """Room for a new language: the token that opens its captions, and tokens for its words.
 
 Characters that the vocabulary lacks get a token each, and what its captions repeat is joined
-(joins.py). Whatever the known grammars say is spelled as before, so the languages of the scenes see
-no difference; a language without a grammar may, in rare words, and is rehearsed as it is spelled now.
+(joins.py). What the known grammars say is spelled as before, so the languages of the scenes see no
+difference; one without a grammar may, in rare words, and is rehearsed as they are spelled now.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from edgecap.core.config import SIZES
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, is_out_of_memory
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
-from edgecap.runtime.memory import is_out_of_memory
 from edgecap.train import processes
 from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import Checkpoint

@@ -14,11 +14,12 @@ from edgecap.benchmarks.evaluate import KEYS
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
 from edgecap.bundle.io import bundles_in, open_bundle, seal
-from edgecap.bundle.manifest import CERTIFICATE
+from edgecap.bundle.manifest import CERTIFICATE, FRONT, MANIFEST, SEARCH, TOKENIZER
 from edgecap.cli.app import main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.core.tokens import LANGUAGES
+from edgecap.quant import plan
 from edgecap.scenes import splits
 from edgecap.scenes.grammar import picked_languages
 
@@ -186,6 +187,16 @@ def test_size_is_of_what_an_app_ships(tiny_bundle_made: Path) -> None:
     assert targets.shipped_bytes(open_bundle(tiny_bundle_made)) == total - extra
 
 
+def test_how_an_int8_bundle_was_rounded_is_no_part_of_its_size(tiny_bundle: Path) -> None:
+    opened = open_bundle(tiny_bundle)
+    for name in (plan.FILE, SEARCH, FRONT):
+        (tiny_bundle / name).write_bytes(b"{}" + b" " * 10_000)
+    seal(tiny_bundle, replace(opened.manifest, precision="w8a8", plan={"file": plan.FILE}))
+    files = ("decode.onnx", "encode_image.onnx", "encode_text.onnx", TOKENIZER, MANIFEST)
+    shipped = sum((tiny_bundle / name).stat().st_size for name in files)
+    assert targets.shipped_bytes(open_bundle(tiny_bundle)) == shipped
+
+
 def test_a_coreml_bundle_is_benched_by_its_words_and_not_by_its_speed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,6 +264,8 @@ def test_weights_are_found_by_path_or_by_name(tmp_path: Path) -> None:
     assert targets.find_weights(str(file)) == file
     assert targets.find_weights("no such model") is None
     data = Path(str(resources.files("edgecap") / "data"))
-    for shipped in data.glob("captioner-*.safetensors"):
+    weights = list(data.glob("captioner-*.safetensors"))
+    assert weights
+    for shipped in weights:
         for called in (shipped.stem, shipped.stem.removeprefix("captioner-")):
             assert targets.find_weights(called) == shipped

@@ -13,11 +13,12 @@ from tiny_onnx import write_bundle
 
 from edgecap.benchmarks.compare import Comparison, compare
 from edgecap.benchmarks.divergence import CacheSums, Divergence, Sums
-from edgecap.benchmarks.worst import worst_sheet
+from edgecap.benchmarks.worst import GAP, worst_sheet
 from edgecap.bundle.io import seal
 from edgecap.cli.app import main
 from edgecap.core.errors import UnsupportedError
 from edgecap.runtime import Captioner, load
+from edgecap.runtime.draw import SMALLEST
 
 L, B, H, R, DH = 3, 2, 2, 5, 4
 
@@ -69,8 +70,12 @@ def test_another_differs_in_everything(pair: tuple[Comparison, Comparison]) -> N
     assert [one.captions[0].lang for one in found.scenes] == ["en", "ja", "en"]
     for one in found.layers:
         assert one.first is not None and one.first.name == "layer 0"
-    agreements = [one.agreement for one in found.worst(3)]
-    assert agreements == sorted(agreements)
+    # None shares a box: those whose scores are furthest apart come first.
+    apart = [one.forced.apart.max() for one in found.scenes]
+    assert [one.forced.apart.max() for one in found.worst(2)] == sorted(apart)[:0:-1]
+    better = replace(found.worst(1)[0], ious=(0.5,), named=1)
+    scenes = tuple(better if one.index == better.index else one for one in found.scenes)
+    assert replace(found, scenes=scenes).worst(3)[-1] is better
 
 
 def rows(seed: int) -> np.ndarray:
@@ -133,6 +138,12 @@ def test_other_words_and_other_canvases_cannot_be_compared(tiny_bundle_made: Pat
         assert caught.value.code == code
 
 
+def halves(sheet: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """What the last rows of a sheet show of the one captioner and of the other."""
+    last = np.asarray(sheet)[-500:]
+    return last[:, GAP:][:, :SMALLEST], last[:, -GAP - SMALLEST : -GAP]
+
+
 def test_the_sheet_has_a_row_per_scene_and_says_when_there_is_none(
     pair: tuple[Comparison, Comparison],
 ) -> None:
@@ -142,8 +153,10 @@ def test_the_sheet_has_a_row_per_scene_and_says_when_there_is_none(
     none = worst_sheet(("one", "again"), [], shown, 3)
     assert none.height < 100 and two.width == one.width == none.width
     assert two.height > one.height > none.height + 448
-    at = np.asarray(one)[-500:]
-    assert not np.array_equal(at[:, : one.width // 2 - 24], at[:, one.width // 2 + 8 : -16])
+    (scene,) = pair[1].worst(1)
+    same = replace(scene, captions=(scene.captions[0],) * 2)
+    assert not np.array_equal(*halves(one))
+    assert np.array_equal(*halves(worst_sheet(("one", "again"), [same], shown, 3)))
 
 
 def test_the_command_prints_tables_writes_json_and_draws(

@@ -103,6 +103,19 @@ def test_a_token_of_no_vocabulary_is_refused(tiny_bundle: Path) -> None:
         read_golden(open_bundle(tiny_bundle))
 
 
+@pytest.mark.parametrize("image", ["a.mlpackage", "../decode.onnx", "none.png"])
+def test_a_case_whose_image_is_no_file_is_refused(tiny_bundle: Path, image: str) -> None:
+    (tiny_bundle / "golden" / "a.mlpackage").mkdir()
+    (tiny_bundle / "golden" / "a.mlpackage" / "image.png").write_bytes(b"")
+    file = tiny_bundle / "golden" / "golden.json"
+    index = json.loads(file.read_text())
+    index["cases"][0]["image"] = image
+    file.write_text(json.dumps(index))
+    seal(tiny_bundle, open_manifest(tiny_bundle))
+    with pytest.raises(BundleError, match=r"bundle\.missing_file"):
+        read_golden(open_bundle(tiny_bundle))
+
+
 @pytest.mark.parametrize("lacking", [{"texts": []}, {"steps": 0}])
 def test_golden_files_that_compare_nothing_are_refused(
     tiny_bundle: Path, lacking: dict[str, object]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgecap.core import atomic
-from edgecap.core.atomic import atomic_dir
+from edgecap.core.atomic import atomic_dir, write_file
 from edgecap.core.errors import InputError
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -105,6 +105,20 @@ def test_overwrite_keeps_what_it_did_not_write(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "deep" / "file").read_text() == "new"
 
 
+def test_a_marker_may_look_into_the_directory(tmp_path: Path) -> None:
+    def ours(directory: Path) -> bool:
+        return (directory / "deep" / "file").read_text() == "ours"
+
+    write(tmp_path / "out", "theirs")
+    with pytest.raises(InputError) as caught:
+        write(tmp_path / "out", "new", overwrite=True, marker=ours)
+    assert caught.value.code == "output.foreign"
+    assert (tmp_path / "out" / "deep" / "file").read_text() == "theirs"
+    write(tmp_path / "out", "ours", overwrite=True)
+    write(tmp_path / "out", "new", overwrite=True, marker=ours)
+    assert (tmp_path / "out" / "deep" / "file").read_text() == "new"
+
+
 def test_file_of_that_name_is_kept(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError) as caught:
@@ -169,6 +183,68 @@ def test_killed_between_the_two_moves_is_repaired(tmp_path: Path) -> None:
     write(tmp_path / "other", "text")
     assert (tmp_path / "out" / "deep" / "file").read_text() == "old"
     assert names(tmp_path) == ["other", "out"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".venv.edgecap-py311/precious.txt",
+        ".venv.edgecap-0123abcd/precious.txt",  # no run leaves a file of this name
+        ".venv.edgecap-0123abcd4/new",
+        ".edgecap-0123abcd/new",
+        ".plain.edgecap-0123abcd",  # a file where a workspace would be a directory
+    ],
+)
+def test_neighbours_survive(tmp_path: Path, name: str) -> None:
+    kept = tmp_path / name
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("precious")
+    write(tmp_path / "out", "text")
+    assert kept.read_text() == "precious"
+    assert (tmp_path / "out" / "deep" / "file").read_text() == "text"
+
+
+def test_a_link_named_like_a_workspace_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "old").mkdir(parents=True)
+    (tmp_path / ".gone.edgecap-0123abcd").symlink_to("elsewhere")
+    write(tmp_path / "out", "text")
+    assert names(tmp_path) == [".gone.edgecap-0123abcd", "elsewhere", "out"]
+    assert names(tmp_path / "elsewhere") == ["old"]
+
+
+def test_what_cannot_be_cleared_refuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed run of another user, whose workspace may not be read."""
+    stale = tmp_path / ".theirs.edgecap-0123abcd"
+    (stale / "old").mkdir(parents=True)
+    look = Path.iterdir
+
+    def iterdir(path: Path) -> object:
+        if path == stale:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(path)
+
+    monkeypatch.setattr(atomic.Path, "iterdir", iterdir)
+    write(tmp_path / "out", "text")
+    monkeypatch.undo()
+    assert names(tmp_path) == [stale.name, "out"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "no"), KeyboardInterrupt()])
+def test_a_file_that_could_not_be_finished_leaves_no_draft(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("old")
+
+    def replace(path: Path, target: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(atomic.Path, "replace", replace)
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        write_file(tmp_path / "file", b"new")
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
 
 
 @pytest.mark.parametrize("error", [PermissionError, KeyboardInterrupt])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 import pytest
@@ -10,18 +11,52 @@ from edgecap.core.command import guarded
 from edgecap.core.errors import GateError, InputError
 
 
-def test_errors_become_a_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
-    def fails(error: Exception) -> None:
+def failing(error: BaseException) -> Callable[[], None]:
+    def work() -> None:
         raise error
 
-    assert guarded("recall", lambda: fails(InputError("a.b", "It is wrong.", "Do that."))) == 2
-    assert guarded("recall", lambda: fails(GateError("a.c", "Not enough."))) == 1
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (InputError("a.b", "It\nis wrong.", "Do that."), 2, "[a.b] It is wrong. Do that."),
+        (GateError("a.c", "Not enough."), 1, "[a.c] Not enough."),
+        (FileNotFoundError(2, "Not there", "a.txt"), 2, "[system] Not there: a.txt."),
+        (OSError(28, "No space left on device"), 2, "[system] No space left on device."),
+        (MemoryError(), 2, "[memory.exhausted] there is not enough memory for this."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            2,
+            "[memory.exhausted] there is not enough memory for this.",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted."),
+        (
+            OverflowError("int too big"),
+            70,
+            "[internal] OverflowError: int too big. This is a defect of edgecap; "
+            "run with EDGECAP_DEBUG=1 for the traceback.",
+        ),
+    ],
+)
+def test_errors_become_a_line_and_a_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded("recall", failing(error)) == code
+    assert capsys.readouterr() == ("", f"recall: {said}\n")
+
+
+def test_work_that_is_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert guarded("recall", lambda: None) == 0
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == "recall: [a.b] It is wrong. Do that.\nrecall: [a.c] Not enough.\n"
-    with pytest.raises(ZeroDivisionError):  # a defect keeps its traceback
-        guarded("recall", lambda: fails(ZeroDivisionError()))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_debug_shows_the_traceback_of_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGECAP_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        guarded("recall", failing(ZeroDivisionError()))
+    assert guarded("recall", failing(InputError("a.b", "It is wrong."))) == 2
 
 
 @pytest.mark.parametrize(
@@ -29,6 +64,7 @@ def test_errors_become_a_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> 
     [
         ("benchmarks.batched", "no/bundle", "bundle.missing"),
         ("benchmarks.batched", "--rounds 0", "batched.rounds"),
+        ("benchmarks.batched", "--threads 99999999999", "threads.number"),
         ("benchmarks.batched", "--sizes 2 0", "batched.sizes"),
         ("benchmarks.recall", "--kinds spread,odd", "kind.unknown"),
         ("benchmarks.recall", "--n 3", "recall.n"),
@@ -38,7 +74,9 @@ def test_errors_become_a_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> 
         ("benchmarks.maps", "no/bundle", "bundle.missing"),
         ("benchmarks.new_language", "sv", "language.unknown"),
         ("benchmarks.new_language", "ko --threads 0", "new_language.threads"),
+        ("benchmarks.new_language", "nl --threads 99999999999", "new_language.threads"),
         ("benchmarks.new_language", "ko --seed -1", "new_language.seed"),
+        ("benchmarks.new_language", "nl --seed 18446744073709551616", "new_language.seed"),
         ("benchmarks.new_language", "ko --captions 0", "new_language.captions"),
         ("benchmarks.new_language", "ko --pictures 1", "new_language.pictures"),
         ("benchmarks.new_language", "nl --out OUT --model no/weights", "weights.missing"),

@@ -85,6 +85,7 @@ def test_a_token_that_is_there_already_is_refused() -> None:
         {"languages": ["english"]},
         {"tokens": [1]},
         {"tokens": ["a", "a"]},
+        {"tokens": ["\ud800"]},
         {"merges": [["a"]]},
         {"more": []},
     ],

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import pytest
 from tiny_formats import write
+from tiny_onnx import keep_beside
 
-from edgecap.bundle.io import open_bundle
+from edgecap.bundle.io import open_bundle, seal
 from edgecap.exporters import map_cost, tflite_graph
 from edgecap.runtime import load
 from edgecap.runtime.backends.tflite import interpreter_class
@@ -41,6 +42,18 @@ def test_an_onnx_step_without_its_map(tiny_bundle_made: Path, tmp_path: Path) ->
         "zero",
         "P_long",
     }
+
+
+def test_an_onnx_step_takes_along_the_weights_beside_it(tiny_bundle: Path, tmp_path: Path) -> None:
+    manifest, scratch = open_bundle(tiny_bundle).manifest, tmp_path / "scratch"
+    for made in (tiny_bundle / "more", scratch):
+        made.mkdir()
+    place = "more/weights.bin"
+    keep_beside(tiny_bundle / "decode.onnx", place, tiny_bundle / place)
+    seal(tiny_bundle, manifest)
+    bundle, captioner = open_bundle(tiny_bundle), load(tiny_bundle)
+    with_map, without = map_cost.steps(bundle, inputs(captioner), scratch)
+    np.testing.assert_array_equal(with_map()[0], without()[0])
 
 
 def test_a_tflite_step_without_its_map(converted: Any) -> None:

@@ -151,7 +151,7 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
     with pytest.raises(GateError, match="could not be run") as caught:
         pipeline.export(spec(tiny, tmp_path / "bundle"))
     assert caught.value.code == "parity.crashed"
-    assert "[bundle.model]" in caught.value.message
+    assert "[bundle.truncated]" in caught.value.message
     assert "edgecap.core" not in caught.value.message
     assert list(tmp_path.iterdir()) == []
 
@@ -227,6 +227,19 @@ def test_refusals_come_before_any_work(
         assert main(["export", *both]) == 2
     assert "[output.foreign]" in capsys.readouterr().err
     assert not (tmp_path / f"{tiny.stem}-onnx-fp32").exists()
+
+
+@pytest.mark.parametrize("manifest", ['{"name": "My app", "icons": []}', "{", "\xff"])
+def test_a_web_apps_folder_is_not_overwritten(tiny: Path, tmp_path: Path, manifest: str) -> None:
+    app_ = tmp_path / "app"
+    app_.mkdir()
+    (app_ / "manifest.json").write_text(manifest, "latin-1")
+    (app_ / "index.html").write_text("<!doctype html>")
+    with pytest.raises(InputError) as caught:
+        pipeline.export(spec(tiny, app_, overwrite=True))
+    assert caught.value.code == "output.foreign"
+    assert sorted(file.name for file in app_.iterdir()) == ["index.html", "manifest.json"]
+    assert (app_ / "manifest.json").read_text("latin-1") == manifest
 
 
 def test_the_observer_that_was_asked_for_calibrates(

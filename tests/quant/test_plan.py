@@ -113,6 +113,15 @@ def test_a_plan_names_every_layer_and_no_other(tiny: Any) -> None:
             check_layers(tiny.plan, wrong)
 
 
+@pytest.mark.parametrize("name", ["patch", "token", "blocks.0.mlp_out"])
+def test_a_plan_that_smooths_what_cannot_be_is_refused(tiny: Any, name: str) -> None:
+    widths = {layer: 64 for layer in tiny.plan.layers}
+    plan = replace(tiny.plan, smoothing={name: (1.0,) * 64})
+    with pytest.raises(InputError, match=f"smoothing does not fit the layer {name}") as caught:
+        check_layers(plan, widths)
+    assert caught.value.code == "plan.layers"
+
+
 def test_the_precision_is_that_of_the_layers(tiny: Any) -> None:
     def with_kinds(**kinds: str) -> Plan:
         layers = tiny.plan.layers | {name: Layer(kind, {}) for name, kind in kinds.items()}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_onnx import picture, write_bundle
+from tiny_onnx import keep_beside, picture, write_bundle
 from without import without
 
 from edgecap.bundle.io import open_bundle, seal
@@ -72,6 +72,7 @@ def test_one_session_serves_several_threads(tiny_bundle_made: Path) -> None:
         ({"backend": "torch"}, UnsupportedError, "backend.format"),
         ({"backend": "openvino"}, InputError, "backend.unknown"),
         ({"threads": 0}, InputError, "threads.number"),
+        ({"threads": 1025}, InputError, "threads.number"),
     ],
 )
 def test_backends_that_cannot_are_refused(
@@ -115,6 +116,36 @@ def test_a_file_that_is_no_model(tiny_bundle: Path) -> None:
     (tiny_bundle / "decode.onnx").write_bytes(b"not a model")
     reseal(tiny_bundle)
     assert refuses(tiny_bundle) == "bundle.model"
+
+
+def test_a_model_that_the_engine_refuses(tiny_bundle: Path) -> None:
+    graph = tiny_bundle / "decode.onnx"
+    graph.write_bytes(graph.read_bytes().replace(b"MatMul", b"NatMul"))
+    reseal(tiny_bundle)
+    with pytest.raises(BundleError, match=r"\[bundle.model\] onnxruntime refuses decode.onnx"):
+        load(tiny_bundle)
+
+
+def test_weights_may_lie_in_a_file_of_the_bundle(tiny_bundle: Path) -> None:
+    expected = load(tiny_bundle).caption(PICTURES[:1])[0].tokens
+    keep_beside(tiny_bundle / "decode.onnx", "weights.bin", tiny_bundle / "weights.bin")
+    reseal(tiny_bundle)
+    assert load(tiny_bundle).caption(PICTURES[:1])[0].tokens == expected
+
+
+@pytest.mark.parametrize("location", ["../secret", "{here}/secret", "golden/../../secret"])
+def test_weights_outside_the_bundle_are_never_read(tiny_bundle: Path, location: str) -> None:
+    here = tiny_bundle.parent
+    keep_beside(tiny_bundle / "decode.onnx", location.format(here=here), here / "secret")
+    reseal(tiny_bundle)
+    assert refuses(tiny_bundle) == "bundle.path"
+
+
+@pytest.mark.parametrize("location", ["none.bin", "*/_ORT_MEM_ADDR_/*", "n" * 300])
+def test_weights_that_no_file_of_the_bundle_holds(tiny_bundle: Path, location: str) -> None:
+    keep_beside(tiny_bundle / "decode.onnx", location, tiny_bundle.parent / "weights")
+    reseal(tiny_bundle)
+    assert refuses(tiny_bundle) == "bundle.missing_file"
 
 
 def test_a_model_of_another_contract(tiny_bundle: Path) -> None:

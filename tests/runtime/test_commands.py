@@ -175,6 +175,18 @@ def test_without_a_font_for_the_script_labels_are_numbers(monkeypatch: pytest.Mo
     assert draw.draw(Image.new("RGB", (100, 100)), MENTIONS).note == ""
 
 
+@pytest.mark.parametrize("label", ["หมา", "कुत्ता", "كلب", "🐶", "狗 หมา"])
+def test_scripts_that_no_font_here_covers_get_numbers(label: str) -> None:
+    mention = Mention(label, (0, len(label)), ((5, 5, 50, 50),), (0.9,))
+    assert f"1 = {label}" in draw.draw(Image.new("RGB", (100, 100)), [mention]).note
+
+
+@pytest.mark.parametrize("label", ["ein “Würfel” – č", "σκύλος", "собака"])
+def test_european_scripts_are_written_out(label: str) -> None:
+    mention = Mention(label, (0, len(label)), ((5, 5, 50, 50),), (0.9,))
+    assert draw.draw(Image.new("RGB", (100, 100)), [mention]).note == ""
+
+
 def test_labels_of_one_place_do_not_hide_each_other() -> None:
     blank = Image.new("RGB", (448, 448), "gray")
     box = ((100, 100, 200, 200),)

@@ -3,6 +3,7 @@
 import base64
 import html.parser
 import json
+import os
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -179,7 +180,8 @@ def test_a_page_takes_words_as_text_not_as_markup(tiny_bundle_made: Path) -> Non
     shown, told = told_of(tiny_bundle_made)
     evil = "</script><script>alert(1)</script>{{DATA}}<!--"
     words = tuple(replace(word, text=evil) for word in told.attention.words)
-    told = replace(told, attention=replace(told.attention, words=words))
+    caption = replace(told.attention.caption, lang='"><script>')
+    told = replace(told, attention=replace(told.attention, words=words, caption=caption))
     text = page(
         shown, told, [Maps("attention", per_word(told, attention(told)))], evil, {"m": evil}
     )
@@ -235,6 +237,15 @@ def test_the_command_writes_pages_and_sheets(
     assert main([*explain, str(tmp_path / "a.html"), "--maps", "attention"]) == 0
     data = json.loads(Reader((tmp_path / "a.html").read_text()).script)
     assert [one["kind"] for one in data["maps"]] == ["attention"]
+
+
+def test_a_page_of_a_picture_whose_name_is_not_unicode(
+    photo: Path, tmp_path: Path, tiny_bundle_made: Path
+) -> None:
+    odd = photo.rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    out = tmp_path / "a.html"
+    assert main(["explain", str(odd), "--bundle", str(tiny_bundle_made), "-o", str(out)]) == 0
+    assert "<title>caf\N{REPLACEMENT CHARACTER}.png</title>" in out.read_text("utf-8")
 
 
 def test_the_command_shows_every_head_of_a_word(

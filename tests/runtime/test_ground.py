@@ -1,6 +1,7 @@
 """Phrases to boxes and statements to truth, by scoring, with a model that knows the truth."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from PIL import Image
 from tiny_onnx import picture as noise
 
 from edgecap.benchmarks.expressions import ambiguous_expressions, questions, unique_expressions
+from edgecap.bundle.grammar import BOXES, PLAIN
 from edgecap.cli.app import main
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.tokens import LANGUAGES
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.grounding import ground, judge
 from edgecap.runtime.grounding.hide import MARGIN, hide
 from edgecap.runtime.grounding.phrases import as_sentence, readings
+from edgecap.runtime.grounding.speech import Speech
 from edgecap.runtime.mentions import determiner_end
 from edgecap.runtime.scoring import log_softmax, token_scores
 from edgecap.scenes.grammar import for_language
@@ -255,6 +258,15 @@ def test_phrases_that_cannot_be_asked(
     with pytest.raises(InputError) as caught:
         ground(knowing, PICTURE, phrase, lang)
     assert caught.value.code == code
+
+
+def test_a_model_whose_rule_knows_no_boxes_cannot_point(knowing: Captioner) -> None:
+    grammar = replace(knowing.manifest.grammar, start={BOXES: "plain", PLAIN: "plain"})
+    manifest = replace(knowing.manifest, grammar=grammar)
+    speaker = Speech(Captioner(knowing.session, manifest, knowing.tokenizer, "fake"), "en")
+    with pytest.raises(UnsupportedError) as caught:
+        speaker.box_of(PICTURE, speaker.tokens("the blue circle"))
+    assert caught.value.code == "ground.no_boxes"
 
 
 def test_statements_that_cannot_be_weighed(knowing: Captioner) -> None:

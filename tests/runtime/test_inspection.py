@@ -125,6 +125,7 @@ def test_a_model_under_the_wrong_name(tiny_bundle_made: Path, tmp_path: Path, su
         (lambda d: edit(d / "m.onnx", b"weights.bin", b"/etc/passwd"), "bundle.path"),
         (lambda d: edit(d / "m.onnx", b"weights.bin", b"we\0ghts.bin"), "bundle.path"),
         (lambda d: edit(d / "m.onnx", b"\x0264", b"\x02-4"), "bundle.model"),
+        (lambda d: edit(d / "m.onnx", b"length", b"offset"), "bundle.model"),  # told twice
     ],
 )
 def test_weights_that_are_not_beside_it(
@@ -173,6 +174,41 @@ def bomb(count: int) -> bytes:
     tflite_schema.ModelAddSubgraphs(builder, all_subgraphs)
     builder.Finish(tflite_schema.ModelEnd(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def crowd(count: int) -> bytes:
+    """`count` signatures of one subgraph of `count` tensors, which look alike."""
+    builder = flatbuffers.Builder(1024)
+
+    def vector(of: int, length: int) -> int:
+        builder.StartVector(4, length, 4)
+        for _ in range(length):
+            builder.PrependUOffsetTRelative(of)
+        return builder.EndVector()
+
+    tflite_schema.TensorStart(builder)
+    tensors = vector(tflite_schema.TensorEnd(builder), count)
+    tflite_schema.SubGraphStart(builder)
+    tflite_schema.SubGraphAddTensors(builder, tensors)
+    subgraphs = vector(tflite_schema.SubGraphEnd(builder), 1)
+    tflite_schema.SignatureDefStart(builder)
+    signatures = vector(tflite_schema.SignatureDefEnd(builder), count)
+    tflite_schema.BufferStart(builder)
+    buffers = vector(tflite_schema.BufferEnd(builder), 1)
+    tflite_schema.ModelStart(builder)
+    tflite_schema.ModelAddSubgraphs(builder, subgraphs)
+    tflite_schema.ModelAddSignatureDefs(builder, signatures)
+    tflite_schema.ModelAddBuffers(builder, buffers)
+    builder.Finish(tflite_schema.ModelEnd(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_signatures_cannot_look_through_one_subgraph_endlessly(tmp_path: Path) -> None:
+    path = tmp_path / "crowd.tflite"
+    path.write_bytes(crowd(3))
+    assert len(read_contents(path).functions) == 3
+    path.write_bytes(crowd(3000))
+    assert "point at each other" in refusal(path).message
 
 
 def test_a_small_file_cannot_ask_for_endless_work(tmp_path: Path) -> None:

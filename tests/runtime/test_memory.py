@@ -7,10 +7,10 @@ import pytest
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.manifest import FUNCTIONS
 from edgecap.core.config import SIZES
+from edgecap.core.errors import is_out_of_memory
 from edgecap.runtime.memory import (
     SHARE,
     free_bytes,
-    is_out_of_memory,
     picture_bytes,
     pictures_that_fit,
 )

@@ -115,6 +115,10 @@ DAMAGE = {
     "another normaliser": lambda s: s.update(normalizer={"type": "Lowercase"}),
     "no splitting": lambda s: s.update(pre_tokenizer=None),
     "a broken pattern": lambda s: s["pre_tokenizer"]["pattern"].update(Regex="(["),
+    "an endless repetition": lambda s: s["pre_tokenizer"]["pattern"].update(Regex="a{4294967296}"),
+    "a pattern too deep": lambda s: s["pre_tokenizer"]["pattern"].update(
+        Regex="(" * 3000 + ")" * 3000
+    ),
     "a byte lacking": lambda s: (s["model"]["vocab"].pop("<0x41>"), s["added_tokens"].clear()),
     "ids with gaps": lambda s: s["model"]["vocab"].update({"new": 10_000}),
     "a merge of unknown tokens": lambda s: s["model"]["merges"].append(["qqq", "zzz"]),

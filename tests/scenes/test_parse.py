@@ -16,6 +16,7 @@ from edgecap.scenes.grammar.base import NAMES
 from edgecap.scenes.graph import RELATIONS, Box, Mention, Name, Relation, Statement
 from edgecap.scenes.parse import Parsed, parse
 
+SIDE = BIN_PX * (LOCATION_BINS - 1)  # px of the canvas
 OBJECTS = {"between": 2, "biggest": 0, "smallest": 0}
 
 
@@ -71,7 +72,11 @@ def test_truncation_and_shuffling_never_raise(language: str) -> None:
 @settings(max_examples=300, deadline=None)
 def test_garbage_never_raises(pieces: list[str], language: str) -> None:
     parsed = parse("".join(pieces), language)
-    assert parsed.malformed >= 0
+    boxes = [box for mention in parsed.statement.mentions for box in mention.boxes]
+    edges = sum(piece in LOCATIONS for piece in pieces)
+    assert all(x0 < x1 <= SIDE and y0 < y1 <= SIDE for x0, y0, x1, y1 in boxes)
+    assert 4 * len(boxes) <= edges
+    assert parsed.malformed_boxes or edges % 4 == 0
 
 
 def test_unknown_language_lists_the_known() -> None:

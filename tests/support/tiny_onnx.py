@@ -182,6 +182,19 @@ def write_bundle(
     return _verify(directory, manifest) if verified else sealed
 
 
+def keep_beside(graph: Path, location: str, data: Path) -> None:
+    """Move a graph's largest constant into the file `data`, to be found at `location`."""
+    import onnx.external_data_helper
+
+    model = onnx.load(str(graph))
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    data.write_bytes(largest.raw_data)
+    onnx.external_data_helper.set_external_data(largest, location, offset=0)
+    largest.external_data.sort(key=lambda entry: entry.key, reverse=True)  # offset before location
+    largest.ClearField("raw_data")
+    graph.write_bytes(model.SerializeToString())
+
+
 def picture(seed: int, width: int, height: int) -> bytes:
     """A PNG of coloured noise."""
     import io

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.errors import BundleError, one_line
-from edgecap.runtime.memory import is_out_of_memory
+from edgecap.core.errors import BundleError, is_out_of_memory, one_line
 from edgecap.runtime.session import ImageCode, Step
 
 Arrays = Mapping[str, np.ndarray]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecap.core.errors import UnsupportedError
+from edgecap.core.errors import UnsupportedError, is_out_of_memory
 from edgecap.core.extension import Extension
 from edgecap.core.lazy import require
 from edgecap.runtime import memory
@@ -111,7 +111,7 @@ class TorchSession:
                 # A GPU reports some failures only here, and the copies take the host's memory.
                 return [output.float().cpu().numpy() for output in outputs]
             except RuntimeError as error:
-                if not memory.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 raise MemoryError(str(error)) from None
             finally:

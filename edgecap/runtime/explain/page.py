@@ -18,6 +18,7 @@ from typing import Any
 
 from PIL import Image
 
+from edgecap.core.printable import printable
 from edgecap.runtime.explain.heat import GREYNESS, STOPS, levels
 from edgecap.runtime.explain.maps import Maps, Told, word_boxes
 from edgecap.runtime.preprocess import Picture, to_rgb
@@ -69,7 +70,12 @@ def page(
     # "<" could end the script; the two separators are line ends to old readers of JavaScript.
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     template = (resources.files(__package__) / "page.html").read_text(encoding="utf-8")
-    parts = {"TITLE": html.escape(title), "LANG": caption.lang, "PICTURE": _png(rgb), "DATA": text}
+    parts = {
+        "TITLE": html.escape(printable(title)),
+        "LANG": html.escape(caption.lang),
+        "PICTURE": _png(rgb),
+        "DATA": text,
+    }
     return _fill(template, parts)
 
 

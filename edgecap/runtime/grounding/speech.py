@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.batches import in_batches
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
@@ -96,7 +96,10 @@ class Speech:
         return [box for mention in caption.mentions for box in mention.boxes]
 
     def box_of(self, canvas: np.ndarray, name: Sequence[int]) -> CanvasBox:
-        """The box that the model writes after a name, greedily, of uint8 [S,S,3]."""
+        """The box that the model writes after a name, greedily, of uint8 [S,S,3].
+
+        Raises UnsupportedError where the rule of the bundle lets no location follow.
+        """
         vocabulary = self._captioner.vocabulary
         rule, bin_px = vocabulary.box_rule, self._captioner.manifest.coordinates.bin_px
         cache = Cache(self._captioner.session, self.see(canvas[None]), self._text_length)
@@ -108,6 +111,12 @@ class Speech:
         state = rule.start
         for left in range(4, 0, -1):
             allowed = rule.allowed(state, box, left) & location  # [V]
+            if not allowed.any():
+                raise UnsupportedError(
+                    "ground.no_boxes",
+                    f"the rule of {self._captioner.manifest.name} lets no box follow a name.",
+                    "Take a model that writes boxes.",
+                )
             box.append(int(np.where(allowed, step.logits[0], -np.inf).argmax()))
             state = rule.after(state, box[-1])
             if left > 1:

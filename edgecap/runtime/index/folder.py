@@ -36,26 +36,37 @@ def walk(folder: Path, skip: Path | None = None) -> list[str]:
 
     Raises InputError where a folder cannot be read.
     """
-    return sorted(_walk(folder, "", skip and skip.resolve()))
+    return sorted(_walk(folder, skip and skip.resolve()))
 
 
-def _walk(folder: Path, prefix: str, skip: Path | None) -> Iterator[str]:
+def _walk(folder: Path, skip: Path | None) -> Iterator[str]:
+    waiting = [""]  # not recursion: folders may lie deeper than Python recurses
+    while waiting:
+        prefix = waiting.pop()
+        for entry in _entries(folder / prefix):
+            name = prefix + entry.name
+            if entry.name.startswith(".") or not _is_text(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                if Path(entry.path).resolve() != skip:
+                    waiting.append(f"{name}/")
+            elif os.path.splitext(name)[1].lower() in SUFFIXES and _is_file(entry):
+                yield name
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder / prefix) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
+        with os.scandir(folder) as scanned:
+            return list(scanned)
     except OSError as error:
-        raise InputError(
-            "index.folder", f"{folder / prefix} cannot be read: {error.strerror}."
-        ) from None
-    for entry in entries:
-        name = prefix + entry.name
-        if entry.name.startswith(".") or not _is_text(entry.name):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if Path(entry.path).resolve() != skip:
-                yield from _walk(folder, f"{name}/", skip)
-        elif os.path.splitext(name)[1].lower() in SUFFIXES and entry.is_file():
-            yield name
+        raise InputError("index.folder", f"{folder} cannot be read: {error.strerror}.") from None
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself, or into a folder that may not be read
+        return False
 
 
 def _is_text(name: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +35,10 @@ from edgecap.runtime.index.manifest import (
 )
 
 _VECTORS = np.dtype("<f4")
-_OURS = ("entries-*.jsonl", "vectors-*.f32", "graph-*.usearch", f".*{DRAFT}*")
+# The names that this module gives, exactly: a user's entries-2024.jsonl is not one of them.
+_PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}\.usearch)"
+_DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
+_OURS = re.compile(f"{_PART}|{_DRAFT}")
 _AGAIN = "Make the index again in another place."
 
 
@@ -137,16 +141,18 @@ def rewrite(
 def sweep(root: Path, manifest: IndexManifest | None) -> None:
     """Delete files of this module that no manifest names: left-overs of a killed run."""
     named = set(manifest.files) if manifest else set()
-    for pattern in _OURS:
-        for file in root.glob(pattern):
-            if file.name not in named:
-                file.unlink(missing_ok=True)
+    for file in _ours(root):
+        if file.name not in named:
+            file.unlink(missing_ok=True)
 
 
 def is_blank(root: Path) -> bool:
     """Whether a directory without a manifest holds nothing but what a killed first run left."""
-    ours = {file for pattern in _OURS for file in root.glob(pattern)}
-    return not set(root.iterdir()) - ours
+    return not set(root.iterdir()) - _ours(root)
+
+
+def _ours(root: Path) -> set[Path]:
+    return {file for file in root.iterdir() if _OURS.fullmatch(file.name) and file.is_file()}
 
 
 def new_name(kind: str, suffix: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path, PurePosixPath
 
 from edgecap.core.errors import BundleError
@@ -26,12 +27,22 @@ TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_d
 
 def read(path: Path) -> Contents:
     """The facts of an .onnx file; BundleError as `read_contents` says."""
+    return _read(path)[0]
+
+
+def weight_files(path: Path) -> list[PurePosixPath]:
+    """Where weights lie that are not in the graph, from its directory; errors as of `read`."""
+    return sorted(_read(path)[1])
+
+
+def _read(path: Path) -> tuple[Contents, set[PurePosixPath]]:
     data = map_file(path)
     try:
         model = decode(data, MODEL)
         if model["graph"] is None:
             raise WireError("it has no graph")
-        return _Model(path, model).contents(len(data))
+        reader = _Model(path, model)
+        return reader.contents(len(data)), set(reader.beside)
     except ValueError as error:  # WireError, and impossible shapes
         raise BundleError("bundle.model", f"{path} is not an ONNX model: {error}.") from None
 
@@ -40,7 +51,7 @@ class _Model:
     def __init__(self, path: Path, model: Record) -> None:
         self._path, self._model = path, model
         self._tally = Tally()
-        self._beside: dict[Path, int] = {}  # files of weights -> bytes
+        self.beside: dict[PurePosixPath, int] = {}  # files of weights -> bytes
 
     def contents(self, size: int) -> Contents:
         model = self._model
@@ -51,7 +62,7 @@ class _Model:
             "onnx",
             f"IR {model['ir_version']}, opset {', '.join(sets) or 'unknown'}",
             f"{model['producer_name']} {model['producer_version']}".strip(),
-            size + sum(self._beside.values()),
+            size + sum(self.beside.values()),
             tuple(functions),
             self._tally.weights(),
         )
@@ -117,29 +128,31 @@ class _Model:
             raise WireError(f"{tensor['name']!r} holds no data")
         self._tally.add(prefix + kind, elements, size, key)
 
-    def _external(self, tensor: Record, size: int) -> tuple[tuple[Path, int, int], int]:
+    def _external(self, tensor: Record, size: int) -> tuple[Hashable, int]:
         """(which bytes of which file, how many) of a tensor that lies beside the model."""
         entries = {entry["key"]: entry["value"] for entry in tensor["external_data"]}
+        if len(entries) != len(tensor["external_data"]):  # engines differ in which one counts
+            raise WireError(f"the external data of {tensor['name']!r} names something twice")
         place = PurePosixPath(entries.get("location", ""))
         if not place.name or place.is_absolute() or ".." in place.parts or "\0" in str(place):
             raise BundleError(
                 "bundle.path", f"{self._path} keeps weights outside its directory: {str(place)!r}."
             )
         file = self._path.parent / place
-        if file not in self._beside:
-            if not file.is_file():
+        if place not in self.beside:
+            if not os.path.isfile(file):  # False too for what cannot be a file's name
                 raise BundleError(
                     "bundle.missing_file", f"{self._path} needs the weights file {file}."
                 )
-            self._beside[file] = file.stat().st_size
+            self.beside[place] = file.stat().st_size
         offset, length = _number(entries, "offset", 0), _number(entries, "length", size)
-        if offset + length > self._beside[file]:
+        if offset + length > self.beside[place]:
             raise BundleError(
                 "bundle.truncated",
-                f"{file} has {self._beside[file]} bytes; {tensor['name']!r} of {self._path.name} "
+                f"{file} has {self.beside[place]} bytes; {tensor['name']!r} of {self._path.name} "
                 f"ends at {offset + length}.",
             )
-        return (file, offset, length), length
+        return (place, offset, length), length
 
 
 def _number(entries: dict[str, str], key: str, default: int) -> int:

@@ -92,6 +92,7 @@ class _Model:
         tensors = self._tensors[index]
         codes = [operator.number(0, "I") for operator in subgraph.tables(3)]  # opcode_index
         ops = Counter(_item(self._operators, code, "operator") for code in codes)
+        subgraph.buffer.spend(4 * len(tensors))  # for every signature that names them
         variables = [tensor for tensor in tensors if tensor.number(5, "?")]  # is_variable
         return Function(
             name,

@@ -1,5 +1,6 @@
 """An index follows its folder and survives a kill. On a real ONNX bundle."""
 
+import inspect
 import os
 import shutil
 import signal
@@ -13,9 +14,10 @@ import pytest
 from refusals import refusal
 from tiny_onnx import picture, write_bundle
 
-from edgecap.core.errors import MissingPackageError
+from edgecap.core.errors import InputError, MissingPackageError
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.index import Summary, build, open_index, probes, store, update
+from edgecap.runtime.index.folder import walk
 from edgecap.runtime.index.manifest import MANIFEST
 
 
@@ -133,6 +135,22 @@ def test_an_index_inside_its_folder_does_not_index_itself(
     assert counts(update(folder, inside, captioner, "tiny")) == (7, 0, 0, 7, 0)
 
 
+def test_links_to_themselves_and_very_deep_folders_are_walked(tmp_path: Path) -> None:
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "a.png").touch()
+    deep = tmp_path / "/".join("d" * 200)
+    deep.mkdir(parents=True)
+    (deep / "b.png").touch()
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 100)  # deeper folders outlive pytest's clean-up
+    try:
+        found = walk(tmp_path)
+    finally:
+        sys.setrecursionlimit(usual)
+    assert found == ["a.png", f"{'d/' * 200}b.png"]
+
+
 def test_two_runs_at_once(folder: Path, made: Path, captioner: Captioner) -> None:
     with store.locked(made):
         assert refusal(lambda: update(folder, made, captioner, "tiny")) == "index.busy"
@@ -212,6 +230,31 @@ def test_a_first_run_killed_before_its_first_checkpoint(
         (out / name).write_bytes(b"half")
     assert update(folder, out, captioner, "tiny").pictures == 7
     assert len(list(out.iterdir())) == 3
+
+
+NEIGHBOURS = (
+    "entries-2024.jsonl",
+    "vectors-mine.f32",
+    "graph-0123abcde.usearch",
+    ".notes.md.draft-0123abcd",
+)
+
+
+def test_files_named_almost_like_those_of_an_index_are_kept(
+    folder: Path, made: Path, captioner: Captioner, tmp_path: Path
+) -> None:
+    for name in NEIGHBOURS:
+        (made / name).write_text("precious")
+    (folder / "0.png").unlink()
+    update(folder, made, captioner, "tiny")
+    assert all((made / name).read_text() == "precious" for name in NEIGHBOURS)
+    for name in NEIGHBOURS:
+        other = tmp_path / f"with {name}"
+        other.mkdir()
+        (other / name).write_text("precious")
+        with pytest.raises(InputError, match="is no index"):
+            update(folder, other, captioner, "tiny")
+        assert [file.name for file in other.iterdir()] == [name]
 
 
 def test_a_large_index_asks_its_graph_and_stays_right_as_it_changes(

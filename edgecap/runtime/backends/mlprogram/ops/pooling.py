@@ -84,10 +84,7 @@ def _pooled(
     if ceil_mode and pad_type in ("valid", "custom"):
         more = [
             _ceil_extra(size, k, s, before)
-            for size, k, s, (before, after) in zip(
-                wide.shape[2:], kernel, stride, pads, strict=True
-            )
-            for size in (size,)
+            for size, k, s, (before, _) in zip(wide.shape[2:], kernel, stride, pads, strict=True)
         ]
         wide = padded(wide, [(0, extra) for extra in more], value if math.isinf(value) else 0)
     return windows(wide, kernel, stride, (1,) * rank)
