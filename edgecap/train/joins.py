@@ -8,8 +8,9 @@ which they can. Each time that pair is joined which stands side by side most oft
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise, product
 
 from edgecap.runtime.tokenizer import SPACE, Tokenizer
@@ -43,21 +44,29 @@ def joins(tokenizer: Tokenizer, captions: Iterable[str], kept: set[Pair]) -> Ite
     """Merges that shorten the captions, the most useful first; none joins a pair of `kept`."""
     times = Counter(piece for caption in captions for piece in tokenizer.pieces(f" {caption}"))
     spelled = {word: _spelled(tokenizer, word) for word in times}
+    counts: Counter[Pair] = Counter()  # of pairs that may be joined
+    places: dict[Pair, set[str]] = defaultdict(set)  # words that a pair stands in, or stood
+
+    @cache
+    def allowed(pair: Pair) -> bool:
+        return pair not in kept and _may_join(tokenizer, pair)
+
+    def count(word: str, sign: int) -> None:
+        for pair in filter(allowed, pairwise(spelled[word])):
+            counts[pair] += sign * times[word]
+            places[pair].add(word)
+
+    for word in spelled:
+        count(word, 1)
     for _ in range(MOST):
-        counts: Counter[Pair] = Counter()
-        for word, tokens in spelled.items():
-            for pair in pairwise(tokens):
-                counts[pair] += times[word]
-        allowed = [
-            (n, pair)
-            for pair, n in counts.items()
-            if n >= SEEN and pair not in kept and _may_join(tokenizer, pair)
-        ]
-        if not allowed:
+        n, best = max(((n, pair) for pair, n in counts.items()), default=(0, ("", "")))
+        if n < SEEN:
             return
-        _, best = max(allowed)
         yield best
-        spelled = {word: _joined(tokens, best) for word, tokens in spelled.items()}
+        for word in places.pop(best):
+            count(word, -1)
+            spelled[word] = _joined(spelled[word], best)
+            count(word, 1)
 
 
 def _spelled(tokenizer: Tokenizer, piece: str) -> list[str]:
