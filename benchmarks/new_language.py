@@ -55,7 +55,7 @@ class Budget:
     """How much is spent; by default an hour for two languages on one core."""
 
     captions: int = 500  # a stage
-    row_steps: int = 250  # on the new words alone, before a stage in which they mean nothing yet
+    row_steps: int = 250  # a stage, at first, on the new words alone: each has words of its own
     steps: int = 120  # a stage, on all weights
     pictures: int = 10  # a step
     scenes: int = 48  # measured on
@@ -72,15 +72,6 @@ class Measured:
     figures: dict[str, Any]  # of KEYS, in the language
     known: dict[str, float]  # exact captions, in each language known before
     minutes: float  # of the stage, measuring included
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a stage learns from."""
-
-    said: Said
-    caption_weight: float
-    row_steps: int
 
 
 def check(model: str, lang: str, budget: Budget) -> None:
@@ -137,29 +128,28 @@ def stages(
     network = lexis.grown(network, before, after)
     framing = Framing(Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length)
     lessons = {
-        "texts": Lesson(_said(framing, many, rows["many"]), 0.0, budget.row_steps),
-        "one thing": Lesson(_said(framing, one, rows["one"]), 1.0, budget.row_steps),
-        "captions": Lesson(_said(framing, many, rows["many"]), 1.0, 0),
+        "texts": (_said(framing, many, rows["many"]), 0.0),
+        "one thing": (_said(framing, one, rows["one"]), 1.0),
+        "captions": (_said(framing, many, rows["many"]), 1.0),
     }
     tested = evaluation_scenes("test", budget.scenes)
     base = FinetuneConfig(
-        steps=budget.steps, pictures=budget.pictures, lora=budget.lora, seed=budget.seed
+        steps=budget.steps,
+        row_steps=budget.row_steps,
+        pictures=budget.pictures,
+        lora=budget.lora,
+        seed=budget.seed,
     )
     for number, stage in enumerate(STAGES):
         begun = time.monotonic()
         say(f"{lang}: {stage}")
         if stage in lessons:
-            lesson = lessons[stage]
-            config = replace(
-                base,
-                caption_weight=lesson.caption_weight,
-                row_steps=lesson.row_steps,
-                seed=budget.seed + number,
-            )
+            said, weight = lessons[stage]
+            config = replace(base, caption_weight=weight, seed=budget.seed + number)
             old = rehearsal.of_scenes(
                 before.languages, after, config.rehearsed, config.seed, config.steps
             )
-            finetune(network, lesson.said, old, config, lexis.new_rows(before, after))
+            finetune(network, said, old, config, lexis.new_rows(before, after))
         captioner = captioner_of(network.eval(), after)
         figures = evaluate(captioner, tested, (lang,)).languages[lang]
         exact = forgetting.exact(captioner, before.languages, budget.scenes).mean(1)  # [K]
