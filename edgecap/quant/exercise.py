@@ -9,7 +9,7 @@ Letters: N pictures, S canvas side, T text tokens, B of one batch, P patches, V 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,12 +79,22 @@ def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
             for row, said in zip(rows, said_all, strict=True):
                 captions[row] = [*prompt, *said.tokens]
     framing = {i for i in tokenizer.special.values() if not tokenizer.is_byte(i)}
+    stops = {tokenizer.ids[mark] for mark in ".。" if mark in tokenizer.ids}
     first, last = tokenizer.id_of(names.text), tokenizer.id_of(names.eos)
-    texts = [
-        [first, *[token for token in said if token not in framing][: T - 2], last]
-        for said in captions
-    ]
+    texts = []
+    for i, said in enumerate(captions):
+        words = [token for token in said if token not in framing]
+        # Every other text is a statement alone: such are searched for too, and no caption is one.
+        if (i + i // len(pairs)) % 2:
+            words = last_sentence(words, stops)
+        texts.append([first, *words[: T - 2], last])
     return Exercise(canvases, captions, texts)
+
+
+def last_sentence(words: list[int], stops: Container[int]) -> list[int]:
+    """What follows the last of `stops` that is not the end."""
+    ends = [n + 1 for n, token in enumerate(words[:-1]) if token in stops]
+    return words[ends[-1] :] if ends else words
 
 
 def padded(rows: list[list[int]], T: int) -> tuple[Tensor, Tensor]:
