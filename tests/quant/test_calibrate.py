@@ -16,6 +16,7 @@ from tiny_quant import network
 from edgecap.core.errors import InputError
 from edgecap.quant.agreement import compare
 from edgecap.quant.calibrate import calibrate
+from edgecap.quant.exercise import last_sentence
 from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.recipe import HEAD, WIDE
 from edgecap.quant.rounding import rows
@@ -195,3 +196,12 @@ def test_bad_pictures_are_refused(tmp_path: Path) -> None:
         CalibrationSpec(broken, LEAST).canvases(224)
     assert caught.value.code == "image.unreadable"
     assert "00.png" in caught.value.message
+
+
+def test_statements_are_taken_from_captions_alone() -> None:
+    stop, other = 9, 8
+    two = [1, 2, stop, 3, 4, stop]
+    assert last_sentence(two, {stop, other}) == [3, 4, stop]
+    assert last_sentence([1, other, *two[:-1]], {stop, other}) == [3, 4]  # cut by the length
+    for whole in ([1, 2, stop], [1, 2], []):
+        assert last_sentence(whole, {stop}) == whole
