@@ -82,10 +82,10 @@ def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
     stops = {tokenizer.ids[mark] for mark in ".。" if mark in tokenizer.ids}
     first, last = tokenizer.id_of(names.text), tokenizer.id_of(names.eos)
     texts = []
-    for i, said in enumerate(captions):
-        words = [token for token in said if token not in framing]
-        # Every other text is a statement alone: such are searched for too, and no caption is one.
-        if (i + i // len(pairs)) % 2:
+    for i, caption in enumerate(captions):
+        words = [token for token in caption if token not in framing]
+        # Every fourth text is a statement alone: such are searched for too, and no caption is one.
+        if (i + i // len(pairs)) % 4 == 1:  # of each language in some round
             words = last_sentence(words, stops)
         texts.append([first, *words[: T - 2], last])
     return Exercise(canvases, captions, texts)
