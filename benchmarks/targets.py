@@ -15,14 +15,14 @@ from PIL import Image
 from edgecap.benchmarks.runner import Target
 from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import Bundle, bundles_in, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, SEARCH
+from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.core.shipped import called, shipped
 from edgecap.scenes.shipped import load_set
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
-NOT_SHIPPED = (CARD, CERTIFICATE, "plan.json", SEARCH, FRONT)
+NOT_SHIPPED = (CARD, CERTIFICATE, PLAN, SEARCH, FRONT)
 NOT_SHIPPED_FOLDER = "golden/"
 PARITY = {"next_token": "next_token", "tokens": "captions"}  # the certificate's names -> a row's
 

@@ -21,6 +21,7 @@ MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
     "parity.json",
     "README.md",
 )
+PLAN = "plan.json"  # of its rounding, where it is int8
 SEARCH, FRONT = "search.json", "pareto.png"  # how the plan was found, where one was searched for
 PACKAGE = ".mlpackage"  # a model that is a directory: files of the bundle, named together
 MAX_CACHE_BYTES = 2 << 30

@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.bundle.manifest import FUNCTIONS, PLAN
 from edgecap.bundle.typed import decode, dump, read_json
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
@@ -37,7 +37,7 @@ from edgecap.quant.recipe import default_kind
 from edgecap.quant.smooth import can_smooth
 
 SCHEMA = 1
-FILE = "plan.json"
+FILE = PLAN
 KINDS = ("w8a8", "w8", "w8f", "fp32")
 Place = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
 _REMAKE = "Make a plan for these weights: export without --plan."

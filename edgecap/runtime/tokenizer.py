@@ -15,7 +15,7 @@ from __future__ import annotations
 import heapq
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from edgecap.bundle.typed import parse
@@ -54,8 +54,7 @@ class Tokenizer:
         self._merges = self._read_merges(_typed(model.get("merges"), list))
         _check_normalizer(spec.get("normalizer"), where)
         self._split = _read_pattern(spec.get("pre_tokenizer"), where)
-        by_length = sorted(self.special, key=len, reverse=True)
-        self._special_pattern = re.compile("|".join(map(re.escape, by_length)) or r"(?!)")
+        self._special_pattern = _any_of(self.special)
         self._cache: dict[str, tuple[int, ...]] = {}
 
     def __len__(self) -> int:
@@ -68,11 +67,11 @@ class Tokenizer:
             raise BundleError("tokenizer.token", f"the tokenizer has no token {token!r}.")
         return self.ids[token]
 
-    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+    def encode(self, text: str, allow_special: bool | Collection[str] = False) -> list[int]:
         """Ids of a text, without any framing.
 
-        With `allow_special`, names of special tokens in the text become those tokens; without it
-        they are spelled out like any text, so that user input cannot steer the model.
+        With `allow_special`, names of special tokens in the text become those tokens, all or those
+        given; others are spelled out like any text, so that user input cannot steer the model.
         """
         # A lone surrogate has no UTF-8; it cannot be part of a text.
         text = " " + text.encode("utf-8", "replace").decode("utf-8")
@@ -80,7 +79,8 @@ class Tokenizer:
             return self._encode_plain(text)
         ids: list[int] = []
         end = 0
-        for match in self._special_pattern.finditer(text):
+        names = self._special_pattern if allow_special is True else _any_of(allow_special)
+        for match in names.finditer(text):
             ids += self._encode_plain(text[end : match.start()])
             ids.append(self.special[match.group()])
             end = match.end()
@@ -175,6 +175,11 @@ class Tokenizer:
 
     def _spell(self, character: str) -> list[int]:
         return [self._bytes[byte] for byte in character.encode("utf-8")]
+
+
+def _any_of(names: Collection[str]) -> re.Pattern[str]:
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
 
 def _utf8(data: list[int]) -> str:

@@ -6,7 +6,6 @@ R = B texts   Tq tokens of a text
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ from edgecap.train.hints import FACTS
 from edgecap.train.pairs.pair import Pair, bad_row
 
 _SHARE = 0.5  # of the free memory, for canvases
-_PLACE = re.compile(f"({'|'.join(LOCATIONS)})")
 
 
 @dataclass(frozen=True)
@@ -128,23 +126,11 @@ class Framing:
         return tuple(said)
 
     def _saying(self, pair: Pair, text: str, style: str) -> Saying:
-        words = self._words(text)
+        # The words are a stranger's: an <eos> among them must not end what the model learns to say.
+        words = self._tokenizer.encode(text, allow_special=LOCATIONS)
         bare = self._tokenizer.encode(pair.caption)
         framed = (self._language, ID[f"<{style}>"], *words, EOS_ID)
         return Saying(framed[: self._T], (TEXT_ID, *bare[: self._T - 2], EOS_ID))
-
-    def _words(self, text: str) -> list[int]:
-        """Ids of a caption; of all names of special tokens only those of places become tokens.
-
-        The words are a stranger's: an <eos> among them must not end what the model learns to say.
-        """
-        first, *rest = _PLACE.split(text.encode("utf-8", "replace").decode("utf-8"))
-        ids = self._tokenizer.encode(first)
-        for place, words in zip(rest[::2], rest[1::2], strict=True):
-            ids.append(ID[place])
-            for piece in self._tokenizer.pieces(words):
-                ids += self._tokenizer.encode_piece(piece)
-        return ids
 
 
 def with_boxes(pair: Pair, where: Placement) -> str:

@@ -18,13 +18,12 @@ from edgecap.cli.app import main
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
 from edgecap.core.extension import Extension
-from edgecap.core.tokens import EOS_ID, ID, LANGUAGES, SPECIALS, TEXT_ID
+from edgecap.core.tokens import EOS_ID, ID, LANGUAGES, TEXT_ID
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
 from edgecap.runtime import Captioner as Runtime
 from edgecap.runtime import load
 from edgecap.runtime.loading import tokenizer_data
-from edgecap.runtime.preprocess import place
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.scenes import sprites
 from edgecap.scenes.dataset import write_dataset
@@ -32,8 +31,6 @@ from edgecap.train import course, forgetting, lexis, lora, rehearsal, said
 from edgecap.train.course import CourseSpec
 from edgecap.train.finetune import FinetuneConfig, introduce
 from edgecap.train.forgetting import Forgetting
-from edgecap.train.pairs.pair import Pair, Span
-from edgecap.train.said import Framing, with_boxes
 
 TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
 KOREAN = ["빨간 원 한 개.", "빨간 별 두 개.", "파란 원 한 개."]
@@ -177,51 +174,6 @@ def test_a_language_is_introduced_by_its_rows_alone(tiny: Path, drawn: Path) -> 
             others = sorted(set(range(len(new))) - set(rows))
             old, new = old[others], new[others]
         assert torch.equal(new, old)
-
-
-def test_boxes_of_a_picture_become_locations_of_the_canvas() -> None:
-    where = place(448, 224, 224)  # half as large, 56 px from the top
-    pair = Pair(Path("a.png"), "A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),))
-    assert with_boxes(pair, where) == "A dog<loc_00><loc_14><loc_56><loc_42>, a cat."
-    thin = replace(pair, spans=(Span(0, 5, ((9, 0, 10, 224),)),), where="mine.jsonl:3")
-    with pytest.raises(InputError, match=r"mine\.jsonl:3 has a box \[9, 0, 10, 224\]"):
-        with_boxes(thin, where)
-    framing = Framing(Tokenizer(tokenizer_data()), Extension(), "en", 12)
-    plain, grounded = framing.sayings(pair, where)
-    assert plain.caption[:2] == (ID["<en>"], ID["<plain>"]) and plain.caption[-1] == EOS_ID
-    assert grounded.caption[1] == ID["<grounded>"] and ID["<loc_56>"] in grounded.caption
-    assert grounded.text == plain.text
-    (cut,) = framing.sayings(Pair(Path("a.png"), "A dog, " * 9), where)
-    assert cut.is_cut and len(cut.caption) == 12 and not plain.is_cut
-
-
-BOX = "<loc_00><loc_14><loc_56><loc_42>"
-
-
-@pytest.mark.parametrize(
-    "caption", ["A sign that says <eos> and <ja>.", "A sign<eos>.", "A sign<ja>", "A sign \ud800."]
-)
-@pytest.mark.parametrize("drawn", [False, True])
-def test_words_of_a_caption_with_boxes_never_steer(caption: str, drawn: bool) -> None:
-    pair = Pair(Path("a.png"), caption, (Span(0, 6, ((0, 0, 448, 224),)),))
-    if drawn:
-        pair = replace(pair, spans=(), grounded=f"{caption[:6]}{BOX}{caption[6:]}")
-    tokenizer = Tokenizer(tokenizer_data())
-    framing = Framing(tokenizer, Extension(), "en", 99)
-    _, grounded = framing.sayings(pair, place(448, 224, 224))
-    language, style, *words, end = grounded.caption
-    assert (language, style, end) == (ID["<en>"], ID["<grounded>"], EOS_ID)
-    specials = [token for token in words if token < len(SPECIALS)]
-    assert specials == tokenizer.encode(BOX, allow_special=True)[1:]
-    assert tokenizer.decode(words) == f"{caption[:6]}{BOX}{caption[6:]}".replace("\ud800", "?")
-
-
-def test_a_caption_with_boxes_is_spelled_as_in_training() -> None:
-    said = f"A dog{BOX}{BOX}, two cats{BOX} and a café{BOX}."
-    pair = Pair(Path("a.png"), said.replace(BOX, ""), grounded=said)
-    tokenizer = Tokenizer(tokenizer_data())
-    _, grounded = Framing(tokenizer, Extension(), "en", 99).sayings(pair, place(224, 224, 224))
-    assert list(grounded.caption[2:-1]) == tokenizer.encode(said, allow_special=True)
 
 
 def test_without_the_font_the_weights_rehearse_their_own_captions(
