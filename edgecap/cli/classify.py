@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,10 @@ def run(
     labels_file: Annotated[
         Path | None, typer.Option("--labels-file", help="UTF-8 text, one label a line.")
     ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Labels say all that is there: no caption looks for parts."),
+    ] = False,
     bundle: Annotated[
         str | None,
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
@@ -39,12 +44,12 @@ def run(
     ] = "skip",
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Rank labels by the cosine of their text and the picture; no training.
+    """Rank labels by the cosine of their text and the picture, or a thing in it; no training.
 
-    Write labels as a caption would name them ("a dog"), in any of the model's languages. Cosines
-    rank; they are no probabilities. A picture that cannot be read is reported and the others are
-    ranked; the exit code is then 2. With --on-error fail it ends the run, after what was ranked
-    before it.
+    Write labels as a caption would name them ("a dog", "three white stars"), in any of the model's
+    languages. Cosines rank; they are no probabilities. A picture that cannot be read is reported
+    and the others are ranked; the exit code is then 2. With --on-error fail it ends the run, after
+    what was ranked before it.
     """
     from edgecap.cli._folders import all_pictures, told_failure
     from edgecap.cli._model import load_chosen
@@ -54,7 +59,7 @@ def run(
 
     pick("on_error", on_error, ("fail", "skip"))
     given, pictures = _labels(labels, labels_file), all_pictures(images)
-    chooser = LabelChooser(load_chosen(bundle, threads), given)
+    chooser = LabelChooser(load_chosen(bundle, threads), given, whole)
     rows: list[dict[str, Any]] = []
     ranked: list[tuple[Path, list[Choice]]] = []
     failures = 0
@@ -68,8 +73,7 @@ def run(
                 rows.append(told_failure(image, choices))
                 continue
             ranked.append((image, choices))
-            labelled = [{"label": choice.label, "score": choice.score} for choice in choices]
-            rows.append({"image": str(image), "labels": labelled})
+            rows.append({"image": str(image), "labels": [asdict(choice) for choice in choices]})
     finally:  # whatever ends the run, what is done is told
         if rows:
             write_json(rows, json_)
@@ -101,10 +105,16 @@ def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("picture", "label", "cosine"):
+    for heading in ("picture", "label", "cosine", "of"):
         table.add_column(heading, justify="right" if heading == "cosine" else "left")
     for image, choices in ranked:
         for place, choice in enumerate(choices[:SHOWN]):
             name = printable(str(image)) if place == 0 else ""
-            table.add_row(name, choice.label, f"{choice.score:.3f}")
+            table.add_row(name, choice.label, f"{choice.score:.3f}", _of(choice))
     Console(markup=False).print(table)
+
+
+def _of(choice: Choice) -> str:
+    """What a label fits, for people."""
+    boxes = (" ".join(f"{edge:.0f}" for edge in box) for box in choice.boxes)
+    return " ".join(f"[{box}]" for box in boxes) or "all of it"

@@ -24,7 +24,7 @@ def run(
         bool, typer.Option("--resume", help="Go on from OUT's checkpoint, as the run began.")
     ] = False,
     init: Annotated[
-        str | None, typer.Option("--init", help="Weights to begin with: a name or a file.")
+        str | None, typer.Option("--init", help="Weights to begin with, of this size or a smaller.")
     ] = None,
     threads: Annotated[int | None, threads_option()] = None,
     compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
@@ -51,6 +51,7 @@ def run(
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the log's picture, after hours of work
     from edgecap.model import weights
+    from edgecap.model.widen import check_widens
     from edgecap.train import processes
     from edgecap.train.checkpoint import NAME, Checkpoint
     from edgecap.train.config import TrainConfig
@@ -76,10 +77,7 @@ def run(
         file = weights.resolve(init)[1]
         start = weights.load(file)
         config = config.knowing(weights.extension(file))
-        if start.config != config.shape:
-            raise InputError(
-                "train.init", f"{init} is not of size {config.size}.", "Give its size with --size."
-            )
+        check_widens(start.config, config.shape)
     if config.untaught:
         mute = ", ".join(config.untaught)
         typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)

@@ -1,6 +1,10 @@
-"""Zero-shot choice: which of some texts fits a picture best.
+"""Zero-shot choice: which of some labels fits a picture best.
 
-N pictures, Q texts, E embedding width.
+A picture's embedding says all that is there, and "a dog" is not all of a dog among cats. So labels
+are held against the picture, and against each thing that its caption names, all others taken out
+(grounding/hide.py).
+
+N pictures, W views of them, Q labels, E embedding width, S canvas side in px.
 """
 
 from __future__ import annotations
@@ -14,13 +18,17 @@ import numpy as np
 from edgecap.core.errors import InputError
 from edgecap.runtime.batches import in_batches_past_errors
 from edgecap.runtime.captioner import Captioner, Placed
-from edgecap.runtime.preprocess import Picture
+from edgecap.runtime.grounding.hide import hide
+from edgecap.runtime.mentions import CanvasBox
+from edgecap.runtime.preprocess import Box, Picture, prepare
 from edgecap.runtime.texts import check_words
+
+ALL: tuple[CanvasBox, ...] = ()  # of a view: the whole picture
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A label and its cosine to the picture.
+    """A label and its cosine to what it fits best.
 
     Cosines rank and are no probabilities. The contrastive loss is a sigmoid per pair, so no softmax
     over labels was ever trained, and its scale and bias stay behind with the training: shares would
@@ -29,13 +37,16 @@ class Choice:
 
     label: str
     score: float
+    boxes: tuple[Box, ...] = ()  # of the things that it fits, px of the picture; none: all of it
 
 
 class LabelChooser:
     """Some labels, embedded once, to be held against pictures."""
 
-    def __init__(self, captioner: Captioner, labels: Sequence[str]) -> None:
-        """Raises InputError for fewer than two labels, one given twice, and one that is empty, too
+    def __init__(self, captioner: Captioner, labels: Sequence[str], whole: bool = False) -> None:
+        """`whole`: against whole pictures alone, which takes no caption.
+
+        Raises InputError for fewer than two labels, one given twice, and one that is empty, too
         long or without a known word.
         """
         if len(labels) < 2:
@@ -45,7 +56,7 @@ class LabelChooser:
             raise InputError("labels.twice", f"the label {twice[0]!r} is given twice.")
         for label in labels:
             check_words(captioner, label)
-        self._captioner, self.labels = captioner, tuple(labels)
+        self._captioner, self.labels, self._whole = captioner, tuple(labels), whole
         self._texts = captioner.embed_texts(labels)  # [Q,E]
 
     def rank_many(self, images: Iterable[Picture]) -> Iterator[list[Choice] | InputError]:
@@ -53,21 +64,58 @@ class LabelChooser:
 
         A picture that cannot be read is yielded as its error, in its place.
         """
-
-        def work(placed: Sequence[Placed]) -> list[list[Choice]]:
-            return self.rank([canvas for canvas, _ in placed])
-
         size = self._captioner.batch_size()
-        return in_batches_past_errors(self._captioner.placed(images), size, work)
+        return in_batches_past_errors(self._captioner.placed(images), size, self._ranked)
 
     def rank(self, images: Sequence[Picture]) -> list[list[Choice]]:
         """For each picture all labels, best first; equal scores in the order given.
 
         Raises InputError for a picture that cannot be read.
         """
-        scores = self._captioner.embed_images(images) @ self._texts.T  # [N,Q]
-        orders = np.argsort(-scores, axis=1, kind="stable")  # [N,Q]
-        return [
-            [Choice(self.labels[q], float(row[q])) for q in order]
-            for row, order in zip(scores, orders, strict=True)
+        settings = self._captioner.manifest.preprocessing
+        return self._ranked([prepare(image, settings) for image in images])
+
+    def _ranked(self, placed: Sequence[Placed]) -> list[list[Choice]]:
+        canvases = [canvas for canvas, _ in placed]  # N of [S,S,3]
+        shown = [[ALL, *things] for things in self._things(canvases)]
+        views = [
+            _alone(canvas, boxes, things)
+            for canvas, things in zip(canvases, shown, strict=True)
+            for boxes in things
         ]
+        cosines = self._captioner.embed_images(views) @ self._texts.T  # [W,Q]
+        ends = np.cumsum([len(things) for things in shown])
+        ranked = []
+        for rows, things, (_, placement) in zip(
+            np.split(cosines, ends[:-1]), shown, placed, strict=True
+        ):
+            best = rows.argmax(0)  # [Q]
+            ranked.append(
+                [
+                    Choice(
+                        self.labels[q],
+                        float(rows[best[q], q]),
+                        tuple(placement.to_picture(box) for box in things[best[q]]),
+                    )
+                    for q in np.argsort(-rows.max(0), kind="stable")
+                ]
+            )
+        return ranked
+
+    def _things(self, canvases: Sequence[np.ndarray]) -> list[list[tuple[CanvasBox, ...]]]:
+        """The boxes of each thing, or group of one name, among others in a picture."""
+        if self._whole:
+            return [[] for _ in canvases]
+        captions = self._captioner.caption(canvases, self._captioner.languages[0])
+        named = [[mention.boxes for mention in caption.mentions] for caption in captions]
+        return [groups if len(groups) > 1 else [] for groups in named]
+
+
+def _alone(
+    canvas: np.ndarray, boxes: Sequence[CanvasBox], things: Sequence[Sequence[CanvasBox]]
+) -> np.ndarray:
+    """The canvas uint8 [S,S,3] with all things taken out but those in `boxes`; as it is for ALL."""
+    if not boxes:
+        return canvas
+    others = [box for group in things for box in group if box not in boxes]
+    return hide(canvas, others, boxes)

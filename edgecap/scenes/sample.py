@@ -15,6 +15,7 @@ from edgecap.scenes.sprites import ANGLES, DARKEST, LIGHTEST, RGB, aspect
 
 _NOUNS = tuple(NOUNS)
 _JITTER, _TINT = 10, 4  # grey levels, of a colour as a whole and of each channel
+MOST_ALIKE = 5  # things of a name, but in the split of larger numbers
 _TRIES = 24  # places tried before a thing is made smaller
 
 
@@ -25,7 +26,7 @@ class SceneRules:
     size: int = 224  # px, side of the canvas
     things: tuple[int, int] = (1, 5)  # fewest, most
     px: tuple[int, int] = (24, 110)  # smallest, largest
-    copies: tuple[int, int] = (2, 5)  # of a repeated kind
+    copies: tuple[int, int] = (2, MOST_ALIKE)  # of a repeated kind
     repeat: float = 0.35  # share of scenes that repeat a kind
     overlap: float = 0.15  # of the smaller box
     backgrounds: tuple[str, ...] = TRAINING_FAMILIES
@@ -128,7 +129,7 @@ def _names(rng: np.random.Generator, rules: SceneRules) -> list[Name]:
     total = _between(rng, max(copies, fewest), most)
     kinds = withheld.example(rng, rules.shows)
     while len(kinds) + copies - 1 < total:
-        kind = _kind(rng, rules.nouns)
+        kind = draw_name(rng, rules.nouns)
         if kind not in kinds:
             kinds.append(kind)
     names = kinds + [kinds[_below(rng, len(kinds))]] * (copies - 1)
@@ -138,7 +139,8 @@ def _names(rng: np.random.Generator, rules: SceneRules) -> list[Name]:
     return names
 
 
-def _kind(rng: np.random.Generator, nouns: tuple[str, ...]) -> Name:
+def draw_name(rng: np.random.Generator, nouns: tuple[str, ...] = _NOUNS) -> Name:
+    """What a thing may be called, as often one of `nouns` as a shape in a colour; none withheld."""
     if nouns and rng.random() < 0.5:
         return Name(nouns[_below(rng, len(nouns))])
     while True:

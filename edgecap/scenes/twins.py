@@ -10,8 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations
 
+import numpy as np
+
 from edgecap.scenes.graph import Mention, Name, Scene, Statement
 from edgecap.scenes.relations import holds
+from edgecap.scenes.sample import MOST_ALIKE, draw_name
+
+_NUMBERS = 0.3  # share of false parts whose number is false, not a name
 
 INVERSE = {
     "left": "right",
@@ -56,6 +61,28 @@ def names_of(statement: Statement) -> Counter[Name]:
     for mention in statement.mentions:
         names[mention.name] += mention.count
     return names
+
+
+def part(scene: Scene, rng: np.random.Generator) -> Statement:
+    """One or two of the names that a scene shows, each with its number: what a label says."""
+    said = [Mention(name, count) for name, count in sorted(names_in(scene).items())]
+    some = rng.permutation(len(said))[: int(rng.integers(1, 3))]
+    return Statement(tuple(said[i] for i in some))
+
+
+def no_part(scene: Scene, true: Statement, rng: np.random.Generator) -> Statement:
+    """The same with a name that the scene does not show, or with a number one off."""
+    at = int(rng.integers(len(true.mentions)))
+    told = true.mentions[at]
+    if rng.random() < _NUMBERS:
+        near = [n for n in (told.count - 1, told.count + 1) if 0 < n <= MOST_ALIKE]
+        false = replace(told, count=near[rng.integers(len(near))])
+    else:
+        shown, name = names_in(scene), told.name
+        while name in shown:  # of a shape another shape, which is harder to tell than an animal
+            name = draw_name(rng, ()) if told.name.color else draw_name(rng)
+        false = replace(told, name=name)
+    return Statement((*true.mentions[:at], false, *true.mentions[at + 1 :]))
 
 
 def swapped_colors(statement: Statement) -> Iterator[Statement]:

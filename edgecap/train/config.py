@@ -37,7 +37,10 @@ class Stage:
     languages: tuple[str, ...] = LANGUAGES
     namesakes: float = 0.0  # share of scenes in which some of a kind stand among others
     claims: int = 2  # relations of such an image, each to be told from its inverse by embedding
-    claim_tokens: int = 24  # length of their texts
+    parts: int = (
+        0  # labels of such an image, true of a part of it, each to be told from a false one
+    )
+    claim_tokens: int = 24  # length of the texts of both
 
     def __post_init__(self) -> None:
         if self.batch % self.texts:
@@ -63,7 +66,7 @@ class TrainConfig:
         Stage(112, 48_000, 64, 40, 16, 32, ("en",)),
         Stage(112, 120_000, 64, 64, 16, 32, namesakes=0.3),
         Stage(224, 20_000, 32, 192, 16, 40, ("en", "ja"), namesakes=0.4),
-        Stage(224, 100_000, 32, 160, 16, 40, namesakes=0.4, claims=4),
+        Stage(224, 100_000, 32, 160, 16, 40, namesakes=0.4, claims=4, parts=1),
     )
     seed: int = 0
     # Share of the captions in each style, and share that takes the first phrasing of its language

@@ -31,7 +31,15 @@ from edgecap.scenes.graph import Name, Scene, Statement, Thing
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, Drawing, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
-from edgecap.scenes.twins import inverted_relation, names_in, names_of, relation_holds, twins
+from edgecap.scenes.twins import (
+    inverted_relation,
+    names_in,
+    names_of,
+    no_part,
+    part,
+    relation_holds,
+    twins,
+)
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.hints import patch_hints, question, seen_things
 from edgecap.train.slips import slipped, weight
@@ -52,7 +60,7 @@ class Batch:
     texts: Tensor  # int64 [R,Tq], of every (B/Q)-th image two: a true one, then its false twin
     lengths: Tensor  # int64 [R]
     matches: Tensor  # bool [Q,R], which text says what which picture shows
-    claims: Tensor  # int64 [2C,Tc], of these images a true relation, then its inverse, C/Q of each
+    claims: Tensor  # int64 [2C,Tc], of these images a true claim, then a false one, C/Q of each
     claim_lengths: Tensor  # int64 [2C]
     text_questions: Tensor  # int64 [Q,4], what parts a text from its twin where that is a relation
     questions: Tensor  # int64 [C,4], what each claim asks of a picture: see hints.py
@@ -138,7 +146,12 @@ class SceneBatches(Dataset[Batch]):
         said = [true_and_false(scene, rng) for scene in described]  # Q
         texts = [ids for pair in said for ids in self._texts(pair, stage.languages, rng)]  # R
         pairs = [
-            relation_and_inverse(scene, rng) for scene in described for _ in range(stage.claims)
+            one
+            for scene in described
+            for one in (
+                *(relation_and_inverse(scene, rng) for _ in range(stage.claims)),
+                *(part_and_false(scene, rng) for _ in range(stage.parts)),
+            )
         ]  # C
         claims = [ids for pair in pairs for ids in self._texts(pair, stage.languages, rng)]  # 2C
         return Batch(
@@ -249,6 +262,16 @@ def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statem
     true = statement(scene, rng, "relate")
     false = (one for one in inverted_relation(true) if not relation_holds(scene, one))
     return true, next(false, true)
+
+
+def part_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
+    """A label that is true of the scene, and a like one that is not.
+
+    The contrastive loss calls a text false that names a part only, or searching would find too
+    much; that it is less false than what names nothing of the picture must be said beside it.
+    """
+    true = part(scene, rng)
+    return true, no_part(scene, true, rng)
 
 
 def shift(scene: Scene, origin: tuple[int, int]) -> Scene:

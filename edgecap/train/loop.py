@@ -16,6 +16,7 @@ from edgecap.core.config import SIZES
 from edgecap.core.errors import InputError, is_out_of_memory
 from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
+from edgecap.model.widen import widened
 from edgecap.train import processes
 from edgecap.train.average import RunningMean
 from edgecap.train.checkpoint import Checkpoint
@@ -39,9 +40,10 @@ def train(
 ) -> Captioner:
     """Train by `config` in the directory `run`, and return the captioner in float32.
 
-    Begins with random weights, with those of `init`, or, where `resume` is set, with the run's
-    checkpoint: weights, optimiser state and step go on, on the same stream of scenes, while stages
-    and rates are those of `config`. Under torchrun each process trains on scenes of its own.
+    Begins with random weights, with those of `init`, which may be of a smaller size, or, where
+    `resume` is set, with the run's checkpoint: weights, optimiser state and step go on, on the same
+    stream of scenes, while stages and rates are those of `config`. Under torchrun each process
+    trains on scenes of its own.
     """
     saved = Checkpoint.load(run) if resume else None
     if saved is not None and saved.config.size not in SIZES:
@@ -53,9 +55,7 @@ def train(
             f"Run with: --size {saved.config.size}",
         )
     torch.manual_seed(config.seed)
-    model = Captioner(config.shape)
-    if init is not None:
-        model.load_state_dict(init.state_dict())
+    model = Captioner(config.shape) if init is None else widened(init, config.shape)
     objective = Objective(model)
     fit(objective, ready(objective, compile_), config, run, saved)
     processes.leave()

@@ -27,7 +27,7 @@ def step_bytes(config: CaptionerConfig, stage: Stage) -> int:
     """An estimate of what one step's activations take."""
     patches = (stage.window // config.patch_size) ** 2
     words = stage.batch * stage.caption_tokens
-    text = stage.text_tokens + stage.claims * stage.claim_tokens
+    text = stage.text_tokens + (stage.claims + stage.parts) * stage.claim_tokens
     tokens = stage.batch * patches + words + 2 * stage.texts * text
     activations = tokens * config.layers * config.width * _PER_UNIT
     return activations + words * config.vocabulary * _PER_LOGIT

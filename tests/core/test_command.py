@@ -72,6 +72,8 @@ def test_debug_shows_the_traceback_of_a_defect(monkeypatch: pytest.MonkeyPatch) 
         ("benchmarks.referring", "--n 0", "referring.n"),
         ("benchmarks.referring", "--only boxes", "part.unknown"),
         ("benchmarks.maps", "no/bundle", "bundle.missing"),
+        ("benchmarks.zero_shot", "no/bundle", "bundle.missing"),
+        ("benchmarks.zero_shot", "--n 0", "zero_shot.n"),
         ("benchmarks.new_language", "sv", "language.unknown"),
         ("benchmarks.new_language", "ko --threads 0", "new_language.threads"),
         ("benchmarks.new_language", "nl --threads 99999999999", "new_language.threads"),

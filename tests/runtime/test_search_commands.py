@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
 from PIL import Image
 from tiny_onnx import picture, pictures, write_bundle
@@ -15,6 +16,7 @@ from edgecap.runtime import load
 from edgecap.runtime.choice import LabelChooser
 from edgecap.runtime.index import Hit
 from edgecap.runtime.index.sheet import GAP, TILE, contact_sheet
+from edgecap.scenes.graph import Name, Thing
 
 
 @pytest.fixture
@@ -154,13 +156,49 @@ def test_a_sheet_says_what_has_gone(tmp_path: Path) -> None:
     assert empty.width > TILE and empty.height > 0
 
 
+def test_a_label_may_name_one_thing_of_several() -> None:
+    box = (88.0, 8.0, 128.0, 48.0)
+    things = (
+        Thing(Name("square", "red"), (8.0, 100.0, 48.0, 140.0)),
+        Thing(Name("square", "red"), (168.0, 100.0, 208.0, 140.0)),
+        Thing(Name("circle", "blue"), (88.0, 100.0, 128.0, 140.0)),
+        Thing(Name("star", "green"), box),
+    )
+    captioner, labels = oracle.captioner(things), ["a red and a blue one", "a green star"]
+    # Twice as wide: boxes are px of the picture that was given.
+    shown = Image.fromarray(oracle.picture(things)).resize((448, 448), Image.Resampling.NEAREST)
+    (ranked,) = LabelChooser(captioner, labels).rank([shown])
+    assert [one.label for one in ranked] == ["a green star", "a red and a blue one"]
+    assert ranked[0].boxes == (tuple(2 * edge for edge in box),) and ranked[0].score > 0.99
+    assert ranked[1].boxes == ()  # of the whole picture: no thing is both
+    (ranked,) = LabelChooser(captioner, labels, whole=True).rank([shown])
+    assert [one.label for one in ranked] == labels and ranked[1].boxes == ()
+    squares = ["two red squares", "a blue circle"]
+    (ranked,) = LabelChooser(captioner, squares).rank([shown])
+    groups = {one.label: len(one.boxes) for one in ranked}
+    assert groups == {"two red squares": 2, "a blue circle": 1}  # a group is one thing
+
+
+def test_a_picture_of_one_thing_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    thing = Thing(Name("star", "green"), (88.0, 8.0, 128.0, 48.0))
+    captioner, views = oracle.captioner([thing]), []
+    embed = captioner.embed_images
+    monkeypatch.setattr(
+        captioner, "embed_images", lambda images: views.extend(images) or embed(images)
+    )
+    (ranked,) = LabelChooser(captioner, ["a red star", "a green star"]).rank(
+        [oracle.picture([thing])]
+    )
+    assert len(views) == 1 and ranked[0].label == "a green star" and ranked[0].boxes == ()
+
+
 def test_classify_ranks_by_the_cosine(
     folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = ["a dog", "a red circle", "an owl"]
     captioner = load(tiny_bundle_made)
     expected = captioner.embed_images([folder / "0.png"]) @ captioner.embed_texts(labels).T
-    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made)]
+    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--whole"]
     assert main([*asked, "--labels", " a dog,a red circle , an owl,", "--json", "-"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     scores = {one["label"]: one["score"] for one in row["labels"]}
@@ -214,13 +252,15 @@ def test_a_folder_is_ranked_in_batches_and_like_single_pictures(
     captioner = load(tiny_bundle_made)
     chooser = LabelChooser(captioner, ["a dog", "an owl"])
     files = [*sorted(folder.glob("*.png")), folder / "absent.png", *sorted(folder.glob("*.png"))]
-    embedded: list[int] = []
-    embed = captioner.embed_images
+    captioned: list[int] = []
+    caption = captioner.caption
     monkeypatch.setattr(
-        captioner, "embed_images", lambda images: embedded.append(len(images)) or embed(images)
+        captioner,
+        "caption",
+        lambda images, lang: captioned.append(len(images)) or caption(images, lang),
     )
     many = list(chooser.rank_many(files))
-    assert embedded == [7, 5]  # of eight and five, one of them no picture
+    assert captioned == [7, 5]  # of eight and five, one of them no picture
     assert isinstance(many[6], InputError) and many[6].code == "image.missing"
     for file, ranked in zip(files, many, strict=True):
         if not isinstance(ranked, InputError):

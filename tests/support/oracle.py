@@ -5,6 +5,8 @@ its colour, so taking it out of the picture takes it out of what is said. The ne
 those with which a sentence goes on: true ones are equally likely, and false ones that the grammar
 could say of the same things a thousandth as likely.
 
+An embedding says how many things of each colour there are.
+
 Letters as in edgecap.runtime.session.
 """
 
@@ -62,7 +64,8 @@ class OracleSession:
         k = np.broadcast_to(
             np.array(seen, np.float32)[None, :, None, None, None], (1, len(image), 1, 196, 8)
         )
-        return ImageCode(k.copy(), k.copy(), np.ones((len(image), 4), np.float32) / 2)
+        names = [[t.name for i, t in enumerate(self.things) if one >> i & 1] for one in seen]
+        return ImageCode(k.copy(), k.copy(), _embedded([[n.color for n in one] for one in names]))
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         logits = np.full((len(token), CONFIG.vocabulary), UNLIKELY, np.float32)  # [B,V]
@@ -79,7 +82,8 @@ class OracleSession:
         return Step(logits, rows, rows, np.full((len(token), 196), 1 / 196, np.float32))
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        return np.ones((len(tokens), 4), np.float32) / 2
+        texts = (TOKENIZER.decode(row[:end]) for row, end in zip(tokens, length, strict=True))
+        return _embedded([text.split() for text in texts])
 
     def _shows(self, canvas: np.ndarray, i: int) -> bool:
         x0, y0, x1, y1 = map(int, self.things[i].box)
@@ -107,6 +111,12 @@ class OracleSession:
             ([*TOKENIZER.encode(text, allow_special=True), EOS_ID], weight)
             for text, weight in weighed
         ]
+
+
+def _embedded(words: Sequence[Sequence[str]]) -> np.ndarray:
+    """f32 [N,4] of norm 1: how often each colour is among the words, and a little of nothing."""
+    counts = [[*(row.count(color) for color in RGB), 0.1] for row in words]
+    return np.array(counts, np.float32) / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
 def _capital(text: str) -> str:

@@ -15,9 +15,10 @@ from edgecap.scenes.describe import statement
 from edgecap.scenes.graph import SHAPES, Name, Scene, Thing
 from edgecap.scenes.relations import holds
 from edgecap.scenes.render import render
-from edgecap.scenes.sample import WINDOW_RULES, Drawing
+from edgecap.scenes.sample import MOST_ALIKE, WINDOW_RULES, Drawing
 from edgecap.scenes.splits import drawing
-from edgecap.scenes.twins import is_true
+from edgecap.scenes.twins import is_true, names_in
+from edgecap.scenes.withheld import PAIRS
 from edgecap.train import data
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import (
@@ -27,6 +28,7 @@ from edgecap.train.data import (
     end_of_boxes,
     matches,
     pack,
+    part_and_false,
     parted,
     relation_and_inverse,
     true_and_false,
@@ -95,6 +97,27 @@ def test_claims_are_relations_and_their_inverses() -> None:
             assert holds(shown, true.relation) and not holds(shown, false.relation)
             lefts += true.relation.kind == "left" and false.relation.kind == "right"
     assert lefts > 3
+
+
+def test_a_part_is_true_and_its_twin_is_not() -> None:
+    batch = SceneBatches(replace(CONFIG, stages=(Stage(224, 8, 8, 64, 4, 40, claims=1, parts=2),)))[
+        0
+    ]
+    assert batch.claims.shape == (2 * 3 * 4, 24) and batch.questions.shape == (3 * 4, 4)
+    asked = batch.questions.view(4, 3, 4)[:, 1:]
+    assert (asked < 0).all()  # no relation parts a label from its twin
+    rng, numbers, several = np.random.default_rng(0), 0, 0
+    for index in range(200):
+        shown = names_in(drawing("val", index).scene)
+        true, false = part_and_false(drawing("val", index).scene, rng)
+        assert all(shown[one.name] == one.count for one in true.mentions)
+        assert 1 <= len(true.mentions) == len(false.mentions) <= 2
+        (wrong,) = (b for a, b in zip(true.mentions, false.mentions, strict=True) if a != b)
+        assert shown[wrong.name] != wrong.count and 1 <= wrong.count <= MOST_ALIKE
+        assert (wrong.name.color, wrong.name.noun) not in PAIRS
+        numbers += wrong.name in shown
+        several += len(true.mentions) < len(shown)
+    assert 30 < numbers < 90 and several > 80
 
 
 def test_one_phrasing_is_the_usual_one() -> None:

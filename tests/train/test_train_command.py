@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,22 @@ def test_languages_of_the_first_weights_are_taught_and_kept(
     weights.save(grown, tmp_path / "first.safetensors", {}, wordy)
     assert main([*begin, "-o", str(tmp_path / "other")]) == 0
     assert asked[1].shape == grown.config != SIZES["tiny"]
+
+
+def test_a_run_may_begin_with_a_smaller_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SIZES, "small", replace(SIZES["tiny"], width=16, heads=1))
+    small = Captioner(SIZES["small"])
+    learned = loop.train(CONFIG, tmp_path / "run", init=small, compile_=False)
+    assert learned.config == SIZES["tiny"]
+    first = tmp_path / "tiny.safetensors"
+    weights.save(learned, first, {})
+    begin = ["train", "-o", str(tmp_path / "other"), "--init", str(first), "--size", "small"]
+    assert main(begin) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("edgecap: [model.widen]") and told.count("\n") == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_resumed_run_still_knows_its_languages(tmp_path: Path) -> None:
