@@ -30,7 +30,7 @@ from edgecap.bundle.certificate import (
     certify,
     extended,
 )
-from edgecap.bundle.golden import measure
+from edgecap.bundle.golden import measure, read_golden
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import ATTENTION, STATEFUL
 from edgecap.core.boxes import iou
@@ -40,7 +40,7 @@ from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
 from edgecap.runtime.mentions import read
-from edgecap.runtime.replay import follow
+from edgecap.runtime.replay import follow, replay
 from edgecap.runtime.session import ImageCode
 
 PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -157,6 +157,15 @@ def compare(captioner: Captioner, references: References) -> Certificate:
     )
 
 
+def with_golden(scenes: Certificate, golden: Certificate) -> Certificate:
+    """One certificate that also says what `edgecap verify` will find: no bundle may fail there."""
+    return extended(
+        scenes,
+        tuple(replace(o, output=f"golden {o.output}") for o in golden.outputs),
+        tuple(replace(a, what=f"golden {a.what}") for a in golden.agreements),
+    )
+
+
 def _embed(captioner: Captioner, text: str) -> np.ndarray:
     """f32 [1,E]; a reference that said nothing has nothing to embed, and a stand-in is compared."""
     return captioner.session.encode_text(*frame(captioner, text))
@@ -220,10 +229,9 @@ def main(bundle: str, references: str, certificate: str) -> None:
     from edgecap.exporters.parity_state import joined, with_state
     from edgecap.runtime import load
 
-    asked = References.load(Path(references))
-    is_coreml = open_bundle(bundle).manifest.format == "coreml"
-    captioner = load(bundle, EVALUATOR if is_coreml else "auto")
-    result = compare(captioner, asked)
+    asked, opened = References.load(Path(references)), open_bundle(bundle)
+    captioner = load(bundle, EVALUATOR if opened.manifest.format == "coreml" else "auto")
+    result = with_golden(compare(captioner, asked), replay(captioner, read_golden(opened)))
     functions = captioner.manifest.contract.functions
     if STATEFUL in functions:
         package = Path(bundle) / functions[STATEFUL].file
