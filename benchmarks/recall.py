@@ -83,7 +83,7 @@ def _stored(root: Path, vectors: np.ndarray) -> Stored:
     n = len(vectors)
     maker = Maker("drawn", "drawn", "", "", ())
     covering = Graph("graph", n, n)
-    manifest = IndexManifest(SCHEMA, "/", maker, WIDTH, n, (), covering, {})
+    manifest = IndexManifest(SCHEMA, "/", maker, WIDTH, True, n, (), covering, {})
     entries = tuple(Entry(key, str(key), 0, 0, "") for key in range(n))
     return Stored(root, manifest, entries, vectors)
 

@@ -66,10 +66,11 @@ def question(scene: Scene, lang: str, rng: np.random.Generator) -> tuple[str, li
             others.append(name)
     counted = [(true, shown[true]), *((name, 1) for name in others)]
     kind = "alone" if len(shown) == 1 else "part" if shown[true] == 1 else "number"
-    return kind, [_label(name, count, lang) for name, count in counted]
+    return kind, [label(name, count, lang) for name, count in counted]
 
 
-def _label(name: Name, count: int, lang: str) -> str:
+def label(name: Name, count: int, lang: str) -> str:
+    """What a caption calls so many things of a name, as a label: "two red circles"."""
     said = for_language(lang).render(Statement((Mention(name, count),)), 0).rstrip(".。")
     return said[0].lower() + said[1:]
 

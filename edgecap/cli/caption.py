@@ -139,8 +139,9 @@ def _draw(image: Path, caption: Caption, path: Path) -> None:
 
 
 def _show(image: Path, caption: Caption, several: bool) -> None:
+    from edgecap.cli._boxes import edges
+
     typer.echo(f"{printable(str(image))}: {caption.text}" if several else caption.text)
     for mention in caption.mentions:
         for box, score in zip(mention.boxes, mention.scores, strict=True):
-            edges = " ".join(f"{edge:.0f}" for edge in box)
-            typer.echo(f"  {mention.phrase}  [{edges}]  {score:.2f}")
+            typer.echo(f"  {mention.phrase}  [{edges(box)}]  {score:.2f}")

@@ -104,17 +104,13 @@ def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from edgecap.cli._boxes import where
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in ("picture", "label", "cosine", "of"):
         table.add_column(heading, justify="right" if heading == "cosine" else "left")
     for image, choices in ranked:
         for place, choice in enumerate(choices[:SHOWN]):
             name = printable(str(image)) if place == 0 else ""
-            table.add_row(name, choice.label, f"{choice.score:.3f}", _of(choice))
+            table.add_row(name, choice.label, f"{choice.score:.3f}", where(choice.boxes))
     Console(markup=False).print(table)
-
-
-def _of(choice: Choice) -> str:
-    """What a label fits, for people."""
-    boxes = (" ".join(f"{edge:.0f}" for edge in box) for box in choice.boxes)
-    return " ".join(f"[{box}]" for box in boxes) or "all of it"

@@ -61,9 +61,10 @@ def run(
 
 
 def _show(found: Grounding) -> None:
+    from edgecap.cli._boxes import edges
+
     for referent in found.referents:
-        edges = " ".join(f"{edge:.0f}" for edge in referent.box)
-        typer.echo(f"[{edges}]  {referent.probability:.2f}")
+        typer.echo(f"[{edges(referent.box)}]  {referent.probability:.2f}")
     typer.echo(f"asked: {found.sentence}", err=True)
     if not found.seen:
         typer.echo("the picture does not speak for this phrase: the box is a guess", err=True)

@@ -24,10 +24,14 @@ def run(
             "--bundle", "-b", help="Bundle or weights. Default: the index's, else the newest."
         ),
     ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Whole pictures alone: faster, and texts must say all."),
+    ] = False,
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Embed the pictures of a folder; run it again to bring the index up to date.
+    """Embed the pictures of a folder and the things in them; run it again to bring it up to date.
 
     Only new and changed pictures are embedded. An interrupted run is taken up where it stopped. A
     picture that cannot be read is reported and left out; the exit code is then 2.
@@ -45,7 +49,7 @@ def run(
     else:
         source = chosen(bundle)
         captioner = load(source, threads=threads)
-    summary = update(folder, out, captioner, loadable(source), threads)
+    summary = update(folder, out, captioner, loadable(source), threads, whole)
     write_json(_report(out, summary), json_)
     for failure in summary.failures:
         typer.echo(f"edgecap: {failure.path}: {failure.error}", err=True)

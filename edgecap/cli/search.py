@@ -34,7 +34,7 @@ def run(
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """The k nearest pictures, best first, with their cosine.
+    """The k nearest pictures, best first, with their cosine, and where the thing is that was found.
 
     A query that names a file is a picture. The model must be the index's own, in whatever format
     or precision: an int8 bundle searches what its PyTorch weights have indexed.
@@ -59,7 +59,9 @@ def run(
     if sheet is not None:
         save_picture(contact_sheet(query, is_text, hits), sheet)
         typer.echo(f"contact sheet in {sheet}", err=True)
-    rows = [{"rank": h.rank, "image": str(h.path), "score": h.score} for h in hits]
+    rows = [
+        {"rank": h.rank, "image": str(h.path), "score": h.score, "boxes": h.boxes} for h in hits
+    ]
     write_json({"query": query, "hits": rows}, json_)
     if json_ != STANDARD_OUTPUT:
         _show(hits)
@@ -88,5 +90,8 @@ def _vector(captioner: Captioner, query: str, is_text: bool) -> np.ndarray:
 
 
 def _show(hits: list[Hit]) -> None:
+    from edgecap.cli._boxes import where
+
     for hit in hits:
-        typer.echo(f"{hit.rank:3}  {hit.score:6.3f}  {printable(str(hit.path))}")
+        found = f"  {where(hit.boxes)}" if hit.boxes else ""
+        typer.echo(f"{hit.rank:3}  {hit.score:6.3f}  {printable(str(hit.path))}{found}")

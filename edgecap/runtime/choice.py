@@ -1,8 +1,6 @@
 """Zero-shot choice: which of some labels fits a picture best.
 
-A picture's embedding says all that is there, and "a dog" is not all of a dog among cats. So labels
-are held against the picture, and against each thing that its caption names, all others taken out
-(grounding/hide.py).
+Labels are held against the picture, and against each thing in it alone (grounding/views.py).
 
 N pictures, W views of them, Q labels, E embedding width, S canvas side in px.
 """
@@ -18,12 +16,10 @@ import numpy as np
 from edgecap.core.errors import InputError
 from edgecap.runtime.batches import in_batches_past_errors
 from edgecap.runtime.captioner import Captioner, Placed
-from edgecap.runtime.grounding.hide import hide
+from edgecap.runtime.grounding.views import views
 from edgecap.runtime.mentions import CanvasBox
-from edgecap.runtime.preprocess import Box, Picture, prepare
+from edgecap.runtime.preprocess import Box, Picture, Placement, prepare
 from edgecap.runtime.texts import check_words
-
-ALL: tuple[CanvasBox, ...] = ()  # of a view: the whole picture
 
 
 @dataclass(frozen=True)
@@ -76,46 +72,27 @@ class LabelChooser:
         return self._ranked([prepare(image, settings) for image in images])
 
     def _ranked(self, placed: Sequence[Placed]) -> list[list[Choice]]:
-        canvases = [canvas for canvas, _ in placed]  # N of [S,S,3]
-        shown = [[ALL, *things] for things in self._things(canvases)]
-        views = [
-            _alone(canvas, boxes, things)
-            for canvas, things in zip(canvases, shown, strict=True)
-            for boxes in things
-        ]
-        cosines = self._captioner.embed_images(views) @ self._texts.T  # [W,Q]
-        ends = np.cumsum([len(things) for things in shown])
-        ranked = []
-        for rows, things, (_, placement) in zip(
-            np.split(cosines, ends[:-1]), shown, placed, strict=True
-        ):
-            best = rows.argmax(0)  # [Q]
-            ranked.append(
-                [
-                    Choice(
-                        self.labels[q],
-                        float(rows[best[q], q]),
-                        tuple(placement.to_picture(box) for box in things[best[q]]),
-                    )
-                    for q in np.argsort(-rows.max(0), kind="stable")
-                ]
+        shown = views(self._captioner, [canvas for canvas, _ in placed], self._whole)  # N
+        canvases = [view.canvas for each in shown for view in each]  # W of [S,S,3]
+        cosines = self._captioner.embed_images(canvases) @ self._texts.T  # [W,Q]
+        ends = np.cumsum([len(each) for each in shown])
+        return [
+            self._choices(rows, [view.boxes for view in each], placement)
+            for rows, each, (_, placement) in zip(
+                np.split(cosines, ends[:-1]), shown, placed, strict=True
             )
-        return ranked
+        ]
 
-    def _things(self, canvases: Sequence[np.ndarray]) -> list[list[tuple[CanvasBox, ...]]]:
-        """The boxes of each thing, or group of one name, among others in a picture."""
-        if self._whole:
-            return [[] for _ in canvases]
-        captions = self._captioner.caption(canvases, self._captioner.languages[0])
-        named = [[mention.boxes for mention in caption.mentions] for caption in captions]
-        return [groups if len(groups) > 1 else [] for groups in named]
-
-
-def _alone(
-    canvas: np.ndarray, boxes: Sequence[CanvasBox], things: Sequence[Sequence[CanvasBox]]
-) -> np.ndarray:
-    """The canvas uint8 [S,S,3] with all things taken out but those in `boxes`; as it is for ALL."""
-    if not boxes:
-        return canvas
-    others = [box for group in things for box in group if box not in boxes]
-    return hide(canvas, others, boxes)
+    def _choices(
+        self, cosines: np.ndarray, things: Sequence[Sequence[CanvasBox]], placement: Placement
+    ) -> list[Choice]:
+        """All labels by their cosine to what they fit best; cosines [things,Q]."""
+        best = cosines.argmax(0)  # [Q]
+        return [
+            Choice(
+                self.labels[q],
+                float(cosines[best[q], q]),
+                tuple(placement.to_picture(box) for box in things[best[q]]),
+            )
+            for q in np.argsort(-cosines.max(0), kind="stable")
+        ]

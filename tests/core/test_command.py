@@ -72,6 +72,8 @@ def test_debug_shows_the_traceback_of_a_defect(monkeypatch: pytest.MonkeyPatch) 
         ("benchmarks.referring", "--n 0", "referring.n"),
         ("benchmarks.referring", "--only boxes", "part.unknown"),
         ("benchmarks.maps", "no/bundle", "bundle.missing"),
+        ("benchmarks.name_search", "no/bundle", "bundle.missing"),
+        ("benchmarks.name_search", "--lang xx", "language.unknown"),
         ("benchmarks.zero_shot", "no/bundle", "bundle.missing"),
         ("benchmarks.zero_shot", "--n 0", "zero_shot.n"),
         ("benchmarks.new_language", "sv", "language.unknown"),

@@ -4,14 +4,14 @@ A picture is taken as unchanged while its size and modification time are. Any ot
 whose bytes are known (renamed, copied, touched) gets the vector there is. Every CHECKPOINT embedded
 pictures the index on disk becomes right and complete so far, so a killed run loses little.
 
-Letters: E embedding width.
+Letters: b pictures, r vectors of them, E embedding width, S canvas side in px.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from edgecap.core.errors import BundleError, InputError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.runtime.batches import BATCH
-from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captioner import Captioner, Placed
+from edgecap.runtime.grounding.views import views
 from edgecap.runtime.index import graph, probes, store
 from edgecap.runtime.index.folder import pictures
 from edgecap.runtime.index.manifest import MANIFEST, SCHEMA, Graph, IndexManifest
@@ -30,7 +31,8 @@ from edgecap.runtime.index.store import Entry, Stored
 from edgecap.runtime.preprocess import prepare
 
 CHECKPOINT = 256  # pictures: some seconds of work
-EXACT_ROWS = 50_000  # so many are compared one by one in about 5 ms
+EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
+MOST_VIEWS = 8  # of a picture; more is rare
 _DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
 
 
@@ -60,12 +62,15 @@ def update(
     captioner: Captioner,
     source: str,
     threads: int = 1,
+    whole: bool = False,
 ) -> Summary:
     """Make or refresh the index `out` of the pictures below `folder`.
 
     Args:
         source: what the captioner was loaded from, kept for `edgecap search`; see `loadable`.
         threads: for building the graph of a large index.
+        whole: embed whole pictures alone, several times as fast: a text finds what says all that
+            there is. What an index holds it goes on with.
 
     Raises:
         InputError for a folder without (readable) pictures, for an `out` that is something else
@@ -75,14 +80,14 @@ def update(
     """
     root, top = Path(out), Path(folder)
     names = pictures(top, skip=root)
-    if len(names) > EXACT_ROWS:
+    if len(names) * (1 if whole else MOST_VIEWS) > EXACT_ROWS:
         require(*graph.PACKAGE)  # before hours of work, not after them
     _refuse_foreign(root)
     made = not root.exists()
     root.mkdir(parents=True, exist_ok=True)
     try:
         with store.locked(root):
-            return _Run(top.resolve(), root, captioner, source, threads).run(names)
+            return _Run(top.resolve(), root, captioner, source, threads, whole).run(names)
     except InputError:
         if made and not (root / MANIFEST).exists():
             store.sweep(root, None)
@@ -110,25 +115,32 @@ class _Run:
     """One update under the index's lock."""
 
     def __init__(
-        self, folder: Path, root: Path, captioner: Captioner, source: str, threads: int
+        self,
+        folder: Path,
+        root: Path,
+        captioner: Captioner,
+        source: str,
+        threads: int,
+        whole: bool,
     ) -> None:
         self._folder, self._root, self._captioner = folder, root, captioner
         self._threads = threads
-        self._before = self._open(source)
+        self._before = self._open(source, whole)
         self._manifest = self._before.manifest
-        known = zip(self._before.entries, self._before.vectors, strict=True)
-        self._by_path: dict[str, _Row] = {entry.path: (entry, vector) for entry, vector in known}
-        self._by_content = {entry.sha256: vector for entry, vector in self._by_path.values()}
+        self._by_path: dict[str, _Known] = {
+            entry.path: (entry, vectors) for entry, vectors in _each(self._before)
+        }
+        self._by_content = {known[0].sha256: known for known in self._by_path.values()}
         self._contents = set(self._by_content)  # and what waits to be embedded
-        self._same: list[Entry] = []  # other names for these; their rows come at the end
+        self._same: list[Entry] = []  # other names for these; their vectors come at the end
         self._next_key = self._manifest.next_key
-        self._rows: list[_Row] = []  # of the index to come
-        self._unsaved: list[_Row] = []
+        self._rows: list[_Known] = []  # of the index to come
+        self._unsaved: list[_Known] = []
         self._failures: list[Failure] = []
         self._embedded = self._unchanged = 0
 
     def run(self, names: Sequence[str]) -> Summary:
-        waiting: list[tuple[Entry, np.ndarray]] = []
+        waiting: list[tuple[Entry, Placed]] = []
         for name in progress(names, "embedding pictures"):
             waiting += self._examine(name)
             if len(waiting) == BATCH:
@@ -147,12 +159,12 @@ class _Run:
             failures=tuple(self._failures),
         )
 
-    def _open(self, source: str) -> Stored:
+    def _open(self, source: str, whole: bool) -> Stored:
         width = self._captioner.manifest.contract.embedding
         if not (self._root / MANIFEST).exists():
             store.sweep(self._root, None)
             made_by = probes.maker(self._captioner, source)
-            blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, 0, (), None, {})
+            blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, whole, 0, (), None, {})
             return Stored(self._root, blank, (), np.zeros((0, width), np.float32))
         stored = store.read(self._root)
         if stored.manifest.folder != str(self._folder):
@@ -161,12 +173,18 @@ class _Run:
                 f"{self._root} is an index of {stored.manifest.folder}, not of {self._folder}.",
                 "Choose another output directory.",
             )
+        if whole and not stored.manifest.whole:
+            raise InputError(
+                "index.whole",
+                f"{self._root} holds the things of its pictures, not whole pictures alone.",
+                "Leave --whole out, or choose another output directory.",
+            )
         probes.check(self._captioner, stored.manifest.model, stored.manifest.embedding)
         store.sweep(self._root, stored.manifest)
         return stored
 
-    def _examine(self, name: str) -> list[tuple[Entry, np.ndarray]]:
-        """What must be embedded for a file: one entry and its canvas, or nothing."""
+    def _examine(self, name: str) -> list[tuple[Entry, Placed]]:
+        """What must be embedded for a file: one entry and its picture, or nothing."""
         file = self._folder / name
         known = self._by_path.get(name)
         try:
@@ -182,29 +200,32 @@ class _Run:
             return []
         digest = hashlib.sha256(data).hexdigest()
         touched = known is not None and known[0].sha256 == digest
-        key = known[0].key if known and touched else self._next_key
+        key = known[0].key if known and touched else _NO_KEY
         # The status was taken before the bytes: a file changed in between is seen next time.
         entry = Entry(key, name, status.st_size, status.st_mtime_ns, digest)
         if digest in self._contents:
             self._same.append(entry)
-            self._next_key += not touched
             return []
         try:
-            canvas, _ = prepare(data, self._captioner.manifest.preprocessing)
+            placed = prepare(data, self._captioner.manifest.preprocessing)
         except InputError as error:
             self._failures.append(Failure(name, error))
             return []
         self._contents.add(digest)
-        self._next_key += 1
-        return [(entry, canvas)]
+        return [(entry, placed)]
 
-    def _embed(self, waiting: Sequence[tuple[Entry, np.ndarray]]) -> None:
-        vectors = self._captioner.embed_images([canvas for _, canvas in waiting])  # [b,E]
+    def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
+        canvases = [canvas for _, (canvas, _) in waiting]  # b of [S,S,3]
+        shown = views(self._captioner, canvases, self._manifest.whole)
+        vectors = self._captioner.embed_images([v.canvas for each in shown for v in each])  # [r,E]
         if not np.isfinite(vectors).all():
             raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
-        rows = [(entry, vector) for (entry, _), vector in zip(waiting, vectors, strict=True)]
-        self._by_content |= {entry.sha256: vector for entry, vector in rows}
-        self._unsaved += rows
+        parts = np.split(vectors, np.cumsum([len(each) for each in shown])[:-1])
+        for (entry, (_, placement)), each, rows in zip(waiting, shown, parts, strict=True):
+            things = tuple(tuple(map(placement.to_picture, view.boxes)) for view in each[1:])
+            known = self._keyed(entry._replace(things=things)), rows
+            self._by_content[entry.sha256] = known
+            self._unsaved.append(known)
         self._embedded += len(waiting)
         if len(self._unsaved) >= CHECKPOINT:
             entries, stacked = _apart(self._unsaved)
@@ -212,10 +233,19 @@ class _Run:
             self._rows += self._unsaved
             self._unsaved = []
 
+    def _keyed(self, entry: Entry) -> Entry:
+        """The entry with keys of its own, if it has none."""
+        if entry.key == _NO_KEY:
+            entry = entry._replace(key=self._next_key)
+            self._next_key = entry.end
+        return entry
+
     def _finish(self) -> None:
         """Merge all into one segment, unless the index on disk says it all already."""
         self._rows += self._unsaved
-        self._rows += [(entry, self._by_content[entry.sha256]) for entry in self._same]
+        for entry in self._same:
+            (like, vectors) = self._by_content[entry.sha256]
+            self._rows.append((self._keyed(entry._replace(things=like.things)), vectors))
         if not self._rows:
             raise InputError(
                 "index.unreadable",
@@ -226,7 +256,7 @@ class _Run:
         entries, vectors = _apart(self._rows)
         if tuple(entries) == self._before.entries and len(self._manifest.segments) == 1:
             return
-        covering = self._graph(np.array([entry.key for entry in entries]), vectors)
+        covering = self._graph(store.keys_of(entries), vectors)
         store.rewrite(self._root, self._manifest, entries, vectors, covering)
 
     def _graph(self, keys: np.ndarray, vectors: np.ndarray) -> Graph | None:
@@ -244,9 +274,18 @@ class _Run:
         return Graph(name, int(keys[-1]) + 1, len(keys))
 
 
-_Row = tuple[Entry, np.ndarray]  # vector f32 [E]
+_NO_KEY = -1  # of a picture whose number of vectors is not known yet
+_Known = tuple[Entry, np.ndarray]  # its vectors f32 [rows,E]
 
 
-def _apart(rows: Sequence[_Row]) -> tuple[list[Entry], np.ndarray]:
-    """Entries and their vectors f32 [n,E]."""
-    return [entry for entry, _ in rows], np.stack([vector for _, vector in rows])
+def _each(stored: Stored) -> Iterator[_Known]:
+    """Every entry with its vectors."""
+    start = 0
+    for entry in stored.entries:
+        yield entry, stored.vectors[start : start + entry.rows]
+        start += entry.rows
+
+
+def _apart(known: Sequence[_Known]) -> tuple[list[Entry], np.ndarray]:
+    """Entries and their vectors f32 [r,E]."""
+    return [entry for entry, _ in known], np.concatenate([vectors for _, vectors in known])

@@ -1,8 +1,9 @@
 """What an index says about itself: `index.json`, the only file that names the others.
 
     index.json              this, replaced in one step after every other file is on disk
-    entries-XXXXXXXX.jsonl  one picture a line, in the order of the vectors: see store.Entry
-    vectors-XXXXXXXX.f32    little-endian float32 [rows,E], norm 1
+    entries-XXXXXXXX.jsonl  one picture a line, in the order of its vectors: see store.Entry
+    vectors-XXXXXXXX.f32    little-endian float32 [rows,E], norm 1; of each picture the whole, then
+                            each thing in it
     graph-XXXXXXXX.usearch  above a size: an HNSW graph over the keys below `before`
 
 While pictures are embedded, segments are added; the end of a run merges them into one. Files that
@@ -22,7 +23,7 @@ from edgecap.bundle.manifest import FileEntry, check_name
 from edgecap.bundle.typed import decode, read_json
 from edgecap.core.errors import BundleError
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "index.json"
 _MAX_EMBEDDING = 1 << 16
 
@@ -41,9 +42,10 @@ class Maker:
 
 @dataclass(frozen=True)
 class Segment:
-    """Entries and their vectors: two files of `rows` rows."""
+    """Entries of pictures and their vectors: two files."""
 
-    rows: int
+    pictures: int
+    rows: int  # vectors
     entries: str
     vectors: str
 
@@ -65,6 +67,7 @@ class IndexManifest:
     folder: str  # absolute path of the folder that is indexed
     model: Maker
     embedding: int  # E
+    whole: bool  # no vectors of things, of whole pictures alone
     next_key: int  # keys are given once and never again
     segments: tuple[Segment, ...]  # of two entries with one path, the later counts
     graph: Graph | None
@@ -134,7 +137,10 @@ def _check(manifest: IndexManifest) -> None:
         raise _bad("segments and graph must name every listed file once and no other")
     for segment in manifest.segments:
         wanted = segment.rows * manifest.embedding * 4
-        if segment.rows < 1 or manifest.files[segment.vectors].size != wanted:
+        most = segment.pictures if manifest.whole else segment.rows
+        if not 1 <= segment.pictures <= segment.rows <= most:
+            raise _bad(f"{segment.pictures} pictures cannot have {segment.rows} vectors")
+        if manifest.files[segment.vectors].size != wanted:
             raise _bad(f"{segment.vectors} must have {segment.rows} rows of {manifest.embedding}")
     graph = manifest.graph
     if graph is not None and not 0 < graph.rows <= graph.before <= manifest.next_key:

@@ -3,7 +3,9 @@
 The graph covers the keys that were there when it was built. What came since is compared exactly,
 and what has gone since is passed over, so an index is right before its graph is built anew.
 
-Letters: N pictures, n proposals, E embedding width.
+A picture is as near as the nearest of its vectors, of the whole or of a thing in it.
+
+Letters: N pictures, R vectors, n proposals, E embedding width.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from edgecap.core.errors import InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.index import graph, probes
 from edgecap.runtime.index.manifest import IndexManifest
-from edgecap.runtime.index.store import Stored, read
+from edgecap.runtime.index.store import Stored, keys_of, read
+from edgecap.runtime.preprocess import Box
 
 MOST = 10_000  # hits of one search
 _PROPOSALS = 64  # at least so many are scored again
@@ -33,6 +36,7 @@ class Hit:
     rank: int  # from 1
     path: Path
     score: float  # cosine of the two embeddings
+    boxes: tuple[Box, ...] = ()  # of the thing that was found, px of the picture; none: all of it
 
 
 class Index:
@@ -68,21 +72,39 @@ class Index:
         self.check_number(k)
         query = np.ascontiguousarray(vector, np.float32)  # [E]
         if exact or self.manifest.graph is None:
-            rows, vectors = np.arange(len(self)), self._stored.vectors  # not copied off the disk
+            rows, vectors = np.arange(len(self._keys)), self._stored.vectors  # not copied
         else:
             rows = self._proposed(query, k)
             vectors = self._stored.vectors[rows]
         scores = vectors @ query  # one per row
-        best = _top(scores, k)
-        folder = Path(self.manifest.folder)
-        return [
-            Hit(rank, folder / self._stored.entries[row].path, float(score))
-            for rank, (row, score) in enumerate(zip(rows[best], scores[best], strict=True), 1)
+        # Rows ascend, so those of a picture lie together.
+        firsts = np.flatnonzero(np.diff(self._owners[rows], prepend=-1))  # one per picture
+        lasts = np.append(firsts[1:], len(rows))
+        best = _top(np.maximum.reduceat(scores, firsts), k)
+        places = [
+            first + scores[first:last].argmax()
+            for first, last in zip(firsts[best], lasts[best], strict=True)
         ]
+        return [
+            self._hit(rank, int(rows[at]), float(scores[at])) for rank, at in enumerate(places, 1)
+        ]
+
+    def _hit(self, rank: int, row: int, score: float) -> Hit:
+        entry = self._stored.entries[self._owners[row]]
+        view = row - int(np.searchsorted(self._owners, self._owners[row]))
+        boxes = entry.things[view - 1] if view else ()
+        return Hit(rank, Path(self.manifest.folder) / entry.path, score, boxes)
+
+    @cached_property
+    def _owners(self) -> np.ndarray:
+        """Of each vector the place of its picture, [R] ascending."""
+        rows = [entry.rows for entry in self._stored.entries]
+        return np.repeat(np.arange(len(rows)), rows)
 
     @cached_property
     def _keys(self) -> np.ndarray:
-        return np.array([entry.key for entry in self._stored.entries], np.int64)  # [N] ascending
+        """Of each vector its name in the graph, [R] ascending."""
+        return keys_of(self._stored.entries)
 
     @cached_property
     def _graph(self) -> Any:
@@ -96,13 +118,13 @@ class Index:
         """Rows worth scoring, ascending: the graph's proposals that live, and all it lacks."""
         covered = self.manifest.graph
         assert covered is not None
-        tail = np.arange(np.searchsorted(self._keys, covered.before), len(self))
+        tail = np.arange(np.searchsorted(self._keys, covered.before), len(self._keys))
         wanted = max(4 * k, _PROPOSALS)
         while True:
             wanted = min(wanted, covered.rows)
             proposed = graph.nearest(self._graph, query, wanted)  # [n]
             alive = np.flatnonzero(np.isin(self._keys, proposed))
-            if len(alive) >= k or wanted == covered.rows:
+            if len(np.unique(self._owners[alive])) >= k or wanted == covered.rows:
                 return np.union1d(alive, tail)
             wanted *= 4
 

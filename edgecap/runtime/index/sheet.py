@@ -8,9 +8,10 @@ from PIL import Image, ImageDraw
 
 from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
+from edgecap.runtime.draw import COLOURS
 from edgecap.runtime.fonts import font_for
 from edgecap.runtime.index.search import Hit
-from edgecap.runtime.preprocess import Picture, to_rgb
+from edgecap.runtime.preprocess import Box, Picture, to_rgb
 
 TILE, GAP, LINE, COLUMNS = 176, 12, 20, 5  # px, px, px, tiles
 MOST = 200  # tiles: more would make a picture that few programs open
@@ -20,7 +21,8 @@ _PAPER, _INK, _FAINT, _EMPTY = "#FFFFFF", "#202020", "#606060", "#D8D8D8"
 def contact_sheet(looked_for: str | Picture, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
     """The hits in rows of COLUMNS, each with its rank, its score and its file's name.
 
-    Above them stands the text, or the picture, that was looked for. A picture that has gone since
+    A thing that was found in a picture has a box. Above them stands the text, or the picture, that
+    was looked for. A picture that has gone since
     it was indexed leaves an empty tile that says so.
     """
     columns = max(1, min(COLUMNS, len(hits)))
@@ -38,14 +40,14 @@ def contact_sheet(looked_for: str | Picture, is_text: bool, hits: Sequence[Hit])
     for i, hit in enumerate(hits):
         x = GAP + i % columns * (TILE + GAP)
         y = head + i // columns * (TILE + 2 * LINE + GAP)
-        sheet.paste(_thumbnail(hit.path), (x, y))
+        sheet.paste(_thumbnail(hit.path, hit.boxes), (x, y))
         _write(canvas, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6)
         _write(canvas, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
     return sheet
 
 
-def _thumbnail(picture: Picture) -> Image.Image:
-    """The whole picture in the middle of a square tile."""
+def _thumbnail(picture: Picture, boxes: Sequence[Box] = ()) -> Image.Image:
+    """The whole picture in the middle of a square tile, with boxes in px of the picture."""
     tile = Image.new("RGB", (TILE, TILE), _EMPTY)
     try:
         rgb = to_rgb(picture)
@@ -55,6 +57,9 @@ def _thumbnail(picture: Picture) -> Image.Image:
     scale = TILE / max(rgb.size)
     size = tuple(max(1, round(side * scale)) for side in rgb.size)
     small = rgb.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    for box in boxes:
+        area = [edge * scale for edge in box]
+        ImageDraw.Draw(small).rectangle(area, outline=COLOURS[0], width=2)
     tile.paste(small, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
     return tile
 

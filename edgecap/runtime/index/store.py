@@ -3,7 +3,7 @@
 Every change writes new files first and then replaces index.json in one step; what the manifest
 named before is deleted after it.
 
-Letters: N pictures of the index, E embedding width.
+Letters: N pictures of the index, R vectors, E embedding width.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from edgecap.runtime.index.manifest import (
     Segment,
     read_manifest,
 )
+from edgecap.runtime.preprocess import Box
 
 _VECTORS = np.dtype("<f4")
 # The names that this module gives, exactly: a user's entries-2024.jsonl is not one of them.
@@ -42,24 +44,43 @@ _OURS = re.compile(f"{_PART}|{_DRAFT}")
 _AGAIN = "Make the index again in another place."
 
 
+Things = tuple[tuple[Box, ...], ...]  # boxes of each thing, or group of one name; px of the picture
+
+
 class Entry(NamedTuple):
     """One picture as it was when it was embedded."""
 
-    key: int  # its name in the graph
+    key: int  # the name of its first vector in the graph; those of its things follow
     path: str  # below the folder, parts joined by "/"
     size: int  # bytes
     mtime_ns: int
     sha256: str
+    things: Things = ()  # what each further vector is of
+
+    @property
+    def rows(self) -> int:
+        """How many vectors it has."""
+        return 1 + len(self.things)
+
+    @property
+    def end(self) -> int:
+        """The first key after its own."""
+        return self.key + self.rows
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An index as it lies on disk: the live entries and, row by row, their vectors."""
+    """An index as it lies on disk: the live entries and, one after another, their vectors."""
 
     root: Path
     manifest: IndexManifest
     entries: tuple[Entry, ...]  # N, keys ascending
-    vectors: np.ndarray  # f32 [N,E], norm 1
+    vectors: np.ndarray  # f32 [R,E], norm 1
+
+
+def keys_of(entries: Sequence[Entry]) -> np.ndarray:
+    """The keys of all vectors of some pictures, int64 [R]."""
+    return np.concatenate([np.arange(entry.key, entry.end) for entry in entries])
 
 
 def read(root: Path) -> Stored:
@@ -82,7 +103,7 @@ def _read(root: Path, manifest: IndexManifest) -> Stored:
         _check_file(root / name, entry)
     newest: dict[str, tuple[Entry, np.ndarray]] = {}
     for segment in manifest.segments:
-        entries = _read_entries(root / segment.entries, segment.rows, manifest.next_key)
+        entries = _read_entries(root / segment.entries, segment, manifest.next_key)
         vectors = np.memmap(
             root / segment.vectors, _VECTORS, "r", shape=(segment.rows, manifest.embedding)
         )
@@ -90,27 +111,23 @@ def _read(root: Path, manifest: IndexManifest) -> Stored:
             raise BundleError("index.vectors", f"{segment.vectors} holds NaN or infinity.")
         if len(manifest.segments) == 1 and len({entry.path for entry in entries}) == len(entries):
             return Stored(root, manifest, _ascending(entries, segment), vectors)
-        newest |= {entry.path: (entry, row) for entry, row in zip(entries, vectors, strict=True)}
-    rows = sorted(newest.values(), key=lambda pair: pair[0].key)
-    stacked = np.array([vector for _, vector in rows], np.float32)  # [N,E]
-    return Stored(
-        root,
-        manifest,
-        tuple(entry for entry, _ in rows),
-        stacked.reshape(len(rows), manifest.embedding),
-    )
+        each = np.split(vectors, np.cumsum([entry.rows for entry in entries])[:-1])
+        newest |= {entry.path: (entry, rows) for entry, rows in zip(entries, each, strict=True)}
+    live = sorted(newest.values(), key=lambda pair: pair[0].key)
+    stacked = np.concatenate([rows for _, rows in live])  # [R,E]
+    return Stored(root, manifest, tuple(entry for entry, _ in live), stacked)
 
 
 def append(
     root: Path, manifest: IndexManifest, entries: Sequence[Entry], vectors: np.ndarray
 ) -> IndexManifest:
-    """A checkpoint: `manifest` with one more segment, on disk; vectors f32 [n,E]."""
+    """A checkpoint: `manifest` with one more segment, on disk; vectors f32 [r,E]."""
     segment, files = _write_segment(root, entries, vectors)
     return _publish(
         root,
         replace(
             manifest,
-            next_key=max(manifest.next_key, entries[-1].key + 1),
+            next_key=max(manifest.next_key, entries[-1].end),
             segments=(*manifest.segments, segment),
             files=manifest.files | files,
         ),
@@ -124,14 +141,14 @@ def rewrite(
     vectors: np.ndarray,
     graph: Graph | None,
 ) -> IndexManifest:
-    """The whole index as one segment, and what it replaces deleted; vectors f32 [N,E].
+    """The whole index as one segment, and what it replaces deleted; vectors f32 [R,E].
 
     `graph` names a file that lies in `root` already.
     """
     segment, files = _write_segment(root, entries, vectors)
     if graph is not None:
         files[graph.file] = _entry_of(root / graph.file)
-    next_key = max(manifest.next_key, entries[-1].key + 1)
+    next_key = max(manifest.next_key, entries[-1].end)
     merged = replace(manifest, next_key=next_key, segments=(segment,), graph=graph, files=files)
     _publish(root, merged)
     sweep(root, merged)
@@ -187,7 +204,7 @@ def _write_segment(
         name: FileEntry(hashlib.sha256(data).hexdigest(), len(data))
         for name, data in zip(names, contents, strict=True)
     }
-    return Segment(len(entries), *names), files
+    return Segment(len(entries), len(vectors), *names), files
 
 
 def _publish(root: Path, manifest: IndexManifest) -> IndexManifest:
@@ -212,25 +229,28 @@ def _check_file(file: Path, entry: FileEntry) -> None:
         )
 
 
-def _read_entries(file: Path, rows: int, next_key: int) -> list[Entry]:
+def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
     def bad(what: str) -> BundleError:
         return BundleError("index.entries", f"{file} {what}.", _AGAIN)
 
     lines = file.read_bytes().split(b"\n")
-    if len(lines) != rows + 1 or lines.pop():
-        raise bad(f"has not {rows} lines")
+    if len(lines) != segment.pictures + 1 or lines.pop():
+        raise bad(f"has not {segment.pictures} lines")
     try:
         values = json.loads(b"[" + b",".join(lines) + b"]")
     except (ValueError, RecursionError) as error:
         raise bad(f"is not JSON: {error}") from None
-    entries = [Entry(*value.values()) for value in values if _is_entry(value)]
-    if len(entries) != len(values) or len(values) != rows:
+    entries = [_entry(value) for value in values if _is_entry(value)]
+    if len(entries) != len(values) or len(values) != segment.pictures:
         raise bad(f"holds something else than {', '.join(Entry._fields)}")
     outside = [entry.path for entry in entries if not _is_inside(entry.path)]
     if outside:
         raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", _AGAIN)
-    keys = {entry.key for entry in entries}
-    if len(keys) != rows or min(keys) < 0 or max(keys) >= next_key:
+    if sum(entry.rows for entry in entries) != segment.rows:
+        raise bad(f"tells of other things than of {segment.rows} vectors")
+    by_key = sorted(entries)
+    shared = any(a.end > b.key for a, b in pairwise(by_key))
+    if shared or by_key[0].key < 0 or by_key[-1].end > next_key:
         raise bad("has keys that the manifest does not know, or one twice")
     return entries
 
@@ -239,8 +259,23 @@ def _is_entry(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and tuple(value) == Entry._fields
-        and [type(item) for item in value.values()] == [int, str, int, int, str]
+        and [type(item) for item in value.values()] == [int, str, int, int, str, list]
+        and all(isinstance(group, list) and group for group in value["things"])
+        and all(_is_box(box) for group in value["things"] for box in group)
     )
+
+
+def _is_box(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(type(edge) in (int, float) and abs(edge) < 1e9 for edge in value)  # not NaN either
+    )
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    things = tuple(tuple(tuple(box) for box in group) for group in value["things"])
+    return Entry(**{**value, "things": things})
 
 
 def _is_inside(path: str) -> bool:
@@ -249,6 +284,6 @@ def _is_inside(path: str) -> bool:
 
 
 def _ascending(entries: list[Entry], segment: Segment) -> tuple[Entry, ...]:
-    if any(a.key >= b.key for a, b in zip(entries, entries[1:], strict=False)):
+    if any(a.key >= b.key for a, b in pairwise(entries)):
         raise BundleError("index.entries", f"the keys of {segment.entries} do not ascend.")
     return tuple(entries)

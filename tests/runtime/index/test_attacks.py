@@ -69,7 +69,8 @@ def change(made: Path, **fields: object) -> None:
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"schema": 2}, "index.schema"),
+        ({"schema": 1}, "index.schema"),
+        ({"schema": 3}, "index.schema"),
         ({"surprise": 1}, "index.unknown_field"),
         ({"embedding": "4"}, "index.field_type"),
         ({"embedding": 8}, "index.manifest"),

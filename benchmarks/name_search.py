@@ -1,0 +1,96 @@
+"""Are the pictures that show a thing found by its name?
+
+    python -m edgecap.benchmarks.name_search S --n 200 --json
+
+N scenes are indexed twice, as whole pictures and with the things in them, and searched for every
+name that one thing of a scene bears. R-precision: of as many hits as there are such scenes, the
+share that are; the mean over names. What chance gives is the same of any pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.benchmarks.sets import evaluation_scenes
+from edgecap.benchmarks.similarity import Pictured
+from edgecap.benchmarks.zero_shot import label
+from edgecap.core.command import check_numbers, guarded
+from edgecap.runtime import Captioner, load
+from edgecap.runtime.index import open_index, update
+from edgecap.runtime.preprocess import to_rgb
+from edgecap.scenes.grammar import picked_languages
+from edgecap.scenes.graph import Name
+from edgecap.scenes.twins import names_in
+
+WAYS = {"things": False, "whole": True}
+
+
+def measure(
+    captioner: Captioner, scenes: Sequence[Pictured], languages: Sequence[str], threads: int = 1
+) -> dict[str, dict[str, float]]:
+    """R-precision by language for each of WAYS, and of chance."""
+    shows: dict[Name, list[int]] = defaultdict(list)  # which scenes
+    for number, (_, scene) in enumerate(scenes):
+        for name, count in names_in(scene).items():
+            if count == 1:
+                shows[name].append(number)
+    chance = float(np.mean([len(numbers) / len(scenes) for numbers in shows.values()]))
+    row = {"chance": dict.fromkeys(languages, chance)}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "pictures"
+        folder.mkdir()
+        for number, (picture, _) in enumerate(scenes):
+            to_rgb(picture).save(folder / f"{number}.png")
+        for way, whole in WAYS.items():
+            out = Path(place) / way
+            update(folder, out, captioner, "benchmark", threads, whole)
+            row[way] = {lang: _precision(captioner, out, shows, lang) for lang in languages}
+    return row
+
+
+def _precision(captioner: Captioner, out: Path, shows: dict[Name, list[int]], lang: str) -> float:
+    index, shares = open_index(out), []
+    for name, numbers in shows.items():
+        query = captioner.embed_texts([label(name, 1, lang)])[0]
+        hits = index.search(query, len(numbers))
+        shares.append(len({int(hit.path.stem) for hit in hits} & set(numbers)) / len(numbers))
+    return float(np.mean(shares))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = ArgumentParser(prog="python -m edgecap.benchmarks.name_search")
+    parser.add_argument("captioner", nargs="?", default="S", help="bundle or weights")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--n", type=int, default=200, help="scenes")
+    parser.add_argument("--lang", default="en")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args(arguments)
+    return guarded("name_search", lambda: _run(asked))
+
+
+def _run(asked: Namespace) -> None:
+    check_numbers(asked, "name_search", n=1, threads=1)
+    languages = picked_languages(asked.lang)
+    captioner = load(asked.captioner, threads=asked.threads)
+    scenes = evaluation_scenes(asked.split, asked.n)
+    row = measure(captioner, scenes, languages, asked.threads)
+    if asked.json:
+        print(json.dumps({"n": len(scenes), "split": asked.split, **row}, indent=1))
+        return
+    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, R-precision")
+    for way, shares in row.items():
+        print(f"{way:>7}  " + "  ".join(f"{lang} {share:.3f}" for lang, share in shares.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

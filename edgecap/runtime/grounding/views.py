@@ -1,0 +1,52 @@
+"""A picture, and each thing in it alone.
+
+An embedding says all that is there, and "a dog" is not all of a dog among cats: of pictures that
+show a thing beside others, its name finds one in six. With the others taken out it finds nearly all
+(python -m edgecap.benchmarks.name_search).
+
+Letters: S canvas side in px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.grounding.hide import hide
+from edgecap.runtime.mentions import CanvasBox
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture, or what is left of it without all other things."""
+
+    canvas: np.ndarray  # uint8 [S,S,3]
+    boxes: tuple[CanvasBox, ...] = ()  # of the thing, or the group of one name; none: all of it
+
+
+def views(captioner: Captioner, canvases: Sequence[np.ndarray], whole: bool) -> list[list[View]]:
+    """Of each canvas uint8 [S,S,3] the whole, then the things that its caption names.
+
+    One thing that is all there is gives no view of its own. `whole`: nothing does, and no caption
+    is made.
+    """
+    if whole:
+        return [[View(canvas)] for canvas in canvases]
+    captions = captioner.caption(canvases, captioner.languages[0])
+    return [
+        [View(canvas), *_things(canvas, [mention.boxes for mention in caption.mentions])]
+        for canvas, caption in zip(canvases, captions, strict=True)
+    ]
+
+
+def _things(canvas: np.ndarray, named: Sequence[tuple[CanvasBox, ...]]) -> list[View]:
+    if len(named) < 2:
+        return []
+    boxes = [box for group in named for box in group]
+    return [
+        View(hide(canvas, [box for box in boxes if box not in group], group), group)
+        for group in named
+    ]
