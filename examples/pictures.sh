@@ -11,4 +11,4 @@ edgecap ground "$sample" "the white star left of the monkey" --bundle S --draw e
 edgecap explain "$sample" --style relate --bundle S -o examples/explained.png
 edgecap scenes --out "$scratch/scenes" --n 200 --split test --lang en
 edgecap index "$scratch/scenes/images" --bundle S --out "$scratch/index"
-edgecap search "$scratch/index" "three rabbits" --bundle S --sheet examples/hits.png
+edgecap search "$scratch/index" "a monkey" --bundle S --sheet examples/hits.png

@@ -55,7 +55,7 @@ say '![A heat map over the picture for each word](explained.png)'
 
 say "## Many pictures"
 run 'edgecap scenes --out scenes --n 60 --split test --lang en'
-run 'edgecap classify scenes/images/000000.png --labels "three ducks,two ducks,three dogs"'
+run 'edgecap classify sample.png --labels "a monkey,a dog,a white star,a red star"'
 run 'edgecap index scenes/images --out pictures'
 run 'edgecap search pictures "three ducks" -k 4 --sheet hits.png'
 show hits.png "A contact sheet of the pictures found"
