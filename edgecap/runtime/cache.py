@@ -59,6 +59,12 @@ class Cache:
         }
         return Step(**joined)
 
+    def prompt(self, tokens: Sequence[int]) -> Step:
+        """Feed the same tokens, one or more, to every sequence; the last Step."""
+        for token in tokens:
+            step = self.step([token] * len(self))
+        return step
+
     def keep(self, sequences: Sequence[int]) -> None:
         """Drop every sequence but these."""
         if self._session.batch is None:

@@ -14,7 +14,7 @@ import numpy as np
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.grammar import Rule
 from edgecap.runtime.scoring import log_softmax
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.session import ImageCode
 
 
 class Chosen(NamedTuple):
@@ -90,7 +90,7 @@ def walk(
     running = list(range(len(cache)))
     said: list[list[int]] = [[] for _ in running]
     states = [limits.start for _ in running]
-    step = _feed_prompt(cache, prompt)
+    step = cache.prompt(prompt)
     for count in range(limits.length):
         scores = log_softmax(step.logits)  # [B,V]
         choices = []
@@ -134,7 +134,7 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
     lower id.
     """
     beams = len(cache)
-    step = _feed_prompt(cache, prompt)
+    step = cache.prompt(prompt)
     live, states = [Generated()], [limits.start]  # all rows are alike, so one stands for all
     finished: list[Generated] = []
     for count in range(limits.length):
@@ -178,12 +178,6 @@ def _best(live: list[Generated], ruled: np.ndarray, number: int) -> list[tuple[i
     order = np.argsort(-candidates, kind="stable")[:number]
     V = ruled.shape[1]
     return [(int(i) // V, int(i) % V) for i in order if np.isfinite(candidates[i])]
-
-
-def _feed_prompt(cache: Cache, prompt: Sequence[int]) -> Step:
-    for token in prompt:
-        step = cache.step([token] * len(cache))
-    return step
 
 
 def repeat(code: ImageCode, beams: int) -> ImageCode:

@@ -47,11 +47,8 @@ def follow(
     """
     T = captioner.manifest.contract.text_length
     cache = Cache(captioner.session, code, T)
-    B = len(cache)
     lengths = [min(len(said) + 1, T - len(prompt) + 1) for said in tokens]
-    for token in prompt:
-        step = cache.step([token] * B)
-    steps = [step]
+    steps = [cache.prompt(prompt)]
     for k in range(max(lengths) - 1):  # who has said all is given anything: it is not looked at
         steps.append(cache.step([said[k] if k < len(said) else prompt[-1] for said in tokens]))
     return [

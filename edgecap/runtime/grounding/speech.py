@@ -84,9 +84,8 @@ class Speech:
 
         def work(batch: Sequence[int]) -> list[str]:
             cache = Cache(self._captioner.session, pick_pictures(code, batch), self._text_length)
-            for token in ids:
-                step = cache.step([token] * len(cache))
-            return [self._captioner.tokenizer.decode([int(row.argmax())]) for row in step.logits]
+            logits = cache.prompt(ids).logits  # [b,V]
+            return [self._captioner.tokenizer.decode([int(row.argmax())]) for row in logits]
 
         return self._each(range(code.k.shape[1]), work)
 
@@ -103,8 +102,7 @@ class Speech:
         vocabulary = self._captioner.vocabulary
         rule, bin_px = vocabulary.box_rule, self._captioner.manifest.coordinates.bin_px
         cache = Cache(self._captioner.session, self.see(canvas[None]), self._text_length)
-        for token in (*self._grounded, *name):
-            step = cache.step([token])
+        step = cache.prompt([*self._grounded, *name])
         box: list[int] = []
         location = np.zeros(step.logits.shape[1], np.bool_)  # [V]
         location[vocabulary.locations] = True
