@@ -26,7 +26,13 @@ from edgecap.runtime.captioner import Captioner, Placed
 from edgecap.runtime.grounding.views import views
 from edgecap.runtime.index import graph, probes, store
 from edgecap.runtime.index.folder import pictures
-from edgecap.runtime.index.manifest import MANIFEST, SCHEMA, Graph, IndexManifest
+from edgecap.runtime.index.manifest import (
+    MANIFEST,
+    SCHEMA,
+    Graph,
+    IndexManifest,
+    read_manifest,
+)
 from edgecap.runtime.index.store import Entry, Stored
 from edgecap.runtime.preprocess import prepare
 
@@ -80,7 +86,8 @@ def update(
     """
     root, top = Path(out), Path(folder)
     names = pictures(top, skip=root)
-    if len(names) * (1 if whole else MOST_VIEWS) > EXACT_ROWS:
+    goes_on = read_manifest(root).whole if (root / MANIFEST).is_file() else whole
+    if len(names) * (1 if goes_on else MOST_VIEWS) > EXACT_ROWS:
         require(*graph.PACKAGE)  # before hours of work, not after them
     _refuse_foreign(root)
     made = not root.exists()
@@ -244,7 +251,7 @@ class _Run:
         """Merge all into one segment, unless the index on disk says it all already."""
         self._rows += self._unsaved
         for entry in self._same:
-            (like, vectors) = self._by_content[entry.sha256]
+            like, vectors = self._by_content[entry.sha256]
             self._rows.append((self._keyed(entry._replace(things=like.things)), vectors))
         if not self._rows:
             raise InputError(

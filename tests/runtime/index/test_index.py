@@ -291,8 +291,9 @@ def test_a_large_folder_without_usearch_is_refused_at_once(
     folder: Path, captioner: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build.graph, "PACKAGE", ("no_such_package", "search"))
-    update(folder, tmp_path / "small", captioner, "tiny")
-    monkeypatch.setattr(build, "EXACT_ROWS", 3)
+    update(folder, tmp_path / "small", captioner, "tiny", whole=True)
+    monkeypatch.setattr(build, "EXACT_ROWS", 7)
+    assert update(folder, tmp_path / "small", captioner, "tiny").unchanged == 7  # whole pictures
     with pytest.raises(MissingPackageError, match=r"edgecap\[search\]"):
         update(folder, tmp_path / "index", captioner, "tiny")
     assert not (tmp_path / "index").exists()
