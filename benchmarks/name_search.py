@@ -4,7 +4,7 @@
 
 N scenes are indexed twice, as whole pictures and with the things in them, and searched for every
 name that one thing of a scene bears. R-precision: of as many hits as there are such scenes, the
-share that are; the mean over names. What chance gives is the same of any pictures.
+share that are; the mean over names. Chance: the same of hits drawn at random.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ import numpy as np
 
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
-from edgecap.benchmarks.zero_shot import label
+from edgecap.benchmarks.zero_shot import WAYS, label
 from edgecap.core.command import check_numbers, guarded
+from edgecap.core.errors import InputError
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.index import open_index, update
 from edgecap.runtime.preprocess import to_rgb
 from edgecap.scenes.grammar import picked_languages
 from edgecap.scenes.graph import Name
 from edgecap.scenes.twins import names_in
-
-WAYS = {"things": False, "whole": True}
 
 
 def measure(
@@ -42,6 +41,10 @@ def measure(
         for name, count in names_in(scene).items():
             if count == 1:
                 shows[name].append(number)
+    if not shows:
+        raise InputError(
+            "name_search.n", f"no scene of {len(scenes)} shows one thing of a name; take more."
+        )
     chance = float(np.mean([len(numbers) / len(scenes) for numbers in shows.values()]))
     row = {"chance": dict.fromkeys(languages, chance)}
     with tempfile.TemporaryDirectory() as place:

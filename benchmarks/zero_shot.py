@@ -2,8 +2,10 @@
 
     python -m edgecap.benchmarks.zero_shot S --n 160 --lang en,ja --json
 
-N scenes, one question each: a label that names one of its names, with its number, and nine names
-that it does not show. Shares of right answers, by naming and by cosine (runtime/choice.py):
+N scenes, one question each: a label with one of its names and their number; the same name with a
+number one off, and eight names that it does not show, with the same number. Shares of right
+answers, of labels held against the picture and its things, and against the whole picture alone
+(runtime/choice.py):
 
     alone    the label says all that there is
     part     it says what one thing of several is
@@ -33,7 +35,7 @@ from edgecap.scenes.graph import Mention, Name, Scene, Statement
 from edgecap.scenes.sample import draw_name
 from edgecap.scenes.twins import names_in
 
-FALSE = 9  # labels of ten
+ABSENT = 8  # names of the ten labels
 KEYS = ("alone", "part", "number", "all")
 WAYS = {"things": False, "whole": True}
 
@@ -60,12 +62,14 @@ def question(scene: Scene, lang: str, rng: np.random.Generator) -> tuple[str, li
     shown = names_in(scene)
     true = sorted(shown)[rng.integers(len(shown))]
     others: list[Name] = []
-    while len(others) < FALSE:
+    while len(others) < ABSENT:
         name = draw_name(rng)
         if name not in shown and name not in others:
             others.append(name)
-    counted = [(true, shown[true]), *((name, 1) for name in others)]
-    kind = "alone" if len(shown) == 1 else "part" if shown[true] == 1 else "number"
+    count = shown[true]
+    near = 2 if count == 1 else count - 1
+    counted = [(true, count), (true, near), *((name, count) for name in others)]
+    kind = "alone" if len(shown) == 1 else "part" if count == 1 else "number"
     return kind, [label(name, count, lang) for name, count in counted]
 
 

@@ -15,7 +15,7 @@ SCHEMA = 1
 class OutputParity:
     """One output over all scenes, next to what was allowed."""
 
-    output: str  # a name of the graph contract
+    output: str  # a name of the graph contract, maybe behind what it is of: "golden logits"
     max_abs: float  # largest absolute difference
     cosine: float  # smallest cosine similarity of one scene
     allowed_max_abs: float
@@ -31,7 +31,7 @@ class OutputParity:
 class AgreementParity:
     """The share of scenes in which something discrete came out the same."""
 
-    what: str  # tokens, boxes, text
+    what: str  # tokens, boxes, text, next_token, maybe behind what they are of
     agreement: float  # 0-1
     required: float  # 0-1
 

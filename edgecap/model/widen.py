@@ -42,23 +42,20 @@ def widened(model: Captioner, config: CaptionerConfig) -> Captioner:
 
 def check_widens(old: CaptionerConfig, new: CaptionerConfig) -> None:
     """InputError where more than a larger width and embedding, of like heads, parts the two."""
-    was, shall = old.to_dict(), new.to_dict()
-    differs = {name for name in was if was[name] != shall[name]}
-    shrinks = any(shall[name] < was[name] for name in _GROWS)
-    if differs - set(_GROWS) or shrinks or new.head_width != old.head_width:
+    was = {**old.to_dict(), "head_width": old.head_width}
+    shall = {**new.to_dict(), "head_width": new.head_width}
+    wrong = [
+        f"{name} {was[name]} cannot become {shall[name]}"
+        for name in was
+        if was[name] > shall[name] or (name not in _GROWS and was[name] != shall[name])
+    ]
+    if wrong:
         raise InputError(
             "model.widen",
-            f"weights of {_told(old)} cannot begin a model of {_told(new)}; they can be widened by "
-            "heads of the same width, and nothing else.",
+            f"these weights cannot begin such a model: {', '.join(wrong)}; they can get more heads "
+            "of the same width, and a larger embedding.",
             "Give a size that is no smaller with --size, or other weights.",
         )
-
-
-def _told(config: CaptionerConfig) -> str:
-    return (
-        f"{config.layers} layers, width {config.width}, {config.heads} heads and "
-        f"{config.vocabulary} words"
-    )
 
 
 def _filled(name: str, old: Tensor, fresh: Tensor, share: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 Labels are held against the picture, and against each thing in it alone (grounding/views.py).
 
-N pictures, W views of them, Q labels, E embedding width, S canvas side in px.
+n views of a picture, Q labels, E embedding width.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from edgecap.core.errors import InputError
 from edgecap.runtime.batches import in_batches_past_errors
 from edgecap.runtime.captioner import Captioner, Placed
-from edgecap.runtime.grounding.views import views
+from edgecap.runtime.grounding.views import embedded_views
 from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.preprocess import Box, Picture, Placement, prepare
 from edgecap.runtime.texts import check_words
@@ -72,21 +72,16 @@ class LabelChooser:
         return self._ranked([prepare(image, settings) for image in images])
 
     def _ranked(self, placed: Sequence[Placed]) -> list[list[Choice]]:
-        shown = views(self._captioner, [canvas for canvas, _ in placed], self._whole)  # N
-        canvases = [view.canvas for each in shown for view in each]  # W of [S,S,3]
-        cosines = self._captioner.embed_images(canvases) @ self._texts.T  # [W,Q]
-        ends = np.cumsum([len(each) for each in shown])
+        shown = embedded_views(self._captioner, [canvas for canvas, _ in placed], self._whole)
         return [
-            self._choices(rows, [view.boxes for view in each], placement)
-            for rows, each, (_, placement) in zip(
-                np.split(cosines, ends[:-1]), shown, placed, strict=True
-            )
+            self._choices(vectors @ self._texts.T, [view.boxes for view in parts], placement)
+            for (parts, vectors), (_, placement) in zip(shown, placed, strict=True)
         ]
 
     def _choices(
         self, cosines: np.ndarray, things: Sequence[Sequence[CanvasBox]], placement: Placement
     ) -> list[Choice]:
-        """All labels by their cosine to what they fit best; cosines [things,Q]."""
+        """All labels by their cosine to what they fit best; cosines [n,Q]."""
         best = cosines.argmax(0)  # [Q]
         return [
             Choice(

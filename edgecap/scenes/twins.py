@@ -74,8 +74,8 @@ def no_part(scene: Scene, true: Statement, rng: np.random.Generator) -> Statemen
     """The same with a name that the scene does not show, or with a number one off."""
     at = int(rng.integers(len(true.mentions)))
     told = true.mentions[at]
-    if rng.random() < _NUMBERS:
-        near = [n for n in (told.count - 1, told.count + 1) if 0 < n <= MOST_ALIKE]
+    near = [n for n in (told.count - 1, told.count + 1) if 0 < n <= MOST_ALIKE]
+    if near and rng.random() < _NUMBERS:
         false = replace(told, count=near[rng.integers(len(near))])
     else:
         shown, name = names_in(scene), told.name

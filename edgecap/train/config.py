@@ -37,9 +37,7 @@ class Stage:
     languages: tuple[str, ...] = LANGUAGES
     namesakes: float = 0.0  # share of scenes in which some of a kind stand among others
     claims: int = 2  # relations of such an image, each to be told from its inverse by embedding
-    parts: int = (
-        0  # labels of such an image, true of a part of it, each to be told from a false one
-    )
+    parts: int = 0  # labels of it that name a part, each to be told from a false one alike
     claim_tokens: int = 24  # length of the texts of both
 
     def __post_init__(self) -> None:

@@ -74,6 +74,7 @@ def test_debug_shows_the_traceback_of_a_defect(monkeypatch: pytest.MonkeyPatch) 
         ("benchmarks.maps", "no/bundle", "bundle.missing"),
         ("benchmarks.name_search", "no/bundle", "bundle.missing"),
         ("benchmarks.name_search", "--lang xx", "language.unknown"),
+        ("benchmarks.name_search", "--n 1", "name_search.n"),
         ("benchmarks.zero_shot", "no/bundle", "bundle.missing"),
         ("benchmarks.zero_shot", "--n 0", "zero_shot.n"),
         ("benchmarks.new_language", "sv", "language.unknown"),

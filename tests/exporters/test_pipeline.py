@@ -20,12 +20,13 @@ import torch
 from typer.testing import CliRunner
 from without import without
 
+from edgecap.bundle.golden import Golden
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, Function
 from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, MissingPackageError
-from edgecap.exporters import pipeline, to_onnx
+from edgecap.exporters import pipeline, references, to_onnx
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.model import weights
 from edgecap.model.captioner import Captioner
@@ -132,6 +133,26 @@ def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
     assert "allowed 0.0001" in caught.value.message
     assert "scene" in caught.value.message
     assert "logits" not in caught.value.message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_verify_would_refuse_fails_the_gate(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scenes are as they should be; one golden text is not."""
+    real = references.golden
+
+    def altered(*asked: Any) -> Golden:
+        golden = real(*asked)
+        golden.arrays["text_embedding"][1] *= -1
+        return golden
+
+    monkeypatch.setattr(references, "golden", altered)
+    with pytest.raises(GateError) as caught:
+        pipeline.export(spec(tiny, tmp_path / "bundle"))
+    assert caught.value.code == "parity.failed"
+    assert "golden text_embedding: max abs" in caught.value.message
+    assert "golden logits" not in caught.value.message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -88,6 +88,6 @@ def test_weights_of_the_same_shape_stay(narrow: Captioner) -> None:
 )
 def test_nothing_but_growth_of_the_width(change: dict[str, int]) -> None:
     shape = replace(NARROW, **change)
-    with pytest.raises(InputError, match="cannot begin") as refused:
+    with pytest.raises(InputError, match="cannot become") as refused:
         check_widens(NARROW, shape)
     assert refused.value.code == "model.widen"

@@ -4,7 +4,7 @@ An embedding says all that is there, and "a dog" is not all of a dog among cats:
 show a thing beside others, its name finds one in six. With the others taken out it finds nearly all
 (python -m edgecap.benchmarks.name_search).
 
-Letters: S canvas side in px.
+Letters: n views of a picture, E embedding width, S canvas side in px.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecap.core.errors import BundleError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
 from edgecap.runtime.mentions import CanvasBox
@@ -25,6 +26,21 @@ class View:
 
     canvas: np.ndarray  # uint8 [S,S,3]
     boxes: tuple[CanvasBox, ...] = ()  # of the thing, or the group of one name; none: all of it
+
+
+def embedded_views(
+    captioner: Captioner, canvases: Sequence[np.ndarray], whole: bool
+) -> list[tuple[list[View], np.ndarray]]:
+    """`views` of each canvas and where they lie in the shared space, f32 [n,E].
+
+    Raises BundleError (bundle.not_finite) where the model's numbers are none.
+    """
+    shown = views(captioner, canvases, whole)
+    vectors = captioner.embed_images([view.canvas for each in shown for view in each])
+    if not np.isfinite(vectors).all():
+        raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
+    ends = np.cumsum([len(each) for each in shown])
+    return list(zip(shown, np.split(vectors, ends[:-1]), strict=True))
 
 
 def views(captioner: Captioner, canvases: Sequence[np.ndarray], whole: bool) -> list[list[View]]:

@@ -1,10 +1,10 @@
 """Bringing an index up to date with its folder: only what is new is embedded.
 
 A picture is taken as unchanged while its size and modification time are. Any other is read; one
-whose bytes are known (renamed, copied, touched) gets the vector there is. Every CHECKPOINT embedded
-pictures the index on disk becomes right and complete so far, so a killed run loses little.
+whose bytes are known (renamed, copied, touched) gets the vectors there are. Every CHECKPOINT
+embedded pictures the index on disk becomes right and complete so far, so a killed run loses little.
 
-Letters: b pictures, r vectors of them, E embedding width, S canvas side in px.
+Letters: b pictures of a batch, r vectors of some pictures, E embedding width, S canvas side in px.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.core.atomic import write_file
-from edgecap.core.errors import BundleError, InputError
+from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner, Placed
-from edgecap.runtime.grounding.views import views
+from edgecap.runtime.grounding.views import embedded_views
 from edgecap.runtime.index import graph, probes, store
 from edgecap.runtime.index.folder import pictures
 from edgecap.runtime.index.manifest import (
@@ -36,7 +36,7 @@ from edgecap.runtime.index.manifest import (
 from edgecap.runtime.index.store import Entry, Stored
 from edgecap.runtime.preprocess import prepare
 
-CHECKPOINT = 256  # pictures: some seconds of work
+CHECKPOINT = 64  # pictures: some seconds of work, half a minute with the things in them
 EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
 MOST_VIEWS = 8  # of a picture; more is rare
 _DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
@@ -223,14 +223,10 @@ class _Run:
 
     def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
         canvases = [canvas for _, (canvas, _) in waiting]  # b of [S,S,3]
-        shown = views(self._captioner, canvases, self._manifest.whole)
-        vectors = self._captioner.embed_images([v.canvas for each in shown for v in each])  # [r,E]
-        if not np.isfinite(vectors).all():
-            raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
-        parts = np.split(vectors, np.cumsum([len(each) for each in shown])[:-1])
-        for (entry, (_, placement)), each, rows in zip(waiting, shown, parts, strict=True):
-            things = tuple(tuple(map(placement.to_picture, view.boxes)) for view in each[1:])
-            known = self._keyed(entry._replace(things=things)), rows
+        shown = embedded_views(self._captioner, canvases, self._manifest.whole)
+        for (entry, (_, placement)), (parts, vectors) in zip(waiting, shown, strict=True):
+            things = tuple(tuple(map(placement.to_picture, view.boxes)) for view in parts[1:])
+            known = self._keyed(entry._replace(things=things)), vectors
             self._by_content[entry.sha256] = known
             self._unsaved.append(known)
         self._embedded += len(waiting)

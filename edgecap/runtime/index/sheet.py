@@ -21,9 +21,8 @@ _PAPER, _INK, _FAINT, _EMPTY = "#FFFFFF", "#202020", "#606060", "#D8D8D8"
 def contact_sheet(looked_for: str | Picture, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
     """The hits in rows of COLUMNS, each with its rank, its score and its file's name.
 
-    A thing that was found in a picture has a box. Above them stands the text, or the picture, that
-    was looked for. A picture that has gone since
-    it was indexed leaves an empty tile that says so.
+    A thing that was found in a picture has a box. Above all stands the text, or the picture, that
+    was looked for. A picture that has gone since it was indexed leaves an empty tile that says so.
     """
     columns = max(1, min(COLUMNS, len(hits)))
     rows = -(-len(hits) // columns)

@@ -42,6 +42,7 @@ _PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}
 _DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
 _OURS = re.compile(f"{_PART}|{_DRAFT}")
 _AGAIN = "Make the index again in another place."
+_FAR = 1e9  # px, wider than any picture that opens
 
 
 Things = tuple[tuple[Box, ...], ...]  # boxes of each thing, or group of one name; px of the picture
@@ -80,7 +81,10 @@ class Stored:
 
 def keys_of(entries: Sequence[Entry]) -> np.ndarray:
     """The keys of all vectors of some pictures, int64 [R]."""
-    return np.concatenate([np.arange(entry.key, entry.end) for entry in entries])
+    rows = np.array([entry.rows for entry in entries])  # [N]
+    before = np.cumsum(rows) - rows  # [N], rows of all earlier pictures
+    first = np.array([entry.key for entry in entries], np.int64) - before  # [N]
+    return np.repeat(first, rows) + np.arange(rows.sum())
 
 
 def read(root: Path) -> Stored:
@@ -110,12 +114,12 @@ def _read(root: Path, manifest: IndexManifest) -> Stored:
         if not np.isfinite(vectors).all():
             raise BundleError("index.vectors", f"{segment.vectors} holds NaN or infinity.")
         if len(manifest.segments) == 1 and len({entry.path for entry in entries}) == len(entries):
-            return Stored(root, manifest, _ascending(entries, segment), vectors)
+            return Stored(root, manifest, _live(entries), vectors)
         each = np.split(vectors, np.cumsum([entry.rows for entry in entries])[:-1])
         newest |= {entry.path: (entry, rows) for entry, rows in zip(entries, each, strict=True)}
     live = sorted(newest.values(), key=lambda pair: pair[0].key)
     stacked = np.concatenate([rows for _, rows in live])  # [R,E]
-    return Stored(root, manifest, tuple(entry for entry, _ in live), stacked)
+    return Stored(root, manifest, _live([entry for entry, _ in live]), stacked)
 
 
 def append(
@@ -248,10 +252,8 @@ def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
         raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", _AGAIN)
     if sum(entry.rows for entry in entries) != segment.rows:
         raise bad(f"tells of other things than of {segment.rows} vectors")
-    by_key = sorted(entries)
-    shared = any(a.end > b.key for a, b in pairwise(by_key))
-    if shared or by_key[0].key < 0 or by_key[-1].end > next_key:
-        raise bad("has keys that the manifest does not know, or one twice")
+    if any(entry.key < 0 or entry.end > next_key for entry in entries):
+        raise bad("has keys that the manifest does not know")
     return entries
 
 
@@ -269,7 +271,9 @@ def _is_box(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 4
-        and all(type(edge) in (int, float) and abs(edge) < 1e9 for edge in value)  # not NaN either
+        and all(type(edge) in (int, float) for edge in value)
+        and 0 <= value[0] <= value[2] < _FAR  # false of NaN
+        and 0 <= value[1] <= value[3] < _FAR
     )
 
 
@@ -283,7 +287,16 @@ def _is_inside(path: str) -> bool:
     return bool(path) and "\0" not in path and not {"", ".", ".."} & set(parts)
 
 
-def _ascending(entries: list[Entry], segment: Segment) -> tuple[Entry, ...]:
-    if any(a.key >= b.key for a, b in pairwise(entries)):
-        raise BundleError("index.entries", f"the keys of {segment.entries} do not ascend.")
+def _live(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries of an index, one for a path, with keys of their own in their order."""
+
+    def bad(what: str) -> BundleError:
+        return BundleError("index.entries", f"{what}.", _AGAIN)
+
+    if any(a.end > b.key for a, b in pairwise(entries)):
+        raise bad("the keys of its pictures do not ascend, or one stands twice")
+    things: dict[str, Things] = {}
+    for entry in entries:
+        if things.setdefault(entry.sha256, entry.things) != entry.things:
+            raise bad(f"{entry.path} shows other things than a picture of the same bytes")
     return tuple(entries)

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import oracle
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from refusals import refusal
 
+from edgecap.core.errors import BundleError
 from edgecap.runtime import Captioner
 from edgecap.runtime.index import Hit, build, open_index, store, update
 from edgecap.runtime.index.manifest import MANIFEST
@@ -147,33 +149,93 @@ def test_the_graph_of_an_index_with_things(
         assert len(index.search(query, 3)) == 3
 
 
+def reseal(index: Path, changed: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Rewrite the entries and say so in the manifest: only the content is wrong."""
+    told = json.loads((index / MANIFEST).read_bytes())
+    for segment in told["segments"]:
+        file = index / segment["entries"]
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        changed(rows)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        told["files"][file.name] = store._entry_of(file).__dict__
+    (index / MANIFEST).write_text(json.dumps(told))
+
+
 @pytest.mark.parametrize(
-    ("things", "code"),
+    "box",
     [
-        ([], "index.entries"),  # fewer than there are vectors
-        ([[]], "index.entries"),
-        ([[[1, 2, 3]]], "index.entries"),
-        ([[[1, 2, 3, "4"]]], "index.entries"),
-        ([[[1, 2, 3, True]]], "index.entries"),
-        ([[[1, 2, 3, 1e12]]], "index.entries"),
-        ("things", "index.entries"),
-        (None, "index.entries"),
+        [1, 2, 3],
+        [1, 2, 3, "4"],
+        [1, 2, 3, True],
+        [1, 2, 3, 1e12],
+        [1, 2, 3, float("nan")],
+        [3, 2, 1, 4],
+        [1, 4, 3, 2],
+        [-1, 2, 3, 4],
+        None,
+        {"x0": 1},
     ],
 )
-def test_things_that_lie(
-    folder: Path, captioner: Captioner, tmp_path: Path, things: object, code: str
+def test_a_box_that_is_none(
+    folder: Path, captioner: Captioner, tmp_path: Path, box: object
 ) -> None:
     out = tmp_path / "index"
     update(folder, out, captioner, "oracle")
-    file = next(out.glob("entries-*"))
-    first, *others = file.read_text().splitlines()
-    file.write_text(
-        "\n".join([json.dumps({**json.loads(first), "things": things}), *others]) + "\n"
-    )
-    told = json.loads((out / MANIFEST).read_bytes())
-    told["files"][file.name] = store._entry_of(file).__dict__
-    (out / MANIFEST).write_text(json.dumps(told))
-    assert refusal(lambda: open_index(out)) == code
+
+    def change(rows: list[dict[str, Any]]) -> None:
+        rows[0]["things"][1][0] = box  # as many things as before
+
+    reseal(out, change)
+    with pytest.raises(BundleError, match="holds something else than") as refused:
+        open_index(out)
+    assert refused.value.code == "index.entries"
+
+
+@pytest.mark.parametrize(
+    ("things", "told"),
+    [
+        (lambda things: things[:1], "of other things than"),
+        (lambda things: [*things, things[0]], "of other things than"),
+        (lambda things: [[], *things[1:]], "something else"),
+        (lambda things: "things", "something else"),
+        (lambda things: None, "something else"),
+    ],
+)
+def test_things_that_lie(
+    folder: Path, captioner: Captioner, tmp_path: Path, things: Callable[[Any], object], told: str
+) -> None:
+    out = tmp_path / "index"
+    update(folder, out, captioner, "oracle")
+    reseal(out, lambda rows: rows[0].update(things=things(rows[0]["things"])))
+    with pytest.raises(BundleError, match=told) as refused:
+        open_index(out)
+    assert refused.value.code == "index.entries"
+
+
+def test_keys_that_reach_into_a_neighbour(
+    folder: Path, captioner: Captioner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, parts = tmp_path / "index", tmp_path / "parts"
+    update(folder, out, captioner, "oracle")
+    reseal(out, lambda rows: rows[1].update(key=rows[0]["key"] + 3))
+    with pytest.raises(BundleError, match="stands twice"):
+        open_index(out)
+    monkeypatch.setattr(build, "CHECKPOINT", 1)
+    monkeypatch.setattr(build, "BATCH", 1)
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(build._Run, "_finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        update(folder, parts, captioner, "oracle")
+    reseal(parts, lambda rows: rows[0].update(key=0))  # of each segment
+    with pytest.raises(BundleError, match="stands twice"):
+        open_index(parts)
+
+
+def test_the_same_bytes_show_the_same(folder: Path, captioner: Captioner, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    update(folder, out, captioner, "oracle")
+    reseal(out, lambda rows: rows[1].update(sha256=rows[0]["sha256"]))
+    with pytest.raises(BundleError, match="other things than a picture of the same bytes"):
+        open_index(out)
 
 
 def test_a_manifest_that_lies_about_things(
