@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from edgecap.benchmarks.options import scene_options
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
 from edgecap.benchmarks.zero_shot import WAYS, label
@@ -70,14 +71,7 @@ def _precision(captioner: Captioner, out: Path, shows: dict[Name, list[int]], la
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = ArgumentParser(prog="python -m edgecap.benchmarks.name_search")
-    parser.add_argument("captioner", nargs="?", default="S", help="bundle or weights")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--n", type=int, default=200, help="scenes")
-    parser.add_argument("--lang", default="en")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments)
+    asked = scene_options("name_search", n=200, lang="en").parse_args(arguments)
     return guarded("name_search", lambda: _run(asked))
 
 

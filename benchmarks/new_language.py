@@ -27,6 +27,7 @@ import numpy as np
 
 from edgecap.benchmarks.evaluate import evaluate
 from edgecap.benchmarks.machine import machine
+from edgecap.benchmarks.options import percent
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
 from edgecap.core.atomic import atomic_dir
@@ -186,14 +187,10 @@ def table(rows: Sequence[Measured]) -> str:
         "| --- | --- | " + " | ".join("---:" for _ in KEYS) + " | ---: |",
     ]
     for row in rows:
-        values = " | ".join(_percent(row.figures[key]) for key in KEYS)
-        known = _percent(float(np.mean(list(row.known.values()))))
+        values = " | ".join(percent(row.figures[key]) for key in KEYS)
+        known = percent(float(np.mean(list(row.known.values()))))
         lines.append(f"| {row.lang} | {row.stage} | {values} | {known} |")
     return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def plot(rows: Sequence[Measured], out: Path) -> None:

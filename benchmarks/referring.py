@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from edgecap.benchmarks.expressions import ambiguous_expressions, questions, unique_expressions
+from edgecap.benchmarks.options import percent, scene_options
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
 from edgecap.core.boxes import iou
@@ -76,14 +77,8 @@ def _namesakes(scene: Scene, box: Sequence[float]) -> list[Sequence[float]]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = ArgumentParser(prog="python -m edgecap.benchmarks.referring")
-    parser.add_argument("captioner", nargs="?", default="S", help="bundle or weights")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--n", type=int, default=64, help="scenes")
-    parser.add_argument("--lang", default="all")
+    parser = scene_options("referring", n=64, lang="all")
     parser.add_argument("--only", help=" or ".join(PARTS))
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
     asked = parser.parse_args(arguments)
     return guarded("referring", lambda: _run(asked))
 
@@ -101,12 +96,8 @@ def _run(asked: Namespace) -> None:
         return
     print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, %")
     for lang, row in rows.items():
-        shown = "  ".join(f"{key} {_percent(row[key])}" for key in KEYS)
+        shown = "  ".join(f"{key} {percent(row[key])}" for key in KEYS)
         print(f"{lang}: {shown}  (of {row['asked']})")
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from edgecap.benchmarks.options import percent, scene_options
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
 from edgecap.core.command import check_numbers, guarded
@@ -81,14 +82,7 @@ def label(name: Name, count: int, lang: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = ArgumentParser(prog="python -m edgecap.benchmarks.zero_shot")
-    parser.add_argument("captioner", nargs="?", default="S", help="bundle or weights")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--n", type=int, default=160, help="scenes")
-    parser.add_argument("--lang", default="en")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args(arguments)
+    asked = scene_options("zero_shot", n=160, lang="en").parse_args(arguments)
     return guarded("zero_shot", lambda: _run(asked))
 
 
@@ -105,12 +99,8 @@ def _run(asked: Namespace) -> None:
     print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, % right")
     for lang, row in rows.items():
         for way in WAYS:
-            shown = "  ".join(f"{key} {_percent(row[way][key])}" for key in KEYS)
+            shown = "  ".join(f"{key} {percent(row[way][key])}" for key in KEYS)
             print(f"{lang}, {way}: {shown}  (of {row['asked']})")
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 if __name__ == "__main__":

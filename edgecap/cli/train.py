@@ -51,7 +51,6 @@ def run(
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the log's picture, after hours of work
     from edgecap.model import weights
-    from edgecap.model.widen import check_widens
     from edgecap.train import processes
     from edgecap.train.checkpoint import NAME, Checkpoint
     from edgecap.train.config import TrainConfig
@@ -77,7 +76,6 @@ def run(
         file = weights.resolve(init)[1]
         start = weights.load(file)
         config = config.knowing(weights.extension(file))
-        check_widens(start.config, config.shape)
     if config.untaught:
         mute = ", ".join(config.untaught)
         typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)

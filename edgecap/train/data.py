@@ -145,14 +145,7 @@ class SceneBatches(Dataset[Batch]):
         described = scenes[:: stage.batch // stage.texts]  # Q
         said = [true_and_false(scene, rng) for scene in described]  # Q
         texts = [ids for pair in said for ids in self._texts(pair, stage.languages, rng)]  # R
-        pairs = [
-            one
-            for scene in described
-            for one in (
-                *(relation_and_inverse(scene, rng) for _ in range(stage.claims)),
-                *(part_and_false(scene, rng) for _ in range(stage.parts)),
-            )
-        ]  # C
+        pairs = [pair for scene in described for pair in claims_of(scene, stage, rng)]  # C
         claims = [ids for pair in pairs for ids in self._texts(pair, stage.languages, rng)]  # 2C
         return Batch(
             images=torch.from_numpy(np.stack(images)),
@@ -272,6 +265,16 @@ def part_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
     """
     true = part(scene, rng)
     return true, no_part(scene, true, rng)
+
+
+def claims_of(
+    scene: Scene, stage: Stage, rng: np.random.Generator
+) -> Iterator[tuple[Statement, Statement]]:
+    """A scene's true claims, each with a false one: relations, then labels of parts."""
+    for _ in range(stage.claims):
+        yield relation_and_inverse(scene, rng)
+    for _ in range(stage.parts):
+        yield part_and_false(scene, rng)
 
 
 def shift(scene: Scene, origin: tuple[int, int]) -> Scene:

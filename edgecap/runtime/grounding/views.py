@@ -31,11 +31,11 @@ class View:
 def embedded_views(
     captioner: Captioner, canvases: Sequence[np.ndarray], whole: bool
 ) -> list[tuple[list[View], np.ndarray]]:
-    """`views` of each canvas and where they lie in the shared space, f32 [n,E].
+    """The views of each canvas and where they lie in the shared space, f32 [n,E].
 
     Raises BundleError (bundle.not_finite) where the model's numbers are none.
     """
-    shown = views(captioner, canvases, whole)
+    shown = _views(captioner, canvases, whole)
     vectors = captioner.embed_images([view.canvas for each in shown for view in each])
     if not np.isfinite(vectors).all():
         raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
@@ -43,7 +43,7 @@ def embedded_views(
     return list(zip(shown, np.split(vectors, ends[:-1]), strict=True))
 
 
-def views(captioner: Captioner, canvases: Sequence[np.ndarray], whole: bool) -> list[list[View]]:
+def _views(captioner: Captioner, canvases: Sequence[np.ndarray], whole: bool) -> list[list[View]]:
     """Of each canvas uint8 [S,S,3] the whole, then the things that its caption names.
 
     One thing that is all there is gives no view of its own. `whole`: nothing does, and no caption

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refusal
+from reseal import reseal
 from tiny_onnx import picture
 
 from edgecap.core.errors import BundleError
@@ -101,13 +102,7 @@ def test_a_manifest_that_lies(made: Path, fields: dict[str, object], code: str) 
 )
 def test_an_entry_that_lies(made: Path, field: str, value: object, code: str) -> None:
     """Sealed anew, so that only the content is wrong."""
-    file = next(made.glob("entries-*"))
-    first, *others = file.read_text().splitlines()
-    row = {**json.loads(first), field: value}
-    file.write_text("\n".join([json.dumps(row), *others]) + "\n")
-    told = json.loads((made / MANIFEST).read_bytes())
-    entry = store._entry_of(file)
-    change(made, files={**told["files"], file.name: entry.__dict__})
+    reseal(made, lambda rows: rows[0].update({field: value}))
     assert refusal(lambda: open_index(made)) == code
 
 

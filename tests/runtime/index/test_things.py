@@ -11,6 +11,7 @@ import oracle
 import pytest
 from PIL import Image
 from refusals import refusal
+from reseal import reseal
 
 from edgecap.core.errors import BundleError
 from edgecap.runtime import Captioner
@@ -147,18 +148,6 @@ def test_the_graph_of_an_index_with_things(
         query = captioner.embed_texts([text])[0]
         assert index.search(query, 3) == index.search(query, 3, exact=True)
         assert len(index.search(query, 3)) == 3
-
-
-def reseal(index: Path, changed: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Rewrite the entries and say so in the manifest: only the content is wrong."""
-    told = json.loads((index / MANIFEST).read_bytes())
-    for segment in told["segments"]:
-        file = index / segment["entries"]
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-        changed(rows)
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        told["files"][file.name] = store._entry_of(file).__dict__
-    (index / MANIFEST).write_text(json.dumps(told))
 
 
 @pytest.mark.parametrize(
