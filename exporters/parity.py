@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -30,12 +31,12 @@ from edgecap.bundle.certificate import (
     certify,
     extended,
 )
-from edgecap.bundle.golden import measure, read_golden
+from edgecap.bundle.golden import cosines, measure, read_golden
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import ATTENTION, STATEFUL
 from edgecap.core.boxes import iou
 from edgecap.core.errors import EdgecapError
-from edgecap.exporters.tolerances import BOUNDS, Bounds
+from edgecap.exporters.tolerances import BOUNDS, CLOSE, Bounds
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
@@ -123,8 +124,8 @@ def compare(captioner: Captioner, references: References) -> Certificate:
     manifest = captioner.manifest
     bounds = BOUNDS[manifest.precision]
     found: list[tuple[int, OutputParity]] = []
-    same = {"tokens": 0, "boxes": 0, "text": 0}
-    same_steps = start = 0
+    same: Counter[str] = Counter()
+    start = 0
     for i, wanted in enumerate(references.answers):
         code = captioner.session.encode_image(references.canvas[i : i + 1])
         asked = references.asked[i]
@@ -133,23 +134,23 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
         same["text"] += got.text == wanted.text
         prompt = captioner.vocabulary.prompt(*asked)
-        logits, attention = follow(captioner, code, prompt, [wanted.tokens])[0]
+        logits, attention = follow(captioner, code, prompt, [wanted.tokens])[0]  # [K,V], [K,P]
         end = start + len(logits)
         outputs = {
-            "image_embedding": code.embedding,
-            "text_embedding": _embed(captioner, wanted.text),
-            "logits": logits,
-            "attention": attention,
+            "image_embedding": (code.embedding, slice(i, i + 1)),
+            "text_embedding": (_embed(captioner, wanted.text), slice(i, i + 1)),
+            "logits": (logits, slice(start, end)),
+            "attention": (attention, slice(start, end)),
         }
-        rows = {"image_embedding": slice(i, i + 1), "text_embedding": slice(i, i + 1)}
-        for name, value in outputs.items():
-            expected = np.asarray(getattr(references, name)[rows.get(name, slice(start, end))])
+        for name, (value, rows) in outputs.items():
+            expected = np.asarray(getattr(references, name)[rows])
             found.append((i, measure(name, expected, value, bounds.outputs)))
-        wanted_logits = np.asarray(references.logits[start:end])  # [K,V]
-        same_steps += _as_good(wanted_logits, logits.argmax(-1), bounds.tie)
+            if name in ("logits", "attention"):
+                same[f"close_{name}"] += int((cosines(name, expected, value) >= CLOSE).sum())
+        same["next_token"] += _as_good(references.logits[start:end], logits.argmax(-1), bounds.tie)
         start = end
     outputs_ = tuple(worst_of(name, found) for name in FLOATS)
-    agreements = _agreements(bounds, same, len(references.answers), same_steps, start)
+    agreements = _agreements(bounds, same, len(references.answers), start)
     languages = tuple(sorted({lang for lang, _ in references.asked}))
     target = f"{_engine(captioner.backend)} {manifest.precision}"
     return certify(
@@ -201,12 +202,19 @@ def worst_of(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
 
 
 def _agreements(
-    bounds: Bounds, same: dict[str, int], scenes: int, same_steps: int, steps: int
+    bounds: Bounds, same: Counter[str], scenes: int, steps: int
 ) -> tuple[AgreementParity, ...]:
-    per_scene = [
-        AgreementParity(what, n / scenes, float(getattr(bounds, what))) for what, n in same.items()
-    ]
-    return (AgreementParity("next_token", same_steps / steps, float(bounds.next_token)), *per_scene)
+    of_steps = {
+        "next_token": bounds.next_token,
+        "close_logits": bounds.close,
+        "close_attention": bounds.close,
+    }
+    of_scenes = {"tokens": bounds.tokens, "boxes": bounds.boxes, "text": bounds.text}
+    return tuple(
+        AgreementParity(what, same[what] / of, float(least))
+        for required, of in ((of_steps, steps), (of_scenes, scenes))
+        for what, least in required.items()
+    )
 
 
 def _engine(backend: str) -> str:

@@ -16,6 +16,7 @@ _CANVAS = Tolerance(max_abs=1, cosine=0.999)
 # Scores of `decode_attention` against those of the plain step on the same engine, in every
 # precision: the same arithmetic, and not a bit apart where it was measured.
 SAME_LOGITS = Tolerance(max_abs=1e-4, cosine=0.999999)
+CLOSE = 0.99  # cosine of one step's scores, or of its map, to PyTorch's
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Bounds:
     outputs: dict[str, Tolerance]
     by_head: Tolerance
     tie: float  # nats: a next token that PyTorch scores this close to its own best is as good
+    close: float  # 0-1: steps whose scores are CLOSE to PyTorch's, and those whose map is
     next_token: float  # 0-1: steps along PyTorch's tokens whose best next token is as good
     iou: float  # 0-1: boxes of one greedy caption are the same where each overlaps this far
     boxes: float  # 0-1: scenes whose boxes are the same
@@ -48,6 +50,7 @@ BOUNDS: dict[str, Bounds] = {
         _outputs(Tolerance(5e-3, 0.999999), Tolerance(1e-4, 0.999999), Tolerance(1e-3, 0.99999)),
         by_head=Tolerance(2e-3, 0.9999),
         tie=0,
+        close=1,
         next_token=1,
         iou=1,
         boxes=1,
@@ -59,6 +62,7 @@ BOUNDS: dict[str, Bounds] = {
         _outputs(Tolerance(0.1, 0.9999), Tolerance(2e-3, 0.9999), Tolerance(5e-3, 0.999)),
         by_head=Tolerance(0.02, 0.999),
         tie=0,
+        close=1,
         next_token=0.999,
         iou=0.9,
         boxes=0.98,
@@ -73,6 +77,7 @@ BOUNDS: dict[str, Bounds] = {
         _outputs(Tolerance(2.0, 0.995), Tolerance(0.02, 0.999), Tolerance(0.05, 0.99)),
         by_head=Tolerance(0.3, 0.98),
         tie=0.5,
+        close=0.999,
         next_token=0.995,
         iou=0.7,
         boxes=0.9,
@@ -85,6 +90,7 @@ BOUNDS: dict[str, Bounds] = {
         _outputs(Tolerance(5, 0.98), Tolerance(0.05, 0.995), Tolerance(0.15, 0.95)),
         by_head=Tolerance(0.6, 0.9),
         tie=0.5,
+        close=0.99,
         next_token=0.99,
         iou=0.7,
         boxes=0.85,

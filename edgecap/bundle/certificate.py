@@ -31,7 +31,9 @@ class OutputParity:
 class AgreementParity:
     """The share of scenes in which something discrete came out the same."""
 
-    what: str  # tokens, boxes, text, next_token, maybe behind what they are of
+    # tokens, boxes, text; of steps: next_token, close_logits, close_attention; maybe behind what
+    # they are of
+    what: str
     agreement: float  # 0-1
     required: float  # 0-1
 

@@ -107,10 +107,7 @@ def read_golden(bundle: Bundle) -> Golden:
 def measure(
     output: str, expected: np.ndarray, actual: np.ndarray, tolerances: Mapping[str, Tolerance]
 ) -> OutputParity:
-    """Compare two arrays [N,…,X] of one shape; cosine is the smallest of any row along X.
-
-    Rows of logits are taken less their mean for it: no probability depends on what all share.
-    """
+    """Compare two arrays [N,…,X] of one shape; cosine is the smallest of any row along X."""
     if expected.shape != actual.shape:
         raise BundleError(
             "bundle.model",
@@ -121,6 +118,23 @@ def measure(
     # An output that is no number is infinitely far off; JSON and people need a finite figure.
     difference = np.nan_to_num(np.abs(wanted - got), nan=1e30, posinf=1e30)
     worst = np.unravel_index(int(difference.argmax()), difference.shape)
+    tolerance = tolerances[output]
+    return OutputParity(
+        output=output,
+        max_abs=float(difference.max()),
+        cosine=float(cosines(output, wanted, got).min()),
+        allowed_max_abs=tolerance.max_abs,
+        allowed_cosine=tolerance.cosine,
+        worst=f"index {', '.join(str(int(place)) for place in worst)}",
+    )
+
+
+def cosines(output: str, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """Row by row along X, of two arrays [N,…,X]: f64 [N,…], -1 for rows that are no numbers.
+
+    Rows of logits are taken less their mean: no probability depends on what all share.
+    """
+    wanted, got = expected.astype(np.float64), actual.astype(np.float64)
     if output == SCORES:
         with np.errstate(invalid="ignore"):  # of infinite rows
             wanted, got = (rows - rows.mean(-1, keepdims=True) for rows in (wanted, got))
@@ -128,15 +142,7 @@ def measure(
     norms = np.linalg.norm(wanted, axis=-1) * np.linalg.norm(got, axis=-1)
     # Two rows of zeros are alike; one row of zeros is like nothing else.
     alike = np.where(norms > 0, dot / np.maximum(norms, 1e-300), (wanted == got).all(-1))
-    tolerance = tolerances[output]
-    return OutputParity(
-        output=output,
-        max_abs=float(difference.max()),
-        cosine=float(np.nan_to_num(alike, nan=-1.0).min()),
-        allowed_max_abs=tolerance.max_abs,
-        allowed_cosine=tolerance.cosine,
-        worst=f"index {', '.join(str(int(place)) for place in worst)}",
-    )
+    return np.nan_to_num(alike, nan=-1.0)
 
 
 def _read_image(bundle: Bundle, name: str) -> bytes:

@@ -1,8 +1,7 @@
-"""The way from weights to a bundle: the gate, refusals, kills, and a process without torch."""
+"""The way from weights to a bundle: refusals, kills, and a process without torch."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import signal
@@ -12,24 +11,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tiny_export import SCENES, spec
 from typer.testing import CliRunner
 from without import without
 
-from edgecap.bundle.golden import Golden
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, Function
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL
 from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, MissingPackageError
-from edgecap.exporters import pipeline, references, to_onnx
+from edgecap.exporters import pipeline
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.model import weights
-from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import Grid
 from edgecap.quant.plan import (
     Activations,
@@ -42,13 +39,6 @@ from edgecap.quant.plan import (
 )
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.runtime import load
-
-SCENES = 4
-
-
-def spec(tiny: Path, output: Path, **changes: object) -> ExportSpec:
-    values: dict = {"model": str(tiny), "format": "onnx", "scenes": SCENES, "output": output}
-    return ExportSpec(**(values | changes))
 
 
 @pytest.mark.parametrize(
@@ -112,69 +102,6 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
     assert captioner.backend == "mlprogram"
     (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), max_length=5)
     assert len(caption.tokens) <= 5
-
-
-def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = to_onnx.export
-
-    def damaged(model: Captioner, *rest: Any) -> dict[str, str]:
-        broken = copy.deepcopy(model)
-        with torch.no_grad():
-            broken.text_embedding.weight.add_(0.05 * torch.randn(32, 64))
-        return real(broken, *rest)
-
-    monkeypatch.setattr(to_onnx, "export", damaged)
-    with pytest.raises(GateError) as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle"))
-    assert caught.value.exit_code == 1
-    assert "text_embedding: max abs" in caught.value.message
-    assert "allowed 0.0001" in caught.value.message
-    assert "scene" in caught.value.message
-    assert "logits" not in caught.value.message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_verify_would_refuse_fails_the_gate(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Scenes are as they should be; one golden text is not."""
-    real = references.golden
-
-    def altered(*asked: Any) -> Golden:
-        golden = real(*asked)
-        golden.arrays["text_embedding"][1] *= -1
-        return golden
-
-    monkeypatch.setattr(references, "golden", altered)
-    with pytest.raises(GateError) as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle"))
-    assert caught.value.code == "parity.failed"
-    assert "golden text_embedding: max abs" in caught.value.message
-    assert "golden logits" not in caught.value.message
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_artifact_that_cannot_run_fails_the_gate(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = to_onnx.export
-
-    def truncated(
-        model: Captioner, spec: ExportSpec, directory: Path, plan: Any
-    ) -> dict[str, Function]:
-        files = real(model, spec, directory, plan)
-        (directory / "decode.onnx").write_bytes(b"")
-        return files
-
-    monkeypatch.setattr(to_onnx, "export", truncated)
-    with pytest.raises(GateError, match="could not be run") as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle"))
-    assert caught.value.code == "parity.crashed"
-    assert "[bundle.truncated]" in caught.value.message
-    assert "edgecap.core" not in caught.value.message
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_leaves_nothing_under_the_final_name(tiny: Path, tmp_path: Path) -> None:
