@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 4, 8, 16, 32])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
     given = parser.parse_args(arguments)
     return guarded("batched", lambda: _run(given))
 
@@ -76,7 +77,15 @@ def _run(given: argparse.Namespace) -> None:
     pictures = [image for image, _ in load_set("evaluation", given.n)]
     rows = measure(captioner, pictures, given.sizes, given.rounds)
     about = {"backend": captioner.backend, "threads": given.threads, "pictures": len(pictures)}
-    print(json.dumps({**about, "rows": rows, "machine": machine()}, indent=1))
+    if given.json:
+        print(json.dumps({**about, "rows": rows, "machine": machine()}, indent=1))
+        return
+    print(f"{captioner.manifest.name}, {given.threads} threads, {len(pictures)} pictures a round")
+    for row in rows:
+        print(
+            f"{row['batch']:>6}: {row['pictures_per_s']:.1f} pictures/s, {row['ratio']:.2f} times "
+            f"single calls ({row['ratio_least']:.2f} to {row['ratio_most']:.2f})"
+        )
 
 
 if __name__ == "__main__":

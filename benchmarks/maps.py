@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--lang", default="all")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
     asked = parser.parse_args(arguments)
     return guarded("maps", lambda: _run(asked))
 

@@ -13,7 +13,7 @@ def scene_options(name: str, n: int, lang: str) -> ArgumentParser:
     parser.add_argument("--n", type=int, default=n, help="scenes")
     parser.add_argument("--lang", default=lang)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
     return parser
 
 

@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="scenes that are captioned, 1 … 512",
     )
     parser.add_argument("--rounds", type=int, default=60, help=f"of {CALLS} calls each")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
     asked = parser.parse_args(arguments)
     return guarded("map_cost", lambda: _run(asked))
 

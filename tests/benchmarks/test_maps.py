@@ -38,7 +38,7 @@ def test_a_model_agrees_with_itself_and_not_with_another(
 def test_the_command(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = str(tiny_bundle_made)
     asked = [bundle, "--reference", bundle, "--n", "1", "--lang", "en"]
-    assert maps.main([*asked, "--json"]) == 0
+    assert maps.main([*asked, "--json", "-"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["bundles"]
     assert row["bundle"] == bundle and row["mean"] == pytest.approx(1)
     assert maps.main(asked) == 0

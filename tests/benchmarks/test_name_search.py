@@ -26,7 +26,7 @@ def test_a_model_that_knows_finds_things_and_not_in_whole_pictures(
     knowing = oracle.captioner((*THINGS, twin))
     monkeypatch.setattr(name_search, "load", lambda name, threads: knowing)
     monkeypatch.setattr(name_search, "evaluation_scenes", lambda split, n: shown)
-    assert name_search.main(["--lang", "en", "--json"]) == 0
+    assert name_search.main(["--lang", "en", "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["n"] == 3 and row["things"] == {"en": 1.0}
     assert row["whole"]["en"] == pytest.approx(2 / 3)

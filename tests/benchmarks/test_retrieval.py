@@ -83,12 +83,12 @@ def test_a_model_that_knows_is_measured_so(
     shown = [(oracle.picture(things), Scene(things))]
     monkeypatch.setattr(referring, "load", lambda name, threads: oracle.captioner(things))
     monkeypatch.setattr(referring, "evaluation_scenes", lambda split, n: shown)
-    assert referring.main(["--lang", "en", "--json"]) == 0
+    assert referring.main(["--lang", "en", "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert (row["unique"], row["ambiguous"], row["relation"]) == (1, 1, 1)
     assert (row["ambiguous_named"], row["ambiguous_floor"]) == (1, 0.5)
     assert row["asked"] == {"unique": 2, "ambiguous": 2, "relation": 2}
-    assert referring.main(["--lang", "en", "--only", "ambiguous", "--json"]) == 0
+    assert referring.main(["--lang", "en", "--only", "ambiguous", "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert row["asked"] == {"unique": 0, "ambiguous": 2, "relation": 0}
     assert row["ambiguous"] == 1 and row["unique"] is row["relation"] is None

@@ -68,7 +68,7 @@ def test_right_answers_are_counted_by_kind(
     monkeypatch.setattr(zero_shot, "LabelChooser", Knowing)
     monkeypatch.setattr(zero_shot, "load", lambda name, threads: oracle.captioner([]))
     monkeypatch.setattr(zero_shot, "evaluation_scenes", lambda split, n: shown)
-    assert zero_shot.main(["--json"]) == 0
+    assert zero_shot.main(["--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert row["asked"] == {"alone": 0, "part": 8, "number": 0, "all": 8}
     assert 0 < row["things"]["part"] < 1 and row["things"]["alone"] is None

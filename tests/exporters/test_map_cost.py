@@ -77,7 +77,7 @@ def test_the_command_reports_both(
     tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = [str(tiny_bundle_made), "--n", "1", "--rounds", "2"]
-    assert map_cost.main([*given, "--json"]) == 0
+    assert map_cost.main([*given, "--json", "-"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["bundles"]
     assert row["bundle"] == "tiny-onnx-fp32" and row["ratio"] > 0 and row["steps"] > 2
     assert map_cost.main(given) == 0
