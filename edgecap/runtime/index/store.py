@@ -42,6 +42,7 @@ _PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}
 _DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
 _OURS = re.compile(f"{_PART}|{_DRAFT}")
 _AGAIN = "Make the index again in another place."
+_TOGETHER = 1024  # lines decoded at once: nearly as fast as all, in a fraction of the memory
 _FAR = 1e9  # px, wider than any picture that opens
 
 
@@ -240,13 +241,16 @@ def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
     lines = file.read_bytes().split(b"\n")
     if len(lines) != segment.pictures + 1 or lines.pop():
         raise bad(f"has not {segment.pictures} lines")
-    try:
-        values = json.loads(b"[" + b",".join(lines) + b"]")
-    except (ValueError, RecursionError) as error:
-        raise bad(f"is not JSON: {error}") from None
-    entries = [_entry(value) for value in values if _is_entry(value)]
-    if len(entries) != len(values) or len(values) != segment.pictures:
-        raise bad(f"holds something else than {', '.join(Entry._fields)}")
+    entries: list[Entry] = []
+    for start in range(0, len(lines), _TOGETHER):
+        some = lines[start : start + _TOGETHER]
+        try:
+            values = json.loads(b"[" + b",".join(some) + b"]")
+        except (ValueError, RecursionError) as error:
+            raise bad(f"is not JSON: {error}") from None
+        if len(values) != len(some) or not all(map(_is_entry, values)):
+            raise bad(f"holds something else than {', '.join(Entry._fields)}")
+        entries += map(_entry, values)
     outside = [entry.path for entry in entries if not _is_inside(entry.path)]
     if outside:
         raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", _AGAIN)
