@@ -17,13 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.metrics import (
-    Tally,
-    draw_weights,
-    interval,
-    score_scene,
-    tally,
-)
+from edgecap.benchmarks.metrics import Tally, score_scene, tally
 from edgecap.benchmarks.similarity import (
     COMPARED,
     HARD,
@@ -38,6 +32,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.scenes.graph import Scene
 from edgecap.scenes.parse import Parsed, parse
+from edgecap.scenes.resampling import draw_weights, interval
 
 Value = float | int | None
 

@@ -30,13 +30,14 @@ from typing import Any
 import numpy as np
 
 from edgecap.benchmarks.clear_phrases import Phrase, clear_phrases, near
-from edgecap.benchmarks.metrics import Ratio, draw_weights, interval
+from edgecap.benchmarks.metrics import Ratio
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.runtime import Captioner
 from edgecap.runtime.explain import Told, tell
 from edgecap.runtime.explain.occlusion import forced_scores
 from edgecap.scenes.graph import Scene
+from edgecap.scenes.resampling import draw_weights, interval
 
 STEPS = 8  # K: parts of the picture that are hidden one after another
 KEYS = (

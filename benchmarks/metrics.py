@@ -12,9 +12,11 @@ scenes. A thing is one object of the scene; its name includes its colour ("red c
     miou_named   mean IoU of the named things; a named thing without a box counts 0
     relation     among scenes that have a clear relation, captions that state one that holds; none
                  stated, or none understood, counts as wrong
-    count        scenes whose number of things said is the true one; share
+    count        scenes whose number of things said is the true one, a phrase that is not understood
+                 being one; share
     withheld     things of the combinations that the training withheld that are named; share
-    chair_i      said things that are not in the scene, of all said things (lower is better)
+    chair_i      said things that are not in the scene, or that no grammar knows, of all said things
+                 (lower is better)
     malformed    boxes that are not boxes, in all captions; a number, not a share
 
 `similarity` has the keys that compare embeddings, `evaluate` joins both and adds floors.
@@ -35,7 +37,6 @@ from edgecap.scenes.parse import Parsed, parse
 from edgecap.scenes.relations import holds, relations
 from edgecap.scenes.withheld import taking_part
 
-RESAMPLES = 1000
 # A babbling caption may list more boxes than any scene has things; the rest cannot be matched.
 MOST_BOXES = 32
 
@@ -48,7 +49,7 @@ class SceneScore:
 
     exact: bool
     things: int  # in the scene
-    said: int  # in the caption
+    said: int  # in the caption, understood or not
     named: int  # true things whose name was said, one to one
     withheld: int  # things of combinations that the training withheld
     withheld_named: int
@@ -103,7 +104,7 @@ def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
     return SceneScore(
         exact=is_exact(scene, parsed),
         things=len(scene.things),
-        said=said.total(),
+        said=said.total() + parsed.unknown_things,
         named=sum(min(len(there), said[name]) for name, there in true.items()),
         withheld=withheld.total(),
         withheld_named=(withheld & said).total(),
@@ -161,21 +162,6 @@ def tally(scores: Sequence[SceneScore]) -> Tally:
         ),
         "chair_i": Ratio(said - true_said, said),
     }
-
-
-def draw_weights(n: int, seed: int = 0) -> np.ndarray:
-    """How often each of `n` scenes is drawn in each bootstrap resample, float64 [R,n]."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-
-
-def interval(resampled: np.ndarray) -> tuple[float, float] | None:
-    """The middle 95 % of resampled values float64 [R]; None where nothing was measured."""
-    measured = resampled[~np.isnan(resampled)]
-    if not len(measured):
-        return None
-    low, high = np.percentile(measured, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def score_captions(pairs: Sequence[tuple[Scene, str]], lang: str) -> dict[str, float | int | None]:

@@ -82,8 +82,9 @@ def check(model: str, lang: str, budget: Budget) -> None:
     width.
     """
     from edgecap.model import weights
-    from edgecap.train import lora, rehearsal
+    from edgecap.train import forgetting, lora, rehearsal
 
+    forgetting.check_number(budget.scenes)
     pick("language", lang, HELD_OUT)
     path = weights.resolve(model)[1]
     known = weights.extension(path).languages

@@ -24,7 +24,7 @@ MAY_SEE = {
     "model": {"core", "bundle", "runtime"},
     "benchmarks": {"core", "bundle", "runtime", "scenes"},
     "quant": {"core", "bundle", "runtime", "scenes", "model"},
-    "train": {"core", "bundle", "runtime", "scenes", "model", "quant", "benchmarks"},
+    "train": {"core", "bundle", "runtime", "scenes", "model", "quant"},
     "exporters": {"core", "bundle", "runtime", "scenes", "model", "quant"},
     # Trains and times variants, and nobody uses it.
     "ablations": {"core", "bundle", "runtime", "scenes", "model", "benchmarks", "train"},

@@ -38,7 +38,7 @@ _DETERMINERS = {
     "nl": "een de het twee drie vier vijf zes zeven",
 }
 # Words after which the first phrase of a sentence begins, where no determiner tells.
-_LEADS = {"ko": ("그림에", "여기에")}
+_LEADS = {"ko": ("그림에", "여기에"), "ja": ("ここに",)}
 _ELIDED = ("un'", "un’", "l'", "l’")
 _CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与及", "とや"
 
@@ -122,12 +122,14 @@ def phrase_start(text: str, language: str) -> int:
     start = max(separators, default=0)
     if language == "zh":
         start = max([start] + [text.rfind(word) + 1 for word in _CHINESE_AND])
-        numbers = [text.rfind(number, start) for number in _CHINESE_NUMBERS]
-        return max([start, *numbers])
+        # The first: what follows may be a 三角形, "a shape of three corners".
+        numbers = [text.find(number, start) for number in _CHINESE_NUMBERS]
+        return min((place for place in numbers if place >= 0), default=start)
     if language == "ja":
         while start < len(text) and text[start] in _JAPANESE_AND:
             start += 1
-        return start
+        leads = (lead for lead in _LEADS[language] if text.startswith(lead, start))
+        return start + len(next(leads, ""))
     words = [(m.start(), m.group().lower()) for m in re.finditer(r"\S+", text[start:])]
     skipped = _CONJUNCTIONS.get(language, ()) + _LEADS.get(language, ())
     if words and words[0][1] in skipped:

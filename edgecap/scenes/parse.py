@@ -28,20 +28,14 @@ class Parsed:
     """What a caption says.
 
     `malformed_boxes` counts location runs that are not a multiple of four, belong to nothing, or
-    leave the canvas, and boxes without area; such boxes are not in `statement`.
-    `count_mismatches` counts the mentions of a grounded caption whose boxes are not as many as
-    their count. `unknown` are the stretches of text that were not understood.
+    leave the canvas, and boxes without area; such boxes are not in `statement`. `unknown` are the
+    stretches of text that were not understood, `unknown_things` of them phrases of a list.
     """
 
     statement: Statement
     malformed_boxes: int = 0
-    count_mismatches: int = 0
     unknown: tuple[str, ...] = ()
-
-    @property
-    def malformed(self) -> int:
-        """All that is wrong with the boxes."""
-        return self.malformed_boxes + self.count_mismatches
+    unknown_things: int = 0
 
 
 def parse(text: str, lang: str) -> Parsed:
@@ -127,10 +121,9 @@ class _Reader:
 
     def read(self, text: str) -> Parsed:
         mentions: list[Mention] = []
-        runs: list[int] = []  # groups of four after each mention
         unknown: list[str] = []
         relation: Relation | None = None
-        malformed = 0
+        malformed = things = 0
         for sentence in _normal(text).split(self._stop):
             sentence = sentence.strip()
             if not sentence:
@@ -144,23 +137,18 @@ class _Reader:
                 malformed += len(_RUN.findall(sentence))
                 continue
             for phrase, run in self._items(sentence):
-                boxes, groups, bad = _boxes(run)
+                boxes, bad = _boxes(run)
                 malformed += bad
                 if phrase in self._counted:
                     name, count = self._counted[phrase]
                     mentions.append(Mention(name, count, boxes))
-                    runs.append(groups)
                     continue
                 if phrase:
                     unknown.append(phrase)
+                    things += 1
                 elif run and not bad:
                     malformed += 1  # boxes of nothing
-        grounded = "<loc_" in text
-        mismatches = sum(
-            grounded and groups != mention.count
-            for mention, groups in zip(mentions, runs, strict=True)
-        )
-        return Parsed(Statement(tuple(mentions), relation), malformed, mismatches, tuple(unknown))
+        return Parsed(Statement(tuple(mentions), relation), malformed, tuple(unknown), things)
 
     def _relation(self, sentence: str) -> tuple[str, Relation | None]:
         """The kind of relation that the sentence has the form of, and the relation if known."""
@@ -200,8 +188,8 @@ def _normal(text: str) -> str:
     return _SPACE.sub(" ", text.replace("’", "'").casefold())
 
 
-def _boxes(run: str) -> tuple[tuple[Box, ...], int, int]:
-    """The good boxes of a location run, how many groups of four it has, and how many are bad."""
+def _boxes(run: str) -> tuple[tuple[Box, ...], int]:
+    """The good boxes of a location run, and how many are bad."""
     bins = [int(digits) for digits in _BIN.findall(run)]
     groups = [bins[i : i + 4] for i in range(0, len(bins) - len(bins) % 4, 4)]
     good = [
@@ -210,4 +198,4 @@ def _boxes(run: str) -> tuple[tuple[Box, ...], int, int]:
         if group[0] < group[2] < LOCATION_BINS and group[1] < group[3] < LOCATION_BINS
     ]
     bad = len(groups) - len(good) + bool(len(bins) % 4)
-    return tuple(from_bins(group) for group in good), len(groups), bad
+    return tuple(from_bins(group) for group in good), bad

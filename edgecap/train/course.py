@@ -85,6 +85,7 @@ def read(spec: CourseSpec, model: Captioner, extension: Extension) -> Material:
     """
     check_code(spec.lang)
     spec.config.check()
+    forgetting.check_number(spec.check)
     if spec.config.lora:
         lora.check_rank(model, spec.config.lora)
     extension.with_language(spec.lang)  # refused where there is no room

@@ -11,23 +11,36 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.metrics import draw_weights, interval, score_scene
+from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.runtime.captioner import Captioner
+from edgecap.scenes.exact import is_exact
 from edgecap.scenes.grammar import SPOKEN
 from edgecap.scenes.parse import parse
-from edgecap.scenes.shipped import load_set
+from edgecap.scenes.resampling import draw_weights, interval
+from edgecap.scenes.shipped import SETS, load_set
+
+
+def check_number(n: int) -> None:
+    """InputError for more scenes than there are."""
+    there = SETS["evaluation"][1]
+    if n > there:
+        raise InputError("check.scenes", f"{n} scenes are to be checked; there are {there}.")
 
 
 def exact(captioner: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
-    """Bool [K,N]: in which languages which of the first n test scenes are named exactly."""
+    """Bool [K,N]: in which languages which of the first n test scenes are named exactly.
+
+    Raises InputError for more than there are.
+    """
+    check_number(n)
     scenes = load_set("evaluation", n)
     pictures = [pixels for pixels, _ in scenes]
     rows = []
     for lang in progress(languages, "checking languages"):
         said = captioner.caption(pictures, lang=lang)
         pairs = zip(scenes, said, strict=True)
-        rows.append([score_scene(scene, parse(one.raw, lang)).exact for (_, scene), one in pairs])
+        rows.append([is_exact(scene, parse(one.raw, lang)) for (_, scene), one in pairs])
     return np.array(rows, bool).reshape(len(languages), n)
 
 

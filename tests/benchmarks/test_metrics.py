@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-from edgecap.benchmarks.metrics import (
-    RESAMPLES,
-    Ratio,
-    draw_weights,
-    interval,
-    match,
-    score_captions,
-)
+from edgecap.benchmarks.metrics import Ratio, match, score_captions
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Mention, Name, Relation, Scene, Statement, Thing
+from edgecap.scenes.resampling import RESAMPLES, draw_weights, interval
 
 DOG, CAT, CAR = Name("dog"), Name("cat"), Name("car")
 RED, BLUE = Name("circle", "red"), Name("circle", "blue")
@@ -149,7 +143,16 @@ def test_malformed_boxes_are_counted() -> None:
 def test_nothing_understood_is_nothing_right() -> None:
     found = score_captions([(SCENE, "Colourless green ideas sleep furiously.")], "en")
     assert found["name"] == found["exact"] == found["relation"] == found["count"] == 0
-    assert found["chair_i"] is None and found["miou_named"] is None
+    assert found["chair_i"] == 1 and found["miou_named"] is None
+    silent = score_captions([(SCENE, "")], "en")
+    assert silent["name"] == silent["count"] == 0 and silent["chair_i"] is None
+
+
+def test_things_that_no_grammar_knows_are_said_and_not_there() -> None:
+    text = "A dog, a unicorn and a purple dinosaur."
+    found = score_captions([(Scene((Thing(DOG, LEFT),)), text)], "en")
+    assert found["name"] == 1 and found["count"] == found["exact"] == 0
+    assert found["chair_i"] == pytest.approx(2 / 3)
 
 
 def test_a_phrase_left_over_is_not_exact() -> None:
