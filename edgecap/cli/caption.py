@@ -141,7 +141,8 @@ def _draw(image: Path, caption: Caption, path: Path) -> None:
 def _show(image: Path, caption: Caption, several: bool) -> None:
     from edgecap.cli._boxes import edges
 
-    typer.echo(f"{printable(str(image))}: {caption.text}" if several else caption.text)
+    text = printable(caption.text)
+    typer.echo(f"{printable(str(image))}: {text}" if several else text)
     for mention in caption.mentions:
         for box, score in zip(mention.boxes, mention.scores, strict=True):
-            typer.echo(f"  {mention.phrase}  [{edges(box)}]  {score:.2f}")
+            typer.echo(f"  {printable(mention.phrase)}  [{edges(box)}]  {score:.2f}")

@@ -10,6 +10,7 @@ import typer
 
 from edgecap.cli._numbers import threads_option
 from edgecap.core.errors import InputError
+from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.runtime import Captioner
@@ -61,7 +62,7 @@ def run(
     told = tell(captioner, image, lang, style)
     first = find_word(told, word)
     found = [one for kind in kinds for one in _make(kind, captioner, told)]
-    typer.echo(told.attention.caption.text)
+    typer.echo(printable(told.attention.caption.text))
     _write(image, told, found, out, captioner, first)
     typer.echo(f"maps of {len(told.attention.words)} words in {out}", err=True)
 

@@ -69,7 +69,8 @@ def _show(bundle: Bundle, here: Certificate, at_export: Certificate | None) -> N
 
     from edgecap.cli._contents import plain
 
-    table = Table(title=f"{plain(bundle.manifest.name)}: {here.target}", title_justify="left")
+    title = f"{plain(bundle.manifest.name)}: {plain(here.target)}"
+    table = Table(title=title, title_justify="left")
     for heading in ("output", "max abs", "allowed", "cosine", "allowed", ""):
         table.add_column(heading, justify="left" if heading in ("output", "") else "right")
     for output in here.outputs:

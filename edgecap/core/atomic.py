@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.locks import open_locked
 
 _MARK = ".edgecap-"
 _WORKSPACE = re.compile(rf"\.(.+){re.escape(_MARK)}[0-9a-f]{{8}}", re.DOTALL)
@@ -147,30 +148,14 @@ def _workspace(final: Path) -> tuple[Path, int]:
     while True:
         workspace = final.parent / f".{final.name}{_MARK}{secrets.token_hex(4)}"
         workspace.mkdir()
-        lock = _lock(workspace)
+        try:
+            lock = open_locked(workspace)
+        except UnsupportedError:
+            workspace.rmdir()
+            raise
         if lock is not None:
             return workspace, lock
         # another run took it for a stale one in the moment before it was locked, and removes it
-
-
-def _lock(workspace: Path) -> int | None:
-    """A descriptor that holds the lock, or None where somebody else does or the place is gone."""
-    import fcntl
-
-    try:
-        descriptor = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    held = False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = workspace.stat().st_ino == os.fstat(descriptor).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    finally:
-        if not held:
-            os.close(descriptor)
-    return descriptor if held else None
 
 
 def _recover(parent: Path) -> None:
@@ -184,7 +169,7 @@ def _recover(parent: Path) -> None:
 
 def _clear(workspace: Path, final: Path) -> None:
     """Finish with one workspace, unless its run lives or it holds what no run leaves."""
-    lock = _lock(workspace)
+    lock = open_locked(workspace)
     if lock is None:
         return
     try:
@@ -204,7 +189,9 @@ def _sync_tree(top: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    with suppress(OSError):  # some file systems cannot sync a directory
-        os.fsync(descriptor)
-    os.close(descriptor)
+    with suppress(OSError):  # some file systems cannot sync a directory, Windows opens none
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

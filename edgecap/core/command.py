@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import EdgecapError, InputError, is_out_of_memory
+from edgecap.core.printable import printable
 
 INTERNAL_EXIT, INTERRUPTED_EXIT = 70, 130
 MOST_SEED = 2**63 - 1  # what torch takes as well
@@ -54,7 +55,7 @@ def told(name: str, error: Exception | KeyboardInterrupt) -> int:
 
 def say(name: str, message: str, code: int) -> int:
     """One line of the command `name` on standard error; gives the exit code back."""
-    print(f"{name}:", " ".join(message.split()), file=sys.stderr)
+    print(f"{name}:", printable(" ".join(message.split())), file=sys.stderr)
     return code
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
-from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
 from edgecap.runtime.by_head import ByHead, selection
 from edgecap.runtime.cache import Cache, buffer
@@ -216,15 +216,16 @@ class Captioner:
         )
 
     def embed_images(self, images: Iterable[Picture] | Picture) -> np.ndarray:
-        """Pictures in the shared space: f32 [N,E] of norm 1. The dot product ranks."""
+        """Pictures in the shared space: f32 [N,E] of norm 1. The dot product ranks.
+
+        Raises BundleError (bundle.not_finite) where the model's numbers are none, as for texts.
+        """
         canvases = (prepare(p, self.manifest.preprocessing)[0] for p in _pictures(images))
 
         def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
             return list(self.session.encode_image(np.stack(batch)).embedding)  # b of [E]
 
-        rows = list(in_batches(canvases, self.batch_size(), work))
-        empty = np.zeros((0, self.manifest.contract.embedding), np.float32)
-        return np.stack(rows) if rows else empty
+        return self._stacked(in_batches(canvases, self.batch_size(), work))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """Texts, or one, in the shared space: f32 [N,E] of norm 1.
@@ -237,9 +238,17 @@ class Captioner:
             rows = list(batch)
             return list(self.session.encode_text(tokens[rows], length[rows]))  # b of [E]
 
-        parts = list(in_batches(range(len(length)), self.batch_size(), work))
-        empty = np.zeros((0, self.manifest.contract.embedding), np.float32)
-        return np.stack(parts) if parts else empty
+        return self._stacked(in_batches(range(len(length)), self.batch_size(), work))
+
+    def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:
+        """N embeddings [E] as f32 [N,E]."""
+        found = list(rows)
+        if not found:
+            return np.zeros((0, self.manifest.contract.embedding), np.float32)
+        stacked = np.stack(found)
+        if not np.isfinite(stacked).all():
+            raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
+        return stacked
 
     def cache(self, canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """k, v [L,B,H,Tmax,Dh] of canvases uint8 [B,S,S,3], text rows empty: to drive a session."""

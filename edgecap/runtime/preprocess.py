@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 import warnings
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from edgecap.core.errors import EdgecapError, InputError
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray"
 Box: TypeAlias = tuple[float, float, float, float]
 
+_MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
 MAX_PIXELS = 89_478_485  # of a decoded picture: 256 MiB at 3 bytes; Pillow's own warning limit
 # Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised.
 _READ = (
@@ -140,7 +142,7 @@ def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return _open(bytes(picture), f"an image of {len(picture)} bytes", fill)
     if isinstance(picture, (str, os.PathLike)):
-        return _open(_read(Path(picture)), str(picture), fill)
+        return _open(read_file(Path(picture)), str(picture), fill)
     raise InputError(
         "image.type",
         "an image must be a path, bytes, a Pillow image or an array; got "
@@ -148,8 +150,18 @@ def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
     )
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of a picture's file; InputError for what is no file, or cannot be read."""
     try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise InputError("image.missing", f"{path} is a device or a pipe, not a file.")
+        if status.st_size > _MAX_BYTES:
+            raise InputError(
+                "image.too_large",
+                f"{path} has {status.st_size:,} bytes; at most {_MAX_BYTES:,} are read.",
+                "Shrink it first.",
+            )
         return path.read_bytes()
     except FileNotFoundError:
         raise InputError("image.missing", f"{path} does not exist.") from None
@@ -170,6 +182,8 @@ def _open(data: bytes, name: str, fill: int) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=[f for f in _READ if f in Image.OPEN])
     except Image.DecompressionBombError:
         raise _too_large(name, "far more than") from None
+    except MemoryError:  # the machine's fault, not the picture's
+        raise
     except Exception:  # Pillow's plugins raise whatever their parsers stumble over
         raise InputError(
             "image.unreadable", f"{name} is not an image.", f"Formats read: {', '.join(_READ)}."
@@ -189,7 +203,7 @@ def _decode(image: Image.Image, name: str, fill: int) -> Image.Image:
             warnings.simplefilter("ignore")
             image.load()
             return _flatten(_upright(image), fill)
-    except EdgecapError:
+    except (EdgecapError, MemoryError):
         raise
     except Exception as error:  # as above
         reason = (str(error).splitlines() or [type(error).__name__])[0]

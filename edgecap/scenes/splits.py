@@ -30,9 +30,7 @@ class Split:
 SPLITS: dict[str, Split] = {
     "train": Split(1, "nothing withheld"),
     "val": Split(2, "like train, for choices made during training"),
-    "test": Split(
-        3, "like train, for the figures reported; gates compare formats on the first 512"
-    ),
+    "test": Split(3, "like train, for the figures reported; gates compare on its first 512"),
     "calibration": Split(4, "like train, for quantisation"),
     "pairs": Split(5, "a colour on a shape never seen in it", SceneRules(shows="pair")),
     "cooccurrence": Split(

@@ -14,10 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgecap.core.tokens import LANGUAGES, SPECIALS
+from edgecap.runtime.tokenizer import PIECE
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "tokenizer.json"
-# A word with the space before it, or one mark of punctuation.
-PIECE = "▁?[^▁.,;:!?、。，；：！？「」()'’\"]+|▁|[.,;:!?、。，；：！？「」()'’\"]"
 # Characters that users write and no caption holds; without them they would cost two bytes each.
 ACCENTED = "ÀÁÂÃÄÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜßàáâãäçèéêëìíîïñòóôõöùúûü"
 ALPHABET = "".join(map(chr, range(0x21, 0x7F))) + ACCENTED

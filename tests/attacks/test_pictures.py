@@ -1,6 +1,7 @@
 """Pictures nobody should send: each is one clear line, and none crashes."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -127,3 +128,22 @@ def png_of_zeros(width: int, height: int) -> bytes:
     rows = zlib.compress(bytes(height * (1 + (width + 7) // 8)), 1)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_no_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", load)
+    with pytest.raises(MemoryError):
+        prepare(encoded("BMP"))
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for name in (tmp_path / "pipe.png", Path("/dev/zero")):
+        assert refusal(name).code == "image.missing"
+    huge = tmp_path / "huge.png"
+    with huge.open("wb") as file:
+        file.truncate(2 << 30)  # takes no room on the disk
+    assert refusal(huge).code == "image.too_large"

@@ -13,7 +13,7 @@ import pytest
 
 from edgecap.core import atomic
 from edgecap.core.atomic import atomic_dir, write_file
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 CHILD = """
@@ -280,3 +280,14 @@ def test_living_run_is_left_alone(tmp_path: Path) -> None:
     assert first.returncode == 0
     assert (tmp_path / "first" / "file").read_text() == "new"
     assert names(tmp_path) == ["first", "second"]
+
+
+def test_a_system_without_locks_is_told_so_and_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    with pytest.raises(UnsupportedError, match="Linux and macOS only"):
+        write(tmp_path / "out", "text")
+    assert names(tmp_path) == []
+    write_file(tmp_path / "file", b"one file needs no lock")
+    assert names(tmp_path) == ["file"]

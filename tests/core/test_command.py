@@ -23,6 +23,7 @@ def failing(error: BaseException) -> Callable[[], None]:
     [
         (InputError("a.b", "It\nis wrong.", "Do that."), 2, "[a.b] It is wrong. Do that."),
         (GateError("a.c", "Not enough."), 1, "[a.c] Not enough."),
+        (InputError("a.d", "\x1b]0;owned\x07"), 2, "[a.d] \ufffd]0;owned\ufffd"),
         (FileNotFoundError(2, "Not there", "a.txt"), 2, "[system] Not there: a.txt."),
         (OSError(28, "No space left on device"), 2, "[system] No space left on device."),
         (MemoryError(), 2, "[memory.exhausted] there is not enough memory for this."),

@@ -3,20 +3,23 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_session import FakeSession
+from PIL import Image
 from tiny_onnx import CONFIG
 
 from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.errors import InputError
+from edgecap.cli.app import main
+from edgecap.core.errors import BundleError, InputError
 from edgecap.core.tokens import LOCATION_IDS
 from edgecap.runtime import Captioner
 from edgecap.runtime.explain.maps import tell
 from edgecap.runtime.loading import shipped_tokenizer
-from edgecap.runtime.session import Step
+from edgecap.runtime.session import ImageCode, Step
 
 TOKENIZER = shipped_tokenizer()
 MANIFEST = draft(
@@ -262,3 +265,31 @@ def test_a_tokenizer_larger_than_the_model_is_refused() -> None:
     contract = replace(MANIFEST.contract, vocabulary=4000)
     with pytest.raises(Exception, match=r"tokenizer\.size"):
         Captioner(FakeSession([], 4000), replace(MANIFEST, contract=contract), TOKENIZER, "fake")
+
+
+def test_vectors_that_are_no_numbers_are_refused() -> None:
+    class Broken(FakeSession):
+        def encode_image(self, image: np.ndarray) -> ImageCode:
+            code = super().encode_image(image)
+            return code._replace(embedding=code.embedding * np.float32("nan"))
+
+        def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+            return super().encode_text(tokens, length) * np.float32("inf")
+
+    session = Broken([], CONFIG.vocabulary, patches=196, embedding=4)
+    captioner = Captioner(session, MANIFEST, TOKENIZER, "fake")
+    with pytest.raises(BundleError, match="NaN or infinity"):
+        captioner.embed_images(shown(0))
+    with pytest.raises(BundleError, match="NaN or infinity"), np.errstate(invalid="ignore"):
+        captioner.embed_texts("a dog")
+
+
+def test_control_characters_of_a_model_reach_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = scripted(["A dog\x1b]0;owned\x07<loc_00><loc_01><loc_20><loc_30>."])
+    monkeypatch.setattr("edgecap.runtime.load", lambda *_, **__: said)
+    Image.fromarray(shown(0)).save(tmp_path / "a.png")
+    assert main(["caption", str(tmp_path / "a.png"), "--bundle", "S"]) == 0
+    shown_text = capsys.readouterr().out
+    assert "A dog\ufffd]0;owned\ufffd" in shown_text and "\x1b" not in shown_text

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_onnx import picture, pictures, write_bundle
 
 from edgecap.cli.app import main
-from edgecap.core.errors import BundleError, InputError
+from edgecap.core.errors import InputError
 from edgecap.runtime import load
 from edgecap.runtime.choice import LabelChooser
 from edgecap.runtime.index import Hit
@@ -177,15 +177,6 @@ def test_a_label_may_name_one_thing_of_several() -> None:
     (ranked,) = LabelChooser(captioner, squares).rank([shown])
     groups = {one.label: len(one.boxes) for one in ranked}
     assert groups == {"two red squares": 2, "a blue circle": 1}  # a group is one thing
-
-
-def test_numbers_that_are_none_rank_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    captioner = oracle.captioner([Thing(Name("star", "green"), (88.0, 8.0, 128.0, 48.0))])
-    monkeypatch.setattr(
-        captioner, "embed_images", lambda images: np.full((len(images), 4), np.nan, np.float32)
-    )
-    with pytest.raises(BundleError, match="NaN"):
-        LabelChooser(captioner, ["a red star", "a green star"]).rank([oracle.picture([])])
 
 
 def test_a_picture_of_one_thing_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,8 @@ from tokenizers import Tokenizer as Library
 from edgecap.core.errors import BundleError
 from edgecap.core.tokens import SPECIALS
 from edgecap.runtime.loading import shipped_tokenizer
-from edgecap.runtime.tokenizer import Tokenizer
+from edgecap.runtime.tokenizer import PIECE, Tokenizer
 
-PATTERN = "▁?[^▁.,;:!?、。，；：！？「」()'’\"]+|▁|[.,;:!?、。，；：！？「」()'’\"]"
 CORPUS = [
     "A dog and two red circles. The dog is to the left of the red circles.",
     "Un perro y l'éléphant, due cani e un'ape; zwei Hunde und ein Würfel.",
@@ -28,7 +27,7 @@ def trained() -> Library:
     """A small tokenizer made the way the shipped one is made."""
     library = Library(models.BPE(byte_fallback=True))
     library.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(" ", "▁")])
-    library.pre_tokenizer = pre_tokenizers.Split(Regex(PATTERN), behavior="isolated")
+    library.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), behavior="isolated")
     library.decoder = decoders.Sequence(
         [
             decoders.Replace("▁", " "),
@@ -115,10 +114,7 @@ DAMAGE = {
     "another normaliser": lambda s: s.update(normalizer={"type": "Lowercase"}),
     "no splitting": lambda s: s.update(pre_tokenizer=None),
     "a broken pattern": lambda s: s["pre_tokenizer"]["pattern"].update(Regex="(["),
-    "an endless repetition": lambda s: s["pre_tokenizer"]["pattern"].update(Regex="a{4294967296}"),
-    "a pattern too deep": lambda s: s["pre_tokenizer"]["pattern"].update(
-        Regex="(" * 3000 + ")" * 3000
-    ),
+    "a pattern that never ends": lambda s: s["pre_tokenizer"]["pattern"].update(Regex="(a+)+b"),
     "a byte lacking": lambda s: (s["model"]["vocab"].pop("<0x41>"), s["added_tokens"].clear()),
     "ids with gaps": lambda s: s["model"]["vocab"].update({"new": 10_000}),
     "a merge of unknown tokens": lambda s: s["model"]["merges"].append(["qqq", "zzz"]),

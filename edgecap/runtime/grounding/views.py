@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecap.core.errors import BundleError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
 from edgecap.runtime.mentions import CanvasBox
@@ -37,8 +36,6 @@ def embedded_views(
     """
     shown = _views(captioner, canvases, whole)
     vectors = captioner.embed_images([view.canvas for each in shown for view in each])
-    if not np.isfinite(vectors).all():
-        raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
     ends = np.cumsum([len(each) for each in shown])
     return list(zip(shown, np.split(vectors, ends[:-1]), strict=True))
 

@@ -2,7 +2,8 @@
 
 A picture is taken as unchanged while its size and modification time are. Any other is read; one
 whose bytes are known (renamed, copied, touched) gets the vectors there are. Every CHECKPOINT
-embedded pictures the index on disk becomes right and complete so far, so a killed run loses little.
+embedded pictures, or every fiftieth of a large index, the index on disk becomes right and complete
+so far, so a killed run loses little.
 
 Letters: b pictures of a batch, r vectors of some pictures, E embedding width, S canvas side in px.
 """
@@ -34,9 +35,10 @@ from edgecap.runtime.index.manifest import (
     read_manifest,
 )
 from edgecap.runtime.index.store import Entry, Stored
-from edgecap.runtime.preprocess import prepare
+from edgecap.runtime.preprocess import prepare, read_file
 
 CHECKPOINT = 64  # pictures: some seconds of work, half a minute with the things in them
+_CHECKPOINT_SHARE = 0.02  # of a large index: the number of its segments grows with a logarithm
 EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
 MOST_VIEWS = 8  # of a picture; more is rare
 _DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
@@ -200,10 +202,13 @@ class _Run:
                 self._rows.append(known)
                 self._unchanged += 1
                 return []
-            data = file.read_bytes()
+            data = read_file(file)
         except OSError as error:
             reason = InputError("image.missing", f"it cannot be read: {error.strerror}.")
             self._failures.append(Failure(name, reason))
+            return []
+        except InputError as error:
+            self._failures.append(Failure(name, error))
             return []
         digest = hashlib.sha256(data).hexdigest()
         touched = known is not None and known[0].sha256 == digest
@@ -230,7 +235,7 @@ class _Run:
             self._by_content[entry.sha256] = known
             self._unsaved.append(known)
         self._embedded += len(waiting)
-        if len(self._unsaved) >= CHECKPOINT:
+        if len(self._unsaved) >= max(CHECKPOINT, _CHECKPOINT_SHARE * len(self._rows)):
             entries, stacked = _apart(self._unsaved)
             self._manifest = store.append(self._root, self._manifest, entries, stacked)
             self._rows += self._unsaved

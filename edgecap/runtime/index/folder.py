@@ -32,9 +32,10 @@ def walk(folder: Path, skip: Path | None = None) -> list[str]:
     """Paths below `folder` of files named like pictures, parts joined by "/", sorted.
 
     Hidden files and folders, and links to folders, are left out; so is all below `skip`. Names
-    that are not text in the system's encoding are left out as well: nothing could name them.
+    that are not text in the system's encoding are left out as well: nothing could name them. A
+    folder in it that cannot be read stands in the list itself, to be refused like a picture.
 
-    Raises InputError where a folder cannot be read.
+    Raises InputError where `folder` cannot be read.
     """
     return sorted(_walk(folder, skip and skip.resolve()))
 
@@ -43,7 +44,14 @@ def _walk(folder: Path, skip: Path | None) -> Iterator[str]:
     waiting = [""]  # not recursion: folders may lie deeper than Python recurses
     while waiting:
         prefix = waiting.pop()
-        for entry in _entries(folder / prefix):
+        try:
+            entries = _entries(folder / prefix)
+        except InputError:
+            if not prefix:
+                raise
+            yield prefix.removesuffix("/")
+            continue
+        for entry in entries:
             name = prefix + entry.name
             if entry.name.startswith(".") or not _is_text(entry.name):
                 continue

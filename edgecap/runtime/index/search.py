@@ -114,6 +114,11 @@ class Index:
             self._stored.root / covered.file, covered.rows, self.manifest.embedding
         )
 
+    def _rows_of(self, keys: np.ndarray) -> np.ndarray:
+        """The rows of those of `keys` that live."""
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.unique(places[self._keys[places] == keys])
+
     def _proposed(self, query: np.ndarray, k: int) -> np.ndarray:
         """Rows worth scoring, ascending: the graph's proposals that live, and all it lacks."""
         covered = self.manifest.graph
@@ -123,7 +128,7 @@ class Index:
         while True:
             wanted = min(wanted, covered.rows)
             proposed = graph.nearest(self._graph, query, wanted)  # [n]
-            alive = np.flatnonzero(np.isin(self._keys, proposed))
+            alive = self._rows_of(proposed)
             if len(np.unique(self._owners[alive])) >= k or wanted == covered.rows:
                 return np.union1d(alive, tail)
             wanted *= 4

@@ -27,6 +27,7 @@ from edgecap.bundle.typed import dump
 from edgecap.core.atomic import DRAFT, write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
+from edgecap.core.locks import open_locked
 from edgecap.runtime.index.manifest import (
     MANIFEST,
     Graph,
@@ -184,14 +185,10 @@ def new_name(kind: str, suffix: str) -> str:
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
     """Keep other runs out of an index while it is written; a killed run's lock is free."""
-    import fcntl
-
-    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = open_locked(root.resolve())
+    if descriptor is None:
+        raise InputError("index.busy", f"{root} is being written by another run.")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("index.busy", f"{root} is being written by another run.") from None
         yield
     finally:
         os.close(descriptor)

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from refusals import refusal
-from tiny_onnx import picture, write_bundle
+from tiny_onnx import picture, pictures, write_bundle
 
 from edgecap.core.errors import InputError, MissingPackageError
 from edgecap.runtime import Captioner, load
 from edgecap.runtime.index import Summary, build, open_index, probes, store, update
 from edgecap.runtime.index.folder import walk
-from edgecap.runtime.index.manifest import MANIFEST
+from edgecap.runtime.index.manifest import MANIFEST, IndexManifest
 
 
 def counts(summary: Summary) -> tuple[int, int, int, int, int]:
@@ -297,3 +298,38 @@ def test_a_large_folder_without_usearch_is_refused_at_once(
     with pytest.raises(MissingPackageError, match=r"edgecap\[search\]"):
         update(folder, tmp_path / "index", captioner, "tiny")
     assert not (tmp_path / "index").exists()
+
+
+def test_a_folder_that_cannot_be_read_costs_no_other_picture(
+    folder: Path, tmp_path: Path, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+
+    def scandir(path: str | Path) -> object:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    summary = update(folder, tmp_path / "index", captioner, "tiny")
+    assert summary.pictures == 6
+    assert [(f.path, f.error.code) for f in summary.failures] == [("deep", "image.missing")]
+    with pytest.raises(InputError, match="Permission denied"):
+        update(folder / "deep", tmp_path / "other", captioner, "tiny")
+
+
+def test_checkpoints_grow_with_the_index(
+    tmp_path: Path, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their segments are listed in one file that may not grow without end."""
+    saved, append = [], store.append
+
+    def noted(root: Path, manifest: IndexManifest, entries: list, vectors: np.ndarray) -> Any:
+        saved.append(len(entries))
+        return append(root, manifest, entries, vectors)
+
+    monkeypatch.setattr(build, "CHECKPOINT", 8)
+    monkeypatch.setattr(build, "_CHECKPOINT_SHARE", 1.0)
+    monkeypatch.setattr(store, "append", noted)
+    update(pictures(tmp_path / "many", 64), tmp_path / "index", captioner, "tiny")
+    assert saved == [8, 8, 16, 32]

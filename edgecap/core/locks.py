@@ -1,0 +1,38 @@
+"""Exclusive locks on directories, so that two runs do not write one place. POSIX alone has them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from edgecap.core.errors import UnsupportedError
+
+
+def open_locked(directory: Path) -> int | None:
+    """A descriptor that holds the lock of a directory, no link, until it is closed or its run dies.
+
+    None where another run holds it, or the directory is gone. Raises UnsupportedError on Windows.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        raise UnsupportedError(
+            "system.unsupported",
+            f"directories are written on Linux and macOS only; this is {sys.platform}.",
+            "On Windows run it in WSL; captioning works without.",
+        ) from None
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    held = False
+    try:
+        with suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = directory.stat().st_ino == os.fstat(descriptor).st_ino
+    finally:
+        if not held:
+            os.close(descriptor)
+    return descriptor if held else None
