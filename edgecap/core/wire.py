@@ -9,6 +9,9 @@ protobuf package. A schema names the fields of each message, everything else is 
     node = decode(data, SCHEMA["Node"])
     node["name"], node["children"][0]["sizes"]
 
+"unread" in the place of "repeated" keeps the bytes of a field as they lie in the input, for who asks
+only whether they are there: as Python's numbers they are many times as large.
+
 Encoding: https://protobuf.dev/programming-guides/encoding. Kinds known: int32, int64, uint32,
 uint64, enum, bool, float, double, string, bytes, and messages; groups and zigzag kinds are not.
 """
@@ -22,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MAX_DEPTH = 100  # protobuf's own limit of messages within messages
+MAX_MESSAGES = 1_000_000  # some 400 MB of Python; what edgecap writes has a hundredth of it
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -47,6 +51,7 @@ class Field:
     kind: str | Message
     repeated: bool
     is_map: bool
+    unread: bool = False  # repeated, and kept as the bytes that it takes in the input
 
 
 class Record(dict[str, Any]):
@@ -77,7 +82,7 @@ def decode(data: bytes | memoryview, message: Message) -> Record:
     """One message that fills `data`; raises WireError where that is not what `data` holds."""
     view = memoryview(data).cast("B")
     record = Record(message)
-    _read(view, 0, len(view), record, 0)
+    _Reader(view).read(0, len(view), record, 0)
     return record
 
 
@@ -93,7 +98,7 @@ _PACKABLE = {kind for kind, (wire, _) in _SCALARS.items() if wire != _BYTES}
 
 
 def _field(text: str, messages: Mapping[str, Message]) -> Field:
-    found = re.fullmatch(r"(repeated )?(?:(\w+)|map<(\w+), (\w+)>) (\w+)", text)
+    found = re.fullmatch(r"(repeated |unread )?(?:(\w+)|map<(\w+), (\w+)>) (\w+)", text)
     if found is None:
         raise ValueError(f"not a field: {text!r}")
     repeated, kind, key, value, name = found.groups()
@@ -102,7 +107,8 @@ def _field(text: str, messages: Mapping[str, Message]) -> Field:
         entry.fields = {1: _field(f"{key} key", messages), 2: _field(f"{value} value", messages)}
         _set_defaults(entry)
         return Field(name, entry, False, True)
-    return Field(name, kind if kind in _SCALARS else messages[kind], bool(repeated), False)
+    of = kind if kind in _SCALARS else messages[kind]
+    return Field(name, of, bool(repeated), False, unread=repeated == "unread ")
 
 
 def _set_defaults(message: Message) -> None:
@@ -118,65 +124,72 @@ def _set_defaults(message: Message) -> None:
         message.defaults[each.name] = default
 
 
-def _read(view: memoryview, at: int, end: int, record: Record, depth: int) -> None:
-    """Fields of view[at:end] into `record`; later ones overwrite or, as messages, merge."""
-    if depth > MAX_DEPTH:
-        raise WireError(f"messages nest deeper than {MAX_DEPTH} at byte {at}")
-    fields = record.message.fields
-    while at < end:
-        tag, at = _varint(view, at, end)
-        number, wire = tag >> 3, tag & 7
-        if number == 0 or number >= 1 << 29:
-            raise WireError(f"field number {number} at byte {at}")
-        known = fields.get(number)
-        if wire == _BYTES:
-            size, at = _varint(view, at, end)
-            stop = at + size
-        elif wire == _VARINT:
-            value, at = _varint(view, at, end)
-            if known is not None:
-                _keep(record, known, _from_varint(_scalar(known, _VARINT, at), value))
-            continue
-        elif wire in (_FIXED32, _FIXED64):
-            stop = at + (4 if wire == _FIXED32 else 8)
-        else:
-            raise WireError(f"wire type {wire} of field {number} at byte {at}")
-        if stop > end:
-            raise WireError(f"field {number} at byte {at} ends {stop - end} bytes after the end")
-        if known is not None:
-            if wire != _BYTES:
+class _Reader:
+    """Messages of one input, which may not be more than an honest one holds."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._left = MAX_MESSAGES
+
+    def read(self, at: int, end: int, record: Record, depth: int) -> None:
+        """Fields of [at:end] into `record`; later ones overwrite or, as messages, merge."""
+        if depth > MAX_DEPTH:
+            raise WireError(f"messages nest deeper than {MAX_DEPTH} at byte {at}")
+        self._left -= 1
+        if self._left < 0:
+            raise WireError(f"it holds more than {MAX_MESSAGES:,} messages")
+        view, fields = self._view, record.message.fields
+        while at < end:
+            tag, at = _varint(view, at, end)
+            number, wire = tag >> 3, tag & 7
+            if number == 0 or number >= 1 << 29:
+                raise WireError(f"field number {number} at byte {at}")
+            known = fields.get(number)
+            if wire == _BYTES:
+                size, at = _varint(view, at, end)
+                stop = at + size
+            elif wire == _VARINT:
+                value, stop = _varint(view, at, end)
+            elif wire in (_FIXED32, _FIXED64):
+                stop = at + (4 if wire == _FIXED32 else 8)
+            else:
+                raise WireError(f"wire type {wire} of field {number} at byte {at}")
+            if stop > end:
+                raise WireError(
+                    f"field {number} at byte {at} ends {stop - end} bytes after the end"
+                )
+            if known is None:
+                pass
+            elif known.unread:
+                _keep(record, known, view[at:stop])
+            elif wire == _VARINT:
+                _keep(record, known, _from_varint(_scalar(known, _VARINT, stop), value))
+            elif wire != _BYTES:
                 _keep(record, known, _unpack(_scalar(known, wire, at), view[at:stop])[0])
             elif isinstance(known.kind, Message):
-                _read_message(view, at, stop, record, known, known.kind, depth)
+                self._read_message(at, stop, record, known, known.kind, depth)
             elif known.kind in _PACKABLE:
                 if not known.repeated:
                     raise WireError(f"{known.name} at byte {at} is not a {known.kind}")
                 record.setdefault(known.name, []).extend(_unpack(known.kind, view[at:stop]))
             else:
                 _keep(record, known, _text_or_bytes(known, view[at:stop], at))
-        at = stop
+            at = stop
 
-
-def _read_message(
-    view: memoryview,
-    at: int,
-    stop: int,
-    record: Record,
-    known: Field,
-    kind: Message,
-    depth: int,
-) -> None:
-    merged = None if known.repeated or known.is_map else record.get(known.name)
-    child = Record(kind) if merged is None else merged
-    _read(view, at, stop, child, depth + 1)
-    if known.is_map:
-        value = child["value"]
-        of = kind.fields[2].kind
-        record.setdefault(known.name, {})[child["key"]] = (
-            Record(of) if value is None and isinstance(of, Message) else value
-        )
-    else:
-        _keep(record, known, child)
+    def _read_message(
+        self, at: int, stop: int, record: Record, known: Field, kind: Message, depth: int
+    ) -> None:
+        merged = None if known.repeated or known.is_map else record.get(known.name)
+        child = Record(kind) if merged is None else merged
+        self.read(at, stop, child, depth + 1)
+        if known.is_map:
+            value = child["value"]
+            of = kind.fields[2].kind
+            record.setdefault(known.name, {})[child["key"]] = (
+                Record(of) if value is None and isinstance(of, Message) else value
+            )
+        else:
+            _keep(record, known, child)
 
 
 def _keep(record: Record, known: Field, value: Any) -> None:

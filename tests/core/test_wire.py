@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecap.core.wire import MAX_DEPTH, Record, WireError, decode, schema
+from edgecap.core.wire import MAX_DEPTH, MAX_MESSAGES, Record, WireError, decode, schema
 
 KINDS = ("int32", "int64", "uint32", "uint64", "bool", "float", "double", "string", "bytes")
 SCHEMA = schema(
@@ -228,3 +229,21 @@ def test_the_deepest_allowed_message_is_read() -> None:
 def test_a_table_with_a_slip_is_refused() -> None:
     with pytest.raises(ValueError, match="not a field"):
         schema({"Node": {1: "repeated"}})
+
+
+def test_more_messages_than_memory_holds_are_refused() -> None:
+    few = message(CLASSES[True], {}).SerializeToString() + b"\xd2\x02\x00" * 1000
+    assert len(decode(few, NODE)["children"]) == 1000
+    with pytest.raises(WireError, match=f"more than {MAX_MESSAGES:,} messages"):
+        decode(b"\xd2\x02\x00" * MAX_MESSAGES, NODE)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_not_read_is_known_to_be_there(packed: bool) -> None:
+    narrow = schema({"Node": {26: "unread float some_float", 21: "unread int32 some_int32"}})[
+        "Node"
+    ]
+    data = message(CLASSES[packed], {"some_float": [1.5, 2.5]}).SerializeToString()
+    record = decode(data, narrow)
+    assert b"".join(record["some_float"]) == struct.pack("<2f", 1.5, 2.5)
+    assert record["some_int32"] == []

@@ -124,7 +124,7 @@ class _Model:
             size = held
         elif kind == "string":
             size = sum(len(text) for text in tensor["string_data"])
-        elif elements and not any(tensor[name] for name in TYPED_DATA):
+        elif elements and not any(len(part) for name in TYPED_DATA for part in tensor[name]):
             raise WireError(f"{tensor['name']!r} holds no data")
         self._tally.add(prefix + kind, elements, size, key)
 
