@@ -19,6 +19,7 @@ import numpy as np
 
 from edgecap.bundle.draft import same_names
 from edgecap.bundle.manifest import ATTENTION, OPTIONAL_FUNCTIONS, STATEFUL, Function
+from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters.contract import functions
@@ -177,17 +178,27 @@ def _tanh_gelu(x: Tensor, approximate: str) -> Tensor:
 
 
 def _wide(program: Any, plan: Plan | None) -> list[str]:
-    """The constants of a program that are not quantised.
+    """The constants of a program that are not quantised, by the names that coremltools gives them.
 
-    coremltools names them by their path from the module that was converted, and passes over a name
-    that it does not know.
+    They end in the path from the module that was converted. Raises UnsupportedError where a block's
+    layer that the plan keeps has no such constant: coremltools would quantise it without a word.
     """
     layers = {} if plan is None else plan.layers
     kept = ("text_position", *(name for name, layer in layers.items() if layer.kind == "fp32"))
-    endings = tuple(f"_model_{name.replace('.', '_')}_weight" for name in kept)
     operations = program._mil_program.functions["main"].operations
     constants = [operation.name for operation in operations if operation.op_type == "const"]
-    return [name for name in constants if name.removesuffix("_to_fp16").endswith(endings)]
+    wide = []
+    for layer in kept:
+        ending = f"_model_{layer.replace('.', '_')}_weight"
+        found = [name for name in constants if name.removesuffix("_to_fp16").endswith(ending)]
+        if not found and layer.startswith("blocks."):  # others are not in every function
+            raise UnsupportedError(
+                "plan.weights_changed",
+                f"the converter renamed the weights of {layer}, which the plan keeps wider.",
+                "Export with a plan that keeps no layer, or with --precision fp16.",
+            )
+        wide += found
+    return wide
 
 
 def _quantise(program: Any, wide: list[str]) -> Any:

@@ -9,8 +9,8 @@ protobuf package. A schema names the fields of each message, everything else is 
     node = decode(data, SCHEMA["Node"])
     node["name"], node["children"][0]["sizes"]
 
-"unread" in the place of "repeated" keeps the bytes of a field as they lie in the input, for who asks
-only whether they are there: as Python's numbers they are many times as large.
+"unread" in the place of "repeated" keeps the bytes of a field as they lie in the input, for who
+asks only whether they are there: as Python's numbers they are many times as large.
 
 Encoding: https://protobuf.dev/programming-guides/encoding. Kinds known: int32, int64, uint32,
 uint64, enum, bool, float, double, string, bytes, and messages; groups and zigzag kinds are not.

@@ -61,6 +61,11 @@ def load(path: str | Path) -> Captioner:
 
     metadata, tensors = _read(Path(path))
     config = _config(Path(path), metadata)
+    if config.layers > len(tensors):  # a model of a million layers takes long to build
+        raise InputError(
+            "weights.tensors",
+            f"{path} has {len(tensors)} tensors, and its config says {config.layers} layers.",
+        )
     with torch.device("meta"):
         model = Captioner(config)
     wanted = model.state_dict()

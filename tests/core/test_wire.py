@@ -240,9 +240,8 @@ def test_more_messages_than_memory_holds_are_refused() -> None:
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_what_is_not_read_is_known_to_be_there(packed: bool) -> None:
-    narrow = schema({"Node": {26: "unread float some_float", 21: "unread int32 some_int32"}})[
-        "Node"
-    ]
+    table = {26: "unread float some_float", 21: "unread int32 some_int32"}
+    narrow = schema({"Node": table})["Node"]
     data = message(CLASSES[packed], {"some_float": [1.5, 2.5]}).SerializeToString()
     record = decode(data, narrow)
     assert b"".join(record["some_float"]) == struct.pack("<2f", 1.5, 2.5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from tiny_quant import Calibrated, calibrated
 
+from edgecap.core.errors import UnsupportedError
 from edgecap.exporters import to_coreml
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
@@ -21,6 +23,7 @@ from edgecap.runtime.backends.mlprogram.package import open_package
 from edgecap.runtime.backends.mlprogram.program import Program
 
 LAYERS = 2
+NO_OPERATIONS = SimpleNamespace(operations=[])
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,10 @@ def test_a_layer_that_a_plan_keeps_stays_float(
         assert before[packed] - after[packed] == 1, function  # the fp32 one
         # The input and the output of both.
         assert before[marked] - after[marked] == 2 * 2, function
+
+
+def test_a_kept_layer_that_is_not_found_is_not_quantised_silently(made: Calibrated) -> None:
+    gone = replace(made.plan, layers=made.plan.layers | {"blocks.7.qkv": Layer("fp32", {})})
+    program = SimpleNamespace(_mil_program=SimpleNamespace(functions={"main": NO_OPERATIONS}))
+    with pytest.raises(UnsupportedError, match=r"blocks\.7\.qkv"):
+        to_coreml._wide(program, gone)
