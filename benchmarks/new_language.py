@@ -34,6 +34,7 @@ from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, guarded
 from edgecap.core.errors import InputError
+from edgecap.core.figures import save_figure
 from edgecap.core.lazy import require
 from edgecap.scenes.dataset import caption_rows
 from edgecap.scenes.grammar import HELD_OUT
@@ -215,7 +216,7 @@ def plot(rows: Sequence[Measured], out: Path) -> None:
     panels[0].set_ylabel("%")
     handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
-    figure.savefig(out, dpi=120)
+    save_figure(figure, out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

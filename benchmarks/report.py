@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgecap.benchmarks.evaluate import MEASURED
 from edgecap.benchmarks.protocol import Plan
 from edgecap.benchmarks.runner import Row
+from edgecap.core.figures import save_figure
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -188,5 +189,5 @@ def _draw(path: Path, rows: Sequence[Row]) -> bool:
         for side in ("top", "right"):
             panel.spines[side].set_visible(False)
     panels[0].invert_yaxis()
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
     return True

@@ -100,11 +100,7 @@ class Worker:
         if self._process.stdin is not None:
             with suppress(OSError):  # a broken pipe: it has ended already
                 self._process.stdin.close()
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._end()
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._log.close()
@@ -128,8 +124,16 @@ class Worker:
     def _failure(self, reason: str) -> GateError:
         return GateError("bench.target", f"{self.target.name}: {reason}")
 
+    def _end(self) -> None:
+        """Wait for the process a while, then kill it."""
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
     def _last_words(self) -> str:
-        self._process.wait()
+        self._end()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
         said = [line.strip() for line in lines if line.strip()]

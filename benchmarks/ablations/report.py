@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecap.benchmarks.ablations.differences import Difference, differences, values
 from edgecap.benchmarks.ablations.experiment import Ablation, Row
+from edgecap.core.figures import save_figure
 from edgecap.core.lazy import require
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Ro
                 _dots(axes, key, ablation, rows)
             axes.spines[["top", "right"]].set_visible(False)
         panels[0].invert_yaxis()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
     return True
 
 

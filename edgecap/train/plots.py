@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecap.core.figures import save_figure
 from edgecap.core.lazy import require
 from edgecap.train.log import read_log
 
@@ -34,7 +35,7 @@ def plot_log(log: Path, out: Path) -> bool:
         for before, after in zip(rows, rows[1:], strict=False):
             if before["window"] != after["window"]:
                 axes.axvline(after["step"], color="grey", linestyle=":", linewidth=1)
-    figure.savefig(out, dpi=110)
+    save_figure(figure, out)
     return True
 
 
@@ -69,4 +70,4 @@ def plot_course(report: Report, out: Path) -> None:
     bars.set_title("exact captions of test scenes, %")
     if rows:
         bars.legend(frameon=False, ncols=2, loc="upper right")
-    figure.savefig(out, dpi=110)
+    save_figure(figure, out)

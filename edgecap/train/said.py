@@ -86,8 +86,7 @@ class Said:
             positions=positions,
             texts=pad([list(text) for text in texts], longest_text),  # [R,Tq]
             lengths=torch.tensor([len(text) for text in texts]),  # [R]
-            # Two pictures may say the same.
-            matches=torch.tensor([[own == other for other in texts] for own in texts]),  # [B,R]
+            matches=torch.from_numpy(_matches(places, texts)),
             # Of strangers' pictures nothing more is known.
             claims=torch.zeros(0, 1, dtype=torch.int64),
             claim_lengths=torch.zeros(0, dtype=torch.int64),
@@ -96,6 +95,16 @@ class Said:
             seen=torch.zeros(B, 0, 4),
             hints=torch.zeros(B, 0, FACTS, dtype=torch.int64),
         )
+
+
+def _matches(places: Sequence[int], texts: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """Bool [B,R]: which texts are true of which pictures, each drawn with a text of its own.
+
+    Two pictures may say the same, and a picture may be drawn twice.
+    """
+    own = np.array(places)  # [B]
+    said = np.array([[text == other for other in texts] for text in texts])  # [B,R]
+    return said | (own[:, None] == own)
 
 
 def _drawn(sayings: Sequence[Saying], rng: np.random.Generator) -> Saying:

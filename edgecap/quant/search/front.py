@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgecap.core.figures import save_figure
 from edgecap.core.lazy import require
 from edgecap.quant.search.search import Found
 
@@ -80,4 +81,4 @@ def draw_front(found: Found, out: Path) -> None:
     ladder.legend(fontsize=8)
     for axes in (by_size, by_latency, ladder):
         axes.grid(alpha=0.3)
-    figure.savefig(out, dpi=110)
+    save_figure(figure, out)

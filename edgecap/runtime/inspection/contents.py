@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-MAX_ELEMENTS = 1 << 62  # a tensor of more is no tensor
+MAX_COUNTED = 1 << 62  # a tensor of more is no tensor
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,6 @@ def element_count(shape: list[int]) -> int:
     count = 1
     for size in shape:
         count *= size
-        if size < 0 or count > MAX_ELEMENTS:
+        if size < 0 or count > MAX_COUNTED:
             raise ValueError(f"a constant has the impossible shape {shape[:8]}")
     return count

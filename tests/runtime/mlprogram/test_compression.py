@@ -18,7 +18,7 @@ from edgecap.exporters.quiet import quiet
 from edgecap.runtime.backends.mlprogram.blob import WeightFile
 from edgecap.runtime.backends.mlprogram.dtypes import BY_NAME, packed_size, unpack
 from edgecap.runtime.backends.mlprogram.mil import ValueType
-from edgecap.runtime.backends.mlprogram.ops import compression, layout, sequence
+from edgecap.runtime.backends.mlprogram.ops import compression, layout, resizing, sequence, windows
 from edgecap.runtime.backends.mlprogram.program import Program
 
 BITS = [name for name, dtype in BY_NAME.items() if dtype.bits < 8]
@@ -273,6 +273,10 @@ BITS, SIZES = np.ones(1, np.uint8), np.array([4, 6], np.int32)
         (lambda: compression.constexpr_sparse_to_dense(normal(1), BITS, SIZES), "hold no 24 bits"),
         (lambda: sequence.fill(np.array([1 << 20, 1 << 20])), "are more than"),
         (lambda: layout.tile(np.ones(1 << 10), np.array([1 << 30])), "are more than"),
+        (lambda: sequence.one_hot(np.zeros(1 << 16, np.int32), np.int32(1 << 20)), "are more than"),
+        (lambda: layout.pad(np.ones((1, 1)), np.array([0, 1 << 20, 0, 1 << 20])), "are more than"),
+        (lambda: windows.padded(np.ones((1, 1, 1)), [(0, 1 << 33)], 0), "are more than"),
+        (lambda: resizing.upsample_bilinear(np.ones((1, 1)), 1 << 20, 1 << 20), "are more than"),
         (lambda: sequence.range_1d(np.float32(0), np.float32(1e12), np.float32(1)), "more than"),
     ],
 )

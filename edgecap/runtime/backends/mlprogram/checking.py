@@ -8,7 +8,7 @@ from edgecap.core.errors import BundleError
 from edgecap.runtime.backends.mlprogram.dtypes import BY_NAME
 from edgecap.runtime.backends.mlprogram.mil import Function, Named, Operation, Value, ValueType
 from edgecap.runtime.backends.mlprogram.ops import KERNELS
-from edgecap.runtime.backends.mlprogram.ops.limits import MAX_ELEMENTS
+from edgecap.runtime.backends.mlprogram.ops.limits import MAX_COMPUTED
 from edgecap.runtime.backends.mlprogram.package import Package
 
 
@@ -86,4 +86,4 @@ def _sane(type_: ValueType) -> bool:
     if type_.dtype == "string":
         return type_.kind == "tensor"
     known = type_.kind in ("tensor", "state") and type_.dtype in BY_NAME
-    return known and math.prod(size or 1 for size in type_.shape) <= MAX_ELEMENTS
+    return known and math.prod(size or 1 for size in type_.shape) <= MAX_COMPUTED

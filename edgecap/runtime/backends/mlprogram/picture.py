@@ -21,7 +21,7 @@ from edgecap.runtime.backends.mlprogram.mil import (
 from edgecap.runtime.backends.mlprogram.schema import ARRAY_DTYPES, COLOURS
 
 MAX_RANK = 32
-MAX_ELEMENTS = 1 << 48  # more is no tensor but an attack on whoever multiplies the sizes
+MAX_DECLARED = 1 << 48  # more is no tensor but an attack on whoever multiplies the sizes
 
 
 class Malformed(ValueError):
@@ -99,7 +99,7 @@ def _type(record: Record | None, where: str) -> ValueType:
         raise Malformed(f"{where} has elements of unknown type {code}")
     dtype = "string" if code == STRING else BY_CODE[code].name
     shape = tuple(_size(each) for each in tensor["dimensions"])
-    if len(shape) > MAX_RANK or math.prod(size or 1 for size in shape) > MAX_ELEMENTS:
+    if len(shape) > MAX_RANK or math.prod(size or 1 for size in shape) > MAX_DECLARED:
         raise Malformed(f"{where} has an impossible shape")
     return ValueType("tensor", dtype, shape)
 

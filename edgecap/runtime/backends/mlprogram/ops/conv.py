@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from edgecap.runtime.backends.mlprogram.ops.limits import limited
 from edgecap.runtime.backends.mlprogram.ops.registry import Registry
 from edgecap.runtime.backends.mlprogram.ops.windows import padded, paddings, sizes, windows
 
@@ -82,7 +83,7 @@ def conv_transpose(
     room = [
         max(size, before + out) for size, (before, _), out in zip(full, pads, wanted, strict=True)
     ]
-    out = np.zeros((N, G * J, *room), x.dtype)
+    out = np.zeros(limited((N, G * J, *room)), x.dtype)
     for place in np.ndindex(*kernel):
         where = tuple(
             slice(k * e, k * e + (d - 1) * s + 1, s)

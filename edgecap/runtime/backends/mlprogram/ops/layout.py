@@ -100,6 +100,7 @@ def pad(
     """[before, after] of the last len(pad) / 2 axes."""
     given = np.asarray(pad).reshape(-1, 2).tolist()
     widths = [(0, 0)] * (x.ndim - len(given)) + [(before, after) for before, after in given]
+    limited([size + sum(around) for size, around in zip(x.shape, widths, strict=True)])
     if mode == "constant":
         return np.pad(x, widths, constant_values=constant_val)
     if mode in ("reflect", "replicate"):

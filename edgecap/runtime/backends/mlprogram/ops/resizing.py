@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgecap.runtime.backends.mlprogram.ops.limits import limited
 from edgecap.runtime.backends.mlprogram.ops.registry import Registry
 
 OPS = Registry()
@@ -19,6 +20,7 @@ def upsample_nearest_neighbor(
     for axis, given in ((-2, scale_factor_height), (-1, scale_factor_width)):
         size = x.shape[axis]
         out = _enlarged(size, given)
+        limited([x.size // size, out])
         x = np.take(x, np.arange(out) * size // out, axis)
     return x
 
@@ -35,7 +37,9 @@ def upsample_bilinear(
     half = not align_corners if half_pixel_centers is None else bool(half_pixel_centers)
     for axis, given in ((-2, scale_factor_height), (-1, scale_factor_width)):
         size = x.shape[axis]
-        places = _places(size, _enlarged(size, given), bool(align_corners), half)
+        out = _enlarged(size, given)
+        limited([x.size // size, out])
+        places = _places(size, out, bool(align_corners), half)
         low = places.astype(np.int64)
         high = np.minimum(low + 1, size - 1)
         weight = (places - low).astype(x.dtype)

@@ -48,7 +48,9 @@ def one_hot(
     off_value: np.ndarray | int = 0,
 ) -> np.ndarray:
     """A new axis of that size; an index outside it gives no on_value."""
-    hot = np.asarray(indices)[..., None] == np.arange(int(one_hot_vector_size))  # [...,n]
+    n = int(one_hot_vector_size)
+    limited([np.size(indices), n])
+    hot = np.asarray(indices)[..., None] == np.arange(n)  # [...,n]
     return np.where(np.moveaxis(hot, -1, int(axis)), on_value, off_value)
 
 

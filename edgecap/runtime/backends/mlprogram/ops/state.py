@@ -25,5 +25,5 @@ def read_state(input: Cell) -> np.ndarray:
 
 @OPS(exact=True)
 def write_state(input: Cell, data: np.ndarray) -> tuple[()]:
-    input.array = data
+    input.array = data.copy()  # which may be the caller's own
     return ()

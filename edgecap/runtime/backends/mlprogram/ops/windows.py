@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgecap.runtime.backends.mlprogram.ops.limits import limited
+
 Sizes = tuple[int, ...]
 
 
@@ -48,7 +50,9 @@ def padded(x: np.ndarray, pads: list[tuple[int, int]], value: float) -> np.ndarr
     """x [N,C,D] with `value` around its spatial axes."""
     if not any(before or after for before, after in pads):
         return x
-    return np.pad(x, [(0, 0), (0, 0), *pads], constant_values=value)
+    widths = [(0, 0), (0, 0), *pads]
+    limited([size + sum(around) for size, around in zip(x.shape, widths, strict=True)])
+    return np.pad(x, widths, constant_values=value)
 
 
 def windows(x: np.ndarray, kernel: Sizes, strides: Sizes, dilations: Sizes) -> np.ndarray:
