@@ -2,13 +2,8 @@
 
 Both see the same pictures. Each captions by itself (greedy, under the rule of boxes); and both are
 fed A's caption (teacher forcing) and asked for the next token at every step, so that one early
-difference does not count for all the words after it. Languages take turns from scene to scene.
-
-    outputs   cosine of embeddings, logits (less their mean) and attention maps, mean and smallest;
-              largest difference
-    tokens    steps along A's captions whose best next token is the same
-    boxes     IoU of the things that both captions name, matched one to one
-    captions  scenes whose words are the same; whose words and boxes are, to the last token
+difference does not count for all the words after it. Languages take turns from scene to scene. What
+is measured: comparison.py.
 
 Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S canvas side.
 """
@@ -17,21 +12,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from edgecap.benchmarks.comparison import Comparison, Forced, SceneComparison
 from edgecap.benchmarks.defaults import THRESHOLD
-from edgecap.benchmarks.divergence import CacheSums, Divergence
+from edgecap.benchmarks.divergence import CacheSums
 from edgecap.benchmarks.metrics import match
+from edgecap.bundle.cosines import cosines
 from edgecap.bundle.manifest import Contract
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
-from edgecap.runtime.cache import Cache, feed
+from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Caption, read_caption
 from edgecap.runtime.decode import generate
+from edgecap.runtime.forcing import feed
 from edgecap.runtime.preprocess import prepare
 from edgecap.runtime.session import ImageCode
 from edgecap.scenes.graph import Box, Name
@@ -41,113 +38,6 @@ from edgecap.scenes.twins import names_of
 BATCH = 8
 STYLE = "grounded"
 MOST_ALIKE = 7  # boxes of one name, as many as scenes have; a babbling caption may list more
-
-
-@dataclass(frozen=True)
-class Forced:
-    """One scene along A's caption: K steps."""
-
-    same: np.ndarray  # bool [K], the best next token is the same
-    logits: np.ndarray  # f32 [K], cosine
-    apart: np.ndarray  # f32 [K], largest absolute difference of the logits
-    attention: np.ndarray  # f32 [K], cosine of the maps over the picture
-
-
-@dataclass(frozen=True)
-class SceneComparison:
-    """One scene; `captions` are A's and B's."""
-
-    index: int
-    captions: tuple[Caption, Caption]
-    image_cosine: float | None  # None: the spaces are not of one width
-    text_cosine: float | None  # of A's words
-    forced: Forced
-    ious: tuple[float, ...]  # of the boxes of things that both name
-    named: int  # things that either names
-
-    @property
-    def same_words(self) -> bool:
-        return self.captions[0].text == self.captions[1].text
-
-    @property
-    def first_difference(self) -> int | None:
-        """The first token, counted from 0, in which the captions differ; None: in none."""
-        a, b = (caption.tokens for caption in self.captions)
-        if a == b:
-            return None
-        pairs = zip(a, b, strict=False)
-        return next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(a), len(b)))
-
-    @property
-    def agreement(self) -> float:
-        """0-1: IoU summed over shared things by things that either names; what scenes rank by."""
-        return sum(self.ious) / self.named if self.named else float(self.same_words)
-
-    def to_json(self) -> dict[str, Any]:
-        a, b = self.captions
-        return {
-            "scene": self.index,
-            "lang": a.lang,
-            "agreement": self.agreement,
-            "a": a.raw,
-            "b": b.raw,
-            "top1": float(self.forced.same.mean()),
-            "first_difference": self.first_difference,
-            "logits_max_abs": float(self.forced.apart.max()),
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All scenes, and where the two part; no `layers` where their caches differ in shape."""
-
-    names: tuple[str, str]
-    scenes: tuple[SceneComparison, ...]
-    layers: tuple[Divergence, ...]
-
-    def worst(self, number: int) -> list[SceneComparison]:
-        """The scenes that agree least, those with equal captions left out."""
-        differing = [one for one in self.scenes if one.first_difference is not None]
-        return sorted(differing, key=lambda one: (one.agreement, -one.forced.apart.max()))[:number]
-
-    def figures(self) -> dict[str, Any]:
-        """Every figure, in JSON's types; None where there was nothing to measure."""
-        scenes = self.scenes
-        ious = np.array([value for one in scenes for value in one.ious])
-        differences = [d for one in scenes if (d := one.first_difference) is not None]
-        same = np.concatenate([one.forced.same for one in scenes])  # [M]
-        cosines = {
-            "image_embedding_cosine": [one.image_cosine for one in scenes],
-            "text_embedding_cosine": [one.text_cosine for one in scenes],
-            "logits_cosine": [v for one in scenes for v in one.forced.logits],
-            "attention_cosine": [v for one in scenes for v in one.forced.attention],
-        }
-        return {
-            "scenes": len(scenes),
-            "steps": len(same),
-            **{name: _mean_and_least(values) for name, values in cosines.items()},
-            "logits_max_abs": float(max(one.forced.apart.max() for one in scenes)),
-            "top1": float(same.mean()),
-            "first_difference": {
-                "earliest": min(differences, default=None),
-                "median": float(np.median(differences)) if differences else None,
-            },
-            "boxes": len(ious),
-            "iou": float(ious.mean()) if len(ious) else None,
-            "iou_50": float((ious >= 0.5).mean()) if len(ious) else None,
-            "iou_90": float((ious >= 0.9).mean()) if len(ious) else None,
-            "same_words": float(np.mean([one.same_words for one in scenes])),
-            "same_caption": float(np.mean([one.first_difference is None for one in scenes])),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "a": self.names[0],
-            "b": self.names[1],
-            **self.figures(),
-            "layers": {one.function: one.to_json() for one in self.layers},
-            "worst": [one.to_json() for one in self.worst(len(self.scenes))],
-        }
 
 
 def check_comparable(a: Captioner, b: Captioner) -> None:
@@ -236,7 +126,7 @@ class _Batch:
             ious, named = _shared_boxes(pair, self._lang)
             image = text = None
             if with_embeddings:
-                image = float(_cosine(*(code.embedding[row] for code in codes)))
+                image = float(cosines(*(code.embedding[row] for code in codes)))
                 text = self._text_cosine(pair[0].text)
             results.append(SceneComparison(index, pair, image, text, steps, ious, named))
         return results
@@ -260,7 +150,7 @@ class _Batch:
             Cache(c.session, code, T) for c, code in zip(self._both, self._codes, strict=True)
         ]
         steps = zip(*(feed(cache, fed) for cache in caches), strict=True)
-        seen: list[list[tuple[bool, float, float, float]]] = [[] for _ in fed]
+        seen: list[list[tuple[Any, ...]]] = [[] for _ in fed]
         for place, (x, y) in enumerate(steps):
             running = [row for row, ids in enumerate(fed) if place < len(ids)]
             if sums is not None:
@@ -274,9 +164,9 @@ class _Batch:
                 seen[row].append(
                     (
                         logits[0].argmax() == logits[1].argmax(),
-                        _cosine(*(scores - scores.mean() for scores in logits)),
+                        cosines(*(scores - scores.mean() for scores in logits)),
                         np.abs(logits[0] - logits[1]).max(),
-                        _cosine(x.attention[row], y.attention[row]),
+                        cosines(x.attention[row], y.attention[row]),
                     )
                 )
         return [Forced(*(np.array(c) for c in zip(*rows, strict=True))) for rows in seen]
@@ -287,7 +177,7 @@ class _Batch:
             embedded = [captioner.embed_texts([text])[0] for captioner in self._both]  # [E] both
         except InputError:
             return None
-        return float(_cosine(*embedded))
+        return float(cosines(*embedded))
 
 
 def _batches(scenes: int, languages: int) -> Iterator[list[int]]:
@@ -316,17 +206,3 @@ def _shared_boxes(pair: tuple[Caption, Caption], lang: str) -> tuple[tuple[float
 
 def _rows(contract: Contract) -> tuple[int, int, int]:
     return contract.layers, contract.heads, contract.head_width
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two vectors; 1 where both are 0."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    norms = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / norms) if norms else float((a == b).all())
-
-
-def _mean_and_least(values: Sequence[float | None]) -> dict[str, float] | None:
-    measured = [value for value in values if value is not None]
-    if not measured:
-        return None
-    return {"mean": float(np.mean(measured)), "least": float(min(measured))}

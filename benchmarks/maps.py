@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecap.bundle.cosines import cosines
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.command import check_numbers, guarded
 from edgecap.core.progress import progress
@@ -52,11 +53,11 @@ def measure(
             continue
         wanted = _default_maps(reference, told)  # [t,P]
         for name, captioner in captioners.items():
-            plain[name].append(_cosine(_default_maps(captioner, told), wanted))  # [t]
+            plain[name].append(cosines(_default_maps(captioner, told), wanted))  # [t]
         if by_head and _has_heads(reference):
             wanted = _all_maps(reference, told)  # [t,LHP]
             for name, captioner in by_head.items():
-                heads[name].append(_cosine(_all_maps(captioner, told), wanted))  # [t]
+                heads[name].append(cosines(_all_maps(captioner, told), wanted))  # [t]
     return [_row(name, plain[name], heads[name]) for name in captioners]
 
 
@@ -75,13 +76,6 @@ def _default_maps(captioner: Captioner, told: Told) -> np.ndarray:
 def _all_maps(captioner: Captioner, told: Told) -> np.ndarray:
     maps = layers(captioner, told)  # [L,H,t,G,G]
     return np.moveaxis(maps, 2, 0).reshape(maps.shape[2], -1)  # [t,LHP]
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of the rows of two arrays [t,X]; two rows of zeros are alike."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)  # [t]
-    return np.where(norms > 0, (a * b).sum(-1) / np.maximum(norms, 1e-300), (a == b).all(-1))
 
 
 def _row(name: str, plain: Sequence[np.ndarray], heads: Sequence[np.ndarray]) -> dict[str, Any]:

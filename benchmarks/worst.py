@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from edgecap.benchmarks.compare import SceneComparison
+from edgecap.benchmarks.comparison import SceneComparison
 from edgecap.runtime.captions import Caption
 from edgecap.runtime.draw import SMALLEST, draw
 from edgecap.runtime.fonts import font_for, wrapped

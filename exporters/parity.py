@@ -31,7 +31,7 @@ from edgecap.bundle.certificate import (
     certify,
     extended,
 )
-from edgecap.bundle.golden import cosines, measure, read_golden
+from edgecap.bundle.golden import measure, output_cosines, read_golden
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import ATTENTION, STATEFUL
 from edgecap.core.boxes import iou
@@ -40,8 +40,9 @@ from edgecap.exporters.tolerances import BOUNDS, CLOSE, Bounds
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
+from edgecap.runtime.forcing import teacher_forced
 from edgecap.runtime.mentions import read
-from edgecap.runtime.replay import follow, replay
+from edgecap.runtime.replay import replay
 from edgecap.runtime.session import ImageCode
 
 PACKAGES = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "tensorflow")
@@ -134,7 +135,9 @@ def compare(captioner: Captioner, references: References) -> Certificate:
         same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
         same["text"] += got.text == wanted.text
         prompt = captioner.vocabulary.prompt(*asked)
-        logits, attention = follow(captioner, code, prompt, [wanted.tokens])[0]  # [K,V], [K,P]
+        ((logits, attention),) = teacher_forced(  # [K,V], [K,P]
+            captioner.session, code, prompt, [wanted.tokens], captioner.vocabulary.text_length
+        )
         end = start + len(logits)
         outputs = {
             "image_embedding": (code.embedding, slice(i, i + 1)),
@@ -146,7 +149,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
             expected = np.asarray(getattr(references, name)[rows])
             found.append((i, measure(name, expected, value, bounds.outputs)))
             if name in ("logits", "attention"):
-                same[f"close_{name}"] += int((cosines(name, expected, value) >= CLOSE).sum())
+                same[f"close_{name}"] += int((output_cosines(name, expected, value) >= CLOSE).sum())
         same["next_token"] += _as_good(references.logits[start:end], logits.argmax(-1), bounds.tie)
         start = end
     outputs_ = tuple(worst_of(name, found) for name in FLOATS)

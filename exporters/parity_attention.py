@@ -21,16 +21,10 @@ from edgecap.exporters.parity import Answer, References, worst_of
 from edgecap.exporters.tolerances import BOUNDS, SAME_LOGITS
 from edgecap.runtime.by_head import ByHead
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.replay import follow
+from edgecap.runtime.forcing import teacher_forced
 
 STRIDE = 4  # every fourth scene: all languages are among them, and 25 kB a step add up
 LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
-
-
-def by_head(captioner: Captioner) -> Captioner:
-    """The same captioner, stepping through `decode_attention`."""
-    session = ByHead(captioner.session)
-    return Captioner(session, captioner.manifest, captioner.tokenizer, captioner.backend)
 
 
 def reference_maps(
@@ -40,12 +34,13 @@ def reference_maps(
     answers: Sequence[Answer],
 ) -> np.ndarray:
     """What PyTorch's heads look at along its own captions of some scenes: f32 [M',L,H,P]."""
-    stepping = by_head(captioner)
+    stepping, T = ByHead(captioner.session), captioner.vocabulary.text_length
     maps = []
     for i in range(0, len(answers), STRIDE):
         code = captioner.session.encode_image(canvases[i : i + 1])
         prompt = captioner.vocabulary.prompt(*asked[i])
-        ((_, attention),) = follow(stepping, code, prompt, [answers[i].tokens])  # [K,L,H,P]
+        tokens = [answers[i].tokens]
+        ((_, attention),) = teacher_forced(stepping, code, prompt, tokens, T)  # [K,L,H,P]
         maps.append(attention)
     return np.concatenate(maps)
 
@@ -53,7 +48,7 @@ def reference_maps(
 def compare_attention(captioner: Captioner, references: References) -> tuple[OutputParity, ...]:
     """Scores against the plain step's, maps against PyTorch's."""
     allowed = {LOGITS: SAME_LOGITS, MAPS: BOUNDS[captioner.manifest.precision].by_head}
-    stepping = by_head(captioner)
+    stepping, T = ByHead(captioner.session), captioner.vocabulary.text_length
     assert references.by_head is not None
     found: list[tuple[int, OutputParity]] = []
     start = 0
@@ -61,8 +56,9 @@ def compare_attention(captioner: Captioner, references: References) -> tuple[Out
         code = captioner.session.encode_image(references.canvas[i : i + 1])
         prompt = captioner.vocabulary.prompt(*references.asked[i])
         tokens = [references.answers[i].tokens]
-        ((plain, _),) = follow(captioner, code, prompt, tokens)  # [K,V]
-        ((logits, attention),) = follow(stepping, code, prompt, tokens)  # [K,V], [K,L,H,P]
+        ((plain, _),) = teacher_forced(captioner.session, code, prompt, tokens, T)  # [K,V]
+        # [K,V], [K,L,H,P]
+        ((logits, attention),) = teacher_forced(stepping, code, prompt, tokens, T)
         K = len(logits)
         wanted = np.asarray(references.by_head[start : start + K])  # [K,L,H,P]
         found.append((i, measure(LOGITS, plain, logits, allowed)))

@@ -17,7 +17,8 @@ from edgecap.exporters.parity_attention import reference_maps
 from edgecap.exporters.tolerances import BOUNDS
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.replay import follow, record
+from edgecap.runtime.forcing import teacher_forced
+from edgecap.runtime.replay import record
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def collect(captioner: Captioner, canvases: np.ndarray) -> References:
         code = captioner.session.encode_image(canvases[rows])  # k, v [L,b,H,P,Dh]
         said = answer(captioner, code, asked[rows])
         prompt = captioner.vocabulary.prompt(*asked[start])
-        for scores, looked in follow(captioner, code, prompt, [one.tokens for one in said]):
+        tokens, T = [one.tokens for one in said], captioner.vocabulary.text_length
+        for scores, looked in teacher_forced(captioner.session, code, prompt, tokens, T):
             logits.append(scores)  # [K,V]
             attention.append(looked)  # [K,P]
         answers += said

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.certificate import OutputParity
+from edgecap.bundle.cosines import cosines
 from edgecap.bundle.io import Bundle
 from edgecap.bundle.typed import decode, dump
 from edgecap.core.errors import BundleError
@@ -122,27 +123,23 @@ def measure(
     return OutputParity(
         output=output,
         max_abs=float(difference.max()),
-        cosine=float(cosines(output, wanted, got).min()),
+        cosine=float(output_cosines(output, wanted, got).min()),
         allowed_max_abs=tolerance.max_abs,
         allowed_cosine=tolerance.cosine,
         worst=f"index {', '.join(str(int(place)) for place in worst)}",
     )
 
 
-def cosines(output: str, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """Row by row along X, of two arrays [N,…,X]: f64 [N,…], -1 for rows that are no numbers.
+def output_cosines(output: str, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
+    """`cosines` of the rows of an output, f64 [N,…].
 
     Rows of logits are taken less their mean: no probability depends on what all share.
     """
-    wanted, got = expected.astype(np.float64), actual.astype(np.float64)
-    if output == SCORES:
-        with np.errstate(invalid="ignore"):  # of infinite rows
-            wanted, got = (rows - rows.mean(-1, keepdims=True) for rows in (wanted, got))
-    dot = (wanted * got).sum(-1)  # [N,…]
-    norms = np.linalg.norm(wanted, axis=-1) * np.linalg.norm(got, axis=-1)
-    # Two rows of zeros are alike; one row of zeros is like nothing else.
-    alike = np.where(norms > 0, dot / np.maximum(norms, 1e-300), (wanted == got).all(-1))
-    return np.nan_to_num(alike, nan=-1.0)
+    if output != SCORES:
+        return cosines(expected, actual)
+    with np.errstate(invalid="ignore"):  # of infinite rows
+        wide = (rows.astype(np.float64) for rows in (expected, actual))
+        return cosines(*(rows - rows.mean(-1, keepdims=True) for rows in wide))
 
 
 def _read_image(bundle: Bundle, name: str) -> bytes:

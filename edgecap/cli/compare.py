@@ -12,7 +12,7 @@ from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.compare import Comparison
+    from edgecap.benchmarks.comparison import Comparison
     from edgecap.benchmarks.divergence import Divergence
 
 WORST = 4  # scenes of the picture

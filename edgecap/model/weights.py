@@ -15,7 +15,7 @@ from edgecap.core.atomic import write_file
 from edgecap.core.choices import pick
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
-from edgecap.core.extension import Extension
+from edgecap.core.extension import SHIPPED, Extension
 from edgecap.core.lazy import require
 from edgecap.core.shipped import PREFIX, SUFFIX, called, shipped
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from edgecap.model.captioner import Captioner
 
 FORMAT = "edgecap.captioner.1"
-_SHIPPED_LANGUAGES = Extension()
 
 
 def resolve(model: str) -> tuple[str, Path]:
@@ -90,7 +89,7 @@ def save(
     model: Captioner,
     path: str | Path,
     training: dict[str, Any],
-    extension: Extension = _SHIPPED_LANGUAGES,
+    extension: Extension = SHIPPED,
 ) -> None:
     """Write float16 weights, and `training` (plain JSON values) beside the config.
 
@@ -111,7 +110,7 @@ def save(
         "config": json.dumps(model.config.to_dict(), sort_keys=True),
         "training": json.dumps(training, sort_keys=True),
     }
-    if extension != _SHIPPED_LANGUAGES:
+    if extension != SHIPPED:
         metadata["extension"] = extension.to_json()
     write_file(Path(path), serialise(tensors, metadata))
 

@@ -5,7 +5,7 @@ Letters as in session.py. Row p < P belongs to the image, row P + t to text toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -87,15 +87,6 @@ class Cache:
         for b, k_rows, v_rows in moved:  # [L,H,t,Dh]
             views[b][0][:, :, rows] = k_rows
             views[b][1][:, :, rows] = v_rows
-
-
-def feed(cache: Cache, sequences: Sequence[Sequence[int]]) -> Iterator[Step]:
-    """Feed every sequence of a batch its own tokens (teacher forcing); one Step per place.
-
-    A sequence that has ended goes on with its last token; what comes out of it then is nobody's.
-    """
-    for place in range(max(map(len, sequences))):
-        yield cache.step([ids[min(place, len(ids) - 1)] for ids in sequences])
 
 
 def buffer(image_rows: np.ndarray, text_length: int) -> np.ndarray:

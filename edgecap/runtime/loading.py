@@ -15,7 +15,7 @@ from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
-from edgecap.core.extension import Extension
+from edgecap.core.extension import SHIPPED, Extension
 from edgecap.core.shipped import SUFFIX, called, shipped
 from edgecap.runtime.backends import BACKENDS, open_session, select
 from edgecap.runtime.captioner import Captioner
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from edgecap.runtime.backends.torch import TorchSession
 
 DEVICES = ("cpu", "cuda")
-_SHIPPED_LANGUAGES = Extension()
 
 
 def load(
@@ -88,7 +87,7 @@ def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Caption
 
 def reference(
     session: TorchSession,
-    extension: Extension = _SHIPPED_LANGUAGES,
+    extension: Extension = SHIPPED,
     name: str = "",
     model: str = "",
     weights: str | None = None,
@@ -122,7 +121,7 @@ def _weights(opened: Bundle) -> str | None:
     return told if isinstance(told, str) and re.fullmatch(r"[0-9a-f]{64}", told) else None
 
 
-def tokenizer_data(extension: Extension = _SHIPPED_LANGUAGES) -> bytes:
+def tokenizer_data(extension: Extension = SHIPPED) -> bytes:
     """The tokenizer.json that came with the package, with what `extension` adds."""
     return extension.tokenizer((resources.files("edgecap") / "data" / TOKENIZER).read_bytes())
 

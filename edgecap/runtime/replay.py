@@ -21,10 +21,9 @@ from edgecap.bundle.golden import (
     measure,
 )
 from edgecap.core.errors import BundleError
-from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.forcing import teacher_forced
 from edgecap.runtime.preprocess import prepare
-from edgecap.runtime.session import ImageCode
 
 STEPS = 4  # K: the first words depend on everything before them, and V * K floats stay small
 
@@ -35,29 +34,6 @@ class Forced(NamedTuple):
     image_embedding: np.ndarray
     logits: np.ndarray
     attention: np.ndarray
-
-
-def follow(
-    captioner: Captioner, code: ImageCode, prompt: Sequence[int], tokens: Sequence[Sequence[int]]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Feed every picture of a batch its own tokens; per picture logits [K,V], attention [K,P].
-
-    Attention is [K,L,H,P] of a captioner whose session gives that (ByHead).
-    K = len(tokens) + 1 steps, the first after the prompt, but no more than the cache has rows for.
-    """
-    T = captioner.manifest.contract.text_length
-    cache = Cache(captioner.session, code, T)
-    lengths = [min(len(said) + 1, T - len(prompt) + 1) for said in tokens]
-    steps = [cache.prompt(prompt)]
-    for k in range(max(lengths) - 1):  # who has said all is given anything: it is not looked at
-        steps.append(cache.step([said[k] if k < len(said) else prompt[-1] for said in tokens]))
-    return [
-        (
-            np.stack([step.logits[b] for step in steps[:K]]),
-            np.stack([step.attention[b] for step in steps[:K]]),
-        )
-        for b, K in enumerate(lengths)
-    ]
 
 
 def force(
@@ -74,7 +50,9 @@ def force(
     """
     code = captioner.session.encode_image(canvas[None])
     prompt = captioner.vocabulary.prompt(lang, style)
-    ((logits, attention),) = follow(captioner, code, prompt, [tokens[: steps - 1]])
+    ((logits, attention),) = teacher_forced(
+        captioner.session, code, prompt, [tokens[: steps - 1]], captioner.vocabulary.text_length
+    )
     return Forced(code.embedding[0], logits, attention)
 
 

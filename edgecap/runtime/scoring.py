@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgecap.core.errors import BundleError
-from edgecap.runtime.cache import Cache, feed
+from edgecap.runtime.cache import Cache
+from edgecap.runtime.forcing import feed
 from edgecap.runtime.session import ImageCode, Session
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgecap.core.errors import InputError
-from edgecap.core.extension import Extension
+from edgecap.core.extension import SHIPPED, Extension
 from edgecap.model import weights
 from edgecap.quant import plan as plans
 from edgecap.quant.agreement import Agreement, compare
@@ -41,7 +41,6 @@ BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS = 16, 64, 8, 40
 OVERHEAD = 1.15  # of a run's step over a forward and backward pass: drawing, the optimiser
 PROBES, LEAST_STEPS = 4, 20
 OBSERVER = "learned"  # what the plan says of its grids
-_SHIPPED_LANGUAGES = Extension()
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class QatSpec:
     # Fused kernels learn a quarter faster and take minutes to make: worth it beyond half an hour.
     compile_: bool = False
 
-    def config(self, model: str, extension: Extension = _SHIPPED_LANGUAGES) -> TrainConfig:
+    def config(self, model: str, extension: Extension = SHIPPED) -> TrainConfig:
         """The run: full scenes at a small rate that falls from the middle on, all by AdamW.
 
         Scenes are described in the languages of the weights, with their tokens.

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from tiny_onnx import write_bundle
 
-from edgecap.benchmarks.compare import Comparison, compare
+from edgecap.benchmarks.compare import compare
+from edgecap.benchmarks.comparison import Comparison
 from edgecap.benchmarks.divergence import CacheSums, Divergence, Sums
 from edgecap.benchmarks.worst import GAP, worst_sheet
 from edgecap.bundle.io import seal

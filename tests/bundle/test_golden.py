@@ -14,7 +14,8 @@ from edgecap.bundle.manifest import MANIFEST, Manifest, manifest_from_json
 from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
 from edgecap.runtime import load
-from edgecap.runtime.replay import follow, force, replay
+from edgecap.runtime.forcing import teacher_forced
+from edgecap.runtime.replay import force, replay
 
 
 def test_a_bundle_replays_its_own_golden(tiny_bundle_made: Path) -> None:
@@ -33,7 +34,9 @@ def test_captions_are_fed_in_company_as_alone(tiny_bundle_made: Path) -> None:
         captioner.vocabulary.prompt("en", "plain"),
     )
     said = [[600, 601, 602], [], [603]]
-    together = follow(captioner, code, prompt, said)
+    together = teacher_forced(
+        captioner.session, code, prompt, said, captioner.vocabulary.text_length
+    )
     assert [len(logits) for logits, _ in together] == [4, 1, 2]
     for canvas, tokens, (logits, attention) in zip(canvases, said, together, strict=True):
         alone = force(captioner, canvas, "en", "plain", tokens, len(tokens) + 1)

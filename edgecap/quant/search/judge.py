@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from edgecap.core.errors import InputError
-from edgecap.core.extension import Extension
+from edgecap.core.extension import SHIPPED, Extension
 from edgecap.core.progress import progress
 from edgecap.core.tokens import LANGUAGES
 from edgecap.quant.exercise import padded
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 BATCH = 64  # k and v of a picture of S are 3.2 MB
 STYLE = "grounded"
-_SHIPPED_LANGUAGES = Extension()
 Seen = tuple[list[Tensor], list[Tensor]]  # keys and values of pictures, one [B,H,P,K] a layer
 
 
@@ -58,7 +57,7 @@ class Judge:
         network: Network,
         scenes: Sequence[tuple[np.ndarray, Scene]],
         languages: Sequence[str] = LANGUAGES,
-        extension: Extension = _SHIPPED_LANGUAGES,
+        extension: Extension = SHIPPED,
     ) -> None:
         """Caption `scenes` (canvas uint8 [S,S,3] and truth) with `network`.
 

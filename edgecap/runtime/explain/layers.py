@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from edgecap.runtime.by_head import ByHead
-from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.checked import check_attention
 from edgecap.runtime.explain.maps import Told
+from edgecap.runtime.forcing import teacher_forced
 
 
 def layers(captioner: Captioner, told: Told) -> np.ndarray:
@@ -21,13 +21,10 @@ def layers(captioner: Captioner, told: Told) -> np.ndarray:
     """
     contract = captioner.manifest.contract
     check_attention(contract)
-    L, H, G, t = contract.layers, contract.heads, contract.grid, len(told.tokens)
-    maps = np.zeros((L, H, t, G, G), np.float32)
-    code = captioner.session.encode_image(told.canvas[None])
-    cache = Cache(ByHead(captioner.session), code, contract.text_length)
-    fed = [*told.prompt, *told.tokens[:-1]]
-    for place, token in enumerate(fed, start=1 - len(told.prompt)):
-        step = cache.step([token])
-        if 0 <= place < t:
-            maps[:, :, place] = step.attention[0].reshape(L, H, G, G)
-    return maps
+    stepping = ByHead(captioner.session)
+    code = stepping.encode_image(told.canvas[None])
+    said = [told.tokens[:-1]]  # the step that feeds the last chose nothing that was said
+    ((_, attention),) = teacher_forced(stepping, code, told.prompt, said, contract.text_length)
+    G = contract.grid
+    maps = np.moveaxis(attention[: len(told.tokens)], 0, 2)  # [L,H,t,P]
+    return maps.reshape(*maps.shape[:3], G, G)
