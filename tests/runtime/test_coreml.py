@@ -332,7 +332,7 @@ def test_the_evaluator_is_announced_once(
     stand_in = SimpleNamespace(open_session=lambda bundle, threads: SimpleNamespace(batch=1))
     monkeypatch.setattr(backends.importlib, "import_module", lambda name: stand_in)
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="linux"))
-    backends._say_evaluated.cache_clear()
+    backends._say.cache_clear()
     with caplog.at_level(logging.WARNING):
         backends.open_session(opened, "mlprogram")
         assert caplog.messages == []
@@ -340,6 +340,9 @@ def test_the_evaluator_is_announced_once(
             backends.open_session(opened)
     (message,) = caplog.messages
     assert "macOS" in message and "mlprogram" in message and "\n" not in message
+    with caplog.at_level(logging.WARNING):
+        backends.open_session(opened, "mlprogram", threads=4)
+    assert "threads is not used" in caplog.messages[-1]
 
 
 def test_inspect_shows_the_step_with_a_state(

@@ -24,14 +24,15 @@ class Backend:
     module: str
     format: str
     platform: str | None = None
+    takes_threads: bool = True  # False: it divides the work itself
 
 
 # In order of preference. The torch reference runs weights, not bundles: see runtime.loading.
 BACKENDS: dict[str, Backend] = {
     "onnx": Backend("edgecap.runtime.backends.onnx", "onnx"),
     "tflite": Backend("edgecap.runtime.backends.tflite", "tflite"),
-    "coreml": Backend("edgecap.runtime.backends.coreml", "coreml", MACOS),
-    "mlprogram": Backend("edgecap.runtime.backends.mlprogram", "coreml"),
+    "coreml": Backend("edgecap.runtime.backends.coreml", "coreml", MACOS, takes_threads=False),
+    "mlprogram": Backend("edgecap.runtime.backends.mlprogram", "coreml", takes_threads=False),
 }
 
 
@@ -69,15 +70,17 @@ def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Ses
         raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
     name = select(bundle.manifest.format, backend)
     if name == "mlprogram" and backend == "auto":
-        _say_evaluated()
+        _say(
+            "edgecap: Core ML itself runs on macOS only; NumPy evaluates the program here "
+            "(backend mlprogram): its results count, its speed does not"
+        )
+    if threads > 1 and not BACKENDS[name].takes_threads:
+        _say(f"edgecap: backend {name} divides its work itself; threads is not used")
     module = importlib.import_module(BACKENDS[name].module)
     return CheckedSession(module.open_session(bundle, threads), bundle.manifest.contract)
 
 
 @cache
-def _say_evaluated() -> None:
+def _say(message: str) -> None:
     """Once per process, on standard error unless the program handles its logs otherwise."""
-    logging.getLogger("edgecap").warning(
-        "edgecap: Core ML itself runs on macOS only; NumPy evaluates the program here "
-        "(backend mlprogram): its results count, its speed does not"
-    )
+    logging.getLogger("edgecap").warning(message)
