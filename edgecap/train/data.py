@@ -1,102 +1,37 @@
 """Batches of drawn scenes, each a function of the run's seed and the step alone.
 
-    B images a batch   S window side, px   P patches   T tokens of packed captions
-    Q images with texts   R = 2Q texts   Tq tokens of a text   C claims   Tc tokens of a claim
-    K things of a scene at most
-
 Because step k always draws the same batch, a resumed run sees exactly the stream that an
-uninterrupted one would have seen.
+uninterrupted one would have seen. Letters as in batch.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from itertools import takewhile
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from edgecap.core.config import CaptionerConfig
 from edgecap.core.lazy import require
-from edgecap.core.tokens import EOS_ID, ID, LOCATION_IDS, PAD_ID, TEXT_ID
+from edgecap.core.tokens import EOS_ID, ID, TEXT_ID
 from edgecap.runtime.loading import tokenizer_data
 from edgecap.scenes.describe import statement
 from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Name, Scene, Statement, Thing
+from edgecap.scenes.graph import Scene, Statement, Thing
 from edgecap.scenes.render import render
 from edgecap.scenes.sample import WINDOW_RULES, Drawing, SceneRules, sample_drawing
 from edgecap.scenes.splits import SPLITS
-from edgecap.scenes.twins import (
-    inverted_relation,
-    names_in,
-    names_of,
-    no_part,
-    part,
-    relation_holds,
-    twins,
-)
+from edgecap.train.batch import Batch
+from edgecap.train.claims import claims_of, matches, parting, true_and_false
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.hints import patch_hints, question, seen_things
+from edgecap.train.packing import Asked, end_of_boxes, lengths, pack, pad, parted
 from edgecap.train.slips import slipped, weight
 
 PATCH = CaptionerConfig.patch_size
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's data."""
-
-    images: Tensor  # uint8 [B,S,S,3]
-    corners: Tensor  # int64 [B,2], row and column of the window's first patch
-    tokens: Tensor  # int64 [B,T], captions one after another, padded with PAD_ID
-    targets: Tensor  # int64 [B,T], the token after each; PAD_ID where none is asked
-    segments: Tensor  # int64 [B,T], which of the row's captions a token is of
-    positions: Tensor  # int64 [B,T], its place in that caption
-    texts: Tensor  # int64 [R,Tq], of every (B/Q)-th image two: a true one, then its false twin
-    lengths: Tensor  # int64 [R]
-    matches: Tensor  # bool [Q,R], which text says what which picture shows
-    claims: Tensor  # int64 [2C,Tc], of these images a true claim, then a false one, C/Q of each
-    claim_lengths: Tensor  # int64 [2C]
-    text_questions: Tensor  # int64 [Q,4], what parts a text from its twin where that is a relation
-    questions: Tensor  # int64 [C,4], what each claim asks of a picture: see hints.py
-    seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
-    hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
-
-    def to(self, device: torch.device) -> Batch:
-        tensors = (getattr(self, name) for name in self.__dataclass_fields__)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
-
-    def parts(self, count: int) -> list[Batch]:
-        """The batch cut into `count` smaller ones; a text keeps the negatives of its part only."""
-        rows, columns = (size // count for size in self.matches.shape)
-        blocks = [
-            self.matches[i * rows : (i + 1) * rows, i * columns : (i + 1) * columns]
-            for i in range(count)
-        ]
-        fields = [
-            blocks if name == "matches" else getattr(self, name).chunk(count)
-            for name in self.__dataclass_fields__
-        ]
-        return [Batch(*part) for part in zip(*fields, strict=True)]
-
-    def pin_memory(self) -> Batch:
-        """The same in memory that a GPU reads while it computes; DataLoader asks for it."""
-        return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
-
-    @property
-    def patches(self) -> int:
-        """Patches with a hint."""
-        return self.hints.shape[0] * self.hints.shape[1]
-
-    @property
-    def words(self) -> int:
-        """Tokens to predict."""
-        return int((self.targets != PAD_ID).sum())
 
 
 class SceneBatches(Dataset[Batch]):
@@ -222,61 +157,6 @@ def among_others(rules: SceneRules) -> SceneRules:
     return replace(rules, things=(most - 1, most), copies=(2, most), repeat=1.0)
 
 
-def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
-    """What the scene's text says, and a false twin of it; twice the truth where it has none."""
-    true = statement(scene, rng, "plain")
-    false = list(twins(scene, true))
-    return true, false[rng.integers(len(false))] if false else true
-
-
-def matches(scenes: list[Scene], texts: list[Statement]) -> Tensor:
-    """Which text is true of which scene, bool [Q,R].
-
-    Only texts that name a scene's things are asked further: a large batch has too many pairs.
-    """
-    by_names: dict[frozenset[tuple[Name, int]], list[int]] = {}
-    for column, text in enumerate(texts):
-        by_names.setdefault(frozenset(names_of(text).items()), []).append(column)
-    told = torch.zeros(len(scenes), len(texts), dtype=torch.bool)
-    for row, scene in enumerate(scenes):
-        for column in by_names.get(frozenset(names_in(scene).items()), ()):
-            told[row, column] = relation_holds(scene, texts[column])
-    return told
-
-
-def parting(true: Statement, false: Statement) -> list[int]:
-    """What a picture must be asked to tell a text from its twin, as of `question`."""
-    relation_parts = true.mentions == false.mentions and true != false
-    return question(true.relation if relation_parts else None)
-
-
-def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
-    """A relation of the scene and its inverse; the same text twice where it has none."""
-    true = statement(scene, rng, "relate")
-    false = (one for one in inverted_relation(true) if not relation_holds(scene, one))
-    return true, next(false, true)
-
-
-def part_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
-    """A label that is true of the scene, and a like one that is not.
-
-    The contrastive loss calls a text false that names a part only, or searching would find too
-    much; that it is less false than what names nothing of the picture must be said beside it.
-    """
-    true = part(scene, rng)
-    return true, no_part(scene, true, rng)
-
-
-def claims_of(
-    scene: Scene, stage: Stage, rng: np.random.Generator
-) -> Iterator[tuple[Statement, Statement]]:
-    """A scene's true claims, each with a false one: relations, then labels of parts."""
-    for _ in range(stage.claims):
-        yield relation_and_inverse(scene, rng)
-    for _ in range(stage.parts):
-        yield part_and_false(scene, rng)
-
-
 def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
     """A window's scene in px of the whole canvas; `origin` is the window's corner (x, y)."""
     x, y = origin
@@ -285,57 +165,3 @@ def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
         for t in scene.things
     )
     return replace(scene, things=tuple(moved))
-
-
-NOTHING = slice(0, 0)
-
-
-class Asked(NamedTuple):
-    """A caption's tokens, and which of them are given rather than to be predicted."""
-
-    ids: list[int]
-    given: slice = NOTHING
-
-
-def parted(ids: list[int], others: list[int]) -> int:
-    """How many tokens two captions have in common at their beginning."""
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False))
-    return sum(1 for _ in same)
-
-
-def end_of_boxes(ids: list[int]) -> int:
-    """How many tokens there are up to the last box and with it; 0 where there is no box."""
-    places = (i + 1 for i, token in enumerate(ids) if token in LOCATION_IDS)
-    return max(places, default=0)
-
-
-def pack(captions: Iterator[Asked], length: int) -> np.ndarray:
-    """int64 [4,length]: tokens, targets, segments and positions of captions laid end to end.
-
-    Takes captions until one does not fit; a first one that is too long is cut.
-    """
-    row = np.full((4, length), PAD_ID)
-    row[2:] = 0
-    start = 0
-    for segment, (whole, given) in enumerate(captions):
-        ids = whole[: length + 1] if segment == 0 else whole
-        size = len(ids) - 1  # the last token is only a target
-        if start + size > length:
-            break
-        part = slice(start, start + size)
-        row[0, part], row[1, part] = ids[:-1], ids[1:]
-        row[1, part][max(given.start - 1, 0) : max(given.stop - 1, 0)] = PAD_ID
-        row[2, part], row[3, part] = segment + 1, np.arange(size)
-        start += size
-    return row
-
-
-def pad(sequences: list[list[int]], length: int) -> Tensor:
-    """int64 [N,length]; what is longer is cut."""
-    rows = [(ids + [PAD_ID] * length)[:length] for ids in sequences]
-    return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)
-
-
-def lengths(sequences: list[list[int]], most: int) -> Tensor:
-    """int64 [N], of what `pad` leaves of them."""
-    return torch.tensor([min(len(ids), most) for ids in sequences], dtype=torch.int64)

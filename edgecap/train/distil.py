@@ -19,8 +19,8 @@ from edgecap.quant.learned import LearnedScales
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import Rounding
 from edgecap.quant.tapped import Tapped, layer_weights
+from edgecap.train.batch import Batch
 from edgecap.train.config import TrainConfig
-from edgecap.train.data import Batch
 from edgecap.train.losses import Answers, Teaching, Term, answer
 
 EMBEDDING_WEIGHT, STATE_WEIGHT = 1.0, 1.0

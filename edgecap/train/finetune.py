@@ -17,7 +17,7 @@ from edgecap.core.progress import progress
 from edgecap.model.captioner import Captioner
 from edgecap.train import lora
 from edgecap.train.average import RunningMean
-from edgecap.train.data import Batch
+from edgecap.train.batch import Batch
 from edgecap.train.losses import described
 from edgecap.train.optimisers import Optimisers
 from edgecap.train.rehearsal import Rehearsal

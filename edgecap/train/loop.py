@@ -19,9 +19,10 @@ from edgecap.model.captioner import Captioner
 from edgecap.model.widen import widened
 from edgecap.train import processes
 from edgecap.train.average import RunningMean
+from edgecap.train.batch import Batch
 from edgecap.train.checkpoint import Checkpoint
 from edgecap.train.config import TrainConfig
-from edgecap.train.data import Batch, SceneBatches
+from edgecap.train.data import SceneBatches
 from edgecap.train.log import LOG, Log, cut_log
 from edgecap.train.losses import Objective, Teaching, Term
 from edgecap.train.memory import free_bytes, parts_that_fit

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from edgecap.core.tokens import LOCATION_IDS, PAD_ID
 from edgecap.model.captioner import Captioner
+from edgecap.train.batch import Batch
 from edgecap.train.config import TrainConfig
-from edgecap.train.data import Batch
 from edgecap.train.hints import EmbeddingHints, PatchHints
 
 TWIN_TEMPERATURE = 0.02  # cosines that a text should beat its false twin by

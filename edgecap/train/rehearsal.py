@@ -21,8 +21,9 @@ from edgecap.runtime.captions import Caption
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.scenes.grammar import SPOKEN
 from edgecap.scenes.shipped import load_set
+from edgecap.train.batch import Batch
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import Batch, SceneBatches
+from edgecap.train.data import SceneBatches
 from edgecap.train.said import Said, Saying
 
 KINDS = ("auto", "scenes", "own")

@@ -24,8 +24,9 @@ from edgecap.core.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
 from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Placement, prepare
 from edgecap.runtime.tokenizer import Tokenizer
-from edgecap.train.data import Asked, Batch, pack, pad
+from edgecap.train.batch import Batch
 from edgecap.train.hints import FACTS
+from edgecap.train.packing import Asked, pack, pad
 from edgecap.train.pairs.pair import Pair, bad_row
 
 _SHARE = 0.5  # of the free memory, for canvases

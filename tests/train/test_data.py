@@ -20,20 +20,11 @@ from edgecap.scenes.splits import drawing
 from edgecap.scenes.twins import is_true, names_in
 from edgecap.scenes.withheld import PAIRS
 from edgecap.train import data
+from edgecap.train.claims import matches, part_and_false, relation_and_inverse, true_and_false
 from edgecap.train.config import Stage, TrainConfig
-from edgecap.train.data import (
-    NOTHING,
-    Asked,
-    SceneBatches,
-    end_of_boxes,
-    matches,
-    pack,
-    part_and_false,
-    parted,
-    relation_and_inverse,
-    true_and_false,
-)
+from edgecap.train.data import SceneBatches
 from edgecap.train.hints import KINDS
+from edgecap.train.packing import NOTHING, Asked, end_of_boxes, pack, parted
 
 
 def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:

@@ -11,7 +11,7 @@ from tiny_train import CONFIG, TINY
 from edgecap.core.tokens import LOCATION_IDS, PAD_ID
 from edgecap.model.captioner import Captioner
 from edgecap.train.config import Stage
-from edgecap.train.data import SceneBatches, end_of_boxes
+from edgecap.train.data import SceneBatches
 from edgecap.train.losses import (
     TWIN_TEMPERATURE,
     Objective,
@@ -21,6 +21,7 @@ from edgecap.train.losses import (
     twin_loss,
     word_losses,
 )
+from edgecap.train.packing import end_of_boxes
 
 
 def test_twins_are_told_apart_by_the_margin_alone() -> None:
