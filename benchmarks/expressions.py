@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
 
 from edgecap.runtime.grounding.phrases import COPULAS
 from edgecap.scenes.grammar import for_language
 from edgecap.scenes.graph import Box, Name, Relation, Scene, Statement, Thing
 from edgecap.scenes.relations import holds, relations
+from edgecap.scenes.sample import draw_name
 from edgecap.scenes.twins import INVERSE
 
 PAIRWISE = ("left", "right", "above", "below")
@@ -35,6 +39,13 @@ def unique_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
     for thing in scene.things:
         if names.count(thing.name) == 1:
             yield Expression(grammar.noun_phrase(thing.name, definite=True), thing.box, 1)
+
+
+def absent_phrase(scene: Scene, lang: str, rng: np.random.Generator) -> str:
+    """The name of a thing that is not there."""
+    shown = {thing.name for thing in scene.things}
+    name = next(name for _ in count() if (name := draw_name(rng)) not in shown)
+    return for_language(lang).noun_phrase(name, definite=True)
 
 
 def ambiguous_expressions(scene: Scene, lang: str) -> Iterator[Expression]:

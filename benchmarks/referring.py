@@ -1,15 +1,19 @@
 """Does a captioner point at what is meant, and know true relations from false?
 
-    python -m edgecap.benchmarks.referring S --n 64 --lang en,ja --json
+    python -m edgecap.benchmarks.referring S --n 64 --lang en,ja
     python -m edgecap.benchmarks.referring S --n 256 --split namesakes --only ambiguous
 
 N scenes. Shares are over expressions or questions of all scenes of a language:
 
     unique           expressions that name a thing without namesakes, pointed at with IoU >= 0.5
+    seen             the same expressions, where the box is not called a guess
+    unseen           names of things that are not there, where it is
     ambiguous        expressions that need their relation, pointed at with IoU >= 0.5
     ambiguous_named  the same where any thing of that name counts: what the name alone is worth
     ambiguous_floor  ambiguous_named divided among the namesakes: what is left to chance
     relation         questions whose true statement is judged truer than the inverted one
+    plausible        their true statements, of which the model says that it might say them
+    implausible      their inverted ones, of which it does not
 
 Test scenes have few phrases that need their relation: 5 in 64. The split `namesakes` has 50.
 """
@@ -23,7 +27,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from edgecap.benchmarks.expressions import ambiguous_expressions, questions, unique_expressions
+import numpy as np
+
+from edgecap.benchmarks.expressions import (
+    absent_phrase,
+    ambiguous_expressions,
+    questions,
+    unique_expressions,
+)
 from edgecap.benchmarks.options import percent, scene_options
 from edgecap.benchmarks.sets import evaluation_scenes
 from edgecap.benchmarks.similarity import Pictured
@@ -37,7 +48,11 @@ from edgecap.scenes.grammar import picked_languages
 from edgecap.scenes.graph import Scene
 
 HIT = 0.5  # IoU
-KEYS = ("unique", "ambiguous", "ambiguous_named", "ambiguous_floor", "relation")
+KEYS = (
+    *("unique", "seen", "unseen", "ambiguous", "ambiguous_named", "ambiguous_floor"),
+    *("relation", "plausible", "implausible"),
+)
+COUNTED = ("unique", "unseen", "ambiguous", "relation")
 PARTS = ("unique", "ambiguous", "relations")  # what can be asked alone
 
 
@@ -49,10 +64,15 @@ def measure(
     Keys of other parts than `parts` are None, and nothing is asked for them.
     """
     found: dict[str, list[float]] = defaultdict(list)
+    rng = np.random.default_rng(0)
     for picture, scene in progress(scenes, f"{lang}: phrases"):
         for asked in unique_expressions(scene, lang) if "unique" in parts else ():
-            box = ground(captioner, picture, asked.phrase, lang).box
-            found["unique"].append(iou(box, asked.box) >= HIT)
+            pointed = ground(captioner, picture, asked.phrase, lang)
+            found["unique"].append(iou(pointed.box, asked.box) >= HIT)
+            found["seen"].append(pointed.seen)
+        if "unique" in parts:
+            absent = ground(captioner, picture, absent_phrase(scene, lang, rng), lang)
+            found["unseen"].append(not absent.seen)
         for asked in ambiguous_expressions(scene, lang) if "ambiguous" in parts else ():
             box = ground(captioner, picture, asked.phrase, lang).box
             named = any(iou(box, other) >= HIT for other in _namesakes(scene, asked.box))
@@ -60,13 +80,15 @@ def measure(
             found["ambiguous_named"].append(named)
             found["ambiguous_floor"].append(named / asked.namesakes)
         for true, false in questions(scene, lang) if "relations" in parts else ():
-            found["relation"].append(
-                judge(captioner, picture, [false, true], lang)[0].statement == true
-            )
+            judged = judge(captioner, picture, [false, true], lang)
+            found["relation"].append(judged[0].statement == true)
+            for one in judged:
+                key = "plausible" if one.statement == true else "implausible"
+                found[key].append(one.plausible == (one.statement == true))
     shares = {key: sum(found[key]) / len(found[key]) if found[key] else None for key in KEYS}
     return {
         **shares,
-        "asked": {key: len(found[key]) for key in ("unique", "ambiguous", "relation")},
+        "asked": {key: len(found[key]) for key in COUNTED},
     }
 
 

@@ -30,15 +30,23 @@ def run(
     """Rank statements by how far the picture speaks for each, the truest first.
 
     A statement's evidence is how much likelier the model finds it with the picture than with a
-    grey one; its share is among the statements given.
+    grey one; its share is among the statements given. One always comes first: where the model would
+    say none of them of the picture, standard error says so.
     """
     from edgecap.cli._model import load_chosen
     from edgecap.runtime.grounding import judge
 
     judged = judge(load_chosen(bundle, threads), image, statements, lang)
-    told = {"image": str(image), "lang": lang, "statements": [asdict(one) for one in judged]}
+    rows = [asdict(one) | {"plausible": one.plausible} for one in judged]
+    told = {"image": str(image), "lang": lang, "statements": rows}
     write_json(told, json_)
     if json_ == STANDARD_OUTPUT:
         return
     for one in judged:
         typer.echo(f"{one.share:5.2f}  {one.evidence:+7.1f}  {one.statement}")
+    if not judged[0].plausible:
+        typer.echo(
+            "the model would not say even the first of this picture: it is untrue, or worded as no "
+            'caption is ("The dog is left of the cat.")',
+            err=True,
+        )

@@ -87,10 +87,11 @@ def test_a_model_that_knows_is_measured_so(
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert (row["unique"], row["ambiguous"], row["relation"]) == (1, 1, 1)
     assert (row["ambiguous_named"], row["ambiguous_floor"]) == (1, 0.5)
-    assert row["asked"] == {"unique": 2, "ambiguous": 2, "relation": 2}
+    assert row["asked"] == {"unique": 2, "unseen": 1, "ambiguous": 2, "relation": 2}
+    assert [row[key] for key in ("seen", "unseen", "plausible", "implausible")] == [1, 1, 1, 1]
     assert referring.main(["--lang", "en", "--only", "ambiguous", "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
-    assert row["asked"] == {"unique": 0, "ambiguous": 2, "relation": 0}
+    assert row["asked"] == {"unique": 0, "unseen": 0, "ambiguous": 2, "relation": 0}
     assert row["ambiguous"] == 1 and row["unique"] is row["relation"] is None
     assert referring.main(["--lang", "en"]) == 0
     assert "ambiguous 100.0" in capsys.readouterr().out

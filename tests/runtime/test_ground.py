@@ -103,6 +103,26 @@ def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
     assert not ground(knowing, PICTURE, "the yellow ring").seen
 
 
+@pytest.mark.parametrize(
+    ("phrase", "lang"), [("the blue circle", "fr"), ("asdf qwer", "en"), ("le cercle bleu", "en")]
+)
+def test_a_phrase_of_another_language_is_a_guess(
+    knowing: Captioner, phrase: str, lang: str
+) -> None:
+    assert not ground(knowing, PICTURE, phrase, lang).seen
+
+
+def test_of_untrue_statements_one_comes_first_and_none_is_plausible(knowing: Captioner) -> None:
+    true = "The green star is above the blue circle."
+    absent, other = (
+        f"The yellow ring is to the {side} of the blue circle." for side in ("left", "right")
+    )
+    told = {one.statement: one for one in judge(knowing, PICTURE, [true, absent, other])}
+    assert told[true].plausible
+    assert not told[absent].plausible and not told[other].plausible
+    assert judge(knowing, PICTURE, [absent, other])[0].share > 0.4
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_language_points(knowing: Captioner, lang: str) -> None:
     asked = [*unique_expressions(SCENE, lang), *ambiguous_expressions(SCENE, lang)]

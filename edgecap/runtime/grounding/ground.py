@@ -27,7 +27,7 @@ from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
 from edgecap.runtime.grounding.phrases import Reading, copula_of, readings
-from edgecap.runtime.grounding.speech import Speech
+from edgecap.runtime.grounding.speech import PLAUSIBLE, Speech
 from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.preprocess import Box, Picture, prepare
 from edgecap.runtime.scoring import log_softmax
@@ -56,6 +56,7 @@ class Grounding:
     sentence: str  # what the model was asked
     referents: tuple[Referent, ...]  # the best first
     evidence: float  # nats: how much likelier the name is with the thing than without
+    least: float  # nats: log p of the name's least likely token, with the thing alone
 
     @property
     def box(self) -> Box:
@@ -63,8 +64,11 @@ class Grounding:
 
     @property
     def seen(self) -> bool:
-        """Whether the picture speaks for the name at all; it may for a thing that looks alike."""
-        return self.evidence >= SPEAKS
+        """Whether the picture speaks for the name, and the model might use it; else box is a guess.
+
+        It may speak for a thing that looks alike.
+        """
+        return self.evidence >= SPEAKS and self.least >= PLAUSIBLE
 
 
 def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") -> Grounding:
@@ -81,17 +85,18 @@ def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") 
     canvas, placement = prepare(image, settings)  # [S,S,3]
     way = _likeliest(speech, np.full_like(canvas, settings.fill), ways)
     boxes = _distinct(speech.named_boxes(canvas))
-    fits, without = _names(speech, canvas, boxes, way)  # [N]
+    fits, without, least = _names(speech, canvas, boxes, way)  # [N], one, [N]
     if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
         boxes.append(speech.box_of(hide(canvas, boxes, []), speech.tokens(way.name)))
-        fits, without = _names(speech, canvas, boxes, way)
-    least = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one always counts
-    rivals = np.flatnonzero(fits >= least)
+        fits, without, least = _names(speech, canvas, boxes, way)
+    bar = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one always counts
+    rivals = np.flatnonzero(fits >= bar)
     scores = fits[rivals]
     if way.rest and len(rivals) > 1:
         scores = scores + _told(speech, canvas, [boxes[i] for i in rivals], way)
     shares = np.exp(log_softmax(scores))
     order = np.argsort(-shares, kind="stable")
+    best = rivals[order[0]]
     return Grounding(
         phrase=phrase,
         name=way.name,
@@ -99,7 +104,8 @@ def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") 
         referents=tuple(
             Referent(placement.to_picture(boxes[rivals[i]]), float(shares[i])) for i in order
         ),
-        evidence=float(fits[rivals[order[0]]] - without),
+        evidence=float(fits[best] - without),
+        least=float(least[best]),
     )
 
 
@@ -122,27 +128,36 @@ def _distinct(boxes: Sequence[CanvasBox]) -> list[CanvasBox]:
 
 def _names(
     speech: Speech, canvas: np.ndarray, boxes: Sequence[CanvasBox], way: Reading
-) -> tuple[np.ndarray, float]:
-    """log p(name | article) with each candidate alone, f32 [N], and with none."""
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """log p(name | article) with each candidate alone, f32 [N], and with none.
+
+    Third, with each candidate, that of the name's least likely token, f32 [N].
+    """
     name = speech.tokens(way.name)
     start = _shared(speech.tokens(way.article), name) if way.article else 0
     alone = [hide(canvas, [b for b in boxes if b is not box], [box]) for box in boxes]
     code = speech.see(np.stack([*alone, hide(canvas, boxes, [])]))  # N + 1
     rows = speech.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
-    sums = np.array([row[start:].sum() for row in rows], np.float32)  # [N+1]
+    found = _sums_and_least([row[start:] for row in rows])  # [2,N+1]
     one = copula_of(speech.lang).one
     if one and not way.name.startswith(one):
-        sums = np.maximum(sums, _counted(speech, code, one, way.name))
-    return sums[:-1], float(sums[-1])
+        found = np.maximum(found, _counted(speech, code, one, way.name))
+    sums, least = found
+    return sums[:-1], float(sums[-1]), least[:-1]
+
+
+def _sums_and_least(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """f32 [2,n] of n rows of log-probabilities."""
+    return np.array([[row.sum(), row.min(initial=0.0)] for row in rows], np.float32).T
 
 
 def _counted(speech: Speech, code: ImageCode, one: str, name: str) -> np.ndarray:
-    """log p(name | the number one and the counter that the model chooses), per picture, f32 [N]."""
+    """What `_sums_and_least` gives, after the number one and the counter that the model chooses."""
     leads = [one + counter for counter in speech.follows(code, one)]
     asked = [(i, speech.tokens(lead + name)) for i, lead in enumerate(leads)]
     starts = [_shared(speech.tokens(lead), asked[i][1]) for i, lead in enumerate(leads)]
     rows = speech.likelihoods(code, asked)
-    return np.array([row[at:].sum() for row, at in zip(rows, starts, strict=True)], np.float32)
+    return _sums_and_least([row[at:] for row, at in zip(rows, starts, strict=True)])
 
 
 def _told(
