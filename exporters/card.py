@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from edgecap.bundle.certificate import Certificate
@@ -57,8 +58,15 @@ def card(
     ]
     if training:
         lines += ["", "## Training", ""]
-        lines += [f"- {key}: {value}" for key, value in training.items()]
+        lines += [line for key, value in training.items() for line in _fact(key, value)]
     return "\n".join(lines) + "\n"
+
+
+def _fact(key: str, value: Any) -> list[str]:
+    """One line, or one for each of the values in it."""
+    if not isinstance(value, dict):
+        return [f"- {key}: {value}"]
+    return [f"- {key}:", *(f"  - {name}: {json.dumps(one)}" for name, one in value.items())]
 
 
 def _since(training: dict[str, Any]) -> str:

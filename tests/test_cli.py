@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import json
 import re
@@ -101,7 +102,7 @@ def test_numbers_are_bounded_alike_in_every_command(
     }
     assert {"finetune", "train", "qat", "eval"} <= having
     for command in having - ({"caption"} if option == "seed" else set()):  # drawing has its own
-        for number, said in ((least - 1, f"equal to {least} "), (most + 1, f"equal to {most} ")):
+        for number, said in ((least - 1, f"equal to {least}. "), (most + 1, f"equal to {most}. ")):
             code, line = refusal(command, f"--{option}", str(number))
             assert code == 2
             assert f"[usage] Invalid value for '--{option}'" in line and said in line
@@ -233,3 +234,14 @@ def test_doctor_reads_cpu_features(tmp_path: Path) -> None:
     assert cpu["features"] == ["AVX2", "AVX-512 VNNI (int8)"]
     cpuinfo.write_text("Features\t: fp asimd asimddp\nCPU part\t: 0xd0b\n")
     assert doctor.examine_cpu(cpuinfo)["features"] == ["NEON", "NEON dot product (int8)"]
+
+
+def test_a_reader_that_leaves_is_no_failed_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("typer.echo", gone)
+    with monkeypatch.context() as patched:  # click puts wrappers in their places
+        patched.setattr(sys, "stdout", sys.stdout)
+        patched.setattr(sys, "stderr", sys.stderr)
+        assert main(["--version"]) == 141

@@ -84,6 +84,12 @@ def write_golden(directory: str | Path, golden: Golden) -> None:
 
 def read_golden(bundle: Bundle) -> Golden:
     """The golden files of a bundle; BundleError where they are missing or contradict it."""
+    if f"{FOLDER}/{INDEX}" not in bundle.manifest.files:
+        raise BundleError(
+            "bundle.missing_file",
+            f"{bundle.path} has no {FOLDER}/{INDEX}, so nothing tells what it should say.",
+            "Verify the bundle that it was copied from.",
+        )
     index = decode(GoldenIndex, bundle.json(f"{FOLDER}/{INDEX}"), "golden")
     if index.schema != SCHEMA or set(index.tolerances) != set(ARRAYS) or not index.cases:
         raise BundleError("bundle.golden", f"{INDEX} is not of schema {SCHEMA} with all arrays.")

@@ -1,7 +1,8 @@
 """Reading a bundle strictly, and sealing one that was written.
 
 Nothing is believed before it is checked: every file must be listed, present, of the stated size and
-hash, and a plain file inside the directory. Writing happens in the directory that
+hash, and a plain file inside the directory. An app may leave out what only checks and tells; what
+is left out is in no `Bundle.manifest.files`. Writing happens in the directory that
 edgecap.core.atomic.atomic_dir gives; `seal` is the last step before it is renamed.
 """
 
@@ -15,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.manifest import (
+    CARD,
+    CERTIFICATE,
+    FRONT,
     MANIFEST,
     MAX_FOLDERS,
+    PLAN,
+    SEARCH,
     FileEntry,
     Manifest,
     check_manifest,
@@ -27,6 +33,10 @@ from edgecap.bundle.typed import dump, read_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
 
+_GOLDEN = "golden/"
+_TELLS = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # and what lies in _GOLDEN checks
+# What file managers leave everywhere; never read.
+_LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
 _AGAIN = "Copy the bundle again, or export it again."
 
 
@@ -80,16 +90,19 @@ def open_bundle(path: str | Path) -> Bundle:
     if not root.is_dir():
         what = "is a file, not a bundle directory" if root.exists() else "does not exist"
         raise BundleError(
-            "bundle.missing", f"{root} {what}.", "Make a bundle with: edgecap export --format onnx"
+            "bundle.missing",
+            f"{root} {what}.",
+            "Make a bundle with: edgecap export --format tflite --int8",
         )
     if not (root / MANIFEST).is_file():  # first, or any directory would be told of its first oddity
         raise BundleError("bundle.missing_file", f"{root} has no {MANIFEST}: not a bundle.")
     present = dict(_walk(root))
     manifest = manifest_from_json(read_json(root / MANIFEST, MANIFEST))
     _compare_names(manifest, present)
-    for name, entry in manifest.files.items():
+    files = {name: entry for name, entry in manifest.files.items() if name in present}
+    for name, entry in files.items():
         _check_file(root, name, entry, present[name])
-    return Bundle(root, manifest)
+    return Bundle(root, replace(manifest, files=files))
 
 
 def seal(directory: str | Path, manifest: Manifest) -> Manifest:
@@ -125,7 +138,8 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
     deeper than Python recurses.
     """
     with os.scandir(root / prefix) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
+        kept = (entry for entry in found if entry.name not in _LITTER)
+        entries = sorted(kept, key=lambda entry: entry.name)
     if prefix and not entries:
         yield prefix, 0
     for entry in entries:
@@ -144,13 +158,22 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
-    missing = sorted(manifest.files.keys() - present.keys())
+    checks = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
+    missing = sorted(
+        name
+        for name in manifest.files.keys() - present.keys()
+        if name not in _TELLS and (checks or not name.startswith(_GOLDEN))
+    )
     if missing:
         raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.", _AGAIN)
     extra = sorted(present.keys() - manifest.files.keys() - {MANIFEST})
     if extra:
         what = ", an empty directory," if extra[0].endswith("/") else ""
-        raise BundleError("bundle.extra_file", f"{extra[0]} is there{what} and not listed.", _AGAIN)
+        raise BundleError(
+            "bundle.extra_file",
+            f"{extra[0]} is there{what} and not listed.",
+            "Remove it, or copy the bundle again.",
+        )
 
 
 def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:

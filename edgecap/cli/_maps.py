@@ -33,7 +33,7 @@ def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
         raise UnsupportedError(
             "explain.torch_only",
             f"{' and '.join(only)} need PyTorch; this is {captioner.backend}, which gives "
-            "attention, layers and occlusion.",
+            "attention, occlusion and, where it was exported with --attention, layers.",
             "Name the PyTorch model: S, or the weights that were exported.",
         )
     if "layers" in kinds:

@@ -19,6 +19,7 @@ from edgecap.core.choices import pick
 from edgecap.core.command import INTERRUPTED_EXIT, say, told
 from edgecap.core.errors import EdgecapError
 
+UNREAD_EXIT = 141  # of a process that SIGPIPE ended
 COMMANDS = (
     "export",
     "verify",
@@ -79,16 +80,18 @@ def edgecap_(
 def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 1 a gate failed, 2 refused, 70 a defect of edgecap, 130 interrupted. An error is one
-    line on standard error.
+    0 done, 1 a gate failed, 2 refused, 70 a defect of edgecap, 130 interrupted, 141 nobody reads
+    on. An error is one line on standard error.
     """
     given = sys.argv[1:] if args is None else args
     command = typer.main.get_command(app)
     try:
         code = command.main(given or ["--help"], prog_name="edgecap", standalone_mode=False)
     except typer.TyperException as error:
-        message = f"[usage] {error.format_message()} Run with --help."
+        message = f"[usage] {error.format_message().rstrip('.')}. Run with --help."
         return say("edgecap", message, EdgecapError.exit_code)
+    except SystemExit:  # click's: whoever reads the output has left, as `head` does
+        return UNREAD_EXIT
     except Exception as error:
         return told("edgecap", error)
     if code == INTERRUPTED_EXIT:  # typer's translation of KeyboardInterrupt

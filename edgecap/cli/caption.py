@@ -135,7 +135,9 @@ def _draw(image: Path, caption: Caption, path: Path) -> None:
     save_picture(drawn.image, path)
     if drawn.note:
         typer.echo(drawn.note, err=True)
-    typer.echo(f"boxes drawn in {path}", err=True)
+    boxed = any(mention.boxes for mention in caption.mentions)
+    told = "boxes drawn in" if boxed else "this caption has no boxes; the picture is in"
+    typer.echo(f"{told} {path}", err=True)
 
 
 def _show(image: Path, caption: Caption, several: bool) -> None:

@@ -138,7 +138,8 @@ def _verdict(one: Divergence) -> str:
         if first is None
         else f"{first.name} is the first over {one.threshold:g} ({first.error:.2g})"
     )
-    return f"{one.function}: {over}; the error rises most in {one.jump.name}."
+    most = f"the error rises most in {one.jump.name}" if one.jump.error else "there is no error"
+    return f"{one.function}: {over}; {most}."
 
 
 def _percent(share: float | None) -> str:

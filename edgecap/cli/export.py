@@ -26,7 +26,7 @@ _PRECISIONS = ", ".join(PRECISIONS)
 
 def run(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A shipped model (S), or a .safetensors file.")
+        str, typer.Option("--model", "-m", help="A shipped model (S or M), or a .safetensors file.")
     ] = "S",
     format_: Annotated[
         str, typer.Option("--format", "-f", help=f"{_FORMATS}, several with commas, or all.")

@@ -114,7 +114,8 @@ def run(
             "finetune.forgotten",
             f"the known languages lost {lost.drop:.1f} points of exact captions, {max_drop:g} "
             f"allowed; the weights are in {final} all the same.",
-            "Take fewer --steps, or more captions." if lora else "Try --lora 16, or fewer --steps.",
+            f"Give more captions, or about {FinetuneConfig().steps} --steps"
+            + ("." if lora else ", or try --lora 16."),
         )
 
 

@@ -28,6 +28,9 @@ def run(
         bool,
         typer.Option("--whole", help="Whole pictures alone: faster, and texts must say all."),
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew, also where an index is damaged.")
+    ] = False,
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
@@ -42,14 +45,14 @@ def run(
     from edgecap.runtime.index.build import loadable
     from edgecap.runtime.index.manifest import MANIFEST, read_manifest
 
-    known = (out / MANIFEST).exists()
+    known = (out / MANIFEST).exists() and not overwrite
     if known and bundle is None:
         source = read_manifest(out).model.source
         captioner = load_maker(source, threads)
     else:
         source = chosen(bundle)
         captioner = load(source, threads=threads)
-    summary = update(folder, out, captioner, loadable(source), threads, whole)
+    summary = update(folder, out, captioner, loadable(source), threads, whole, overwrite)
     write_json(_report(out, summary), json_)
     for failure in summary.failures:
         typer.echo(f"edgecap: {failure.path}: {failure.error}", err=True)

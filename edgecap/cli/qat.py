@@ -17,7 +17,7 @@ from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("qat"),
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A shipped model (S), or a .safetensors file.")
+        str, typer.Option("--model", "-m", help="A shipped model (S or M), or a .safetensors file.")
     ] = "S",
     images: Annotated[
         int | None, typer.Option("--images", min=16, help="Scenes to learn from; default 6000.")

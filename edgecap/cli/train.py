@@ -52,16 +52,14 @@ def run(
     require("matplotlib", "train")  # for the log's picture, after hours of work
     from edgecap.model import weights
     from edgecap.train import processes
-    from edgecap.train.checkpoint import NAME, Checkpoint
+    from edgecap.train.checkpoint import Checkpoint, check_place
     from edgecap.train.config import TrainConfig
     from edgecap.train.log import LOG
     from edgecap.train.loop import train
     from edgecap.train.plots import plot_log
 
-    if (out / NAME).exists() and not resume:
-        raise InputError(
-            "train.exists", f"{out} holds a run already.", "Go on with --resume, or give -o."
-        )
+    if not resume:
+        check_place(out, begun=(LOG,))
     if threads:
         torch.set_num_threads(threads)
     config = Checkpoint.load(out).config if resume else TrainConfig()
@@ -79,7 +77,11 @@ def run(
     if config.untaught:
         mute = ", ".join(config.untaught)
         typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)
-    model = train(config, out, resume=resume, init=start, compile_=compile_)
+
+    def say(text: str) -> None:
+        typer.echo(f"  {text}", err=True)
+
+    model = train(config, out, resume=resume, init=start, compile_=compile_, say=say)
     if processes.rank():  # another process writes
         return
     path = out / f"captioner-{config.size}.safetensors"

@@ -73,6 +73,18 @@ def atomic_dir(
         os.close(lock)
 
 
+def make_directory(path: Path) -> None:
+    """The directory and those above it, where they are not there; InputError where it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            "output.unwritable",
+            f"{path} cannot be made: {error.strerror}.",
+            "Choose another output directory.",
+        ) from error
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write one file, replacing an older one in one step; on disk when this returns.
 

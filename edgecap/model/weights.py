@@ -33,7 +33,7 @@ def resolve(model: str) -> tuple[str, Path]:
     Raises InputError where it is neither.
     """
     path = Path(model)
-    if path.suffix == SUFFIX or len(path.parts) > 1:
+    if path.suffix == SUFFIX or len(path.parts) > 1 or path.is_dir():
         if not path.is_file():
             what = "is a directory" if path.is_dir() else "does not exist"
             raise InputError("weights.missing", f"{path} {what}; a {SUFFIX} file is needed.")

@@ -46,7 +46,11 @@ class LabelChooser:
         long or without a known word.
         """
         if len(labels) < 2:
-            raise InputError("labels.number", f"two labels or more are needed, got {len(labels)}.")
+            raise InputError(
+                "labels.number",
+                f"two labels or more are needed, got {len(labels)}.",
+                "Part them with commas, or put one on each line of a --labels-file.",
+            )
         twice = [label for label, times in Counter(labels).items() if times > 1]
         if twice:
             raise InputError("labels.twice", f"the label {twice[0]!r} is given twice.")

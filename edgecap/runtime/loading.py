@@ -48,6 +48,8 @@ def load(
     pick("device", device, DEVICES)
     if not 1 <= threads <= MOST_THREADS:
         raise InputError("threads.number", f"threads must be 1 to {MOST_THREADS}, got {threads}.")
+    if not str(bundle):
+        raise InputError("bundle.missing", "an empty name is no bundle and no model.")
     given = Path(bundle)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(bundle)) in shipped())
     if backend == "torch" or (backend == "auto" and is_weights):

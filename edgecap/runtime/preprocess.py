@@ -140,7 +140,7 @@ def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
     if isinstance(picture, Image.Image):
         return _decode(picture, "the image", fill)
     if isinstance(picture, (bytes, bytearray, memoryview)):
-        return _open(bytes(picture), f"an image of {len(picture)} bytes", fill)
+        return _open(bytes(picture), f"what was given, {len(picture)} bytes,", fill)
     if isinstance(picture, (str, os.PathLike)):
         return _open(read_file(Path(picture)), str(picture), fill)
     raise InputError(

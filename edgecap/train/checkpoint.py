@@ -6,6 +6,7 @@ A directory `<run>/` holds `checkpoint.safetensors` (replaced atomically) and `l
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,23 @@ class Checkpoint:
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError("train.checkpoint", f"{path} cannot be read: {error}.") from None
         return cls(config, step, parts["model"], parts["state"], parts["mean"])
+
+
+def check_place(run: Path, begun: Collection[str]) -> None:
+    """InputError where a new run's directory holds a run already, or anything else.
+
+    `begun`: files of a run that ended before its first checkpoint; it may begin again.
+    """
+    if (run / NAME).exists():
+        raise InputError(
+            "train.exists", f"{run} holds a run already.", "Go on with --resume, or give -o."
+        )
+    if run.exists() and (not run.is_dir() or {file.name for file in run.iterdir()} - set(begun)):
+        raise InputError(
+            "output.foreign",
+            f"{run} holds what is no run's and is kept as it is.",
+            "Choose another output directory.",
+        )
 
 
 def _sorted(tensors: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:

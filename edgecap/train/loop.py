@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from edgecap.core.atomic import make_directory
 from edgecap.core.config import SIZES
 from edgecap.core.errors import InputError, is_out_of_memory
 from edgecap.core.progress import progress
@@ -38,13 +39,14 @@ def train(
     resume: bool = False,
     init: Captioner | None = None,
     compile_: bool = True,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Captioner:
     """Train by `config` in the directory `run`, and return the captioner in float32.
 
     Begins with random weights, with those of `init`, which may be of a smaller size, or, where
     `resume` is set, with the run's checkpoint: weights, optimiser state and step go on, on the same
     stream of scenes, while stages and rates are those of `config`. Under torchrun each process
-    trains on scenes of its own.
+    trains on scenes of its own. `say` is told once, when nothing is left that could be refused.
     """
     saved = Checkpoint.load(run) if resume else None
     if saved is not None and saved.config.size not in SIZES:
@@ -58,7 +60,9 @@ def train(
     torch.manual_seed(config.seed)
     model = Captioner(config.shape) if init is None else widened(init, config.shape)
     objective = Objective(model)
-    fit(objective, ready(objective, compile_), config, run, saved)
+    losses = ready(objective, compile_)
+    say(f"training in {run}; {run / LOG} tells how it goes")
+    fit(objective, losses, config, run, saved)
     processes.leave()
     return model
 
@@ -86,7 +90,7 @@ def fit(
     Begins where `saved` stands. Raises InputError where the checkpoint is of another kind of run.
     """
     rank, world, device = processes.rank(), processes.world(), processes.device()
-    run.mkdir(parents=True, exist_ok=True)
+    make_directory(run)
     optimisers = Optimisers(objective, config)
     mean = RunningMean(objective.captioner, config.mean_steps) if config.mean_steps else None
     start = 0

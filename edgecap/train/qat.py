@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgecap.core.atomic import make_directory
 from edgecap.core.errors import InputError
 from edgecap.core.extension import SHIPPED, Extension
 from edgecap.model import weights
@@ -30,10 +31,11 @@ from edgecap.quant.tapped import layer_widths
 from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.loading import reference
 from edgecap.train import processes
-from edgecap.train.checkpoint import NAME, Checkpoint
+from edgecap.train.checkpoint import Checkpoint, check_place
 from edgecap.train.config import Stage, TrainConfig
 from edgecap.train.data import SceneBatches
 from edgecap.train.distil import Distillation, Teacher
+from edgecap.train.log import LOG
 from edgecap.train.loop import Losses, fit, learn, ready
 
 START = "start.json"
@@ -112,7 +114,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     if given is not None:
         check_layers(given, layer_widths(network))
     SceneBatches(config)[0]  # refuses here where no scenes can be drawn
-    spec.out.mkdir(parents=True, exist_ok=True)
+    make_directory(spec.out)
     if config.untaught:
         mute = ", ".join(config.untaught)
         say(f"no scene can be described in {mute}: kept, and rounded without lessons of its own")
@@ -158,10 +160,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
 
 def _begun(spec: QatSpec, name: str, path: Path) -> Plan | None:
     """The plan that was given to begin with, if any."""
-    if (spec.out / NAME).exists():
-        raise InputError(
-            "qat.exists", f"{spec.out} holds a run already.", "Go on with --resume, or give -o."
-        )
+    check_place(spec.out, begun=(START, LOG))
     if spec.plan is None:
         return None
     plan = plans.read_plan(spec.plan)

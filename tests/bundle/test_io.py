@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from edgecap.bundle.io import bundles_in, open_bundle, seal
 from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
 from edgecap.bundle.typed import MAX_JSON_BYTES, parse
+from edgecap.cli.app import main
 from edgecap.core.errors import BundleError
+from edgecap.runtime import load
 
 
 def edit(bundle: Path, change: Callable[[dict], None]) -> None:
@@ -102,6 +106,32 @@ def test_of_an_emptied_folder_the_missing_file_is_told(tiny_bundle: Path) -> Non
         file.unlink()
     error = refusal(tiny_bundle)
     assert error.code == "bundle.missing_file" and "golden/" in error.message
+
+
+def test_an_app_may_leave_out_what_only_checks_and_tells(tiny_bundle: Path) -> None:
+    whole = open_bundle(tiny_bundle).manifest
+    shutil.rmtree(tiny_bundle / "golden")
+    for name in ("README.md", "parity.json"):
+        (tiny_bundle / name).unlink(missing_ok=True)
+    manifest = open_bundle(tiny_bundle).manifest
+    gone = whole.files.keys() - manifest.files.keys()
+    assert gone == {n for n in whole.files if n.startswith(("golden/", "README", "parity"))}
+    captioner = load(tiny_bundle)
+    assert captioner.caption(np.zeros((9, 9, 3), np.uint8), max_length=4)
+    assert main(["verify", str(tiny_bundle)]) == 2
+    (tiny_bundle / "tokenizer.json").unlink()
+    assert refusal(tiny_bundle).code == "bundle.missing_file"
+
+
+def test_a_part_of_what_checks_is_refused(tiny_bundle: Path) -> None:
+    (tiny_bundle / "golden" / "logits.npy").unlink()
+    assert refusal(tiny_bundle).code == "bundle.missing_file"
+
+
+def test_what_file_managers_leave_is_passed_over(tiny_bundle: Path) -> None:
+    for place in (tiny_bundle, tiny_bundle / "golden"):
+        (place / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    assert ".DS_Store" not in open_bundle(tiny_bundle).manifest.files
 
 
 def test_an_empty_folder_is_extra(tiny_bundle: Path) -> None:

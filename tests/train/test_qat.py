@@ -251,7 +251,7 @@ def test_what_cannot_begin_or_go_on_is_refused(
     trained.mkdir()
     shutil.copy(run / NAME, trained / NAME)
     cases = {
-        "qat.exists": ["-o", run],
+        "train.exists": ["-o", run],
         "qat.resume": ["-o", tmp_path / "none", "--resume"],
         "plan.weights": ["-o", tmp_path / "a", "--plan", tuned.plan],
         "plan.layers": ["-o", tmp_path / "b", "--plan", tmp_path / "short.json"],

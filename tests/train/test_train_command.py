@@ -73,6 +73,16 @@ def test_what_the_run_has_said_already_is_refused(
     assert Checkpoint.load(stopped).step == before.step
 
 
+def test_a_folder_of_something_else_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    for command in ("train", "qat"):
+        assert main([command, "-o", str(tmp_path)]) == 2
+        assert "[output.foreign]" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["photo.jpg"]
+
+
 def test_a_new_run_is_what_the_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[TrainConfig] = []
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
+from edgecap.runtime.backends.hush import hushed
 from edgecap.runtime.backends.single import Arrays, SingleSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
@@ -23,6 +25,8 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite"),
 )
+
+_CHATTER = ("INFO: Created TensorFlow Lite XNNPACK delegate",)
 
 
 def interpreter_class() -> tuple[str, Any]:
@@ -102,6 +106,7 @@ class _Runner:
             raise BundleError(
                 "bundle.model", f"{file} lacks {wrong}; it has {sorted(details)} {sorted(there)}."
             )
+        self._ran = False
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -110,7 +115,9 @@ class _Runner:
             for name, value in inputs.items()
         }
         try:
-            values = self._runner(**feed)
+            with nullcontext() if self._ran else hushed(*_CHATTER):  # a delegate is made at first
+                values = self._runner(**feed)
+            self._ran = True
         except Exception as error:  # as above
             raise failed(self._file, error) from None
         return {name: values[target] for name, target in self._outputs.items()}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecap.core.atomic import write_file
+from edgecap.core.atomic import make_directory, write_file
 from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
@@ -71,6 +71,7 @@ def update(
     source: str,
     threads: int = 1,
     whole: bool = False,
+    overwrite: bool = False,
 ) -> Summary:
     """Make or refresh the index `out` of the pictures below `folder`.
 
@@ -79,6 +80,7 @@ def update(
         threads: for building the graph of a large index.
         whole: embed whole pictures alone, several times as fast: a text finds what says all that
             there is. What an index holds it goes on with.
+        overwrite: begin anew where an index lies, also a damaged one.
 
     Raises:
         InputError for a folder without (readable) pictures, for an `out` that is something else
@@ -88,15 +90,17 @@ def update(
     """
     root, top = Path(out), Path(folder)
     names = pictures(top, skip=root)
-    goes_on = read_manifest(root).whole if (root / MANIFEST).is_file() else whole
+    _refuse_foreign(root)
+    known = (root / MANIFEST).is_file() and not overwrite
+    goes_on = read_manifest(root).whole if known else whole
     if len(names) * (1 if goes_on else MOST_VIEWS) > EXACT_ROWS:
         require(*graph.PACKAGE)  # before hours of work, not after them
-    _refuse_foreign(root)
     made = not root.exists()
-    root.mkdir(parents=True, exist_ok=True)
+    make_directory(root)
     try:
         with store.locked(root):
-            return _Run(top.resolve(), root, captioner, source, threads, whole).run(names)
+            run = _Run(top.resolve(), root, captioner, source, threads, whole, overwrite)
+            return run.run(names)
     except InputError:
         if made and not (root / MANIFEST).exists():
             store.sweep(root, None)
@@ -131,10 +135,11 @@ class _Run:
         source: str,
         threads: int,
         whole: bool,
+        overwrite: bool,
     ) -> None:
         self._folder, self._root, self._captioner = folder, root, captioner
         self._threads = threads
-        self._before = self._open(source, whole)
+        self._before = self._open(source, whole, overwrite)
         self._manifest = self._before.manifest
         self._by_path: dict[str, _Known] = {
             entry.path: (entry, vectors) for entry, vectors in _each(self._before)
@@ -168,10 +173,11 @@ class _Run:
             failures=tuple(self._failures),
         )
 
-    def _open(self, source: str, whole: bool) -> Stored:
+    def _open(self, source: str, whole: bool, overwrite: bool) -> Stored:
         width = self._captioner.manifest.contract.embedding
-        if not (self._root / MANIFEST).exists():
-            store.sweep(self._root, None)
+        if overwrite or not (self._root / MANIFEST).exists():
+            if not overwrite:  # what is there stays until something takes its place
+                store.sweep(self._root, None)
             made_by = probes.maker(self._captioner, source)
             blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, whole, 0, (), None, {})
             return Stored(self._root, blank, (), np.zeros((0, width), np.float32))

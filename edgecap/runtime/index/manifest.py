@@ -25,6 +25,7 @@ from edgecap.core.errors import BundleError
 
 SCHEMA = 2
 MANIFEST = "index.json"
+AGAIN = "Make the index anew: edgecap index DIR -o INDEX --overwrite"
 _MAX_EMBEDDING = 1 << 16
 
 
@@ -99,7 +100,7 @@ def read_manifest(root: Path) -> IndexManifest:
             raise BundleError(
                 "index.schema",
                 f"{file} has schema {found!r}; this edgecap reads schema {SCHEMA}.",
-                "Make the index again in another place.",
+                AGAIN,
             )
         manifest = decode(IndexManifest, value, MANIFEST)
         for name in manifest.files:
@@ -113,7 +114,7 @@ def read_manifest(root: Path) -> IndexManifest:
 def as_index_error(error: BundleError) -> BundleError:
     """The same refusal with a code of the index."""
     code = "index." + error.code.removeprefix("bundle.").removeprefix("index.")
-    return BundleError(code, error.message, error.hint)
+    return BundleError(code, error.message, error.hint or AGAIN)
 
 
 def _check(manifest: IndexManifest) -> None:
@@ -148,4 +149,4 @@ def _check(manifest: IndexManifest) -> None:
 
 
 def _bad(message: str) -> BundleError:
-    return BundleError("index.manifest", f"{MANIFEST}: {message}.")
+    return BundleError("index.manifest", f"{MANIFEST}: {message}.", AGAIN)

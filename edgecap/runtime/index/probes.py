@@ -59,7 +59,7 @@ def maker(captioner: Captioner, source: str) -> Maker:
 def check(captioner: Captioner, made_by: Maker, width: int) -> None:
     """Raise BundleError (index.other_model) unless `made_by` says that it was this model."""
     about = captioner.manifest
-    hint = f"Pass --bundle {made_by.source}, or make an index with this model in another place."
+    hint = f"Pass --bundle {made_by.source}, or make the index anew with --overwrite."
     if about.contract.embedding != width:
         raise BundleError(
             "index.other_model",

@@ -29,6 +29,7 @@ from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.locks import open_locked
 from edgecap.runtime.index.manifest import (
+    AGAIN,
     MANIFEST,
     Graph,
     IndexManifest,
@@ -42,7 +43,6 @@ _VECTORS = np.dtype("<f4")
 _PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}\.usearch)"
 _DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
 _OURS = re.compile(f"{_PART}|{_DRAFT}")
-_AGAIN = "Make the index again in another place."
 _TOGETHER = 1024  # lines decoded at once: nearly as fast as all, in a fraction of the memory
 _FAR = 1e9  # px, wider than any picture that opens
 
@@ -220,20 +220,20 @@ def _entry_of(file: Path) -> FileEntry:
 
 def _check_file(file: Path, entry: FileEntry) -> None:
     if file.is_symlink() or not file.is_file():
-        raise BundleError("index.missing_file", f"{file.name} is listed and not there.", _AGAIN)
+        raise BundleError("index.missing_file", f"{file.name} is listed and not there.", AGAIN)
     size = file.stat().st_size
     if size != entry.size:
         code = "index.truncated" if size < entry.size else "index.oversized"
-        raise BundleError(code, f"{file} has {size} bytes; the manifest says {entry.size}.", _AGAIN)
+        raise BundleError(code, f"{file} has {size} bytes; the manifest says {entry.size}.", AGAIN)
     if _entry_of(file) != entry:
         raise BundleError(
-            "index.altered", f"{file} is not the file the manifest was written for.", _AGAIN
+            "index.altered", f"{file} is not the file the manifest was written for.", AGAIN
         )
 
 
 def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
     def bad(what: str) -> BundleError:
-        return BundleError("index.entries", f"{file} {what}.", _AGAIN)
+        return BundleError("index.entries", f"{file} {what}.", AGAIN)
 
     lines = file.read_bytes().split(b"\n")
     if len(lines) != segment.pictures + 1 or lines.pop():
@@ -250,7 +250,7 @@ def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
         entries += map(_entry, values)
     outside = [entry.path for entry in entries if not _is_inside(entry.path)]
     if outside:
-        raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", _AGAIN)
+        raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", AGAIN)
     if sum(entry.rows for entry in entries) != segment.rows:
         raise bad(f"tells of other things than of {segment.rows} vectors")
     if any(entry.key < 0 or entry.end > next_key for entry in entries):
@@ -292,7 +292,7 @@ def _live(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """The entries of an index, one for a path, with keys of their own in their order."""
 
     def bad(what: str) -> BundleError:
-        return BundleError("index.entries", f"{what}.", _AGAIN)
+        return BundleError("index.entries", f"{what}.", AGAIN)
 
     if any(a.end > b.key for a, b in pairwise(entries)):
         raise bad("the keys of its pictures do not ascend, or one stands twice")

@@ -1,6 +1,7 @@
 """An index is read strictly: what is damaged, lies or belongs elsewhere is refused."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from refusals import refusal
 from reseal import reseal
 from tiny_onnx import picture
 
-from edgecap.core.errors import BundleError
+from edgecap.core.errors import BundleError, InputError
 from edgecap.runtime import Captioner
 from edgecap.runtime.index import build, open_index, store, update
 from edgecap.runtime.index.manifest import MANIFEST
@@ -153,3 +154,26 @@ def test_a_graph_of_another_index_is_refused(
 @pytest.mark.parametrize("k", [0, -1, 10_001])
 def test_numbers_of_hits(made: Path, k: int) -> None:
     assert refusal(lambda: open_index(made).search(np.ones(4, np.float32), k)) == "search.number"
+
+
+def test_a_damaged_index_is_made_anew_in_its_place(
+    folder: Path, made: Path, captioner: Captioner
+) -> None:
+    (made / MANIFEST).write_text("{")
+    with pytest.raises(BundleError, match="json") as caught:
+        update(folder, made, captioner, "tiny")
+    assert "--overwrite" in caught.value.hint
+    for file in folder.glob("*.png"):
+        file.write_bytes(b"no picture")
+    shutil.rmtree(folder / "deep")
+    before = {file.name: file.read_bytes() for file in made.iterdir()}
+    with pytest.raises(InputError, match="could be read"):
+        update(folder, made, captioner, "tiny", overwrite=True)
+    assert {file.name: file.read_bytes() for file in made.iterdir()} == before
+    for i in range(3):
+        (folder / f"{i}.png").write_bytes(picture(i, 64, 30))
+    assert update(folder, made, captioner, "tiny", overwrite=True).embedded == 3
+    assert len(open_index(made)) == 3
+    assert len(list(made.iterdir())) == 3  # nothing of the old one
+    with pytest.raises(InputError, match="no index"):
+        update(folder, folder, captioner, "tiny", overwrite=True)
