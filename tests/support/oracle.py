@@ -33,6 +33,9 @@ from edgecap.scenes.relations import relations
 CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
 RGB = {"red": (230, 20, 20), "blue": (20, 20, 230), "green": (20, 200, 20)}
 ABSENT = Name("ring", "yellow")  # can be said and is never there
+# Of other pictures, whatever article comes first: sooner said than what is false of this one.
+ELSEWHERE = {Name(noun) for noun in ("dog", "cat", "house", "elephant")}
+STRANGE = -3.0
 TOKENIZER = shipped_tokenizer()
 FALSE, UNLIKELY = -7.0, -20.0  # log-weights of a false sentence, and of what is none
 
@@ -106,6 +109,7 @@ class OracleSession:
             *((text, 0.0) for text in _true(scene, language, wanted)),
             *((text, -FALSE * 2) for text in self._counted(scene, language)),
             *((text, FALSE) for text in _sayable(names, language) if wanted == "relate"),
+            *((text, STRANGE) for text in _alone(ELSEWHERE, language) if wanted == "relate"),
         ]
         return [
             ([*TOKENIZER.encode(text, allow_special=True), EOS_ID], weight)

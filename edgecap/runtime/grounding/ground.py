@@ -11,14 +11,14 @@
    model was taught.
 
 Where the name ends is asked of the model too: of all ways to make a sentence of the phrase (see
-phrases.py) the likeliest per token is taken, of a grey picture, where grammar alone decides.
+phrases.py) the one is taken whose least likely token is likeliest.
 
 Letters: N candidates, S canvas side in px.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.grounding.hide import hide
 from edgecap.runtime.grounding.phrases import Reading, copula_of, readings
-from edgecap.runtime.grounding.speech import PLAUSIBLE, Speech
+from edgecap.runtime.grounding.speech import Speech
 from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.preprocess import Box, Picture, prepare
 from edgecap.runtime.scoring import log_softmax
@@ -37,6 +37,9 @@ from edgecap.runtime.texts import check_words
 SAME = 0.5  # IoU from which two boxes are of one thing
 FITS = 3.0  # nats below the best name score: a twentieth as likely, and no rival any more
 SPEAKS = 0.7  # nats: a thing that makes its name less than twice as likely is not what is meant
+# Nats by which the evidence for a name outweighs its oddest token: in some languages definite names
+# of lone things are odd, and for names of what is not there little speaks in any (LOG.md).
+OUTWEIGHS = 2.0
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,11 @@ class Grounding:
 
     @property
     def seen(self) -> bool:
-        """Whether the picture speaks for the name, and the model might use it; else box is a guess.
+        """Whether the picture speaks for the name more than its words are odd; else box is a guess.
 
         It may speak for a thing that looks alike.
         """
-        return self.evidence >= SPEAKS and self.least >= PLAUSIBLE
+        return self.evidence + self.least >= OUTWEIGHS
 
 
 def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") -> Grounding:
@@ -83,7 +86,7 @@ def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") 
     speech.tokens(max((way.sentence for way in ways), key=len))
     settings = captioner.manifest.preprocessing
     canvas, placement = prepare(image, settings)  # [S,S,3]
-    way = _likeliest(speech, np.full_like(canvas, settings.fill), ways)
+    way = _likeliest(speech, [canvas, np.full_like(canvas, settings.fill)], ways)
     boxes = _distinct(speech.named_boxes(canvas))
     fits, without, least = _names(speech, canvas, boxes, way)  # [N], one, [N]
     if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
@@ -109,12 +112,23 @@ def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") 
     )
 
 
-def _likeliest(speech: Speech, grey: np.ndarray, ways: Sequence[Reading]) -> Reading:
-    """The way to take the phrase whose sentence has the highest mean log-probability."""
-    code = speech.see(grey[None])
-    asked = [(0, speech.tokens(way.sentence)) for way in ways]
-    means = [row.mean() for row in speech.likelihoods(code, asked)]
-    return ways[int(np.argmax(means))]
+def _likeliest(speech: Speech, canvases: Sequence[np.ndarray], ways: Sequence[Reading]) -> Reading:
+    """The way to take the phrase whose sentence is likeliest at its least likely token.
+
+    A cut in the wrong place ("El cuadrado está rojo.", of "el cuadrado rojo") shows at one token,
+    which a mean would hide. Of each token its likelier picture counts: the one that is asked about
+    knows its words, a grey one the words of what is not there.
+    """
+    code = speech.see(np.stack(canvases))
+    tokens = [speech.tokens(way.sentence) for way in ways]
+    asked = [(picture, ids) for ids in tokens for picture in range(len(canvases))]
+    rows = _in_groups(speech.likelihoods(code, asked), len(canvases))
+    least = [np.max(of_one, 0).min() for of_one in rows]
+    return ways[int(np.argmax(least))]
+
+
+def _in_groups(rows: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:
+    return (rows[i : i + size] for i in range(0, len(rows), size))
 
 
 def _distinct(boxes: Sequence[CanvasBox]) -> list[CanvasBox]:
