@@ -8,7 +8,7 @@ trap 'rm -r "$scratch"' EXIT
 
 edgecap caption "$sample" --bundle S --draw examples/captioned.png
 edgecap ground "$sample" "the white star left of the monkey" --bundle S --draw examples/grounded.png
-edgecap explain "$sample" --style relate --bundle S -o examples/explained.png
+edgecap explain "$sample" --bundle S -o examples/explained.png
 edgecap scenes --out "$scratch/scenes" --n 200 --split test --lang en
 edgecap index "$scratch/scenes/images" --bundle S --out "$scratch/index"
 edgecap search "$scratch/index" "a monkey" --bundle S --sheet examples/hits.png
