@@ -50,7 +50,7 @@ run 'edgecap caption sample.png --bundle captioner-S-onnx-w8 --lang ja --beams 4
 run 'edgecap ground sample.png "the white star left of the monkey" --draw grounded.png'
 say '![A box on the white star](grounded.png)'
 run 'edgecap ask sample.png "The pencil is below the butterfly." "The pencil is above the butterfly."'
-run 'edgecap explain sample.png --style relate -o explained.png'
+run 'edgecap explain sample.png -o explained.png'
 say '![A heat map over the picture for each word](explained.png)'
 
 say "## Many pictures"

@@ -11,7 +11,7 @@
    model was taught.
 
 Where the name ends is asked of the model too: of all ways to make a sentence of the phrase (see
-phrases.py) the one is taken whose least likely token is likeliest.
+phrases.py) the likeliest per token is taken.
 
 Letters: N candidates, S canvas side in px.
 """
@@ -113,18 +113,18 @@ def ground(captioner: Captioner, image: Picture, phrase: str, lang: str = "en") 
 
 
 def _likeliest(speech: Speech, canvases: Sequence[np.ndarray], ways: Sequence[Reading]) -> Reading:
-    """The way to take the phrase whose sentence is likeliest at its least likely token.
+    """The way to take the phrase whose sentence has the highest mean log-probability.
 
-    A cut in the wrong place ("El cuadrado está rojo.", of "el cuadrado rojo") shows at one token,
-    which a mean would hide. Of each token its likelier picture counts: the one that is asked about
-    knows its words, a grey one the words of what is not there.
+    Of each token its likelier picture counts: the one that is asked about knows its words, a grey
+    one the words of what is not there. By a grey one alone, "el cuadrado rojo" was cut behind its
+    noun, "El cuadrado está rojo."
     """
     code = speech.see(np.stack(canvases))
     tokens = [speech.tokens(way.sentence) for way in ways]
     asked = [(picture, ids) for ids in tokens for picture in range(len(canvases))]
     rows = _in_groups(speech.likelihoods(code, asked), len(canvases))
-    least = [np.max(of_one, 0).min() for of_one in rows]
-    return ways[int(np.argmax(least))]
+    means = [np.max(of_one, 0).mean() for of_one in rows]
+    return ways[int(np.argmax(means))]
 
 
 def _in_groups(rows: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:
