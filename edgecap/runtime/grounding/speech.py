@@ -18,9 +18,6 @@ from edgecap.runtime.mentions import CanvasBox
 from edgecap.runtime.scoring import pick_pictures, token_scores
 from edgecap.runtime.session import ImageCode
 
-# Nats, log p of the least likely token of what is asked about. What is true and worded as captions
-# word it has more in 19 of 20 sentences; what names absent things, or is no caption, less (LOG.md).
-PLAUSIBLE = -5.0
 GROUNDED, RELATE = "grounded", "relate"
 Item = TypeVar("Item")
 Result = TypeVar("Result")
