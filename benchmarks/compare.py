@@ -19,11 +19,14 @@ import numpy as np
 from edgecap.benchmarks.comparison import Comparison, Forced, SceneComparison
 from edgecap.benchmarks.defaults import THRESHOLD
 from edgecap.benchmarks.divergence import CacheSums
-from edgecap.benchmarks.metrics import match
-from edgecap.bundle.cosines import cosines
+from edgecap.benchmarks.reference.metrics import match
 from edgecap.bundle.manifest import Contract
+from edgecap.bundle.cosines import cosines
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
+from edgecap.reference.scenes.graph import Box, Name
+from edgecap.reference.scenes.parse import parse
+from edgecap.reference.scenes.twins import names_of
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Caption, read_caption
@@ -31,9 +34,6 @@ from edgecap.runtime.decode import generate
 from edgecap.runtime.forcing import feed
 from edgecap.runtime.preprocess import prepare
 from edgecap.runtime.session import ImageCode
-from edgecap.scenes.graph import Box, Name
-from edgecap.scenes.parse import parse
-from edgecap.scenes.twins import names_of
 
 BATCH = 8
 STYLE = "grounded"

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecap.apps.retrieval import graph
+from edgecap.apps.retrieval.manifest import SCHEMA, Graph, IndexManifest, Maker
+from edgecap.apps.retrieval.search import Index
+from edgecap.apps.retrieval.store import Entry, Stored
 from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, guarded
-from edgecap.runtime.index import graph
-from edgecap.runtime.index.manifest import SCHEMA, Graph, IndexManifest, Maker
-from edgecap.runtime.index.search import Index
-from edgecap.runtime.index.store import Entry, Stored
 
 WIDTH, CENTRES, FALL = 256, 1000, 16.0
 KINDS = ("spread", "clusters", "even")

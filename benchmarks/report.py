@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.benchmarks.evaluate import MEASURED
 from edgecap.benchmarks.protocol import Plan
+from edgecap.benchmarks.reference.evaluate import MEASURED
 from edgecap.benchmarks.runner import Row
 from edgecap.core.figures import save_figure
 

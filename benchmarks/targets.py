@@ -18,8 +18,8 @@ from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
-from edgecap.core.shipped import called, shipped
-from edgecap.scenes.shipped import load_set
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.reference.shipped import called, shipped
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
 NOT_SHIPPED = (CARD, CERTIFICATE, PLAN, SEARCH, FRONT)

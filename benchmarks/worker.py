@@ -19,7 +19,7 @@ import numpy as np
 from edgecap.benchmarks.machine import peak_rss_mb
 from edgecap.benchmarks.protocol import BATCH, DECODE_POSITION
 from edgecap.core.errors import EdgecapError
-from edgecap.core.tokens import EOS_ID, LANGUAGES
+from edgecap.reference.tokens import EOS_ID, LANGUAGES
 
 Operation = Callable[[], object]
 
@@ -30,7 +30,7 @@ def main(argument: str) -> int:
     job = json.loads(argument)
 
     def load() -> Any:
-        from edgecap.runtime import load
+        from edgecap.models.loading import load
 
         return load(job["source"], backend=job["backend"], threads=job["threads"])
 
@@ -70,8 +70,8 @@ def _answer(
         return {key: _time(operations[key], n) for key, n in request["repeats"].items()}
     if request["do"] == "memory":
         return {"peak_rss_mb": peak_rss_mb()}
-    from edgecap.benchmarks.evaluate import evaluate
-    from edgecap.scenes.shipped import load_set
+    from edgecap.benchmarks.reference.evaluate import evaluate
+    from edgecap.reference.scenes.shipped import load_set
 
     scenes = load_set("evaluation", request["scenes"])
     return evaluate(captioner, scenes, request["languages"]).to_json()

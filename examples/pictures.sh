@@ -2,7 +2,7 @@
 # The pictures of README, made anew from the shipped weights and scenes of the test split.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-sample=edgecap/data/sample.png
+sample=edgecap/reference/data/sample.png
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 

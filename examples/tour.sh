@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 page=$PWD/examples/tour.md
 pictures=$PWD/examples/tour
-sample=$PWD/edgecap/data/sample.png
+sample=$PWD/edgecap/reference/data/sample.png
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 mkdir -p "$pictures"

@@ -21,21 +21,21 @@ class Exporter:
 
 EXPORTERS = {
     "onnx": Exporter(
-        module="edgecap.exporters.to_onnx",
+        module="edgecap.exporters.onnx.convert",
         needs=("torch", "onnx", "onnxscript"),
         engine="onnxruntime",
         tools=("torch", "onnx", "onnxscript"),
         batch=None,
     ),
     "tflite": Exporter(
-        module="edgecap.exporters.to_tflite",
+        module="edgecap.exporters.tflite.convert",
         needs=("torch", "ai_edge_litert.interpreter", "litert_torch"),
         engine=None,
         tools=("torch", "litert-torch"),
         batch=1,
     ),
     "coreml": Exporter(
-        module="edgecap.exporters.to_coreml",
+        module="edgecap.exporters.coreml.convert",
         needs=("torch", "coremltools"),
         engine=None,  # the evaluator is our own
         tools=("torch", "coremltools"),

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.config import CaptionerConfig
+from edgecap.reference.config import CaptionerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecap.bundle.manifest import FRONT, SEARCH
-from edgecap.bundle.typed import dump, read_json
 from edgecap.core.errors import BundleError, InputError
+from edgecap.core.typed import dump, read_json
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.steps import TIMED
 from edgecap.quant import plan as plans
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
-    from edgecap.quant.search.search import Found
+    from edgecap.reference.model.captioner import Captioner
     from edgecap.runtime.captioner import Captioner as Reference
 
 Say = Callable[[str], None]
@@ -95,12 +93,12 @@ def _new_plan(
     )
     if spec.max_drop is None:
         return plan, {}
-    from edgecap.model.weights import extension
     from edgecap.quant.search.front import draw_front
     from edgecap.quant.search.judge import Judge
     from edgecap.quant.search.search import search
-    from edgecap.scenes.grammar import SPOKEN
-    from edgecap.scenes.shipped import load_set
+    from edgecap.reference.model.weights import extension
+    from edgecap.reference.scenes.grammar import SPOKEN
+    from edgecap.reference.scenes.shipped import load_set
 
     judged = [language for language in subject.languages if language in SPOKEN]
     unread = [language for language in subject.languages if language not in SPOKEN]
@@ -111,24 +109,13 @@ def _new_plan(
         return Judge(network, load_set("calibration"), judged, extension(weights))
 
     found = search(network, plan, exercise, judge, spec.max_drop, say)
-    found = replace(_timed(found, network, spec, say), seconds=time.monotonic() - begun)
+    found = replace(found, seconds=time.monotonic() - begun)
     for point in found.front:
-        say(f"front: {found.told(point)}")
-    say(f"taken: {found.told(found.chosen)} ({found.seconds:.0f} s with calibration and timing)")
+        say(f"front: {point}")
+    say(f"taken: {found.chosen} ({found.seconds:.0f} s with calibration)")
     (directory / SEARCH).write_bytes(dump(found.to_json()))
     draw_front(found, directory / FRONT)
     return found.chosen.plan, found.summary()
-
-
-def _timed(found: Found, network: Captioner, spec: ExportSpec, say: Say) -> Found:
-    """With the latency of its points, where the format can be timed here."""
-    from edgecap.exporters.front_latency import caption_ms
-
-    if spec.format not in TIMED:
-        return found
-    say(f"timing {len(found.points)} plans in {TIMED[spec.format]}")
-    milliseconds = caption_ms(network, [point.plan for point in found.points], spec.format)
-    return replace(found, milliseconds=milliseconds, engine=TIMED[spec.format])
 
 
 def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:

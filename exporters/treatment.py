@@ -17,7 +17,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 
 @dataclass(frozen=True)

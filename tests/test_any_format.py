@@ -10,10 +10,10 @@ import pytest
 from tiny_formats import KINDS, write
 from tiny_onnx import picture
 
-from edgecap.benchmarks.clear_phrases import Phrase
+from edgecap.apps.explain import Told
+from edgecap.benchmarks.reference.clear_phrases import Phrase
 from edgecap.cli.app import main
-from edgecap.runtime.explain import Told
-from edgecap.scenes.graph import Scene
+from edgecap.reference.scenes.graph import Scene
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_maps_are_measured(
     def first_word(told: Told, scene: Scene, *_: object) -> list[Phrase]:
         return [Phrase(0, 1, scene.things[0].box)]  # random weights name nothing of themselves
 
-    monkeypatch.setattr("edgecap.benchmarks.faithfulness.clear_phrases", first_word)
+    monkeypatch.setattr("edgecap.benchmarks.reference.faithfulness.clear_phrases", first_word)
     asked = ["faithfulness", model, "--n", "2", "--maps", "attention,occlusion", "--json", "-"]
     assert main(asked) == 0
     for row in finite(capsys.readouterr().out)["maps"]:

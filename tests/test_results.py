@@ -15,10 +15,10 @@ from PIL import Image
 from edgecap.cli._output import check_destinations, write_json, write_text
 from edgecap.cli._picture import save_picture
 from edgecap.core import atomic
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
-from edgecap.model import weights
-from edgecap.model.captioner import Captioner
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.model.captioner import Captioner
 
 
 def save_weights(path: Path) -> None:

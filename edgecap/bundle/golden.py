@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.certificate import OutputParity
-from edgecap.bundle.cosines import cosines
 from edgecap.bundle.io import Bundle
-from edgecap.bundle.typed import decode, dump
+from edgecap.bundle.cosines import cosines
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode, dump
 
 SCHEMA = 1
 FOLDER, INDEX = "golden", "golden.json"

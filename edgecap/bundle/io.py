@@ -29,9 +29,9 @@ from edgecap.bundle.manifest import (
     is_listed,
     manifest_from_json,
 )
-from edgecap.bundle.typed import dump, read_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import dump, read_json
 
 _GOLDEN = "golden/"
 _TELLS = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # and what lies in _GOLDEN checks

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecap.bundle.grammar import Grammar, check_grammar
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 
 SCHEMA = 1
 MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
@@ -60,6 +60,12 @@ class Function:
     outputs: dict[str, str]
 
 
+def same_names(file: str, name: str) -> Function:
+    """A function whose entry and tensors bear the contract's own names."""
+    inputs, outputs = (FUNCTIONS | OPTIONAL_FUNCTIONS)[name]
+    return Function(file, name, {n: n for n in inputs}, {n: n for n in outputs})
+
+
 @dataclass(frozen=True)
 class Contract:
     """The shapes every function keeps to."""
@@ -96,6 +102,11 @@ class Preprocessing:
     anchor: str  # centre
     fill: int  # grey of the padding, and behind transparent pixels
     channels: str  # RGB
+
+
+def standard_preprocessing(size: int = 224) -> Preprocessing:
+    """The one kind of preprocessing that schema 1 knows; the padding is middle grey."""
+    return Preprocessing(size, "contain", "bilinear", "centre", 127, "RGB")
 
 
 @dataclass(frozen=True)

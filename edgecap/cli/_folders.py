@@ -16,7 +16,7 @@ def all_pictures(given: Sequence[Path]) -> list[Path]:
 
     InputError for a directory that cannot be read or holds none.
     """
-    from edgecap.runtime.index.folder import walk
+    from edgecap.runtime.folders import walk
     from edgecap.runtime.preprocess import SUFFIXES
 
     found: list[Path] = []

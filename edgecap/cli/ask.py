@@ -33,8 +33,8 @@ def run(
     grey one; its share is among the statements given. One always comes first: where the model would
     say none of them of the picture, standard error says so.
     """
+    from edgecap.apps.grounding import judge
     from edgecap.cli._model import load_chosen
-    from edgecap.runtime.grounding import judge
 
     judged = judge(load_chosen(bundle, threads), image, statements, lang)
     rows = [asdict(one) | {"plausible": one.plausible} for one in judged]

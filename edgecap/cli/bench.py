@@ -59,7 +59,7 @@ def run(
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError
-    from edgecap.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.grammar import picked_languages
 
     check_destinations(json_, csv, markdown)
     plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)

@@ -75,7 +75,7 @@ def run(
     from edgecap.cli._folders import all_pictures, told_failure
     from edgecap.cli._model import chosen
     from edgecap.core.progress import progress
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
 
     pictures = all_pictures(images)
     if draw is not None:

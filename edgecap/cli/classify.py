@@ -15,7 +15,7 @@ from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
-    from edgecap.runtime.choice import Choice
+    from edgecap.apps.retrieval.classify import Choice
 
 SHOWN = 5  # labels per picture in the table
 
@@ -51,11 +51,11 @@ def run(
     and the others are ranked; the exit code is then 2. With --on-error fail it ends the run, after
     what was ranked before it.
     """
+    from edgecap.apps.retrieval.classify import LabelChooser
     from edgecap.cli._folders import all_pictures, told_failure
     from edgecap.cli._model import load_chosen
     from edgecap.core.choices import pick
     from edgecap.core.progress import progress
-    from edgecap.runtime.choice import LabelChooser
 
     pick("on_error", on_error, ("fail", "skip"))
     given, pictures = _labels(labels, labels_file), all_pictures(images)

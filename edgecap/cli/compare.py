@@ -47,9 +47,9 @@ def run(
     from edgecap.benchmarks.compare import check_comparable, compare
     from edgecap.benchmarks.worst import worst_sheet
     from edgecap.cli._picture import check_picture, save_picture
-    from edgecap.runtime import load
-    from edgecap.scenes.grammar import picked_languages
-    from edgecap.scenes.shipped import load_set
+    from edgecap.models.loading import load
+    from edgecap.reference.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.shipped import load_set
 
     if picture is not None:
         check_picture(picture)

@@ -11,8 +11,8 @@ from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.evaluate import Report
-    from edgecap.benchmarks.similarity import RawCaption
+    from edgecap.benchmarks.reference.evaluate import Report
+    from edgecap.benchmarks.reference.similarity import RawCaption
     from edgecap.runtime import Captioner
 
 
@@ -41,13 +41,13 @@ def run(
     worth blind and with shuffled pictures; a column per language follows. What each key means is
     said in edgecap/benchmarks/metrics.py, similarity.py and evaluate.py.
     """
-    from edgecap.benchmarks.evaluate import PARTS, Subject, evaluate
-    from edgecap.benchmarks.sets import evaluation_scenes
+    from edgecap.benchmarks.reference.evaluate import PARTS, Subject, evaluate
+    from edgecap.benchmarks.reference.sets import evaluation_scenes
     from edgecap.core.choices import pick
     from edgecap.core.errors import InputError
-    from edgecap.runtime import load
-    from edgecap.scenes.grammar import picked_languages
-    from edgecap.scenes.splits import split as split_named
+    from edgecap.models.loading import load
+    from edgecap.reference.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.splits import split as split_named
 
     if only is not None:
         pick("part", only, PARTS)
@@ -103,7 +103,7 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgecap.benchmarks.evaluate import MEASURED
+    from edgecap.benchmarks.reference.evaluate import MEASURED
 
     about = report.about
     # Narrow enough for eighty columns with eight languages.

@@ -13,8 +13,8 @@ from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
+    from edgecap.apps.explain import Maps, Told
     from edgecap.runtime import Captioner
-    from edgecap.runtime.explain import Maps, Told
 
 
 def run(
@@ -50,9 +50,9 @@ def run(
     Attention is where the model looked, not why it said something: occlusion tests that.
     How far the maps can be trusted is measured by `edgecap faithfulness`.
     """
+    from edgecap.apps.explain import KINDS, find_word, tell
     from edgecap.cli._maps import check_backend, picked_kinds
     from edgecap.cli._model import load_chosen
-    from edgecap.runtime.explain import KINDS, find_word, tell
 
     kinds = picked_kinds(maps, tuple(KINDS))
     _check_kinds(kinds, out, word)
@@ -69,8 +69,8 @@ def run(
 
 def _make(kind: str, captioner: Captioner, told: Told) -> Sequence[Maps]:
     """All maps of a kind: one, or one per head."""
+    from edgecap.apps.explain import Maps, layers, per_word
     from edgecap.cli._maps import maker
-    from edgecap.runtime.explain import Maps, layers, per_word
 
     if kind != "layers":
         return [Maps(kind, per_word(told, maker(kind, captioner)(told)))]
@@ -119,17 +119,17 @@ def _write(
     word: int | None,
 ) -> None:
     if out.suffix.lower() == ".png":
+        from edgecap.apps.explain.sheet import sheet
+        from edgecap.apps.explain.table import table
         from edgecap.cli._picture import save_picture
-        from edgecap.runtime.explain.sheet import sheet
-        from edgecap.runtime.explain.table import table
 
         if maps[0].kind == "layers" and word is not None:
             save_picture(table(image, told, maps, word), out)
         else:
             save_picture(sheet(image, told, maps[0]), out)
         return
+    from edgecap.apps.explain.page import page
     from edgecap.cli._output import write_text
-    from edgecap.runtime.explain.page import page
 
     manifest = captioner.manifest
     facts = {

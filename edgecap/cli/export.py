@@ -84,7 +84,7 @@ def run(
     json_: Json = None,
 ) -> None:
     """Export a captioner, and check the result against PyTorch before it is saved."""
-    from edgecap.exporters import pipeline
+    from edgecap.exporters import job as pipeline
     from edgecap.exporters.spec import CoremlOptions, ExportSpec
     from edgecap.quant.plan import FILE
     from edgecap.quant.samples import CalibrationSpec

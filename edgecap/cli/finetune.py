@@ -11,7 +11,7 @@ from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
 
 if TYPE_CHECKING:
-    from edgecap.train.course import Report
+    from edgecap.reference.train.course import Report
 
 REPORT = "report.json"
 
@@ -64,17 +64,17 @@ def run(
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError, InputError
-    from edgecap.core.extension import check_code
     from edgecap.core.lazy import require
+    from edgecap.reference.extension import check_code
 
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the report's picture, after the work
     from edgecap.exporters.card import FINETUNED
-    from edgecap.model import weights
-    from edgecap.train import course
-    from edgecap.train.finetune import FinetuneConfig
-    from edgecap.train.plots import plot_course
-    from edgecap.train.rehearsal import KINDS
+    from edgecap.reference.model import weights
+    from edgecap.reference.train import course
+    from edgecap.reference.train.finetune import FinetuneConfig
+    from edgecap.reference.train.plots import plot_course
+    from edgecap.reference.train.rehearsal import KINDS
 
     check_code(lang)
     pick("rehearsal", rehearse, KINDS)

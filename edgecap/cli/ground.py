@@ -12,7 +12,7 @@ from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
-    from edgecap.runtime.grounding import Grounding
+    from edgecap.apps.grounding import Grounding
 
 
 def run(
@@ -36,9 +36,9 @@ def run(
     Where several things bear the name, what the phrase says of it decides, and the others follow
     with their probability.
     """
+    from edgecap.apps.grounding import ground
     from edgecap.cli._model import load_chosen
     from edgecap.cli._picture import check_picture, save_picture
-    from edgecap.runtime.grounding import ground
 
     if draw is not None:
         check_picture(draw, [image])

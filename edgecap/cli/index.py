@@ -12,7 +12,7 @@ from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
-    from edgecap.runtime.index import Summary
+    from edgecap.apps.retrieval import Summary
 
 
 def run(
@@ -39,11 +39,11 @@ def run(
     Only new and changed pictures are embedded. An interrupted run is taken up where it stopped. A
     picture that cannot be read is reported and left out; the exit code is then 2.
     """
+    from edgecap.apps.retrieval import update
+    from edgecap.apps.retrieval.build import loadable
+    from edgecap.apps.retrieval.manifest import MANIFEST, read_manifest
     from edgecap.cli._model import chosen, load_maker
-    from edgecap.runtime import load
-    from edgecap.runtime.index import update
-    from edgecap.runtime.index.build import loadable
-    from edgecap.runtime.index.manifest import MANIFEST, read_manifest
+    from edgecap.models.loading import load
 
     known = (out / MANIFEST).exists() and not overwrite
     if known and bundle is None:

@@ -73,9 +73,9 @@ def run(
         calibration.check()
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the log's picture, after minutes or hours of work
-    from edgecap.train.log import LOG
-    from edgecap.train.plots import plot_log
-    from edgecap.train.qat import QatSpec, tune
+    from edgecap.reference.train.log import LOG
+    from edgecap.reference.train.plots import plot_log
+    from edgecap.reference.train.qat import QatSpec, tune
 
     if threads:
         torch.set_num_threads(threads)

@@ -16,8 +16,8 @@ from edgecap.core.printable import printable
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgecap.apps.retrieval import Hit
     from edgecap.runtime import Captioner
-    from edgecap.runtime.index import Hit
 
 
 def run(
@@ -39,11 +39,11 @@ def run(
     A query that names a file is a picture. The model must be the index's own, in whatever format
     or precision: an int8 bundle searches what its PyTorch weights have indexed.
     """
+    from edgecap.apps.retrieval import open_index
+    from edgecap.apps.retrieval.sheet import MOST, contact_sheet
     from edgecap.cli._model import load_maker
     from edgecap.cli._picture import check_picture, save_picture
-    from edgecap.runtime import load
-    from edgecap.runtime.index import open_index
-    from edgecap.runtime.index.sheet import MOST, contact_sheet
+    from edgecap.models.loading import load
 
     is_text = _is_text(query)
     if sheet is not None:
@@ -81,7 +81,7 @@ def _is_text(query: str) -> bool:
 
 def _vector(captioner: Captioner, query: str, is_text: bool) -> np.ndarray:
     """f32 [E] of a text, or of the picture in a file."""
-    from edgecap.runtime.texts import check_words
+    from edgecap.apps.texts import check_words
 
     if not is_text:
         return captioner.embed_images([query])[0]

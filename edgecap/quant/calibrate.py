@@ -24,7 +24,7 @@ from edgecap.quant.smooth import factors, smooth
 from edgecap.quant.tapped import Tapped, layer_weights
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 Place = tuple[str, str]  # function, layer
 

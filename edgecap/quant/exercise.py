@@ -23,7 +23,7 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner as Network
+    from edgecap.reference.model.captioner import Captioner as Network
 
 BATCH = 8
 STYLES = ("grounded", "plain")

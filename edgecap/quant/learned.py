@@ -15,11 +15,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import Grid, short
 from edgecap.quant.plan import Activations, Layer, Place, Plan
 from edgecap.quant.simulate import integer_rows
 from edgecap.quant.tapped import layer_weights
+from edgecap.reference.model.captioner import Captioner
 
 # Optimisers move every number by about its learning rate; a logarithm has further to go than a
 # weight has.

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.ao.quantization.fx import _decomposed  # noqa: F401 -- registers the operations
 
-from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import integer_rows
 from edgecap.quant.tapped import Tapped, layer_weights
+from edgecap.reference.model.captioner import Captioner
 
 
 def marked(model: Captioner, plan: Plan) -> Captioner:

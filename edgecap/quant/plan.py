@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.manifest import FUNCTIONS, PLAN
-from edgecap.bundle.typed import decode, dump, read_json
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
+from edgecap.core.typed import decode, dump, read_json
 from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.recipe import default_kind
 from edgecap.quant.smooth import can_smooth

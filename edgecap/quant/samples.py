@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecap.bundle.draft import preprocessing
+from edgecap.bundle.manifest import standard_preprocessing
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
-from edgecap.runtime.index.folder import walk
+from edgecap.reference.scenes.shipped import SETS, load_set
+from edgecap.runtime.folders import walk
 from edgecap.runtime.preprocess import prepare
-from edgecap.scenes.shipped import SETS, load_set
 
 LEAST = 16  # one for each language in each style
 SHIPPED = "shipped"
@@ -70,7 +70,7 @@ class CalibrationSpec:
         else:
             files = _files(self.data)
             pictures = [files[i] for i in chooser.permutation(len(files))[: self.images]]
-        settings = preprocessing(size)
+        settings = standard_preprocessing(size)
         shown = progress(pictures, "reading pictures")
         return np.stack([prepare(picture, settings)[0] for picture in shown])
 

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.model.captioner import Captioner
 from edgecap.quant.grid import HIGH, LOW, Grid
 from edgecap.quant.plan import Place, Plan, check_layers
 from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
 from edgecap.quant.tapped import Tapped, layer_weights, layer_widths
+from edgecap.reference.model.captioner import Captioner
 
 
 def simulate(model: Captioner, plan: Plan) -> Captioner:

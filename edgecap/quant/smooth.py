@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 STRENGTH = 0.5  # share of the burden that goes to the weights, as in the paper
 _SMOOTHED = ("qkv", "mlp_in", "attention_out")

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecap.model.captioner import Captioner
 from edgecap.quant.recipe import HEAD
+from edgecap.reference.model.captioner import Captioner
 
 
 def layer_weights(network: Captioner) -> dict[str, Tensor]:

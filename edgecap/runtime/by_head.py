@@ -11,8 +11,8 @@ import numpy as np
 
 from edgecap.bundle.manifest import Contract
 from edgecap.core.errors import InputError
-from edgecap.runtime.checked import check_attention
 from edgecap.runtime.session import ImageCode, Session, Step
+from edgecap.runtime.validating import check_attention
 
 
 class ByHead:

@@ -24,8 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps
 
-from edgecap.bundle.draft import preprocessing
-from edgecap.bundle.manifest import Preprocessing
+from edgecap.bundle.manifest import Preprocessing, standard_preprocessing
 from edgecap.core.errors import EdgecapError, InputError
 
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray"
@@ -111,7 +110,7 @@ def prepare(
 
     `settings` come from a manifest; without them, those of this package's own models.
     """
-    settings = settings or preprocessing()
+    settings = settings or standard_preprocessing()
     rgb = to_rgb(picture, settings.fill)
     where = place(rgb.width, rgb.height, settings.size)
     scaled = (where.scaled_width, where.scaled_height)

@@ -11,15 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgecap.bundle.certificate import AgreementParity, Certificate, certify
-from edgecap.bundle.golden import (
-    ARRAYS,
-    SCHEMA,
-    Case,
-    Golden,
-    GoldenIndex,
-    Tolerance,
-    measure,
-)
+from edgecap.bundle.golden import ARRAYS, SCHEMA, Case, Golden, GoldenIndex, Tolerance, measure
 from edgecap.core.errors import BundleError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced

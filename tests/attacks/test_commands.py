@@ -160,7 +160,7 @@ def test_no_bundle_anywhere(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from edgecap.core import shipped
+    from edgecap.reference import shipped
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shipped, "_DATA", tmp_path)

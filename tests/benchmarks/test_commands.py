@@ -10,18 +10,18 @@ import pytest
 from tiny_mlpackage import write_bundle as write_coreml_bundle
 
 from edgecap.benchmarks import targets
-from edgecap.benchmarks.evaluate import KEYS
-from edgecap.benchmarks.sets import evaluation_scenes
+from edgecap.benchmarks.reference.evaluate import KEYS
+from edgecap.benchmarks.reference.sets import evaluation_scenes
 from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
 from edgecap.bundle.io import bundles_in, open_bundle, seal
 from edgecap.bundle.manifest import CERTIFICATE, FRONT, MANIFEST, SEARCH, TOKENIZER
 from edgecap.cli.app import main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
-from edgecap.core.tokens import LANGUAGES
 from edgecap.quant import plan
-from edgecap.scenes import splits
-from edgecap.scenes.grammar import picked_languages
+from edgecap.reference.scenes import splits
+from edgecap.reference.scenes.grammar import picked_languages
+from edgecap.reference.tokens import LANGUAGES
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_shipped_scenes_are_those_of_the_split_and_need_no_font(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = list(splits.scenes("test", 3))
-    monkeypatch.setattr("edgecap.benchmarks.sets.scenes", None)  # drawing would fail
+    monkeypatch.setattr("edgecap.benchmarks.reference.sets.scenes", None)  # drawing would fail
     shipped = evaluation_scenes("test", 3)
     for (pixels, scene), (drawn_pixels, drawn_scene) in zip(shipped, drawn, strict=True):
         assert (pixels == drawn_pixels).all() and scene == drawn_scene
@@ -263,7 +263,7 @@ def test_weights_are_found_by_path_or_by_name(tmp_path: Path) -> None:
     file.write_bytes(b"x")
     assert targets.find_weights(str(file)) == file
     assert targets.find_weights("no such model") is None
-    data = Path(str(resources.files("edgecap") / "data"))
+    data = Path(str(resources.files("edgecap.reference") / "data"))
     weights = list(data.glob("captioner-*.safetensors"))
     assert weights
     for shipped in weights:

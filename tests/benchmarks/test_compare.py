@@ -18,7 +18,8 @@ from edgecap.benchmarks.worst import GAP, worst_sheet
 from edgecap.bundle.io import seal
 from edgecap.cli.app import main
 from edgecap.core.errors import UnsupportedError
-from edgecap.runtime import Captioner, load
+from edgecap.models.loading import load
+from edgecap.runtime import Captioner
 from edgecap.runtime.draw import SMALLEST
 
 L, B, H, R, DH = 3, 2, 2, 5, 4

@@ -11,9 +11,9 @@ from tiny_onnx import write_bundle
 from edgecap.bundle.golden import read_golden
 from edgecap.bundle.io import open_bundle, seal
 from edgecap.bundle.manifest import MANIFEST, Manifest, manifest_from_json
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
-from edgecap.runtime import load
+from edgecap.core.typed import parse
+from edgecap.models.loading import load
 from edgecap.runtime.forcing import teacher_forced
 from edgecap.runtime.replay import force, replay
 

@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, Move, box_grammar, check_grammar
-from edgecap.bundle.typed import decode, dump, parse
+from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, Move, check_grammar
 from edgecap.core.errors import BundleError
-from edgecap.core.tokens import EOS_ID, FIRST_LOCATION_ID, ID, LOCATION_BINS, SPECIALS
+from edgecap.core.typed import decode, dump, parse
+from edgecap.reference.manifest import box_grammar
+from edgecap.reference.tokens import EOS_ID, FIRST_LOCATION_ID, ID, LOCATION_BINS, SPECIALS
 
 V = 4096
 OURS = box_grammar(V)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from edgecap.bundle.io import bundles_in, open_bundle, seal
 from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
-from edgecap.bundle.typed import MAX_JSON_BYTES, parse
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError
-from edgecap.runtime import load
+from edgecap.core.typed import MAX_JSON_BYTES, parse
+from edgecap.models.loading import load
 
 
 def edit(bundle: Path, change: Callable[[dict], None]) -> None:

@@ -11,19 +11,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from edgecap.core.config import CaptionerConfig
-from edgecap.exporters import to_onnx, to_tflite
+from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.quiet import quiet
+from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.treatment import ByPlan
-from edgecap.model import weights
-from edgecap.model.captioner import Captioner
 from edgecap.quant.calibrate import calibrate
 from edgecap.quant.exercise import record
 from edgecap.quant.plan import fingerprint
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.smooth import smooth
-from edgecap.runtime.backends.torch import TorchSession
-from edgecap.runtime.loading import reference
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.session import TorchSession, reference_captioner
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 
@@ -59,7 +59,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def converted(tiny: Path) -> Converted:
     network, spec = weights.load(tiny), CalibrationSpec(images=16)
-    exercise = record(reference(TorchSession(network)), spec.canvases(network.config.image_size))
+    exercise = record(
+        reference_captioner(TorchSession(network)), spec.canvases(network.config.image_size)
+    )
     plan = calibrate(
         network, exercise, spec, model="tiny", weights=fingerprint(tiny), precision="w8"
     )

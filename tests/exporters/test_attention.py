@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from tiny_onnx import picture
 
+from edgecap.apps.explain import layers, tell
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.exporters import pipeline
-from edgecap.exporters.parity_attention import LOGITS, MAPS, compare_attention
-from edgecap.exporters.references import collect
+from edgecap.exporters import job as pipeline
+from edgecap.exporters.parity.attention import LOGITS, MAPS, compare_attention
+from edgecap.exporters.parity.collect import collect
+from edgecap.exporters.parity.tolerances import BOUNDS
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.tolerances import BOUNDS
+from edgecap.models.loading import load
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime import Captioner, load
-from edgecap.runtime.explain import layers, tell
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.runtime import Captioner
 from edgecap.runtime.session import Step
-from edgecap.scenes.shipped import load_set
 
 
 def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Path) -> None:

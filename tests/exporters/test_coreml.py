@@ -10,15 +10,15 @@ import pytest
 from contract_examples import CLOSE, examples, expected
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.exporters import to_coreml
 from edgecap.exporters.contract import functions
+from edgecap.exporters.coreml import convert as to_coreml
+from edgecap.exporters.parity.tolerances import SAME_LOGITS
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
-from edgecap.exporters.tolerances import SAME_LOGITS
-from edgecap.model import weights
+from edgecap.mil.package import open_package
+from edgecap.mil.program import Program
 from edgecap.quant.rounding import rows
-from edgecap.runtime.backends.mlprogram.package import open_package
-from edgecap.runtime.backends.mlprogram.program import Program
+from edgecap.reference.model import weights
 
 FUNCTIONS = ("encode_image", "decode", "encode_text")
 SPECS = {

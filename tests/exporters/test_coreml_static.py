@@ -13,14 +13,14 @@ import torch
 from tiny_quant import Calibrated, calibrated
 
 from edgecap.core.errors import UnsupportedError
-from edgecap.exporters import to_coreml
+from edgecap.exporters.coreml import convert as to_coreml
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.mil.package import open_package
+from edgecap.mil.program import Program
 from edgecap.quant.plan import Layer
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
-from edgecap.runtime.backends.mlprogram.package import open_package
-from edgecap.runtime.backends.mlprogram.program import Program
 
 LAYERS = 2
 NO_OPERATIONS = SimpleNamespace(operations=[])

@@ -15,12 +15,14 @@ from edgecap.bundle.certificate import Certificate
 from edgecap.bundle.golden import Golden
 from edgecap.bundle.manifest import Function
 from edgecap.core.errors import GateError
-from edgecap.exporters import pipeline, references, to_onnx
-from edgecap.exporters.parity import References
+from edgecap.exporters import job as pipeline
+from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.parity import collect as references
+from edgecap.exporters.parity.gate import References
+from edgecap.exporters.parity.tolerances import CLOSE
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.tolerances import CLOSE
-from edgecap.model.captioner import Captioner
 from edgecap.quant.samples import CalibrationSpec
+from edgecap.reference.model.captioner import Captioner
 
 
 def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(

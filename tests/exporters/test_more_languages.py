@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.io import open_bundle
-from edgecap.core.extension import Extension
-from edgecap.core.tokens import ID, LANGUAGES
-from edgecap.exporters import pipeline
+from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import ExportSpec
-from edgecap.model import weights
-from edgecap.runtime import load
-from edgecap.train import lexis
+from edgecap.models.loading import load
+from edgecap.reference.extension import Extension
+from edgecap.reference.model import weights
+from edgecap.reference.tokens import ID, LANGUAGES
+from edgecap.reference.train import lexis
 
 
 def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from edgecap.bundle.manifest import FUNCTIONS, STATEFUL
 from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, MissingPackageError
-from edgecap.exporters import pipeline
+from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
-from edgecap.model import weights
+from edgecap.models.loading import load
 from edgecap.quant.grid import Grid
 from edgecap.quant.plan import (
     Activations,
@@ -38,7 +38,7 @@ from edgecap.quant.plan import (
     write_plan,
 )
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime import load
+from edgecap.reference.model import weights
 
 
 @pytest.mark.parametrize(

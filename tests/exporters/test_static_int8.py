@@ -15,14 +15,16 @@ import torch
 from tiny_quant import Calibrated, calibrated
 
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.exporters import tflite_graph, to_onnx, to_tflite
 from edgecap.exporters.contract import functions
+from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.quiet import quiet
+from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.treatment import ByPlan
-from edgecap.model.captioner import Captioner
 from edgecap.quant.plan import Layer
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
+from edgecap.reference.model.captioner import Captioner
 
 LAYERS = 2
 STATIC = dict.fromkeys(("encode_image", "decode", "encode_text"), 4 * LAYERS)

@@ -20,10 +20,10 @@ from PIL import Image
 from tiny_quant import network
 
 from edgecap.cli.app import main
-from edgecap.core.config import CaptionerConfig
-from edgecap.model import weights
 from edgecap.quant.plan import FILE, Layer, read_plan, write_plan
-from edgecap.scenes.shipped import load_set
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.scenes.shipped import load_set
 
 OLD_PYTHON = os.environ["EDGECAP_OLD_PYTHON"]
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)

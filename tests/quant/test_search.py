@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from edgecap.core.errors import GateError, InputError
-from edgecap.core.tokens import LANGUAGES
 from edgecap.quant.plan import Plan
 from edgecap.quant.search import judge as judging
 from edgecap.quant.search.cost import costs
@@ -27,8 +26,9 @@ from edgecap.quant.search.search import Found, Point, search
 from edgecap.quant.search.sensitivity import wider, with_kinds
 from edgecap.quant.simulate import simulate
 from edgecap.quant.tapped import Tapped, layer_weights
-from edgecap.scenes.graph import Scene
-from edgecap.scenes.shipped import load_set
+from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.reference.tokens import LANGUAGES
 
 # ------------------------------------------------------------------ statistics
 

@@ -11,12 +11,13 @@ from tiny_onnx import keep_beside, picture, write_bundle
 from without import without
 
 from edgecap.bundle.io import open_bundle, seal
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
-from edgecap.model.captioner import Captioner as Network
-from edgecap.runtime import load, memory
+from edgecap.models.loading import load
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.reference.model.session import TorchSession
+from edgecap.runtime import memory
 from edgecap.runtime.backends import tflite
-from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.cache import Cache
 
 PICTURES = [picture(seed, 40 + 9 * seed, 60) for seed in range(3)]
@@ -100,7 +101,7 @@ def test_a_gpu_batch_fits_the_gpu_and_the_host(
 
 def reseal(bundle: Path) -> None:
     from edgecap.bundle.manifest import MANIFEST, manifest_from_json
-    from edgecap.bundle.typed import parse
+    from edgecap.core.typed import parse
 
     seal(bundle, manifest_from_json(parse((bundle / MANIFEST).read_bytes(), MANIFEST)))
 

@@ -8,11 +8,12 @@ import torch
 from tiny_onnx import picture
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import EdgecapError
-from edgecap.model import weights
-from edgecap.model.captioner import Captioner as Network
-from edgecap.runtime import Captioner, load
+from edgecap.models.loading import load
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.runtime import Captioner
 
 L, H = 2, 3
 

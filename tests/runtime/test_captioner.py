@@ -11,14 +11,14 @@ from fake_session import FakeSession
 from PIL import Image
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.apps.explain.maps import tell
+from edgecap.bundle.manifest import FUNCTIONS, same_names
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError
-from edgecap.core.tokens import LOCATION_IDS
+from edgecap.reference.manifest import draft
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.reference.tokens import LOCATION_IDS
 from edgecap.runtime import Captioner
-from edgecap.runtime.explain.maps import tell
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import ImageCode, Step
 
 TOKENIZER = shipped_tokenizer()
@@ -288,7 +288,7 @@ def test_control_characters_of_a_model_reach_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = scripted(["A dog\x1b]0;owned\x07<loc_00><loc_01><loc_20><loc_30>."])
-    monkeypatch.setattr("edgecap.runtime.load", lambda *_, **__: said)
+    monkeypatch.setattr("edgecap.models.loading.load", lambda *_, **__: said)
     Image.fromarray(shown(0)).save(tmp_path / "a.png")
     assert main(["caption", str(tmp_path / "a.png"), "--bundle", "S"]) == 0
     shown_text = capsys.readouterr().out

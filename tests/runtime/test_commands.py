@@ -11,8 +11,10 @@ from PIL import Image, ImageFont
 from tiny_onnx import picture
 
 from edgecap.cli.app import main
-from edgecap.core import shipped as shipped_models
-from edgecap.runtime import Mention, choosing, draw, load
+from edgecap.models.loading import load
+from edgecap.reference import shipped as shipped_models
+from edgecap.models import loading
+from edgecap.runtime import Mention, draw
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_a_larger_shipped_model_does_not_become_the_default(
     for name in shipped:
         (tmp_path / f"captioner-{name}.safetensors").touch()
     monkeypatch.setattr(shipped_models, "_DATA", tmp_path)
-    assert choosing.choose(tmp_path)[0] == taken
+    assert loading.default_model(tmp_path)[0] == taken
 
 
 def test_a_name_that_is_not_unicode_costs_nothing(

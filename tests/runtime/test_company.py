@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from tiny_onnx import CONFIG, write_bundle
 
-from edgecap.bundle.draft import same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.extension import Extension
-from edgecap.exporters import pipeline
+from edgecap.bundle.manifest import FUNCTIONS, same_names
+from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import ExportSpec
-from edgecap.runtime import Captioner, load
+from edgecap.models.loading import load
+from edgecap.reference.extension import Extension
+from edgecap.runtime import Captioner
 
 TEXTS = ["a dog", "two red circles and a cat", "un chien"]
 

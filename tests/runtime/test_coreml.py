@@ -29,7 +29,8 @@ from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS
 from edgecap.cli.app import main
 from edgecap.cli.inspect import tensor_shapes
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
-from edgecap.runtime import backends, load
+from edgecap.models.loading import load
+from edgecap.runtime import backends
 from edgecap.runtime.backends import coreml, select
 
 with quiet():

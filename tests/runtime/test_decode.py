@@ -9,8 +9,9 @@ from fake_session import FakeSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, box_grammar
+from edgecap.bundle.grammar import BOXES, PLAIN, Grammar
 from edgecap.core.errors import BundleError
+from edgecap.reference.manifest import box_grammar
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Limits, beam_search, generate, repeat, walk
 from edgecap.runtime.grammar import Rule

@@ -11,18 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_onnx import CONFIG, picture
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.config import CaptionerConfig
+from edgecap.bundle.manifest import FUNCTIONS, same_names
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.model.captioner import Captioner as Network
-from edgecap.runtime import Caption, Captioner, load
+from edgecap.models.loading import load
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import draft
+from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.reference.model.session import TorchSession
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.runtime import Caption, Captioner
 from edgecap.runtime import captioner as captioner_module
-from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.batches import BATCH, in_batches
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, Limits, generate, most_probable
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.memory import SHARE, picture_bytes
 from edgecap.runtime.session import ImageCode, Step
 

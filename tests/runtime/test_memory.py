@@ -4,16 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.config import SIZES
+from edgecap.bundle.manifest import FUNCTIONS, same_names
 from edgecap.core.errors import is_out_of_memory
-from edgecap.runtime.memory import (
-    SHARE,
-    free_bytes,
-    picture_bytes,
-    pictures_that_fit,
-)
+from edgecap.reference.config import SIZES
+from edgecap.reference.manifest import draft
+from edgecap.runtime.memory import SHARE, free_bytes, picture_bytes, pictures_that_fit
 
 MB = 1 << 20
 

@@ -12,9 +12,10 @@ from tiny_formats import write
 from tiny_onnx import picture
 
 from edgecap.core.errors import BundleError
-from edgecap.runtime import Captioner, load
-from edgecap.runtime.backends.mlprogram.ops import KERNELS
-from edgecap.runtime.backends.mlprogram.plan import Step
+from edgecap.mil.ops import KERNELS
+from edgecap.mil.schedule import Step
+from edgecap.models.loading import load
+from edgecap.runtime import Captioner
 
 PICTURES = [picture(seed, 50, 40) for seed in range(2)]
 BACKENDS = {"onnx": "onnx", "tflite": "tflite", "mlprogram": "coreml", "torch": "torch"}

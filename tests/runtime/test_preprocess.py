@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgecap.bundle.draft import preprocessing
+from edgecap.bundle.manifest import standard_preprocessing
 from edgecap.runtime.preprocess import place, prepare, to_rgb
 
 SIZES = st.integers(1, 25_000)
@@ -65,7 +65,7 @@ def test_padding_is_grey_and_centred() -> None:
 
 
 def test_constants_come_from_the_settings() -> None:
-    settings = replace(preprocessing(), size=32, fill=9)
+    settings = replace(standard_preprocessing(), size=32, fill=9)
     canvas, _ = prepare(np.full((1, 4, 3), RED, np.uint8), settings)
     assert canvas.shape == (32, 32, 3)
     assert (canvas[0, 0] == 9).all()

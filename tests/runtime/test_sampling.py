@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tiny_onnx import picture
 
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.runtime import Sampling, load
+from edgecap.models.loading import load
+from edgecap.runtime import Sampling
 from edgecap.runtime.sampling import draw, probabilities, uniform
 
 SCORES = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=50).map(

@@ -1,6 +1,6 @@
 """The TFLite backend on a real file.
 
-tests/support/tiny_w8.tflite is `edgecap.exporters.to_tflite` of a network with random weights
+tests/support/tiny_w8.tflite is `edgecap.exporters.tflite.convert` of a network with random weights
 (width 32, one layer, two heads, embedding 8) in int8: converting takes 40 s, running does not.
 """
 
@@ -20,7 +20,7 @@ from edgecap.bundle.io import open_bundle, seal
 from edgecap.cli import doctor
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, MissingPackageError
-from edgecap.runtime import load
+from edgecap.models.loading import load
 from edgecap.runtime.backends import tflite
 
 PICTURES = [picture(seed, 60, 30 + 20 * seed) for seed in range(3)]

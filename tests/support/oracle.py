@@ -18,17 +18,17 @@ from itertools import permutations
 
 import numpy as np
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.config import CaptionerConfig
-from edgecap.core.tokens import EOS_ID, LANGUAGES, STYLES
+from edgecap.bundle.manifest import FUNCTIONS, same_names
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import draft
+from edgecap.reference.scenes.describe import mentions
+from edgecap.reference.scenes.grammar import for_language
+from edgecap.reference.scenes.graph import Name, Relation, Scene, Statement, Thing
+from edgecap.reference.scenes.relations import relations
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.reference.tokens import EOS_ID, LANGUAGES, STYLES
 from edgecap.runtime import Captioner
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import ImageCode, Step
-from edgecap.scenes.describe import mentions
-from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Name, Relation, Scene, Statement, Thing
-from edgecap.scenes.relations import relations
 
 CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
 RGB = {"red": (230, 20, 20), "blue": (20, 20, 230), "green": (20, 200, 20)}

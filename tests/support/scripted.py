@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecap.core.tokens import LANGUAGES
-from edgecap.scenes.describe import statement
-from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Name, Scene, Thing
+from edgecap.reference.scenes.describe import statement
+from edgecap.reference.scenes.grammar import for_language
+from edgecap.reference.scenes.graph import Name, Scene, Thing
+from edgecap.reference.tokens import LANGUAGES
 
 WIDTH = 4096  # E: wide enough that two random directions are nearly at right angles
 

@@ -20,16 +20,16 @@ import numpy as np
 
 from edgecap.benchmarks.protocol import UNTIMED
 from edgecap.benchmarks.worker import own_output, serve
-from edgecap.bundle.draft import preprocessing
+from edgecap.bundle.manifest import standard_preprocessing
 from edgecap.core.errors import BundleError
 from edgecap.runtime.preprocess import prepare
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scripted import Perfect  # noqa: E402 -- found through the line above
 
-from edgecap.scenes.shipped import load_set  # noqa: E402
+from edgecap.reference.scenes.shipped import load_set  # noqa: E402
 
-CANVAS = preprocessing()
+CANVAS = standard_preprocessing()
 
 
 class Clock:

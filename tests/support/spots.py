@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.bundle.manifest import FUNCTIONS, same_names
+from edgecap.reference.manifest import draft
+from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime import Captioner
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import ImageCode, Step
 
 G, SIZE, PATCH = 14, 224, 16

@@ -8,11 +8,11 @@ from importlib import import_module
 
 import torch
 
-from edgecap.benchmarks.ablations import NAMES
-from edgecap.benchmarks.ablations.experiment import SMALL, SMALL_RUN, Ablation, Arm
-from edgecap.core.config import CaptionerConfig
-from edgecap.model.captioner import Captioner
-from edgecap.train.config import Stage
+from edgecap.benchmarks.reference.ablations import NAMES
+from edgecap.benchmarks.reference.ablations.experiment import SMALL, SMALL_RUN, Ablation, Arm
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.train.config import Stage
 
 Build = Callable[[CaptionerConfig], Captioner]  # as of an arm
 
@@ -23,7 +23,7 @@ TINY_ARM = Arm(
     replace(SMALL_RUN, stages=(Stage(112, 32, 8, 40, 4, 32, ("en",)),), warmup_steps=1),
 )
 ABLATIONS: dict[str, Ablation] = {
-    name: import_module(f"edgecap.benchmarks.ablations.{name}").ABLATION for name in NAMES
+    name: import_module(f"edgecap.benchmarks.reference.ablations.{name}").ABLATION for name in NAMES
 }
 
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER, same_names
+from edgecap.reference.manifest import draft
 
 ROWS = (1, 1, 1, 196, 8)  # [L,B,H,P,Dh]
 CACHE = (1, 1, 1, 292, 8)  # [L,B,H,Tmax,Dh]
@@ -46,7 +46,7 @@ def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
     """A sealed bundle around one of the ready packages, portable or stateful."""
     path.mkdir()
     unpack(package, path).rename(path / "model.mlpackage")
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
+    shutil.copy(str(resources.files("edgecap.reference") / "data" / TOKENIZER), path / TOKENIZER)
     names = [*FUNCTIONS, STATEFUL] if package == "stateful" else [*FUNCTIONS]
     manifest = draft(
         CONFIG,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.bundle.certificate import OutputParity, certificate_to_json, certify
-from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.golden import ARRAYS, Tolerance, write_golden
 from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest
-from edgecap.core.config import CaptionerConfig
+from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest, same_names
 from edgecap.core.formats import FORMATS
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import draft
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -167,7 +167,9 @@ def write_bundle(
             _round(model, name)
         onnx.checker.check_model(model)
         (directory / f"{name}.onnx").write_bytes(model.SerializeToString())
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), directory / TOKENIZER)
+    shutil.copy(
+        str(resources.files("edgecap.reference") / "data" / TOKENIZER), directory / TOKENIZER
+    )
     manifest = draft(
         CONFIG,
         name=f"tiny-onnx-{precision}",
@@ -217,7 +219,7 @@ def pictures(folder: Path, count: int) -> Path:
 
 def _round(model: ModelProto, function: str) -> None:
     """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
-    from edgecap.exporters.onnx_passes import quantise
+    from edgecap.exporters.onnx.passes import quantise
     from edgecap.exporters.treatment import Treatment
 
     class Linear:
@@ -231,7 +233,7 @@ def _round(model: ModelProto, function: str) -> None:
 
 
 def _verify(directory: Path, manifest: Manifest) -> Manifest:
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
     from edgecap.runtime.replay import record
 
     images = {"image_00.png": picture(0, 30, 20), "image_01.png": picture(1, 12, 40)}

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from edgecap.core.config import CaptionerConfig
-from edgecap.model.captioner import Captioner
 from edgecap.quant.calibrate import calibrate
 from edgecap.quant.exercise import Exercise, record
 from edgecap.quant.plan import Plan
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime.backends.torch import TorchSession
-from edgecap.runtime.loading import reference
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.session import TorchSession, reference_captioner
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32, text_length=24)
 
@@ -43,6 +42,6 @@ def calibrated() -> Calibrated:
     model = network()
     spec = CalibrationSpec(images=16)
     canvases = spec.canvases(model.config.image_size)
-    exercise = record(reference(TorchSession(model)), canvases)
+    exercise = record(reference_captioner(TorchSession(model)), canvases)
     plan = calibrate(model, exercise, spec, model="tiny", weights="0" * 64, precision="w8a8")
     return Calibrated(model, exercise, plan)

@@ -18,7 +18,7 @@ from edgecap.quant.recipe import HEAD
 from edgecap.quant.tapped import layer_weights
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 CAPTION = 48  # tokens of a typical caption
 BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "w8f": 8 * 32, "fp32": 32 * 32}  # of one multiply-add

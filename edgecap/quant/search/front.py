@@ -23,23 +23,17 @@ def draw_front(found: Found, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.5, 4.2), layout="constrained")
-    by_size, by_latency, ladder = figure.subplots(1, 3)
+    by_size, by_work, ladder = figure.subplots(1, 3)
     drops = [point.drop.points for point in found.points]
     reach = [
         [point.drop.points - point.drop.low for point in found.points],
         [point.drop.high - point.drop.points for point in found.points],
     ]
-    latency = list(found.milliseconds) or [p.rung.bit_operations / 1e9 for p in found.points]
-    front = [(latency[found.points.index(p)], p.drop.points) for p in found.front]
+    work = [p.rung.bit_operations / 1e9 for p in found.points]
+    front = [(work[found.points.index(p)], p.drop.points) for p in found.front]
     for axes, values, label in (
         (by_size, [p.rung.size / 1e6 for p in found.points], "MB of parameters"),
-        (
-            by_latency,
-            latency,
-            f"ms a caption ({found.engine}, one thread)"
-            if found.milliseconds
-            else "10⁹ bit operations a caption (no measured latency)",
-        ),
+        (by_work, work, "10⁹ bit operations a caption"),
     ):
         axes.errorbar(
             values, drops, [[max(e, 0) for e in side] for side in reach], fmt="o", color=_JUDGED,
@@ -51,7 +45,7 @@ def draw_front(found: Found, out: Path) -> None:
         axes.axhline(0, color=_BUDGET, lw=0.5)
         axes.set_xlabel(label)
         axes.set_ylabel("exact scenes lost, points")
-    by_latency.plot(
+    by_work.plot(
         *zip(*front, strict=True),
         "o",
         mfc="none",
@@ -60,7 +54,7 @@ def draw_front(found: Found, out: Path) -> None:
         label="front by bit operations",
     )
     by_size.set_title(f"{found.chosen.name}", fontsize=10)
-    by_latency.legend(fontsize=8)
+    by_work.legend(fontsize=8)
     ladder.plot(
         [rung.bit_operations / 1e9 for rung in found.rungs],
         [max(rung.predicted, 1e-9) for rung in found.rungs],
@@ -79,6 +73,6 @@ def draw_front(found: Found, out: Path) -> None:
     ladder.set_xlabel("10⁹ bit operations a caption")
     ladder.set_ylabel("KL from fp32, nats a step")
     ladder.legend(fontsize=8)
-    for axes in (by_size, by_latency, ladder):
+    for axes in (by_size, by_work, ladder):
         axes.grid(alpha=0.3)
     save_figure(figure, out)

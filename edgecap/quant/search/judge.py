@@ -20,21 +20,20 @@ import torch
 from torch import Tensor
 
 from edgecap.core.errors import InputError
-from edgecap.core.extension import SHIPPED, Extension
 from edgecap.core.progress import progress
-from edgecap.core.tokens import LANGUAGES
 from edgecap.quant.exercise import padded
-from edgecap.runtime.backends.torch import TorchSession
+from edgecap.reference.extension import SHIPPED, Extension
+from edgecap.reference.model.session import TorchSession, reference_captioner
+from edgecap.reference.scenes.exact import is_exact
+from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.parse import Parsed, parse
+from edgecap.reference.tokens import LANGUAGES
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, generate
-from edgecap.runtime.loading import reference
 from edgecap.runtime.session import ImageCode
-from edgecap.scenes.exact import is_exact
-from edgecap.scenes.graph import Scene
-from edgecap.scenes.parse import Parsed, parse
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner as Network
+    from edgecap.reference.model.captioner import Captioner as Network
 
 BATCH = 64  # k and v of a picture of S are 3.2 MB
 STYLE = "grounded"
@@ -85,7 +84,9 @@ class Judge:
     def exactness(self, network: Network, label: str) -> np.ndarray:
         """Which captions of a simulated plan are exact, bool [N,J]."""
         exact = np.zeros((len(self._scenes), len(self.languages)), bool)  # [N,J]
-        captioner = reference(TorchSession(network, torch.get_num_threads()), self._extension)
+        captioner = reference_captioner(
+            TorchSession(network, torch.get_num_threads()), self._extension
+        )
         vocabulary = captioner.vocabulary
         limits = vocabulary.limits(None, boxes=True, ruled=True)
         T = vocabulary.text_length

@@ -34,7 +34,7 @@ from edgecap.quant.search.sensitivity import Divergence, Harm, with_kinds
 from edgecap.quant.simulate import simulate
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 CANDIDATES = 9  # rungs that may be judged: both ends, and three of the others by bisection
 SCHEMA = 1
@@ -97,9 +97,7 @@ class Found:
     harm: Harm
     exact: float  # 0-1, share of fp32's captions that are exact
     languages: tuple[str, ...]  # that captions were judged in
-    seconds: float = 0.0  # to make the plan: calibration, search and timing, set by who did all
-    milliseconds: tuple[float, ...] = ()  # of a caption, by point, where they were measured
-    engine: str = ""  # that measured them
+    seconds: float = 0.0  # to make the plan: calibration and search, set by who did all
 
     @property
     def front(self) -> list[Point]:
@@ -117,22 +115,9 @@ class Found:
     @property
     def latency(self) -> str:
         """What stands for latency."""
-        work = f"one caption of {CAPTION} tokens"
-        if not self.milliseconds:
-            return f"not measured; bit operations of {work}"
-        return (
-            f"{work}, {self.engine} where the search ran, one thread, processor time; the front "
-            "and the choice go by bit operations"
-        )
-
-    def told(self, point: Point) -> str:
-        """One point in one line, with what was measured of it."""
-        if not self.milliseconds:
-            return str(point)
-        return f"{point}, {self.milliseconds[self.points.index(point)]:.0f} ms a caption"
+        return f"not measured; bit operations of one caption of {CAPTION} tokens"
 
     def to_json(self) -> dict[str, Any]:
-        absent = (None,) * len(self.points)
         return {
             "schema": SCHEMA,
             "plan": fingerprint_of(self.chosen.plan),
@@ -143,10 +128,7 @@ class Found:
             "languages": list(self.languages),
             "chosen": self.points.index(self.chosen),
             "front": [self.points.index(point) for point in self.front],
-            "points": [
-                {**point.to_json(), "milliseconds": ms}
-                for point, ms in zip(self.points, self.milliseconds or absent, strict=True)
-            ],
+            "points": [point.to_json() for point in self.points],
             "ladder": [
                 {"bytes": r.size, "bit_operations": r.bit_operations, "divergence": r.predicted}
                 for r in self.rungs

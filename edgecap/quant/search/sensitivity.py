@@ -19,7 +19,7 @@ from edgecap.quant.recipe import default_kind
 from edgecap.quant.simulate import simulate
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import Captioner
 
 SCENES = 16  # one for each language in each style; every run sees the same
 

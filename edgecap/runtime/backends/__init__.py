@@ -11,8 +11,8 @@ from functools import cache
 from edgecap.bundle.io import Bundle
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.runtime.checked import CheckedSession
 from edgecap.runtime.session import Session
+from edgecap.runtime.validating import CheckedSession
 
 MACOS = "darwin"  # as sys.platform says it
 

@@ -13,8 +13,8 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
+from edgecap.inspection.onnx import weight_files
 from edgecap.runtime.backends.single import Arrays, SingleSession, failed
-from edgecap.runtime.inspection.onnx import weight_files
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
