@@ -28,15 +28,15 @@ def read_json(file: Path, where: str) -> Any:
         return parse(opened.read(MAX_JSON_BYTES + 1), where)
 
 
-def parse(data: bytes, where: str) -> Any:
+def parse(data: bytes, where: str, limit: int = MAX_JSON_BYTES) -> Any:
     """JSON bytes into plain values.
 
     Raises BundleError for anything but one UTF-8 JSON text without duplicate keys and without
-    NaN or Infinity, at most MAX_JSON_BYTES long.
+    NaN or Infinity, at most `limit` bytes long.
     """
-    if len(data) > MAX_JSON_BYTES:
+    if len(data) > limit:
         raise BundleError(
-            "bundle.oversized", f"{where} has more than the {MAX_JSON_BYTES} bytes that are read."
+            "bundle.oversized", f"{where} has more than the {limit} bytes that are read."
         )
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,0 +1,171 @@
+"""Beam search gives the sequences and scores of transformers' own generate(num_beams=…)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import BartConfig, BartForConditionalGeneration, GPT2Config, GPT2LMHeadModel
+
+from edgecap.bundle.generation_spec import GenerationSpec
+from edgecap.runtime.beams import beam_search
+from edgecap.runtime.logits import apply_rules
+
+V = 37
+STOPPING = {"heuristic": False, "first": True, "never": "never"}
+
+
+@cache
+def gpt2(seed: int) -> Any:
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=V, n_positions=64, n_embd=16, n_layer=2, n_head=2, initializer_range=0.6
+    )
+    config.bos_token_id = config.eos_token_id = None
+    return GPT2LMHeadModel(config).eval()
+
+
+@cache
+def bart(seed: int) -> Any:
+    torch.manual_seed(seed)
+    config = BartConfig(
+        vocab_size=V,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=64,
+        init_std=0.6,
+    )
+    model = BartForConditionalGeneration(config).eval()
+    model.generation_config.forced_eos_token_id = None
+    return model
+
+
+class Stepper:
+    """A model without a cache behind the interface of beam_search."""
+
+    def __init__(self, model: Any, begin: Sequence[int], **inputs: torch.Tensor) -> None:
+        self.model, self.inputs, self.rows = model, inputs, [list(begin)]
+
+    def logits(self) -> np.ndarray:
+        """f32 [k,V] after the last id of every row."""
+        ids = torch.tensor(self.rows)
+        with torch.no_grad():
+            if self.inputs:
+                repeated = {k: v.repeat(len(ids), 1) for k, v in self.inputs.items()}
+                out = self.model(**repeated, decoder_input_ids=ids, use_cache=False)
+            else:
+                out = self.model(input_ids=ids, use_cache=False)
+        return out.logits[:, -1].numpy()
+
+    def step(self, tokens: Sequence[int], parents: Sequence[int]) -> np.ndarray:
+        self.rows = [[*self.rows[p], t] for t, p in zip(tokens, parents, strict=True)]
+        return self.logits()
+
+
+def compare(model: Any, spec: GenerationSpec, **inputs: torch.Tensor) -> None:
+    """All finished sequences and their scores, against generate's."""
+    begin = torch.tensor([spec.begin])
+    options: dict[str, Any] = {
+        "num_beams": spec.beams,
+        "num_return_sequences": spec.beams,
+        "max_new_tokens": spec.max_new_tokens,
+        "min_new_tokens": spec.min_new_tokens,
+        "length_penalty": spec.length_penalty,
+        "early_stopping": STOPPING[spec.early_stopping],
+        "eos_token_id": list(spec.eos),
+        "pad_token_id": 0,
+        "repetition_penalty": spec.repetition_penalty,
+        "no_repeat_ngram_size": spec.no_repeat_ngram,
+        "forced_bos_token_id": spec.forced_first,
+        "forced_eos_token_id": list(spec.forced_last) or None,
+        "suppress_tokens": list(spec.suppress) or None,
+        "do_sample": False,
+        "return_dict_in_generate": True,
+        "output_scores": True,
+    }
+    if inputs:
+        expected = model.generate(**inputs, decoder_input_ids=begin, **options)
+    else:
+        expected = model.generate(begin, attention_mask=torch.ones_like(begin), **options)
+    stepper = Stepper(model, spec.begin, **inputs)
+    got = beam_search(spec, stepper.logits()[0], stepper.step)
+    theirs = [row[len(spec.begin) :].tolist() for row in expected.sequences]
+    for ours, row, score in zip(got, theirs, expected.sequences_scores.tolist(), strict=False):
+        end = next((i + 1 for i, token in enumerate(row) if token in spec.eos), len(row))
+        assert list(ours.tokens) == row[:end]
+        assert ours.score == pytest.approx(score, rel=1e-6, abs=1e-5)
+    assert got
+
+
+def name(spec: GenerationSpec) -> str:
+    """What of a spec is not its default."""
+    changed = [f.name for f in fields(spec) if getattr(spec, f.name) != f.default]
+    return ", ".join(f"{field}={getattr(spec, field)}" for field in changed)
+
+
+BASE = {"begin": (5, 3), "max_new_tokens": 12, "beams": 3}
+SPECS = [
+    GenerationSpec(eos=eos, length_penalty=penalty, early_stopping=stopping, **BASE)  # type: ignore[arg-type]
+    for eos in ((1,), (1, 7, 9))
+    for penalty in (-1.0, 0.0, 0.6, 1.0, 2.0)
+    for stopping in STOPPING
+] + [
+    GenerationSpec(eos=(1, 7), **BASE | more)  # type: ignore[arg-type]
+    for more in (
+        {"no_repeat_ngram": 2},
+        {"no_repeat_ngram": 3, "length_penalty": 2.0, "beams": 4},
+        {"repetition_penalty": 1.7},
+        {"min_new_tokens": 5},
+        {"forced_last": (7,)},
+        {"suppress": (2, 4, 1)},
+        {"begin": (5,), "forced_first": 6, "no_repeat_ngram": 3},
+        {"max_new_tokens": 1},
+        {"beams": 8, "max_new_tokens": 20, "early_stopping": "first"},
+    )
+]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("spec", SPECS, ids=name)
+def test_decoder_only(spec: GenerationSpec, seed: int) -> None:
+    compare(gpt2(seed), spec)
+
+
+@pytest.mark.parametrize("spec", SPECS[::3] + SPECS[-9:], ids=name)
+def test_encoder_decoder(spec: GenerationSpec) -> None:
+    # generate puts the start token first where it is missing.
+    spec = replace(spec, begin=(2, *spec.begin[1:]))
+    compare(bart(3), spec, input_ids=torch.tensor([[0, 11, 12, 13, 2]]))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_one_beam_is_greedy_decoding_under_the_rules(seed: int) -> None:
+    spec = GenerationSpec((5, 3), (1, 7), 20, beams=1, no_repeat_ngram=2, repetition_penalty=1.2)
+    model = gpt2(seed)
+    begin = torch.tensor([spec.begin])
+    expected = model.generate(
+        begin,
+        attention_mask=torch.ones_like(begin),
+        max_new_tokens=20,
+        eos_token_id=[1, 7],
+        pad_token_id=0,
+        no_repeat_ngram_size=2,
+        repetition_penalty=1.2,
+        do_sample=False,
+    )[0, 2:].tolist()
+    stepper = Stepper(model, spec.begin)
+    logits, tokens = stepper.logits()[0], list[int]()
+    while len(tokens) < spec.max_new_tokens and not {*tokens[-1:]} & {*spec.eos}:
+        tokens.append(int(apply_rules(spec, logits, tokens).argmax()))
+        logits = stepper.step(tokens[-1:], [0])[0]
+    assert tokens == expected
