@@ -34,26 +34,23 @@ class Blip(CaptionerBase):
             end=(text.sep_token_id,),
             pad=text.pad_token_id,
         )
-        tables = (
-            "text_decoder.bert.embeddings.word_embeddings",
-            "text_decoder.cls.predictions.decoder",
-        )
+        embeddings = "text_decoder.bert.embeddings"
         layer = "vision_model.encoder.layers.{}"
         self.quant = QuantSpec(
             keep={
                 "vision_model.embeddings.patch_embedding": Keep("weights", "sees raw pixels"),
-                "text_decoder.bert.embeddings.position_embeddings": Keep("float", "a small table"),
+                f"{embeddings}.position_embeddings": Keep("float", "a small table"),
             },
             smoothing=tuple(
                 (f"{layer}.{norm}".format(i), (f"{layer}.{linear}".format(i),))
                 for i in range(vision.num_hidden_layers)
                 for norm, linear in (("layer_norm1", "self_attn.qkv"), ("layer_norm2", "mlp.fc1"))
             ),
-            tied=(tables,) if text.tie_word_embeddings else (),
+            tied=((f"{embeddings}.word_embeddings", "text_decoder.cls.predictions.decoder"),),
         )
 
     def see(self, pixels: Tensor) -> list[Pair]:
-        """What cross-attention makes of the ViT's rows, recorded from a step whose words are unused."""
+        """What cross-attention makes of the ViT's rows, recorded in a step with unused words."""
         seen = self.model.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
         rows = cross_cache(self.layers)
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]

@@ -176,11 +176,13 @@ AGAIN = "Copy or download the model again."
 
 
 def _pickled(file: Path, architecture: str | None = None) -> EdgecapError:
+    source, name = file.parent, architecture or "AutoModel"
+    code = f"from transformers import {name} as M; "
+    code += f"M.from_pretrained('{source}').save_pretrained('{source}-safe')"
     return UnsupportedError(
         "model.pickle",
         f"{file} is a pickle, which can run code when it is read; only safetensors are.",
-        'Convert it where you trust it: python -c "from transformers import '
-        f"{architecture or 'AutoModel'} as M; M.from_pretrained('{file.parent}').save_pretrained('{file.parent}-safe')\"",
+        f'Where you trust it, convert it: python -c "{code}"',
     )
 
 

@@ -90,7 +90,7 @@ def cross_cache(layers: int, own: Sequence[Pair] = (), other: Sequence[Pair] = (
 
 def new_rows(filled: Cache) -> list[Pair]:
     """The new rows of every layer of `filled`."""
-    return [layer.new for layer in filled.layers]  # type: ignore[union-attr]
+    return [layer.new for layer in filled.layers]
 
 
 def step_mask(position: Tensor, text_rows: int, image_rows: int = 0) -> Tensor:
@@ -198,7 +198,7 @@ class Attention:
         for config in self.configs.values():
             config._attn_implementation_internal = NAME
         for layer in self.written_out:
-            layer.forward = partial(written_out, layer)  # type: ignore[method-assign]
+            layer.forward = partial(written_out, layer)
         try:
             yield
         finally:
