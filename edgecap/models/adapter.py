@@ -1,7 +1,7 @@
 """What an adapter is: a family's functions in the terms of contract 2, and what belongs to them.
 
 Nothing here knows a family or imports torch. A family is one file: usually a subclass of
-`edgecap.models.base.CaptionerBase` that says what its encoder sees and how it makes a step.
+`edgecap.models.captioner.CaptionerBase` that says what its encoder sees and how it makes a step.
 """
 
 from __future__ import annotations

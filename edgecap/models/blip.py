@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from edgecap.models.adapter import Keep, QuantSpec
-from edgecap.models.base import CaptionerBase
+from edgecap.models.base import norm_pairs, tied
+from edgecap.models.captioner import CaptionerBase
 from edgecap.models.generation import translate
-from edgecap.models.rows import Pair, cross_cache, new_rows, step_mask
+from edgecap.models.rows import Pair, crossed, new_rows, recording, step_mask
 
 
 class Blip(CaptionerBase):
@@ -34,25 +35,21 @@ class Blip(CaptionerBase):
             end=(text.sep_token_id,),
             pad=text.pad_token_id,
         )
-        embeddings = "text_decoder.bert.embeddings"
-        layer = "vision_model.encoder.layers.{}"
         self.quant = QuantSpec(
             keep={
                 "vision_model.embeddings.patch_embedding": Keep("weights", "sees raw pixels"),
-                f"{embeddings}.position_embeddings": Keep("float", "a small table"),
+                "text_decoder.bert.embeddings.position_embeddings": Keep("float", "a small table"),
             },
-            smoothing=tuple(
-                (f"{layer}.{norm}".format(i), (f"{layer}.{linear}".format(i),))
-                for i in range(vision.num_hidden_layers)
-                for norm, linear in (("layer_norm1", "self_attn.qkv"), ("layer_norm2", "mlp.fc1"))
+            smoothing=norm_pairs(
+                self.model, {"layer_norm1": ("self_attn.qkv",), "layer_norm2": ("mlp.fc1",)}
             ),
-            tied=((f"{embeddings}.word_embeddings", "text_decoder.cls.predictions.decoder"),),
+            tied=tied(self.model),
         )
 
     def see(self, pixels: Tensor) -> list[Pair]:
         """What cross-attention makes of the ViT's rows, recorded in a step with unused words."""
         seen = self.model.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
-        rows = cross_cache(self.layers)
+        rows = recording(self.layers)
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
         self.model.text_decoder.bert(
             input_ids=token, encoder_hidden_states=seen, past_key_values=rows, is_decoder=True
@@ -63,7 +60,7 @@ class Blip(CaptionerBase):
         self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
     ) -> tuple[Tensor, list[Pair]]:
         """One forward of the text decoder."""
-        rows = cross_cache(self.layers, text, image)
+        rows = crossed(text, image)
         output = self.model.text_decoder(
             input_ids=token,
             attention_mask=step_mask(position, self.text_rows),

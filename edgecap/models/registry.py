@@ -32,6 +32,10 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "blip": Family("blip:Blip", ("BlipForConditionalGeneration",)),
+    "vision-encoder-decoder": Family(
+        "vision_encoder_decoder:VisionEncoderDecoder", ("VisionEncoderDecoderModel",)
+    ),
+    "git": Family("git:Git", ("GitForCausalLM",)),
 }
 
 

@@ -37,9 +37,10 @@ class Rows(CacheLayerMixin):
 
     is_sliding = False
 
-    def __init__(self, *parts: Pair) -> None:
+    def __init__(self, *parts: Pair, joined: bool = False) -> None:
         super().__init__()
         self.parts = parts
+        self.joined = joined  # one tensor instead of parts, for layers that write attention out
         if parts:  # cross-attention reads these instead of calling `update`
             self.keys, self.values = parts[0]
         self.is_initialized = True
@@ -53,7 +54,7 @@ class Rows(CacheLayerMixin):
         if not self.parts:
             return key_states, value_states
         keys, values = zip(*self.parts, (key_states, value_states), strict=True)
-        return keys, values
+        return (torch.cat(keys, 2), torch.cat(values, 2)) if self.joined else (keys, values)
 
     def get_seq_length(self) -> int:
         """How many rows were given."""
@@ -74,17 +75,21 @@ class Rows(CacheLayerMixin):
         return self.keys, self.values
 
 
-def cache(layers: int, *parts: Sequence[Pair]) -> Cache:
+def cache(layers: int, *parts: Sequence[Pair], joined: bool = False) -> Cache:
     """A cache of `layers` layers; each part has one pair of rows per layer."""
-    return Cache(layers=[Rows(*(part[layer] for part in parts)) for layer in range(layers)])
+    return Cache([Rows(*(part[i] for part in parts), joined=joined) for i in range(layers)])
 
 
-def cross_cache(layers: int, own: Sequence[Pair] = (), other: Sequence[Pair] = ()) -> Any:
-    """A cache for a decoder with cross-attention; without `other` it will record those rows."""
-    both = EncoderDecoderCache(
-        cache(layers, *([own] if own else [])), cache(layers, *([other] if other else []))
-    )
-    both.is_updated = {layer: bool(other) for layer in range(layers)}
+def recording(layers: int) -> EncoderDecoderCache:
+    """A cache for one forward of a decoder, to read its cross-attention's rows from."""
+    return EncoderDecoderCache(cache(layers), cache(layers))
+
+
+def crossed(own: Sequence[Pair], other: Sequence[Pair], joined: bool = False) -> Any:
+    """A cache for a decoder's step: `own` rows of the text, `other` rows to look at as they are."""
+    layers = len(own)
+    both = EncoderDecoderCache(cache(layers, own, joined=joined), cache(layers, other))
+    both.is_updated = dict.fromkeys(range(layers), True)
     return both
 
 
