@@ -78,8 +78,10 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _decode(inner, value, where)
+        kinds = [argument for argument in arguments if argument is not type(None)]
+        # Of several scalars (a number or a letter), the one that the value is; else the first.
+        fits = [kind for kind in kinds if len(kinds) > 1 and isinstance(value, kind)]
+        return _decode((fits or kinds)[0], value, where)
     if origin is tuple:
         if not isinstance(value, list):
             raise _wrong(where, "a list", value)

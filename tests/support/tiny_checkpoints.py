@@ -1,0 +1,144 @@
+"""Tiny checkpoints with random weights, as transformers saves them.
+
+Two shapes or more per family, always with the same weights. Each maker writes one directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+
+
+def saved(directory: Path, model: PreTrainedModel, processor: Any, words: int) -> None:
+    """The model, its image processor and a word list in `directory`."""
+    model.save_pretrained(directory)
+    processor.save_pretrained(directory)
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(words - 5))]
+    (directory / "vocab.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+def square(name: str, side: int) -> Any:
+    """An image processor of transformers for images of side x side px."""
+    size = {"height": side, "width": side}
+    return getattr(transformers, name)(size=size)
+
+
+def blip(directory: Path, width: int, layers: int, heads: int, side: int, words: int) -> None:
+    config = transformers.BlipConfig(
+        text_config={
+            **{"vocab_size": words, "hidden_size": width, "encoder_hidden_size": 24},
+            **{"intermediate_size": 2 * width, "num_hidden_layers": layers},
+            **{"num_attention_heads": heads, "max_position_embeddings": 40},
+            **{"pad_token_id": 0, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3},
+        },
+        vision_config={
+            **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
+            **{"num_attention_heads": 2, "image_size": side, "patch_size": 8},
+        },
+        projection_dim=16,
+    )
+    model = transformers.BlipForConditionalGeneration(config)
+    saved(directory, model, square("BlipImageProcessorPil", side), words)
+
+
+def encoder_decoder(directory: Path, encoder: Any, decoder: Any, side: int) -> None:
+    decoder.is_decoder = decoder.add_cross_attention = True
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
+    config.decoder_start_token_id, config.eos_token_id, config.pad_token_id = 2, 3, 1
+    model = transformers.VisionEncoderDecoderModel(config)
+    model.generation_config = transformers.GenerationConfig(
+        decoder_start_token_id=2, eos_token_id=3, pad_token_id=1
+    )
+    saved(directory, model, square("ViTImageProcessorPil", side), decoder.vocab_size)
+
+
+def vit(width: int, side: int) -> Any:
+    return transformers.ViTConfig(
+        hidden_size=width,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=side,
+        patch_size=8,
+    )
+
+
+def vit_gpt2(directory: Path, width: int, layers: int, heads: int, side: int) -> None:
+    decoder = transformers.GPT2Config(
+        **{"vocab_size": 89, "n_positions": 40, "n_embd": width, "n_layer": layers},
+        **{"n_head": heads, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 1},
+    )
+    encoder_decoder(directory, vit(24, side), decoder, side)
+
+
+def trocr(directory: Path, learned: bool) -> None:
+    decoder = transformers.TrOCRConfig(
+        **{"vocab_size": 71, "d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4},
+        **{"decoder_ffn_dim": 48, "max_position_embeddings": 40, "cross_attention_hidden_size": 24},
+        **{"use_learned_position_embeddings": learned, "scale_embedding": not learned},
+        **{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 3, "init_std": 0.1},
+    )
+    encoder_decoder(directory, vit(24, 32), decoder, 32)
+
+
+def donut(directory: Path) -> None:
+    encoder = transformers.DonutSwinConfig(
+        **{"image_size": [64, 32], "patch_size": 4, "embed_dim": 16, "depths": [2, 2]},
+        **{"num_heads": [2, 4], "window_size": 4},
+    )
+    decoder = transformers.MBartConfig(
+        **{"vocab_size": 71, "d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4},
+        **{"decoder_ffn_dim": 48, "max_position_embeddings": 40, "scale_embedding": True},
+        **{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 3, "init_std": 0.1},
+    )
+    encoder_decoder(directory, encoder, decoder, 32)
+
+
+def git(directory: Path, width: int, layers: int, heads: int, side: int) -> None:
+    config = transformers.GitConfig(
+        vision_config={
+            **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
+            **{"num_attention_heads": 2, "image_size": side, "patch_size": 8},
+        },
+        **{"vocab_size": 83, "hidden_size": width, "intermediate_size": 2 * width},
+        **{"num_hidden_layers": layers, "num_attention_heads": heads},
+        **{"max_position_embeddings": 40, "initializer_range": 0.1},
+        **{"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0},
+    )
+    processor = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    )
+    saved(directory, transformers.GitForCausalLM(config), processor, 83)
+
+
+# Per family of the registry: how each of its tiny checkpoints is made. Those called wide differ
+# in nothing but sizes.
+MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
+    "blip": {
+        "tiny": lambda d: blip(d, width=32, layers=2, heads=4, side=32, words=97),
+        "wide": lambda d: blip(d, width=48, layers=3, heads=2, side=40, words=61),
+    },
+    "vision-encoder-decoder": {
+        "gpt2": lambda d: vit_gpt2(d, width=24, layers=2, heads=2, side=32),
+        "gpt2-wide": lambda d: vit_gpt2(d, width=32, layers=3, heads=4, side=40),
+        "trocr": lambda d: trocr(d, learned=True),
+        "trocr-sinusoids": lambda d: trocr(d, learned=False),
+        "donut": donut,
+    },
+    "git": {
+        "tiny": lambda d: git(d, width=32, layers=2, heads=4, side=32),
+        "wide": lambda d: git(d, width=48, layers=3, heads=2, side=48),
+    },
+}
+
+
+def make(family: str, variant: str, directory: Path) -> Path:
+    """A checkpoint of `family` in `directory`."""
+    torch.manual_seed(7)
+    MAKERS[family][variant](directory)
+    return directory
