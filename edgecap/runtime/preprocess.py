@@ -3,7 +3,8 @@
 Specification, the same for every language: orient by EXIF; to 8-bit RGB (transparent pixels over
 the fill grey, 16-bit values by their high byte, the first frame of an animation); resize so that
 the longer side m equals `size`, each side becoming max(1, floor((side * size + floor(m / 2)) / m)),
-with a triangle filter widened by the shrink factor (Pillow's BILINEAR, which antialiases); paste at
+with a triangle filter widened by the shrink factor (Pillow's BILINEAR, which antialiases), the
+horizontal pass first, in 22-bit fixed point and rounded to 8 bits between the passes; paste at
 (floor(free_x / 2), floor(free_y / 2)) on a canvas of the fill grey. Constants come from the
 manifest.
 
@@ -113,8 +114,9 @@ def prepare(
     settings = settings or standard_preprocessing()
     rgb = to_rgb(picture, settings.fill)
     where = place(rgb.width, rgb.height, settings.size)
-    scaled = (where.scaled_width, where.scaled_height)
-    resized = rgb if rgb.size == scaled else rgb.resize(scaled, Image.Resampling.BILINEAR)
+    # Two calls: Pillow 13 takes the vertical pass first for some sizes; one order everywhere.
+    across = rgb.resize((where.scaled_width, rgb.height), Image.Resampling.BILINEAR)
+    resized = across.resize((where.scaled_width, where.scaled_height), Image.Resampling.BILINEAR)
     canvas = np.full((settings.size, settings.size, 3), settings.fill, np.uint8)  # [S,S,3]
     rows = slice(where.top, where.top + where.scaled_height)
     columns = slice(where.left, where.left + where.scaled_width)

@@ -1,0 +1,55 @@
+"""Make the vectors that every language of the runtime replays: `python conformance/make.py`.
+
+What is written lies in `conformance/vectors/`; README.md beside this file says how to read it. The
+Python package is the reference: a vector is what it does today. No model is needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import images
+import manifests
+import regions
+import rules
+import search
+import texts
+
+VECTORS = Path(__file__).parent / "vectors"
+TOPICS = (
+    images.resizing,
+    images.letterbox,
+    images.pixels,
+    texts.normal,
+    texts.words,
+    texts.refused,
+    rules.grammars,
+    rules.sampler,
+    search.searching,
+    regions.regions,
+    manifests.manifests,
+)
+
+
+def everything() -> dict[str, bytes]:
+    """File name -> content of all vectors."""
+    made = {texts.TOKENIZER: texts.tokenizer_bytes()}
+    for topic in TOPICS:
+        made |= topic().files()
+    return made
+
+
+def main() -> None:
+    VECTORS.mkdir(exist_ok=True)
+    made = everything()
+    for file in VECTORS.iterdir():
+        if file.name not in made:
+            file.unlink()
+    for name, data in made.items():
+        (VECTORS / name).write_bytes(data)
+    print(f"{len(made)} files, {sum(map(len, made.values())):,} bytes in {VECTORS.name}/")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
