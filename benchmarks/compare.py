@@ -20,8 +20,8 @@ from edgecap.benchmarks.comparison import Comparison, Forced, SceneComparison
 from edgecap.benchmarks.defaults import THRESHOLD
 from edgecap.benchmarks.divergence import CacheSums
 from edgecap.benchmarks.reference.metrics import match
-from edgecap.bundle.manifest import Contract
 from edgecap.bundle.cosines import cosines
+from edgecap.bundle.manifest import Contract
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
 from edgecap.reference.scenes.graph import Box, Name

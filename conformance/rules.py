@@ -15,8 +15,8 @@ import numpy as np
 from files import Topic
 
 from edgecap.bundle.grammar import Grammar, Move, box_grammar, check_grammar
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 from edgecap.runtime.grammar import Rule
 from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
 

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from edgecap.apps.explain import Told, layers, tell
+from edgecap.bundle.cosines import cosines
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.command import check_numbers, guarded
-from edgecap.bundle.cosines import cosines
 from edgecap.core.progress import progress
 from edgecap.models.loading import load
 from edgecap.reference.scenes.grammar import picked_languages

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 
 # When beam search stops; transformers' early_stopping False, True and "never".
 EARLY_STOPPING = ("heuristic", "first", "never")

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.certificate import OutputParity
-from edgecap.bundle.io import Bundle
 from edgecap.bundle.cosines import cosines
+from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode, dump
 

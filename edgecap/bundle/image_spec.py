@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 
 # contain: the whole image inside `size`, aspect kept, centred, the rest filled.
 # cover: the shortest edge becomes size[0], aspect kept; `crop` cuts the middle out.

@@ -22,8 +22,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgecap.bundle.typed import decode as decode_json
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode as decode_json
 
 Size = int | str  # a number, or a letter bound in `dims`
 

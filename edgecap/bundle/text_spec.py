@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 
 FAMILIES = ("byte_fallback", "byte_level", "wordpiece", "metaspace")
 MAX_BYTES = 64 << 20  # of the file

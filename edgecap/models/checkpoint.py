@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError, EdgecapError, InputError, UnsupportedError
+from edgecap.core.typed import parse
 from edgecap.models import registry
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"

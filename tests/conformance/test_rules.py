@@ -7,8 +7,8 @@ import pytest
 from vectors import VECTORS, topic
 
 from edgecap.bundle.grammar import Grammar, check_grammar
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Limits, beam_search, generate, most_probable, repeat
 from edgecap.runtime.grammar import Rule

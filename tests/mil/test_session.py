@@ -19,12 +19,12 @@ from edgecap.bundle.io import Bundle
 from edgecap.bundle.manifest import same_names
 from edgecap.core.errors import BundleError
 from edgecap.exporters.contract import functions
-from edgecap.runtime.backends.mlprogram import open_session
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.manifest import draft
 from edgecap.reference.model.captioner import Captioner as Network
 from edgecap.reference.model.session import TorchSession
 from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.runtime.backends.mlprogram import open_session
 from edgecap.runtime.captioner import Captioner
 
 CONFIG = CaptionerConfig(width=32, layers=1, heads=2, embedding=8)

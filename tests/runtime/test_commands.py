@@ -11,9 +11,9 @@ from PIL import Image, ImageFont
 from tiny_onnx import picture
 
 from edgecap.cli.app import main
+from edgecap.models import loading
 from edgecap.models.loading import load
 from edgecap.reference import shipped as shipped_models
-from edgecap.models import loading
 from edgecap.runtime import Mention, draw
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from edgecap.bundle.text_spec import MAX_BYTES, TextSpec, text_spec_from_json
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import parse
 from edgecap.runtime.text.cleanup import CleanUp
 from edgecap.runtime.text.families import speller
 
