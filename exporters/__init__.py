@@ -16,7 +16,7 @@ class Exporter:
     needs: tuple[str, ...]  # modules that it imports; a missing one is told before work starts
     engine: str | None  # what the gate runs its files with, where `needs` does not bring that
     tools: tuple[str, ...]  # packages whose versions the manifest records
-    batch: int | None  # 1 where its graphs take one picture at a time, None where any number
+    batch: int | None  # 1 where its graphs take one image at a time, None where any number
 
 
 EXPORTERS = {

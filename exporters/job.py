@@ -22,7 +22,7 @@ import numpy as np
 import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_from_json, certificate_to_json
 from edgecap.bundle.golden import write_golden
-from edgecap.bundle.io import is_bundle, open_bundle, seal
+from edgecap.bundle.io import finalize, is_bundle, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, SEARCH, TOKENIZER, Function, Manifest
 from edgecap.core.atomic import atomic_dir, refuse_existing
 from edgecap.core.digest import file_sha256
@@ -37,13 +37,13 @@ from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
 from edgecap.quant import plan as plans
 from edgecap.reference.extension import Extension
-from edgecap.reference.manifest import draft
+from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import Captioner
-    from edgecap.runtime.captioner import Captioner as Reference
+    from edgecap.reference.model.captioner import CaptionModel
+    from edgecap.runtime.captioner import Captioner
 
 GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
 
@@ -84,7 +84,7 @@ def check(spec: ExportSpec) -> Path:
     if spec.plan is not None:
         read_plan(spec, spec.plan, name, path)
     if spec.max_drop is not None:
-        require("matplotlib", "export")  # for the picture at the end of a long search
+        require("matplotlib", "export")  # for the image at the end of a long search
     output = spec.directory(name)
     refuse_existing(output, spec.overwrite, is_bundle)
     _require(spec)
@@ -109,8 +109,8 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     where the result is not good enough.
     """
     from edgecap.exporters.parity import collect as references
+    from edgecap.quant.hooks import layer_widths
     from edgecap.quant.smooth import smooth
-    from edgecap.quant.tapped import layer_widths
     from edgecap.reference.model import weights
     from edgecap.reference.model.session import TorchSession, reference_captioner
 
@@ -145,16 +145,16 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
         manifest = replace(drafted, weights=file_sha256(path))
         say("asking PyTorch")
         asked = references.reference(network, manifest, tokenizer)
-        canvases = _scenes("evaluation", spec.scenes, manifest)
-        write_golden(directory, references.golden(asked, canvases, spec.precision))
-        sealed = seal(directory, manifest)
+        model_inputs = _scenes("evaluation", spec.scenes, manifest)
+        write_golden(directory, references.golden(asked, model_inputs, spec.precision))
+        sealed = finalize(directory, manifest)
         certificate = None
         if spec.verify:
-            certificate = _gate(directory, asked, canvases, say)
+            certificate = _gate(directory, asked, model_inputs, say)
             (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
         text = card(sealed, output.name, size, certificate, weights.facts(path))
         (directory / CARD).write_text(text, encoding="utf-8")
-        sealed = seal(directory, manifest)
+        sealed = finalize(directory, manifest)
         open_bundle(directory)
     return Exported(output, sealed, size, certificate, time.monotonic() - begun)
 
@@ -162,14 +162,14 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
 def _draft(
     spec: ExportSpec,
     name: str,
-    network: Captioner,
+    network: CaptionModel,
     functions: dict[str, Function],
     plan: dict[str, Any],
     extension: Extension,
 ) -> Manifest:
     exporter = EXPORTERS[spec.format]
     halved = spec.format == "coreml" and spec.precision != "fp32"  # it computes in float16
-    return draft(
+    return build_manifest(
         network.config,
         name=f"{name}-{spec.format}-{spec.precision}",
         model=name,
@@ -185,23 +185,23 @@ def _draft(
 
 
 def _scenes(name: str, count: int, manifest: Manifest) -> np.ndarray:
-    """The first scenes of a shipped set as canvases uint8 [N,S,S,3]."""
+    """The first scenes of a shipped set as model_inputs uint8 [N,S,S,3]."""
     from edgecap.reference.scenes.shipped import load_set
-    from edgecap.runtime.preprocess import prepare
+    from edgecap.runtime.preprocess import preprocess
 
     scenes = load_set(name, count)
-    return np.stack([prepare(image, manifest.preprocessing)[0] for image, _ in scenes])
+    return np.stack([preprocess(image, manifest.preprocessing)[0] for image, _ in scenes])
 
 
 def _gate(
-    directory: Path, reference: Reference, canvases: np.ndarray, say: Callable[[str], None]
+    directory: Path, reference: Captioner, model_inputs: np.ndarray, say: Callable[[str], None]
 ) -> Certificate:
     """Run the parity gate in its own process; GateError unless it passes."""
     from edgecap.exporters.parity import collect as references
 
     with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
-        references.collect(reference, canvases).write(Path(scratch))
-        say(f"comparing on {len(canvases)} scenes, without torch")
+        references.collect(reference, model_inputs).write(Path(scratch))
+        say(f"comparing on {len(model_inputs)} scenes, without torch")
         result = Path(scratch) / CERTIFICATE
         command = [sys.executable, "-P", "-m", "edgecap.exporters.parity.gate"]
         command += [str(directory), scratch, str(result)]

@@ -147,7 +147,7 @@ def test_every_directory_is_a_known_layer() -> None:
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("from edgecap.reference.model.captioner import Captioner", {"reference.model"}),
+        ("from edgecap.reference.model.captioner import CaptionModel", {"reference.model"}),
         ("def f():\n    import edgecap.exporters.parity.gate", {"exporters"}),
         ("from edgecap import apps", {"apps"}),
         ("from edgecap.benchmarks.reference.ablations import towers", {"benchmarks.reference"}),

@@ -1,6 +1,6 @@
 """Phrases of a caption that name one thing of a scene beyond doubt, and where it truly is.
 
-Letters: G patches along one side of the canvas.
+Letters: G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecap.apps.explain import Told
+from edgecap.apps.explain import CaptionTrace
 from edgecap.reference.scenes.graph import Box, Scene
 from edgecap.reference.scenes.parse import parse
 from edgecap.runtime.tokenizer import Tokenizer
@@ -22,10 +22,12 @@ class Phrase:
 
     start: int
     end: int
-    box: Box  # px of the canvas
+    box: Box  # px of the model_input
 
 
-def clear_phrases(told: Told, scene: Scene, lang: str, tokenizer: Tokenizer) -> Iterator[Phrase]:
+def clear_phrases(
+    told: CaptionTrace, scene: Scene, lang: str, tokenizer: Tokenizer
+) -> Iterator[Phrase]:
     """Phrases of a grounded caption that name one thing of which the scene has one."""
     caption = told.attention.caption
     true = {thing.name: thing.box for thing in scene.things}
@@ -62,7 +64,7 @@ def _phrase_start(tokens: Sequence[int], end: int, phrase: str, tokenizer: Token
 def near(box: Box, size: int, G: int) -> np.ndarray:
     """bool [G,G]: patches with their centre in the box or half a patch beside it.
 
-    Box and `size`, the side of the canvas, in px.
+    Box and `size`, the side of the model_input, in px.
     """
     patch = size / G
     centres = (np.arange(G) + 0.5) * patch  # [G], px

@@ -3,9 +3,9 @@
 N scenes, R bootstrap resamples. Keys are those of `metrics` (captions) and `similarity`
 (embeddings). A figure says little without what it is worth to see nothing, so most have floors:
 
-    blind_KEY     captions: of a mid-grey picture, so what guessing alone is worth; embeddings:
+    blind_KEY     captions: of a mid-grey image, so what guessing alone is worth; embeddings:
                   chance
-    shuffled_KEY  every picture against the truth of another scene
+    shuffled_KEY  every image against the truth of another scene
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgecap.benchmarks.reference.similarity import (
     COMPARED,
     HARD,
     Gallery,
-    Pictured,
+    Scened,
     Subject,
     compare,
     gallery,
@@ -81,7 +81,7 @@ class Report:
 
 def evaluate(
     captioner: Subject,
-    scenes: Sequence[Pictured],
+    scenes: Sequence[Scened],
     languages: Sequence[str],
     batch: int = 32,
     held_out_phrasing: bool = False,
@@ -90,7 +90,7 @@ def evaluate(
 ) -> Report:
     """Score a captioner on scenes in each language.
 
-    `batch` pictures or texts go into one call of the captioner; `held_out_phrasing` words the texts
+    `batch` images or texts go into one call of the captioner; `held_out_phrasing` words the texts
     to embed as no text of the training was; `only` is one of PARTS, and keys of the other are then
     None. Needs two scenes or more, because some keys compare scenes; raises InputError otherwise.
     """
@@ -127,7 +127,7 @@ def _over_languages(key: str, values: Sequence[Value]) -> Value:
 
 def _evaluate_language(
     captioner: Subject,
-    scenes: Sequence[Pictured],
+    scenes: Sequence[Scened],
     lang: str,
     shown: Gallery | None,
     batch: int,
@@ -145,15 +145,15 @@ def _evaluate_language(
 
 
 def _captions(
-    captioner: Subject, scenes: Sequence[Pictured], lang: str, batch: int
+    captioner: Subject, scenes: Sequence[Scened], lang: str, batch: int
 ) -> tuple[Tally, int]:
     """The keys of captions with their floors, and the malformed boxes."""
-    pictures, graphs = [image for image, _ in scenes], [scene for _, scene in scenes]
+    images, graphs = [image for image, _ in scenes], [scene for _, scene in scenes]
     captions = []
     for start in progress(range(0, len(scenes), batch), f"{lang}: captions"):
-        answers = captioner.caption(pictures[start : start + batch], lang=lang)
+        answers = captioner.caption(images[start : start + batch], lang=lang)
         captions += [parse(caption.raw, lang) for caption in answers]
-    grey = np.full_like(pictures[0], MID_GREY)  # [224,224,3]
+    grey = np.full_like(images[0], MID_GREY)  # [224,224,3]
     guess = parse(captioner.caption([grey], lang=lang)[0].raw, lang)
     floors = {"blind": [guess] * len(graphs), "shuffled": captions[1:] + captions[:1]}
     scores = [score_scene(scene, said) for scene, said in zip(graphs, captions, strict=True)]

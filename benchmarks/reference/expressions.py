@@ -16,9 +16,9 @@ import numpy as np
 from edgecap.apps.grounding.phrases import COPULAS
 from edgecap.reference.scenes.grammar import for_language
 from edgecap.reference.scenes.graph import Box, Name, Relation, Scene, Statement, Thing
+from edgecap.reference.scenes.hard_negatives import INVERSE
 from edgecap.reference.scenes.relations import holds, relations
 from edgecap.reference.scenes.sample import draw_name
-from edgecap.reference.scenes.twins import INVERSE
 
 PAIRWISE = ("left", "right", "above", "below")
 

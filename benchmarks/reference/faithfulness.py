@@ -8,14 +8,14 @@ For every phrase of a caption that names one thing of the scene, and the scene h
     deletion         mean probability of the phrase while the patches are hidden in the order of
                      the map; low is good (RISE, arXiv 1806.07421)
     deletion_random  the same in random order
-    insertion        the same while patches appear on an emptied picture in that order; high is good
+    insertion        the same while patches appear on an emptied image in that order; high is good
     insertion_random the same in random order
     random_weights   rank correlation of a word's map with that of a model of random weights; near 0
                      is good: a map that survives says nothing of what was learnt
                      (arXiv 1810.03292)
 
 The probability of a phrase is the geometric mean over its tokens, given the caption before them.
-Hidden patches have the median colour of the picture. `*_gain` is how much better a map does than
+Hidden patches have the median colour of the image. `*_gain` is how much better a map does than
 chance on the same phrases. Intervals are 95 %, bootstrapped over scenes.
 
 N scenes, P patches, G patches along one side, t tokens, K steps.
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.apps.explain import Told, tell
+from edgecap.apps.explain import CaptionTrace, trace_caption
 from edgecap.apps.explain.occlusion import forced_scores
 from edgecap.benchmarks.reference.clear_phrases import Phrase, clear_phrases, near
 from edgecap.benchmarks.reference.metrics import Ratio
@@ -39,7 +39,7 @@ from edgecap.reference.scenes.graph import Scene
 from edgecap.reference.scenes.resampling import draw_weights, interval
 from edgecap.runtime import Captioner
 
-STEPS = 8  # K: parts of the picture that are hidden one after another
+STEPS = 8  # K: parts of the image that are hidden one after another
 KEYS = (
     "pointing",
     "pointing_chance",
@@ -67,7 +67,7 @@ GAINS = {
     "insertion_gain": ("insertion", "insertion_random"),
 }
 # From a caption to maps of its tokens, f32 [t,G,G].
-Maker = Callable[[Told], np.ndarray]
+Maker = Callable[[CaptionTrace], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,11 @@ def card(
     captioner: Captioner,
     scenes: Sequence[tuple[np.ndarray, Scene]],
     makers: Mapping[str, Maker],
-    randomised: Mapping[str, Maker] | None = None,
+    with_random_weights: Mapping[str, Maker] | None = None,
     lang: str = "en",
 ) -> list[Row]:
-    """Measure each kind of maps; `randomised` makes the same kinds with a model of random weights.
+    """Measure each kind of maps; `with_random_weights` makes the same kinds with a model of random
+    weights.
 
     Raises InputError where no caption names a thing that can be told apart.
     """
@@ -110,7 +111,7 @@ def card(
     }
     phrases = 0
     for n, (image, scene) in enumerate(progress(scenes, "scenes")):
-        told = tell(captioner, image, lang)
+        told = trace_caption(captioner, image, lang)
         found = list(clear_phrases(told, scene, lang, captioner.tokenizer))
         phrases += len(found)
         if not found:
@@ -119,10 +120,14 @@ def card(
         chance = [_areas(captioner, told, phrase, None, rng) for phrase in found]
         for kind, make in makers.items():
             maps = make(told)  # [t,G,G]
-            other = randomised[kind](told) if randomised and kind in randomised else None
+            other = (
+                with_random_weights[kind](told)
+                if with_random_weights and kind in with_random_weights
+                else None
+            )
             for phrase, random in zip(found, chance, strict=True):
                 own = maps[phrase.start : phrase.end].mean(0)  # [G,G]
-                on_it = near(phrase.box, told.canvas.shape[0], own.shape[0])  # [G,G]
+                on_it = near(phrase.box, told.model_input.shape[0], own.shape[0])  # [G,G]
                 deletion, insertion = _areas(captioner, told, phrase, own, rng)
                 measured = {
                     "pointing": float(on_it.flat[own.argmax()]),
@@ -148,7 +153,7 @@ def card(
 
 def _areas(
     captioner: Captioner,
-    told: Told,
+    told: CaptionTrace,
     phrase: Phrase,
     map_: np.ndarray | None,
     rng: np.random.Generator,
@@ -157,18 +162,18 @@ def _areas(
     G = captioner.manifest.contract.grid
     values = rng.random(G * G) if map_ is None else map_.ravel()
     order = np.argsort(-values, kind="stable")  # [P]
-    empty = np.broadcast_to(np.median(told.canvas, axis=(0, 1)), told.canvas.shape)
+    empty = np.broadcast_to(np.median(told.model_input, axis=(0, 1)), told.model_input.shape)
     counts = np.linspace(0, G * G, STEPS + 1).round().astype(int)
-    canvases = []
-    for first, then in ((told.canvas, empty), (empty, told.canvas)):
+    model_inputs = []
+    for first, then in ((told.model_input, empty), (empty, told.model_input)):
         for count in counts:
             changed = np.zeros(G * G, np.bool_)  # [P]
             changed[order[:count]] = True
-            patch = told.canvas.shape[0] // G
+            patch = told.model_input.shape[0] // G
             mask = changed.reshape(G, G).repeat(patch, 0).repeat(patch, 1)[..., None]  # [S,S,1]
-            canvases.append(np.where(mask, then, first).astype(np.uint8))
+            model_inputs.append(np.where(mask, then, first).astype(np.uint8))
     tokens = told.tokens[: phrase.end]
-    scores = forced_scores(captioner, canvases, told.prompt, tokens)
+    scores = forced_scores(captioner, model_inputs, told.prompt, tokens)
     chances = np.array([np.exp(one[phrase.start :].mean()) for one in scores])  # [2(K+1)]
     deleted, inserted = chances.reshape(2, -1)  # each [K+1]
     return _area(deleted), _area(inserted)

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.apps.explain import Told, layers, tell
+from edgecap.apps.explain import CaptionTrace, layers, trace_caption
 from edgecap.bundle.cosines import cosines
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.command import check_numbers, guarded
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.progress import progress
 from edgecap.models.loading import load
 from edgecap.reference.scenes.grammar import picked_languages
@@ -41,15 +41,15 @@ SCENES = range(1, SETS["evaluation"][1] + 1)
 def measure(
     reference: Captioner,
     captioners: Mapping[str, Captioner],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     languages: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """A row of the figures above for each captioner; pictures take the languages in turns."""
+    """A row of the figures above for each captioner; images take the languages in turns."""
     plain: dict[str, list[np.ndarray]] = {name: [] for name in captioners}
     heads: dict[str, list[np.ndarray]] = {name: [] for name in captioners}
     by_head = {name: one for name, one in captioners.items() if _has_heads(one)}
-    for i, picture in enumerate(progress(pictures, "maps")):
-        told = tell(reference, picture, languages[i % len(languages)])
+    for i, image in enumerate(progress(images, "maps")):
+        told = trace_caption(reference, image, languages[i % len(languages)])
         if not told.tokens:
             continue
         wanted = _default_maps(reference, told)  # [t,P]
@@ -66,15 +66,15 @@ def _has_heads(captioner: Captioner) -> bool:
     return ATTENTION in captioner.manifest.contract.functions
 
 
-def _default_maps(captioner: Captioner, told: Told) -> np.ndarray:
+def _default_maps(captioner: Captioner, told: CaptionTrace) -> np.ndarray:
     caption = told.attention.caption
     steps = len(told.tokens)
     return force(
-        captioner, told.canvas, caption.lang, caption.style, told.tokens, steps
+        captioner, told.model_input, caption.lang, caption.style, told.tokens, steps
     ).attention  # [t,P]
 
 
-def _all_maps(captioner: Captioner, told: Told) -> np.ndarray:
+def _all_maps(captioner: Captioner, told: CaptionTrace) -> np.ndarray:
     maps = layers(captioner, told)  # [L,H,t,G,G]
     return np.moveaxis(maps, 2, 0).reshape(maps.shape[2], -1)  # [t,LHP]
 
@@ -100,16 +100,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
     asked = parser.parse_args(arguments)
-    return guarded("maps", lambda: _run(asked))
+    return run_command("maps", lambda: _run(asked))
 
 
 def _run(asked: Namespace) -> None:
     check_numbers(asked, "maps", threads=1)
     languages = picked_languages(asked.lang)
-    pictures = [picture for picture, _ in load_set("evaluation", asked.n)]
+    images = [image for image, _ in load_set("evaluation", asked.n)]
     reference = load(asked.reference, threads=asked.threads)
     captioners = {name: load(name, threads=asked.threads) for name in asked.bundles}
-    rows = measure(reference, captioners, pictures, languages)
+    rows = measure(reference, captioners, images, languages)
     about = {"reference": reference.manifest.name, "scenes": asked.n, "languages": languages}
     if asked.json:
         print(json.dumps(about | {"bundles": rows}, ensure_ascii=False, indent=1))

@@ -84,7 +84,9 @@ Tally = dict[str, Ratio]
 
 
 def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
-    """Compare what a caption says with what there is. Boxes are in px of the scene's canvas."""
+    """Compare what a caption says with what there is. Boxes are in px of the scene's
+    model_input.
+    """
     true: dict[Name, list[Box]] = defaultdict(list)
     for thing in scene.things:
         true[thing.name].append(thing.box)

@@ -1,8 +1,8 @@
-"""Are the pictures that show a thing found by its name?
+"""Are the images that show a thing found by its name?
 
     python -m edgecap.benchmarks.reference.name_search S --n 200 --json
 
-N scenes are indexed twice, as whole pictures and with the things in them, and searched for every
+N scenes are indexed twice, as whole images and with the things in them, and searched for every
 name that one thing of a scene bears. R-precision: of as many hits as there are such scenes, the
 share that are; the mean over names. Chance: the same of hits drawn at random.
 """
@@ -22,20 +22,20 @@ import numpy as np
 from edgecap.apps.retrieval import open_index, update
 from edgecap.benchmarks.reference.options import scene_options
 from edgecap.benchmarks.reference.sets import evaluation_scenes
-from edgecap.benchmarks.reference.similarity import Pictured
+from edgecap.benchmarks.reference.similarity import Scened
 from edgecap.benchmarks.reference.zero_shot import WAYS, label
-from edgecap.core.command import check_numbers, guarded
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.errors import InputError
 from edgecap.models.loading import load
 from edgecap.reference.scenes.grammar import picked_languages
 from edgecap.reference.scenes.graph import Name
-from edgecap.reference.scenes.twins import names_in
+from edgecap.reference.scenes.hard_negatives import names_in
 from edgecap.runtime import Captioner
 from edgecap.runtime.preprocess import to_rgb
 
 
 def measure(
-    captioner: Captioner, scenes: Sequence[Pictured], languages: Sequence[str], threads: int = 1
+    captioner: Captioner, scenes: Sequence[Scened], languages: Sequence[str], threads: int = 1
 ) -> dict[str, dict[str, float]]:
     """R-precision by language for each of WAYS, and of chance."""
     shows: dict[Name, list[int]] = defaultdict(list)  # which scenes
@@ -50,10 +50,10 @@ def measure(
     chance = float(np.mean([len(numbers) / len(scenes) for numbers in shows.values()]))
     row = {"chance": dict.fromkeys(languages, chance)}
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "pictures"
+        folder = Path(place) / "images"
         folder.mkdir()
-        for number, (picture, _) in enumerate(scenes):
-            to_rgb(picture).save(folder / f"{number}.png")
+        for number, (image, _) in enumerate(scenes):
+            to_rgb(image).save(folder / f"{number}.png")
         for way, whole in WAYS.items():
             out = Path(place) / way
             update(folder, out, captioner, "benchmark", threads, whole)
@@ -73,7 +73,7 @@ def _precision(captioner: Captioner, out: Path, shows: dict[Name, list[int]], la
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     asked = scene_options("name_search", n=200, lang="en").parse_args(arguments)
-    return guarded("name_search", lambda: _run(asked))
+    return run_command("name_search", lambda: _run(asked))
 
 
 def _run(asked: Namespace) -> None:

@@ -2,10 +2,10 @@
 
 Stages, each on the weights of the one before; in every one the eight languages are rehearsed:
 
-    untaught    the language's token is the mean of the others' tokens
-    texts       texts in the language are matched with pictures; no caption is learned
-    one thing   captions of pictures that show one thing
-    captions    captions of pictures that show one to five things
+    untrained_languages    the language's token is the mean of the others' tokens
+    texts       texts in the language are matched with images; no caption is learned
+    one thing   captions of images that show one thing
+    captions    captions of images that show one to five things
 
 After each, on the first test scenes: exact captions, things named, grounding, relations and
 retrieval in the language, and the exact captions of the eight known ones. A null result is a
@@ -29,10 +29,10 @@ from edgecap.benchmarks.machine import machine
 from edgecap.benchmarks.reference.evaluate import evaluate
 from edgecap.benchmarks.reference.options import percent
 from edgecap.benchmarks.reference.sets import evaluation_scenes
-from edgecap.benchmarks.reference.similarity import Pictured
+from edgecap.benchmarks.reference.similarity import Scened
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
-from edgecap.core.command import check_numbers, guarded
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.errors import InputError
 from edgecap.core.figures import save_figure
 from edgecap.core.lazy import require
@@ -43,10 +43,10 @@ from edgecap.reference.scenes.render import render
 from edgecap.reference.scenes.sample import SceneRules, sample_drawing
 
 if TYPE_CHECKING:
-    from edgecap.reference.train.said import Framing, Said
+    from edgecap.reference.train.captions import CaptionDataset, SampleEncoder
 
 KEYS = ("exact", "name", "grounding_50", "relation", "retrieval_r1_i2t", "retrieval_r1_t2i")
-STAGES = ("untaught", "texts", "one thing", "captions")
+STAGES = ("untrained_languages", "texts", "one thing", "captions")
 REPORT = "new_language.json"
 _STREAM = 17  # of scenes: no split draws from it
 _ONE_THING = SceneRules(things=(1, 1), repeat=0.0)
@@ -59,7 +59,7 @@ class Budget:
     captions: int = 500  # a stage
     row_steps: int = 250  # a stage, at first, on the new words alone: each has words of its own
     steps: int = 120  # a stage, on all weights
-    pictures: int = 10  # a step
+    images: int = 10  # a step
     scenes: int = 48  # measured on
     lora: int = 0
     seed: int = 0
@@ -96,7 +96,7 @@ def check(model: str, lang: str, budget: Budget) -> None:
         lora.check_rank(weights.load(path), budget.lora)
 
 
-def drawn(rules: SceneRules, n: int, seed: int) -> Iterator[Pictured]:
+def drawn(rules: SceneRules, n: int, seed: int) -> Iterator[Scened]:
     """n scenes by `rules` that no split shows."""
     for i in range(n):
         drawing = sample_drawing(np.random.default_rng((_STREAM, seed, i)), rules)
@@ -112,10 +112,10 @@ def stages(
     """
     from edgecap.reference.model import weights
     from edgecap.reference.shipped import tokenizer_data
-    from edgecap.reference.train import forgetting, lexis, rehearsal
+    from edgecap.reference.train import extend_vocabulary, forgetting, rehearsal
+    from edgecap.reference.train.captions import SampleEncoder
     from edgecap.reference.train.course import captioner_of
     from edgecap.reference.train.finetune import FinetuneConfig, finetune
-    from edgecap.reference.train.said import Framing
     from edgecap.runtime.tokenizer import Tokenizer
 
     check(model, lang, budget)
@@ -126,10 +126,14 @@ def stages(
         for i, rules in enumerate((_ONE_THING, SceneRules()))
     )
     rows = {name: list(_rows(lang, scenes)) for name, scenes in (("one", one), ("many", many))}
-    # The tokenizer may see texts before any caption is learned: texts need no pictures.
-    after = lexis.extended(before, lang, [row["text"] for kind in rows.values() for row in kind])
-    network = lexis.grown(network, before, after)
-    framing = Framing(Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length)
+    # The tokenizer may see texts before any caption is learned: texts need no images.
+    after = extend_vocabulary.extend(
+        before, lang, [row["text"] for kind in rows.values() for row in kind]
+    )
+    network = extend_vocabulary.resize_embeddings(network, before, after)
+    framing = SampleEncoder(
+        Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length
+    )
     lessons = {
         "texts": (_said(framing, many, rows["many"]), 0.0),
         "one thing": (_said(framing, one, rows["one"]), 1.0),
@@ -139,7 +143,7 @@ def stages(
     base = FinetuneConfig(
         steps=budget.steps,
         row_steps=budget.row_steps,
-        pictures=budget.pictures,
+        images=budget.images,
         lora=budget.lora,
         seed=budget.seed,
     )
@@ -152,7 +156,7 @@ def stages(
             old = rehearsal.of_scenes(
                 before.languages, after, config.rehearsed, config.seed, config.steps
             )
-            finetune(network, said, old, config, lexis.new_rows(before, after))
+            finetune(network, said, old, config, extend_vocabulary.new_rows(before, after))
         captioner = captioner_of(network.eval(), after)
         figures = evaluate(captioner, tested, (lang,)).languages[lang]
         exact = forgetting.exact(captioner, before.languages, budget.scenes).mean(1)  # [K]
@@ -166,20 +170,22 @@ def _rows(lang: str, scenes: Sequence[tuple[np.ndarray, Scene]]) -> Iterator[dic
         yield from caption_rows(str(i), scene, "train", i, languages=(lang,))
 
 
-def _said(framing: Framing, scenes: Sequence[Pictured], rows: Sequence[dict[str, str]]) -> Said:
+def _said(
+    framing: SampleEncoder, scenes: Sequence[Scened], rows: Sequence[dict[str, str]]
+) -> CaptionDataset:
     """Scenes and their captions, with and without boxes, as a course learns from them."""
+    from edgecap.reference.train.captions import CaptionDataset
     from edgecap.reference.train.pairs import Pair
-    from edgecap.reference.train.said import Said
-    from edgecap.runtime.preprocess import place
+    from edgecap.runtime.preprocess import letterbox
 
-    sayings = tuple(
-        framing.sayings(
+    samples = tuple(
+        framing.samples(
             Pair(Path(row["image"]), row["text"], grounded=row["grounded"]),
-            place(scene.size, scene.size, scene.size),
+            letterbox(scene.size, scene.size, scene.size),
         )
         for (_, scene), row in zip(scenes, rows, strict=True)
     )
-    return Said(np.stack([pixels for pixels, _ in scenes]), sayings)
+    return CaptionDataset(np.stack([pixels for pixels, _ in scenes]), samples)
 
 
 def table(rows: Sequence[Measured]) -> str:
@@ -230,13 +236,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in asdict(Budget()).items():
         parser.add_argument(f"--{name}", type=int, default=value)
     asked = parser.parse_args(arguments)
-    return guarded("new_language", lambda: _run(asked))
+    return run_command("new_language", lambda: _run(asked))
 
 
 def _run(given: argparse.Namespace) -> None:
     asked = vars(given)
     least = {name: 0 for name in ("row_steps", "lora", "seed")}
-    least |= {"captions": 1, "steps": 1, "pictures": 2, "scenes": 2}
+    least |= {"captions": 1, "steps": 1, "images": 2, "scenes": 2}
     check_numbers(given, "new_language", threads=1, **least)
     require("matplotlib", "train")
     torch = require("torch", "train")

@@ -12,7 +12,7 @@ N scenes. Shares are over expressions or questions of all scenes of a language:
     ambiguous_named  the same where any thing of that name counts: what the name alone is worth
     ambiguous_floor  ambiguous_named divided among the namesakes: what is left to chance
     relation         questions whose true statement is judged truer than the inverted one
-    plausible        their true statements, of which the model says that it might say them
+    above_threshold        their true statements, of which the model says that it might say them
     implausible      their inverted ones, of which it does not
 
 Test scenes have few phrases that need their relation: 5 in 64. The split `namesakes` has 50.
@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.apps.grounding import ground, judge
+from edgecap.apps.grounding import ground, rank_statements
 from edgecap.benchmarks.reference.expressions import (
     absent_phrase,
     ambiguous_expressions,
@@ -38,10 +38,10 @@ from edgecap.benchmarks.reference.expressions import (
 )
 from edgecap.benchmarks.reference.options import percent, scene_options
 from edgecap.benchmarks.reference.sets import evaluation_scenes
-from edgecap.benchmarks.reference.similarity import Pictured
+from edgecap.benchmarks.reference.similarity import Scened
 from edgecap.core.boxes import iou
 from edgecap.core.choices import pick
-from edgecap.core.command import check_numbers, guarded
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.progress import progress
 from edgecap.models.loading import load
 from edgecap.reference.scenes.grammar import picked_languages
@@ -51,14 +51,14 @@ from edgecap.runtime import Captioner
 HIT = 0.5  # IoU
 KEYS = (
     *("unique", "seen", "unseen", "ambiguous", "ambiguous_named", "ambiguous_floor"),
-    *("relation", "plausible", "implausible"),
+    *("relation", "above_threshold", "implausible"),
 )
 COUNTED = ("unique", "unseen", "ambiguous", "relation")
 PARTS = ("unique", "ambiguous", "relations")  # what can be asked alone
 
 
 def measure(
-    captioner: Captioner, scenes: Sequence[Pictured], lang: str, parts: Sequence[str] = PARTS
+    captioner: Captioner, scenes: Sequence[Scened], lang: str, parts: Sequence[str] = PARTS
 ) -> dict[str, Any]:
     """The keys above, and of how many expressions and questions each is a share.
 
@@ -66,26 +66,26 @@ def measure(
     """
     found: dict[str, list[float]] = defaultdict(list)
     rng = np.random.default_rng(0)
-    for picture, scene in progress(scenes, f"{lang}: phrases"):
+    for image, scene in progress(scenes, f"{lang}: phrases"):
         for asked in unique_expressions(scene, lang) if "unique" in parts else ():
-            pointed = ground(captioner, picture, asked.phrase, lang)
+            pointed = ground(captioner, image, asked.phrase, lang)
             found["unique"].append(iou(pointed.box, asked.box) >= HIT)
             found["seen"].append(pointed.seen)
         if "unique" in parts:
-            absent = ground(captioner, picture, absent_phrase(scene, lang, rng), lang)
+            absent = ground(captioner, image, absent_phrase(scene, lang, rng), lang)
             found["unseen"].append(not absent.seen)
         for asked in ambiguous_expressions(scene, lang) if "ambiguous" in parts else ():
-            box = ground(captioner, picture, asked.phrase, lang).box
+            box = ground(captioner, image, asked.phrase, lang).box
             named = any(iou(box, other) >= HIT for other in _namesakes(scene, asked.box))
             found["ambiguous"].append(iou(box, asked.box) >= HIT)
             found["ambiguous_named"].append(named)
             found["ambiguous_floor"].append(named / asked.namesakes)
         for true, false in questions(scene, lang) if "relations" in parts else ():
-            judged = judge(captioner, picture, [false, true], lang)
+            judged = rank_statements(captioner, image, [false, true], lang)
             found["relation"].append(judged[0].statement == true)
             for one in judged:
-                key = "plausible" if one.statement == true else "implausible"
-                found[key].append(one.plausible == (one.statement == true))
+                key = "above_threshold" if one.statement == true else "implausible"
+                found[key].append(one.above_threshold == (one.statement == true))
     shares = {key: sum(found[key]) / len(found[key]) if found[key] else None for key in KEYS}
     return {
         **shares,
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = scene_options("referring", n=64, lang="all")
     parser.add_argument("--only", help=" or ".join(PARTS))
     asked = parser.parse_args(arguments)
-    return guarded("referring", lambda: _run(asked))
+    return run_command("referring", lambda: _run(asked))
 
 
 def _run(asked: Namespace) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from edgecap.benchmarks.reference.similarity import Pictured
+from edgecap.benchmarks.reference.similarity import Scened
 from edgecap.reference.scenes.shipped import SETS, load_set
 from edgecap.reference.scenes.splits import scenes, split
 
 SHIPPED_SPLIT, SHIPPED_SCENES = SETS["evaluation"]
 
 
-def evaluation_scenes(name: str, n: int, seed: int = 0) -> list[Pictured]:
+def evaluation_scenes(name: str, n: int, seed: int = 0) -> list[Scened]:
     """The first `n` scenes of a split, in order.
 
     Those of the test split with seed 0 travel with the package as far as they go, and need no

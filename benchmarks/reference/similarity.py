@@ -1,12 +1,13 @@
-"""The keys of `edgecap eval` that compare embeddings: retrieval and false twins.
+"""The keys of `edgecap eval` that compare embeddings: retrieval and false hard_negatives.
 
 N scenes, E embedding width, Q texts.
 
     retrieval_r1_i2t  scenes whose best-scoring text, among those of all N scenes, is true of them
     retrieval_r1_t2i  texts whose best-scoring scene, among all N, they are true of
-    hard_negative     among scenes whose text has a false twin (see `scenes.twins`), those whose
+    hard_negative     among scenes whose text has a false twin (see `scenes.hard_negatives`), those
+    whose
                       true text scores above every twin
-    hard_pair         single twins, of all scenes, that the true text scores above
+    hard_pair         single hard_negatives, of all scenes, that the true text scores above
 
 The text of a scene is its plain caption. It is true of a scene that has exactly the things it
 names and in which its relation, if it states one, holds; identical statements are thus positives
@@ -27,11 +28,11 @@ from edgecap.core.progress import progress
 from edgecap.reference.scenes.describe import statement
 from edgecap.reference.scenes.grammar import for_language
 from edgecap.reference.scenes.graph import Scene, Statement
-from edgecap.reference.scenes.twins import is_true, names_of, twins
+from edgecap.reference.scenes.hard_negatives import hard_negatives, is_true, names_of
 
 HARD = ("hard_negative", "hard_pair")
 COMPARED = ("retrieval_r1_i2t", "retrieval_r1_t2i", *HARD)
-Pictured = tuple[np.ndarray, Scene]  # uint8 [224,224,3] and what it shows
+Scened = tuple[np.ndarray, Scene]  # uint8 [224,224,3] and what it shows
 
 
 class RawCaption(Protocol):
@@ -58,16 +59,16 @@ class Gallery:
     """What the comparing keys need and no language changes."""
 
     statements: list[Statement]  # N
-    twins: list[list[Statement]]  # N
+    hard_negatives: list[list[Statement]]  # N
     positive: np.ndarray  # bool [N,N]: text of the column is true of the scene of the row
-    embeddings: np.ndarray  # float [N,E], of the pictures
+    embeddings: np.ndarray  # float [N,E], of the images
     held_out_phrasing: bool
 
 
 def gallery(
-    captioner: Subject, scenes: Sequence[Pictured], batch: int, held_out_phrasing: bool
+    captioner: Subject, scenes: Sequence[Scened], batch: int, held_out_phrasing: bool
 ) -> Gallery:
-    """Embed the pictures and find what is true of which."""
+    """Embed the images and find what is true of which."""
     said = [
         statement(scene, np.random.default_rng(i), "plain") for i, (_, scene) in enumerate(scenes)
     ]
@@ -80,13 +81,15 @@ def gallery(
         for row in group:
             for column in group:
                 positive[row, column] = is_true(scenes[row][1], said[column])
-    pictures = [image for image, _ in scenes]
+    images = [image for image, _ in scenes]
     embeddings = [
-        captioner.embed_images(pictures[i : i + batch]) for i in range(0, len(pictures), batch)
+        captioner.embed_images(images[i : i + batch]) for i in range(0, len(images), batch)
     ]
     return Gallery(
         statements=said,
-        twins=[list(twins(scene, one)) for (_, scene), one in zip(scenes, said, strict=True)],
+        hard_negatives=[
+            list(hard_negatives(scene, one)) for (_, scene), one in zip(scenes, said, strict=True)
+        ],
         positive=positive,
         embeddings=np.concatenate(embeddings),  # [N,E]
         held_out_phrasing=held_out_phrasing,
@@ -96,20 +99,21 @@ def gallery(
 def compare(captioner: Subject, lang: str, shown: Gallery, batch: int) -> Tally:
     """The keys of COMPARED in one language, with their floors.
 
-    blind_KEY is chance: a guess finds a true text as often as it is among all, beats k twins once
-    in k + 1 times and one every other. shuffled_KEY of HARD gives every text the picture of another
-    scene; of retrieval it would be no floor, since the text of the picture given is found.
+    blind_KEY is chance: a guess finds a true text as often as it is among all, beats k
+    hard_negatives once in k + 1 times and one every other. shuffled_KEY of HARD gives every text
+    the image of another scene; of retrieval it would be no floor, since the text of the image
+    given is found.
     """
     grammar = for_language(lang)
     wording = grammar.held_out_templates[0] if shown.held_out_phrasing else 0
     texts = [grammar.render(one, wording) for one in shown.statements]  # N
-    false = [grammar.render(twin, wording) for group in shown.twins for twin in group]
-    every = texts + false  # Q = N + twins
+    false = [grammar.render(twin, wording) for group in shown.hard_negatives for twin in group]
+    every = texts + false  # Q = N + hard_negatives
     starts = progress(range(0, len(every), batch), f"{lang}: texts")
     parts = [captioner.embed_texts(every[i : i + batch]) for i in starts]
     embedded = np.concatenate(parts)  # [Q,E]
     shuffled = _scored(np.roll(shown.embeddings, -1, 0), embedded, shown)
-    counts = np.array([len(group) for group in shown.twins], np.float64)  # [N]
+    counts = np.array([len(group) for group in shown.hard_negatives], np.float64)  # [N]
     tested = (counts > 0).astype(np.float64)  # [N]
     return {
         **_scored(shown.embeddings, embedded, shown),
@@ -121,15 +125,17 @@ def compare(captioner: Subject, lang: str, shown: Gallery, batch: int) -> Tally:
     }
 
 
-def _scored(pictures: np.ndarray, embedded: np.ndarray, shown: Gallery) -> Tally:
-    """The keys of COMPARED for pictures [N,E] and texts [Q,E], the true ones first."""
-    N = len(pictures)
-    similarity = pictures @ embedded[:N].T  # [N,N], row picture, column text
+def _scored(images: np.ndarray, embedded: np.ndarray, shown: Gallery) -> Tally:
+    """The keys of COMPARED for images [N,E] and texts [Q,E], the true ones first."""
+    N = len(images)
+    similarity = images @ embedded[:N].T  # [N,N], row image, column text
     place = np.arange(N)  # [N]
-    owner = np.repeat(place, [len(group) for group in shown.twins])  # [Q-N], scene of each twin
+    owner = np.repeat(
+        place, [len(group) for group in shown.hard_negatives]
+    )  # [Q-N], scene of each twin
     # The same sum in the same order for both, so that equal embeddings give equal scores.
-    true = np.einsum("te,te->t", pictures, embedded[:N])  # [N]
-    against = np.einsum("te,te->t", pictures[owner], embedded[N:])  # [Q-N]
+    true = np.einsum("te,te->t", images, embedded[:N])  # [N]
+    against = np.einsum("te,te->t", images[owner], embedded[N:])  # [Q-N]
     wins = (true[owner] > against).astype(np.float64)  # [Q-N]
     beaten = np.bincount(owner, wins, N)  # [N]
     counts = np.bincount(owner, minlength=N).astype(np.float64)  # [N]

@@ -4,7 +4,7 @@
 
 N scenes, one question each: a label with one of its names and their number; the same name with a
 number one off, and eight names that it does not show, with the same number. Shares of right
-answers, of labels held against the picture and its things, and against the whole picture alone
+answers, of labels held against the image and its things, and against the whole image alone
 (runtime/choice.py):
 
     alone    the label says all that there is
@@ -24,17 +24,17 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.apps.retrieval.classify import LabelChooser
+from edgecap.apps.retrieval.classify import ZeroShotClassifier
 from edgecap.benchmarks.reference.options import percent, scene_options
 from edgecap.benchmarks.reference.sets import evaluation_scenes
-from edgecap.benchmarks.reference.similarity import Pictured
-from edgecap.core.command import check_numbers, guarded
+from edgecap.benchmarks.reference.similarity import Scened
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.progress import progress
 from edgecap.models.loading import load
 from edgecap.reference.scenes.grammar import for_language, picked_languages
 from edgecap.reference.scenes.graph import Mention, Name, Scene, Statement
+from edgecap.reference.scenes.hard_negatives import names_in
 from edgecap.reference.scenes.sample import draw_name
-from edgecap.reference.scenes.twins import names_in
 from edgecap.runtime import Captioner
 
 ABSENT = 8  # names of the ten labels
@@ -42,14 +42,14 @@ KEYS = ("alone", "part", "number", "all")
 WAYS = {"things": False, "whole": True}
 
 
-def measure(captioner: Captioner, scenes: Sequence[Pictured], lang: str) -> dict[str, Any]:
+def measure(captioner: Captioner, scenes: Sequence[Scened], lang: str) -> dict[str, Any]:
     """The keys above for each of WAYS, and how many questions each is a share of."""
     right: dict[str, dict[str, list[bool]]] = {way: defaultdict(list) for way in WAYS}
     rng = np.random.default_rng(0)
-    for picture, scene in progress(scenes, f"{lang}: labels"):
+    for image, scene in progress(scenes, f"{lang}: labels"):
         kind, labels = question(scene, lang, rng)
         for way, found in right.items():
-            (ranked,) = LabelChooser(captioner, sorted(labels), WAYS[way]).rank([picture])
+            (ranked,) = ZeroShotClassifier(captioner, sorted(labels), WAYS[way]).rank([image])
             found[kind].append(ranked[0].label == labels[0])
             found["all"].append(ranked[0].label == labels[0])
     shares = {
@@ -84,7 +84,7 @@ def label(name: Name, count: int, lang: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     asked = scene_options("zero_shot", n=160, lang="en").parse_args(arguments)
-    return guarded("zero_shot", lambda: _run(asked))
+    return run_command("zero_shot", lambda: _run(asked))
 
 
 def _run(asked: Namespace) -> None:

@@ -12,7 +12,8 @@ def check_words(captioner: Captioner, text: str) -> None:
 
     Such a text reaches the model as single bytes, which it was never taught to read: an answer
     would look like any other and mean nothing. A language that was added needs no exception: what
-    its captions were written in has pieces of its own (`edgecap.reference.train.lexis`).
+    its captions were written in has pieces of its own
+    (`edgecap.reference.train.extend_vocabulary`).
     """
     tokenizer = captioner.tokenizer
     pieces = [t for t in tokenizer.encode("".join(text.split())) if tokenizer.tokens[t] != SPACE]

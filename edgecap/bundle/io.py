@@ -3,7 +3,7 @@
 Nothing is believed before it is checked: every file must be listed, present, of the stated size and
 hash, and a plain file inside the directory. An app may leave out what only checks and tells; what
 is left out is in no `Bundle.manifest.files`. Writing happens in the directory that
-edgecap.core.atomic.atomic_dir gives; `seal` is the last step before it is renamed.
+edgecap.core.atomic.atomic_dir gives; `finalize` is the last step before it is renamed.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def open_bundle(path: str | Path) -> Bundle:
     return Bundle(root, replace(manifest, files=files))
 
 
-def seal(directory: str | Path, manifest: Manifest) -> Manifest:
+def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
     """Write manifest.json over the files that lie in `directory`; returns what was written.
 
     `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be

@@ -10,8 +10,8 @@ from edgecap.core.errors import UnsupportedError
 if TYPE_CHECKING:
     import numpy as np
 
-    from edgecap.apps.explain import Told
-    from edgecap.reference.model.captioner import Captioner as Network
+    from edgecap.apps.explain import CaptionTrace
+    from edgecap.reference.model.captioner import CaptionModel
     from edgecap.runtime import Captioner
 
 TORCH_ONLY = ("gradient",)
@@ -40,12 +40,12 @@ def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
         check_attention(captioner.manifest.contract)
 
 
-def network_of(captioner: Captioner) -> Network:
+def network_of(captioner: Captioner) -> CaptionModel:
     """The PyTorch model behind a captioner of the torch backend."""
     return captioner.session.network  # type: ignore[attr-defined]
 
 
-def maker(kind: str, captioner: Captioner) -> Callable[[Told], np.ndarray]:
+def maker(kind: str, captioner: Captioner) -> Callable[[CaptionTrace], np.ndarray]:
     """From a caption to maps of its tokens, f32 [t,G,G]; of attention, gradient or occlusion."""
     from edgecap.apps import explain
 
@@ -56,10 +56,10 @@ def maker(kind: str, captioner: Captioner) -> Callable[[Told], np.ndarray]:
     return gradients(network_of(captioner))
 
 
-def gradients(network: Network) -> Callable[[Told], np.ndarray]:
+def gradients(network: CaptionModel) -> Callable[[CaptionTrace], np.ndarray]:
     """The maker of gradient x attention for a network."""
     from edgecap.reference.model.explain import gradient_times_attention, look
 
     return lambda told: gradient_times_attention(
-        look(network, told.canvas, told.prompt, told.tokens)
+        look(network, told.model_input, told.prompt, told.tokens)
     )

@@ -55,7 +55,7 @@ def run(
         write_files,
     )
     from edgecap.benchmarks.runner import bench
-    from edgecap.benchmarks.targets import bundles, pictures, targets
+    from edgecap.benchmarks.targets import bundles, images, targets
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError
@@ -70,7 +70,7 @@ def run(
         for language in plan.languages:
             pick("language", language, one.manifest.languages)
     # The place of the report is taken first: a refusal after ten minutes of work is none.
-    with atomic_dir(out, overwrite, MARKER) as directory, pictures() as files:
+    with atomic_dir(out, overwrite, MARKER) as directory, images() as files:
         measured_on = machine()
         chosen = targets(opened, weights, files, threads)
         if not any(target.reference for target in chosen):

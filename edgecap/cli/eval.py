@@ -28,8 +28,8 @@ def run(
     ),
     json_: Json = None,
     threads: Annotated[int, threads_option("Of the engine.")] = 1,
-    unruled: Annotated[
-        bool, typer.Option("--unruled", help="Let the model write boxes unaided.")
+    no_grammar: Annotated[
+        bool, typer.Option("--no-grammar", help="Disable constrained decoding.")
     ] = False,
     only: Annotated[
         str | None, typer.Option("--only", help="captions or embeddings; the other takes no time.")
@@ -38,7 +38,7 @@ def run(
     """Caption and embed drawn scenes in each language and compare with the truth.
 
     Figures are means over languages with 95 % bootstrap intervals over scenes, beside what they are
-    worth blind and with shuffled pictures; a column per language follows. What each key means is
+    worth blind and with shuffled images; a column per language follows. What each key means is
     said in edgecap/benchmarks/metrics.py, similarity.py and evaluate.py.
     """
     from edgecap.benchmarks.reference.evaluate import PARTS, Subject, evaluate
@@ -62,7 +62,7 @@ def run(
     loaded = load(captioner, threads=threads)
     for language in languages:
         pick("language", language, loaded.languages)
-    subject: Subject = _Unruled(loaded) if unruled else loaded
+    subject: Subject = _Unruled(loaded) if no_grammar else loaded
     report = evaluate(
         subject,
         evaluation_scenes(split, n, seed),
@@ -74,7 +74,7 @@ def run(
             "precision": loaded.manifest.precision,
             "split": split,
             "seed": seed,
-            "ruled": not unruled,
+            "constrained": not no_grammar,
         },
         only=only,
     )

@@ -49,7 +49,7 @@ def run(
         typer.Option("--max-drop", help="Search for an int8 plan: points of exact scenes to lose."),
     ] = None,
     calib_data: Annotated[
-        Path | None, typer.Option("--calib-data", help="Pictures for int8; default: ours.")
+        Path | None, typer.Option("--calib-data", help="Images for int8; default: ours.")
     ] = None,
     num_calib: Annotated[
         int | None, typer.Option("--num-calib", help="How many of them; default 128.")

@@ -64,12 +64,12 @@ def _randomised(captioner: Captioner, kinds: Sequence[str]) -> dict[str, Maker]:
     if captioner.backend != "torch":
         return {}
     from edgecap.cli._maps import gradients, network_of
-    from edgecap.reference.model.explain import grid, look, randomised
+    from edgecap.reference.model.explain import grid, look, with_random_weights
 
-    fresh = randomised(network_of(captioner))
+    fresh = with_random_weights(network_of(captioner))
     makers: dict[str, Maker] = {
         "attention": lambda told: grid(
-            look(fresh, told.canvas, told.prompt, told.tokens).attention.mean((0, 1))
+            look(fresh, told.model_input, told.prompt, told.tokens).attention.mean((0, 1))
         ),
         "gradient": gradients(fresh),
     }

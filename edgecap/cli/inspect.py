@@ -79,7 +79,7 @@ def _show(manifest: Manifest) -> None:
         "format": f"{manifest.format} {manifest.precision}",
         "languages": " ".join(manifest.languages),
         "styles": " ".join(manifest.styles),
-        "canvas": f"{manifest.preprocessing.size} px, {manifest.preprocessing.resample}",
+        "model_input": f"{manifest.preprocessing.size} px, {manifest.preprocessing.resample}",
         "boxes": f"{manifest.coordinates.order}, {manifest.coordinates.bins} edges of "
         f"{manifest.coordinates.bin_px} px",
         "written by": " ".join(f"{name} {version}" for name, version in manifest.tools.items()),

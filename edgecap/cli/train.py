@@ -49,7 +49,7 @@ def run(
             "Give one.",
         )
     torch = require("torch", "train")
-    require("matplotlib", "train")  # for the log's picture, after hours of work
+    require("matplotlib", "train")  # for the log's image, after hours of work
     from edgecap.reference.model import weights
     from edgecap.reference.train import processes
     from edgecap.reference.train.checkpoint import Checkpoint, check_place
@@ -74,8 +74,8 @@ def run(
         file = weights.resolve(init)[1]
         start = weights.load(file)
         config = config.knowing(weights.extension(file))
-    if config.untaught:
-        mute = ", ".join(config.untaught)
+    if config.untrained_languages:
+        mute = ", ".join(config.untrained_languages)
         typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)
 
     def say(text: str) -> None:

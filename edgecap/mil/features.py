@@ -15,7 +15,7 @@ def take_in(named: Named, feature: Feature | None, given: np.ndarray) -> np.ndar
     """A caller's array as the program's input.
 
     Numbers of the same kind (floats, integers) are converted; integers must fit. An image feature
-    also takes a picture uint8 [H,W,3] or [1,H,W,3] in RGB ([H,W] for grayscale), as a pixel
+    also takes a image uint8 [H,W,3] or [1,H,W,3] in RGB ([H,W] for grayscale), as a pixel
     buffer would be: its values 0 … 255 become floats [1,C,H,W] in the declared order of channels.
 
     Raises InputError: input.dtype, input.shape.
@@ -55,12 +55,12 @@ def _convertible(array: np.ndarray, type_: ValueType) -> bool:
     return same or bool(bounds.min <= array.min() and array.max() <= bounds.max)
 
 
-def _planes(picture: np.ndarray, colour: str) -> np.ndarray:
+def _planes(image: np.ndarray, colour: str) -> np.ndarray:
     """uint8 [(1),H,W,3] or [H,W] to [1,C,H,W]; any other shape comes back as it is."""
     if colour.startswith("grayscale"):
-        return picture[None, None] if picture.ndim == 2 else picture
-    if picture.ndim not in (3, 4) or picture.shape[-1] != 3:
-        return picture
-    channels = picture[..., ::-1] if colour == "bgr" else picture
-    whole = channels if picture.ndim == 4 else channels[None]  # [1,H,W,3]
+        return image[None, None] if image.ndim == 2 else image
+    if image.ndim not in (3, 4) or image.shape[-1] != 3:
+        return image
+    channels = image[..., ::-1] if colour == "bgr" else image
+    whole = channels if image.ndim == 4 else channels[None]  # [1,H,W,3]
     return whole.transpose(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""From decoded protobuf records to the typed picture of mil.py."""
+"""From decoded protobuf records to the typed image of mil.py."""
 
 from __future__ import annotations
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgecap.quant.exercise import Exercise, Replayed
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.quant.calibration_set import CalibrationSet, Replayed
+    from edgecap.reference.model.captioner import CaptionModel
 
 TIE = 0.5  # nats: a token that the float model scores this close to its best is as good
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over all steps of an exercise."""
+    """Over all steps of an calibration_set."""
 
     steps: int  # M
     top1: float  # 0-1, steps whose best token is the same
@@ -30,10 +30,14 @@ class Agreement:
     cosine: float  # smallest, of an embedding with that of the float model
 
 
-def compare(wanted: Captioner, got: Captioner, exercise: Exercise) -> Agreement:
-    """Agreement of `got` with `wanted` on an exercise."""
+def compare(wanted: CaptionModel, got: CaptionModel, calibration_set: CalibrationSet) -> Agreement:
+    """Agreement of `got` with `wanted` on an calibration_set."""
     return agree(
-        zip(exercise.replay(wanted, "float"), exercise.replay(got, "rounded"), strict=True)
+        zip(
+            calibration_set.replay(wanted, "float"),
+            calibration_set.replay(got, "rounded"),
+            strict=True,
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """Boxes as location tokens (Pix2Seq, arXiv 2109.10852, with 4 px bins).
 
-A box is (x0, y0, x1, y1) in px of the 224 px canvas; a bin is one of 57 edges 4 px apart.
+A box is (x0, y0, x1, y1) in px of the 224 px model_input; a bin is one of 57 edges 4 px apart.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ def to_bins(box: Sequence[float]) -> tuple[int, int, int, int]:
 
 
 def from_bins(bins: Sequence[int]) -> tuple[float, float, float, float]:
-    """The box that four edges bound, in px of the canvas."""
+    """The box that four edges bound, in px of the model_input."""
     x0, y0, x1, y1 = (float(bin_ * BIN_PX) for bin_ in bins)
     return x0, y0, x1, y1

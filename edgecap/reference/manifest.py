@@ -33,7 +33,7 @@ from edgecap.reference.tokens import (
 LICENSE = "Apache-2.0"
 
 
-def draft(
+def build_manifest(
     config: CaptionerConfig,
     *,
     name: str,
@@ -47,10 +47,10 @@ def draft(
     tools: Mapping[str, str] | None = None,
     languages: tuple[str, ...] = LANGUAGES,
 ) -> Manifest:
-    """A manifest without files; `edgecap.bundle.io.seal` adds them and writes it.
+    """A manifest without files; `edgecap.bundle.io.finalize` adds them and writes it.
 
     Args:
-        functions: for each of FUNCTIONS, where it lies; see same_names.
+        functions: for each of FUNCTIONS, where it lies; see identity_names.
         cache: dtype of k and v in the graphs, float32 or float16.
         batch: 1 where the graphs take one at a time, None where they take any B.
         plan: the quantisation plan, plain JSON values.

@@ -1,7 +1,7 @@
 """The layout of the vocabulary: the first ids are fixed, the rest are bytes and BPE merges.
 
 A caption is `<lang> <style> words and boxes <eos>`; a box is four location tokens x0 y0 x1 y1, each
-the nearest of 57 edges that lie 4 px apart on the 224 px canvas. A text to embed is
+the nearest of 57 edges that lie 4 px apart on the 224 px model_input. A text to embed is
 `<text> words <eos>`.
 """
 

@@ -1,4 +1,4 @@
-"""Which pictures a folder holds."""
+"""Which images a folder holds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from edgecap.core.errors import InputError
 from edgecap.runtime.preprocess import SUFFIXES
 
 
-def pictures(folder: Path, skip: Path) -> list[str]:
+def images(folder: Path, skip: Path) -> list[str]:
     """`walk` of a folder to be indexed; `skip` is the index, which may lie in it.
 
-    Raises InputError where the folder is missing or holds no picture.
+    Raises InputError where the folder is missing or holds no image.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -22,18 +22,18 @@ def pictures(folder: Path, skip: Path) -> list[str]:
     if not found:
         raise InputError(
             "index.empty",
-            f"{folder} holds no picture.",
+            f"{folder} holds no image.",
             f"Names end in {', '.join(sorted(SUFFIXES))}.",
         )
     return found
 
 
 def walk(folder: Path, skip: Path | None = None) -> list[str]:
-    """Paths below `folder` of files named like pictures, parts joined by "/", sorted.
+    """Paths below `folder` of files named like images, parts joined by "/", sorted.
 
     Hidden files and folders, and links to folders, are left out; so is all below `skip`. Names
     that are not text in the system's encoding are left out as well: nothing could name them. A
-    folder in it that cannot be read stands in the list itself, to be refused like a picture.
+    folder in it that cannot be read stands in the list itself, to be refused like a image.
 
     Raises InputError where `folder` cannot be read.
     """

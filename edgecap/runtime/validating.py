@@ -12,7 +12,7 @@ from edgecap.core.errors import BundleError, UnsupportedError
 from edgecap.runtime.session import ImageCode, Session, Step
 
 
-class CheckedSession:
+class ValidatingSession:
     """Passes every call on; BundleError (bundle.model) where a shape is not the contract's."""
 
     def __init__(self, session: Session, contract: Contract) -> None:
@@ -23,8 +23,8 @@ class CheckedSession:
         code = self._session.encode_image(image)
         c, B = self._contract, len(image)
         rows = (c.layers, B, c.heads, c.patches, c.head_width)
-        _hold(k=(code.k, rows), v=(code.v, rows))
-        _hold(image_embedding=(code.embedding, (B, c.embedding)))
+        _check_shape(k=(code.k, rows), v=(code.v, rows))
+        _check_shape(image_embedding=(code.embedding, (B, c.embedding)))
         return code
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
@@ -41,14 +41,16 @@ class CheckedSession:
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         embedding = self._session.encode_text(tokens, length)
-        _hold(text_embedding=(embedding, (len(tokens), self._contract.embedding)))
+        _check_shape(text_embedding=(embedding, (len(tokens), self._contract.embedding)))
         return embedding
 
     def _held(self, step: Step, attention: tuple[int, ...]) -> Step:
         c, B = self._contract, attention[0]
         row = (c.layers, B, c.heads, 1, c.head_width)
-        _hold(logits=(step.logits, (B, c.vocabulary)), k_new=(step.k, row), v_new=(step.v, row))
-        _hold(attention=(step.attention, attention))
+        _check_shape(
+            logits=(step.logits, (B, c.vocabulary)), k_new=(step.k, row), v_new=(step.v, row)
+        )
+        _check_shape(attention=(step.attention, attention))
         return step
 
 
@@ -63,7 +65,7 @@ def check_attention(contract: Contract) -> None:
         )
 
 
-def _hold(**outputs: tuple[np.ndarray, tuple[int, ...]]) -> None:
+def _check_shape(**outputs: tuple[np.ndarray, tuple[int, ...]]) -> None:
     for name, (array, shape) in outputs.items():
         if array.shape != shape:
             raise BundleError(

@@ -1,7 +1,7 @@
 """CoreML: one .mlpackage, three functions over one set of weights. Batch 1, a phone's batch.
 
 Made and checked on any machine: conversion needs no Mac, and edgecap.mil
-evaluates the result. The picture goes in as a pixel buffer. `fp16` computes in float16, which is
+evaluates the result. The image goes in as a pixel buffer. `fp16` computes in float16, which is
 what the Neural Engine knows; int8 stores weights as int8 and computes in float16, with activations
 on the grids of a plan where it names some; `fp32` is exact and runs on CPU and GPU. Before iOS 18 a
 package holds one function, so there are three of them.
@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecap.bundle.manifest import ATTENTION, OPTIONAL_FUNCTIONS, STATEFUL, Function, same_names
+from edgecap.bundle.manifest import (
+    ATTENTION,
+    OPTIONAL_FUNCTIONS,
+    STATEFUL,
+    Function,
+    identity_names,
+)
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
@@ -28,14 +34,14 @@ from edgecap.quant.plan import Plan
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 FILE = "model.mlpackage"
 HALF_OUTPUTS = ("k", "v", "k_new", "v_new")  # the cache, which goes back in as it came out
 
 
 def export(
-    model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
+    model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as CoreML into `directory`; returns where each function lies."""
     coremltools = require("coremltools", "coreml")
@@ -43,7 +49,7 @@ def export(
     if not spec.coreml.multifunction:
         for name, program in programs.items():
             program.save(str(directory / f"{name}.mlpackage"))
-        alone = {name: same_names(f"{name}.mlpackage", name) for name in programs}
+        alone = {name: identity_names(f"{name}.mlpackage", name) for name in programs}
         return {name: replace(function, entry="main") for name, function in alone.items()}
     with tempfile.TemporaryDirectory() as scratch:
         merged = coremltools.utils.MultiFunctionDescriptor()
@@ -53,17 +59,17 @@ def export(
             merged.add_function(path, src_function_name="main", target_function_name=name)
         merged.default_function_name = next(iter(programs))
         coremltools.utils.save_multifunction(merged, str(directory / FILE))
-    return {name: same_names(FILE, name) for name in programs}
+    return {name: identity_names(FILE, name) for name in programs}
 
 
-def convert(model: Captioner, spec: ExportSpec, plan: Plan | None = None) -> dict[str, Any]:
+def convert(model: CaptionModel, spec: ExportSpec, plan: Plan | None = None) -> dict[str, Any]:
     """Every function as an ML program of its own (coremltools MLModel), by name."""
     import torch
 
     if plan is not None:
-        from edgecap.quant.marks import marked
+        from edgecap.quant.qdq import insert_qdq
 
-        model = marked(model, plan)
+        model = insert_qdq(model, plan)
 
     example = {f.name: f for f in functions(model, spec.attention)}
     encode, decode, text = example["encode_image"], example["decode"], example["encode_text"]

@@ -12,32 +12,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecap.bundle.manifest import Function, same_names
+from edgecap.bundle.manifest import Function, identity_names
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters import contract
 from edgecap.exporters.onnx import passes as onnx_passes
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.treatment import Treat, by
+from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 OPSET = 20  # the first with Gelu
 WEIGHTS = "weights.bin"
 
 
-def convert(model: Captioner, attention: bool = False) -> dict[str, ModelProto]:
+def convert(model: CaptionModel, attention: bool = False) -> dict[str, ModelProto]:
     """The functions of the contract as float32 ONNX models, by name."""
     require("onnxscript", "export")
     return {function.name: _trace(function) for function in contract.functions(model, attention)}
 
 
 def write(
-    graphs: dict[str, ModelProto], precision: str, directory: Path, treat: Treat | None
+    graphs: dict[str, ModelProto], precision: str, directory: Path, treat: SchemeLookup | None
 ) -> dict[str, Function]:
     """Bring `graphs` to `precision` and write them; returns where each function lies.
 
@@ -53,11 +53,11 @@ def write(
     onnx_passes.share_weights(list(graphs.values()), directory / WEIGHTS)
     for name, graph in graphs.items():
         (directory / f"{name}.onnx").write_bytes(graph.SerializeToString())
-    return {name: same_names(f"{name}.onnx", name) for name in graphs}
+    return {name: identity_names(f"{name}.onnx", name) for name in graphs}
 
 
 def export(
-    model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
+    model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
     return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.exporters.thresholds import TABLE_ELEMENTS, WIDE_ELEMENTS
-from edgecap.exporters.treatment import Treat
-from edgecap.quant.grid import Grid
+from edgecap.exporters.treatment import SchemeLookup
+from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations
 from edgecap.quant.rounding import rows
 
@@ -52,7 +52,7 @@ def halve(model: ModelProto) -> None:
     replace_nodes(model, [*casts, *graph.node])
 
 
-def quantise(model: ModelProto, function: str, treat: Treat) -> None:
+def quantise(model: ModelProto, function: str, treat: SchemeLookup) -> None:
     """Linear layers and large tables to int8, as `treat` says of each in this function.
 
     Standard operators only. The token table is stored [D,V], the layout of the output head, and
@@ -176,7 +176,7 @@ def _static(
     yield helper.make_node("Mul", [f"{out}.b", scale], [out])
 
 
-def _grid(name: str, grid: Grid, constants: dict[str, TensorProto]) -> list[str]:
+def _grid(name: str, grid: QuantParams, constants: dict[str, TensorProto]) -> list[str]:
     """Names of the scale and the unsigned zero point of a grid."""
     scale = _constant(f"{name}.scale", np.float32(grid.scale), constants)
     return [scale, _constant(f"{name}.zero", np.uint8(grid.zero_point + 128), constants)]

@@ -2,7 +2,7 @@
 
 Its scores are held against those of the plain step on the same engine, which were held against
 PyTorch's: the two graphs differ in what they hand out and in nothing else. Its maps are held
-against PyTorch's, all maps of a step as one row, so that a head that hardly looks at the picture
+against PyTorch's, all maps of a step as one row, so that a head that hardly looks at the image
 weighs as little as its attention.
 
 Letters as in parity.py.
@@ -17,11 +17,11 @@ import numpy as np
 from edgecap.bundle.certificate import OutputParity
 from edgecap.bundle.golden import measure
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.exporters.parity.gate import Answer, References, worst_of
+from edgecap.exporters.parity.gate import ReferenceCaption, ReferenceOutputs, worst_of
 from edgecap.exporters.parity.tolerances import BOUNDS, SAME_LOGITS
-from edgecap.runtime.by_head import ByHead
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
+from edgecap.runtime.per_head import PerHeadAttention
 
 STRIDE = 4  # every fourth scene: all languages are among them, and 25 kB a step add up
 LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
@@ -29,15 +29,15 @@ LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
 
 def reference_maps(
     captioner: Captioner,
-    canvases: np.ndarray,
+    model_inputs: np.ndarray,
     asked: Sequence[tuple[str, str]],
-    answers: Sequence[Answer],
+    answers: Sequence[ReferenceCaption],
 ) -> np.ndarray:
     """What PyTorch's heads look at along its own captions of some scenes: f32 [M',L,H,P]."""
-    stepping, T = ByHead(captioner.session), captioner.vocabulary.text_length
+    stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
     maps = []
     for i in range(0, len(answers), STRIDE):
-        code = captioner.session.encode_image(canvases[i : i + 1])
+        code = captioner.session.encode_image(model_inputs[i : i + 1])
         prompt = captioner.vocabulary.prompt(*asked[i])
         tokens = [answers[i].tokens]
         ((_, attention),) = teacher_forced(stepping, code, prompt, tokens, T)  # [K,L,H,P]
@@ -45,15 +45,17 @@ def reference_maps(
     return np.concatenate(maps)
 
 
-def compare_attention(captioner: Captioner, references: References) -> tuple[OutputParity, ...]:
+def compare_attention(
+    captioner: Captioner, references: ReferenceOutputs
+) -> tuple[OutputParity, ...]:
     """Scores against the plain step's, maps against PyTorch's."""
     allowed = {LOGITS: SAME_LOGITS, MAPS: BOUNDS[captioner.manifest.precision].by_head}
-    stepping, T = ByHead(captioner.session), captioner.vocabulary.text_length
+    stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
     assert references.by_head is not None
     found: list[tuple[int, OutputParity]] = []
     start = 0
     for i in range(0, len(references.answers), STRIDE):
-        code = captioner.session.encode_image(references.canvas[i : i + 1])
+        code = captioner.session.encode_image(references.model_input[i : i + 1])
         prompt = captioner.vocabulary.prompt(*references.asked[i])
         tokens = [references.answers[i].tokens]
         ((plain, _),) = teacher_forced(captioner.session, code, prompt, tokens, T)  # [K,V]

@@ -53,22 +53,22 @@ FLOATS = ("image_embedding", "text_embedding", "logits", "attention")
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReferenceCaption:
     """The greedy caption of one scene."""
 
     tokens: list[int]  # without <eos>
     text: str
-    boxes: list[list[float]]  # x0 y0 x1 y1, px of the canvas
+    boxes: list[list[float]]  # x0 y0 x1 y1, px of the model_input
 
 
 @dataclass(frozen=True)
-class References:
+class ReferenceOutputs:
     """What PyTorch said about N scenes; the arrays lie in files of the same names."""
 
     reference: str  # e.g. "torch 2.13.0 fp32"
     asked: list[tuple[str, str]]  # N of (lang, style)
-    answers: list[Answer]  # N
-    canvas: np.ndarray  # uint8 [N,S,S,3]
+    answers: list[ReferenceCaption]  # N
+    model_input: np.ndarray  # uint8 [N,S,S,3]
     image_embedding: np.ndarray  # f32 [N,E]
     text_embedding: np.ndarray  # f32 [N,E], of the answers' texts
     logits: np.ndarray  # f32 [M,V], along the reference's own tokens, <eos> included
@@ -76,7 +76,7 @@ class References:
     by_head: np.ndarray | None = None  # f32 [M',L,H,P] of some scenes: see parity_attention
 
     def write(self, directory: Path) -> None:
-        for name in ("canvas", *FLOATS):
+        for name in ("model_input", *FLOATS):
             np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
         if self.by_head is not None:
             np.save(directory / BY_HEAD, self.by_head, allow_pickle=False)
@@ -85,25 +85,27 @@ class References:
         (directory / "references.json").write_text(json.dumps(rest), encoding="utf-8")
 
     @staticmethod
-    def load(directory: Path) -> References:
+    def load(directory: Path) -> ReferenceOutputs:
         arrays: dict[str, Any] = {
             name: np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("canvas", *FLOATS)
+            for name in ("model_input", *FLOATS)
         }
         if (directory / BY_HEAD).exists():
             arrays["by_head"] = np.load(directory / BY_HEAD, mmap_mode="r", allow_pickle=False)
         rest = json.loads((directory / "references.json").read_text(encoding="utf-8"))
         asked = [(lang, style) for lang, style in rest["asked"]]
-        answers = [Answer(**answer) for answer in rest["answers"]]
-        return References(rest["reference"], asked, answers, **arrays)
+        answers = [ReferenceCaption(**answer) for answer in rest["answers"]]
+        return ReferenceOutputs(rest["reference"], asked, answers, **arrays)
 
 
-def answer(captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str]]) -> list[Answer]:
+def answer(
+    captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str]]
+) -> list[ReferenceCaption]:
     """Greedy captions of encoded scenes that are all asked for alike or come one by one."""
     lang, style = asked[0]
     vocabulary, manifest = captioner.vocabulary, captioner.manifest
     cache = Cache(captioner.session, code, manifest.contract.text_length)
-    limits = vocabulary.limits(None, boxes=True, ruled=True)
+    limits = vocabulary.limits(None, boxes=True, constrained=True)
     answers = []
     for generated in generate(cache, vocabulary.prompt(lang, style), limits):
         scores = [chosen.score for chosen in generated.chosen]
@@ -116,11 +118,11 @@ def answer(captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str
             lang,
         )
         boxes = [list(box) for group in reading.groups for box in group.boxes]
-        answers.append(Answer(generated.tokens, reading.text, boxes))
+        answers.append(ReferenceCaption(generated.tokens, reading.text, boxes))
     return answers
 
 
-def compare(captioner: Captioner, references: References) -> Certificate:
+def compare(captioner: Captioner, references: ReferenceOutputs) -> Certificate:
     """What the target makes of the same scenes, and the verdict."""
     manifest = captioner.manifest
     bounds = BOUNDS[manifest.precision]
@@ -128,7 +130,7 @@ def compare(captioner: Captioner, references: References) -> Certificate:
     same: Counter[str] = Counter()
     start = 0
     for i, wanted in enumerate(references.answers):
-        code = captioner.session.encode_image(references.canvas[i : i + 1])
+        code = captioner.session.encode_image(references.model_input[i : i + 1])
         asked = references.asked[i]
         got = answer(captioner, code, [asked])[0]
         same["tokens"] += got.tokens == wanted.tokens
@@ -150,7 +152,9 @@ def compare(captioner: Captioner, references: References) -> Certificate:
             found.append((i, measure(name, expected, value, bounds.outputs)))
             if name in ("logits", "attention"):
                 same[f"close_{name}"] += int((output_cosines(name, expected, value) >= CLOSE).sum())
-        same["next_token"] += _as_good(references.logits[start:end], logits.argmax(-1), bounds.tie)
+        same["next_token"] += _within_tie(
+            references.logits[start:end], logits.argmax(-1), bounds.tie
+        )
         start = end
     outputs_ = tuple(worst_of(name, found) for name in FLOATS)
     agreements = _agreements(bounds, same, len(references.answers), start)
@@ -190,7 +194,7 @@ def _same_boxes(got: list[list[float]], wanted: list[list[float]], least: float)
     return len(got) == len(wanted) and all(a == b or iou(a, b) >= least for a, b in pairs)
 
 
-def _as_good(wanted: np.ndarray, choice: np.ndarray, tie: float) -> int:
+def _within_tie(wanted: np.ndarray, choice: np.ndarray, tie: float) -> int:
     """Of K steps, those whose choice [K] the reference scores [K,V] within `tie` of its best."""
     chosen = np.take_along_axis(wanted, choice[:, None], axis=-1)[:, 0]  # [K]
     return int((wanted.max(-1) - chosen <= tie).sum())
@@ -240,7 +244,7 @@ def main(bundle: str, references: str, certificate: str) -> None:
     from edgecap.exporters.parity.state import joined, with_state
     from edgecap.models.loading import load
 
-    asked, opened = References.load(Path(references)), open_bundle(bundle)
+    asked, opened = ReferenceOutputs.load(Path(references)), open_bundle(bundle)
     captioner = load(bundle, EVALUATOR if opened.manifest.format == "coreml" else "auto")
     result = with_golden(compare(captioner, asked), replay(captioner, read_golden(opened)))
     functions = captioner.manifest.contract.functions

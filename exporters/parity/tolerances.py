@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edgecap.bundle.golden import Tolerance
 
 # Pillow versions round a resized pixel differently by one level at most.
-_CANVAS = Tolerance(max_abs=1, cosine=0.999)
+_MODEL_INPUT = Tolerance(max_abs=1, cosine=0.999)
 # Scores of `decode_attention` against those of the plain step on the same engine, in every
 # precision: the same arithmetic, and not a bit apart where it was measured.
 SAME_LOGITS = Tolerance(max_abs=1e-4, cosine=0.999999)
@@ -41,7 +41,7 @@ def _outputs(logits: Tolerance, embedding: Tolerance, attention: Tolerance) -> d
         "image_embedding": embedding,
         "text_embedding": embedding,
         "attention": attention,
-        "canvas": _CANVAS,
+        "model_input": _MODEL_INPUT,
     }
 
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.bundle.manifest import Function, same_names
+from edgecap.bundle.manifest import Function, identity_names
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters.contract import functions
@@ -18,16 +18,16 @@ from edgecap.exporters.spec import ExportSpec
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.tflite import passes as tflite_passes
-from edgecap.exporters.treatment import Treat, by
+from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 FILE = "model.tflite"
 
 
-def convert(model: Captioner, attention: bool = False) -> bytes:
+def convert(model: CaptionModel, attention: bool = False) -> bytes:
     """The functions of the contract as one float32 .tflite file."""
     litert_torch = require("litert_torch", "export")
     conversion: Any = litert_torch
@@ -44,7 +44,9 @@ def convert(model: Captioner, attention: bool = False) -> bytes:
     return tflite_graph.write(tree)
 
 
-def write(data: bytes, precision: str, directory: Path, treat: Treat | None) -> dict[str, Function]:
+def write(
+    data: bytes, precision: str, directory: Path, treat: SchemeLookup | None
+) -> dict[str, Function]:
     """Bring a float32 file to `precision` and write it; returns where each function lies.
 
     `treat` says how each layer is rounded, where the precision is int8.
@@ -58,11 +60,11 @@ def write(data: bytes, precision: str, directory: Path, treat: Treat | None) -> 
     tflite_passes.merge_buffers(tree)
     (directory / FILE).write_bytes(tflite_graph.write(tree))
     names = [signature.signatureKey.decode() for signature in tree.signatureDefs]
-    return {name: same_names(FILE, name) for name in names}
+    return {name: identity_names(FILE, name) for name in names}
 
 
 def export(
-    model: Captioner, spec: ExportSpec, directory: Path, plan: Plan | None = None
+    model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as TFLite into `directory`; returns where each function lies."""
     return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))

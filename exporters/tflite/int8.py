@@ -21,13 +21,13 @@ import numpy as np
 
 from edgecap.exporters.tflite.graph import Graph, builtin, schema
 from edgecap.exporters.thresholds import TABLE_ELEMENTS
-from edgecap.exporters.treatment import Treat
-from edgecap.quant.grid import Grid
+from edgecap.exporters.treatment import SchemeLookup
+from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations
 from edgecap.quant.rounding import rows
 
 
-def quantise(model: Any, treat: Treat) -> None:
+def quantise(model: Any, treat: SchemeLookup) -> None:
     """Linear layers and large tables to int8, as `treat` says of each in each function."""
     codes = schema().BuiltinOperator
     for signature in model.signatureDefs:
@@ -128,7 +128,7 @@ def _static(graph: Graph, operator: Any, grids: Activations, int8: _Constants) -
     ]
 
 
-def _on_grid(graph: Graph, like: int, grid: Grid) -> int:
+def _on_grid(graph: Graph, like: int, grid: QuantParams) -> int:
     """A new int8 tensor of the shape of `like`."""
     index = graph.add_tensor(graph.subgraph.tensors[like].shape, schema().TensorType.INT8)
     graph.put_on_grid(index, grid.scale, grid.zero_point)

@@ -13,18 +13,18 @@ import pytest
 import spots
 from PIL import Image
 from spots import PATCH, SIZE, TOKENIZER, G
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.apps.explain import (
     KINDS,
+    CaptionTrace,
     Maps,
-    Told,
     attention,
     layers,
     occlusion,
     per_word,
     table,
-    tell,
+    trace_caption,
 )
 from edgecap.apps.explain.heat import heat, levels
 from edgecap.apps.explain.occlusion import forced_scores, hide
@@ -33,7 +33,7 @@ from edgecap.apps.explain.sheet import COLUMNS, GAP, TILE, sheet
 from edgecap.cli.app import main
 from edgecap.models.loading import load
 from edgecap.runtime import Captioner
-from edgecap.runtime.preprocess import place
+from edgecap.runtime.preprocess import letterbox
 from edgecap.runtime.words import word_maps
 
 A, B = TOKENIZER.encode("dog")[0], TOKENIZER.encode("cat")[0]
@@ -46,12 +46,12 @@ def two_spots() -> Captioner:
 
 
 def spotted() -> np.ndarray:
-    return spots.canvas(SPOTS)
+    return spots.model_input(SPOTS)
 
 
 def test_occlusion_finds_what_each_word_rests_on() -> None:
     captioner = two_spots()
-    told = tell(captioner, spotted())
+    told = trace_caption(captioner, spotted())
     assert told.tokens == (A, B)
     drops = occlusion(captioner, told, window=1)  # [2,G,G]
     for token, (y, x) in enumerate(SPOTS):
@@ -64,7 +64,7 @@ def test_occlusion_finds_what_each_word_rests_on() -> None:
 @pytest.mark.parametrize("window", [2, 3, 14])
 def test_a_window_covers_all_its_patches(window: int) -> None:
     captioner = two_spots()
-    drops = occlusion(captioner, tell(captioner, spotted()), window=window)
+    drops = occlusion(captioner, trace_caption(captioner, spotted()), window=window)
     y, x = (edge // window * window for edge in SPOTS[0])
     block = drops[0, y : y + window, x : x + window]
     assert (block == block[0, 0]).all() and block[0, 0] > 1
@@ -74,7 +74,7 @@ def test_padding_is_not_hidden() -> None:
     captioner = two_spots()
     wide = np.zeros((40, 400, 3), np.uint8)
     wide[..., 0] = 200
-    told = tell(captioner, wide, max_length=2)
+    told = trace_caption(captioner, wide, max_length=2)
     drops = occlusion(captioner, told)
     place_ = told.attention.placement
     top = place_.top // PATCH // 2 * 2
@@ -83,25 +83,25 @@ def test_padding_is_not_hidden() -> None:
 
 
 def test_hiding_takes_the_colour_around() -> None:
-    canvas = np.full((SIZE, SIZE, 3), 90, np.uint8)
-    canvas[32:64, 32:64] = 255
-    bare = hide(canvas, (slice(2, 4), slice(2, 4)), PATCH)
-    assert (bare == 90).all() and (canvas[32:64, 32:64] == 255).all()
-    corner = hide(canvas, (slice(0, 2), slice(12, 14)), PATCH)
-    assert (corner == canvas).all()
+    model_input = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    model_input[32:64, 32:64] = 255
+    bare = hide(model_input, (slice(2, 4), slice(2, 4)), PATCH)
+    assert (bare == 90).all() and (model_input[32:64, 32:64] == 255).all()
+    corner = hide(model_input, (slice(0, 2), slice(12, 14)), PATCH)
+    assert (corner == model_input).all()
 
 
 def test_forced_scores_are_those_of_the_caption(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    told = tell(captioner, picture(0, 50, 40), max_length=9)
+    told = trace_caption(captioner, image(0, 50, 40), max_length=9)
     assert len(told.tokens) > 2
-    (scores,) = forced_scores(captioner, [told.canvas], told.prompt, told.tokens)
+    (scores,) = forced_scores(captioner, [told.model_input], told.prompt, told.tokens)
     np.testing.assert_allclose(scores, told.attention.caption.scores, atol=1e-5)
 
 
 def test_words_are_the_mean_of_their_tokens(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    told = tell(captioner, picture(1, 50, 40), max_length=12)
+    told = trace_caption(captioner, image(1, 50, 40), max_length=12)
     tokens = np.random.default_rng(0).random((len(told.tokens), G, G), np.float32)
     words = per_word(told, tokens)
     for word, map_ in zip(told.attention.words, words, strict=True):
@@ -117,9 +117,9 @@ def test_levels_are_by_each_maps_own_maximum() -> None:
 
 def test_heat_lies_where_the_map_is() -> None:
     grey = Image.new("RGB", (300, 150), (100, 100, 100))
-    placement = place(300, 150, SIZE)  # padding above and below
+    placement = letterbox(300, 150, SIZE)  # padding above and below
     level = np.zeros((G, G), np.uint8)
-    level[4, 1] = 255  # patch rows 3.5 … 10.5 hold the picture
+    level[4, 1] = 255  # patch rows 3.5 … 10.5 hold the image
     drawn = np.asarray(heat(grey, level, placement, SIZE)).astype(int)
     changed = np.abs(drawn - 100).sum(-1)
     y, x = np.unravel_index(changed.argmax(), changed.shape)
@@ -150,9 +150,9 @@ class Reader(html.parser.HTMLParser):
         self.inside = None
 
 
-def told_of(bundle: Path) -> tuple[bytes, Told]:
-    shown = picture(0, 60, 40)
-    return shown, tell(load(bundle), shown, max_length=14)
+def told_of(bundle: Path) -> tuple[bytes, CaptionTrace]:
+    shown = image(0, 60, 40)
+    return shown, trace_caption(load(bundle), shown, max_length=14)
 
 
 def test_a_page_holds_its_words_and_maps_and_asks_for_nothing(tiny_bundle_made: Path) -> None:
@@ -201,9 +201,9 @@ def test_a_sheet_has_a_tile_for_every_word(tiny_bundle_made: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (400, 2), (3, 90)])
-def test_odd_pictures_can_be_explained(size: tuple[int, int], tiny_bundle_made: Path) -> None:
-    captioner, shown = load(tiny_bundle_made), picture(0, *size)
-    told = tell(captioner, shown, max_length=5)
+def test_odd_images_can_be_explained(size: tuple[int, int], tiny_bundle_made: Path) -> None:
+    captioner, shown = load(tiny_bundle_made), image(0, *size)
+    told = trace_caption(captioner, shown, max_length=5)
     maps = Maps("attention", per_word(told, attention(told)))
     assert sheet(shown, told, maps).width > 0
     assert page(shown, told, [maps], "", {})
@@ -223,7 +223,7 @@ def test_a_caption_without_words(tiny_bundle_made: Path) -> None:
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
-    path.write_bytes(picture(0, 60, 40))
+    path.write_bytes(image(0, 60, 40))
     return path
 
 
@@ -240,7 +240,7 @@ def test_the_command_writes_pages_and_sheets(
     assert [one["kind"] for one in data["maps"]] == ["attention"]
 
 
-def test_a_page_of_a_picture_whose_name_is_not_unicode(
+def test_a_page_of_a_image_whose_name_is_not_unicode(
     photo: Path, tmp_path: Path, tiny_bundle_made: Path
 ) -> None:
     odd = photo.rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
@@ -252,7 +252,7 @@ def test_a_page_of_a_picture_whose_name_is_not_unicode(
 def test_the_command_shows_every_head_of_a_word(
     photo: Path, tmp_path: Path, tiny_attention_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = tell(load(tiny_attention_bundle), photo)
+    told = trace_caption(load(tiny_attention_bundle), photo)
     word = next(w.text.strip(".,") for w in told.attention.words if w.text.strip(".,").isalnum())
     explain = ["explain", str(photo), "--bundle", str(tiny_attention_bundle), "--maps", "layers"]
     assert main([*explain, "-o", str(tmp_path / "a.png"), "--word", word.upper()]) == 0
@@ -271,7 +271,7 @@ def test_the_command_shows_every_head_of_a_word(
 
 def test_heads_are_those_of_the_steps_that_chose_the_words(tiny_attention_bundle: Path) -> None:
     captioner = load(tiny_attention_bundle)
-    told = tell(captioner, picture(0, 50, 40), max_length=9)
+    told = trace_caption(captioner, image(0, 50, 40), max_length=9)
     found = layers(captioner, told)
     assert found.shape == (1, 1, len(told.tokens), G, G)  # one layer of one head: their mean
     np.testing.assert_allclose(

@@ -9,12 +9,12 @@ import numpy as np
 import oracle
 import pytest
 from PIL import Image
-from tiny_onnx import picture as noise
+from tiny_onnx import image as noise
 
-from edgecap.apps.grounding import ground, judge
+from edgecap.apps.grounding import ground, rank_statements
 from edgecap.apps.grounding.hide import MARGIN, hide
 from edgecap.apps.grounding.phrases import as_sentence, readings
-from edgecap.apps.grounding.speech import Speech
+from edgecap.apps.grounding.speech import CaptionScorer
 from edgecap.benchmarks.reference.expressions import (
     ambiguous_expressions,
     questions,
@@ -47,7 +47,7 @@ def knowing() -> Captioner:
     return oracle.captioner(THINGS)
 
 
-PICTURE = oracle.picture(THINGS)
+IMAGE = oracle.image(THINGS)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ PICTURE = oracle.picture(THINGS)
 def test_what_a_phrase_means(
     knowing: Captioner, phrase: str, box: tuple[float, ...], name: str
 ) -> None:
-    found = ground(knowing, PICTURE, phrase)
+    found = ground(knowing, IMAGE, phrase)
     assert found.box == box and found.name == name
-    assert found.seen and found.evidence > 1
+    assert found.seen and found.log_likelihood_ratio > 1
     assert sum(r.probability for r in found.referents) == pytest.approx(1, abs=1e-5)
 
 
@@ -74,7 +74,7 @@ def test_what_a_phrase_means(
 def test_how_likely_the_article_is_says_nothing_of_the_thing(lang: str) -> None:
     shy = oracle.captioner(THINGS, indefinite=[CIRCLE])
     circle = for_language(lang).noun_phrase(CIRCLE, definite=True)
-    found = ground(shy, PICTURE, circle, lang)
+    found = ground(shy, IMAGE, circle, lang)
     assert found.box == THINGS[1].box and found.referents[0].probability > 0.9
 
 
@@ -99,13 +99,13 @@ def test_where_an_article_ends(phrase: str, lang: str, end: int) -> None:
 
 
 def test_a_name_of_two_things_means_both(knowing: Captioner) -> None:
-    found = ground(knowing, PICTURE, "the red square")
+    found = ground(knowing, IMAGE, "the red square")
     assert {referent.box for referent in found.referents} == {THINGS[0].box, THINGS[2].box}
     assert [r.probability for r in found.referents] == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
-    assert not ground(knowing, PICTURE, "the yellow ring").seen
+    assert not ground(knowing, IMAGE, "the yellow ring").seen
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
 def test_a_phrase_of_another_language_is_a_guess(
     knowing: Captioner, phrase: str, lang: str
 ) -> None:
-    assert not ground(knowing, PICTURE, phrase, lang).seen
+    assert not ground(knowing, IMAGE, phrase, lang).seen
 
 
 def test_of_untrue_statements_one_comes_first_and_none_is_plausible(knowing: Captioner) -> None:
@@ -122,10 +122,10 @@ def test_of_untrue_statements_one_comes_first_and_none_is_plausible(knowing: Cap
     absent, other = (
         f"The yellow ring is to the {side} of the blue circle." for side in ("left", "right")
     )
-    told = {one.statement: one for one in judge(knowing, PICTURE, [true, absent, other])}
-    assert told[true].plausible
-    assert not told[absent].plausible and not told[other].plausible
-    assert judge(knowing, PICTURE, [absent, other])[0].share > 0.4
+    told = {one.statement: one for one in rank_statements(knowing, IMAGE, [true, absent, other])}
+    assert told[true].above_threshold
+    assert not told[absent].above_threshold and not told[other].above_threshold
+    assert rank_statements(knowing, IMAGE, [absent, other])[0].share > 0.4
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -133,7 +133,7 @@ def test_every_language_points(knowing: Captioner, lang: str) -> None:
     asked = [*unique_expressions(SCENE, lang), *ambiguous_expressions(SCENE, lang)]
     assert [expression.namesakes for expression in asked] == [1, 1, 2, 2]
     for expression in asked:
-        assert ground(knowing, PICTURE, expression.phrase, lang).box == expression.box
+        assert ground(knowing, IMAGE, expression.phrase, lang).box == expression.box
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -141,13 +141,16 @@ def test_true_statements_are_told_from_false(knowing: Captioner, lang: str) -> N
     pairs = list(questions(SCENE, lang))
     assert len(pairs) == 2  # one order, from either side
     for true, false in pairs:
-        first, second = judge(knowing, PICTURE, [false, true.rstrip(".。")], lang)
-        assert first.statement == true.rstrip(".。") and first.evidence > second.evidence
+        first, second = rank_statements(knowing, IMAGE, [false, true.rstrip(".。")], lang)
+        assert (
+            first.statement == true.rstrip(".。")
+            and first.log_likelihood_ratio > second.log_likelihood_ratio
+        )
         assert first.share + second.share == pytest.approx(1, abs=1e-5) and first.share > 0.9
 
 
-def test_boxes_are_in_the_pixels_of_the_picture(knowing: Captioner) -> None:
-    large = Image.fromarray(PICTURE).resize((448, 448), Image.Resampling.NEAREST)
+def test_boxes_are_in_the_pixels_of_the_image(knowing: Captioner) -> None:
+    large = Image.fromarray(IMAGE).resize((448, 448), Image.Resampling.NEAREST)
     box = ground(knowing, large, "the blue circle").box
     assert box == tuple(2 * edge for edge in THINGS[1].box)
 
@@ -177,24 +180,31 @@ def test_an_added_language_points_and_answers(tmp_path: Path) -> None:
     from edgecap.reference.config import CaptionerConfig
     from edgecap.reference.extension import Extension
     from edgecap.reference.model import weights
-    from edgecap.reference.model.captioner import Captioner as Network
-    from edgecap.reference.train import lexis
+    from edgecap.reference.model.captioner import CaptionModel
+    from edgecap.reference.train import extend_vocabulary
 
     torch.manual_seed(0)
-    network = Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
+    network = CaptionModel(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
     before = Extension(("en",))
-    after = lexis.extended(before, "ko", ["빨간 원. 개가 있다.", "고양이가 있다. 빨간 원."])
-    weights.save(lexis.grown(network, before, after), tmp_path / "ko.safetensors", {}, after)
+    after = extend_vocabulary.extend(
+        before, "ko", ["빨간 원. 개가 있다.", "고양이가 있다. 빨간 원."]
+    )
+    weights.save(
+        extend_vocabulary.resize_embeddings(network, before, after),
+        tmp_path / "ko.safetensors",
+        {},
+        after,
+    )
     captioner = load(tmp_path / "ko.safetensors")
-    found = ground(captioner, PICTURE, "빨간 원", "ko")
-    assert np.isfinite([*found.box, found.evidence]).all() and found.name == "빨간 원"
-    judged = judge(captioner, PICTURE, ["개가 있다", "고양이가 있다"], "ko")
+    found = ground(captioner, IMAGE, "빨간 원", "ko")
+    assert np.isfinite([*found.box, found.log_likelihood_ratio]).all() and found.name == "빨간 원"
+    judged = rank_statements(captioner, IMAGE, ["개가 있다", "고양이가 있다"], "ko")
     assert sum(one.share for one in judged) == pytest.approx(1, abs=1e-5)
     assert list(ambiguous_expressions(SCENE, "ko")) == []
 
 
 class Tight:
-    """A session that runs out of memory for more than two pictures or texts."""
+    """A session that runs out of memory for more than two images or texts."""
 
     def __init__(self, session: Any) -> None:
         self._session, self.batch, self.largest = session, session.batch, 0
@@ -209,15 +219,15 @@ class Tight:
         return call
 
 
-def test_grounding_takes_as_many_pictures_as_fit() -> None:
+def test_grounding_takes_as_many_images_as_fit() -> None:
     captioner = oracle.captioner(THINGS)
     captioner.session = tight = Tight(captioner.session)
-    found = ground(captioner, PICTURE, "the red square left of the blue circle")
+    found = ground(captioner, IMAGE, "the red square left of the blue circle")
     assert found.box == THINGS[0].box and tight.largest == 2
     true, false = next(questions(SCENE, "zh"))
-    assert judge(captioner, PICTURE, [false, true], "zh")[0].statement == true
+    assert rank_statements(captioner, IMAGE, [false, true], "zh")[0].statement == true
     circle = for_language("zh").noun_phrase(CIRCLE, definite=True)
-    assert ground(captioner, PICTURE, circle, "zh").box == THINGS[1].box
+    assert ground(captioner, IMAGE, circle, "zh").box == THINGS[1].box
 
 
 def test_texts_are_embedded_as_many_at_a_time_as_fit(tiny_bundle_made: Path) -> None:
@@ -231,29 +241,29 @@ def test_texts_are_embedded_as_many_at_a_time_as_fit(tiny_bundle_made: Path) -> 
 
 def test_hiding_takes_a_thing_out_and_leaves_the_rest() -> None:
     box, kept = THINGS[0].box, (40.0, 120.0, 60.0, 130.0)
-    bare = hide(PICTURE, [box], [kept])
-    assert (oracle.picture(THINGS) == PICTURE).all()  # the given canvas is not touched
+    bare = hide(IMAGE, [box], [kept])
+    assert (oracle.image(THINGS) == IMAGE).all()  # the given model_input is not touched
     rows, columns = slice(100 - MARGIN, 140 + MARGIN), slice(8 - MARGIN, 48 + MARGIN)
     inside = np.zeros((224, 224), bool)
     inside[rows, columns] = True
     inside[120:130, 40:60] = False
     assert (bare[inside] == 127).all()
-    assert (bare[~inside] == PICTURE[~inside]).all()
-    assert hide(PICTURE, [(0.0, 0.0, 224.0, 224.0)], []).shape == PICTURE.shape
+    assert (bare[~inside] == IMAGE[~inside]).all()
+    assert hide(IMAGE, [(0.0, 0.0, 224.0, 224.0)], []).shape == IMAGE.shape
 
 
 @pytest.mark.parametrize("batch", [None, 1])
 def test_forced_scores_are_those_of_the_model(tiny_bundle_made: Path, batch: int | None) -> None:
     """Sequences of different lengths in one call, against one step after another by hand."""
     captioner = load(tiny_bundle_made)
-    canvases = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
-    code = captioner.session.encode_image(canvases)
+    model_inputs = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    code = captioner.session.encode_image(model_inputs)
     sequences = [[5, 9, 700, 800, 900], [5, 9, 42]]
     session = captioner.session
     session.batch = batch  # type: ignore[misc]
     got = token_scores(session, code, 96, sequences)
     for b, ids in enumerate(sequences):
-        k, v = captioner.cache(canvases[b : b + 1])
+        k, v = captioner.cache(model_inputs[b : b + 1])
         for place, token in enumerate(ids[:-1]):
             step = session.decode(np.array([[token]], np.int32), np.array([place], np.int32), k, v)
             k[:, :, :, 196 + place], v[:, :, :, 196 + place] = (
@@ -281,23 +291,23 @@ def test_phrases_that_cannot_be_asked(
     knowing: Captioner, phrase: str, lang: str, code: str
 ) -> None:
     with pytest.raises(InputError) as caught:
-        ground(knowing, PICTURE, phrase, lang)
+        ground(knowing, IMAGE, phrase, lang)
     assert caught.value.code == code
 
 
 def test_a_model_whose_rule_knows_no_boxes_cannot_point(knowing: Captioner) -> None:
     grammar = replace(knowing.manifest.grammar, start={BOXES: "plain", PLAIN: "plain"})
     manifest = replace(knowing.manifest, grammar=grammar)
-    speaker = Speech(Captioner(knowing.session, manifest, knowing.tokenizer, "fake"), "en")
+    speaker = CaptionScorer(Captioner(knowing.session, manifest, knowing.tokenizer, "fake"), "en")
     with pytest.raises(UnsupportedError) as caught:
-        speaker.box_of(PICTURE, speaker.tokens("the blue circle"))
+        speaker.box_of(IMAGE, speaker.tokens("the blue circle"))
     assert caught.value.code == "ground.no_boxes"
 
 
 def test_statements_that_cannot_be_weighed(knowing: Captioner) -> None:
     for given in (["The dog is here."], ["A dog.", "a dog"], []):
         with pytest.raises(InputError, match="statements.number"):
-            judge(knowing, PICTURE, given)
+            rank_statements(knowing, IMAGE, given)
 
 
 @pytest.fixture
@@ -333,7 +343,7 @@ def test_ask_from_the_command_line(
     assert main([*asked, "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)["statements"]
     assert {one["statement"] for one in told} == {"A dog.", "A cat."}
-    assert told[0]["evidence"] >= told[1]["evidence"]
+    assert told[0]["log_likelihood_ratio"] >= told[1]["log_likelihood_ratio"]
     assert main(asked) == 0
     assert capsys.readouterr().out.count("\n") == 2
     assert main([*asked[:3], "--bundle", str(tiny_bundle_made)]) == 2

@@ -14,8 +14,8 @@ from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner as Network
-from edgecap.reference.train import lexis
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.train import extend_vocabulary
 from edgecap.runtime import Captioner
 
 KOREAN = ["빨간 원 한 개.", "빨간 별 두 개.", "파란 원 한 개."]
@@ -26,10 +26,10 @@ THAI = "สุนัขสีแดง"
 def taught(folder: Path, lang: str, captions: Sequence[str]) -> Captioner:
     """A model with a language more, as `edgecap finetune` gives it; it knows nothing."""
     torch.manual_seed(0)
-    model = Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
-    after = lexis.extended(Extension(), lang, captions)
+    model = CaptionModel(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
+    after = extend_vocabulary.extend(Extension(), lang, captions)
     path = folder / f"{lang}.safetensors"
-    weights.save(lexis.grown(model, Extension(), after), path, {}, after)
+    weights.save(extend_vocabulary.resize_embeddings(model, Extension(), after), path, {}, after)
     return load(path)
 
 

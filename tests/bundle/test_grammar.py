@@ -58,7 +58,7 @@ WORD, LAST = len(SPECIALS), LOCATION_BINS - 1
         ([*box(3, 9, 4, LAST), *box(0, 0, LAST, LAST), EOS_ID], BOXES, 9, True),
         ([WORD, *box(5, 0, 5, 1)], BOXES, 9, False),  # no width
         ([WORD, *box(5, 7, 6, 6)], BOXES, 9, False),  # upside down
-        ([*box(LAST)], BOXES, 9, False),  # no room on the canvas
+        ([*box(LAST)], BOXES, 9, False),  # no room on the model_input
         ([*box(0, LAST)], BOXES, 9, False),
         ([*box(0, 0, 1), WORD], BOXES, 9, False),  # left unfinished
         ([*box(0, 0, 1), EOS_ID], BOXES, 9, False),

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from edgecap.core.command import guarded
+from edgecap.core.command import run_command
 from edgecap.core.errors import GateError, InputError
 
 
@@ -44,20 +44,20 @@ def failing(error: BaseException) -> Callable[[], None]:
 def test_errors_become_a_line_and_a_code(
     error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert guarded("recall", failing(error)) == code
+    assert run_command("recall", failing(error)) == code
     assert capsys.readouterr() == ("", f"recall: {said}\n")
 
 
 def test_work_that_is_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert guarded("recall", lambda: None) == 0
+    assert run_command("recall", lambda: None) == 0
     assert capsys.readouterr() == ("", "")
 
 
 def test_debug_shows_the_traceback_of_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGECAP_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
-        guarded("recall", failing(ZeroDivisionError()))
-    assert guarded("recall", failing(InputError("a.b", "It is wrong."))) == 2
+        run_command("recall", failing(ZeroDivisionError()))
+    assert run_command("recall", failing(InputError("a.b", "It is wrong."))) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_debug_shows_the_traceback_of_a_defect(monkeypatch: pytest.MonkeyPatch) 
             "new_language.seed",
         ),
         ("reference.new_language", "ko --captions 0", "new_language.captions"),
-        ("reference.new_language", "ko --pictures 1", "new_language.pictures"),
+        ("reference.new_language", "ko --images 1", "new_language.images"),
         ("reference.new_language", "nl --out OUT --model no/weights", "weights.missing"),
         ("reference.ablations.__main__", "towers --jobs 0", "ablations.jobs"),
     ],

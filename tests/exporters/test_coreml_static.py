@@ -68,10 +68,10 @@ def test_the_stateful_step_rounds_as_the_portable_one_does(package: Path) -> Non
     program = Program.open(package)
     plain, stateful = program.function("decode"), program.function("decode_stateful")
     rows = np.zeros((LAYERS, 1, 2, 196 + 24, 32), np.float16)  # [L,B,H,C,K]
-    picture = rows[:, :, :, :196]
+    image = rows[:, :, :, :196]
     step = {"token": np.int32([[5]]), "position": np.int32([0])}
     want = plain.run(step | {"k": rows, "v": rows})
-    got = stateful.run(step | {"k_image": picture, "v_image": picture}, stateful.make_state())
+    got = stateful.run(step | {"k_image": image, "v_image": image}, stateful.make_state())
     assert np.abs(got["logits"] - want["logits"]).max() < 0.05
     operations = open_package(package).functions["decode_stateful"].block.operations
     marked = [op for op in operations if op.type == "quantize"]

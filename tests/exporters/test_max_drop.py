@@ -53,8 +53,8 @@ class LosesByLayer:
     def __init__(self, network: Any, scenes: Any, languages: Any, extension: Any) -> None:
         self.exact, self.languages = np.ones((64, 8), bool), tuple(languages)
 
-    def exactness(self, plan: Any, label: str) -> np.ndarray:
-        narrow = [layer.kind for layer in plan.tap._plan.layers.values()].count("w8a8")
+    def exact_match(self, plan: Any, label: str) -> np.ndarray:
+        narrow = [layer.kind for layer in plan.hook._plan.layers.values()].count("w8a8")
         return np.arange(512).reshape(64, 8) >= narrow
 
 
@@ -73,10 +73,10 @@ def takes(name: str, seconds: float, now: list[float], monkeypatch: pytest.Monke
 def test_a_searched_plan_travels_with_how_it_was_found(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
+    monkeypatch.setattr("edgecap.quant.search.evaluator.TaskEvaluator", LosesByLayer)
     now = [0.0]
     monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    takes("edgecap.quant.exercise.record", 300, now, monkeypatch)
+    takes("edgecap.quant.calibration_set.collect_calibration", 300, now, monkeypatch)
     monkeypatch.chdir(tmp_path)
     options = ["export", "-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--no-verify"]
     assert main([*options, "--int8", "--max-drop", "1", "--json", "told.json"]) == 0
@@ -134,7 +134,7 @@ def test_an_impossible_budget_exits_1_and_writes_nothing(
 def test_weights_are_judged_in_every_language_that_can_be_read(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgecap.quant.search.judge.Judge", LosesByLayer)
+    monkeypatch.setattr("edgecap.quant.search.evaluator.TaskEvaluator", LosesByLayer)
     more = Extension().with_language("sv").with_language("nl")
     network = weights.load(tiny)
     subject = reference_captioner(TorchSession(network), more)

@@ -179,11 +179,11 @@ def test_a_state_that_is_missing_or_foreign(stateful: Path) -> None:
 
 @pytest.fixture(scope="module")
 def multifunction(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two functions that share the weights of one layer; one takes a picture."""
+    """Two functions that share the weights of one layer; one takes a image."""
     folder = tmp_path_factory.mktemp("multi")
     layer = nn.Linear(3, 4)
 
-    class Picture(nn.Module):
+    class ImageLike(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.layer = layer
@@ -199,8 +199,8 @@ def multifunction(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def forward(self, x: Tensor) -> Tensor:
             return self.layer(x)
 
-    picture = [ct.ImageType("image", shape=(1, 3, 4, 6), color_layout=ct.colorlayout.BGR)]
-    save(convert(Picture(), [torch.zeros(1, 3, 4, 6)], inputs=picture), folder / "p.mlpackage")
+    kinds = [ct.ImageType("image", shape=(1, 3, 4, 6), color_layout=ct.colorlayout.BGR)]
+    save(convert(ImageLike(), [torch.zeros(1, 3, 4, 6)], inputs=kinds), folder / "p.mlpackage")
     save(convert(Vector(), [torch.zeros(1, 3)]), folder / "v.mlpackage")
     with quiet():
         description = ct.utils.MultiFunctionDescriptor()
@@ -220,12 +220,12 @@ def test_several_functions(multifunction: Path) -> None:
     program = Program.open(multifunction)
     assert set(program.functions) == {"see", "feel"}
     assert program.function() is program.function("feel")
-    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
-    seen = run(program.function("see"), image=picture)
-    mean = picture[..., ::-1].mean((0, 1))[None].astype(np.float32) / 255  # the layout is BGR
+    image = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    seen = run(program.function("see"), image=image)
+    mean = image[..., ::-1].mean((0, 1))[None].astype(np.float32) / 255  # the layout is BGR
     close(seen, run(program.function("feel"), x=mean), units=8)
-    close(run(program.function("see"), image=picture[None]), seen)
-    planes = picture[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
+    close(run(program.function("see"), image=image[None]), seen)
+    planes = image[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
     close(run(program.function("see"), image=planes), seen)
 
 
@@ -271,6 +271,6 @@ def test_results_belong_to_the_caller(multifunction: Path) -> None:
     np.testing.assert_array_equal(run(function, x=x), kept)
 
 
-def test_pictures_of_another_size_are_refused(multifunction: Path) -> None:
+def test_images_of_another_size_are_refused(multifunction: Path) -> None:
     with pytest.raises(InputError, match=r"input\.shape.*\[1,3,4,6\].*\[1, 3, 6, 4\]"):
         Program.open(multifunction).function("see").run({"image": np.zeros((6, 4, 3), np.uint8)})

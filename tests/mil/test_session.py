@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 import torch
 from mil import convert, ct, save
-from tiny_onnx import picture
+from tiny_onnx import image
 from torch import Tensor, nn
 
 from edgecap.bundle.io import Bundle
-from edgecap.bundle.manifest import same_names
+from edgecap.bundle.manifest import identity_names
 from edgecap.core.errors import BundleError
 from edgecap.exporters.contract import functions
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.manifest import draft
-from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime.backends.mlprogram import open_session
 from edgecap.runtime.captioner import Captioner
 
 CONFIG = CaptionerConfig(width=32, layers=1, heads=2, embedding=8)
-PICTURES = [picture(seed, 60, 30 + 20 * seed) for seed in range(3)]
+IMAGES = [image(seed, 60, 30 + 20 * seed) for seed in range(3)]
 HALVES = pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 
 
@@ -44,15 +44,15 @@ class FromPlanes(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def network() -> Network:
+def network() -> CaptionModel:
     torch.manual_seed(0)
-    made = Network(CONFIG).eval()
+    made = CaptionModel(CONFIG).eval()
     with torch.no_grad():
         made.token.weight.mul_(50)  # the choice of words survives rounding
     return made
 
 
-def write_bundle(network: Network, folder: Path, half: bool) -> Bundle:
+def write_bundle(network: CaptionModel, folder: Path, half: bool) -> Bundle:
     """A package for each function, and a manifest that was not sealed."""
     kind = np.float16 if half else np.float32
     for function in functions(network):
@@ -66,14 +66,14 @@ def write_bundle(network: Network, folder: Path, half: bool) -> Bundle:
             inputs = [ct.ImageType("image", shape=(1, 3, 224, 224))]
         model = convert(module, examples, half, inputs, outputs=function.outputs)
         save(model, folder / f"{function.name}.mlpackage")
-    manifest = draft(
+    manifest = build_manifest(
         CONFIG,
         name="tiny-coreml",
         model="tiny",
         format="coreml",
         precision="fp16" if half else "fp32",
         functions={
-            f.name: replace(same_names(f"{f.name}.mlpackage", f.name), entry="main")
+            f.name: replace(identity_names(f"{f.name}.mlpackage", f.name), entry="main")
             for f in functions(network)
         },
         batch=1,
@@ -82,7 +82,7 @@ def write_bundle(network: Network, folder: Path, half: bool) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def bundles(network: Network, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Bundle]:
+def bundles(network: CaptionModel, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Bundle]:
     return {
         half: write_bundle(network, tmp_path_factory.mktemp(f"half_{half}"), half)
         for half in (False, True)
@@ -95,18 +95,16 @@ def captioner(bundle: Bundle) -> Captioner:
 
 @HALVES
 def test_it_says_what_pytorch_says(
-    bundles: dict[bool, Bundle], network: Network, half: bool
+    bundles: dict[bool, Bundle], network: CaptionModel, half: bool
 ) -> None:
     bundle = bundles[half]
     reference = Captioner(TorchSession(network), bundle.manifest, shipped_tokenizer(), "torch")
     evaluated = captioner(bundle)
-    found = evaluated.caption(PICTURES, max_length=8)
-    assert [c.tokens for c in found] == [
-        c.tokens for c in reference.caption(PICTURES, max_length=8)
-    ]
+    found = evaluated.caption(IMAGES, max_length=8)
+    assert [c.tokens for c in found] == [c.tokens for c in reference.caption(IMAGES, max_length=8)]
     tolerance = 2e-3 if half else 5e-6
     np.testing.assert_allclose(
-        evaluated.embed_images(PICTURES), reference.embed_images(PICTURES), atol=tolerance
+        evaluated.embed_images(IMAGES), reference.embed_images(IMAGES), atol=tolerance
     )
     texts = ["a dog", "two cats and a star"]
     np.testing.assert_allclose(
@@ -115,7 +113,7 @@ def test_it_says_what_pytorch_says(
 
 
 @HALVES
-def test_a_step_close_up(bundles: dict[bool, Bundle], network: Network, half: bool) -> None:
+def test_a_step_close_up(bundles: dict[bool, Bundle], network: CaptionModel, half: bool) -> None:
     evaluated, reference = open_session(bundles[half], 1), TorchSession(network)
     image = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     code, wanted = evaluated.encode_image(image), reference.encode_image(image)
@@ -137,11 +135,11 @@ def test_a_step_close_up(bundles: dict[bool, Bundle], network: Network, half: bo
 
 def test_threads_share_a_session(bundles: dict[bool, Bundle]) -> None:
     shared = captioner(bundles[True])
-    expected = [shared.caption(one, max_length=4)[0].tokens for one in PICTURES]
+    expected = [shared.caption(one, max_length=4)[0].tokens for one in IMAGES]
     found: dict[int, tuple[int, ...]] = {}
 
     def work(i: int) -> None:
-        found[i] = shared.caption(PICTURES[i], max_length=4)[0].tokens
+        found[i] = shared.caption(IMAGES[i], max_length=4)[0].tokens
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
     for thread in threads:

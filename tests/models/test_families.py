@@ -11,8 +11,8 @@ import torch
 from host_loop import NEW_TOKENS, greedy, image_of, random_inputs
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from edgecap.core import typed
 from edgecap.bundle.interface import interface_from_json
+from edgecap.core import typed
 from edgecap.models.adapter import Limits
 
 LOGITS = 1e-4

@@ -216,10 +216,10 @@ REFERENCE = ImageSpec((224, 224), "contain", "bilinear", background=127, wide="h
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(64, 48), (1, 37), (500, 47), (224, 224)], ids=str)
 def test_the_reference_is_described_to_the_bit(mode: str, shape: tuple[int, int]) -> None:
-    from edgecap.runtime.preprocess import prepare
+    from edgecap.runtime.preprocess import preprocess
 
     image = smooth(mode, *shape)
-    expected, where = prepare(image)
+    expected, where = preprocess(image)
     got = process(image, REFERENCE)
     np.testing.assert_array_equal(got.pixels[0], expected)
     assert vars(got.placement) == vars(where)

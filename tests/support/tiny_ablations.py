@@ -11,10 +11,10 @@ import torch
 from edgecap.benchmarks.reference.ablations import NAMES
 from edgecap.benchmarks.reference.ablations.experiment import SMALL, SMALL_RUN, Ablation, Arm
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.train.config import Stage
 
-Build = Callable[[CaptionerConfig], Captioner]  # as of an arm
+Build = Callable[[CaptionerConfig], CaptionModel]  # as of an arm
 
 TINY = CaptionerConfig(width=16, layers=8, heads=2, embedding=8, text_length=8)
 TINY_ARM = Arm(
@@ -27,10 +27,10 @@ ABLATIONS: dict[str, Ablation] = {
 }
 
 
-def built(build: Build, config: CaptionerConfig = TINY) -> Captioner:
+def built(build: Build, config: CaptionerConfig = TINY) -> CaptionModel:
     torch.manual_seed(3)
     return build(config).eval()
 
 
-def pictures(n: int, side: int = 224) -> torch.Tensor:
+def images(n: int, side: int = 224) -> torch.Tensor:
     return torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8)

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER, same_names
-from edgecap.reference.manifest import draft
+from edgecap.bundle.io import finalize
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER, identity_names
+from edgecap.reference.manifest import build_manifest
 
 ROWS = (1, 1, 1, 196, 8)  # [L,B,H,P,Dh]
 CACHE = (1, 1, 1, 292, 8)  # [L,B,H,Tmax,Dh]
@@ -48,17 +48,17 @@ def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
     unpack(package, path).rename(path / "model.mlpackage")
     shutil.copy(str(resources.files("edgecap.reference") / "data" / TOKENIZER), path / TOKENIZER)
     names = [*FUNCTIONS, STATEFUL] if package == "stateful" else [*FUNCTIONS]
-    manifest = draft(
+    manifest = build_manifest(
         CONFIG,
         name=path.name,
         model="tiny",
         format="coreml",
         precision="fp16",
-        functions={name: same_names("model.mlpackage", name) for name in names},
+        functions={name: identity_names("model.mlpackage", name) for name in names},
         cache=cache,
         batch=1,
     )
-    seal(path, manifest)
+    finalize(path, manifest)
     return path
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecap.benchmarks.reference.ablations import NAMES
 from edgecap.core.choices import pick
-from edgecap.core.command import check_numbers, guarded
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("ablations"), help="directory")
     parser.add_argument("--json", choices=["-"], help="print JSON instead of tables")
     asked = parser.parse_args(arguments)
-    return guarded("ablations", lambda: _run(asked))
+    return run_command("ablations", lambda: _run(asked))
 
 
 def _run(asked: argparse.Namespace) -> None:
@@ -80,7 +80,7 @@ def _ablation(name: str) -> Ablation:
 
 
 def _ablate(name: str, asked: argparse.Namespace) -> dict[str, Any]:
-    """Gather one ablation, write its table and picture, and give its JSON."""
+    """Gather one ablation, write its table and image, and give its JSON."""
     from edgecap.benchmarks.reference.ablations.experiment import Budget
     from edgecap.benchmarks.reference.ablations.report import draw, to_json, to_markdown
     from edgecap.benchmarks.reference.ablations.store import Store
@@ -92,8 +92,8 @@ def _ablate(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     facts, rows = gather(ablation, budget, Store(asked.out, name))
     text = to_markdown(ablation, facts, rows)
     drawn = draw(asked.out / f"{name}.png", ablation, facts, rows)
-    picture = f"\n![{name}]({name}.png)\n" if drawn else ""
-    write_file(asked.out / f"{name}.md", (text + picture).encode())
+    image = f"\n![{name}]({name}.png)\n" if drawn else ""
+    write_file(asked.out / f"{name}.md", (text + image).encode())
     if not asked.json:
         print(text, flush=True)
     return to_json(ablation, facts, rows)

@@ -1,6 +1,6 @@
 """Arms against each other, seed by seed.
 
-Two arms with the same seed saw the same pictures, so their difference is taken before it is
+Two arms with the same seed saw the same images, so their difference is taken before it is
 averaged. Intervals are Student's, 95 %; with three seeds they are 4.3 standard errors wide to
 each side, and small effects stay undecided.
 """

@@ -1,10 +1,10 @@
-"""The rival of a prefix-LM: an encoder for pictures, and a decoder that attends to it across.
+"""The rival of a prefix-LM: an encoder for images, and a decoder that attends to it across.
 
 B batch   P patches   T text tokens   C rows of the KV cache (P + T)   L decoder layers
 D width   H heads     K head width    V vocabulary
 
 As in "Attention is all you need" (arXiv 1706.03762), with this project's block: pre-LN, no biases.
-It keeps the contract: rows 0 … P-1 of a cache hold the keys and values of the picture for the
+It keeps the contract: rows 0 … P-1 of a cache hold the keys and values of the image for the
 cross-attention, made once, and the rest those of the text, so whatever runs or trains the prefix-LM
 runs and trains this one too.
 """
@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Block, Captioner, initialise, text_mask
+from edgecap.reference.model.captioner import Block, CaptionModel, initialise, text_mask
 
 
 class DecoderBlock(Block):
-    """A block that looks at the picture between its attention to the text and its MLP."""
+    """A block that looks at the image between its attention to the text and its MLP."""
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
@@ -33,15 +33,15 @@ class DecoderBlock(Block):
         self.cross_kv = nn.Linear(D, 2 * D, bias=False)
         self.cross_attention_out = nn.Linear(D, D, bias=False)
 
-    def look(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's states [B,P,D], each [B,H,P,K]."""
-        B, P, D = picture.shape
-        kv = self.cross_kv(picture).view(B, P, 2, self.heads, D // self.heads)
+        B, P, D = image.shape
+        kv = self.cross_kv(image).view(B, P, 2, self.heads, D // self.heads)
         k, v = kv.permute(2, 0, 3, 1, 4)
         return k, v
 
     def cross(self, x: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """What `x` [B,T,D] gets from the picture's k, v [B,H,P,K], and its weights [B,H,T,P]."""
+        """What `x` [B,T,D] gets from the image's k, v [B,H,P,K], and its weights [B,H,T,P]."""
         B, T, D = x.shape
         q = self.cross_query(self.cross_norm(x)).view(B, T, self.heads, -1).transpose(1, 2)
         weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(-1)  # [B,H,T,P]
@@ -57,22 +57,22 @@ class DecoderBlock(Block):
         return x + self.mlp_out(F.gelu(self.mlp_in(self.mlp_norm(x)), approximate="tanh"))
 
 
-class EncoderDecoder(Captioner):
+class EncoderDecoder(CaptionModel):
     """A captioner of two stacks; `blocks` are the encoder."""
 
     def __init__(self, config: CaptionerConfig, encoder_layers: int, decoder_layers: int) -> None:
         super().__init__(replace(config, layers=encoder_layers))
-        self.picture_norm = nn.LayerNorm(config.width)
+        self.image_norm = nn.LayerNorm(config.width)
         self.decoder_blocks = nn.ModuleList(DecoderBlock(config) for _ in range(decoder_layers))
         initialise(self.decoder_blocks, 3 * decoder_layers)
 
     def see(
         self, image: Tensor, corner: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """As of Captioner; keys and values are the cross-attention's, L of [B,H,p,K]."""
+        """As of CaptionModel; keys and values are the cross-attention's, L of [B,H,p,K]."""
         _, _, states = super().see(image, corner)
-        picture = self.picture_norm(states[-1])  # [B,p,D]
-        pairs = [block.look(picture) for block in self.decoder_blocks]
+        patches = self.image_norm(states[-1])  # [B,p,D]
+        pairs = [block.look(patches) for block in self.decoder_blocks]
         return [k for k, _ in pairs], [v for _, v in pairs], states
 
     def read(
@@ -83,7 +83,9 @@ class EncoderDecoder(Captioner):
         segments: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """As of Captioner: [B,T,D]. Without a picture, as for `encode_text`, nothing is crossed."""
+        """As of CaptionModel: [B,T,D]. Without a image, as for `encode_text`, nothing is
+        crossed.
+        """
         x = self.embed_words(tokens, positions)  # [B,T,D]
         mask = text_mask(tokens, segments)  # [T,T] or [B,1,T,T]
         for layer, block in enumerate(self.decoder_blocks):
@@ -97,7 +99,7 @@ class EncoderDecoder(Captioner):
     def decode(
         self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """As of Captioner; `attention` is the cross-attention's."""
+        """As of CaptionModel; `attention` is the cross-attention's."""
         P, T = self.config.patches, self.config.text_length
         x = self.token(token) + self.text_position(position).unsqueeze(1)  # [B,1,D]
         rows = torch.arange(T, device=token.device)  # [T]

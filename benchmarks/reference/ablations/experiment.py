@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.scenes.nouns import NOUNS
 from edgecap.reference.scenes.sample import WINDOW_RULES, SceneRules
 from edgecap.reference.train.config import Stage, TrainConfig
@@ -23,7 +23,7 @@ Row = dict[str, Any]  # plain JSON values
 STYLES = {"grounded": 0.5, "color": 0.2, "shape": 0.2, "plain": 0.1}
 
 # One or two things, a dozen of the hundred emoji, calm backgrounds: a world of which a tiny budget
-# learns enough to compare. Windows and canvas differ in size alone.
+# learns enough to compare. Windows and model_input differ in size alone.
 WORLD = {
     size: replace(
         rules,
@@ -35,23 +35,23 @@ WORLD = {
     )
     for size, rules in WINDOW_RULES.items()
 }
-# One shape in a picture: what each colour and each shape looks like is all there is to learn.
+# One shape in a image: what each colour and each shape looks like is all there is to learn.
 SHAPES = {size: replace(rules, nouns=(), things=(1, 1)) for size, rules in WORLD.items()}
 
-# A canvas of one window: a quarter of the cost for what does not depend on the canvas.
+# A model_input of one window: a quarter of the cost for what does not depend on the model_input.
 SMALL = CaptionerConfig(width=128, layers=6, heads=2, embedding=128, image_size=112, text_length=64)
 SMALL_RUN = TrainConfig(
     size="ablation",
     stages=(Stage(112, 16_000, 16, 40, 8, 32, ("en",)),),
     styles=STYLES,
-    told_weight=0.0,  # what is compared is not what relations say
+    relation_loss_weight=0.0,  # what is compared is not what relations say
     slips=0.0,
     # Twice the shipped recipe's, after a short warm-up: there are a few hundred steps.
     muon_rate=4e-3,
     adamw_rate=2e-3,
     warmup_steps=40,
 )
-# The real canvas, for what is about places on it. It learns late, so steps are many and small.
+# The real model_input, for what is about places on it. It learns late, so steps are many and small.
 FULL = replace(SMALL, layers=4, image_size=224, text_length=96)
 FULL_RUN = replace(SMALL_RUN, stages=(Stage(224, 16_000, 8, 64, 4, 40, ("en",)),))
 CURRICULUM_RUN = replace(
@@ -70,9 +70,11 @@ class Arm:
     name: str
     config: CaptionerConfig = SMALL
     run: TrainConfig = SMALL_RUN  # seed and number of images are the sweep's
-    build: Callable[[CaptionerConfig], Captioner] = Captioner
+    build: Callable[[CaptionerConfig], CaptionModel] = CaptionModel
     batches: type[SceneBatches] = SceneBatches
-    world: Mapping[int, SceneRules] = field(default_factory=lambda: WORLD)  # by side of the canvas
+    world: Mapping[int, SceneRules] = field(
+        default_factory=lambda: WORLD
+    )  # by side of the model_input
     # From tokens as generated to those of the shipped tokenizer, boxes as four edges.
     as_edges: Callable[[Sequence[int]], list[int]] = list
     share: float = 1.0  # of the ablation's images

@@ -27,24 +27,24 @@ from edgecap.reference.scenes.splits import drawing
 from edgecap.reference.tokens import FIRST_LOCATION_ID, LOCATION_BINS
 from edgecap.reference.train.data import SceneBatches
 
-CANVAS = 224  # px
+MODEL_INPUT = 224  # px
 GRID = 28  # cells a side
 FIRST_CELL_ID = FULL.vocabulary  # cells stand behind the shipped vocabulary
 SCENES = 1000  # whose boxes measure the ceilings
 # Of a box's longer side, px.
-SIDES = (("< 48 px", 0, 48), ("48–80 px", 48, 80), ("≥ 80 px", 80, CANVAS))
+SIDES = (("< 48 px", 0, 48), ("48–80 px", 48, 80), ("≥ 80 px", 80, MODEL_INPUT))
 _EDGES = range(FIRST_LOCATION_ID, FIRST_LOCATION_ID + LOCATION_BINS)
 
 
 def to_cells(box: Box, grid: int = GRID) -> tuple[int, int]:
     """The cells, counted line by line, whose centres are nearest to a box's two corners."""
-    x0, y0, x1, y1 = (min(int(edge * grid / CANVAS), grid - 1) for edge in box)
+    x0, y0, x1, y1 = (min(int(edge * grid / MODEL_INPUT), grid - 1) for edge in box)
     return y0 * grid + x0, y1 * grid + x1
 
 
 def from_cells(first: int, second: int, grid: int = GRID) -> Box:
-    """The box between the centres of two cells, px of the canvas."""
-    cell = CANVAS / grid
+    """The box between the centres of two cells, px of the model_input."""
+    cell = MODEL_INPUT / grid
     (y0, x0), (y1, x1) = (divmod(number, grid) for number in (first, second))
     return (x0 + 0.5) * cell, (y0 + 0.5) * cell, (x1 + 0.5) * cell, (y1 + 0.5) * cell
 

@@ -2,7 +2,7 @@
 
 With dropout, two of five captions name shapes by their colour or by their kind alone, so the
 decoder cannot rely on which shape a colour usually has. In the ablations' common world, and with
-their budget, no arm names an unseen pair; so here pictures show one shape each.
+their budget, no arm names an unseen pair; so here images show one shape each.
 """
 
 from __future__ import annotations

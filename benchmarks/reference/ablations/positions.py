@@ -1,6 +1,6 @@
 """2D against 1D positions: a vector per row and per column, or one per patch.
 
-B batch   G patches a side of the canvas   P = G*G   g patches a side of a window   D width
+B batch   G patches a side of the model_input   P = G*G   g patches a side of a window   D width
 
 Both know every place; 2D shares what it learns along rows and columns, 1D learns each place alone.
 """
@@ -22,10 +22,10 @@ from edgecap.benchmarks.reference.ablations.experiment import (
     Row,
 )
 from edgecap.reference.config import SIZES, CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 
-class OneAxis(Captioner):
+class OneAxis(CaptionModel):
     """Patches numbered line by line, a vector for each number (ViT, arXiv 2010.11929)."""
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -45,7 +45,7 @@ class OneAxis(Captioner):
         return F.embedding(number.flatten(1), self.position)  # [B,g*g,D]
 
 
-class Unplaced(Captioner):
+class Unplaced(CaptionModel):
     """No positions: what is lost without any tells how much the others could differ."""
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -73,7 +73,7 @@ ABLATION = Ablation(
     name="positions",
     claim="2D positions serve better than 1D ones, above all from 112 px windows to 224 px scenes.",
     rule="Equal images, in the same order, and equal first weights of all else; 1D has 168 more "
-    "vectors of position. Windows lie anywhere on the canvas, so both learn every place.",
+    "vectors of position. Windows lie anywhere on the model_input, so both learn every place.",
     images=12_000,  # with half of them no box is found yet, and no arm differs
     arms=(
         Arm("2D, 112→224", FULL, CURRICULUM_RUN),

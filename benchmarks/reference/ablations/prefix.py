@@ -1,9 +1,9 @@
 """A prefix-LM against an encoder and decoder: parameters, operations, time, and what is learnt.
 
-B batch   S canvas side   T text tokens
+B batch   S model_input side   T text tokens
 
 A floating-point operation is an addition or a multiplication; those of linear layers and attention
-are counted, as PyTorch runs them, for one picture and a caption of `WORDS` tokens.
+are counted, as PyTorch runs them, for one image and a caption of `WORDS` tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgecap.benchmarks.reference.ablations.encoder_decoder import EncoderDecode
 from edgecap.benchmarks.reference.ablations.experiment import Ablation, Arm, Row
 from edgecap.benchmarks.reference.ablations.towers import parameters
 from edgecap.reference.config import SIZES, CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession
 from edgecap.runtime.cache import Cache
 
@@ -45,8 +45,8 @@ def equal_parameters(config: CaptionerConfig) -> EncoderDecoder:
     return EncoderDecoder(config, config.layers - 4 * d // 3, d)
 
 
-BUILDS: dict[str, Callable[[CaptionerConfig], Captioner]] = {
-    "prefix-LM": Captioner,
+BUILDS: dict[str, Callable[[CaptionerConfig], CaptionModel]] = {
+    "prefix-LM": CaptionModel,
     "encoder-decoder, equal depth": equal_depth,
     "encoder-decoder, equal parameters": equal_parameters,
 }
@@ -59,28 +59,28 @@ def operations(work: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def counts(build: Callable[[CaptionerConfig], Captioner], config: CaptionerConfig) -> Row:
-    """Parameters, and operations per picture, per decode step and per caption of `WORDS`."""
+def counts(build: Callable[[CaptionerConfig], CaptionModel], config: CaptionerConfig) -> Row:
+    """Parameters, and operations per image, per decode step and per caption of `WORDS`."""
     with torch.device("meta"):
         model = build(config).eval()
         image = torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8)
         token, position = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
         k, _, _ = model.encode_image(image)  # [L,1,H,P,K]
         cache = k.new_zeros(*k.shape[:3], config.context, k.shape[4])  # [L,1,H,C,K]
-        picture = operations(partial(model.encode_image, image))
+        encoding = operations(partial(model.encode_image, image))
         step = operations(partial(model.decode, token, position, cache, cache))
     return {
         "parameters": parameters(model),
-        "GFLOP picture": round(picture / 1e9, 2),
+        "GFLOP image": round(encoding / 1e9, 2),
         "GFLOP step": round(step / 1e9, 4),
-        "GFLOP caption": round((picture + WORDS * step) / 1e9, 2),
+        "GFLOP caption": round((encoding + WORDS * step) / 1e9, 2),
     }
 
 
 def uncached(config: CaptionerConfig) -> int:
     """Operations of a prefix-LM's caption that keeps no keys and values: all for every word."""
     with torch.device("meta"):
-        model = Captioner(config).eval()
+        model = CaptionModel(config).eval()
         image = torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8)
         keys, values, _ = model.see(image)
         texts = [torch.zeros(1, said, dtype=torch.int64) for said in range(1, WORDS + 1)]  # [1,t]
@@ -115,7 +115,7 @@ def times(config: CaptionerConfig, rounds: int = ROUNDS) -> dict[str, Row]:
     for name, laps in taken.items():
         against = zip(laps, taken["prefix-LM"], strict=True)
         rows[name] = {
-            "ms picture": round(1000 * statistics.median(seen for seen, _ in laps), 1),
+            "ms image": round(1000 * statistics.median(seen for seen, _ in laps), 1),
             "ms caption": round(1000 * statistics.median(whole for _, whole in laps), 1),
             "× prefix-LM": round(statistics.median(a[1] / b[1] for a, b in against), 2),
         }
@@ -150,7 +150,7 @@ ABLATION = Ablation(
         ("prefix-LM", "encoder-decoder, equal parameters"),
     ),
     facts=facts,
-    facts_said=f"Size {SIZE}, one picture and {WORDS} tokens, random weights; PyTorch, one thread, "
+    facts_said=f"Size {SIZE}, one image and {WORDS} tokens, random weights; PyTorch, one thread, "
     f"{ROUNDS} rounds in turns.",
     drawn=("parameters", "GFLOP caption", "ms caption"),
 )

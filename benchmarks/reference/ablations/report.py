@@ -1,4 +1,4 @@
-"""What an ablation leaves: a Markdown table, JSON, and a picture."""
+"""What an ablation leaves: a Markdown table, JSON, and a image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def to_json(ablation: Ablation, facts: Sequence[Row], rows: Sequence[Row]) -> di
 
 def to_markdown(ablation: Ablation, facts: Sequence[Row], rows: Sequence[Row]) -> str:
     """The claim, the rule, and the tables."""
-    parts = [f"## {ablation.name}", f"Claim: {ablation.claim}", f"Rule: {ablation.rule}"]
+    parts = [f"## {ablation.name}", f"Claim: {ablation.claim}", f"TokenGrammar: {ablation.rule}"]
     if facts:
         parts += [ablation.facts_said, _facts_table(facts)]
     if rows:
@@ -118,7 +118,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Row]) -> bool:
     """A panel of bars per drawn column of the facts, one of dots per metric of the runs.
 
-    False where there is nothing to draw, and then no picture.
+    False where there is nothing to draw, and then no image.
     """
     require("matplotlib", "train")
     from matplotlib.figure import Figure

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from edgecap.benchmarks.reference.ablations.experiment import SMALL_RUN, Ablation, Arm, Row
 from edgecap.reference.config import SIZES, CaptionerConfig
-from edgecap.reference.model.captioner import Block, Captioner, initialise, text_mask
+from edgecap.reference.model.captioner import Block, CaptionModel, initialise, text_mask
 
-# Every picture has texts, and they weigh five times as much: with less a tiny budget ends near
+# Every image has texts, and they weigh five times as much: with less a tiny budget ends near
 # chance, where no tower can be told from another.
 MATCHED_RUN = replace(
     SMALL_RUN,
@@ -27,7 +27,7 @@ MATCHED_RUN = replace(
 )
 
 
-class TwoTowers(Captioner):
+class TwoTowers(CaptionModel):
     """A captioner whose texts are embedded by blocks of their own; the token table is shared."""
 
     def __init__(
@@ -50,7 +50,7 @@ class TwoTowers(Captioner):
             initialise(part, 2 * text_layers)
 
     def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:
-        """As of Captioner: int [B,T] and int [B] to [B,E]."""
+        """As of CaptionModel: int [B,T] and int [B] to [B,E]."""
         x = self.text_in(self.embed_words(tokens))  # [B,T,W]
         mask = text_mask(tokens)  # [T,T]
         for block in self.text_blocks:
@@ -85,7 +85,7 @@ def facts() -> list[Row]:
     rows = []
     for size, config in SIZES.items():
         with torch.device("meta"):
-            one = parameters(Captioner(config))
+            one = parameters(CaptionModel(config))
             two = {
                 f"{size}, two: equal towers": parameters(equal(config)),
                 f"{size}, two: text tower of half the width": parameters(narrow(config)),
@@ -99,9 +99,9 @@ def facts() -> list[Row]:
 
 ABLATION = Ablation(
     name="towers",
-    claim="One tower for pictures and words is about 40 % smaller than two and retrieves as well.",
+    claim="One tower for images and words is about 40 % smaller than two and retrieves as well.",
     rule="Equal images, in the same order, and losses; all arms caption. Equal towers: the text's "
-    "is like the picture's. Half the depth each: equal parameters.",
+    "is like the image's. Half the depth each: equal parameters.",
     images=8_000,
     arms=(
         Arm("one", run=MATCHED_RUN),

@@ -1,6 +1,6 @@
 """One trial: an arm trained with one seed, and what it then can do.
 
-S canvas side   T tokens   Q texts   E embedding
+S model_input side   T tokens   Q texts   E embedding
 
 The metrics are those of `benchmarks.evaluate` in English on scenes of the split "val" in
 the small world that the runs see, with the model's boxes as it writes them, and:
@@ -24,11 +24,11 @@ from torch import nn
 from edgecap.benchmarks.reference.ablations.experiment import Arm, Row
 from edgecap.benchmarks.reference.evaluate import evaluate
 from edgecap.benchmarks.reference.metrics import score_captions
-from edgecap.benchmarks.reference.similarity import Pictured
-from edgecap.bundle.manifest import FUNCTIONS, same_names
+from edgecap.benchmarks.reference.similarity import Scened
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.core.progress import progress
-from edgecap.reference.manifest import draft
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession
 from edgecap.reference.scenes.graph import Scene
 from edgecap.reference.scenes.render import render
@@ -48,7 +48,7 @@ from edgecap.runtime.vocabulary import Vocabulary
 LANGUAGE, STYLE = "en", "grounded"
 UNSEEN_SEED = 2**31  # of the scenes on which the loss is measured
 UNSEEN_BATCHES = 8
-EVALUATED = 32  # pictures in one call
+EVALUATED = 32  # images in one call
 
 
 def run(arm: Arm, seed: int, images: int, scenes: int) -> Row:
@@ -78,7 +78,7 @@ def train(arm: Arm, recipe: TrainConfig, seed: int) -> Objective:
     torch.manual_seed(seed)  # the hints of all arms begin alike, however many numbers they drew
     objective = Objective(captioner)
     optimisers = Optimisers(objective, recipe)
-    batches = arm.batches(recipe, canvas=arm.config.image_size, rules=arm.world)
+    batches = arm.batches(recipe, model_input=arm.config.image_size, rules=arm.world)
     for step in progress(range(recipe.steps), f"{arm.name}, seed {seed}"):
         batch = batches[step]
         learn(objective, batch, 1, objective.terms(batch, recipe))
@@ -100,14 +100,14 @@ def measure(
     }
 
 
-def drawn(arm: Arm, split: str, n: int, shows: str = "") -> list[Pictured]:
-    """The first n scenes of a split on the arm's canvas."""
+def drawn(arm: Arm, split: str, n: int, shows: str = "") -> list[Scened]:
+    """The first n scenes of a split on the arm's model_input."""
     rules = replace(arm.world[arm.config.image_size], shows=shows)
     drawings = (sample_drawing(generator(split, i), rules) for i in range(n))
     return [(render(drawing), drawing.scene) for drawing in drawings]
 
 
-def pair_named(speaker: Speaker, scenes: Sequence[Pictured]) -> float | int | None:
+def pair_named(speaker: Speaker, scenes: Sequence[Scened]) -> float | int | None:
     """The share of withheld pairs that are named, whatever else is said."""
     said = [
         caption.raw
@@ -125,7 +125,7 @@ def pair_named(speaker: Speaker, scenes: Sequence[Pictured]) -> float | int | No
 def unseen_loss(arm: Arm, objective: Objective, recipe: TrainConfig) -> float:
     """Nats a token, on scenes like those of the last steps."""
     unseen = replace(recipe, seed=UNSEEN_SEED)
-    batches = arm.batches(unseen, canvas=arm.config.image_size, rules=arm.world)
+    batches = arm.batches(unseen, model_input=arm.config.image_size, rules=arm.world)
     loss = words = 0.0
     for step in range(max(0, recipe.steps - UNSEEN_BATCHES), recipe.steps):
         batch = batches[step]
@@ -136,7 +136,7 @@ def unseen_loss(arm: Arm, objective: Objective, recipe: TrainConfig) -> float:
 
 
 @dataclass(frozen=True)
-class Said:
+class CaptionDataset:
     """A caption with its location tokens still in it."""
 
     raw: str
@@ -146,10 +146,10 @@ class Speaker:
     """A model that was just trained, as `benchmarks.evaluate` asks it. No rule helps its boxes."""
 
     def __init__(
-        self, captioner: Captioner, as_edges: Callable[[Sequence[int]], list[int]] = list
+        self, captioner: CaptionModel, as_edges: Callable[[Sequence[int]], list[int]] = list
     ) -> None:
-        functions = {name: same_names("", name) for name in FUNCTIONS}
-        manifest = draft(
+        functions = {name: identity_names("", name) for name in FUNCTIONS}
+        manifest = build_manifest(
             captioner.config,
             name="ablation",
             model="ablation",
@@ -161,13 +161,15 @@ class Speaker:
         self._tokenizer = shipped_tokenizer()
         self._vocabulary = Vocabulary(manifest, self._tokenizer)
 
-    def caption(self, images: Sequence[np.ndarray], lang: str) -> list[Said]:
+    def caption(self, images: Sequence[np.ndarray], lang: str) -> list[CaptionDataset]:
         """Greedy captions with boxes of images uint8 [S,S,3]."""
         code = self._session.encode_image(np.stack(images))
         cache = Cache(self._session, code, self._vocabulary.text_length)
-        limits = self._vocabulary.limits(None, boxes=True, ruled=False)
+        limits = self._vocabulary.limits(None, boxes=True, constrained=False)
         captions = generate(cache, self._vocabulary.prompt(lang, STYLE), limits)
-        return [Said(self._tokenizer.decode(self._as_edges(one.tokens))) for one in captions]
+        return [
+            CaptionDataset(self._tokenizer.decode(self._as_edges(one.tokens))) for one in captions
+        ]
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Float [N,E] of images uint8 [S,S,3]."""

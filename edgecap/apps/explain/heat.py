@@ -1,6 +1,7 @@
-"""A map laid over its picture.
+"""A map laid over its image.
 
-Letters: G patches along one side of the canvas, S canvas side in px; h, w the picture drawn.
+Letters: G patches along one side of the model_input, S model_input side in px; h, w the image
+drawn.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from edgecap.runtime.preprocess import Placement
+from edgecap.runtime.preprocess import Letterbox
 
 # From nothing to the most, as (share of the map's maximum, red, green, blue, opacity): one ramp of
 # rising lightness, which readers without colour vision see as well (after matplotlib's inferno).
@@ -19,7 +20,7 @@ STOPS = (
     (0.8, 251, 155, 6, 0.75),
     (1.0, 252, 255, 164, 0.8),
 )
-GREYNESS = 0.8  # how far the picture is drained of its own colours
+GREYNESS = 0.8  # how far the image is drained of its own colours
 
 
 def levels(maps: np.ndarray) -> np.ndarray:
@@ -30,16 +31,16 @@ def levels(maps: np.ndarray) -> np.ndarray:
     return np.rint(255 * scaled).astype(np.uint8)
 
 
-def heat(picture: Image.Image, level: np.ndarray, placement: Placement, size: int) -> Image.Image:
-    """The picture, RGB of any size, under a map uint8 [G,G] of a canvas of `size` px."""
+def heat(image: Image.Image, level: np.ndarray, placement: Letterbox, size: int) -> Image.Image:
+    """The image, RGB of any size, under a map uint8 [G,G] of a model_input of `size` px."""
     smooth = Image.fromarray(level).resize((size, size), Image.Resampling.BICUBIC)
     left, top = placement.left, placement.top
     part = smooth.crop((left, top, left + placement.scaled_width, top + placement.scaled_height))
-    shares = np.asarray(part.resize(picture.size, Image.Resampling.BILINEAR)) / 255  # [h,w]
+    shares = np.asarray(part.resize(image.size, Image.Resampling.BILINEAR)) / 255  # [h,w]
     stops = np.array(STOPS)  # [5,5]
     ramp = [np.interp(shares, stops[:, 0], stops[:, i]) for i in range(1, 5)]  # each [h,w]
     colour, opacity = np.stack(ramp[:3], -1), ramp[3][..., None]  # [h,w,3], [h,w,1]
-    own = np.asarray(picture, np.float64)  # [h,w,3]
-    grey = np.asarray(picture.convert("L"), np.float64)[..., None]  # [h,w,1]
+    own = np.asarray(image, np.float64)  # [h,w,3]
+    grey = np.asarray(image.convert("L"), np.float64)[..., None]  # [h,w,1]
     ground = GREYNESS * grey + (1 - GREYNESS) * own
     return Image.fromarray(np.rint(ground * (1 - opacity) + colour * opacity).astype(np.uint8))

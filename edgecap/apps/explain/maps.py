@@ -1,6 +1,7 @@
 """A caption that was told, and maps of its words.
 
-Letters as in session.py; t tokens of the caption, W words, G patches along one side of the canvas.
+Letters as in session.py; t tokens of the caption, W words, G patches along one side of the
+model_input.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from edgecap.core.errors import InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Attention
-from edgecap.runtime.preprocess import Box, Picture, prepare
+from edgecap.runtime.preprocess import Box, ImageLike, preprocess
 
 PUNCTUATION = ".,;:!?、。，；：！？"
 
@@ -31,17 +32,17 @@ KINDS: dict[str, str] = {
         "stronger. Nearer to a cause than attention alone, and still no proof."
     ),
     "occlusion": (
-        "Occlusion: how much less likely the word becomes when this part of the picture is hidden. "
+        "Occlusion: how much less likely the word becomes when this part of the image is hidden. "
         "The causal check; two parts that say the same can hide each other's effect."
     ),
 }
 
 
 @dataclass(frozen=True)
-class Told:
-    """The greedy caption of a picture, and all that is needed to ask the model again."""
+class CaptionTrace:
+    """The greedy caption of a image, and all that is needed to ask the model again."""
 
-    canvas: np.ndarray  # uint8 [S,S,3]
+    model_input: np.ndarray  # uint8 [S,S,3]
     prompt: tuple[int, ...]
     attention: Attention
 
@@ -66,20 +67,20 @@ class Maps:
         return KINDS[self.kind]
 
 
-def tell(
+def trace_caption(
     captioner: Captioner,
-    picture: Picture,
+    image: ImageLike,
     lang: str = "en",
     style: str = "grounded",
     max_length: int | None = None,
-) -> Told:
-    """Caption a picture; errors as of `Captioner.attention`."""
-    attention = captioner.attention(picture, lang=lang, style=style, max_length=max_length)
-    canvas, _ = prepare(picture, captioner.manifest.preprocessing)
-    return Told(canvas, tuple(captioner.vocabulary.prompt(lang, style)), attention)
+) -> CaptionTrace:
+    """Caption a image; errors as of `Captioner.attention`."""
+    attention = captioner.attention(image, lang=lang, style=style, max_length=max_length)
+    model_input, _ = preprocess(image, captioner.manifest.preprocessing)
+    return CaptionTrace(model_input, tuple(captioner.vocabulary.prompt(lang, style)), attention)
 
 
-def per_word(told: Told, tokens: np.ndarray) -> np.ndarray:
+def per_word(told: CaptionTrace, tokens: np.ndarray) -> np.ndarray:
     """Maps of tokens f32 [t,G,G] as maps of words [W,G,G]: the mean over a word's tokens."""
     spans = [word.tokens for word in told.attention.words]
     G = tokens.shape[-1]
@@ -88,14 +89,14 @@ def per_word(told: Told, tokens: np.ndarray) -> np.ndarray:
     return np.stack([tokens[start:end].mean(0) for start, end in spans])
 
 
-def word_boxes(told: Told) -> list[Box | None]:
-    """Per word of the caption the box that it is, px of the picture; None for words in letters."""
+def word_boxes(told: CaptionTrace) -> list[Box | None]:
+    """Per word of the caption the box that it is, px of the image; None for words in letters."""
     boxes = iter([box for mention in told.attention.caption.mentions for box in mention.boxes])
     return [next(boxes, None) if word.is_box else None for word in told.attention.words]
 
 
-def find_word(told: Told, text: str | None) -> int | None:
-    """The place of a word in the caption; by default the longest, which says most of the picture.
+def find_word(told: CaptionTrace, text: str | None) -> int | None:
+    """The place of a word in the caption; by default the longest, which says most of the image.
 
     None where a caption has no words. Raises InputError for a word that it has not.
     """
@@ -112,7 +113,7 @@ def find_word(told: Told, text: str | None) -> int | None:
     return found[0]
 
 
-def attention(told: Told) -> np.ndarray:
+def attention(told: CaptionTrace) -> np.ndarray:
     """The default map, which every artifact gives: f32 [t,G,G], alike for the tokens of a word."""
     maps = [np.stack([w.map] * (w.tokens[1] - w.tokens[0])) for w in told.attention.words]
     return np.concatenate(maps) if maps else np.zeros((0, 1, 1), np.float32)

@@ -1,9 +1,9 @@
-"""One HTML file that shows every word's maps over the picture: no network, no library.
+"""One HTML file that shows every word's maps over the image: no network, no library.
 
 Everything that comes from a model or a user goes in as JSON whose "<" is escaped, and reaches the
 page as text, never as markup.
 
-Letters: W words, G patches along one side of the canvas.
+Letters: W words, G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 from PIL import Image
 
 from edgecap.apps.explain.heat import GREYNESS, STOPS, levels
-from edgecap.apps.explain.maps import Maps, Told, word_boxes
+from edgecap.apps.explain.maps import CaptionTrace, Maps, word_boxes
 from edgecap.core.printable import printable
-from edgecap.runtime.preprocess import Picture, to_rgb
+from edgecap.runtime.preprocess import ImageLike, to_rgb
 
-LARGEST = 896  # px of the longer side of the embedded picture
+LARGEST = 896  # px of the longer side of the embedded image
 
 
 def page(
-    picture: Picture,
-    told: Told,
+    image: ImageLike,
+    told: CaptionTrace,
     maps: Sequence[Maps],
     title: str,
     facts: Mapping[str, str],
@@ -38,12 +38,12 @@ def page(
 
     Args:
         maps: what can be chosen on it, the first shown first.
-        title: of the page, e.g. the picture's name.
+        title: of the page, e.g. the image's name.
         facts: shown below: model, format, language.
         word: the place of the word that is shown first, if any.
     """
-    rgb = to_rgb(picture)
-    placement, size = told.attention.placement, told.canvas.shape[0]
+    rgb = to_rgb(image)
+    placement, size = told.attention.placement, told.model_input.shape[0]
     caption = told.attention.caption
     words = [
         {"text": word.text, "box": list(box or ()) if word.is_box else None}
@@ -53,7 +53,7 @@ def page(
         "caption": caption.text,
         "width": rgb.width,
         "height": rgb.height,
-        # The picture's part of the canvas, in shares of its side.
+        # The image's part of the model_input, in shares of its side.
         "part": [
             placement.left / size,
             placement.top / size,
@@ -73,7 +73,7 @@ def page(
     parts = {
         "TITLE": html.escape(printable(title)),
         "LANG": html.escape(caption.lang),
-        "PICTURE": _png(rgb),
+        "IMAGE": _png(rgb),
         "DATA": text,
     }
     return _fill(template, parts)

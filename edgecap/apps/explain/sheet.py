@@ -1,4 +1,4 @@
-"""A contact sheet: the picture once, then once per word with the word's map.
+"""A contact sheet: the image once, then once per word with the word's map.
 
 Letters: W words.
 """
@@ -8,20 +8,20 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 from edgecap.apps.explain.heat import heat, levels
-from edgecap.apps.explain.maps import Maps, Told, word_boxes
+from edgecap.apps.explain.maps import CaptionTrace, Maps, word_boxes
 from edgecap.runtime.fonts import font_for, wrapped
-from edgecap.runtime.preprocess import Picture, to_rgb
+from edgecap.runtime.preprocess import ImageLike, to_rgb
 
 TILE, GAP, COLUMNS = 208, 14, 6  # px, px, tiles in a row
 TEXT, SMALL = 17, 13  # px
 PAPER, INK, FADED = "white", "#1a1a1a", "#5a5a5a"
 
 
-def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
+def sheet(image: ImageLike, told: CaptionTrace, maps: Maps) -> Image.Image:
     """The sheet of one kind of maps, RGB."""
-    words, rgb = told.attention.words, to_rgb(picture)
+    words, rgb = told.attention.words, to_rgb(image)
     tile = fit(rgb, TILE)
-    size = told.canvas.shape[0]
+    size = told.model_input.shape[0]
     tiles = [tile] + [
         heat(tile, level, told.attention.placement, size) for level in levels(maps.words)
     ]
@@ -30,7 +30,7 @@ def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
             ImageDraw.Draw(one).rectangle(
                 [edge * tile.width / rgb.width for edge in box], outline=PAPER
             )
-    labels = ["the picture"] + ["box" if word.is_box else word.text or "(space)" for word in words]
+    labels = ["the image"] + ["box" if word.is_box else word.text or "(space)" for word in words]
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     width = max(columns, 3) * (TILE + GAP) + GAP
@@ -59,7 +59,7 @@ def sheet(picture: Picture, told: Told, maps: Maps) -> Image.Image:
 
 
 def fit(rgb: Image.Image, side: int) -> Image.Image:
-    """The picture with its longer side of `side` px."""
+    """The image with its longer side of `side` px."""
     factor = side / max(rgb.size)
     width, height = (max(1, round(side * factor)) for side in rgb.size)
     return rgb.resize((width, height), Image.Resampling.LANCZOS)

@@ -1,6 +1,6 @@
-"""What grounding asks of a captioner, on canvases: boxes, and how likely words are.
+"""What grounding asks of a captioner, on model_inputs: boxes, and how likely words are.
 
-Letters as in session.py; N canvases, W tokens of a sequence.
+Letters as in session.py; N model_inputs, W tokens of a sequence.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.batches import in_batches
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.mentions import CanvasBox
-from edgecap.runtime.scoring import pick_pictures, token_scores
+from edgecap.runtime.mentions import InputBox
+from edgecap.runtime.scoring import pick_images, token_scores
 from edgecap.runtime.session import ImageCode
 
 GROUNDED, RELATE = "grounded", "relate"
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class Speech:
+class CaptionScorer:
     """One captioner speaking one language. Safe to share between threads."""
 
     def __init__(self, captioner: Captioner, lang: str) -> None:
@@ -33,14 +33,14 @@ class Speech:
         self._grounded = captioner.vocabulary.prompt(lang, GROUNDED)
         self._text_length = captioner.manifest.contract.text_length
 
-    def see(self, canvases: np.ndarray) -> ImageCode:
-        """The codes of canvases uint8 [N,S,S,3]."""
+    def see(self, model_inputs: np.ndarray) -> ImageCode:
+        """The codes of model_inputs uint8 [N,S,S,3]."""
 
         def work(batch: Sequence[np.ndarray]) -> list[ImageCode]:
             code = self._captioner.session.encode_image(np.stack(batch))
-            return [pick_pictures(code, [b]) for b in range(len(batch))]
+            return [pick_images(code, [b]) for b in range(len(batch))]
 
-        parts = self._each(list(canvases), work)
+        parts = self._each(list(model_inputs), work)
         return ImageCode(
             np.concatenate([part.k for part in parts], 1),
             np.concatenate([part.v for part in parts], 1),
@@ -67,41 +67,41 @@ class Speech:
     def likelihoods(
         self, code: ImageCode, asked: Sequence[tuple[int, Sequence[int]]]
     ) -> list[np.ndarray]:
-        """For each (picture, sentence): log p of the sentence's tokens as a relation, f32 [W]."""
+        """For each (image, sentence): log p of the sentence's tokens as a relation, f32 [W]."""
 
         def work(batch: Sequence[tuple[int, Sequence[int]]]) -> list[np.ndarray]:
-            pictures = pick_pictures(code, [picture for picture, _ in batch])
+            images = pick_images(code, [image for image, _ in batch])
             sequences = [[*self._relate, *ids] for _, ids in batch]
             session = self._captioner.session
-            scores = token_scores(session, pictures, self._text_length, sequences)
+            scores = token_scores(session, images, self._text_length, sequences)
             return [row[len(self._relate) - 1 :] for row in scores]
 
         return self._each(asked, work)
 
-    def follows(self, code: ImageCode, text: str) -> list[str]:
-        """What the model says next after a text, one token a picture, as a relation."""
+    def next_token(self, code: ImageCode, text: str) -> list[str]:
+        """What the model says next after a text, one token a image, as a relation."""
         ids = (*self._relate, *self.tokens(text))
 
         def work(batch: Sequence[int]) -> list[str]:
-            cache = Cache(self._captioner.session, pick_pictures(code, batch), self._text_length)
+            cache = Cache(self._captioner.session, pick_images(code, batch), self._text_length)
             logits = cache.prompt(ids).logits  # [b,V]
             return [self._captioner.tokenizer.decode([int(row.argmax())]) for row in logits]
 
         return self._each(range(code.k.shape[1]), work)
 
-    def named_boxes(self, canvas: np.ndarray) -> list[CanvasBox]:
-        """Every box of the grounded caption of uint8 [S,S,3], px of the canvas."""
-        (caption,) = self._captioner.caption([canvas], self.lang, style=GROUNDED)
+    def named_boxes(self, model_input: np.ndarray) -> list[InputBox]:
+        """Every box of the grounded caption of uint8 [S,S,3], px of the model_input."""
+        (caption,) = self._captioner.caption([model_input], self.lang, style=GROUNDED)
         return [box for mention in caption.mentions for box in mention.boxes]
 
-    def box_of(self, canvas: np.ndarray, name: Sequence[int]) -> CanvasBox:
+    def box_of(self, model_input: np.ndarray, name: Sequence[int]) -> InputBox:
         """The box that the model writes after a name, greedily, of uint8 [S,S,3].
 
         Raises UnsupportedError where the rule of the bundle lets no location follow.
         """
         vocabulary = self._captioner.vocabulary
         rule, bin_px = vocabulary.box_rule, self._captioner.manifest.coordinates.bin_px
-        cache = Cache(self._captioner.session, self.see(canvas[None]), self._text_length)
+        cache = Cache(self._captioner.session, self.see(model_input[None]), self._text_length)
         step = cache.prompt([*self._grounded, *name])
         box: list[int] = []
         location = np.zeros(step.logits.shape[1], np.bool_)  # [V]

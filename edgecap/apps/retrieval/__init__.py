@@ -1,7 +1,7 @@
-"""A folder of pictures as vectors on disk, and the search through them. No torch.
+"""A folder of images as vectors on disk, and the search through them. No torch.
 
     update(folder, out, captioner, source)  embed what is new, forget what is gone
-    open_index(out).search(vector, k)       the nearest pictures
+    open_index(out).search(vector, k)       the nearest images
 
 An index is data and is read as strictly as a bundle: see manifest.py.
 """

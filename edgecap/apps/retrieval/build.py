@@ -1,11 +1,11 @@
 """Bringing an index up to date with its folder: only what is new is embedded.
 
-A picture is taken as unchanged while its size and modification time are. Any other is read; one
+A image is taken as unchanged while its size and modification time are. Any other is read; one
 whose bytes are known (renamed, copied, touched) gets the vectors there are. Every CHECKPOINT
-embedded pictures, or every fiftieth of a large index, the index on disk becomes right and complete
+embedded images, or every fiftieth of a large index, the index on disk becomes right and complete
 so far, so a killed run loses little.
 
-Letters: b pictures of a batch, r vectors of some pictures, E embedding width, S canvas side in px.
+Letters: b images of a batch, r vectors of some images, E embedding width, S model_input side in px.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner, Placed
-from edgecap.runtime.folders import pictures
-from edgecap.runtime.preprocess import prepare, read_file
+from edgecap.runtime.folders import images
+from edgecap.runtime.preprocess import preprocess, read_file
 
-CHECKPOINT = 64  # pictures: some seconds of work, half a minute with the things in them
+CHECKPOINT = 64  # images: some seconds of work, half a minute with the things in them
 _CHECKPOINT_SHARE = 0.02  # of a large index: the number of its segments grows with a logarithm
 EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
-MOST_VIEWS = 8  # of a picture; more is rare
+MOST_VIEWS = 8  # of a image; more is rare
 _DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A picture that could not be read."""
+    """A image that could not be read."""
 
     path: str  # below the folder
     error: InputError
@@ -48,9 +48,9 @@ class Failure:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. `pictures` are in the index now."""
+    """What a run did. `images` are in the index now."""
 
-    pictures: int
+    images: int
     embedded: int
     reused: int  # known bytes under another name or time
     unchanged: int
@@ -67,23 +67,23 @@ def update(
     whole: bool = False,
     overwrite: bool = False,
 ) -> Summary:
-    """Make or refresh the index `out` of the pictures below `folder`.
+    """Make or refresh the index `out` of the images below `folder`.
 
     Args:
         source: what the captioner was loaded from, kept for `edgecap search`; see `loadable`.
         threads: for building the graph of a large index.
-        whole: embed whole pictures alone, several times as fast: a text finds what says all that
+        whole: embed whole images alone, several times as fast: a text finds what says all that
             there is. What an index holds it goes on with.
         overwrite: begin anew where an index lies, also a damaged one.
 
     Raises:
-        InputError for a folder without (readable) pictures, for an `out` that is something else
+        InputError for a folder without (readable) images, for an `out` that is something else
         or the index of another folder, BundleError for an index that is damaged or was made by
         other weights, MissingPackageError where a large folder needs usearch. The index on disk is
         then as it was.
     """
     root, top = Path(out), Path(folder)
-    names = pictures(top, skip=root)
+    names = images(top, skip=root)
     _refuse_foreign(root)
     known = (root / MANIFEST).is_file() and not overwrite
     goes_on = read_manifest(root).whole if known else whole
@@ -149,7 +149,7 @@ class _Run:
 
     def run(self, names: Sequence[str]) -> Summary:
         waiting: list[tuple[Entry, Placed]] = []
-        for name in progress(names, "embedding pictures"):
+        for name in progress(names, "embedding images"):
             waiting += self._examine(name)
             if len(waiting) == BATCH:
                 self._embed(waiting)
@@ -159,7 +159,7 @@ class _Run:
         self._finish()
         gone = self._by_path.keys() - {entry.path for entry, _ in self._rows}
         return Summary(
-            pictures=len(self._rows),
+            images=len(self._rows),
             embedded=self._embedded,
             reused=len(self._same),
             unchanged=self._unchanged,
@@ -185,7 +185,7 @@ class _Run:
         if whole and not stored.manifest.whole:
             raise InputError(
                 "index.whole",
-                f"{self._root} holds the things of its pictures, not whole pictures alone.",
+                f"{self._root} holds the things of its images, not whole images alone.",
                 "Leave --whole out, or choose another output directory.",
             )
         probes.check(self._captioner, stored.manifest.model, stored.manifest.embedding)
@@ -193,7 +193,7 @@ class _Run:
         return stored
 
     def _examine(self, name: str) -> list[tuple[Entry, Placed]]:
-        """What must be embedded for a file: one entry and its picture, or nothing."""
+        """What must be embedded for a file: one entry and its image, or nothing."""
         file = self._folder / name
         known = self._by_path.get(name)
         try:
@@ -219,7 +219,7 @@ class _Run:
             self._same.append(entry)
             return []
         try:
-            placed = prepare(data, self._captioner.manifest.preprocessing)
+            placed = preprocess(data, self._captioner.manifest.preprocessing)
         except InputError as error:
             self._failures.append(Failure(name, error))
             return []
@@ -227,10 +227,10 @@ class _Run:
         return [(entry, placed)]
 
     def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
-        canvases = [canvas for _, (canvas, _) in waiting]  # b of [S,S,3]
-        shown = embedded_views(self._captioner, canvases, self._manifest.whole)
+        model_inputs = [model_input for _, (model_input, _) in waiting]  # b of [S,S,3]
+        shown = embedded_views(self._captioner, model_inputs, self._manifest.whole)
         for (entry, (_, placement)), (parts, vectors) in zip(waiting, shown, strict=True):
-            things = tuple(tuple(map(placement.to_picture, view.boxes)) for view in parts[1:])
+            things = tuple(tuple(map(placement.to_image, view.boxes)) for view in parts[1:])
             known = self._keyed(entry._replace(things=things)), vectors
             self._by_content[entry.sha256] = known
             self._unsaved.append(known)
@@ -257,7 +257,7 @@ class _Run:
         if not self._rows:
             raise InputError(
                 "index.unreadable",
-                f"none of the pictures in {self._folder} could be read; the first: "
+                f"none of the images in {self._folder} could be read; the first: "
                 f"{self._failures[0].path}: {self._failures[0].error.message}",
             )
         self._rows.sort(key=lambda row: row[0].key)
@@ -282,7 +282,7 @@ class _Run:
         return Graph(name, int(keys[-1]) + 1, len(keys))
 
 
-_NO_KEY = -1  # of a picture whose number of vectors is not known yet
+_NO_KEY = -1  # of a image whose number of vectors is not known yet
 _Known = tuple[Entry, np.ndarray]  # its vectors f32 [rows,E]
 
 

@@ -1,8 +1,8 @@
-"""Zero-shot choice: which of some labels fits a picture best.
+"""Zero-shot choice: which of some labels fits a image best.
 
-Labels are held against the picture, and against each thing in it alone (grounding/views.py).
+Labels are held against the image, and against each thing in it alone (grounding/views.py).
 
-n views of a picture, Q labels, E embedding width.
+n views of a image, Q labels, E embedding width.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from edgecap.apps.texts import check_words
 from edgecap.core.errors import InputError
 from edgecap.runtime.batches import in_batches_past_errors
 from edgecap.runtime.captioner import Captioner, Placed
-from edgecap.runtime.mentions import CanvasBox
-from edgecap.runtime.preprocess import Box, Picture, Placement, prepare
+from edgecap.runtime.mentions import InputBox
+from edgecap.runtime.preprocess import Box, ImageLike, Letterbox, preprocess
 
 
 @dataclass(frozen=True)
-class Choice:
+class LabelScore:
     """A label and its cosine to what it fits best.
 
     Cosines rank and are no probabilities. The contrastive loss is a sigmoid per pair, so no softmax
@@ -33,14 +33,14 @@ class Choice:
 
     label: str
     score: float
-    boxes: tuple[Box, ...] = ()  # of the things that it fits, px of the picture; none: all of it
+    boxes: tuple[Box, ...] = ()  # of the things that it fits, px of the image; none: all of it
 
 
-class LabelChooser:
-    """Some labels, embedded once, to be held against pictures."""
+class ZeroShotClassifier:
+    """Some labels, embedded once, to be held against images."""
 
     def __init__(self, captioner: Captioner, labels: Sequence[str], whole: bool = False) -> None:
-        """`whole`: against whole pictures alone, which takes no caption.
+        """`whole`: against whole images alone, which takes no caption.
 
         Raises InputError for fewer than two labels, one given twice, and one that is empty, too
         long or without a known word.
@@ -59,39 +59,41 @@ class LabelChooser:
         self._captioner, self.labels, self._whole = captioner, tuple(labels), whole
         self._texts = captioner.embed_texts(labels)  # [Q,E]
 
-    def rank_many(self, images: Iterable[Picture]) -> Iterator[list[Choice] | InputError]:
-        """`rank` of any number of pictures, in batches that fit in memory.
+    def rank_many(self, images: Iterable[ImageLike]) -> Iterator[list[LabelScore] | InputError]:
+        """`rank` of any number of images, in batches that fit in memory.
 
-        A picture that cannot be read is yielded as its error, in its place.
+        A image that cannot be read is yielded as its error, in its place.
         """
         size = self._captioner.batch_size()
         return in_batches_past_errors(self._captioner.placed(images), size, self._ranked)
 
-    def rank(self, images: Sequence[Picture]) -> list[list[Choice]]:
-        """For each picture all labels, best first; equal scores in the order given.
+    def rank(self, images: Sequence[ImageLike]) -> list[list[LabelScore]]:
+        """For each image all labels, best first; equal scores in the order given.
 
-        Raises InputError for a picture that cannot be read.
+        Raises InputError for a image that cannot be read.
         """
         settings = self._captioner.manifest.preprocessing
-        return self._ranked([prepare(image, settings) for image in images])
+        return self._ranked([preprocess(image, settings) for image in images])
 
-    def _ranked(self, placed: Sequence[Placed]) -> list[list[Choice]]:
-        shown = embedded_views(self._captioner, [canvas for canvas, _ in placed], self._whole)
+    def _ranked(self, placed: Sequence[Placed]) -> list[list[LabelScore]]:
+        shown = embedded_views(
+            self._captioner, [model_input for model_input, _ in placed], self._whole
+        )
         return [
             self._choices(vectors @ self._texts.T, [view.boxes for view in parts], placement)
             for (parts, vectors), (_, placement) in zip(shown, placed, strict=True)
         ]
 
     def _choices(
-        self, cosines: np.ndarray, things: Sequence[Sequence[CanvasBox]], placement: Placement
-    ) -> list[Choice]:
+        self, cosines: np.ndarray, things: Sequence[Sequence[InputBox]], placement: Letterbox
+    ) -> list[LabelScore]:
         """All labels by their cosine to what they fit best; cosines [n,Q]."""
         best = cosines.argmax(0)  # [Q]
         return [
-            Choice(
+            LabelScore(
                 self.labels[q],
                 float(cosines[best[q], q]),
-                tuple(placement.to_picture(box) for box in things[best[q]]),
+                tuple(placement.to_image(box) for box in things[best[q]]),
             )
             for q in np.argsort(-cosines.max(0), kind="stable")
         ]

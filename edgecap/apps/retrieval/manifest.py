@@ -1,12 +1,12 @@
 """What an index says about itself: `index.json`, the only file that names the others.
 
     index.json              this, replaced in one step after every other file is on disk
-    entries-XXXXXXXX.jsonl  one picture a line, in the order of its vectors: see store.Entry
-    vectors-XXXXXXXX.f32    little-endian float32 [rows,E], norm 1; of each picture the whole, then
+    entries-XXXXXXXX.jsonl  one image a line, in the order of its vectors: see store.Entry
+    vectors-XXXXXXXX.f32    little-endian float32 [rows,E], norm 1; of each image the whole, then
                             each thing in it
     graph-XXXXXXXX.usearch  above a size: an HNSW graph over the keys below `before`
 
-While pictures are embedded, segments are added; the end of a run merges them into one. Files that
+While images are embedded, segments are added; the end of a run merges them into one. Files that
 the manifest does not name are left-overs of a killed run and are never read.
 
 Letters: E embedding width.
@@ -37,15 +37,15 @@ class Maker:
     source: str  # what was loaded: a bundle's path, a weights file, or a shipped name
     format: str
     precision: str
-    probes: tuple[tuple[float, ...], ...]  # E numbers for each probe picture
+    probes: tuple[tuple[float, ...], ...]  # E numbers for each probe image
     weights: str | None = None  # hex SHA-256 of the weights file; null where it is not known
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Entries of pictures and their vectors: two files."""
+    """Entries of images and their vectors: two files."""
 
-    pictures: int
+    images: int
     rows: int  # vectors
     entries: str
     vectors: str
@@ -68,7 +68,7 @@ class IndexManifest:
     folder: str  # absolute path of the folder that is indexed
     model: Maker
     embedding: int  # E
-    whole: bool  # no vectors of things, of whole pictures alone
+    whole: bool  # no vectors of things, of whole images alone
     next_key: int  # keys are given once and never again
     segments: tuple[Segment, ...]  # of two entries with one path, the later counts
     graph: Graph | None
@@ -90,7 +90,7 @@ def read_manifest(root: Path) -> IndexManifest:
     if file.is_symlink() or not file.is_file():
         raise BundleError(
             "index.foreign",
-            f"{root} has no {MANIFEST}: not an index of pictures.",
+            f"{root} has no {MANIFEST}: not an index of images.",
             "Make one with: edgecap index DIR -o INDEX",
         )
     try:
@@ -138,9 +138,9 @@ def _check(manifest: IndexManifest) -> None:
         raise _bad("segments and graph must name every listed file once and no other")
     for segment in manifest.segments:
         wanted = segment.rows * manifest.embedding * 4
-        most = segment.pictures if manifest.whole else segment.rows
-        if not 1 <= segment.pictures <= segment.rows <= most:
-            raise _bad(f"{segment.pictures} pictures cannot have {segment.rows} vectors")
+        most = segment.images if manifest.whole else segment.rows
+        if not 1 <= segment.images <= segment.rows <= most:
+            raise _bad(f"{segment.images} images cannot have {segment.rows} vectors")
         if manifest.files[segment.vectors].size != wanted:
             raise _bad(f"{segment.vectors} must have {segment.rows} rows of {manifest.embedding}")
     graph = manifest.graph

@@ -2,10 +2,10 @@
 
 An index keeps which weights file its model came from, if that was known: PyTorch and bundles know
 it, but for older float bundles. Where both sides do, that decides. Elsewhere it is where the model
-puts a few fixed pictures: the same weights in another format or precision put them in the same
+puts a few fixed images: the same weights in another format or precision put them in the same
 place.
 
-Letters: K probe pictures, S canvas side in px, E embedding width.
+Letters: K probe images, S model_input side in px, E embedding width.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from edgecap.runtime.captioner import Captioner
 # Int8 forms of the same weights agree to 0.9999, two stages of one training to 0.99.
 CLOSE = 0.998  # cosine
 _GREY = 127
-# Per probe the rectangles drawn on grey: x0 y0 x1 y1 in sixteenths of the canvas, and the colour.
+# Per probe the rectangles drawn on grey: x0 y0 x1 y1 in sixteenths of the model_input, and the
+# colour.
 _PROBES = (
     ((2, 3, 7, 8, (220, 40, 40)), (9, 9, 13, 13, (40, 70, 220))),
     ((5, 1, 10, 6, (250, 220, 60)), (1, 9, 6, 15, (20, 20, 20)), (10, 10, 14, 12, (40, 160, 70))),
@@ -27,19 +28,19 @@ _PROBES = (
 )
 
 
-def pictures(size: int) -> np.ndarray:
-    """The probe pictures, uint8 [K,S,S,3]; the same everywhere and always."""
+def images(size: int) -> np.ndarray:
+    """The probe images, uint8 [K,S,S,3]; the same everywhere and always."""
     drawn = np.full((len(_PROBES), size, size, 3), _GREY, np.uint8)  # [K,S,S,3]
-    for canvas, rectangles in zip(drawn, _PROBES, strict=True):
+    for model_input, rectangles in zip(drawn, _PROBES, strict=True):
         for *edges, colour in rectangles:
             x0, y0, x1, y1 = (edge * size // 16 for edge in edges)
-            canvas[y0:y1, x0:x1] = colour
+            model_input[y0:y1, x0:x1] = colour
     return drawn
 
 
 def probe(captioner: Captioner) -> np.ndarray:
-    """Where a model puts the probe pictures: f32 [K,E], norm 1."""
-    return captioner.embed_images(list(pictures(captioner.manifest.preprocessing.size)))
+    """Where a model puts the probe images: f32 [K,E], norm 1."""
+    return captioner.embed_images(list(images(captioner.manifest.preprocessing.size)))
 
 
 def maker(captioner: Captioner, source: str) -> Maker:
@@ -84,7 +85,7 @@ def check(captioner: Captioner, made_by: Maker, width: int) -> None:
     if not cosine >= CLOSE:
         raise BundleError(
             "index.other_model",
-            f"the index was made by other weights ({made_by.name}): on pictures that both know, "
+            f"the index was made by other weights ({made_by.name}): on images that both know, "
             f"{about.name} agrees with them to a cosine of {cosine:.4f} only.",
             hint,
         )

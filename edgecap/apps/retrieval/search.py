@@ -1,11 +1,11 @@
-"""Finding the pictures nearest to a vector: exactly in a small index, by the graph in a large one.
+"""Finding the images nearest to a vector: exactly in a small index, by the graph in a large one.
 
 The graph covers the keys that were there when it was built. What came since is compared exactly,
 and what has gone since is passed over, so an index is right before its graph is built anew.
 
-A picture is as near as the nearest of its vectors, of the whole or of a thing in it.
+A image is as near as the nearest of its vectors, of the whole or of a thing in it.
 
-Letters: N pictures, R vectors, n proposals, E embedding width.
+Letters: N images, R vectors, n proposals, E embedding width.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _PROPOSALS = 64  # at least so many are scored again
 
 @dataclass(frozen=True)
 class Hit:
-    """One picture that was found."""
+    """One image that was found."""
 
     rank: int  # from 1
     path: Path
     score: float  # cosine of the two embeddings
-    boxes: tuple[Box, ...] = ()  # of the thing that was found, px of the picture; none: all of it
+    boxes: tuple[Box, ...] = ()  # of the thing that was found, px of the image; none: all of it
 
 
 class Index:
@@ -64,9 +64,9 @@ class Index:
             raise InputError("search.number", f"k must be in 1 … {MOST}, got {k}.")
 
     def search(self, vector: np.ndarray, k: int = 10, exact: bool = False) -> list[Hit]:
-        """The k pictures nearest to f32 [E] of norm 1, best first; equal scores by age.
+        """The k images nearest to f32 [E] of norm 1, best first; equal scores by age.
 
-        `exact` compares with every picture, whatever the size. Raises InputError for a k outside
+        `exact` compares with every image, whatever the size. Raises InputError for a k outside
         1 … MOST.
         """
         self.check_number(k)
@@ -77,8 +77,8 @@ class Index:
             rows = self._proposed(query, k)
             vectors = self._stored.vectors[rows]
         scores = vectors @ query  # one per row
-        # Rows ascend, so those of a picture lie together.
-        firsts = np.flatnonzero(np.diff(self._owners[rows], prepend=-1))  # one per picture
+        # Rows ascend, so those of a image lie together.
+        firsts = np.flatnonzero(np.diff(self._owners[rows], prepend=-1))  # one per image
         lasts = np.append(firsts[1:], len(rows))
         best = _top(np.maximum.reduceat(scores, firsts), k)
         places = [
@@ -97,7 +97,7 @@ class Index:
 
     @cached_property
     def _owners(self) -> np.ndarray:
-        """Of each vector the place of its picture, [R] ascending."""
+        """Of each vector the place of its image, [R] ascending."""
         rows = [entry.rows for entry in self._stored.entries]
         return np.repeat(np.arange(len(rows)), rows)
 

@@ -1,4 +1,4 @@
-"""A contact sheet: what was looked for and what was found, in one picture."""
+"""A contact sheet: what was looked for and what was found, in one image."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
 from edgecap.runtime.draw import COLOURS
 from edgecap.runtime.fonts import font_for
-from edgecap.runtime.preprocess import Box, Picture, to_rgb
+from edgecap.runtime.preprocess import Box, ImageLike, to_rgb
 
 TILE, GAP, LINE, COLUMNS = 176, 12, 20, 5  # px, px, px, tiles
-MOST = 200  # tiles: more would make a picture that few programs open
+MOST = 200  # tiles: more would make a image that few programs open
 _PAPER, _INK, _FAINT, _EMPTY = "#FFFFFF", "#202020", "#606060", "#D8D8D8"
 
 
-def contact_sheet(looked_for: str | Picture, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
+def contact_sheet(looked_for: str | ImageLike, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
     """The hits in rows of COLUMNS, each with its rank, its score and its file's name.
 
-    A thing that was found in a picture has a box. Above all stands the text, or the picture, that
-    was looked for. A picture that has gone since it was indexed leaves an empty tile that says so.
+    A thing that was found in a image has a box. Above all stands the text, or the image, that
+    was looked for. A image that has gone since it was indexed leaves an empty tile that says so.
     """
     columns = max(1, min(COLUMNS, len(hits)))
     rows = -(-len(hits) // columns)
@@ -30,26 +30,28 @@ def contact_sheet(looked_for: str | Picture, is_text: bool, hits: Sequence[Hit])
     width = max(columns, 2) * (TILE + GAP) + GAP
     height = head + rows * (TILE + 2 * LINE + GAP)
     sheet = Image.new("RGB", (width, height), _PAPER)
-    canvas = ImageDraw.Draw(sheet)
+    model_input = ImageDraw.Draw(sheet)
     if is_text:
-        _write(canvas, (GAP, GAP), str(looked_for), width - 2 * GAP, _INK, LINE - 4)
+        _write(model_input, (GAP, GAP), str(looked_for), width - 2 * GAP, _INK, LINE - 4)
     else:
-        _write(canvas, (GAP, GAP // 2), "pictures like", width - 2 * GAP, _INK, LINE - 4)
+        _write(model_input, (GAP, GAP // 2), "images like", width - 2 * GAP, _INK, LINE - 4)
         sheet.paste(_thumbnail(looked_for), (GAP, GAP + LINE))
     for i, hit in enumerate(hits):
         x = GAP + i % columns * (TILE + GAP)
         y = head + i // columns * (TILE + 2 * LINE + GAP)
         sheet.paste(_thumbnail(hit.path, hit.boxes), (x, y))
-        _write(canvas, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6)
-        _write(canvas, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
+        _write(
+            model_input, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6
+        )
+        _write(model_input, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
     return sheet
 
 
-def _thumbnail(picture: Picture, boxes: Sequence[Box] = ()) -> Image.Image:
-    """The whole picture in the middle of a square tile, with boxes in px of the picture."""
+def _thumbnail(image: ImageLike, boxes: Sequence[Box] = ()) -> Image.Image:
+    """The whole image in the middle of a square tile, with boxes in px of the image."""
     tile = Image.new("RGB", (TILE, TILE), _EMPTY)
     try:
-        rgb = to_rgb(picture)
+        rgb = to_rgb(image)
     except InputError:
         _write(ImageDraw.Draw(tile), (GAP, TILE // 2), "not readable now", TILE, _FAINT, LINE - 6)
         return tile
@@ -64,12 +66,12 @@ def _thumbnail(picture: Picture, boxes: Sequence[Box] = ()) -> Image.Image:
 
 
 def _write(
-    canvas: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
+    model_input: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
 ) -> None:
     """One line, cut where the room ends."""
     shown = printable(text)
     font, _ = font_for(shown, px)
     cut = shown
-    while cut and canvas.textlength(cut + ("…" if cut != shown else ""), font=font) > room:
+    while cut and model_input.textlength(cut + ("…" if cut != shown else ""), font=font) > room:
         cut = cut[:-1]
-    canvas.text(at, cut + ("…" if cut != shown else ""), fill=ink, font=font)
+    model_input.text(at, cut + ("…" if cut != shown else ""), fill=ink, font=font)

@@ -3,7 +3,7 @@
 Every change writes new files first and then replaces index.json in one step; what the manifest
 named before is deleted after it.
 
-Letters: N pictures of the index, R vectors, E embedding width.
+Letters: N images of the index, R vectors, E embedding width.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}
 _DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
 _OURS = re.compile(f"{_PART}|{_DRAFT}")
 _TOGETHER = 1024  # lines decoded at once: nearly as fast as all, in a fraction of the memory
-_FAR = 1e9  # px, wider than any picture that opens
+_FAR = 1e9  # px, wider than any image that opens
 
 
-Things = tuple[tuple[Box, ...], ...]  # boxes of each thing, or group of one name; px of the picture
+Things = tuple[tuple[Box, ...], ...]  # boxes of each thing, or group of one name; px of the image
 
 
 class Entry(NamedTuple):
-    """One picture as it was when it was embedded."""
+    """One image as it was when it was embedded."""
 
     key: int  # the name of its first vector in the graph; those of its things follow
     path: str  # below the folder, parts joined by "/"
@@ -82,9 +82,9 @@ class Stored:
 
 
 def keys_of(entries: Sequence[Entry]) -> np.ndarray:
-    """The keys of all vectors of some pictures, int64 [R]."""
+    """The keys of all vectors of some images, int64 [R]."""
     rows = np.array([entry.rows for entry in entries])  # [N]
-    before = np.cumsum(rows) - rows  # [N], rows of all earlier pictures
+    before = np.cumsum(rows) - rows  # [N], rows of all earlier images
     first = np.array([entry.key for entry in entries], np.int64) - before  # [N]
     return np.repeat(first, rows) + np.arange(rows.sum())
 
@@ -236,8 +236,8 @@ def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
         return BundleError("index.entries", f"{file} {what}.", AGAIN)
 
     lines = file.read_bytes().split(b"\n")
-    if len(lines) != segment.pictures + 1 or lines.pop():
-        raise bad(f"has not {segment.pictures} lines")
+    if len(lines) != segment.images + 1 or lines.pop():
+        raise bad(f"has not {segment.images} lines")
     entries: list[Entry] = []
     for start in range(0, len(lines), _TOGETHER):
         some = lines[start : start + _TOGETHER]
@@ -295,9 +295,9 @@ def _live(entries: Sequence[Entry]) -> tuple[Entry, ...]:
         return BundleError("index.entries", f"{what}.", AGAIN)
 
     if any(a.end > b.key for a, b in pairwise(entries)):
-        raise bad("the keys of its pictures do not ascend, or one stands twice")
+        raise bad("the keys of its images do not ascend, or one stands twice")
     things: dict[str, Things] = {}
     for entry in entries:
         if things.setdefault(entry.sha256, entry.things) != entry.things:
-            raise bad(f"{entry.path} shows other things than a picture of the same bytes")
+            raise bad(f"{entry.path} shows other things than a image of the same bytes")
     return tuple(entries)

@@ -1,4 +1,4 @@
-"""Enlarging pictures [...,H,W]."""
+"""Enlarging images [...,H,W]."""
 
 from __future__ import annotations
 

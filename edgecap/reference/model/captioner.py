@@ -1,4 +1,4 @@
-"""The reference captioner: one pre-LN transformer for pictures and for words.
+"""The reference captioner: one pre-LN transformer for images and for words.
 
 Letters used on every line that makes a tensor:
 
@@ -6,9 +6,9 @@ Letters used on every line that makes a tensor:
     L layers  D width           H heads                 K = Dh head width
     V vocabulary                E embedding width
 
-A picture is P patch tokens that see each other and nothing else, so its keys, values and embedding
+A image is P patch tokens that see each other and nothing else, so its keys, values and embedding
 do not depend on any text: computed once, they serve every caption and every search. A text token
-sees the whole picture and the text before it (prefix-LM: GIT, arXiv 2205.14100). Boxes are words
+sees the whole image and the text before it (prefix-LM: GIT, arXiv 2205.14100). Boxes are words
 of the vocabulary (Pix2Seq, arXiv 2109.10852); no box head. The token table is also the output head.
 
 Deviations from a textbook transformer: no biases in the linears (simpler int8), position as a row
@@ -78,7 +78,7 @@ def text_mask(tokens: Tensor, segments: Tensor | None = None) -> Tensor:
     return (mask & (segments[:, :, None] == segments[:, None])).unsqueeze(1)  # [B,1,T,T]
 
 
-class Captioner(nn.Module):
+class CaptionModel(nn.Module):
     """Parameters, the three contract functions, and the teacher-forced forward of training."""
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -104,7 +104,7 @@ class Captioner(nn.Module):
     # ------------------------------------------------------------------ the contract
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See a picture once.
+        """See a image once.
 
         Args:
             image: uint8 [B,224,224,3], RGB; scaling happens inside.
@@ -123,7 +123,7 @@ class Captioner(nn.Module):
         Args:
             token: int [B,1], the word before.
             position: int [B], how many text tokens stand in the cache already.
-            k, v: float [L,B,H,C,K]; rows 0 … P-1 the picture, then the text; rows from
+            k, v: float [L,B,H,C,K]; rows 0 … P-1 the image, then the text; rows from
                 P + position on are not looked at.
 
         Returns:
@@ -234,16 +234,16 @@ class Captioner(nn.Module):
         segments: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """Whole texts at once, after a picture or without one.
+        """Whole texts at once, after a image or without one.
 
         Args:
             tokens: int [B,T].
-            keys, values: L of [B,H,P,K], the picture.
+            keys, values: L of [B,H,P,K], the image.
             segments: int [B,T], where a row packs several texts, which one each token is of; texts
                 of one row do not see each other.
             positions: int [B,T], the place of each token in its own text.
 
-        Returns the hidden state [B,T,D]. With a picture this is the teacher-forced twin of
+        Returns the hidden state [B,T,D]. With a image this is the teacher-forced twin of
         `decode`, one call instead of T.
         """
         x = self.embed_words(tokens, positions)  # [B,T,D]

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 
-class Looked(NamedTuple):
+class AttentionTrace(NamedTuple):
     """Of each step that chose a token, f32 [L,H,t,P]."""
 
     attention: np.ndarray
@@ -24,20 +24,20 @@ class Looked(NamedTuple):
 
 
 def look(
-    network: Captioner, canvas: np.ndarray, prompt: Sequence[int], tokens: Sequence[int]
-) -> Looked:
+    network: CaptionModel, model_input: np.ndarray, prompt: Sequence[int], tokens: Sequence[int]
+) -> AttentionTrace:
     """Ask again for a caption, teacher-forced, and keep what `decode` averages away.
 
     Args:
-        canvas: uint8 [S,S,3].
+        model_input: uint8 [S,S,3].
         prompt, tokens: ids; the tokens without `<eos>`.
     """
     if not tokens:
         empty = np.zeros((network.config.layers, network.config.heads, 0, network.config.patches))
-        return Looked(empty.astype(np.float32), empty.astype(np.float32))
+        return AttentionTrace(empty.astype(np.float32), empty.astype(np.float32))
     device = network.token.weight.device
     fed = torch.tensor([[*prompt, *tokens[:-1]]], device=device)  # [1,n]
-    image = torch.from_numpy(canvas.copy()).to(device)[None]  # [1,S,S,3]
+    image = torch.from_numpy(model_input.copy()).to(device)[None]  # [1,S,S,3]
     with torch.enable_grad():
         x, weights = _forward(network, image, fed)
         first = len(prompt) - 1  # the row that chose the first token
@@ -50,10 +50,10 @@ def look(
         kept = torch.stack([one[0, :, first:, :P] for one in of])  # [L,H,t,P]
         return kept.detach().float().cpu().numpy()
 
-    return Looked(rows(weights), rows(gradients))
+    return AttentionTrace(rows(weights), rows(gradients))
 
 
-def gradient_times_attention(looked: Looked) -> np.ndarray:
+def gradient_times_attention(looked: AttentionTrace) -> np.ndarray:
     """Where more attention would have helped, f32 [t,G,G]: the positive part, mean over heads.
 
     The rule for one step of arXiv 2103.15679 (Chefer, Gur, Wolf), without its rollout.
@@ -68,18 +68,18 @@ def grid(patches: np.ndarray) -> np.ndarray:
     return patches.reshape(*patches.shape[:-1], G, G)
 
 
-def randomised(network: Captioner, seed: int = 0) -> Captioner:
+def with_random_weights(network: CaptionModel, seed: int = 0) -> CaptionModel:
     """The same shape with fresh weights: maps that survive this say nothing of what was learnt.
 
     The full randomisation of arXiv 1810.03292 (Adebayo et al.).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = Captioner(network.config)
+        fresh = CaptionModel(network.config)
     return fresh.to(network.token.weight.device).eval().requires_grad_(False)
 
 
-def _forward(network: Captioner, image: Tensor, fed: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _forward(network: CaptionModel, image: Tensor, fed: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Hidden text [1,n,D], and per layer the weights [1,H,n,C+1] with a row's own last.
 
     Earlier rows are constants to later ones, as they are in a cache: so the gradient of a sum of

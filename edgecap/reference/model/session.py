@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER, same_names
+from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER, identity_names
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import UnsupportedError, is_out_of_memory
 from edgecap.core.lazy import require
 from edgecap.reference.extension import SHIPPED, Extension
-from edgecap.reference.manifest import draft
+from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.runtime import memory
 from edgecap.runtime.batches import BATCH
-from edgecap.runtime.captioner import Captioner as RuntimeCaptioner
+from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.session import ImageCode, Step
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 
 def open_weights(
@@ -59,15 +59,15 @@ class TorchSession:
 
     @property
     def most(self) -> int:
-        """Pictures of a batch beyond which no speed is gained."""
+        """Images of a batch beyond which no speed is gained."""
         return 256 if self._device.type == "cuda" else BATCH
 
-    def __init__(self, model: Captioner, threads: int = 1) -> None:
+    def __init__(self, model: CaptionModel, threads: int = 1) -> None:
         self._torch = require("torch", "torch")
         self.network = model.eval()
         self._threads = threads
         self._device = next(model.parameters()).device
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
         return ImageCode(*self._run(self.network.encode_image, image))
@@ -107,7 +107,7 @@ class TorchSession:
             wide = array.astype(np.int64) if array.dtype == np.int32 else array
             return torch.from_numpy(np.ascontiguousarray(wide)).to(self._device)
 
-        with self._turn, torch.inference_mode():
+        with self._lock, torch.inference_mode():
             before = torch.get_num_threads()
             torch.set_num_threads(self._threads)
             try:
@@ -123,7 +123,7 @@ class TorchSession:
                 torch.set_num_threads(before)
 
 
-def load_reference(model: str, threads: int = 1, device: str = "cpu") -> RuntimeCaptioner:
+def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Captioner:
     """The PyTorch model of a shipped name or a .safetensors file, with its tokenizer."""
     if Path(model).is_dir():
         raise UnsupportedError(
@@ -142,10 +142,10 @@ def reference_captioner(
     name: str = "",
     model: str = "",
     weights: str | None = None,
-) -> RuntimeCaptioner:
+) -> Captioner:
     """A network in memory behind the runtime's interface; `weights`: SHA-256 of its file."""
-    functions = {function: same_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
-    manifest = draft(
+    functions = {function: identity_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
+    manifest = build_manifest(
         session.network.config,
         name=name,
         model=model,
@@ -155,6 +155,6 @@ def reference_captioner(
         languages=extension.languages,
     )
     tokenizer = Tokenizer(tokenizer_data(extension), TOKENIZER)
-    return RuntimeCaptioner(
+    return Captioner(
         session, manifest, tokenizer, "torch", session.free_bytes, session.most, weights
     )

@@ -1,6 +1,6 @@
 """A decode step that keeps its text rows to itself: CoreML's state, for hosts that have it.
 
-Letters as in captioner.py. The picture's rows come in as inputs that never change and the text's
+Letters as in captioner.py. The image's rows come in as inputs that never change and the text's
 rows live in the state, because a CoreML state belongs to one function: `encode_image` could not
 fill it. A new state is a new caption.
 """
@@ -12,16 +12,18 @@ import math
 import torch
 from torch import Tensor, nn
 
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 
 class StatefulDecode(nn.Module):
-    """`Captioner.decode` with the text part of the cache as buffers [L,B,H,T,K] that it updates."""
+    """`CaptionModel.decode` with the text part of the cache as buffers [L,B,H,T,K] that it
+    updates.
+    """
 
     k_text: Tensor
     v_text: Tensor
 
-    def __init__(self, model: Captioner) -> None:
+    def __init__(self, model: CaptionModel) -> None:
         super().__init__()
         self.model = model
         config = model.config

@@ -22,7 +22,7 @@ from edgecap.reference.shipped import PREFIX, SUFFIX, called, shipped
 if TYPE_CHECKING:
     import torch
 
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 FORMAT = "edgecap.captioner.1"
 
@@ -49,14 +49,14 @@ def resolve(model: str) -> tuple[str, Path]:
     return f"{PREFIX}{name}", models[name]
 
 
-def load(path: str | Path) -> Captioner:
+def load(path: str | Path) -> CaptionModel:
     """The captioner in `path`, float32, in evaluation mode.
 
     Raises InputError for a file that is no safetensors file of a captioner, or whose tensors are
     missing, unknown, of another shape or dtype, or not finite.
     """
     torch = require("torch", "torch")
-    from edgecap.reference.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
     metadata, tensors = _read(Path(path))
     config = _config(Path(path), metadata)
@@ -66,7 +66,7 @@ def load(path: str | Path) -> Captioner:
             f"{path} has {len(tensors)} tensors, and its config says {config.layers} layers.",
         )
     with torch.device("meta"):
-        model = Captioner(config)
+        model = CaptionModel(config)
     wanted = model.state_dict()
     _compare(Path(path), wanted, tensors)
     model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
@@ -86,7 +86,7 @@ def extension(path: str | Path) -> Extension:
 
 
 def save(
-    model: Captioner,
+    model: CaptionModel,
     path: str | Path,
     training: dict[str, Any],
     extension: Extension = SHIPPED,

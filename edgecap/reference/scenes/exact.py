@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.hard_negatives import names_of
 from edgecap.reference.scenes.parse import Parsed
-from edgecap.reference.scenes.twins import names_of
 
 
 def is_exact(scene: Scene, parsed: Parsed) -> bool:

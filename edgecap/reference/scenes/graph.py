@@ -1,10 +1,10 @@
-"""The scene graph: what is in a picture, exactly. Renderer, grammar, parser, metrics speak it."""
+"""The scene graph: what is in a image, exactly. Renderer, grammar, parser, metrics speak it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-Box = tuple[float, float, float, float]  # x0 y0 x1 y1, px of the canvas
+Box = tuple[float, float, float, float]  # x0 y0 x1 y1, px of the model_input
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "ring")
@@ -63,7 +63,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things on a square canvas, `size` px a side."""
+    """Things on a square model_input, `size` px a side."""
 
     things: tuple[Thing, ...]
     size: int = 224

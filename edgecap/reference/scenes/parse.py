@@ -28,8 +28,8 @@ class Parsed:
     """What a caption says.
 
     `malformed_boxes` counts location runs that are not a multiple of four, belong to nothing, or
-    leave the canvas, and boxes without area; such boxes are not in `statement`. `unknown` are the
-    stretches of text that were not understood, `unknown_things` of them phrases of a list.
+    leave the model_input, and boxes without area; such boxes are not in `statement`. `unknown` are
+    the stretches of text that were not understood, `unknown_things` of them phrases of a list.
     """
 
     statement: Statement
@@ -39,7 +39,7 @@ class Parsed:
 
 
 def parse(text: str, lang: str) -> Parsed:
-    """Read a caption in `lang`; boxes come out in px of the canvas.
+    """Read a caption in `lang`; boxes come out in px of the model_input.
 
     Raises InputError for a language without a grammar, and for nothing else.
     """

@@ -23,7 +23,7 @@ _TRIES = 24  # places tried before a thing is made smaller
 class SceneRules:
     """What scenes may hold. Sizes are the long side of a thing's box, px."""
 
-    size: int = 224  # px, side of the canvas
+    size: int = 224  # px, side of the model_input
     things: tuple[int, int] = (1, 5)  # fewest, most
     px: tuple[int, int] = (24, 110)  # smallest, largest
     copies: tuple[int, int] = (2, MOST_ALIKE)  # of a repeated kind
@@ -49,7 +49,7 @@ WINDOW_RULES: dict[int, SceneRules] = {
 
 @dataclass(frozen=True)
 class Placed:
-    """One thing as it is drawn: box in whole px of the canvas."""
+    """One thing as it is drawn: box in whole px of the model_input."""
 
     name: Name
     x: int
@@ -90,8 +90,9 @@ def sample_drawing(
 ) -> Drawing:
     """One scene by `rules`, never showing a withheld combination but the one that they ask for.
 
-    `origin` is the place (x, y; px) of the scene's corner on the 224 px canvas where the scene is a
-    window of it: the withheld class-and-quadrant combinations are about the whole canvas.
+    `origin` is the place (x, y; px) of the scene's corner on the 224 px model_input where the
+    scene is a window of it: the withheld class-and-quadrant combinations are about the whole
+    model_input.
     """
     while True:
         names = _names(rng, rules)

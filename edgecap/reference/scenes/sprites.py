@@ -1,4 +1,4 @@
-"""The pictures that scenes are made of: emoji glyphs of the system font, and six plain shapes.
+"""The images that scenes are made of: emoji glyphs of the system font, and six plain shapes.
 
 A sprite is cropped to its visible pixels after rotation, so the box it is pasted into is its exact
 box. Emoji are premultiplied RGBA, shapes are masks to be filled with a colour. Angles are steps
@@ -126,7 +126,7 @@ def aspect(noun: str, angle: int) -> float:
 
 
 def sprite(noun: str, angle: int, width: int, height: int) -> Image.Image:
-    """The picture of a noun (RGBa) or the mask of a shape (L) at a size in px."""
+    """The image of a noun (RGBa) or the mask of a shape (L) at a size in px."""
     large, small = _rotated(noun, angle)
     base = small if small.width >= width else large
     return base.resize((width, height), Image.Resampling.BILINEAR)

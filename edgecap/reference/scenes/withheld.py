@@ -1,7 +1,8 @@
 """Combinations kept out of training, each shown only by the split that is named after it.
 
 Chosen once and written down by rule, so that they are the same on every machine and version of
-NumPy: colour-and-shape pairs, pairs of nouns in one picture, and nouns in a quadrant of the canvas.
+NumPy: colour-and-shape pairs, pairs of nouns in one image, and nouns in a quadrant of the
+model_input.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edgecap.reference.scenes.graph import Box, Name, Thing
 from edgecap.reference.scenes.nouns import NOUNS
 
 KINDS = ("pair", "cooccurrence", "quadrant")
-_CANVAS = 224  # px
+_MODEL_INPUT = 224  # px
 
 # 5 of the 48; no colour twice and no shape twice.
 PAIRS: frozenset[tuple[str, str]] = frozenset(
@@ -39,10 +40,10 @@ QUADRANT: dict[str, int] = {noun: i % 4 for i, noun in enumerate(_nouns[::8])}
 
 
 def quadrant(box: Box, origin: tuple[int, int] = (0, 0)) -> int:
-    """The quadrant of the 224 px canvas in which a box's centre lies."""
+    """The quadrant of the 224 px model_input in which a box's centre lies."""
     x = origin[0] + (box[0] + box[2]) / 2
     y = origin[1] + (box[1] + box[3]) / 2
-    return (1 if x >= _CANVAS / 2 else 0) + (2 if y >= _CANVAS / 2 else 0)
+    return (1 if x >= _MODEL_INPUT / 2 else 0) + (2 if y >= _MODEL_INPUT / 2 else 0)
 
 
 def shown(things: Sequence[Thing], origin: tuple[int, int] = (0, 0)) -> set[str]:
@@ -51,7 +52,7 @@ def shown(things: Sequence[Thing], origin: tuple[int, int] = (0, 0)) -> set[str]
 
 
 def taking_part(things: Sequence[Thing]) -> tuple[Thing, ...]:
-    """The things of a whole canvas that make up its withheld combinations, each once."""
+    """The things of a whole model_input that make up its withheld combinations, each once."""
     return tuple(dict.fromkeys(thing for thing, _ in _taking_part(things, (0, 0))))
 
 

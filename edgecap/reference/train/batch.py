@@ -1,4 +1,4 @@
-"""One step's data, wherever it comes from: drawn scenes, a user's pictures.
+"""One step's data, wherever it comes from: drawn scenes, a user's images.
 
 B images a batch   S window side, px   P patches   T tokens of packed captions
 Q images with texts   R = 2Q texts   Tq tokens of a text   C claims   Tc tokens of a claim
@@ -27,11 +27,11 @@ class Batch:
     positions: Tensor  # int64 [B,T], its place in that caption
     texts: Tensor  # int64 [R,Tq], of every (B/Q)-th image two: a true one, then its false twin
     lengths: Tensor  # int64 [R]
-    matches: Tensor  # bool [Q,R], which text says what which picture shows
+    matches: Tensor  # bool [Q,R], which text says what which image shows
     claims: Tensor  # int64 [2C,Tc], of these images a true claim, then a false one, C/Q of each
     claim_lengths: Tensor  # int64 [2C]
     text_questions: Tensor  # int64 [Q,4], what parts a text from its twin where that is a relation
-    questions: Tensor  # int64 [C,4], what each claim asks of a picture: see hints.py
+    questions: Tensor  # int64 [C,4], what each claim asks of a image: see hints.py
     seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
 

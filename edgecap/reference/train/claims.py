@@ -1,4 +1,5 @@
-"""What a scene's embedding must tell apart: texts and their false twins, claims and false ones.
+"""What a scene's embedding must tell apart: texts and their false hard_negatives, claims and false
+ones.
 
 Q scenes with texts, R texts.
 """
@@ -13,14 +14,14 @@ from torch import Tensor
 
 from edgecap.reference.scenes.describe import statement
 from edgecap.reference.scenes.graph import Name, Scene, Statement
-from edgecap.reference.scenes.twins import (
+from edgecap.reference.scenes.hard_negatives import (
+    false_label,
+    hard_negatives,
     inverted_relation,
     names_in,
     names_of,
-    no_part,
     part,
     relation_holds,
-    twins,
 )
 from edgecap.reference.train.config import Stage
 from edgecap.reference.train.hints import question
@@ -29,7 +30,7 @@ from edgecap.reference.train.hints import question
 def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
     """What the scene's text says, and a false twin of it; twice the truth where it has none."""
     true = statement(scene, rng, "plain")
-    false = list(twins(scene, true))
+    false = list(hard_negatives(scene, true))
     return true, false[rng.integers(len(false))] if false else true
 
 
@@ -49,7 +50,7 @@ def matches(scenes: list[Scene], texts: list[Statement]) -> Tensor:
 
 
 def parting(true: Statement, false: Statement) -> list[int]:
-    """What a picture must be asked to tell a text from its twin, as of `question`."""
+    """What a image must be asked to tell a text from its twin, as of `question`."""
     relation_parts = true.mentions == false.mentions and true != false
     return question(true.relation if relation_parts else None)
 
@@ -65,10 +66,10 @@ def part_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
     """A label that is true of the scene, and a like one that is not.
 
     The contrastive loss calls a text false that names a part only, or searching would find too
-    much; that it is less false than what names nothing of the picture must be said beside it.
+    much; that it is less false than what names nothing of the image must be said beside it.
     """
     true = part(scene, rng)
-    return true, no_part(scene, true, rng)
+    return true, false_label(scene, true, rng)
 
 
 def claims_of(

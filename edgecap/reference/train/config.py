@@ -16,7 +16,7 @@ from edgecap.reference.tokens import LANGUAGES, STYLES
 
 # A quarter of the captions with boxes name shapes by one attribute only (mention dropout), so that
 # the decoder cannot rely on which shape a colour usually has. It costs nothing; that it makes pairs
-# nameable which were never seen did not show, more pictures did (examples/claims/mentions.md).
+# nameable which were never seen did not show, more images did (examples/claims/mentions.md).
 # Relations are learnt last and slowest, so two in five of all captions say nothing else
 # (benchmarks/LOG.md).
 STYLE_WEIGHTS = {"grounded": 0.42, "color": 0.07, "shape": 0.07, "plain": 0.06, "relate": 0.38}
@@ -26,7 +26,7 @@ STYLE_WEIGHTS = {"grounded": 0.42, "color": 0.07, "shape": 0.07, "plain": 0.06, 
 class Stage:
     """A part of the curriculum: scenes of one window size."""
 
-    window: int  # px, side of the scenes; below 224 they lie anywhere on the canvas
+    window: int  # px, side of the scenes; below 224 they lie anywhere on the model_input
     images: int  # scenes drawn in this stage
     batch: int  # B, images a step
     # T, into which each image's captions are packed, as many as fit, each in a style and a language
@@ -78,9 +78,9 @@ class TrainConfig:
     warmup_steps: int = 100
     decay_share: float = 0.4  # the last part of the run, linearly to 2 % of the rate
     box_weight: float = 1.0  # of a location token, against a word's 1: they are four in ten tokens
-    told_weight: float = 0.4  # of what follows a caption's last box: its relation
+    relation_loss_weight: float = 0.4  # of what follows a caption's last box: its relation
     contrast_weight: float = 0.2
-    twin_weight: float = 0.5  # of telling texts and relations from their false twins
+    twin_weight: float = 0.5  # of telling texts and relations from their false hard_negatives
     place_weight: float = 1.5  # of an embedding knowing where things are
     question_weight: float = 0.3  # of a claim's embedding asking for that
     hint_weight: float = 1.0
@@ -156,7 +156,7 @@ class TrainConfig:
         return replace(size, vocabulary=size.vocabulary + len(self.extension.tokens))
 
     @property
-    def untaught(self) -> tuple[str, ...]:
+    def untrained_languages(self) -> tuple[str, ...]:
         """Languages of the weights that no stage speaks."""
         taught = {language for stage in self.stages for language in stage.languages}
         return tuple(one for one in self.extension.languages if one not in taught)
@@ -176,5 +176,5 @@ class TrainConfig:
         if "extension" in data:
             extension = Extension.from_json(json.dumps(data["extension"]))
         # Such runs had none of these.
-        older = {"question_weight": 0.0, "told_weight": 0.0, "slips": 0.0, "mean_steps": 0}
+        older = {"question_weight": 0.0, "relation_loss_weight": 0.0, "slips": 0.0, "mean_steps": 0}
         return cls(**{**older, **data, "stages": stages, "extension": extension})

@@ -29,7 +29,7 @@ from edgecap.reference.train.claims import claims_of, matches, parting, true_and
 from edgecap.reference.train.config import Stage, TrainConfig
 from edgecap.reference.train.hints import patch_hints, question, seen_things
 from edgecap.reference.train.packing import Asked, end_of_boxes, lengths, pack, pad, parted
-from edgecap.reference.train.slips import slipped, weight
+from edgecap.reference.train.prefix_corruption import corrupt_prefix, weight
 
 PATCH = CaptionerConfig.patch_size
 
@@ -37,7 +37,8 @@ PATCH = CaptionerConfig.patch_size
 class SceneBatches(Dataset[Batch]):
     """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
-    `canvas`: side of the canvas on which windows lie, px. `rules`: of the scenes, by window size.
+    `model_input`: side of the model_input on which windows lie, px. `rules`: of the scenes, by
+    window size.
     """
 
     def __init__(
@@ -45,11 +46,11 @@ class SceneBatches(Dataset[Batch]):
         config: TrainConfig,
         rank: int = 0,
         world: int = 1,
-        canvas: int = CaptionerConfig.image_size,
+        model_input: int = CaptionerConfig.image_size,
         rules: Mapping[int, SceneRules] = WINDOW_RULES,
     ) -> None:
         self.config, self.rank, self.world = config, rank, world
-        self.canvas, self.rules = canvas, rules
+        self.model_input, self.rules = model_input, rules
         self._styles = tuple(config.styles)
         shares = np.array([config.styles[style] for style in self._styles])  # [styles]
         self._shares = shares / shares.sum()
@@ -66,7 +67,7 @@ class SceneBatches(Dataset[Batch]):
         stage = self.config.stage(step)
         stream = SPLITS["train"].stream
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
-        free = (self.canvas - stage.window) // PATCH + 1  # places of a window
+        free = (self.model_input - stage.window) // PATCH + 1  # places of a window
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
@@ -119,7 +120,7 @@ class SceneBatches(Dataset[Batch]):
         said = statement(scene, rng, style)
         goes_on = style == "grounded" and said.relation is not None
         slips = goes_on and rng.random() < self.config.slips * weight(said.mentions)
-        told = replace(said, mentions=slipped(said.mentions, rng)) if slips else said
+        told = replace(said, mentions=corrupt_prefix(said.mentions, rng)) if slips else said
         first = rng.random() < self.config.first_phrasing
         template = 0 if first else int(rng.integers(grammar.templates))
         boxes = style in ("grounded", "color", "shape")
@@ -158,7 +159,7 @@ def among_others(rules: SceneRules) -> SceneRules:
 
 
 def shift(scene: Scene, origin: tuple[int, int]) -> Scene:
-    """A window's scene in px of the whole canvas; `origin` is the window's corner (x, y)."""
+    """A window's scene in px of the whole model_input; `origin` is the window's corner (x, y)."""
     x, y = origin
     moved = (
         Thing(t.name, (t.box[0] + x, t.box[1] + y, t.box[2] + x, t.box[3] + y))

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.learned import LearnedScales
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import Rounding
-from edgecap.quant.tapped import Tapped, layer_weights
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.tokens import PAD_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.config import TrainConfig
@@ -29,7 +29,7 @@ EMBEDDING_WEIGHT, STATE_WEIGHT = 1.0, 1.0
 class Teacher:
     """A frozen captioner. No module: its weights are no part of the run's checkpoint."""
 
-    def __init__(self, captioner: Captioner) -> None:
+    def __init__(self, captioner: CaptionModel) -> None:
         self._captioner = captioner.eval().requires_grad_(False)
 
     def answer(self, batch: Batch) -> Answers:
@@ -40,12 +40,12 @@ class Teacher:
 class Distillation(Teaching):
     """A rounding captioner with its distances from the teacher as the forward."""
 
-    def __init__(self, captioner: Captioner, plan: Plan, teacher: Teacher) -> None:
+    def __init__(self, captioner: CaptionModel, plan: Plan, teacher: Teacher) -> None:
         """`captioner` is smoothed already; its parameters and the plan's scales are learned."""
         super().__init__()
         self.scales = LearnedScales(plan)
         self._rounding = Rounding(plan)
-        self.captioner = Tapped(captioner, self._rounding)
+        self.captioner = HookedModel(captioner, self._rounding)
         self._weights = layer_weights(captioner)
         self._teacher = teacher
 
@@ -82,6 +82,6 @@ def apart(got: Tensor, wanted: Tensor) -> Tensor:
 
 
 def off(got: Tensor, wanted: Tensor) -> Tensor:
-    """Squared error of each picture's states [B,P,D], as a share of their square; [B]."""
+    """Squared error of each image's states [B,P,D], as a share of their square; [B]."""
     error = (got - wanted).float().square().mean((1, 2))  # [B]
     return error / wanted.float().square().mean((1, 2))  # [B]

@@ -1,6 +1,6 @@
 """Fine-tuning: steps on new captions, each with as many old ones, all weights or low-rank updates.
 
-B pictures of either kind a step   Q of them with texts
+B images of either kind a step   Q of them with texts
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch.nn.utils import parametrize
 
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.train import lora
 from edgecap.reference.train.average import RunningMean
 from edgecap.reference.train.batch import Batch
+from edgecap.reference.train.captions import CaptionDataset
 from edgecap.reference.train.losses import described
 from edgecap.reference.train.optimisers import Optimisers
 from edgecap.reference.train.rehearsal import Rehearsal
-from edgecap.reference.train.said import Said
 
 _NEW, _OLD = "new", "old"
 _LOG_EVERY = 5  # steps
@@ -32,8 +32,8 @@ class FinetuneConfig:
     """How to fine-tune. The only home of these defaults."""
 
     steps: int = 200
-    pictures: int = 10  # B, with new captions a step
-    rehearsed: int = 18  # pictures with old captions a step
+    images: int = 10  # B, with new captions a step
+    rehearsed: int = 18  # images with old captions a step
     lora: int = 0  # rank of the updates; 0: all weights are learned
     seed: int = 0
     muon_rate: float = 4e-4  # block matrices
@@ -50,11 +50,11 @@ class FinetuneConfig:
 
     def check(self) -> None:
         """Raise InputError for numbers that cannot work."""
-        if self.steps < 1 or self.pictures < 2 or self.lora < 0 or self.seed < 0:
+        if self.steps < 1 or self.images < 2 or self.lora < 0 or self.seed < 0:
             raise InputError(
                 "finetune.number",
                 f"steps {self.steps}, rank {self.lora} and seed {self.seed}: at least 1, 0 and 0, "
-                f"and 2 pictures a step, got {self.pictures}.",
+                f"and 2 images a step, got {self.images}.",
             )
 
     def rate(self, step: int) -> float:
@@ -70,13 +70,13 @@ Row = dict[str, float]  # of the log: step, and the mean losses since the row be
 
 
 def finetune(
-    model: Captioner,
-    said: Said,
+    model: CaptionModel,
+    said: CaptionDataset,
     rehearsal: Rehearsal | None,
     config: FinetuneConfig,
     rows: list[int],
 ) -> list[Row]:
-    """Teach `model`, in place, what is said of pictures; returns the log.
+    """Teach `model`, in place, what is said of images; returns the log.
 
     `rows` are the ids of the token table that mean something new. They are learned alone at first:
     while they mean nothing, new captions are so unlikely that they would drown what is rehearsed.
@@ -96,7 +96,7 @@ def finetune(
     log: list[Row] = []
     sums: Row = {}
     for step in progress(range(config.steps), "fine-tuning"):
-        batches = {_NEW: said.batch(config.seed, step, config.pictures)}
+        batches = {_NEW: said.batch(config.seed, step, config.images)}
         if rehearsal is not None:
             batches[_OLD] = rehearsal(step)
         for kind, batch in batches.items():
@@ -117,14 +117,16 @@ def finetune(
     return log
 
 
-def introduce(model: Captioner, said: Said, config: FinetuneConfig, rows: list[int]) -> None:
+def introduce(
+    model: CaptionModel, said: CaptionDataset, config: FinetuneConfig, rows: list[int]
+) -> None:
     """Learn the new rows of the token table, in place, and nothing else."""
     lora.attach_rows(model, rows)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, config.row_rate, betas=(0.9, 0.98), weight_decay=0.0)
     for step in progress(range(config.row_steps), "introducing the language"):
         optimiser.param_groups[0]["lr"] = config.row_rate * (1 - step / config.row_steps)
-        batch = said.batch(config.seed, config.steps + step, config.pictures)
+        batch = said.batch(config.seed, config.steps + step, config.images)
         _learn(model, batch.to(model.token.weight.device), config.caption_weight, config)
         optimiser.step()
         optimiser.zero_grad()
@@ -132,7 +134,7 @@ def introduce(model: Captioner, said: Said, config: FinetuneConfig, rows: list[i
 
 
 def _learn(
-    model: Captioner, batch: Batch, caption_weight: float, config: FinetuneConfig
+    model: CaptionModel, batch: Batch, caption_weight: float, config: FinetuneConfig
 ) -> dict[str, float]:
     """Add the gradients of one batch; the losses per token and per text."""
     with parametrize.cached():
@@ -144,8 +146,8 @@ def _learn(
 
 
 @torch.no_grad()
-def caption_loss(model: Captioner, said: Said, batch: int = 8) -> float:
-    """Nats a token of captions, every picture once; the same captions for the same pictures."""
+def caption_loss(model: CaptionModel, said: CaptionDataset, batch: int = 8) -> float:
+    """Nats a token of captions, every image once; the same captions for the same images."""
     total, words = 0.0, 0
     for start in range(0, len(said), batch):
         places = range(start, min(start + batch, len(said)))

@@ -35,10 +35,10 @@ def exact(captioner: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
     """
     check_number(n)
     scenes = load_set("evaluation", n)
-    pictures = [pixels for pixels, _ in scenes]
+    images = [pixels for pixels, _ in scenes]
     rows = []
     for lang in progress(languages, "checking languages"):
-        said = captioner.caption(pictures, lang=lang)
+        said = captioner.caption(images, lang=lang)
         pairs = zip(scenes, said, strict=True)
         rows.append([is_exact(scene, parse(one.raw, lang)) for (_, scene), one in pairs])
     return np.array(rows, bool).reshape(len(languages), n)

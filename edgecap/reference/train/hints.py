@@ -3,11 +3,11 @@
 B images   P patches   D width   F facts asked of a patch
 Q images with texts   E embedding   K things of a scene at most (7)   C claims
 
-Words say little per picture about where things are; drawn scenes know it for every patch. From a
+Words say little per image about where things are; drawn scenes know it for every patch. From a
 middle layer, each patch is asked for the kind and the colour of the thing on it, for the four edges
 of that thing's box, and how many things stand on each side of it and are smaller or bigger: what
 relations are told from. Also how many of its name a list tells before it and after it: whoever says
-"a star" must know by then whether there are two. And the picture's embedding is asked where each
+"a star" must know by then whether there are two. And the image's embedding is asked where each
 thing is, since a text's embedding can only ask for what is there; a claim of the text is shown
 which question that is: "a is left of b" asks where b is less where a is, "a is the biggest" how
 much a exceeds the others. The captioner itself keeps one way to give boxes: its words.
@@ -48,7 +48,8 @@ AXES = {
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
-    """int64 [P,F]: kind, colour, x0 y0 x1 y1 in bins of the canvas on which `origin` lies, others
+    """int64 [P,F]: kind, colour, x0 y0 x1 y1 in bins of the model_input on which `origin` lies,
+    others
     and namesakes.
 
     Others: how many of them are further left, right, up and down by their centre, smaller and
@@ -73,7 +74,7 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
 def seen_things(scene: Scene) -> np.ndarray:
     """float32 [K,4]: of each thing whose name is unique its number, centre x and y and size.
 
-    Centre from -1 to 1 over the canvas; size, the root of the area, by how many halves of the
+    Centre from -1 to 1 over the model_input; size, the root of the area, by how many halves of the
     scene's mean it exceeds that: what "the biggest" means, and as wide a range. Number -1 is no
     thing.
     """
@@ -164,7 +165,7 @@ class PatchHints(nn.Module):
 
 
 class EmbeddingHints(nn.Module):
-    """A linear question to a picture's embedding for every name: where is that thing, how large?"""
+    """A linear question to a image's embedding for every name: where is that thing, how large?"""
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
@@ -182,7 +183,7 @@ class EmbeddingHints(nn.Module):
         return (wrong * (ids >= 0)).sum()
 
     def direction(self, questions: Tensor) -> Tensor:
-        """What a picture's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
+        """What a image's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
         subject, other, axis = questions[:, :3].clamp_min(0).unbind(1)  # each [C]
         where = self.where.weight.detach().unflatten(1, (3, -1))  # [names,3,E]
         beside = where[other, axis] * (questions[:, 1:2] >= 0)  # [C,E]

@@ -16,8 +16,8 @@ from edgecap.core.atomic import make_directory
 from edgecap.core.errors import InputError, is_out_of_memory
 from edgecap.core.progress import progress
 from edgecap.reference.config import SIZES
-from edgecap.reference.model.captioner import Captioner
-from edgecap.reference.model.widen import widened
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.expand_width import expand_width
 from edgecap.reference.train import processes
 from edgecap.reference.train.average import RunningMean
 from edgecap.reference.train.batch import Batch
@@ -37,10 +37,10 @@ def train(
     config: TrainConfig,
     run: Path,
     resume: bool = False,
-    init: Captioner | None = None,
+    init: CaptionModel | None = None,
     compile_: bool = True,
     say: Callable[[str], None] = lambda _: None,
-) -> Captioner:
+) -> CaptionModel:
     """Train by `config` in the directory `run`, and return the captioner in float32.
 
     Begins with random weights, with those of `init`, which may be of a smaller size, or, where
@@ -58,7 +58,7 @@ def train(
             f"Run with: --size {saved.config.size}",
         )
     torch.manual_seed(config.seed)
-    model = Captioner(config.shape) if init is None else widened(init, config.shape)
+    model = CaptionModel(config.shape) if init is None else expand_width(init, config.shape)
     objective = Objective(model)
     losses = ready(objective, compile_)
     say(f"training in {run}; {run / LOG} tells how it goes")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edgecap.core.errors import InputError
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 _MATRICES = ("qkv", "attention_out", "mlp_in", "mlp_out")
 
@@ -44,7 +44,7 @@ class Rows(nn.Module):
         return weight.index_copy(0, self.ids, self.rows)  # [V,D]
 
 
-def check_rank(model: Captioner, rank: int) -> None:
+def check_rank(model: CaptionModel, rank: int) -> None:
     """Raise InputError (lora.rank) for a rank that is not below the model's width."""
     if not 1 <= rank < model.config.width:
         raise InputError(
@@ -52,7 +52,7 @@ def check_rank(model: Captioner, rank: int) -> None:
         )
 
 
-def attach(model: Captioner, rank: int, ids: list[int]) -> None:
+def attach(model: CaptionModel, rank: int, ids: list[int]) -> None:
     """Leave to be learned an update of `rank` to each matrix, and the token table's rows `ids`."""
     check_rank(model, rank)
     attach_rows(model, ids)
@@ -63,7 +63,7 @@ def attach(model: Captioner, rank: int, ids: list[int]) -> None:
             parametrize.register_parametrization(linear, "weight", update)
 
 
-def attach_rows(model: Captioner, ids: list[int]) -> None:
+def attach_rows(model: CaptionModel, ids: list[int]) -> None:
     """Leave to be learned the token table's rows `ids` alone."""
     model.requires_grad_(False)
     device = model.token.weight.device
@@ -72,7 +72,7 @@ def attach_rows(model: Captioner, ids: list[int]) -> None:
     parametrize.register_parametrization(model.token, "weight", rows)
 
 
-def merge(model: Captioner) -> None:
+def merge(model: CaptionModel) -> None:
     """Write the updates into the weights; the model is a plain one again."""
     linears = [getattr(block, name) for block in model.blocks for name in _MATRICES]
     for module in (*linears, model.token):

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.tokens import LOCATION_IDS, PAD_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.config import TrainConfig
@@ -59,9 +59,10 @@ def contrastive_loss(
 ) -> Tensor:
     """Summed sigmoid loss (SigLIP, arXiv 2303.15343): [Q,E], [R,E], matches bool [Q,R].
 
-    Unlike a softmax it lets several texts match one picture: two scenes may say the same.
+    Unlike a softmax it lets several texts match one image: two scenes may say the same.
     """
-    # Autocast would multiply in bfloat16, whose steps at a cosine of 0.8 are wider than twins part.
+    # Autocast would multiply in bfloat16, whose steps at a cosine of 0.8 are wider than
+    # hard_negatives part.
     with torch.autocast(images.device.type, enabled=False):
         similarity = images.float() @ texts.float().T * scale.exp() + bias  # [Q,R]
     sign = matches.to(similarity.dtype) * 2 - 1  # [Q,R]
@@ -69,12 +70,12 @@ def contrastive_loss(
 
 
 def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
-    """Summed logistic loss of true texts against their false twins, judged by their picture.
+    """Summed logistic loss of true texts against their false hard_negatives, judged by their image.
 
-    images [Q,E]; texts [2C,E], of each picture C/Q times a true one, then its twin; has_twin bool
+    images [Q,E]; texts [2C,E], of each image C/Q times a true one, then its twin; has_twin bool
     [C], false where there is none, and the same text twice.
-    The sigmoid loss alone leaves twins alike: it is content to tell scenes apart. What is shown
-    takes most of an embedding, so small differences must do for how it is put together.
+    The sigmoid loss alone leaves hard_negatives alike: it is content to tell scenes apart. What is
+    shown takes most of an embedding, so small differences must do for how it is put together.
     """
     Q, E = images.shape
     own = texts.float().view(Q, len(texts) // (2 * Q), 2, E)  # [Q,C/Q,2,E]
@@ -84,11 +85,12 @@ def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
 
 
 def question_loss(claims: Tensor, directions: Tensor, has_question: Tensor) -> Tensor:
-    """Summed 1 - cosine of what parts true claims from their twins and what would answer them.
+    """Summed 1 - cosine of what parts true claims from their hard_negatives and what would answer
+    them.
 
-    claims [2C,E] as in `twin_loss`; directions [C,E], of the picture's embedding (hints.py);
-    has_question bool [C]. Told by their pictures alone, claims stay alike: what they ask for is
-    small beside what is shown.
+    claims [2C,E] as in `twin_loss`; directions [C,E], of the image's embedding (hints.py);
+    has_question bool [C]. CaptionTrace by their images alone, claims stay alike: what they ask for
+    is small beside what is shown.
     """
     apart = claims.float()[0::2] - claims.float()[1::2]  # [C,E]
     return ((1 - F.cosine_similarity(apart, directions.float(), dim=1)) * has_question).sum()
@@ -117,7 +119,7 @@ class Answers:
     states: list[Tensor]  # of the patches after each layer, L of [B,P,D]
 
 
-def answer(model: Captioner, batch: Batch) -> Answers:
+def answer(model: CaptionModel, batch: Batch) -> Answers:
     """All three functions of the contract on a batch, captions teacher-forced."""
     keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
     read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
@@ -130,7 +132,7 @@ def answer(model: Captioner, batch: Batch) -> Answers:
     )
 
 
-def described(model: Captioner, batch: Batch) -> tuple[Tensor, Tensor, Answers]:
+def described(model: CaptionModel, batch: Batch) -> tuple[Tensor, Tensor, Answers]:
     """Losses of the words [B,T], summed contrastive loss, and the answers that they judge."""
     said = answer(model, batch)
     matched = contrastive_loss(
@@ -145,7 +147,7 @@ class Teaching(nn.Module):
     So compilers and DDP see one module. The forward gives one summed loss for each of the terms.
     """
 
-    captioner: Captioner
+    captioner: CaptionModel
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
         """How each sum counts, in their order."""
@@ -155,7 +157,7 @@ class Teaching(nn.Module):
 class Objective(Teaching):
     """Learning to say what is true."""
 
-    def __init__(self, captioner: Captioner) -> None:
+    def __init__(self, captioner: CaptionModel) -> None:
         super().__init__()
         self.captioner = captioner
         self.hints = PatchHints(captioner.config.width)
@@ -165,7 +167,7 @@ class Objective(Teaching):
         return {
             "caption": Term(1.0, batch.words),  # of what is no place
             "box": Term(config.box_weight, batch.words),
-            "told": Term(config.told_weight, max(1, int(after_boxes(batch).sum()))),
+            "told": Term(config.relation_loss_weight, max(1, int(after_boxes(batch).sum()))),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
             "claim": Term(config.twin_weight, max(1, int(differ(batch.claims).sum()))),

@@ -1,4 +1,4 @@
-"""A run's log, and a course's report, as pictures."""
+"""A run's log, and a course's report, as images."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ from edgecap.core.errors import InputError
 from edgecap.quant import plan as plans
 from edgecap.quant.agreement import Agreement, compare
 from edgecap.quant.calibrate import calibrate
-from edgecap.quant.exercise import record
+from edgecap.quant.calibration_set import collect_calibration
+from edgecap.quant.hooks import layer_widths
 from edgecap.quant.learned import on_grid
 from edgecap.quant.plan import Plan, check_layers
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
-from edgecap.quant.tapped import layer_widths
 from edgecap.reference.extension import SHIPPED, Extension
 from edgecap.reference.model import weights
 from edgecap.reference.model.session import TorchSession, reference_captioner
@@ -114,21 +114,23 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
         check_layers(given, layer_widths(network))
     SceneBatches(config)[0]  # refuses here where no scenes can be drawn
     make_directory(spec.out)
-    if config.untaught:
-        mute = ", ".join(config.untaught)
+    if config.untrained_languages:
+        mute = ", ".join(config.untrained_languages)
         say(f"no scene can be described in {mute}: kept, and rounded without lessons of its own")
-    say(f"asking the float model about {spec.calibration.images} pictures")
-    canvases = spec.calibration.canvases(network.config.image_size)
-    exercise = record(reference_captioner(TorchSession(network), extension), canvases)
+    say(f"asking the float model about {spec.calibration.images} images")
+    model_inputs = spec.calibration.model_inputs(network.config.image_size)
+    calibration_set = collect_calibration(
+        reference_captioner(TorchSession(network), extension), model_inputs
+    )
     first = given or calibrate(
         network,
-        exercise,
+        calibration_set,
         spec.calibration,
         model=name,
         weights=plans.fingerprint(path),
         precision="w8a8",
     )
-    before = compare(network, simulate(network, first), exercise)
+    before = compare(network, simulate(network, first), calibration_set)
     plans.write_plan(first, spec.out / START)
 
     start = replace(first, smoothing={})
@@ -152,8 +154,8 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     )
     plans.write_plan(learned, plan_file)
     tuned = weights.load(file)
-    after = compare(network, simulate(tuned, learned), exercise)
-    unrounded = compare(network, tuned, exercise)
+    after = compare(network, simulate(tuned, learned), calibration_set)
+    unrounded = compare(network, tuned, calibration_set)
     return Tuned(file, plan_file, before, after, unrounded, time.monotonic() - begun)
 
 

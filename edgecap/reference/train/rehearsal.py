@@ -1,7 +1,7 @@
 """What keeps a model from forgetting the languages that it knows while it learns another.
 
 A part of every step goes to captions in those languages: of scenes drawn for it, whose truth is
-known, where the emoji font is there; else the starting weights' own captions, of the pictures that
+known, where the emoji font is there; else the starting weights' own captions, of the images that
 are learned from and of the shipped ones (self-distillation).
 """
 
@@ -19,9 +19,9 @@ from edgecap.reference.scenes.grammar import SPOKEN
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.tokens import EOS_ID, STYLES, TEXT_ID
 from edgecap.reference.train.batch import Batch
+from edgecap.reference.train.captions import CaptionDataset, CaptionSample
 from edgecap.reference.train.config import Stage, TrainConfig
 from edgecap.reference.train.data import SceneBatches
-from edgecap.reference.train.said import Said, Saying
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Caption
 from edgecap.runtime.tokenizer import Tokenizer
@@ -62,28 +62,26 @@ def _check_font() -> None:
 
 
 def of_scenes(
-    languages: Sequence[str], extension: Extension, pictures: int, seed: int, steps: int
+    languages: Sequence[str], extension: Extension, images: int, seed: int, steps: int
 ) -> Rehearsal:
-    """Drawn scenes with true captions and, for the embeddings, false twins."""
-    images = pictures * steps
-    stage = Stage(
-        224, images, pictures, _TOKENS, pictures, _TEXT_TOKENS, tuple(languages), claims=0
-    )
+    """Drawn scenes with true captions and, for the embeddings, false hard_negatives."""
+    drawn = images * steps
+    stage = Stage(224, drawn, images, _TOKENS, images, _TEXT_TOKENS, tuple(languages), claims=0)
     config = TrainConfig(stages=(stage,), seed=seed, slips=0, extension=extension)
     return SceneBatches(config).__getitem__
 
 
 def of_own_captions(
-    captioner: Captioner, tokenizer: Tokenizer, canvases: np.ndarray, pictures: int, seed: int
+    captioner: Captioner, tokenizer: Tokenizer, model_inputs: np.ndarray, images: int, seed: int
 ) -> Rehearsal:
-    """What `captioner` says of canvases uint8 [N,S,S,3] and of the shipped scenes.
+    """What `captioner` says of model_inputs uint8 [N,S,S,3] and of the shipped scenes.
 
-    Each picture is captioned once, in the languages in turn. `tokenizer` is the one after the
+    Each image is captioned once, in the languages in turn. `tokenizer` is the one after the
     course: what it spells otherwise is rehearsed so.
     """
     shipped = np.stack([pixels for pixels, _ in load_set("calibration")])  # [128,S,S,3]
-    every = np.concatenate([canvases, shipped])  # [N+128,S,S,3]
-    said: list[tuple[Saying, ...]] = [()] * len(every)
+    every = np.concatenate([model_inputs, shipped])  # [N+128,S,S,3]
+    said: list[tuple[CaptionSample, ...]] = [()] * len(every)
     languages = captioner.languages
     for turn, language in enumerate(progress(languages, "own captions")):
         places = range(turn, len(every), len(languages))
@@ -91,13 +89,15 @@ def of_own_captions(
         for place, caption in zip(places, captions, strict=True):
             if not isinstance(caption, InputError):
                 said[place] = (_own(captioner, tokenizer, language, caption),)
-    own = Said(every, tuple(said))
-    return lambda step: own.batch(seed, step, pictures)
+    own = CaptionDataset(every, tuple(said))
+    return lambda step: own.batch(seed, step, images)
 
 
-def _own(captioner: Captioner, tokenizer: Tokenizer, language: str, caption: Caption) -> Saying:
+def _own(
+    captioner: Captioner, tokenizer: Tokenizer, language: str, caption: Caption
+) -> CaptionSample:
     prompt = captioner.vocabulary.prompt(language, pick("style", _OWN_STYLE, STYLES))
     words = tokenizer.encode(caption.raw, allow_special=True)
     bare = tokenizer.encode(caption.text)[: captioner.vocabulary.text_length - 2]
     room = captioner.vocabulary.text_length - 3
-    return Saying((*prompt, *words[:room], EOS_ID), (TEXT_ID, *bare, EOS_ID))
+    return CaptionSample((*prompt, *words[:room], EOS_ID), (TEXT_ID, *bare, EOS_ID))

@@ -6,7 +6,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.bundle.manifest import Function
 from edgecap.core.errors import BundleError, InputError
 from edgecap.mil.program import Program
-from edgecap.runtime.backends.single import Arrays, SingleSession
+from edgecap.runtime.backends.single import Arrays, FunctionSession
 
 
 def open_session(bundle: Bundle, threads: int) -> ProgramSession:
@@ -17,7 +17,7 @@ def open_session(bundle: Bundle, threads: int) -> ProgramSession:
     return ProgramSession(bundle)
 
 
-class ProgramSession(SingleSession):
+class ProgramSession(FunctionSession):
     """Functions of one or several .mlpackage directories.
 
     The evaluator keeps nothing between calls, so threads may share a session. All functions are

@@ -1,9 +1,9 @@
-"""A folder of pictures and its index, made by a real ONNX bundle."""
+"""A folder of images and its index, made by a real ONNX bundle."""
 
 from pathlib import Path
 
 import pytest
-from tiny_onnx import picture, pictures
+from tiny_onnx import image, images
 
 from edgecap.apps.retrieval import update
 from edgecap.models.loading import load
@@ -17,11 +17,11 @@ def captioner(tiny_bundle_made: Path) -> Captioner:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = pictures(tmp_path / "pictures", 6)
+    place = images(tmp_path / "images", 6)
     (place / "deep").mkdir()
-    (place / "deep" / "six.PNG").write_bytes(picture(6, 40, 30))
-    (place / "notes.txt").write_text("no picture")
-    (place / ".hidden.png").write_bytes(picture(7, 40, 30))
+    (place / "deep" / "six.PNG").write_bytes(image(6, 40, 30))
+    (place / "notes.txt").write_text("no image")
+    (place / ".hidden.png").write_bytes(image(7, 40, 30))
     return place
 
 

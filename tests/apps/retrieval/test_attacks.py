@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refusal
 from reseal import reseal
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.apps.retrieval import build, open_index, store, update
 from edgecap.apps.retrieval.manifest import MANIFEST
@@ -127,7 +127,7 @@ def test_a_refresh_while_it_is_read(
 ) -> None:
     """The manifest of before is read; then its files go, and it names others."""
     before, rest = store.read_manifest(made), store.read_manifest
-    (folder / "new.png").write_bytes(picture(9, 40, 30))
+    (folder / "new.png").write_bytes(image(9, 40, 30))
     update(folder, made, captioner, "tiny")
     assert store.read_manifest(made) != before
     answers = iter([before])
@@ -164,14 +164,14 @@ def test_a_damaged_index_is_made_anew_in_its_place(
         update(folder, made, captioner, "tiny")
     assert "--overwrite" in caught.value.hint
     for file in folder.glob("*.png"):
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     shutil.rmtree(folder / "deep")
     before = {file.name: file.read_bytes() for file in made.iterdir()}
     with pytest.raises(InputError, match="could be read"):
         update(folder, made, captioner, "tiny", overwrite=True)
     assert {file.name: file.read_bytes() for file in made.iterdir()} == before
     for i in range(3):
-        (folder / f"{i}.png").write_bytes(picture(i, 64, 30))
+        (folder / f"{i}.png").write_bytes(image(i, 64, 30))
     assert update(folder, made, captioner, "tiny", overwrite=True).embedded == 3
     assert len(open_index(made)) == 3
     assert len(list(made.iterdir())) == 3  # nothing of the old one

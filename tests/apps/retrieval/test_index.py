@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from refusals import refusal
-from tiny_onnx import picture, pictures, write_bundle
+from tiny_onnx import image, images, write_bundle
 
 from edgecap.apps.retrieval import Summary, build, open_index, probes, store, update
 from edgecap.apps.retrieval.manifest import MANIFEST, IndexManifest
@@ -24,9 +24,9 @@ from edgecap.runtime.folders import walk
 
 
 def counts(summary: Summary) -> tuple[int, int, int, int, int]:
-    """Pictures, embedded, reused, unchanged, removed."""
+    """Images, embedded, reused, unchanged, removed."""
     s = summary
-    return s.pictures, s.embedded, s.reused, s.unchanged, s.removed
+    return s.images, s.embedded, s.reused, s.unchanged, s.removed
 
 
 def found(index: Path, vector: np.ndarray, k: int = 100) -> dict[str, float]:
@@ -35,7 +35,7 @@ def found(index: Path, vector: np.ndarray, k: int = 100) -> dict[str, float]:
     return {str(hit.path.relative_to(top)): hit.score for hit in opened.search(vector, k)}
 
 
-def test_every_picture_is_found_where_its_embedding_lies(
+def test_every_image_is_found_where_its_embedding_lies(
     folder: Path, made: Path, captioner: Captioner
 ) -> None:
     names = ["0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "deep/six.PNG"]
@@ -52,12 +52,12 @@ def test_only_what_changed_is_embedded(folder: Path, made: Path, captioner: Capt
     before = {file.name: file.read_bytes() for file in made.iterdir()}
     assert counts(update(folder, made, captioner, "tiny")) == (7, 0, 0, 7, 0)
     assert {file.name: file.read_bytes() for file in made.iterdir()} == before
-    (folder / "0.png").write_bytes(picture(10, 64, 30))  # changed
+    (folder / "0.png").write_bytes(image(10, 64, 30))  # changed
     (folder / "1.png").unlink()  # removed
     (folder / "2.png").rename(folder / "deep" / "two.png")  # renamed
     shutil.copyfile(folder / "3.png", folder / "copy.png")  # copied
     os.utime(folder / "4.png", (1, 1))  # touched
-    (folder / "new.png").write_bytes(picture(11, 20, 20))
+    (folder / "new.png").write_bytes(image(11, 20, 20))
     assert counts(update(folder, made, captioner, "tiny")) == (8, 2, 3, 3, 2)
     fresh = made.parent / "fresh"
     update(folder, fresh, captioner, "tiny")
@@ -72,7 +72,7 @@ def test_twins_that_are_new_are_embedded_once(
 ) -> None:
     """In one batch of the engine, and in two."""
     for i in range(apart):
-        (folder / f"x{i}.png").write_bytes(picture(20 + i, 20, 20))
+        (folder / f"x{i}.png").write_bytes(image(20 + i, 20, 20))
     for name in ("xx.png", "y.png"):
         shutil.copyfile(folder / "x0.png", folder / name)
     made = tmp_path / "index"
@@ -84,9 +84,9 @@ def test_twins_that_are_new_are_embedded_once(
     assert counts(update(folder, made, captioner, "tiny"))[1:] == (0, 0, 9 + apart, 0)
 
 
-def test_a_bad_picture_costs_only_itself(folder: Path, made: Path, captioner: Captioner) -> None:
-    (folder / "0.png").write_bytes(picture(0, 40, 30)[:200])  # was good
-    (folder / "bad.jpg").write_bytes(b"this is no picture")
+def test_a_bad_image_costs_only_itself(folder: Path, made: Path, captioner: Captioner) -> None:
+    (folder / "0.png").write_bytes(image(0, 40, 30)[:200])  # was good
+    (folder / "bad.jpg").write_bytes(b"this is no image")
     summary = update(folder, made, captioner, "tiny")
     assert counts(summary) == (6, 0, 0, 6, 1)
     assert {f.path: f.error.code for f in summary.failures} == {
@@ -109,9 +109,7 @@ def test_refused_before_anything_is_written(
     ):
         assert refusal(lambda where=given_folder: update(where, out, captioner, "x")) == code
         assert not out.exists()
-    assert (
-        refusal(lambda: update(folder, empty / "../pictures", captioner, "x")) == "output.foreign"
-    )
+    assert refusal(lambda: update(folder, empty / "../images", captioner, "x")) == "output.foreign"
     assert refusal(lambda: update(folder, bad / "x.png", captioner, "x")) == "output.foreign"
 
 
@@ -133,7 +131,7 @@ def test_an_index_inside_its_folder_does_not_index_itself(
 ) -> None:
     inside = folder / "index"
     update(folder, inside, captioner, "tiny")
-    (inside / "sheet.png").write_bytes(picture(1, 9, 9))
+    (inside / "sheet.png").write_bytes(image(1, 9, 9))
     assert counts(update(folder, inside, captioner, "tiny")) == (7, 0, 0, 7, 0)
 
 
@@ -172,7 +170,7 @@ def test_the_probes_never_change() -> None:
     """Kept in every index ever made: another drawing of them would refuse them all."""
     import hashlib
 
-    drawn = probes.pictures(224)
+    drawn = probes.images(224)
     assert drawn.shape == (3, 224, 224, 3) and drawn.dtype == np.uint8
     assert hashlib.sha256(drawn.tobytes()).hexdigest().startswith(PROBES_SHA256)
 
@@ -188,9 +186,9 @@ build.CHECKPOINT = 8
 captioner = load(sys.argv[1])
 embed = captioner.embed_images
 
-def slow(pictures):
+def slow(images):
     time.sleep(0.1)
-    return embed(pictures)
+    return embed(images)
 
 captioner.embed_images = slow
 build.update(sys.argv[2], sys.argv[3], captioner, sys.argv[1])
@@ -203,7 +201,7 @@ def test_a_killed_run_leaves_an_index_that_is_taken_up(
     folder, out = tmp_path / "many", tmp_path / "index"
     folder.mkdir()
     for i in range(200):
-        (folder / f"{i:03}.png").write_bytes(picture(i, 8, 8))
+        (folder / f"{i:03}.png").write_bytes(image(i, 8, 8))
     code = [sys.executable, "-c", KILLED, str(tiny_bundle_made), str(folder), str(out)]
     run = subprocess.Popen(code)
     deadline = time.monotonic() + 60
@@ -230,7 +228,7 @@ def test_a_first_run_killed_before_its_first_checkpoint(
     out.mkdir()
     for name in ("vectors-0123abcd.f32", ".index.json.draft-0123abcd"):
         (out / name).write_bytes(b"half")
-    assert update(folder, out, captioner, "tiny").pictures == 7
+    assert update(folder, out, captioner, "tiny").images == 7
     assert len(list(out.iterdir())) == 3
 
 
@@ -266,7 +264,7 @@ def test_a_large_index_asks_its_graph_and_stays_right_as_it_changes(
     folder, out = tmp_path / "many", tmp_path / "index"
     folder.mkdir()
     for i in range(100):
-        (folder / f"{i:03}.png").write_bytes(picture(i, 8, 8))
+        (folder / f"{i:03}.png").write_bytes(image(i, 8, 8))
 
     def graph_after_update() -> str:
         update(folder, out, captioner, "tiny")
@@ -280,7 +278,7 @@ def test_a_large_index_asks_its_graph_and_stays_right_as_it_changes(
     first = graph_after_update()
     for i in range(5):
         (folder / f"{i:03}.png").unlink()
-        (folder / f"new-{i}.png").write_bytes(picture(1000 + i, 8, 8))
+        (folder / f"new-{i}.png").write_bytes(image(1000 + i, 8, 8))
     assert graph_after_update() == first  # the new are few, and compared one by one
     for i in range(5, 30):
         (folder / f"{i:03}.png").unlink()
@@ -295,13 +293,13 @@ def test_a_large_folder_without_usearch_is_refused_at_once(
     monkeypatch.setattr(build.graph, "PACKAGE", ("no_such_package", "search"))
     update(folder, tmp_path / "small", captioner, "tiny", whole=True)
     monkeypatch.setattr(build, "EXACT_ROWS", 7)
-    assert update(folder, tmp_path / "small", captioner, "tiny").unchanged == 7  # whole pictures
+    assert update(folder, tmp_path / "small", captioner, "tiny").unchanged == 7  # whole images
     with pytest.raises(MissingPackageError, match=r"edgecap\[search\]"):
         update(folder, tmp_path / "index", captioner, "tiny")
     assert not (tmp_path / "index").exists()
 
 
-def test_a_folder_that_cannot_be_read_costs_no_other_picture(
+def test_a_folder_that_cannot_be_read_costs_no_other_image(
     folder: Path, tmp_path: Path, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scan = os.scandir
@@ -313,7 +311,7 @@ def test_a_folder_that_cannot_be_read_costs_no_other_picture(
 
     monkeypatch.setattr(os, "scandir", scandir)
     summary = update(folder, tmp_path / "index", captioner, "tiny")
-    assert summary.pictures == 6
+    assert summary.images == 6
     assert [(f.path, f.error.code) for f in summary.failures] == [("deep", "image.missing")]
     with pytest.raises(InputError, match="Permission denied"):
         update(folder / "deep", tmp_path / "other", captioner, "tiny")
@@ -332,5 +330,5 @@ def test_checkpoints_grow_with_the_index(
     monkeypatch.setattr(build, "CHECKPOINT", 8)
     monkeypatch.setattr(build, "_CHECKPOINT_SHARE", 1.0)
     monkeypatch.setattr(store, "append", noted)
-    update(pictures(tmp_path / "many", 64), tmp_path / "index", captioner, "tiny")
+    update(images(tmp_path / "many", 64), tmp_path / "index", captioner, "tiny")
     assert saved == [8, 8, 16, 32]

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_onnx import pictures
+from tiny_onnx import images
 
 from edgecap.apps.retrieval import open_index, probes, update
 from edgecap.apps.retrieval.manifest import MANIFEST
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.core.errors import BundleError
 from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.runtime import Captioner
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return pictures(tmp_path / "pictures", 2)
+    return images(tmp_path / "images", 2)
 
 
 def refuses(index: Path, captioner: Captioner) -> str:
@@ -35,7 +35,7 @@ def refuses(index: Path, captioner: Captioner) -> str:
 def nudged(path: Path, by: float) -> Captioner:
     """Tiny PyTorch weights, moved a little from where seed 0 puts them."""
     torch.manual_seed(0)
-    network = Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
+    network = CaptionModel(CaptionerConfig(width=16, layers=1, heads=1, embedding=8))
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -52,25 +52,25 @@ def test_a_step_of_training_makes_other_weights(folder: Path, tmp_path: Path) ->
     assert index.manifest.model.weights == first.weights != later.weights
     assert agreement(first, later) > probes.CLOSE
     assert refuses(tmp_path / "index", later) == "index.other_model"
-    later.weights = None  # as of an old float bundle: nothing but its pictures tells it apart
+    later.weights = None  # as of an old float bundle: nothing but its images tells it apart
     index.check(later)
 
 
 def test_a_float_bundle_tells_its_weights(folder: Path, tiny_bundle: Path, tmp_path: Path) -> None:
-    """Pictures would let these through: the model is the same to the last bit."""
+    """Images would let these through: the model is the same to the last bit."""
     index, manifest = tmp_path / "index", open_bundle(tiny_bundle).manifest
 
     def made_from(sha256: str | None) -> Captioner:
-        seal(tiny_bundle, replace(manifest, weights=sha256))
+        finalize(tiny_bundle, replace(manifest, weights=sha256))
         return load(tiny_bundle)
 
     update(folder, index, made_from("a" * 64), "x")
     open_index(index).check(made_from("a" * 64))
     assert refuses(index, made_from("b" * 64)) == "index.other_model"
-    open_index(index).check(made_from(None))  # an old bundle, known by its pictures
+    open_index(index).check(made_from(None))  # an old bundle, known by its images
 
 
-def test_where_weights_are_not_known_pictures_tell_stages_of_a_training_apart(
+def test_where_weights_are_not_known_images_tell_stages_of_a_training_apart(
     folder: Path, tmp_path: Path
 ) -> None:
     first, later = (nudged(tmp_path / f"{by}.safetensors", by) for by in (0, 0.1))
@@ -104,7 +104,7 @@ def test_an_old_int8_bundle_knows_its_weights_by_its_plan(tiny_bundle: Path) -> 
     assert load(tiny_bundle).weights is None
     for told, known in (("ab" * 32, "ab" * 32), ("S", None), (3, None)):
         (tiny_bundle / "plan.json").write_text(json.dumps({"weights": told}))
-        seal(tiny_bundle, replace(manifest, plan={"file": "plan.json"}))
+        finalize(tiny_bundle, replace(manifest, plan={"file": "plan.json"}))
         assert load(tiny_bundle).weights == known
-    seal(tiny_bundle, replace(manifest, plan={"file": "plan.json"}, weights="cd" * 32))
+    finalize(tiny_bundle, replace(manifest, plan={"file": "plan.json"}, weights="cd" * 32))
     assert load(tiny_bundle).weights == "cd" * 32  # of a new one the manifest is asked first

@@ -8,10 +8,10 @@ import numpy as np
 import oracle
 import pytest
 from PIL import Image
-from tiny_onnx import picture, pictures, write_bundle
+from tiny_onnx import image, images, write_bundle
 
 from edgecap.apps.retrieval import Hit
-from edgecap.apps.retrieval.classify import LabelChooser
+from edgecap.apps.retrieval.classify import ZeroShotClassifier
 from edgecap.apps.retrieval.sheet import GAP, TILE, contact_sheet
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
@@ -21,14 +21,14 @@ from edgecap.reference.scenes.graph import Name, Thing
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return pictures(tmp_path / "pictures", 6)
+    return images(tmp_path / "images", 6)
 
 
 @pytest.fixture
 def index(folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     out = folder.parent / "index"
     assert main(["index", str(folder), "-o", str(out), "--bundle", str(tiny_bundle_made)]) == 0
-    assert capsys.readouterr().out == f"{out}: 6 pictures (6 embedded)\n"
+    assert capsys.readouterr().out == f"{out}: 6 images (6 embedded)\n"
     return out
 
 
@@ -44,16 +44,16 @@ def test_the_index_remembers_its_model(
     index: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Neither command is told the bundle again."""
-    (folder / "6.png").write_bytes(picture(6, 20, 20))
+    (folder / "6.png").write_bytes(image(6, 20, 20))
     assert main(["index", str(folder), "-o", str(index), "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["pictures"], told["embedded"], told["unchanged"]) == (7, 1, 6)
+    assert (told["images"], told["embedded"], told["unchanged"]) == (7, 1, 6)
     assert main(["search", str(index), "a dog", "-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
 
 
-def test_a_picture_finds_itself(
+def test_a_image_finds_itself(
     index: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.png"
@@ -66,16 +66,16 @@ def test_a_picture_finds_itself(
         assert drawn.width == 5 * (TILE + GAP) + GAP
 
 
-def test_unreadable_pictures_are_told_and_the_others_kept(
+def test_unreadable_images_are_told_and_the_others_kept(
     folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "bad.png").write_bytes(b"no picture")
+    (folder / "bad.png").write_bytes(b"no image")
     out = folder.parent / "index"
     asked = ["index", str(folder), "-o", str(out), "-b", str(tiny_bundle_made), "--json", "-"]
     assert main(asked) == 2
     captured = capsys.readouterr()
     told = json.loads(captured.out)
-    assert told["pictures"] == 6
+    assert told["images"] == 6
     assert told["failures"][0]["error"]["code"] == "image.unreadable"
     assert captured.err.count("\n") == 1 and "bad.png" in captured.err
     assert main(["search", str(out), "a dog"]) == 0
@@ -133,7 +133,7 @@ def test_searches_that_cannot_be(
     ):
         assert f"[{code}]" in refused(capsys, "search", *arguments)
     bad = tmp_path / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     assert "[image.unreadable]" in refused(capsys, "search", index, bad)
     file = next(index.glob("vectors-*"))
     file.write_bytes(file.read_bytes()[:-4])
@@ -148,7 +148,7 @@ def test_a_sheet_says_what_has_gone(tmp_path: Path) -> None:
     red = tmp_path / "red.png"
     Image.new("RGB", (300, 100), "red").save(red)
     hits = [Hit(1, red, 0.9), Hit(2, tmp_path / "gone.png", 0.8)]
-    sheet = np.asarray(contact_sheet("a red picture", True, hits))
+    sheet = np.asarray(contact_sheet("a red image", True, hits))
     share = (sheet == (255, 0, 0)).all(-1).sum() / TILE**2
     assert 0.3 < share < 0.36  # the whole of it, a third as high as wide
     assert contact_sheet(red, False, hits).height > sheet.shape[0]
@@ -165,29 +165,29 @@ def test_a_label_may_name_one_thing_of_several() -> None:
         Thing(Name("star", "green"), box),
     )
     captioner, labels = oracle.captioner(things), ["a red and a blue one", "a green star"]
-    # Twice as wide: boxes are px of the picture that was given.
-    shown = Image.fromarray(oracle.picture(things)).resize((448, 448), Image.Resampling.NEAREST)
-    (ranked,) = LabelChooser(captioner, labels).rank([shown])
+    # Twice as wide: boxes are px of the image that was given.
+    shown = Image.fromarray(oracle.image(things)).resize((448, 448), Image.Resampling.NEAREST)
+    (ranked,) = ZeroShotClassifier(captioner, labels).rank([shown])
     assert [one.label for one in ranked] == ["a green star", "a red and a blue one"]
     assert ranked[0].boxes == (tuple(2 * edge for edge in box),) and ranked[0].score > 0.99
-    assert ranked[1].boxes == ()  # of the whole picture: no thing is both
-    (ranked,) = LabelChooser(captioner, labels, whole=True).rank([shown])
+    assert ranked[1].boxes == ()  # of the whole image: no thing is both
+    (ranked,) = ZeroShotClassifier(captioner, labels, whole=True).rank([shown])
     assert [one.label for one in ranked] == labels and ranked[1].boxes == ()
     squares = ["two red squares", "a blue circle"]
-    (ranked,) = LabelChooser(captioner, squares).rank([shown])
+    (ranked,) = ZeroShotClassifier(captioner, squares).rank([shown])
     groups = {one.label: len(one.boxes) for one in ranked}
     assert groups == {"two red squares": 2, "a blue circle": 1}  # a group is one thing
 
 
-def test_a_picture_of_one_thing_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_of_one_thing_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     thing = Thing(Name("star", "green"), (88.0, 8.0, 128.0, 48.0))
     captioner, views = oracle.captioner([thing]), []
     embed = captioner.embed_images
     monkeypatch.setattr(
         captioner, "embed_images", lambda images: views.extend(images) or embed(images)
     )
-    (ranked,) = LabelChooser(captioner, ["a red star", "a green star"]).rank(
-        [oracle.picture([thing])]
+    (ranked,) = ZeroShotClassifier(captioner, ["a red star", "a green star"]).rank(
+        [oracle.image([thing])]
     )
     assert len(views) == 1 and ranked[0].label == "a green star" and ranked[0].boxes == ()
 
@@ -226,11 +226,11 @@ def test_a_directory_is_classified_in_order(
 def test_equal_labels_keep_their_order(tiny_bundle_made: Path, folder: Path) -> None:
     captioner = load(tiny_bundle_made)
     captioner.embed_texts = lambda texts: np.ones((len(texts), 4), np.float32) / 2  # type: ignore[method-assign]
-    chooser = LabelChooser(captioner, ["b", "a", "c"])
+    chooser = ZeroShotClassifier(captioner, ["b", "a", "c"])
     assert [choice.label for choice in chooser.rank([folder / "0.png"])[0]] == ["b", "a", "c"]
 
 
-def test_a_bad_picture_among_good_ones(
+def test_a_bad_image_among_good_ones(
     folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = str(folder / "0.png"), str(folder / "absent.png")
@@ -246,11 +246,11 @@ def test_a_bad_picture_among_good_ones(
     assert "[on_error.unknown]" in refused(capsys, *asked, "--on-error", "hope")
 
 
-def test_a_folder_is_ranked_in_batches_and_like_single_pictures(
+def test_a_folder_is_ranked_in_batches_and_like_single_images(
     folder: Path, tiny_bundle_made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     captioner = load(tiny_bundle_made)
-    chooser = LabelChooser(captioner, ["a dog", "an owl"])
+    chooser = ZeroShotClassifier(captioner, ["a dog", "an owl"])
     files = [*sorted(folder.glob("*.png")), folder / "absent.png", *sorted(folder.glob("*.png"))]
     captioned: list[int] = []
     caption = captioner.caption
@@ -260,7 +260,7 @@ def test_a_folder_is_ranked_in_batches_and_like_single_pictures(
         lambda images, lang: captioned.append(len(images)) or caption(images, lang),
     )
     many = list(chooser.rank_many(files))
-    assert captioned == [7, 5]  # of eight and five, one of them no picture
+    assert captioned == [7, 5]  # of eight and five, one of them no image
     assert isinstance(many[6], InputError) and many[6].code == "image.missing"
     for file, ranked in zip(files, many, strict=True):
         if not isinstance(ranked, InputError):

@@ -1,4 +1,4 @@
-"""Pictures are found by one thing in them. With a captioner that knows what they show."""
+"""Images are found by one thing in them. With a captioner that knows what they show."""
 
 import json
 import shutil
@@ -38,7 +38,7 @@ def captioner() -> Captioner:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    place = tmp_path / "pictures"
+    place = tmp_path / "images"
     place.mkdir()
     for name, things in SHOWN.items():
         save(place / name, things)
@@ -46,8 +46,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def save(path: Path, things: Sequence[Thing]) -> None:
-    """Twice as wide and high as the canvas."""
-    Image.fromarray(oracle.picture(things)).resize((448, 448), Image.Resampling.NEAREST).save(path)
+    """Twice as wide and high as the model_input."""
+    Image.fromarray(oracle.image(things)).resize((448, 448), Image.Resampling.NEAREST).save(path)
 
 
 def twice(*boxes: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
@@ -62,14 +62,14 @@ def test_a_thing_among_others_is_found_and_told_where(
     folder: Path, captioner: Captioner, tmp_path: Path
 ) -> None:
     out = tmp_path / "index"
-    assert update(folder, out, captioner, "oracle").pictures == 3
+    assert update(folder, out, captioner, "oracle").images == 3
     opened = open_index(out)
     assert len(opened) == 3 and opened.manifest.rows == (1 + 3) + 1 + (1 + 2)
     first, second, *_ = found(out, captioner, "a green star")
     assert {first.path.name, second.path.name} == {"all.png", "red-green.png"}
     assert first.boxes == second.boxes == twice(TOP) and second.score > 0.99
     by_name = {hit.path.name: hit for hit in found(out, captioner, "two red squares")}
-    assert len(by_name) == 3  # each picture once
+    assert len(by_name) == 3  # each image once
     assert by_name["all.png"].boxes == twice(LEFT, RIGHT)  # a group is one thing
     among, alone, *_ = found(out, captioner, "a blue circle")  # as near: in the order of names
     assert (among.path.name, among.boxes) == ("all.png", twice(MIDDLE))
@@ -78,7 +78,7 @@ def test_a_thing_among_others_is_found_and_told_where(
     assert both.path.name == "red-green.png" and both.boxes == ()  # the whole says both
 
 
-def test_whole_pictures_alone(folder: Path, captioner: Captioner, tmp_path: Path) -> None:
+def test_whole_images_alone(folder: Path, captioner: Captioner, tmp_path: Path) -> None:
     out = tmp_path / "index"
     update(folder, out, captioner, "oracle", whole=True)
     assert open_index(out).manifest.rows == 3
@@ -106,7 +106,7 @@ def test_an_index_with_things_follows_its_folder(
     save(folder / "again.png", THINGS[1:])
     shutil.copyfile(folder / "again.png", folder / "twin.png")
     summary = update(folder, out, captioner, "oracle")
-    assert (summary.pictures, summary.embedded, summary.reused, summary.removed) == (5, 1, 3, 2)
+    assert (summary.images, summary.embedded, summary.reused, summary.removed) == (5, 1, 3, 2)
     update(folder, fresh, captioner, "oracle")
     for text in ("a green star", "two red squares", "a blue circle"):
         here, there = (
@@ -223,7 +223,7 @@ def test_the_same_bytes_show_the_same(folder: Path, captioner: Captioner, tmp_pa
     out = tmp_path / "index"
     update(folder, out, captioner, "oracle")
     reseal(out, lambda rows: rows[1].update(sha256=rows[0]["sha256"]))
-    with pytest.raises(BundleError, match="other things than a picture of the same bytes"):
+    with pytest.raises(BundleError, match="other things than a image of the same bytes"):
         open_index(out)
 
 
@@ -233,7 +233,7 @@ def test_a_manifest_that_lies_about_things(
     out = tmp_path / "index"
     update(folder, out, captioner, "oracle")
     whole = json.loads((out / MANIFEST).read_bytes())
-    for change in ({"whole": True}, {"segments": [{**whole["segments"][0], "pictures": 9}]}):
+    for change in ({"whole": True}, {"segments": [{**whole["segments"][0], "images": 9}]}):
         (out / MANIFEST).write_text(json.dumps({**whole, **change}))
         assert refusal(lambda: open_index(out)) == "index.manifest"
 

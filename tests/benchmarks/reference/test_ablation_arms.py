@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_ablations import ABLATIONS, TINY, TINY_ARM, Build, built, pictures
+from tiny_ablations import ABLATIONS, TINY, TINY_ARM, Build, built, images
 from torch import nn
 
 from edgecap.benchmarks.reference.ablations import (
@@ -21,7 +21,7 @@ from edgecap.benchmarks.reference.ablations import (
 from edgecap.benchmarks.reference.ablations.encoder_decoder import EncoderDecoder
 from edgecap.benchmarks.reference.ablations.experiment import STYLES
 from edgecap.benchmarks.reference.evaluate import KEYS
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.scenes.splits import drawing
 from edgecap.reference.tokens import EOS_ID, FIRST_LOCATION_ID, ID
 from edgecap.reference.train.data import SceneBatches
@@ -58,7 +58,7 @@ def test_arms_of_two_ablations_that_are_the_same_share_their_runs() -> None:
 
 
 def test_positions_are_all_that_differs() -> None:
-    two, one, none = (built(b) for b in (Captioner, positions.OneAxis, positions.Unplaced))
+    two, one, none = (built(b) for b in (CaptionModel, positions.OneAxis, positions.Unplaced))
     apart = {"row", "column"}
     assert shared(two, one) == shared(two, none) == two.state_dict().keys() - apart
     assert one.state_dict().keys() - two.state_dict().keys() == {"position"}
@@ -66,8 +66,8 @@ def test_positions_are_all_that_differs() -> None:
     assert towers.parameters(two) - towers.parameters(none) == 28 * TINY.width
 
 
-@pytest.mark.parametrize("build", [Captioner, positions.OneAxis])
-def test_a_window_has_the_positions_of_its_place(build: type[Captioner]) -> None:
+@pytest.mark.parametrize("build", [CaptionModel, positions.OneAxis])
+def test_a_window_has_the_positions_of_its_place(build: type[CaptionModel]) -> None:
     model = built(build)
     whole = model.place(14, None).view(14, 14, -1)  # [G,G,D]
     (window,) = model.place(7, torch.tensor([[3, 5]]))  # [g*g,D]
@@ -75,7 +75,7 @@ def test_a_window_has_the_positions_of_its_place(build: type[Captioner]) -> None
 
 
 def test_2d_positions_share_rows_and_columns_and_1d_ones_do_not() -> None:
-    for build, zero in ((Captioner, True), (positions.OneAxis, False)):
+    for build, zero in ((CaptionModel, True), (positions.OneAxis, False)):
         place = built(build).place(14, None).view(14, 14, -1)  # [G,G,D]
         mixed = place[1:, 1:] - place[:-1, 1:] - place[1:, :-1] + place[:-1, :-1]
         assert (mixed.abs().max() < 1e-6) == zero
@@ -85,7 +85,7 @@ def test_2d_positions_share_rows_and_columns_and_1d_ones_do_not() -> None:
 
 
 def test_two_towers_differ_in_what_reads_texts_alone() -> None:
-    one, two = built(Captioner), built(towers.equal)
+    one, two = built(CaptionModel), built(towers.equal)
     tower = {n for n in two.state_dict() if n.startswith(("text_blocks.", "text_norm."))}
     assert shared(one, two) == one.state_dict().keys() - {"text_embedding.weight"}
     assert two.state_dict().keys() - one.state_dict().keys() == tower
@@ -124,7 +124,7 @@ def test_the_decoder_says_step_by_step_what_it_says_at_once() -> None:
     with torch.no_grad():
         for parameter in model.parameters():  # fresh weights hardly look at anything
             parameter.mul_(4)
-        image, tokens = pictures(2), torch.randint(0, 4096, (2, 8))
+        image, tokens = images(2), torch.randint(0, 4096, (2, 8))
         keys, values, _ = model.see(image)
         at_once = model.logits(model.read(tokens, keys, values))  # [B,T,V]
         k, v, _ = model.encode_image(image)  # [L,B,H,P,K]
@@ -135,13 +135,13 @@ def test_the_decoder_says_step_by_step_what_it_says_at_once() -> None:
             torch.testing.assert_close(logits, at_once[:, place], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(seen.sum(1), torch.ones(2))
             k[:, :, :, 196 + place], v[:, :, :, 196 + place] = k_new[:, :, :, 0], v_new[:, :, :, 0]
-        other = model.logits(model.read(tokens, *model.see(pictures(2))[:2]))
-        assert (other - at_once).abs().max() > 1e-2  # the picture matters
+        other = model.logits(model.read(tokens, *model.see(images(2))[:2]))
+        assert (other - at_once).abs().max() > 1e-2  # the image matters
 
 
 def test_packed_captions_do_not_see_each_other() -> None:
     model = built(lambda config: EncoderDecoder(config, 1, 1))
-    keys, values, _ = model.see(pictures(1))
+    keys, values, _ = model.see(images(1))
     tokens = torch.randint(0, 4096, (1, 6))
     segments, place = torch.tensor([[1, 1, 1, 2, 2, 2]]), torch.tensor([[0, 1, 2, 0, 1, 2]])
     packed = model.read(tokens, keys, values, segments, place)
@@ -152,7 +152,7 @@ def test_packed_captions_do_not_see_each_other() -> None:
 @pytest.mark.parametrize("layers", [6, 8, 12])
 def test_equal_parameters_are_equal_but_for_norms(layers: int) -> None:
     config = replace(TINY, layers=layers)
-    ours, theirs = built(Captioner, config), built(prefix.equal_parameters, config)
+    ours, theirs = built(CaptionModel, config), built(prefix.equal_parameters, config)
 
     def matrices(model: nn.Module) -> int:
         return sum(p.numel() for p in model.parameters() if p.ndim == 2)
@@ -166,19 +166,19 @@ def test_operations_are_those_that_a_hand_counts(monkeypatch: pytest.MonkeyPatch
     config = replace(TINY, layers=2, text_length=48)
     D, P, C, L, V = config.width, config.patches, config.context, config.layers, config.vocabulary
     blocks = L * 12 * D**2
-    picture = 2 * P * (768 * D + blocks) + L * 4 * P**2 * D + 2 * D * config.embedding
+    encoding = 2 * P * (768 * D + blocks) + L * 4 * P**2 * D + 2 * D * config.embedding
     step = 2 * (blocks + D * V) + L * 4 * C * D
     with torch.device("meta"):
-        model = Captioner(config).eval()
+        model = CaptionModel(config).eval()
         image = torch.zeros(1, 224, 224, 3, dtype=torch.uint8)
         cache = torch.zeros(L, 1, 2, C, D // 2)
         token, position = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-        assert prefix.operations(lambda: model.encode_image(image)) == picture
+        assert prefix.operations(lambda: model.encode_image(image)) == encoding
         assert prefix.operations(lambda: model.decode(token, position, cache, cache)) == step
-    counted = prefix.counts(Captioner, config)
+    counted = prefix.counts(CaptionModel, config)
     assert counted["parameters"] == towers.parameters(model)
-    assert counted["GFLOP caption"] == round((picture + prefix.WORDS * step) / 1e9, 2)
-    seen = picture - 2 * D * config.embedding
+    assert counted["GFLOP caption"] == round((encoding + prefix.WORDS * step) / 1e9, 2)
+    seen = encoding - 2 * D * config.embedding
     assert prefix.uncached(config) > prefix.WORDS * seen
 
 
@@ -186,7 +186,7 @@ def test_times_are_of_all_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prefix, "WORDS", 2)
     rows = prefix.times(TINY, rounds=2)
     assert rows.keys() == prefix.BUILDS.keys() and rows["prefix-LM"]["× prefix-LM"] == 1
-    assert all(0 < row["ms picture"] < row["ms caption"] for row in rows.values())
+    assert all(0 < row["ms image"] < row["ms caption"] for row in rows.values())
 
 
 # ---------------------------------------------------------------------------------- locations
@@ -242,10 +242,13 @@ def test_ceilings_rank_the_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------------------------- mentions
 
 
-def test_dropout_changes_the_captions_and_not_the_pictures() -> None:
+def test_dropout_changes_the_captions_and_not_the_images() -> None:
     dropout, whole = (arm.recipe(0, 64) for arm in ABLATIONS["mentions"].arms[:2])
     assert replace(whole, styles=STYLES) == dropout
-    ours, theirs = SceneBatches(dropout, canvas=112)[1], SceneBatches(whole, canvas=112)[1]
+    ours, theirs = (
+        SceneBatches(dropout, model_input=112)[1],
+        SceneBatches(whole, model_input=112)[1],
+    )
     partial = torch.tensor([ID["<color>"], ID["<shape>"]])
     assert torch.isin(ours.tokens, partial).any() and not torch.isin(theirs.tokens, partial).any()
     assert torch.equal(ours.corners, torch.zeros_like(ours.corners))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_ablations import ABLATIONS, TINY_ARM, built, pictures
+from tiny_ablations import ABLATIONS, TINY_ARM, built, images
 
 from edgecap.benchmarks.reference.ablations import locations, sweep, towers, trial
 from edgecap.benchmarks.reference.ablations.__main__ import main
@@ -18,7 +18,7 @@ from edgecap.benchmarks.reference.ablations.report import draw, to_json, to_mark
 from edgecap.benchmarks.reference.ablations.store import Store
 from edgecap.benchmarks.reference.evaluate import KEYS
 from edgecap.core.errors import InputError
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 # ---------------------------------------------------------------------------------- trials
 
@@ -40,10 +40,10 @@ def test_a_speaker_reads_two_token_boxes(monkeypatch: pytest.MonkeyPatch) -> Non
     """A model that only says one pair of cells is read as one box, again and again."""
     arm = ABLATIONS["locations"].arms[1]
     config = replace(arm.config, width=16, layers=1, embedding=8, text_length=8)
-    speaker = trial.Speaker(built(Captioner, config), arm.as_edges)
+    speaker = trial.Speaker(built(CaptionModel, config), arm.as_edges)
     cells = [locations.FIRST_CELL_ID + c for c in (0, 29)]
     monkeypatch.setattr(trial, "generate", lambda *_: [type("Generated", (), {"tokens": cells})()])
-    (said,) = speaker.caption([pictures(1)[0].numpy()], "en")
+    (said,) = speaker.caption([images(1)[0].numpy()], "en")
     assert said.raw == "<loc_01><loc_01><loc_03><loc_03>"
 
 
@@ -158,7 +158,7 @@ def test_differences_are_paired_by_seed() -> None:
     assert difference(rows_of(("a", 0, 0.1), ("b", 1, 0.2)), "a", "b", "exact") is None
 
 
-def test_a_report_has_tables_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_has_tables_and_a_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "run", fake_row)
     facts, rows = sweep.gather(FAKE, Budget(), Store(tmp_path, "fake"))
     text = to_markdown(FAKE, facts, rows)
@@ -174,7 +174,7 @@ def test_a_report_has_tables_and_a_picture(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "fake.png").exists()
 
 
-def test_the_command_leaves_rows_table_and_picture(
+def test_the_command_leaves_rows_table_and_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(towers, "ABLATION", FAKE)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted import Blind, Perfect, Said, gallery
+from scripted import Blind, CaptionDataset, Perfect, gallery
 
 from edgecap.benchmarks.reference.evaluate import FLOORED, KEYS, MEASURED, Report, evaluate
 from edgecap.benchmarks.reference.similarity import COMPARED
@@ -51,7 +51,7 @@ def test_the_report_holds_every_key_and_its_interval(perfect: Report) -> None:
 def test_one_that_sees_is_far_above_its_floors(perfect: Report) -> None:
     values = perfect.values
     for key in ("exact", "name", "grounding_50", "grounding_75", "relation", "count"):
-        assert values[f"blind_{key}"] == 0, key  # of a grey picture it says nothing
+        assert values[f"blind_{key}"] == 0, key  # of a grey image it says nothing
         assert 0 <= values[f"shuffled_{key}"] < 0.5, key
     assert values["blind_chair_i"] is None and values["shuffled_chair_i"] > 0.5
     assert values["shuffled_exact"] == 0
@@ -90,7 +90,7 @@ def test_a_part_is_measured_alone(perfect: Report) -> None:
                 assert told["interval_95"].get(key) is None
         assert told["worst_language"] == ("en" if part == "captions" else None)
     with pytest.raises(InputError, match="captions, embeddings"):
-        evaluate(Perfect(SCENES), SCENES, ("en",), only="pictures")
+        evaluate(Perfect(SCENES), SCENES, ("en",), only="images")
 
 
 def test_a_blind_captioner_is_found_out() -> None:
@@ -110,9 +110,9 @@ def test_a_blind_captioner_is_found_out() -> None:
 class Monolingual(Perfect):
     """Good at English; of anything else it leaves boxes unfinished and knows no texts."""
 
-    def caption(self, images: list[np.ndarray], lang: str) -> list[Said]:
+    def caption(self, images: list[np.ndarray], lang: str) -> list[CaptionDataset]:
         raw = super().caption(images, "en")
-        return raw if lang == "en" else [Said("Nada<loc_01><loc_02>.") for _ in raw]
+        return raw if lang == "en" else [CaptionDataset("Nada<loc_01><loc_02>.") for _ in raw]
 
 
 def test_languages_are_averaged_and_the_worst_is_named() -> None:
@@ -121,7 +121,7 @@ def test_languages_are_averaged_and_the_worst_is_named() -> None:
     assert report.values["exact"] == report.values["name"] == 0.5
     assert report.languages["es"]["chair_i"] == 1  # what no grammar knows is not there either
     assert report.values["chair_i"] == 0.5
-    # One malformed box per Spanish caption, the grey picture's not among them.
+    # One malformed box per Spanish caption, the grey image's not among them.
     assert report.values["malformed"] == len(SCENES)
 
 
@@ -132,7 +132,7 @@ def test_scenes_that_a_text_is_true_of_are_all_right_answers() -> None:
 
 
 class Seduced(Perfect):
-    """Embeds every text as that of scene 3: no truth beats its twins."""
+    """Embeds every text as that of scene 3: no truth beats its hard_negatives."""
 
     def embed_texts(self, texts: list[str]) -> np.ndarray:
         return np.stack([self.plain(3, "en") for _ in texts])

@@ -8,13 +8,13 @@ import spots
 import torch
 from spots import PATCH, SIZE, TOKENIZER, G
 
-from edgecap.apps.explain import Told, tell
+from edgecap.apps.explain import CaptionTrace, trace_caption
 from edgecap.benchmarks.reference.clear_phrases import clear_phrases, near
 from edgecap.benchmarks.reference.faithfulness import GAINS, KEYS, Row, _rank_correlation, card
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 from edgecap.reference.tokens import LOCATIONS
@@ -41,13 +41,13 @@ def script(*parts: tuple[str, tuple[int, int] | None]) -> list[tuple[int, tuple[
 
 SAID = [("A dog", DOG), (raw(DOG), None), ("and", None), ("a cat", CAT), (raw(CAT), None)]
 THINGS = (Thing(Name("dog"), box_of(DOG)), Thing(Name("cat"), box_of(CAT)))
-SCENE = (spots.canvas([DOG, CAT]), Scene(THINGS))
+SCENE = (spots.model_input([DOG, CAT]), Scene(THINGS))
 
 
 def on(*where: tuple[int, int]) -> object:
     """A maker that points at these spots in every token's map."""
 
-    def make(told: Told) -> np.ndarray:
+    def make(told: CaptionTrace) -> np.ndarray:
         maps = np.zeros((len(told.tokens), G, G), np.float32)
         for y, x in where:
             maps[:, y, x] = 1
@@ -56,7 +56,7 @@ def on(*where: tuple[int, int]) -> object:
     return make
 
 
-def right(told: Told) -> np.ndarray:
+def right(told: CaptionTrace) -> np.ndarray:
     """Points at the dog while that is said, then at the cat."""
     maps = np.zeros((len(told.tokens), G, G), np.float32)
     half = script(*SAID[:3])
@@ -74,7 +74,7 @@ def rows() -> dict:
 
 def test_phrases_are_found_with_their_tokens() -> None:
     captioner = spots.captioner(script(*SAID))
-    told = tell(captioner, SCENE[0])
+    told = trace_caption(captioner, SCENE[0])
     found = list(clear_phrases(told, SCENE[1], "en", captioner.tokenizer))
     said = [TOKENIZER.decode(told.tokens[one.start : one.end]).strip() for one in found]
     assert said == ["A dog", "a cat"]
@@ -91,7 +91,7 @@ def test_phrases_are_found_with_their_tokens() -> None:
 )
 def test_what_is_not_clear_is_left_out(things: list[Thing], phrases: int) -> None:
     captioner = spots.captioner(script(*SAID))
-    told = tell(captioner, SCENE[0])
+    told = trace_caption(captioner, SCENE[0])
     found = list(clear_phrases(told, Scene(tuple(things)), "en", captioner.tokenizer))
     assert len(found) == phrases
 
@@ -186,13 +186,13 @@ def test_random_weights_give_other_maps_of_the_same_words() -> None:
 
     torch.manual_seed(0)
     config = CaptionerConfig(width=32, layers=2, heads=2, embedding=16)
-    network = Network(config)
+    network = CaptionModel(config)
     with torch.no_grad():
         for weight in (p for p in network.parameters() if p.ndim == 2):
             weight.mul_(12)
     like = spots.captioner([])
     captioner = Captioner(TorchSession(network), like.manifest, TOKENIZER, "torch")
-    told = tell(captioner, SCENE[0], max_length=6)
+    told = trace_caption(captioner, SCENE[0], max_length=6)
     fresh = _randomised(captioner, ["attention", "gradient", "occlusion"])
     assert set(fresh) == {"attention", "gradient"}
     for kind, make in fresh.items():

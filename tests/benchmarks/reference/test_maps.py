@@ -26,8 +26,8 @@ def test_a_model_agrees_with_itself_and_not_with_another(
 ) -> None:
     reference = load(tiny_attention_bundle)
     named = {"same": reference, "plain": load(tiny_bundle_made), "other": load(other)}
-    pictures = list(np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8))
-    same, plain, off = maps.measure(reference, named, pictures, ["en", "ja"])
+    images = list(np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8))
+    same, plain, off = maps.measure(reference, named, images, ["en", "ja"])
     assert same["mean"] == pytest.approx(1) and same["alike"] == 1
     assert same["by_head"] == pytest.approx(1)
     assert plain["mean"] == pytest.approx(1) and plain["by_head"] is None

@@ -113,7 +113,7 @@ def test_a_babbling_caption_is_scored_in_bounded_time() -> None:
         (None, 0),
     ],
 )
-def test_relations_are_checked_against_the_picture(relation: Relation | None, right: int) -> None:
+def test_relations_are_checked_against_the_image(relation: Relation | None, right: int) -> None:
     assert score(*TRUE, relation=relation)["relation"] == right
 
 

@@ -1,4 +1,4 @@
-"""Searching by name, measured with a captioner that knows what pictures show."""
+"""Searching by name, measured with a captioner that knows what images show."""
 
 import json
 
@@ -16,13 +16,13 @@ THINGS = (
 )
 
 
-def test_a_model_that_knows_finds_things_and_not_in_whole_pictures(
+def test_a_model_that_knows_finds_things_and_not_in_whole_images(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two red ones alone look more like "a red square" than one beside blue and green."""
     twin = Thing(RED, (168.0, 100.0, 208.0, 140.0))
     groups = (THINGS, (THINGS[0], twin), THINGS[1:])
-    shown = [(oracle.picture(things), Scene(things)) for things in groups]
+    shown = [(oracle.image(things), Scene(things)) for things in groups]
     knowing = oracle.captioner((*THINGS, twin))
     monkeypatch.setattr(name_search, "load", lambda name, threads: knowing)
     monkeypatch.setattr(name_search, "evaluation_scenes", lambda split, n: shown)
@@ -36,9 +36,9 @@ def test_a_model_that_knows_finds_things_and_not_in_whole_pictures(
 
 
 def test_a_group_is_no_name_to_search_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    twins = (THINGS[0], Thing(RED, (168.0, 100.0, 208.0, 140.0)))
-    captioner = oracle.captioner((*THINGS, twins[1]))
-    scenes = [(oracle.picture(one), Scene(one)) for one in (twins, THINGS[:2])]
+    hard_negatives = (THINGS[0], Thing(RED, (168.0, 100.0, 208.0, 140.0)))
+    captioner = oracle.captioner((*THINGS, hard_negatives[1]))
+    scenes = [(oracle.image(one), Scene(one)) for one in (hard_negatives, THINGS[:2])]
     row = name_search.measure(captioner, scenes, ["en"])
     assert row["chance"]["en"] == 0.5  # red and blue, each in one of two
     assert row["things"]["en"] == 1.0

@@ -15,19 +15,19 @@ from edgecap.core.errors import InputError
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.train import finetune
+from edgecap.reference.train.captions import CaptionDataset
 from edgecap.reference.train.finetune import FinetuneConfig
-from edgecap.reference.train.said import Said
 
 TINY = CaptionerConfig(width=16, layers=1, heads=1, embedding=8)
-BUDGET = new_language.Budget(captions=4, steps=2, pictures=2, scenes=2)
+BUDGET = new_language.Budget(captions=4, steps=2, images=2, scenes=2)
 
 
 def written(folder: Path, *languages: str) -> Path:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    weights.save(Captioner(TINY), folder / "tiny.safetensors", {}, Extension(languages))
+    weights.save(CaptionModel(TINY), folder / "tiny.safetensors", {}, Extension(languages))
     return folder / "tiny.safetensors"
 
 
@@ -47,12 +47,14 @@ def test_every_stage_is_measured_and_written(
     model, out = written(tmp_path, "en"), tmp_path / "out"
     learn, learned = finetune.finetune, []
 
-    def note(model: Captioner, said: Said, old: Any, config: FinetuneConfig, rows: Any) -> Any:
+    def note(
+        model: CaptionModel, said: CaptionDataset, old: Any, config: FinetuneConfig, rows: Any
+    ) -> Any:
         learned.append((config.caption_weight, config.row_steps, said.captions))
         return learn(model, said, old, config, rows)
 
     monkeypatch.setattr(finetune, "finetune", note)
-    sizes = ["--captions", "60", "--steps", "2", "--row_steps", "3", "--pictures", "2"]
+    sizes = ["--captions", "60", "--steps", "2", "--row_steps", "3", "--images", "2"]
     sizes += ["--scenes", "2"]
     asked = ["ko", "ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes]
     assert new_language.main(asked) == 0

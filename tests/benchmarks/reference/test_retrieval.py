@@ -85,7 +85,7 @@ def test_a_model_that_knows_is_measured_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     things = (*THINGS, Thing(Name("star", "green"), (88.0, 8.0, 128.0, 48.0)))
-    shown = [(oracle.picture(things), Scene(things))]
+    shown = [(oracle.image(things), Scene(things))]
     monkeypatch.setattr(referring, "load", lambda name, threads: oracle.captioner(things))
     monkeypatch.setattr(referring, "evaluation_scenes", lambda split, n: shown)
     assert referring.main(["--lang", "en", "--json", "-"]) == 0
@@ -93,7 +93,12 @@ def test_a_model_that_knows_is_measured_so(
     assert (row["unique"], row["ambiguous"], row["relation"]) == (1, 1, 1)
     assert (row["ambiguous_named"], row["ambiguous_floor"]) == (1, 0.5)
     assert row["asked"] == {"unique": 2, "unseen": 1, "ambiguous": 2, "relation": 2}
-    assert [row[key] for key in ("seen", "unseen", "plausible", "implausible")] == [1, 1, 1, 1]
+    assert [row[key] for key in ("seen", "unseen", "above_threshold", "implausible")] == [
+        1,
+        1,
+        1,
+        1,
+    ]
     assert referring.main(["--lang", "en", "--only", "ambiguous", "--json", "-"]) == 0
     row = json.loads(capsys.readouterr().out)["languages"]["en"]
     assert row["asked"] == {"unique": 0, "unseen": 0, "ambiguous": 2, "relation": 0}

@@ -6,13 +6,13 @@ import numpy as np
 import oracle
 import pytest
 
-from edgecap.apps.retrieval.classify import Choice
+from edgecap.apps.retrieval.classify import LabelScore
 from edgecap.benchmarks.reference import zero_shot
 from edgecap.benchmarks.reference.zero_shot import ABSENT, question
 from edgecap.reference.scenes.graph import Name, Scene, Thing
+from edgecap.reference.scenes.hard_negatives import names_in
 from edgecap.reference.scenes.parse import parse
 from edgecap.reference.scenes.splits import drawing
-from edgecap.reference.scenes.twins import names_in
 from edgecap.reference.tokens import LANGUAGES
 
 DOG, STAR = Name("dog"), Name("star", "green")
@@ -53,19 +53,19 @@ def test_a_group_among_others_asks_for_its_number() -> None:
 def test_right_answers_are_counted_by_kind(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A chooser that knows of stars, and of nothing in whole pictures."""
+    """A chooser that knows of stars, and of nothing in whole images."""
 
     class Knowing:
         def __init__(self, captioner: object, labels: list[str], whole: bool) -> None:
             knows = [label == "a green star" and not whole for label in labels]
             order = np.argsort(np.array(knows), kind="stable")[:: -1 if not whole else 1]
-            self.ranked = [Choice(labels[i], 0.0) for i in order]
+            self.ranked = [LabelScore(labels[i], 0.0) for i in order]
 
-        def rank(self, pictures: list[object]) -> list[list[Choice]]:
-            return [self.ranked for _ in pictures]
+        def rank(self, images: list[object]) -> list[list[LabelScore]]:
+            return [self.ranked for _ in images]
 
     shown = [(np.zeros((224, 224, 3), np.uint8), scene(STAR, Name("zebra")))] * 8
-    monkeypatch.setattr(zero_shot, "LabelChooser", Knowing)
+    monkeypatch.setattr(zero_shot, "ZeroShotClassifier", Knowing)
     monkeypatch.setattr(zero_shot, "load", lambda name, threads: oracle.captioner([]))
     monkeypatch.setattr(zero_shot, "evaluation_scenes", lambda split, n: shown)
     assert zero_shot.main(["--json", "-"]) == 0

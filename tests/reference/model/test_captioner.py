@@ -10,15 +10,15 @@ import torch.nn.functional as F
 
 from edgecap.core.errors import InputError
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 CONFIG = CaptionerConfig(width=32, layers=2, heads=2, embedding=16, vocabulary=200)
 
 
 @pytest.fixture(scope="module")
-def model() -> Captioner:
+def model() -> CaptionModel:
     torch.manual_seed(0)
-    captioner = Captioner(CONFIG)
+    captioner = CaptionModel(CONFIG)
     for parameter in captioner.parameters():  # larger than at the start, so that errors show
         parameter.data.mul_(4)
     return captioner.eval().requires_grad_(False)
@@ -37,7 +37,7 @@ def cache(k: torch.Tensor) -> torch.Tensor:
 
 
 def test_decoding_word_by_word_equals_reading_at_once(
-    model: Captioner, image: torch.Tensor
+    model: CaptionModel, image: torch.Tensor
 ) -> None:
     tokens = torch.randint(0, 200, (2, 7), generator=torch.Generator().manual_seed(2))
     keys, values, _ = model.see(image)
@@ -55,7 +55,7 @@ def test_decoding_word_by_word_equals_reading_at_once(
 
 
 def test_each_row_of_a_batch_may_stand_at_its_own_position(
-    model: Captioner, image: torch.Tensor
+    model: CaptionModel, image: torch.Tensor
 ) -> None:
     k, v, _ = model.encode_image(image)
     k, v = cache(k), cache(v)
@@ -68,8 +68,8 @@ def test_each_row_of_a_batch_may_stand_at_its_own_position(
         torch.testing.assert_close(together[pick], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_a_picture_is_seen_without_any_text_and_embeddings_have_norm_one(
-    model: Captioner, image: torch.Tensor
+def test_a_image_is_seen_without_any_text_and_embeddings_have_norm_one(
+    model: CaptionModel, image: torch.Tensor
 ) -> None:
     k, v, embedding = model.encode_image(image)
     assert k.shape == v.shape == (2, 2, 2, CONFIG.patches, 16)
@@ -78,7 +78,7 @@ def test_a_picture_is_seen_without_any_text_and_embeddings_have_norm_one(
     torch.testing.assert_close(flipped, embedding.flip(0), atol=1e-5, rtol=1e-5)
 
 
-def test_the_pool_chooses_which_patches_the_embedding_is_of(model: Captioner) -> None:
+def test_the_pool_chooses_which_patches_the_embedding_is_of(model: CaptionModel) -> None:
     states = torch.randn(1, CONFIG.patches, 32, generator=torch.Generator().manual_seed(4))
     mean = model.image_embedding(model.final_norm(states).mean(1))  # zeros share alike
     torch.testing.assert_close(model.embed_image(states), F.normalize(mean, dim=-1))
@@ -89,7 +89,7 @@ def test_the_pool_chooses_which_patches_the_embedding_is_of(model: Captioner) ->
     torch.testing.assert_close(choosing.embed_image(states)[0], alone)
 
 
-def test_pixels_are_exact_in_int8(model: Captioner) -> None:
+def test_pixels_are_exact_in_int8(model: CaptionModel) -> None:
     """Over the whole range rounding costs them nothing, and none lies on a tie."""
     seen: list[torch.Tensor] = []
     watch = model.patch.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -98,7 +98,7 @@ def test_pixels_are_exact_in_int8(model: Captioner) -> None:
     assert set((seen[0] * 128).flatten().tolist()) == set(range(-128, 128))
 
 
-def test_padding_does_not_reach_a_text_embedding(model: Captioner) -> None:
+def test_padding_does_not_reach_a_text_embedding(model: CaptionModel) -> None:
     tokens = torch.randint(0, 200, (1, 96), generator=torch.Generator().manual_seed(3))
     length = torch.tensor([6])
     first = model.encode_text(tokens, length)
@@ -107,7 +107,7 @@ def test_padding_does_not_reach_a_text_embedding(model: Captioner) -> None:
     assert not torch.allclose(model.encode_text(tokens, torch.tensor([5])), first, atol=1e-3)
 
 
-def test_a_window_is_seen_where_it_lies(model: Captioner, image: torch.Tensor) -> None:
+def test_a_window_is_seen_where_it_lies(model: CaptionModel, image: torch.Tensor) -> None:
     """The patches of a window at a corner take the positions that they have in the whole grid."""
     window = image[:1, :112, :112]
     here = model.see(window, torch.tensor([[0, 0]]))[2][-1]
@@ -128,7 +128,7 @@ def test_impossible_shapes_are_refused() -> None:
 
 
 def test_texts_packed_into_one_row_do_not_see_each_other(
-    model: Captioner, image: torch.Tensor
+    model: CaptionModel, image: torch.Tensor
 ) -> None:
     one, two = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11]])
     keys, values, _ = model.see(image[:1])

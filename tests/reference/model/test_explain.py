@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
-from edgecap.reference.model.explain import gradient_times_attention, look, randomised
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.explain import gradient_times_attention, look, with_random_weights
 
 CONFIG = CaptionerConfig(
     width=32, layers=3, heads=2, embedding=16, image_size=64, vocabulary=50, text_length=12
@@ -19,9 +19,9 @@ P, L, H = CONFIG.patches, CONFIG.layers, CONFIG.heads
 
 
 @pytest.fixture(scope="module")
-def network() -> Captioner:
+def network() -> CaptionModel:
     torch.manual_seed(0)
-    network = Captioner(CONFIG)
+    network = CaptionModel(CONFIG)
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim == 2:
@@ -30,14 +30,16 @@ def network() -> Captioner:
 
 
 @pytest.fixture(scope="module")
-def canvas() -> np.ndarray:
+def model_input() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
 
-def test_its_mean_is_the_attention_of_decode(network: Captioner, canvas: np.ndarray) -> None:
-    looked = look(network, canvas, PROMPT, TOKENS)
+def test_its_mean_is_the_attention_of_decode(
+    network: CaptionModel, model_input: np.ndarray
+) -> None:
+    looked = look(network, model_input, PROMPT, TOKENS)
     assert looked.attention.shape == looked.gradient.shape == (L, H, len(TOKENS), P)
-    k, v, _ = network.encode_image(torch.from_numpy(canvas)[None])
+    k, v, _ = network.encode_image(torch.from_numpy(model_input)[None])
     k, v = (F.pad(rows, (0, 0, 0, CONFIG.text_length)) for rows in (k, v))
     steps = []
     for position, token in enumerate([*PROMPT, *TOKENS[:-1]]):
@@ -49,10 +51,10 @@ def test_its_mean_is_the_attention_of_decode(network: Captioner, canvas: np.ndar
     np.testing.assert_allclose(looked.attention.mean((0, 1)), expected, atol=1e-6)
 
 
-def test_the_gradient_is_each_tokens_own(network: Captioner, canvas: np.ndarray) -> None:
+def test_the_gradient_is_each_tokens_own(network: CaptionModel, model_input: np.ndarray) -> None:
     """Token by token through the whole graph, earlier rows included."""
-    looked = look(network, canvas, PROMPT, TOKENS)
-    keys, values, _ = network.see(torch.from_numpy(canvas)[None])
+    looked = look(network, model_input, PROMPT, TOKENS)
+    keys, values, _ = network.see(torch.from_numpy(model_input)[None])
     fed = torch.tensor([[*PROMPT, *TOKENS[:-1]]])
     n = fed.shape[1]
     x = (network.token(fed) + network.text_position.weight[:n]).requires_grad_()
@@ -74,21 +76,21 @@ def test_the_gradient_is_each_tokens_own(network: Captioner, canvas: np.ndarray)
 
 
 def test_gradient_times_attention_is_a_map_of_helping_looks(
-    network: Captioner, canvas: np.ndarray
+    network: CaptionModel, model_input: np.ndarray
 ) -> None:
-    maps = gradient_times_attention(look(network, canvas, PROMPT, TOKENS))
+    maps = gradient_times_attention(look(network, model_input, PROMPT, TOKENS))
     assert maps.shape == (len(TOKENS), 4, 4)
     assert (maps >= 0).all() and maps.max() > 0
 
 
-def test_looking_leaves_the_model_as_it_was(network: Captioner, canvas: np.ndarray) -> None:
-    look(network, canvas, PROMPT, TOKENS)
+def test_looking_leaves_the_model_as_it_was(network: CaptionModel, model_input: np.ndarray) -> None:
+    look(network, model_input, PROMPT, TOKENS)
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
 
 
-def test_fresh_weights_are_others_and_the_same_again(network: Captioner) -> None:
+def test_fresh_weights_are_others_and_the_same_again(network: CaptionModel) -> None:
     before = torch.random.get_rng_state()
-    a, b = randomised(network, 1), randomised(network, 1)
+    a, b = with_random_weights(network, 1), with_random_weights(network, 1)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(a.blocks[0].qkv.weight, b.blocks[0].qkv.weight)
     assert not torch.equal(a.blocks[0].qkv.weight, network.blocks[0].qkv.weight)

@@ -16,7 +16,7 @@ from edgecap.reference.scenes.graph import RELATIONS, Box, Mention, Name, Relati
 from edgecap.reference.scenes.parse import Parsed, parse
 from edgecap.reference.tokens import LOCATION_BINS, LOCATIONS
 
-SIDE = BIN_PX * (LOCATION_BINS - 1)  # px of the canvas
+SIDE = BIN_PX * (LOCATION_BINS - 1)  # px of the model_input
 OBJECTS = {"between": 2, "biggest": 0, "smallest": 0}
 
 
@@ -120,7 +120,7 @@ def test_only_the_first_relation_counts() -> None:
         ("A dog<loc_01><loc_02><loc_03><loc_04><loc_05>.", 1, 1),
         ("A dog<loc_03><loc_02><loc_03><loc_04>.", 0, 1),  # no width
         ("A dog<loc_01><loc_04><loc_03><loc_02>.", 0, 1),  # upside down
-        ("A dog<loc_01><loc_02><loc_57><loc_04>.", 0, 1),  # off the canvas
+        ("A dog<loc_01><loc_02><loc_57><loc_04>.", 0, 1),  # off the model_input
         ("A dog" + "<loc_01><loc_02><loc_03><loc_04>" * 2 + ".", 2, 0),
     ],
 )

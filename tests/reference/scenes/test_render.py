@@ -1,4 +1,4 @@
-"""Drawn scenes: boxes are where the pixels are, and the same seed gives the same picture."""
+"""Drawn scenes: boxes are where the pixels are, and the same seed gives the same image."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_overlap_stays_under_the_limit() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_pictures_repeat_and_keep_clear_of_saturation(split: str) -> None:
+def test_images_repeat_and_keep_clear_of_saturation(split: str) -> None:
     for index in range(40):
         drawn = drawing(split, index)
         pixels = render(drawn)

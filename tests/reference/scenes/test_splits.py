@@ -84,7 +84,7 @@ def test_training_still_shows_every_colour_and_shape_widely() -> None:
     assert {shape for _, shape in shown} == set(SHAPES)
 
 
-def test_windows_withhold_quadrants_of_the_whole_canvas() -> None:
+def test_windows_withhold_quadrants_of_the_whole_model_input() -> None:
     rng = np.random.default_rng(1)
     rules = WINDOW_RULES[112]
     for origin in ((0, 0), (112, 0), (0, 112), (112, 112), (48, 64)):

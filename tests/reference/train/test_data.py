@@ -12,11 +12,11 @@ from tiny_train import CONFIG
 
 from edgecap.reference.scenes.describe import statement
 from edgecap.reference.scenes.graph import SHAPES, Name, Scene, Thing
+from edgecap.reference.scenes.hard_negatives import is_true, names_in
 from edgecap.reference.scenes.relations import holds
 from edgecap.reference.scenes.render import render
 from edgecap.reference.scenes.sample import MOST_ALIKE, WINDOW_RULES, Drawing
 from edgecap.reference.scenes.splits import drawing
-from edgecap.reference.scenes.twins import is_true, names_in
 from edgecap.reference.scenes.withheld import PAIRS
 from edgecap.reference.tokens import ID, PAD_ID
 from edgecap.reference.train import data
@@ -42,7 +42,7 @@ def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:
     assert not torch.equal(first.images, elsewhere.images)
 
 
-def test_a_picture_matches_its_text_and_not_the_false_twin() -> None:
+def test_a_image_matches_its_text_and_not_the_false_twin() -> None:
     batch = SceneBatches(replace(CONFIG, stages=(Stage(224, 32, 32, 64, 16, 40),)))[0]
     Q, R = batch.matches.shape
     assert len(batch.texts) == len(batch.lengths) == R == 2 * Q
@@ -188,9 +188,9 @@ def test_a_stage_may_show_more_namesakes_among_others(monkeypatch: pytest.Monkey
     assert among_others(0.0) < 0.5 < among_others(0.6) < among_others(1.0) == 1.0
 
 
-def test_scenes_follow_other_rules_and_fill_a_smaller_canvas() -> None:
+def test_scenes_follow_other_rules_and_fill_a_smaller_model_input() -> None:
     rules = {112: replace(WINDOW_RULES[112], nouns=("dog",))}
-    batch = SceneBatches(CONFIG, canvas=112, rules=rules)[0]
+    batch = SceneBatches(CONFIG, model_input=112, rules=rules)[0]
     kinds = {KINDS[name] for name in (*SHAPES, "dog")} | {0}
     assert set(batch.hints[..., 0].unique().tolist()) <= kinds
     assert not batch.corners.any() and SceneBatches(CONFIG)[0].corners.any()

@@ -20,16 +20,16 @@ from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.scenes import sprites
 from edgecap.reference.scenes.dataset import write_dataset
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.tokens import EOS_ID, ID, LANGUAGES, TEXT_ID
-from edgecap.reference.train import course, forgetting, lexis, lora, rehearsal, said
-from edgecap.reference.train.course import CourseSpec
+from edgecap.reference.train import captions, course, extend_vocabulary, forgetting, lora, rehearsal
+from edgecap.reference.train.course import FinetuneSpec
 from edgecap.reference.train.finetune import FinetuneConfig, introduce
 from edgecap.reference.train.forgetting import Forgetting
-from edgecap.runtime import Captioner as Runtime
+from edgecap.runtime import Captioner
 from edgecap.runtime.tokenizer import Tokenizer
 
 TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
@@ -41,7 +41,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights.save(Captioner(TINY), path, {"steps": 0})
+    weights.save(CaptionModel(TINY), path, {"steps": 0})
     return path
 
 
@@ -52,8 +52,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def scores(model: Captioner) -> torch.Tensor:
-    """Logits [B,T,V] of a fixed text after a fixed picture."""
+def scores(model: CaptionModel) -> torch.Tensor:
+    """Logits [B,T,V] of a fixed text after a fixed image."""
     torch.manual_seed(1)
     keys, values, _ = model.see(torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8))
     return model.logits(model.read(torch.tensor([[8, 3, 500, 501]]), keys, values))
@@ -62,18 +62,18 @@ def scores(model: Captioner) -> torch.Tensor:
 def test_a_new_script_gets_rows_and_nothing_else_changes(tiny: Path) -> None:
     model = weights.load(tiny)
     before = Extension()
-    after = lexis.extended(before, "ko", KOREAN)
+    after = extend_vocabulary.extend(before, "ko", KOREAN)
     tokenizer = Tokenizer(tokenizer_data(after))
     assert (
         len(tokenizer.encode(KOREAN[0])) < 10 < len(Tokenizer(tokenizer_data()).encode(KOREAN[0]))
     )
     assert "별" not in after.tokens  # seen once
-    grown = lexis.grown(model, before, after)
+    grown = extend_vocabulary.resize_embeddings(model, before, after)
     V = TINY.vocabulary
     assert grown.config.vocabulary == V + len(after.tokens) == len(tokenizer)
     torch.testing.assert_close(scores(grown)[..., :V][..., 500:], scores(model)[..., 500:])
     table, old = grown.token.weight, model.token.weight
-    rows = lexis.new_rows(before, after)
+    rows = extend_vocabulary.new_rows(before, after)
     assert rows == [ID["<ko>"], *range(V, len(tokenizer))]
     torch.testing.assert_close(table[V], old[[tokenizer.ids[f"<0x{b:02X}>"] for b in
         after.tokens[0].encode()]].mean(0))  # fmt: skip
@@ -85,9 +85,9 @@ def test_a_new_script_gets_rows_and_nothing_else_changes(tiny: Path) -> None:
 
 def test_a_word_begins_as_the_mean_of_what_spelled_it(tiny: Path) -> None:
     model, before = weights.load(tiny), Extension()
-    after = lexis.extended(before, "nl", ["Een rode driehoek en een wit vierkant."] * 3)
+    after = extend_vocabulary.extend(before, "nl", ["Een rode driehoek en een wit vierkant."] * 3)
     old, now = Tokenizer(tokenizer_data()), Tokenizer(tokenizer_data(after))
-    grown = lexis.grown(model, before, after)
+    grown = extend_vocabulary.resize_embeddings(model, before, after)
     spelled = old.encode("driehoek")
     assert len(spelled) > 2
     row = grown.token.weight[now.id_of("▁driehoek")]
@@ -129,7 +129,7 @@ def test_a_course_teaches_and_its_weights_caption(
 ) -> None:
     config = FinetuneConfig(
         steps=15,
-        pictures=2,
+        images=2,
         rehearsed=2,
         lora=rank,
         row_steps=0,
@@ -137,7 +137,7 @@ def test_a_course_teaches_and_its_weights_caption(
         muon_rate=0.0,
         adamw_rate=3e-3,
     )
-    spec = CourseSpec(lang, drawn, check=0, config=config)
+    spec = FinetuneSpec(lang, drawn, check=0, config=config)
     model, before = weights.load(tiny), weights.extension(tiny)
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     material = course.read(spec, model, before)
@@ -145,7 +145,7 @@ def test_a_course_teaches_and_its_weights_caption(
     learned, report = course.teach(model, before, material, spec, said.append)
     assert "rehearsing from drawn scenes" in said[0]
     assert report.log[-1]["new_caption"] < report.log[0]["new_caption"] - nats
-    assert (report.pictures, report.captions, report.known) == (6, 6, False)
+    assert (report.images, report.captions, report.known) == (6, 6, False)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, start[name])  # the student was a copy
     path = tmp_path / "taught.safetensors"
@@ -155,17 +155,17 @@ def test_a_course_teaches_and_its_weights_caption(
     (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), lang=lang, max_length=6)
     assert caption.lang == lang and len(caption.tokens) <= 6
     assert weights.extension(path) == material.extension
-    again = course.read(CourseSpec(lang, drawn), weights.load(path), weights.extension(path))
+    again = course.read(FinetuneSpec(lang, drawn), weights.load(path), weights.extension(path))
     assert again.extension == material.extension  # known now: tuned, nothing is added
 
 
 def test_a_language_is_introduced_by_its_rows_alone(tiny: Path, drawn: Path) -> None:
-    config = FinetuneConfig(pictures=2, row_steps=5)
+    config = FinetuneConfig(images=2, row_steps=5)
     model, before = weights.load(tiny), weights.extension(tiny)
-    material = course.read(CourseSpec("nl", drawn, config=config), model, before)
-    student = lexis.grown(model, before, material.extension)
+    material = course.read(FinetuneSpec("nl", drawn, config=config), model, before)
+    student = extend_vocabulary.resize_embeddings(model, before, material.extension)
     begun = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    rows = lexis.new_rows(before, material.extension)
+    rows = extend_vocabulary.new_rows(before, material.extension)
     introduce(student, material.said, config, rows)
     for name, new in student.state_dict().items():
         old = begun[name]
@@ -193,14 +193,14 @@ def test_without_the_font_the_weights_rehearse_their_own_captions(
         rehearsal.chosen("scenes", LANGUAGES)
     captioner = course.captioner_of(weights.load(tiny), Extension(("en", "de")))
     monkeypatch.setattr(rehearsal, "load_set", lambda _: [(np.zeros((224, 224, 3), np.uint8), 0)])
-    canvases = np.zeros((1, 224, 224, 3), np.uint8)
-    batch = rehearsal.of_own_captions(captioner, captioner.tokenizer, canvases, 2, 0)(3)
+    model_inputs = np.zeros((1, 224, 224, 3), np.uint8)
+    batch = rehearsal.of_own_captions(captioner, captioner.tokenizer, model_inputs, 2, 0)(3)
     assert set(batch.tokens[:, 0].tolist()) == {ID["<en>"], ID["<de>"]}
     assert (batch.tokens[:, 1] == ID["<grounded>"]).all()
 
 
 def test_own_captions_are_rehearsed_as_they_are_spelled_now(tiny: Path) -> None:
-    knows = lexis.extended(Extension(("sv",)), "nb", ["En bil.", "En grønn bil."])
+    knows = extend_vocabulary.extend(Extension(("sv",)), "nb", ["En bil.", "En grønn bil."])
     tokenizer = Tokenizer(tokenizer_data(knows))
     captioner = course.captioner_of(weights.load(tiny), Extension(("sv",)))
     (said,) = captioner.caption([np.zeros((8, 8, 3), np.uint8)], "sv", max_length=1)
@@ -224,14 +224,14 @@ def test_what_was_forgotten_is_told_in_points() -> None:
 
 
 def told(folder: Path, *texts: str) -> Path:
-    """A JSONL of one picture and these captions."""
+    """A JSONL of one image and these captions."""
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "a.png")
     rows = [json.dumps({"image": "a.png", "caption": text}) for text in texts]
     (folder / "mine.jsonl").write_text("\n".join(rows), encoding="utf-8")
     return folder / "mine.jsonl"
 
 
-def test_the_command_writes_weights_report_and_picture(
+def test_the_command_writes_weights_report_and_image(
     tiny: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "taught"
@@ -246,7 +246,7 @@ def test_the_command_writes_weights_report_and_picture(
     assert report["forgetting"]["scenes"] == 2 and report["rehearsal"] == "scenes"
     assert set(report["forgetting"]["languages"]) == set(LANGUAGES)
     assert (out / "report.png").read_bytes().startswith(b"\x89PNG")
-    assert "6 captions of 6 pictures" in weights.facts(out / "tiny-nl.safetensors")["finetune nl"]
+    assert "6 captions of 6 images" in weights.facts(out / "tiny-nl.safetensors")["finetune nl"]
     assert main(["finetune", *common]) == 2
     assert "--overwrite" in capsys.readouterr().err
 
@@ -262,7 +262,7 @@ def test_weights_that_forgot_too_much_are_kept_and_the_command_fails(
 ) -> None:
     asked: list[Sequence[str]] = []
 
-    def exact(_: Runtime, languages: Sequence[str], n: int) -> np.ndarray:
+    def exact(_: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
         """All that was known before; of two scenes one after."""
         asked.append(languages)
         known = np.ones((len(languages), n), bool)
@@ -288,7 +288,7 @@ def test_a_missing_plotter_is_told_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    begun: list[CourseSpec] = []
+    begun: list[FinetuneSpec] = []
     monkeypatch.setattr(course, "read", lambda spec, *_: begun.append(spec))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     arguments = ["--model", str(tiny), "--lang", "nl", "--data", str(drawn)]
@@ -297,25 +297,25 @@ def test_a_missing_plotter_is_told_before_the_work(
     assert begun == []
 
 
-def test_more_pictures_than_memory_holds_are_refused(
+def test_more_images_than_memory_holds_are_refused(
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(said, "free_bytes", lambda: 224 * 224 * 3)  # half of it may be taken
+    monkeypatch.setattr(captions, "free_bytes", lambda: 224 * 224 * 3)  # half of it may be taken
     data = told(tmp_path, "Een hond.")
     arguments = ["--model", str(tiny), "--lang", "nl", "--data", str(data)]
     assert main(["finetune", *arguments, "-o", str(tmp_path / "out"), "--check", "0"]) == 2
-    assert "[pairs.too_many] 1 pictures" in capsys.readouterr().err
+    assert "[pairs.too_many] 1 images" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_unreadable_pictures_fail_or_are_left_out(
+def test_unreadable_images_fail_or_are_left_out(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = told(tmp_path, "Een hond.", "Een kat.")
-    (tmp_path / "b.png").write_bytes(b"not a picture")
+    (tmp_path / "b.png").write_bytes(b"not a image")
     with data.open("a") as file:
         file.write('\n{"image": "b.png", "caption": "Een koe."}\n')
     common = ["finetune", "--model", str(tiny), "--lang", "nl", "--data", str(data)]
@@ -327,7 +327,7 @@ def test_unreadable_pictures_fail_or_are_left_out(
     assert "b.png" in captured.err and "nl learned from 2 captions" in captured.out
     (tmp_path / "a.png").write_bytes(b"")
     assert main([*common, "--on-error", "skip", "--overwrite"]) == 2
-    assert "none of the 2 pictures" in capsys.readouterr().err
+    assert "none of the 2 images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What pictures, embeddings and claims are asked in training, and what is true of the answers."""
+"""What images, embeddings and claims are asked in training, and what is true of the answers."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def span(*boxes: Any, start: Any = 0, end: Any = 8) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"caption": "Een hond."}, "names no picture"),
+        ({"caption": "Een hond."}, "names no image"),
         ({"image": "c.png", "caption": "Een hond."}, r"names c\.png"),
         ({"image": "a.png"}, "has no caption"),
         ({"image": "a.png", "caption": " "}, "has no caption"),
@@ -147,7 +147,7 @@ def test_files_that_are_no_such_file(folder: Path) -> None:
     for name in ("absent.jsonl", "a.png"):
         with pytest.raises(InputError, match=name):
             read_pairs(folder / name, "nl")
-    with pytest.raises(InputError, match="no directory of pictures"):
+    with pytest.raises(InputError, match="no directory of images"):
         read_pairs(lines(bad, GOOD), "nl", folder / "absent")
 
 
@@ -167,7 +167,7 @@ def test_directories_must_hold_one_file_of_captions(folder: Path) -> None:
         ({"annotations": [1]}, "no list 'annotations'"),
         ({"images": [{"file_name": "a.png"}]}, r"images\[0\] has no id"),
         ({"annotations": [{"image_id": 9, "caption": "x"}]}, r"annotations\[0\] is of image 9"),
-        ({"annotations": [{"image_id": 7, "caption": "x"}]}, r"1 of 2 pictures.* b\.png"),
+        ({"annotations": [{"image_id": 7, "caption": "x"}]}, r"1 of 2 images.* b\.png"),
         ({"annotations": [{"image_id": 7, "caption": 3}]}, "has no caption"),
         ({"images": [{"id": 7, "file_name": "c.png"}]}, r"names c\.png|not listed"),
     ],
@@ -199,7 +199,7 @@ def test_coco_that_is_no_document(folder: Path) -> None:
         ('file_name,text\na.png,"x\n', r"csv:\d is no CSV"),
         ('file_name,"text', r"csv:\d is no CSV"),
         ("file_name,text,caption\na.png,x,y\n", "both"),
-        ("file_name,text\na.png,x\n", r"1 of 2 pictures.* b\.png"),
+        ("file_name,text\na.png,x\n", r"1 of 2 images.* b\.png"),
         ("file_name,text,lang\na.png,x,en\nb.png,x,en\n", "no captions in 'nl'"),
     ],
 )

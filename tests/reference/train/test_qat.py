@@ -17,21 +17,21 @@ from tiny_quant import network
 
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
-from edgecap.quant.grid import Grid
+from edgecap.quant.hooks import layer_weights
 from edgecap.quant.learned import SPEED, LearnedScales, on_grid
+from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations, Layer, Plan, fingerprint, read_plan, write_plan
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import Rounding, simulate
 from edgecap.quant.smooth import smooth
-from edgecap.quant.tapped import layer_weights
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.scenes import sprites
 from edgecap.reference.tokens import ID, LANGUAGES
-from edgecap.reference.train import lexis, log, loop, qat
+from edgecap.reference.train import extend_vocabulary, log, loop, qat
 from edgecap.reference.train.checkpoint import NAME
 from edgecap.reference.train.config import TrainConfig
 from edgecap.reference.train.data import SceneBatches
@@ -74,7 +74,7 @@ def tuned(given: Path, tmp_path_factory: pytest.TempPathFactory) -> qat.Tuned:
     return qat.tune(spec(given, tmp_path_factory.mktemp("qat") / "run"))
 
 
-def distillation(given: Path, plan: Plan) -> tuple[Captioner, Distillation]:
+def distillation(given: Path, plan: Plan) -> tuple[CaptionModel, Distillation]:
     model = weights.load(given)
     student = smooth(model, plan.smoothing).requires_grad_(True)
     return student, Distillation(student, replace(plan, smoothing={}), Teacher(model))
@@ -97,8 +97,11 @@ def test_weights_and_plan_belong_together(tuned: qat.Tuned, given: Path) -> None
 
 def test_learned_languages_are_kept_and_taught(given: Path, tmp_path: Path) -> None:
     before = Extension().with_language("nl").with_language("sv")
-    knows = lexis.extended(before, "ko", ["빨간 원 한 개.", "파란 원 두 개."])
-    model, first = lexis.grown(weights.load(given), before, knows), tmp_path / "knows.safetensors"
+    knows = extend_vocabulary.extend(before, "ko", ["빨간 원 한 개.", "파란 원 두 개."])
+    model, first = (
+        extend_vocabulary.resize_embeddings(weights.load(given), before, knows),
+        tmp_path / "knows.safetensors",
+    )
     weights.save(model, first, {}, knows)
     said: list[str] = []
     short = replace(spec(first, tmp_path / "run"), images=qat.BATCH)
@@ -193,14 +196,16 @@ def test_scales_are_learned_as_lsq_says(tuned: qat.Tuned) -> None:
     """d/ds of s * round(x/s) is round(x/s) - x/s; where the grid clips, it is the bound."""
     plan, layer = read_plan(tuned.plan), "blocks.0.qkv"
     s = 0.5
-    coarse = Activations(Grid(s, 0), Grid(127 * s, -1))  # the output lies on its grid already
+    coarse = Activations(
+        QuantParams(s, 0), QuantParams(127 * s, -1)
+    )  # the output lies on its grid already
     how = Layer("w8a8", {"decode": coarse})
     scales = LearnedScales(replace(plan, layers={layer: how}))
-    tap = Rounding(replace(plan, layers={layer: how}))
+    hook = Rounding(replace(plan, layers={layer: how}))
     x = torch.tensor([0.3, 2.7, -1.4, 1000.0]) * s  # [D], the last is clipped
     weight = 127 * torch.eye(4)  # [N,D], rows of scale 1
-    tap.prepare({layer: weight}, scales.factors())
-    y = tap.linear("decode", layer, x, weight)  # [N]
+    hook.prepare({layer: weight}, scales.factors())
+    y = hook.linear("decode", layer, x, weight)  # [N]
     assert (y / (127 * s)).tolist() == [0, 3, -1, 127]
     y.sum().backward()
     of_input, of_output = scales.growth.grad.tolist()  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from tiny_train import CONFIG, TINY
 from edgecap.core.errors import InputError
 from edgecap.reference.config import SIZES, CaptionerConfig
 from edgecap.reference.extension import Extension
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.tokens import LANGUAGES
 from edgecap.reference.train import log, loop
 from edgecap.reference.train.average import RunningMean
@@ -93,7 +93,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
     # Fewer negatives make the contrastive loss another one, so it is left out.
     alone = replace(CONFIG, contrast_weight=0.0)
     torch.manual_seed(0)
-    model = Captioner(TINY)
+    model = CaptionModel(TINY)
     batch = SceneBatches(replace(CONFIG, stages=(Stage(112, 16, 4, 40, 4, 32),)))[0]
     objective = Objective(model)
     terms = objective.terms(batch, alone)
@@ -126,7 +126,7 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_gradients() -> None:
 def test_a_compiled_objective_learns_what_a_plain_one_does() -> None:
     torch.manual_seed(0)
     batch = SceneBatches(replace(CONFIG, stages=(Stage(112, 4, 4, 40, 2, 32),)))[0]
-    objective = Objective(Captioner(TINY))
+    objective = Objective(CaptionModel(TINY))
     terms = objective.terms(batch, CONFIG)
     plain, _ = loop.learn(objective, batch, 1, terms)
     compiled = torch.compile(objective, backend="eager", dynamic=False)
@@ -167,7 +167,7 @@ def test_a_run_knows_the_languages_of_its_weights() -> None:
     run = replace(CONFIG, stages=stages).knowing(korean)
     assert run.stages[0].languages == ("en",)
     assert run.stages[1].languages == (*LANGUAGES, "ko")
-    assert run.untaught == ("sv",)  # no grammar
+    assert run.untrained_languages == ("sv",)  # no grammar
     assert TrainConfig.from_dict(json.loads(json.dumps(run.to_dict()))) == run
     assert "extension" not in CONFIG.to_dict()
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path: Path) -> None:
 def test_a_run_may_begin_with_given_weights(tmp_path: Path) -> None:
 
     torch.manual_seed(1)
-    given = Captioner(TINY)
+    given = CaptionModel(TINY)
     none = replace(CONFIG, muon_rate=0.0, adamw_rate=0.0, weight_decay=0.0)
     trained = loop.train(none, tmp_path / "run", init=given, compile_=False)
     for name, tensor in given.state_dict().items():

@@ -13,9 +13,9 @@ from edgecap.cli.app import main
 from edgecap.reference.config import SIZES, CaptionerConfig
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.tokens import LANGUAGES
-from edgecap.reference.train import lexis, log, loop, plots
+from edgecap.reference.train import extend_vocabulary, log, loop, plots
 from edgecap.reference.train.checkpoint import Checkpoint
 from edgecap.reference.train.config import Stage, TrainConfig
 from edgecap.reference.train.optimisers import Optimisers
@@ -151,12 +151,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     configs: list[TrainConfig] = []
 
     def learn_nothing(
-        config: TrainConfig, run: Path, init: Captioner | None, **_: object
-    ) -> Captioner:
+        config: TrainConfig, run: Path, init: CaptionModel | None, **_: object
+    ) -> CaptionModel:
         configs.append(config)
         run.mkdir()
         (run / "log.jsonl").write_text("")
-        return init or Captioner(SIZES[config.size])
+        return init or CaptionModel(SIZES[config.size])
 
     monkeypatch.setattr(loop, "train", learn_nothing)
     return configs
@@ -174,7 +174,7 @@ def test_too_few_scenes_for_a_stage_are_refused(
     assert asked[0].steps == 8
 
 
-def test_a_picture_that_was_not_drawn_is_not_named(
+def test_a_image_that_was_not_drawn_is_not_named(
     asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "-o", str(tmp_path / "run"), "--size", "tiny"]) == 0
@@ -186,14 +186,14 @@ def test_languages_of_the_first_weights_are_taught_and_kept(
     asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     knows = Extension().with_language("nl").with_language("sv")
-    weights.save(Captioner(SIZES["tiny"]), tmp_path / "first.safetensors", {}, knows)
+    weights.save(CaptionModel(SIZES["tiny"]), tmp_path / "first.safetensors", {}, knows)
     begin = ["train", "--size", "tiny", "--init", str(tmp_path / "first.safetensors")]
     assert main([*begin, "-o", str(tmp_path / "run")]) == 0
     assert "described in sv" in capsys.readouterr().err
     assert weights.extension(tmp_path / "run" / "captioner-tiny.safetensors") == knows
     assert asked[0].stages[-1].languages == (*LANGUAGES, "nl")
-    wordy = lexis.extended(knows, "ko", ["빨간 원.", "빨간 원 두 개."])
-    grown = lexis.grown(Captioner(SIZES["tiny"]), knows, wordy)
+    wordy = extend_vocabulary.extend(knows, "ko", ["빨간 원.", "빨간 원 두 개."])
+    grown = extend_vocabulary.resize_embeddings(CaptionModel(SIZES["tiny"]), knows, wordy)
     weights.save(grown, tmp_path / "first.safetensors", {}, wordy)
     assert main([*begin, "-o", str(tmp_path / "other")]) == 0
     assert asked[1].shape == grown.config != SIZES["tiny"]
@@ -203,7 +203,7 @@ def test_a_run_may_begin_with_a_smaller_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(SIZES, "small", replace(SIZES["tiny"], width=16, heads=1))
-    small = Captioner(SIZES["small"])
+    small = CaptionModel(SIZES["small"])
     learned = loop.train(CONFIG, tmp_path / "run", init=small, compile_=False)
     assert learned.config == SIZES["tiny"]
     first = tmp_path / "tiny.safetensors"
@@ -211,14 +211,14 @@ def test_a_run_may_begin_with_a_smaller_model(
     begin = ["train", "-o", str(tmp_path / "other"), "--init", str(first), "--size", "small"]
     assert main(begin) == 2
     told = capsys.readouterr().err
-    assert told.startswith("edgecap: [model.widen]") and told.count("\n") == 1
+    assert told.startswith("edgecap: [model.expand_width]") and told.count("\n") == 1
     assert not (tmp_path / "other").exists()
 
 
 def test_a_resumed_run_still_knows_its_languages(tmp_path: Path) -> None:
-    knows = lexis.extended(Extension(), "nl", ["Een driehoek.", "Een rode driehoek."])
+    knows = extend_vocabulary.extend(Extension(), "nl", ["Een driehoek.", "Een rode driehoek."])
     config, run = CONFIG.knowing(knows), tmp_path / "run"
-    first = lexis.grown(Captioner(SIZES["tiny"]), Extension(), knows)
+    first = extend_vocabulary.resize_embeddings(CaptionModel(SIZES["tiny"]), Extension(), knows)
     learned = loop.train(config, run, init=first, compile_=False)
     new = slice(SIZES["tiny"].vocabulary, None)  # rows of its own words
     assert knows.tokens and not torch.equal(learned.token.weight[new], first.token.weight[new])

@@ -1,4 +1,4 @@
-"""Pictures with captions, from the files that people have them in."""
+"""Images with captions, from the files that people have them in."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _IN_DIRECTORY: dict[str, Callable[[Path, Path, str], list[Pair]]] = {
 
 
 def read_pairs(data: Path, lang: str, images: Path | None = None) -> list[Pair]:
-    """The pictures of `data` that have captions in `lang`; no picture is opened.
+    """The images of `data` that have captions in `lang`; no image is opened.
 
     Args:
         data: COCO captions (.json), JSONL, or a directory: one that `edgecap scenes` wrote, or a
             Hugging Face imagefolder with metadata.jsonl or metadata.csv.
         lang: rows that name another language are left out; rows that name none are of this one.
-        images: where the pictures' names begin; by default beside the file.
+        images: where the images' names begin; by default beside the file.
 
     Raises:
         InputError, code pairs.*, naming the file and the line of the first row that is wrong.
@@ -36,7 +36,7 @@ def read_pairs(data: Path, lang: str, images: Path | None = None) -> list[Pair]:
     file = _file_of(data) if data.is_dir() else data
     root = images or file.parent
     if not root.is_dir():
-        raise InputError("pairs.images", f"{root} is no directory of pictures.")
+        raise InputError("pairs.images", f"{root} is no directory of images.")
     if file.name in _IN_DIRECTORY:
         read = _IN_DIRECTORY[file.name]
     elif file.suffix == ".json":
@@ -47,7 +47,7 @@ def read_pairs(data: Path, lang: str, images: Path | None = None) -> list[Pair]:
         raise InputError(
             "pairs.format",
             f"{file} is neither .json (COCO captions) nor .jsonl.",
-            'Write one line per picture: {"image": "a.jpg", "caption": "…"}',
+            'Write one line per image: {"image": "a.jpg", "caption": "…"}',
         )
     pairs = read(file, root, lang)
     if not pairs:

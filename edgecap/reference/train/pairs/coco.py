@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.core.errors import InputError
-from edgecap.reference.train.pairs.pair import Pair, bad_row, caption, picture, text_of
+from edgecap.reference.train.pairs.pair import Pair, bad_row, caption, image_file, text_of
 
 
 def read(file: Path, root: Path, lang: str) -> list[Pair]:
     """All captions, in the file's order; the format names no language, so they are in `lang`."""
     document = _document(file)
     names: dict[Any, Any] = {}
-    for i, image in enumerate(_list(file, document, "images")):
-        key = image.get("id")
+    for i, entry in enumerate(_list(file, document, "images")):
+        key = entry.get("id")
         if type(key) not in (int, str) or key in names:
             raise bad_row(f"{file}: images[{i}]", f"has no id of its own ({key!r})")
-        names[key] = image.get("file_name")
+        names[key] = entry.get("file_name")
     pairs: list[Pair] = []
     described = set()
     annotations = _list(file, document, "annotations")
@@ -37,12 +37,12 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
             raise bad_row(where, f"is of image {key!r}, which is not listed")
         described.add(key)
         said = caption(where, annotation.get("caption"))
-        pairs.append(Pair(picture(where, root, names[key]), said, where=where))
+        pairs.append(Pair(image_file(where, root, names[key]), said, where=where))
     silent = [key for key in names if key not in described]
     if silent:
         raise InputError(
             "pairs.silent",
-            f"{file} has no caption for {len(silent)} of {len(names)} pictures, the first of which "
+            f"{file} has no caption for {len(silent)} of {len(names)} images, the first of which "
             f"is {names[silent[0]]}.",
             "Take them out of images, or caption them.",
         )

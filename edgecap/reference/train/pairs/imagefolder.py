@@ -1,4 +1,4 @@
-"""A Hugging Face imagefolder: pictures beside metadata.jsonl or metadata.csv, whose rows have
+"""A Hugging Face imagefolder: images beside metadata.jsonl or metadata.csv, whose rows have
 `file_name` and a caption under `text` or `caption`. Other columns are left alone: that is its
 convention (huggingface.co/docs/datasets/image_dataset). `lang`, where there is one, chooses.
 """
@@ -16,8 +16,8 @@ from edgecap.reference.train.pairs.pair import (
     Pair,
     bad_row,
     caption,
+    image_file,
     others,
-    picture,
     rows,
     text_of,
 )
@@ -62,7 +62,7 @@ def _pairs(
         keys = [key for key in _CAPTIONS if key in row]
         if len(keys) > 1:
             raise bad_row(where, "has both a 'text' and a 'caption'")
-        path = picture(where, root, row.get(_NAME))
+        path = image_file(where, root, row.get(_NAME))
         named.add(path.resolve())
         if row.get(_LANGUAGE, lang) != lang:
             skipped.append(str(row[_LANGUAGE]))
@@ -76,7 +76,7 @@ def _pairs(
     if silent:
         raise InputError(
             "pairs.silent",
-            f"{file} has no caption for {len(silent)} of {len(there)} pictures beside it, the "
+            f"{file} has no caption for {len(silent)} of {len(there)} images beside it, the "
             f"first of which is {silent[0].name}.",
             "Add their rows, or move them away.",
         )

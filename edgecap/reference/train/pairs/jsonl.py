@@ -5,8 +5,8 @@
      "spans": [{"start": 0, "end": 5, "boxes": [[10, 20, 80, 90]]}]}
     {"image": "a.png", "text": "A dog.", "lang": "en", "grounded": "A dog<loc_02>…."}
 
-`text` is another name of `caption`. Boxes are x0 y0 x1 y1 in px of the picture; `grounded` has
-location tokens of the canvas instead. Other fields are refused: a misspelt one would be lost.
+`text` is another name of `caption`. Boxes are x0 y0 x1 y1 in px of the image; `grounded` has
+location tokens of the model_input instead. Other fields are refused: a misspelt one would be lost.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from edgecap.reference.train.pairs.pair import (
     bad_row,
     caption,
     grounded,
+    image_file,
     others,
-    picture,
     rows,
     spans,
 )
@@ -46,7 +46,7 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
         said = caption(where, written)
         pairs.append(
             Pair(
-                picture(where, root, row.get("image")),
+                image_file(where, root, row.get("image")),
                 said,
                 spans(where, said, written, row.get("spans", [])),
                 grounded(where, said, row["grounded"]) if "grounded" in row else "",

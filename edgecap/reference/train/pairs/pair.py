@@ -1,4 +1,4 @@
-"""A picture and what is said of it, and how a row of a file becomes one."""
+"""A image and what is said of it, and how a row of a file becomes one."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ class Span:
 
     start: int
     end: int
-    boxes: tuple[Box, ...]  # x0 y0 x1 y1, px of the picture
+    boxes: tuple[Box, ...]  # x0 y0 x1 y1, px of the image
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and one caption."""
+    """A image and one caption."""
 
     image: Path
     caption: str
     spans: tuple[Span, ...] = ()
-    grounded: str = ""  # the caption with location tokens of the 224 px canvas, where it has them
+    grounded: str = (
+        ""  # the caption with location tokens of the 224 px model_input, where it has them
+    )
     where: str = ""  # file and line, for messages
 
 
@@ -62,10 +64,10 @@ def text_of(file: Path) -> str:
         raise InputError("pairs.missing", f"{file} cannot be read: {error.strerror}.") from None
 
 
-def picture(where: str, root: Path, name: Any) -> Path:
-    """The path of the picture called `name`; it must be there."""
+def image_file(where: str, root: Path, name: Any) -> Path:
+    """The path of the image called `name`; it must be there."""
     if not isinstance(name, str) or not name.strip():
-        raise bad_row(where, "names no picture")
+        raise bad_row(where, "names no image")
     path = root / name
     if not path.is_file():
         raise bad_row(where, f"names {name}, which is not in {root}")

@@ -1,4 +1,6 @@
-"""Captions become tokens: boxes as locations of the canvas, and no word of a stranger's steers."""
+"""Captions become tokens: boxes as locations of the model_input, and no word of a stranger's
+steers.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +13,25 @@ from edgecap.core.errors import InputError
 from edgecap.reference.extension import Extension
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.tokens import EOS_ID, ID, SPECIALS
+from edgecap.reference.train.captions import SampleEncoder, with_boxes
 from edgecap.reference.train.pairs.pair import Pair, Span
-from edgecap.reference.train.said import Framing, with_boxes
-from edgecap.runtime.preprocess import place
+from edgecap.runtime.preprocess import letterbox
 from edgecap.runtime.tokenizer import Tokenizer
 
 
-def test_boxes_of_a_picture_become_locations_of_the_canvas() -> None:
-    where = place(448, 224, 224)  # half as large, 56 px from the top
+def test_boxes_of_a_image_become_locations_of_the_model_input() -> None:
+    where = letterbox(448, 224, 224)  # half as large, 56 px from the top
     pair = Pair(Path("a.png"), "A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),))
     assert with_boxes(pair, where) == "A dog<loc_00><loc_14><loc_56><loc_42>, a cat."
     thin = replace(pair, spans=(Span(0, 5, ((9, 0, 10, 224),)),), where="mine.jsonl:3")
     with pytest.raises(InputError, match=r"mine\.jsonl:3 has a box \[9, 0, 10, 224\]"):
         with_boxes(thin, where)
-    framing = Framing(Tokenizer(tokenizer_data()), Extension(), "en", 12)
-    plain, grounded = framing.sayings(pair, where)
+    framing = SampleEncoder(Tokenizer(tokenizer_data()), Extension(), "en", 12)
+    plain, grounded = framing.samples(pair, where)
     assert plain.caption[:2] == (ID["<en>"], ID["<plain>"]) and plain.caption[-1] == EOS_ID
     assert grounded.caption[1] == ID["<grounded>"] and ID["<loc_56>"] in grounded.caption
     assert grounded.text == plain.text
-    (cut,) = framing.sayings(Pair(Path("a.png"), "A dog, " * 9), where)
+    (cut,) = framing.samples(Pair(Path("a.png"), "A dog, " * 9), where)
     assert cut.is_cut and len(cut.caption) == 12 and not plain.is_cut
 
 
@@ -45,8 +47,8 @@ def test_words_of_a_caption_with_boxes_never_steer(caption: str, drawn: bool) ->
     if drawn:
         pair = replace(pair, spans=(), grounded=f"{caption[:6]}{BOX}{caption[6:]}")
     tokenizer = Tokenizer(tokenizer_data())
-    framing = Framing(tokenizer, Extension(), "en", 99)
-    _, grounded = framing.sayings(pair, place(448, 224, 224))
+    framing = SampleEncoder(tokenizer, Extension(), "en", 99)
+    _, grounded = framing.samples(pair, letterbox(448, 224, 224))
     language, style, *words, end = grounded.caption
     assert (language, style, end) == (ID["<en>"], ID["<grounded>"], EOS_ID)
     specials = [token for token in words if token < len(SPECIALS)]
@@ -58,5 +60,7 @@ def test_a_caption_with_boxes_is_spelled_as_in_training() -> None:
     said = f"A dog{BOX}{BOX}, two cats{BOX} and a café{BOX}."
     pair = Pair(Path("a.png"), said.replace(BOX, ""), grounded=said)
     tokenizer = Tokenizer(tokenizer_data())
-    _, grounded = Framing(tokenizer, Extension(), "en", 99).sayings(pair, place(224, 224, 224))
+    _, grounded = SampleEncoder(tokenizer, Extension(), "en", 99).samples(
+        pair, letterbox(224, 224, 224)
+    )
     assert list(grounded.caption[2:-1]) == tokenizer.encode(said, allow_special=True)

@@ -1,10 +1,10 @@
 """Typical use of a captioner, recorded once and replayed as often as somebody wants to watch.
 
-Pictures are captioned greedily, in every language and in both common styles; a replay feeds the
+Images are captioned greedily, in every language and in both common styles; a replay feeds the
 captions back in (teacher forcing), which shows every layer what decoding shows it, in one call
 instead of one per word.
 
-Letters: N pictures, S canvas side, T text tokens, B of one batch, P patches, V vocabulary.
+Letters: N images, S model_input side, T text tokens, B of one batch, P patches, V vocabulary.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
 
 if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import Captioner as Network
+    from edgecap.reference.model.captioner import CaptionModel
 
 BATCH = 8
 STYLES = ("grounded", "plain")
@@ -31,50 +31,52 @@ Replayed = tuple[Tensor, Tensor]  # of a batch: logits [M,V], embeddings [B,E]
 
 
 @dataclass(frozen=True)
-class Exercise:
-    """Pictures and what was said about them."""
+class CalibrationSet:
+    """Images and what was said about them."""
 
-    canvases: np.ndarray  # uint8 [N,S,S,3]
+    model_inputs: np.ndarray  # uint8 [N,S,S,3]
     captions: list[list[int]]  # N of prompt and caption, without <eos>
     texts: list[list[int]]  # N of <text> words <eos>
 
-    def first(self, number: int) -> Exercise:
-        """The first of its pictures and what was said about them."""
-        return Exercise(self.canvases[:number], self.captions[:number], self.texts[:number])
+    def first(self, number: int) -> CalibrationSet:
+        """The first of its images and what was said about them."""
+        return CalibrationSet(
+            self.model_inputs[:number], self.captions[:number], self.texts[:number]
+        )
 
-    def replay(self, model: Network, label: str) -> Iterator[Replayed]:
+    def replay(self, model: CaptionModel, label: str) -> Iterator[Replayed]:
         """Run all three functions over everything.
 
         Yields, per batch, logits [M,V] of the M steps that chose a token, and embeddings [B,E].
         """
-        starts = range(0, len(self.canvases), BATCH)
+        starts = range(0, len(self.model_inputs), BATCH)
         for start in progress(starts, label):
             rows = slice(start, start + BATCH)
             with torch.inference_mode():
-                keys, values, states = model.see(torch.from_numpy(self.canvases[rows]))
+                keys, values, states = model.see(torch.from_numpy(self.model_inputs[rows]))
                 tokens, lengths = padded(self.captions[rows], model.config.text_length)
                 logits = model.logits(model.read(tokens, keys, values))  # [B,T,V]
                 texts, text_lengths = padded(self.texts[rows], model.config.text_length)
                 embedding = model.encode_text(texts, text_lengths)  # [B,E]
-                pictures = model.embed_image(states[-1])  # [B,E]
+                images = model.embed_image(states[-1])  # [B,E]
             # The first token of the prompt chooses nothing: the second is given too.
             steps = [logits[b, 1:length] for b, length in enumerate(lengths)]
-            yield torch.cat(steps), torch.cat([pictures, embedding])
+            yield torch.cat(steps), torch.cat([images, embedding])
 
 
-def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
-    """Caption canvases uint8 [N,S,S,3], in every language and style in turn."""
+def collect_calibration(captioner: Captioner, model_inputs: np.ndarray) -> CalibrationSet:
+    """Caption model_inputs uint8 [N,S,S,3], in every language and style in turn."""
     vocabulary, tokenizer = captioner.vocabulary, captioner.tokenizer
     names, T = captioner.manifest.tokenizer, captioner.manifest.contract.text_length
     pairs = [(lang, style) for style in STYLES for lang in captioner.languages]
-    captions: list[list[int]] = [[] for _ in canvases]
+    captions: list[list[int]] = [[] for _ in model_inputs]
     for i, (lang, style) in enumerate(progress(pairs, "captioning")):
-        mine = range(i, len(canvases), len(pairs))
+        mine = range(i, len(model_inputs), len(pairs))
         prompt = vocabulary.prompt(lang, style)
-        limits = vocabulary.limits(None, boxes=style == STYLES[0], ruled=True)
+        limits = vocabulary.limits(None, boxes=style == STYLES[0], constrained=True)
         for start in range(0, len(mine), BATCH):
             rows = mine[start : start + BATCH]
-            code = captioner.session.encode_image(canvases[rows])
+            code = captioner.session.encode_image(model_inputs[rows])
             said_all = generate(Cache(captioner.session, code, T), prompt, limits)
             for row, said in zip(rows, said_all, strict=True):
                 captions[row] = [*prompt, *said.tokens]
@@ -88,7 +90,7 @@ def record(captioner: Captioner, canvases: np.ndarray) -> Exercise:
         if (i + i // len(pairs)) % 4 == 1:  # of each language in some round
             words = last_sentence(words, stops)
         texts.append([first, *words[: T - 2], last])
-    return Exercise(canvases, captions, texts)
+    return CalibrationSet(model_inputs, captions, texts)
 
 
 def last_sentence(words: list[int], stops: Container[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""False twins say something false with the words of the truth."""
+"""False hard_negatives say something false with the words of the truth."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scripted import gallery
 from edgecap.reference.scenes.describe import statement
 from edgecap.reference.scenes.grammar import for_language
 from edgecap.reference.scenes.graph import Mention, Name, Relation, Scene, Statement, Thing
-from edgecap.reference.scenes.twins import is_true, names_of, twins
+from edgecap.reference.scenes.hard_negatives import hard_negatives, is_true, names_of
 
 DOG, CAT = Name("dog"), Name("cat")
 RED, BLUE = Name("circle", "red"), Name("square", "blue")
@@ -57,7 +57,7 @@ def scene(*names: Name) -> Scene:
 )
 def test_each_kind_of_twin(names: tuple[Name, ...], said: Statement, expected: list[str]) -> None:
     grammar = for_language("en")
-    assert [grammar.render(twin) for twin in twins(scene(*names), said)] == expected
+    assert [grammar.render(twin) for twin in hard_negatives(scene(*names), said)] == expected
 
 
 def test_twins_are_false_and_made_of_the_same_parts() -> None:
@@ -65,7 +65,7 @@ def test_twins_are_false_and_made_of_the_same_parts() -> None:
     for i, (_, shown) in enumerate(gallery()):
         said = statement(shown, np.random.default_rng(i), "plain")
         assert is_true(shown, said)
-        for twin in twins(shown, said):
+        for twin in hard_negatives(shown, said):
             made += 1
             assert not is_true(shown, twin)
             assert twin != said

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from math import log
 
 from edgecap.quant.search.cost import Costs
-from edgecap.quant.search.sensitivity import Harm, wider
+from edgecap.quant.search.sensitivity import Sensitivity, wider
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One plan of the ladder."""
 
     kinds: dict[str, str]  # layer -> kind
@@ -25,41 +25,45 @@ class Rung:
     size: int  # bytes
 
 
-def ladder(cheapest: Mapping[str, str], harm: Harm, costs: Costs) -> list[Rung]:
+def build_candidates(
+    cheapest: Mapping[str, str], sensitivity: Sensitivity, costs: Costs
+) -> list[Candidate]:
     """Every plan on the way from `cheapest` (layer -> kind) to the widest that has a use."""
     kinds = dict(cheapest)
-    rungs = [_rung(kinds, harm, costs)]
+    candidates = [_candidate(kinds, sensitivity, costs)]
     while True:
         steps = [
-            (_worth(name, kind, wider(name, kind)[0], harm, costs), name)
+            (_worth(name, kind, wider(name, kind)[0], sensitivity, costs), name)
             for name, kind in kinds.items()
             if kind != "fp32" and _fits(kinds, name, costs)
         ]
         if not steps:
-            return rungs
+            return candidates
         _, name = max(steps)
         kinds[name] = wider(name, kinds[name])[0]
-        rungs.append(_rung(kinds, harm, costs))
+        candidates.append(_candidate(kinds, sensitivity, costs))
 
 
-def candidates(rungs: Sequence[Rung], number: int) -> list[Rung]:
-    """At most `number` rungs, both ends among them, evenly apart in the log of the prediction."""
-    top = max(rungs[0].predicted, 1e-12)
-    bottom = max(rungs[-1].predicted, top / 100)
+def pick_candidates(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
+    """At most `number` candidates, both ends among them, evenly apart in the log of the
+    prediction.
+    """
+    top = max(candidates[0].predicted, 1e-12)
+    bottom = max(candidates[-1].predicted, top / 100)
     goals = [top * (bottom / top) ** (i / (number - 1)) for i in range(1, number - 1)]
-    chosen = {0, len(rungs) - 1}
+    chosen = {0, len(candidates) - 1}
     for goal in goals:
-        chosen.add(min(range(len(rungs)), key=lambda i: abs(_log(rungs[i]) - log(goal))))
-    return [rungs[i] for i in sorted(chosen)]
+        chosen.add(min(range(len(candidates)), key=lambda i: abs(_log(candidates[i]) - log(goal))))
+    return [candidates[i] for i in sorted(chosen)]
 
 
-def _log(rung: Rung) -> float:
-    return log(max(rung.predicted, 1e-12))
+def _log(candidate: Candidate) -> float:
+    return log(max(candidate.predicted, 1e-12))
 
 
-def _rung(kinds: Mapping[str, str], harm: Harm, costs: Costs) -> Rung:
-    predicted = sum(harm[name][kind] for name, kind in kinds.items())
-    return Rung(dict(kinds), predicted, costs.bit_operations(kinds), costs.size(kinds))
+def _candidate(kinds: Mapping[str, str], sensitivity: Sensitivity, costs: Costs) -> Candidate:
+    predicted = sum(sensitivity[name][kind] for name, kind in kinds.items())
+    return Candidate(dict(kinds), predicted, costs.bit_operations(kinds), costs.size(kinds))
 
 
 def _fits(kinds: Mapping[str, str], name: str, costs: Costs) -> bool:
@@ -67,7 +71,7 @@ def _fits(kinds: Mapping[str, str], name: str, costs: Costs) -> bool:
     return costs.size({**kinds, name: wider(name, kinds[name])[0]}) <= costs.half
 
 
-def _worth(name: str, kind: str, to: str, harm: Harm, costs: Costs) -> float:
+def _worth(name: str, kind: str, to: str, sensitivity: Sensitivity, costs: Costs) -> float:
     """Divergence saved per bit operation; noise may make it negative, which is worth nothing."""
     price = costs.of_layer(name, to) - costs.of_layer(name, kind)
-    return max(harm[name][kind] - harm[name][to], 0.0) / price
+    return max(sensitivity[name][kind] - sensitivity[name][to], 0.0) / price

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
-from edgecap.quant.exercise import padded
+from edgecap.quant.calibration_set import padded
 from edgecap.reference.extension import SHIPPED, Extension
 from edgecap.reference.model.session import TorchSession, reference_captioner
 from edgecap.reference.scenes.exact import is_exact
@@ -33,11 +33,11 @@ from edgecap.runtime.decode import Generated, generate
 from edgecap.runtime.session import ImageCode
 
 if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import Captioner as Network
+    from edgecap.reference.model.captioner import CaptionModel
 
-BATCH = 64  # k and v of a picture of S are 3.2 MB
+BATCH = 64  # k and v of a image of S are 3.2 MB
 STYLE = "grounded"
-Seen = tuple[list[Tensor], list[Tensor]]  # keys and values of pictures, one [B,H,P,K] a layer
+Seen = tuple[list[Tensor], list[Tensor]]  # keys and values of images, one [B,H,P,K] a layer
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class Batch:
     """Scenes that are looked at together."""
 
     rows: range  # of all N
-    canvases: Tensor  # uint8 [B,S,S,3]
+    model_inputs: Tensor  # uint8 [B,S,S,3]
 
 
-class Judge:
+class TaskEvaluator:
     """fp32's captions of N scenes in J languages, and what plans make of the same."""
 
     def __init__(
         self,
-        network: Network,
+        network: CaptionModel,
         scenes: Sequence[tuple[np.ndarray, Scene]],
         languages: Sequence[str] = LANGUAGES,
         extension: Extension = SHIPPED,
     ) -> None:
-        """Caption `scenes` (canvas uint8 [S,S,3] and truth) with `network`.
+        """Caption `scenes` (model_input uint8 [S,S,3] and truth) with `network`.
 
         `extension` is what the network knows beyond the shipped languages.
 
@@ -66,13 +66,15 @@ class Judge:
         """
         self._extension, self.languages = extension, tuple(languages)
         self._scenes = [scene for _, scene in scenes]
-        canvases = torch.from_numpy(np.stack([pixels for pixels, _ in scenes]))
+        model_inputs = torch.from_numpy(np.stack([pixels for pixels, _ in scenes]))
         self._batches = [
-            Batch(rows := range(i, min(i + BATCH, len(scenes))), canvases[rows.start : rows.stop])
+            Batch(
+                rows := range(i, min(i + BATCH, len(scenes))), model_inputs[rows.start : rows.stop]
+            )
             for i in range(0, len(scenes), BATCH)
         ]
         self._said: dict[tuple[int, str], list[int]] = {}  # with <eos>, where it came
-        self.exact = self.exactness(network, "fp32 captions")  # bool [N,J]
+        self.exact = self.exact_match(network, "fp32 captions")  # bool [N,J]
         if not self.exact.any():
             raise InputError(
                 "max_drop.nothing",
@@ -81,18 +83,18 @@ class Judge:
                 "Leave out --max-drop.",
             )
 
-    def exactness(self, network: Network, label: str) -> np.ndarray:
+    def exact_match(self, network: CaptionModel, label: str) -> np.ndarray:
         """Which captions of a simulated plan are exact, bool [N,J]."""
         exact = np.zeros((len(self._scenes), len(self.languages)), bool)  # [N,J]
         captioner = reference_captioner(
             TorchSession(network, torch.get_num_threads()), self._extension
         )
         vocabulary = captioner.vocabulary
-        limits = vocabulary.limits(None, boxes=True, ruled=True)
+        limits = vocabulary.limits(None, boxes=True, constrained=True)
         T = vocabulary.text_length
         for batch in progress(self._batches, label):
             with torch.inference_mode():
-                keys, values, _ = network.see(batch.canvases)
+                keys, values, _ = network.see(batch.model_inputs)
             for j, lang in enumerate(self.languages):
                 prompt = vocabulary.prompt(lang, STYLE)
                 anew = self._differing(network, (keys, values), batch, lang, prompt)
@@ -109,7 +111,7 @@ class Judge:
         return exact
 
     def _differing(
-        self, network: Network, seen: Seen, batch: Batch, lang: str, prompt: list[int]
+        self, network: CaptionModel, seen: Seen, batch: Batch, lang: str, prompt: list[int]
     ) -> list[int]:
         """Scenes of a batch whose caption must be decoded: some token would not be the same.
 
@@ -131,7 +133,7 @@ class Judge:
 
 
 def _code(seen: Seen, rows: list[int]) -> ImageCode:
-    """Some pictures of a batch, as decoding takes them; their embedding is not needed."""
+    """Some images of a batch, as decoding takes them; their embedding is not needed."""
     k, v = (torch.stack([layer[rows] for layer in side]).numpy() for side in seen)  # [L,b,H,P,K]
     return ImageCode(k, v, np.zeros((len(rows), 1), np.float32))
 

@@ -1,4 +1,4 @@
-"""Pictures nobody should send: each is one clear line, and none crashes."""
+"""Images nobody should send: each is one clear line, and none crashes."""
 
 import io
 import os
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgecap.core.errors import InputError
-from edgecap.runtime.preprocess import MAX_PIXELS, prepare
+from edgecap.runtime.preprocess import MAX_PIXELS, preprocess
 
 
 def encoded(format_: str, size: tuple[int, int] = (64, 64)) -> bytes:
@@ -41,16 +41,16 @@ def text_bomb() -> bytes:
     return good[:33] + chunk(b"zTXt", b"note\0\0" + packed) + good[33:]
 
 
-def refusal(picture: object) -> InputError:
+def refusal(image: object) -> InputError:
     with pytest.raises(InputError) as caught:
-        prepare(picture)
+        preprocess(image)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
     return caught.value
 
 
 @pytest.mark.parametrize(
-    ("picture", "code"),
+    ("image", "code"),
     [
         (b"", "image.empty"),
         (b"hello, I am no image", "image.unreadable"),
@@ -77,8 +77,8 @@ def refusal(picture: object) -> InputError:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_is_refused_by_name(picture: object, code: str) -> None:
-    assert refusal(picture).code == code
+def test_each_is_refused_by_name(image: object, code: str) -> None:
+    assert refusal(image).code == code
 
 
 @pytest.mark.parametrize("format_", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -87,12 +87,12 @@ def test_a_file_cut_anywhere_is_refused_or_read(format_: str) -> None:
     refused = 0
     for length in range(0, len(data), max(1, len(data) // 40)):
         try:
-            canvas, _ = prepare(data[:length])
+            model_input, _ = preprocess(data[:length])
         except InputError as error:
             assert error.code in ("image.empty", "image.truncated", "image.unreadable")
             refused += 1
         else:
-            assert canvas.shape == (224, 224, 3)
+            assert model_input.shape == (224, 224, 3)
     assert refused > 20
 
 
@@ -106,10 +106,10 @@ def test_damaged_bytes_never_crash(format_: str, changes: list[tuple[float, int]
     for where, value in changes:
         data[int(where * (len(data) - 1))] = value
     try:
-        canvas, _ = prepare(bytes(data))
+        model_input, _ = preprocess(bytes(data))
     except InputError:
         return
-    assert canvas.shape == (224, 224, 3)
+    assert model_input.shape == (224, 224, 3)
 
 
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
@@ -117,10 +117,10 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         assert refusal(path).code == "image.missing"
 
 
-def test_the_largest_picture_allowed_is_read() -> None:
-    canvas, where = prepare(png_of_zeros(20_000, 4_473))
+def test_the_largest_image_allowed_is_read() -> None:
+    model_input, where = preprocess(png_of_zeros(20_000, 4_473))
     assert where.width == 20_000
-    assert canvas.max() == 127
+    assert model_input.max() == 127
 
 
 def png_of_zeros(width: int, height: int) -> bytes:
@@ -130,13 +130,13 @@ def png_of_zeros(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def test_no_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_is_not_the_images_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(image: Image.Image) -> None:
         raise MemoryError
 
     monkeypatch.setattr(Image.Image, "load", load)
     with pytest.raises(MemoryError):
-        prepare(encoded("BMP"))
+        preprocess(encoded("BMP"))
 
 
 def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:

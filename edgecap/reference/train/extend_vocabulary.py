@@ -1,8 +1,9 @@
 """Room for a new language: the token that opens its captions, and tokens for its words.
 
 Characters that the vocabulary lacks get a token each, and what its captions repeat is joined
-(joins.py). What the known grammars say is spelled as before, so the languages of the scenes see no
-difference; one without a grammar may, in rare words, and is rehearsed as they are spelled now.
+(bpe_merges.py). What the known grammars say is spelled as before, so the languages of the scenes
+see no difference; one without a grammar may, in rare words, and is rehearsed as they are spelled
+now.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgecap.reference.extension import Extension
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.scenes.grammar import SPOKEN
 from edgecap.reference.shipped import tokenizer_data
-from edgecap.reference.train.joins import SEEN, joins, known_pairs
+from edgecap.reference.train.bpe_merges import SEEN, joins, known_pairs
 from edgecap.runtime.tokenizer import Tokenizer
 
 
-def extended(extension: Extension, language: str, captions: Sequence[str]) -> Extension:
+def extend(extension: Extension, language: str, captions: Sequence[str]) -> Extension:
     """`extension` with the language and with tokens for what its captions are written in."""
     after = extension.with_language(language).with_tokens(_characters(extension, captions), ())
     tokenizer = Tokenizer(tokenizer_data(after))
@@ -38,7 +39,7 @@ def _characters(extension: Extension, captions: Sequence[str]) -> tuple[str, ...
     )
 
 
-def grown(model: Captioner, before: Extension, after: Extension) -> Captioner:
+def resize_embeddings(model: CaptionModel, before: Extension, after: Extension) -> CaptionModel:
     """A copy of the model with rows for what `after` adds to `before`; others are as they were.
 
     A new token begins as the mean of the tokens that spelled it, a language as the mean of the
@@ -47,7 +48,7 @@ def grown(model: Captioner, before: Extension, after: Extension) -> Captioner:
     old = Tokenizer(tokenizer_data(before))
     size = len(old) + len(after.tokens) - len(before.tokens)
     config = replace(model.config, vocabulary=max(size, model.config.vocabulary))
-    larger = Captioner(config).to(model.token.weight.device)
+    larger = CaptionModel(config).to(model.token.weight.device)
     state = model.state_dict()
     table = larger.token.weight.detach().clone()  # [V,D]
     table[: model.config.vocabulary] = state["token.weight"]

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.core.errors import EdgecapError
 from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import Captioner as Network
+from edgecap.reference.model.captioner import CaptionModel
 from edgecap.runtime import Captioner
 
 L, H = 2, 3
@@ -21,7 +21,7 @@ L, H = 2, 3
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Captioner:
     torch.manual_seed(0)
-    network = Network(CaptionerConfig(width=24, layers=L, heads=H, embedding=16))
+    network = CaptionModel(CaptionerConfig(width=24, layers=L, heads=H, embedding=16))
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim == 2:
@@ -32,7 +32,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Captioner:
 
 
 def test_layers_and_heads_average_to_the_default_map(reference: Captioner) -> None:
-    shown = picture(0, 40, 30)
+    shown = image(0, 40, 30)
     plain = reference.attention(shown, max_length=8)
     by_layer = [reference.attention(shown, max_length=8, layer=i) for i in range(L)]
     by_head = [
@@ -61,7 +61,7 @@ def test_a_layer_or_head_that_there_is_not(
     reference: Captioner, layer: int | None, head: int | None, code: str
 ) -> None:
     with pytest.raises(EdgecapError) as caught:
-        reference.attention(picture(0, 40, 30), layer=layer, head=head)
+        reference.attention(image(0, 40, 30), layer=layer, head=head)
     assert caught.value.code == code and caught.value.exit_code == 2
 
 
@@ -71,9 +71,9 @@ def test_a_bundle_without_it_says_how_to_get_it(
     plain, richer = load(tiny_bundle_made), load(tiny_attention_bundle)
     assert ATTENTION not in plain.manifest.contract.functions
     with pytest.raises(EdgecapError, match="--attention") as caught:
-        plain.attention(picture(0, 40, 30), layer=0)
+        plain.attention(image(0, 40, 30), layer=0)
     assert caught.value.code == "attention.missing"
-    shown = picture(0, 40, 30)
+    shown = image(0, 40, 30)
     got, want = (richer.attention(shown, max_length=6, layer=layer) for layer in (0, None))
     assert got.caption == want.caption
     for one, other in zip(got.words, want.words, strict=True):

@@ -11,7 +11,7 @@ from edgecap.reference.scenes.grammar import for_language
 from edgecap.reference.scenes.graph import Mention, Name, Statement
 from edgecap.reference.scenes.parse import parse
 from edgecap.reference.scenes.splits import drawing
-from edgecap.reference.train.slips import slipped
+from edgecap.reference.train.prefix_corruption import corrupt_prefix
 
 
 def named(said: tuple[Mention, ...]) -> Counter[tuple[Name, object]]:
@@ -24,7 +24,7 @@ def test_a_thing_is_missed_or_misnamed_or_a_group_is_told_apart() -> None:
     parts: set[int] = set()
     for index in range(400):
         true = mentions(drawing("val", index).scene)
-        said = slipped(true, rng)
+        said = corrupt_prefix(true, rng)
         assert said != true and said
         assert all(mention.count == len(mention.boxes) for mention in said)
         assert [mention.boxes[0] for mention in said] == sorted(m.boxes[0] for m in said)
@@ -48,7 +48,7 @@ def test_a_thing_is_missed_or_misnamed_or_a_group_is_told_apart() -> None:
 def test_a_slip_can_be_written_and_read() -> None:
     rng = np.random.default_rng(1)
     for index in range(60):
-        said = slipped(mentions(drawing("val", index).scene), rng)
+        said = corrupt_prefix(mentions(drawing("val", index).scene), rng)
         text = for_language("ja").render(Statement(said), 0, grounded=True)
         read = parse(text, "ja").statement.mentions
         assert [(m.name, m.count) for m in read] == [(m.name, m.count) for m in said]

@@ -1,7 +1,7 @@
 """A captioner whose linear layers are in someone else's hands: to watch them, or to round them.
 
-A Tap is told the function of the contract that is running, because the same weights see other
-numbers in each: patches in encode_image, words before a picture in decode, words alone in
+A LinearHook is told the function of the contract that is running, because the same weights see
+other numbers in each: patches in encode_image, words before a image in decode, words alone in
 encode_text.
 
 Letters: B batch, T tokens, P patches, L layers, H heads, K head width, E embedding,
@@ -19,21 +19,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecap.quant.recipe import HEAD
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 
-def layer_weights(network: Captioner) -> dict[str, Tensor]:
+def layer_weights(network: CaptionModel) -> dict[str, Tensor]:
     """The weights [N,D] of every linear layer, the head among them, by the name in a plan."""
     found = {n: m.weight for n, m in network.named_modules() if isinstance(m, nn.Linear)}
     return found | {HEAD: network.token.weight}
 
 
-def layer_widths(network: Captioner) -> dict[str, int]:
+def layer_widths(network: CaptionModel) -> dict[str, int]:
     """Layer -> D, its input channels: what a plan must fit."""
     return {name: weight.shape[1] for name, weight in layer_weights(network).items()}
 
 
-class Tap(Protocol):
+class LinearHook(Protocol):
     """What a tapped captioner asks for."""
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
@@ -43,13 +43,13 @@ class Tap(Protocol):
         """The token table [V,D] as it is looked up in."""
 
 
-class Tapped(Captioner):
-    """The same parameters under the same names; every linear layer goes through `tap`."""
+class HookedModel(CaptionModel):
+    """The same parameters under the same names; every linear layer goes through `hook`."""
 
-    def __init__(self, model: Captioner, tap: Tap) -> None:
+    def __init__(self, model: CaptionModel, hook: LinearHook) -> None:
         with torch.device("meta"):
             super().__init__(model.config)
-        self.tap = tap
+        self.hook = hook
         self._function = "decode"  # of whoever asks the blocks themselves: StatefulDecode
         for name, module in list(self.named_modules()):
             if isinstance(module, nn.Linear):
@@ -75,7 +75,7 @@ class Tapped(Captioner):
     def read(
         self, tokens: Tensor, keys: list[Tensor] | None = None, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Tokens int [B,T], and keys L of [B,H,P,K] of a picture, to hidden states [B,T,D]."""
+        """Tokens int [B,T], and keys L of [B,H,P,K] of a image, to hidden states [B,T,D]."""
         with self._running("encode_text" if keys is None else "decode"):
             return super().read(tokens, keys, *args, **kwargs)
 
@@ -91,11 +91,11 @@ class Tapped(Captioner):
 
     def logits(self, x: Tensor) -> Tensor:
         """Hidden text [...,D] to scores [...,V]."""
-        return self.tap.linear("decode", HEAD, self.final_norm(x), self.token.weight)  # [...,V]
+        return self.hook.linear("decode", HEAD, self.final_norm(x), self.token.weight)  # [...,V]
 
-    def pass_on(self, layer: str, x: Tensor, weight: Tensor) -> Tensor:
-        """x [...,D] through a layer's weight [N,D] to [...,N], as the tap has it."""
-        return self.tap.linear(self._function, layer, x, weight)
+    def _call_hook(self, layer: str, x: Tensor, weight: Tensor) -> Tensor:
+        """x [...,D] through a layer's weight [N,D] to [...,N], as the hook has it."""
+        return self.hook.linear(self._function, layer, x, weight)
 
     @contextmanager
     def _running(self, function: str) -> Iterator[None]:
@@ -109,11 +109,11 @@ class Tapped(Captioner):
 class _Layer(nn.Module):
     """In the place of a linear layer of `owner`."""
 
-    def __init__(self, owner: Tapped, name: str) -> None:
+    def __init__(self, owner: HookedModel, name: str) -> None:
         super().__init__()
         old = owner.get_submodule(name)
         self.weight = nn.Parameter(torch.empty_like(old.weight), requires_grad=False)  # [N,D]
-        self._ask = owner.pass_on  # a bound method: the owner must not become a child
+        self._ask = owner._call_hook  # a bound method: the owner must not become a child
         self._name = name
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,11 +123,11 @@ class _Layer(nn.Module):
 class _Table(nn.Module):
     """In the place of the token table."""
 
-    def __init__(self, owner: Tapped) -> None:
+    def __init__(self, owner: HookedModel) -> None:
         super().__init__()
         table = torch.empty_like(owner.token.weight)  # [V,D]
         self.weight = nn.Parameter(table, requires_grad=False)  # [V,D]
-        self._tap = owner.tap
+        self._tap = owner.hook
 
     def forward(self, tokens: Tensor) -> Tensor:
         return F.embedding(tokens, self._tap.table(self.weight))  # [...,D]

@@ -1,4 +1,4 @@
-"""Pictures that commands write."""
+"""Images that commands write."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def check_picture(path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuse, before any work, a picture that could not be written after it; InputError.
+def check_image(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse, before any work, a image that could not be written after it; InputError.
 
-    `inputs` are pictures that must not be drawn over.
+    `inputs` are images that must not be drawn over.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError("draw.format", f"{path} must end in .png, .jpg or .webp.")
@@ -26,11 +26,11 @@ def check_picture(path: Path, inputs: Iterable[Path] = ()) -> None:
     for given in inputs:
         if path.exists() and given.exists() and path.samefile(given):
             raise InputError(
-                "draw.overwrites", f"{path} is the picture itself.", "Name another file."
+                "draw.overwrites", f"{path} is the image itself.", "Name another file."
             )
 
 
-def save_picture(image: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: Path) -> None:
     """Write it; the name's ending chooses the format. InputError where that fails."""
     from PIL import Image
 

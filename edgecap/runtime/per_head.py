@@ -15,7 +15,7 @@ from edgecap.runtime.session import ImageCode, Session, Step
 from edgecap.runtime.validating import check_attention
 
 
-class ByHead:
+class PerHeadAttention:
     """A session whose decode steps give the attention of every layer and head, f32 [B,L,H,P]."""
 
     def __init__(self, session: Session) -> None:

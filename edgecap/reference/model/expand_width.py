@@ -19,20 +19,20 @@ from torch import Tensor
 
 from edgecap.core.errors import InputError
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 _GROWS = ("width", "heads", "embedding")
 # Of fresh weights, for new rows of the embeddings. At 0 on both sides neither would ever learn.
 _EMBEDDING_SHARE = 0.1
 
 
-def widened(model: Captioner, config: CaptionerConfig) -> Captioner:
+def expand_width(model: CaptionModel, config: CaptionerConfig) -> CaptionModel:
     """A captioner of shape `config` that gives the logits of `model`, and nearly its cosines.
 
     New weights come from torch's global generator. Raises InputError as `check_widens`.
     """
     check_widens(model.config, config)
-    wide = Captioner(config)
+    wide = CaptionModel(config)
     share = model.config.width / config.width
     with torch.no_grad():
         for name, fresh in wide.named_parameters():
@@ -51,7 +51,7 @@ def check_widens(old: CaptionerConfig, new: CaptionerConfig) -> None:
     ]
     if wrong:
         raise InputError(
-            "model.widen",
+            "model.expand_width",
             f"these weights cannot begin such a model: {', '.join(wrong)}; they can get more heads "
             "of the same width, and a larger embedding.",
             "Give a size that is no smaller with --size, or other weights.",

@@ -7,26 +7,26 @@ import torch
 
 from edgecap.core.errors import InputError
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model.captioner import Captioner
-from edgecap.reference.model.widen import check_widens, widened
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.expand_width import check_widens, expand_width
 
 NARROW = CaptionerConfig(width=32, layers=2, heads=2, embedding=16, vocabulary=300)
 WIDE = replace(NARROW, width=48, heads=3, embedding=24)
 
 
 @pytest.fixture
-def narrow() -> Captioner:
+def narrow() -> CaptionModel:
     """Weights as after training: scales, shifts and the pooling's query are no longer plain."""
     torch.manual_seed(0)
-    model = Captioner(NARROW)
+    model = CaptionModel(NARROW)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     return model
 
 
-def answers(model: Captioner) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits [2,7,V] of words after a picture, and both embeddings [2,E]."""
+def answers(model: CaptionModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits [2,7,V] of words after a image, and both embeddings [2,E]."""
     generator = torch.Generator().manual_seed(1)
     image = torch.randint(0, 256, (2, 224, 224, 3), generator=generator, dtype=torch.uint8)
     tokens = torch.randint(0, NARROW.vocabulary, (2, 7), generator=generator)
@@ -37,8 +37,8 @@ def answers(model: Captioner) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]
         return logits, model.embed_image(states[-1]), texts
 
 
-def test_it_says_the_same(narrow: Captioner) -> None:
-    wide = widened(narrow, WIDE)
+def test_it_says_the_same(narrow: CaptionModel) -> None:
+    wide = expand_width(narrow, WIDE)
     assert wide.config == WIDE
     for old, new in zip(answers(narrow), answers(wide), strict=True):
         if old.shape[-1] == new.shape[-1]:
@@ -47,9 +47,9 @@ def test_it_says_the_same(narrow: Captioner) -> None:
             torch.testing.assert_close(new[:, : old.shape[1]], old, rtol=0.05, atol=5e-3)
 
 
-def test_all_of_it_learns(narrow: Captioner) -> None:
+def test_all_of_it_learns(narrow: CaptionModel) -> None:
     """No part begins where its gradient is nought, or is a copy of another for ever."""
-    wide = widened(narrow, WIDE).train()
+    wide = expand_width(narrow, WIDE).train()
     before = {name: p.detach().clone() for name, p in wide.named_parameters()}
     optimiser = torch.optim.SGD(wide.parameters(), lr=0.5)
     generator = torch.Generator().manual_seed(2)
@@ -70,8 +70,8 @@ def test_all_of_it_learns(narrow: Captioner) -> None:
     assert not torch.equal(new[0], new[1])
 
 
-def test_weights_of_the_same_shape_stay(narrow: Captioner) -> None:
-    same = widened(narrow, NARROW)
+def test_weights_of_the_same_shape_stay(narrow: CaptionModel) -> None:
+    same = expand_width(narrow, NARROW)
     for name, parameter in same.named_parameters():
         assert torch.equal(parameter, narrow.get_parameter(name)), name
 
@@ -90,4 +90,4 @@ def test_nothing_but_growth_of_the_width(change: dict[str, int]) -> None:
     shape = replace(NARROW, **change)
     with pytest.raises(InputError, match="cannot become") as refused:
         check_widens(NARROW, shape)
-    assert refused.value.code == "model.widen"
+    assert refused.value.code == "model.expand_width"

@@ -3,7 +3,7 @@
 A model that has missed or misnamed a thing, or told two of a kind as one and one, goes on from its
 own words, and no caption of the training ever did: it then tells of "the dog" where it sees two, or
 tells nothing (exposure bias: Ranzato et al. 2016, arXiv 1511.06732). Captions that go on truly
-from a slip, with all learnt but the slip and the list after it, teach to tell from the picture.
+from a slip, with all learnt but the slip and the list after it, teach to tell from the image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def weight(said: Sequence[Mention]) -> float:
     return 1.0 if any(mention.count > 1 for mention in said) else _UNGROUPED
 
 
-def slipped(said: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention, ...]:
+def corrupt_prefix(said: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention, ...]:
     """The list `said`, each mention with its boxes, with one slip.
 
     Where a group is told, some of it are mostly told apart, one by one: what models do most, since

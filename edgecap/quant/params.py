@@ -12,7 +12,7 @@ _LEAST = 1e-6  # width of a range: a tensor that is always 0 needs a scale too
 
 
 @dataclass(frozen=True)
-class Grid:
+class QuantParams:
     """A real x is stored as the int8 nearest to x / scale + zero_point."""
 
     scale: float
@@ -28,8 +28,8 @@ def short(scale: float) -> float:
     return math.ldexp(math.ceil(mantissa * 2**11), exponent - 11)
 
 
-def span(low: float, high: float) -> Grid:
+def span(low: float, high: float) -> QuantParams:
     """The grid from low to high, widened so that 0 lies on it."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = short(max(high - low, _LEAST) / (HIGH - LOW))
-    return Grid(scale, int(np.clip(np.rint(LOW - low / scale), LOW, HIGH)))
+    return QuantParams(scale, int(np.clip(np.rint(LOW - low / scale), LOW, HIGH)))

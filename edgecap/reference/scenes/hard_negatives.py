@@ -1,4 +1,4 @@
-"""False twins of a true caption: the same words, put together wrongly.
+"""False hard_negatives of a true caption: the same words, put together wrongly.
 
 A model that sees a bag of words scores a twin as high as the truth (Winoground, arXiv 2204.03162).
 """
@@ -28,7 +28,7 @@ INVERSE = {
 }
 
 
-def twins(scene: Scene, statement: Statement) -> Iterator[Statement]:
+def hard_negatives(scene: Scene, statement: Statement) -> Iterator[Statement]:
     """False statements made of the parts of a true one: at most one of each kind.
 
     Two colours swapped, the numbers of two names swapped, the relation inverted. Kinds that the
@@ -70,7 +70,7 @@ def part(scene: Scene, rng: np.random.Generator) -> Statement:
     return Statement(tuple(said[i] for i in some))
 
 
-def no_part(scene: Scene, true: Statement, rng: np.random.Generator) -> Statement:
+def false_label(scene: Scene, true: Statement, rng: np.random.Generator) -> Statement:
     """The same with a name that the scene does not show, or with a number one off."""
     at = int(rng.integers(len(true.mentions)))
     told = true.mentions[at]

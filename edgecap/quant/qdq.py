@@ -17,32 +17,32 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.ao.quantization.fx import _decomposed  # noqa: F401 -- registers the operations
 
-from edgecap.quant.grid import HIGH, LOW, Grid
+from edgecap.quant.hooks import HookedModel, layer_weights
+from edgecap.quant.params import HIGH, LOW, QuantParams
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import integer_rows
-from edgecap.quant.tapped import Tapped, layer_weights
-from edgecap.reference.model.captioner import Captioner
+from edgecap.reference.model.captioner import CaptionModel
 
 
-def marked(model: Captioner, plan: Plan) -> Captioner:
+def insert_qdq(model: CaptionModel, plan: Plan) -> CaptionModel:
     """`model`, smoothed already, with the plan's grids marked in it."""
     whole = copy.deepcopy(model)
-    marks = Marks(plan)
+    hook = QdqHook(plan)
     with torch.no_grad():
         for name, weight in layer_weights(whole).items():
             if plan.layers[name].kind == "w8a8":
-                weight.copy_(marks.take(name, weight))
-    return Tapped(whole, marks)
+                weight.copy_(hook.quantize_weight(name, weight))
+    return HookedModel(whole, hook)
 
 
-class Marks:
-    """A tap that says where activations are int8."""
+class QdqHook:
+    """A hook that says where activations are int8."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._units: dict[str, tuple[float, Tensor]] = {}  # unit, and scales [N] over it
 
-    def take(self, layer: str, weight: Tensor) -> Tensor:
+    def quantize_weight(self, layer: str, weight: Tensor) -> Tensor:
         """The weights [N,D] that the layer shall be given: integers times a power of two."""
         integers, scale = integer_rows(weight)  # [N,D], [N]
         unit = float(scale.log2().mean().round().exp2())  # so that sums stay as large as they were
@@ -56,13 +56,13 @@ class Marks:
         unit, rest = self._units[layer]  # [N]
         x = _on(grids.input, x)  # [...,D]
         y = F.linear(x, weight)  # [...,N]
-        return _on(Grid(grids.output.scale * unit, grids.output.zero_point), y) * rest
+        return _on(QuantParams(grids.output.scale * unit, grids.output.zero_point), y) * rest
 
     def table(self, weight: Tensor) -> Tensor:
         return weight
 
 
-def _on(grid: Grid, x: Tensor) -> Tensor:
+def _on(grid: QuantParams, x: Tensor) -> Tensor:
     """x of any shape on the grid, marked by the two operations that put it there."""
     operations, bounds = torch.ops.quantized_decomposed, (LOW, HIGH, torch.int8)
     rounded = operations.quantize_per_tensor(  # int8, of the shape of x
