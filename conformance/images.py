@@ -108,7 +108,7 @@ def letterboxes() -> Topic:
                 "left": where.left,
                 "top": where.top,
                 "scaled": [where.scaled_width, where.scaled_height],
-                "boxes": [[list(box), list(where.to_picture(box))] for box in BOXES],
+                "boxes": [[list(box), list(where.to_image(box))] for box in BOXES],
                 **told,
             }
         )
