@@ -1,0 +1,176 @@
+"""tokenizer.json and what belongs to it -> TextSpec: how ids become text.
+
+Of tokenizer.json only the vocabulary and the decoder matter here: normaliser, pre-tokenizer and
+post-processor act when text becomes ids. Of tokenizer_config.json only the special tokens and
+clean_up_tokenization_spaces do (TokenizersBackend._decode of transformers 5.23 reads nothing else);
+its other keys are settings of encoding, names and paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgecap.bundle.text_spec import MAX_TOKENS, TextSpec, check_text_spec
+from edgecap.core.errors import BundleError, InputError
+from edgecap.core.lazy import require
+from edgecap.models.translate.checkpoint import Checkpoint, refuse, typed
+
+# Lists of special tokens in tokenizer_config.json, besides the keys that end in _token.
+_LISTS = ("additional_special_tokens", "extra_special_tokens")
+
+
+def text_spec(checkpoint: Checkpoint) -> TextSpec:
+    """How the checkpoint's ids become text.
+
+    Raises UnsupportedError (checkpoint.unsupported) for a decoder that no family covers, InputError
+    (checkpoint.file, checkpoint.setting) for files that are missing or make no sense.
+    """
+    config, file = checkpoint.tokenizer_config, checkpoint.tokenizer
+    model = typed(file.get("model"), dict, "tokenizer.json: model")
+    tokens = _vocabulary(model)
+    special = _add_tokens(tokens, file, config)
+    try:
+        decoder = _decoder(file.get("decoder"))
+    except (AttributeError, KeyError, TypeError):  # a stranger's file may lack any of its fields
+        raise InputError("checkpoint.setting", "tokenizer.json: decoder is damaged.") from None
+    spec = TextSpec(
+        tokens=_table(tokens),
+        special=tuple(sorted(i for i, token in tokens.items() if token in special)),
+        clean_up=_clean_up(config, model),
+        **decoder,
+    )
+    try:
+        check_text_spec(spec)
+    except BundleError as error:
+        raise InputError("checkpoint.setting", error.message) from None
+    return spec
+
+
+def prompt_ids(checkpoint: Checkpoint, text: str, *, framing: bool = True) -> list[int]:
+    """Ids of a fixed prompt, through the tokenizers library, when a bundle is made.
+
+    `framing` adds the begin and end tokens of the tokenizer's own template.
+    """
+    tokenizers = require("tokenizers", "prompts")
+    tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.path / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return list(tokenizer.encode(text, add_special_tokens=framing).ids)
+
+
+def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
+    """Id to token of the model itself, without added tokens."""
+    kind, vocabulary = model.get("type"), model.get("vocab")
+    if kind == "Unigram":
+        rows = typed(vocabulary, list, "tokenizer.json: vocab")
+        return {i: typed(row[0], str, f"token {i}") for i, row in enumerate(rows)}
+    if kind in ("BPE", "WordPiece", "WordLevel"):
+        table = typed(vocabulary, dict, "tokenizer.json: vocab")
+        return {typed(i, int, f"the id of {token!r}"): token for token, i in table.items()}
+    raise refuse(f"a tokenizer of type {kind!r}", "known are BPE, WordPiece, Unigram, WordLevel")
+
+
+def _add_tokens(
+    tokens: dict[int, str], file: Mapping[str, Any], config: Mapping[str, Any]
+) -> set[str]:
+    """Put added tokens into the vocabulary; returns the texts of all special ones.
+
+    As transformers does when it loads: a token is special if either file says so, or if it is named
+    (eos_token …) and neither file lists it as added.
+    """
+    listed = [
+        typed(entry, dict, "tokenizer.json: added_tokens") for entry in file.get("added_tokens", [])
+    ]
+    in_config = typed(config.get("added_tokens_decoder", {}), dict, "added_tokens_decoder")
+    for id_, entry in in_config.items():
+        if not id_.isdecimal():
+            raise InputError("checkpoint.setting", f"added_tokens_decoder has the id {id_!r:.20}.")
+        listed.append({"id": int(id_), **typed(entry, dict, "added_tokens_decoder")})
+    named = set(_named(config))
+    ids = {token: id_ for id_, token in tokens.items()}
+    special: set[str] = set()
+    for entry in listed:
+        id_ = typed(entry.get("id"), int, "the id of an added token")
+        content = typed(entry.get("content"), str, "an added token")
+        if tokens.setdefault(id_, content) != content or ids.setdefault(content, id_) != id_:
+            raise InputError(
+                "checkpoint.setting",
+                f"the files of the tokenizer disagree about the token {content!r}, id {id_}.",
+            )
+        if entry.get("special") or (content in named and str(id_) in in_config):
+            special.add(content)
+    added = {entry["content"] for entry in listed}
+    known = set(tokens.values())
+    for name in named - added:
+        if name not in known:
+            raise refuse(
+                f"the special token {name!r}, which tokenizer.json lacks,",
+                "save the tokenizer anew with AutoTokenizer.from_pretrained, save_pretrained",
+            )
+        special.add(name)
+    return special
+
+
+def _named(config: Mapping[str, Any]) -> list[str]:
+    """Texts of the tokens that tokenizer_config.json names: eos_token and the like."""
+    values: list[Any] = [
+        value for key, value in config.items() if key.endswith("_token") and value is not None
+    ]
+    for name in _LISTS:
+        several = config.get(name) or []
+        values += several.values() if isinstance(several, dict) else typed(several, list, name)
+    # A flag such as add_bos_token is no name.
+    texts = [v.get("content") if isinstance(v, dict) else v for v in values]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _table(tokens: Mapping[int, str]) -> tuple[str | None, ...]:
+    """Tokens by id, None where there is none."""
+    if not tokens or min(tokens) < 0 or max(tokens) >= MAX_TOKENS:
+        raise InputError(
+            "checkpoint.setting", f"the ids of tokenizer.json are not within 0 … {MAX_TOKENS - 1}."
+        )
+    return tuple(tokens.get(i) for i in range(max(tokens) + 1))
+
+
+def _clean_up(config: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
+    """Whether transformers cleans spaces up: never after BPE, whatever the file says."""
+    if config.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"):
+        raise refuse("clean-up after BPE", "transformers itself warns that it corrupts text")
+    return bool(config.get("clean_up_tokenization_spaces")) and model.get("type") != "BPE"
+
+
+def _decoder(decoder: Any) -> dict[str, Any]:
+    """The fields of TextSpec that say what the decoder of tokenizer.json does."""
+    if decoder is None:
+        raise refuse("a tokenizer without a decoder", "its tokens cannot be joined to text")
+    steps = decoder["decoders"] if decoder.get("type") == "Sequence" else [decoder]
+    kinds = [step.get("type") for step in steps]
+    if kinds == ["ByteLevel"]:
+        return {"family": "byte_level"}
+    if kinds == ["WordPiece"]:
+        (step,) = steps
+        return {"family": "wordpiece", "prefix": step["prefix"], "clean_tokens": step["cleanup"]}
+    if kinds == ["Metaspace"]:
+        (step,) = steps
+        # Before tokenizers 0.14 a flag said it.
+        scheme = step.get("prepend_scheme") or ("always" if step["add_prefix_space"] else "never")
+        drop = scheme != "never"
+        return {"family": "metaspace", "space": step["replacement"], "drop_first": drop}
+    if kinds[:3] == ["Replace", "ByteFallback", "Fuse"] and kinds[3:] in ([], ["Strip"]):
+        return {"family": "byte_fallback", **_byte_fallback(steps)}
+    raise refuse(
+        f"the decoder {' + '.join(map(str, kinds))}",
+        "known are ByteLevel; WordPiece; Metaspace; Replace + ByteFallback + Fuse (+ Strip)",
+    )
+
+
+def _byte_fallback(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    replace, strip = steps[0], steps[3] if len(steps) > 3 else None
+    space = replace["pattern"].get("String")
+    if replace["content"] != " " or not isinstance(space, str) or len(space) != 1:
+        raise refuse("a decoder that replaces by a pattern", "only one character by a space is")
+    if strip is not None and (strip["content"] != " " or strip["stop"]):
+        raise refuse("a decoder that strips the end of texts", "only spaces at the beginning are")
+    return {"space": space, "strip": strip["start"] if strip else 0}
