@@ -8,16 +8,21 @@ its other keys are settings of encoding, names and paths.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgecap.bundle.text_spec import MAX_TOKENS, TextSpec, check_text_spec
-from edgecap.core.errors import BundleError, InputError
+from edgecap.core.errors import BundleError, InputError, one_line
 from edgecap.core.lazy import require
 from edgecap.models.translate.checkpoint import Checkpoint, refuse, typed
 
 # Lists of special tokens in tokenizer_config.json, besides the keys that end in _token.
-_LISTS = ("additional_special_tokens", "extra_special_tokens")
+_LISTS = (
+    "additional_special_tokens",
+    "extra_special_tokens",
+    "model_specific_special_tokens",
+)
 
 
 def text_spec(checkpoint: Checkpoint) -> TextSpec:
@@ -29,7 +34,9 @@ def text_spec(checkpoint: Checkpoint) -> TextSpec:
     config, file = checkpoint.tokenizer_config, checkpoint.tokenizer
     model = typed(file.get("model"), dict, "tokenizer.json: model")
     tokens = _vocabulary(model)
-    special = _add_tokens(tokens, file, config)
+    added = _added(file, config)
+    special = _add_tokens(tokens, added, config)
+    tokens |= _normalised(added, file.get("normalizer"))
     try:
         decoder = _decoder(file.get("decoder"))
     except (AttributeError, KeyError, TypeError):  # a stranger's file may lack any of its fields
@@ -71,58 +78,85 @@ def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
     raise refuse(f"a tokenizer of type {kind!r}", "known are BPE, WordPiece, Unigram, WordLevel")
 
 
-def _add_tokens(
-    tokens: dict[int, str], file: Mapping[str, Any], config: Mapping[str, Any]
-) -> set[str]:
-    """Put added tokens into the vocabulary; returns the texts of all special ones.
-
-    As transformers does when it loads: a token is special if either file says so, or if it is named
-    (eos_token …) and neither file lists it as added.
-    """
-    listed = [
-        typed(entry, dict, "tokenizer.json: added_tokens") for entry in file.get("added_tokens", [])
-    ]
+def _added(file: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The added tokens of both files: tokenizer.json's, then those of tokenizer_config.json."""
+    listed = typed(file.get("added_tokens", []), list, "tokenizer.json: added_tokens")
+    entries = [typed(entry, dict, "an added token") for entry in listed]
     in_config = typed(config.get("added_tokens_decoder", {}), dict, "added_tokens_decoder")
     for id_, entry in in_config.items():
         if not id_.isdecimal():
             raise InputError("checkpoint.setting", f"added_tokens_decoder has the id {id_!r:.20}.")
-        listed.append({"id": int(id_), **typed(entry, dict, "added_tokens_decoder")})
-    named = set(_named(config))
+        entries.append({"id": int(id_), **typed(entry, dict, "added_tokens_decoder")})
+    for entry in entries:
+        typed(entry.get("id"), int, "the id of an added token")
+        typed(entry.get("content"), str, "the content of an added token")
+    return entries
+
+
+def _add_tokens(
+    tokens: dict[int, str], added: Sequence[Mapping[str, Any]], config: Mapping[str, Any]
+) -> set[str]:
+    """Put added tokens into the vocabulary; returns the texts of all special ones.
+
+    As transformers does when it loads: a token is special if either file says so or a key such as
+    eos_token names it; one of a list of special tokens, unless it was added as a plain one.
+    """
+    named, listed = _named(config)
     ids = {token: id_ for id_, token in tokens.items()}
-    special: set[str] = set()
-    for entry in listed:
-        id_ = typed(entry.get("id"), int, "the id of an added token")
-        content = typed(entry.get("content"), str, "an added token")
+    special = set(named)
+    for entry in added:
+        id_, content = entry["id"], entry["content"]
         if tokens.setdefault(id_, content) != content or ids.setdefault(content, id_) != id_:
             raise InputError(
                 "checkpoint.setting",
                 f"the files of the tokenizer disagree about the token {content!r}, id {id_}.",
             )
-        if entry.get("special") or (content in named and str(id_) in in_config):
+        if entry.get("special"):
             special.add(content)
-    added = {entry["content"] for entry in listed}
-    known = set(tokens.values())
-    for name in named - added:
-        if name not in known:
-            raise refuse(
-                f"the special token {name!r}, which tokenizer.json lacks,",
-                "save the tokenizer anew with AutoTokenizer.from_pretrained, save_pretrained",
-            )
-        special.add(name)
+    special |= listed - {entry["content"] for entry in added}
+    unknown = sorted(special - ids.keys())
+    if unknown:
+        raise refuse(
+            f"the special token {unknown[0]!r}, which tokenizer.json lacks,",
+            "save the tokenizer anew with AutoTokenizer.from_pretrained, save_pretrained",
+        )
     return special
 
 
-def _named(config: Mapping[str, Any]) -> list[str]:
-    """Texts of the tokens that tokenizer_config.json names: eos_token and the like."""
-    values: list[Any] = [
-        value for key, value in config.items() if key.endswith("_token") and value is not None
-    ]
+def _normalised(added: Sequence[Mapping[str, Any]], normaliser: Any) -> dict[int, str]:
+    """Added tokens as the tokenizers library spells them: those marked `normalized` go through the
+    normaliser of the file, which is run by the library itself.
+    """
+    marked = {entry["id"]: entry["content"] for entry in added if entry.get("normalized")}
+    if not marked or normaliser is None:
+        return {}
+    tokenizers = require("tokenizers", "prompts")
+    empty = {"version": "1.0", "added_tokens": [], "normalizer": normaliser}
+    empty["model"] = {"type": "BPE", "vocab": {}, "merges": []}
+    try:
+        run = tokenizers.Tokenizer.from_str(json.dumps(empty)).normalizer.normalize_str
+    except Exception as error:  # the library raises plain Exception
+        raise InputError("checkpoint.setting", f"tokenizer.json: {one_line(error)}") from None
+    return {id_: run(content) for id_, content in marked.items()}
+
+
+def _named(config: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Special tokens of tokenizer_config.json: those that keys name, those that lists hold."""
+    named = [v for key, v in config.items() if key.endswith("_token")]
+    listed: list[Any] = []
     for name in _LISTS:
         several = config.get(name) or []
-        values += several.values() if isinstance(several, dict) else typed(several, list, name)
-    # A flag such as add_bos_token is no name.
-    texts = [v.get("content") if isinstance(v, dict) else v for v in values]
-    return [text for text in texts if isinstance(text, str)]
+        if isinstance(several, dict):  # of the model's own: {"image_token": "<image>"}
+            named += several.values()
+        else:
+            listed += typed(several, list, name)
+    return _texts(named), _texts(listed)
+
+
+def _texts(values: Sequence[Any]) -> set[str]:
+    """The texts among settings; a flag such as add_bos_token, or null, is none."""
+    found = (value.get("content") if isinstance(value, dict) else value for value in values)
+    return {text for text in found if isinstance(text, str)}
 
 
 def _table(tokens: Mapping[int, str]) -> tuple[str | None, ...]:
