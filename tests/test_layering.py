@@ -22,6 +22,7 @@ MAY_SEE = {
     "runtime": {"core", "bundle"},
     "scenes": {"core", "bundle", "runtime"},
     "model": {"core", "bundle", "runtime"},
+    "models": {"core", "bundle", "runtime"},
     "benchmarks": {"core", "bundle", "runtime", "scenes"},
     "quant": {"core", "bundle", "runtime", "scenes", "model"},
     "train": {"core", "bundle", "runtime", "scenes", "model", "quant"},
@@ -44,6 +45,7 @@ OUTSIDE = {
     "bundle": {"numpy", "PIL"},
     "runtime": {"numpy", "PIL"},
     "scenes": {"numpy", "PIL"},
+    "models": {"numpy"},
     "benchmarks": {"numpy", "PIL"},
     "cli": {"typer"},
 }
