@@ -18,6 +18,7 @@ from transformers import (
     AutoTokenizer,
     BartTokenizer,
     BertTokenizer,
+    CLIPTokenizer,
     GemmaTokenizer,
     GPT2Tokenizer,
     LlamaTokenizer,
@@ -187,6 +188,12 @@ def test_a_token_that_no_file_lists_is_refused_by_name(tmp_path: Path) -> None:
     save("metaspace", tmp_path)
     edit(tmp_path, "tokenizer_config.json", lambda config: config.update(cls_token="[CLS]"))
     with pytest.raises(UnsupportedError, match=r"'\[CLS\]', which tokenizer.json lacks"):
+        text_spec(Checkpoint(tmp_path))
+
+
+def test_clip_whose_text_is_never_decoded_is_refused(tmp_path: Path) -> None:
+    CLIPTokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedError, match="end_of_word_suffix"):
         text_spec(Checkpoint(tmp_path))
 
 

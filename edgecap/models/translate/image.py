@@ -139,6 +139,9 @@ def image_spec(checkpoint: Checkpoint) -> tuple[ImageSpec, PixelScaling]:
         if name not in known and name not in _LEFT_OUT and value is not None:
             raise refuse(f"{name} of {kind}'s image processor", "it is not known what it changes")
     values = {**DEFAULTS[kind], **{n: v for n, v in given.items() if v is not None}}
+    for name, value in values.items():
+        if name.startswith("do_"):
+            typed(value, bool, name)
     if not values["do_resize"]:
         raise refuse("do_resize: false", "a bundle's images have one size")
     spec = _BUILDERS.get(kind, _single)(values, given)
@@ -194,7 +197,8 @@ def _single(values: Settings, given: Settings) -> ImageSpec:
     if set(size) == {"shortest_edge"}:
         if crop is None:
             raise refuse("a shortest_edge without do_center_crop", "each image has its own size")
-        return ImageSpec((size["shortest_edge"],) * 2, "cover", crop=crop, **_colour(values))
+        edge = typed(size["shortest_edge"], int, "size.shortest_edge")
+        return ImageSpec((edge, edge), "cover", crop=crop, **_colour(values))
     return ImageSpec(_sides(size, "size"), "stretch", crop=crop, **_colour(values))
 
 

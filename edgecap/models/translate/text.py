@@ -33,19 +33,17 @@ def text_spec(checkpoint: Checkpoint) -> TextSpec:
     """
     config, file = checkpoint.tokenizer_config, checkpoint.tokenizer
     model = typed(file.get("model"), dict, "tokenizer.json: model")
+    if model.get("end_of_word_suffix"):  # transformers' CLIPTokenizer patches what is decoded
+        raise refuse("text by a tokenizer with end_of_word_suffix", "CLIP reads and never writes")
     tokens = _vocabulary(model)
     added = _added(file, config)
     special = _add_tokens(tokens, added, config)
     tokens |= _normalised(added, file.get("normalizer"))
-    try:
-        decoder = _decoder(file.get("decoder"))
-    except (AttributeError, KeyError, TypeError):  # a stranger's file may lack any of its fields
-        raise InputError("checkpoint.setting", "tokenizer.json: decoder is damaged.") from None
     spec = TextSpec(
         tokens=_table(tokens),
         special=tuple(sorted(i for i, token in tokens.items() if token in special)),
         clean_up=_clean_up(config, model),
-        **decoder,
+        **_decoder(file.get("decoder")),
     )
     try:
         check_text_spec(spec)
@@ -71,7 +69,8 @@ def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
     kind, vocabulary = model.get("type"), model.get("vocab")
     if kind == "Unigram":
         rows = typed(vocabulary, list, "tokenizer.json: vocab")
-        return {i: typed(row[0], str, f"token {i}") for i, row in enumerate(rows)}
+        pairs = [[*typed(row, list, "a row of vocab"), None] for row in rows]  # token, score
+        return {i: typed(pair[0], str, f"token {i}") for i, pair in enumerate(pairs)}
     if kind in ("BPE", "WordPiece", "WordLevel"):
         table = typed(vocabulary, dict, "tokenizer.json: vocab")
         return {typed(i, int, f"the id of {token!r}"): token for token, i in table.items()}
@@ -135,9 +134,9 @@ def _normalised(added: Sequence[Mapping[str, Any]], normaliser: Any) -> dict[int
     empty["model"] = {"type": "BPE", "vocab": {}, "merges": []}
     try:
         run = tokenizers.Tokenizer.from_str(json.dumps(empty)).normalizer.normalize_str
+        return {id_: run(content) for id_, content in marked.items()}
     except Exception as error:  # the library raises plain Exception
         raise InputError("checkpoint.setting", f"tokenizer.json: {one_line(error)}") from None
-    return {id_: run(content) for id_, content in marked.items()}
 
 
 def _named(config: Mapping[str, Any]) -> tuple[set[str], set[str]]:
@@ -179,19 +178,19 @@ def _decoder(decoder: Any) -> dict[str, Any]:
     """The fields of TextSpec that say what the decoder of tokenizer.json does."""
     if decoder is None:
         raise refuse("a tokenizer without a decoder", "its tokens cannot be joined to text")
-    steps = decoder["decoders"] if decoder.get("type") == "Sequence" else [decoder]
+    whole = typed(decoder, dict, "decoder")
+    inner = whole.get("decoders") if whole.get("type") == "Sequence" else [whole]
+    steps = [typed(step, dict, "a decoder") for step in typed(inner, list, "decoder.decoders")]
     kinds = [step.get("type") for step in steps]
     if kinds == ["ByteLevel"]:
         return {"family": "byte_level"}
     if kinds == ["WordPiece"]:
-        (step,) = steps
-        return {"family": "wordpiece", "prefix": step["prefix"], "clean_tokens": step["cleanup"]}
+        prefix, clean = _field(steps[0], "prefix", str), _field(steps[0], "cleanup", bool)
+        return {"family": "wordpiece", "prefix": prefix, "clean_tokens": clean}
     if kinds == ["Metaspace"]:
-        (step,) = steps
-        # Before tokenizers 0.14 a flag said it.
-        scheme = step.get("prepend_scheme") or ("always" if step["add_prefix_space"] else "never")
-        drop = scheme != "never"
-        return {"family": "metaspace", "space": step["replacement"], "drop_first": drop}
+        drop = _drops_first(steps[0])
+        space = _field(steps[0], "replacement", str)
+        return {"family": "metaspace", "space": space, "drop_first": drop}
     if kinds[:3] == ["Replace", "ByteFallback", "Fuse"] and kinds[3:] in ([], ["Strip"]):
         return {"family": "byte_fallback", **_byte_fallback(steps)}
     raise refuse(
@@ -200,11 +199,24 @@ def _decoder(decoder: Any) -> dict[str, Any]:
     )
 
 
+def _drops_first(step: Mapping[str, Any]) -> bool:
+    """Whether a Metaspace decoder drops the space of the first token."""
+    if "prepend_scheme" not in step:  # before tokenizers 0.14 a flag said it
+        flag: bool = _field(step, "add_prefix_space", bool)
+        return flag
+    return bool(_field(step, "prepend_scheme", str) != "never")
+
+
 def _byte_fallback(steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    replace, strip = steps[0], steps[3] if len(steps) > 3 else None
-    space = replace["pattern"].get("String")
-    if replace["content"] != " " or not isinstance(space, str) or len(space) != 1:
+    space = _field(steps[0], "pattern", dict).get("String")
+    if _field(steps[0], "content", str) != " " or not isinstance(space, str) or len(space) != 1:
         raise refuse("a decoder that replaces by a pattern", "only one character by a space is")
-    if strip is not None and (strip["content"] != " " or strip["stop"]):
+    if len(steps) == 3:
+        return {"space": space}
+    if _field(steps[3], "content", str) != " " or _field(steps[3], "stop", int):
         raise refuse("a decoder that strips the end of texts", "only spaces at the beginning are")
-    return {"space": space, "strip": strip["start"] if strip else 0}
+    return {"space": space, "strip": _field(steps[3], "start", int)}
+
+
+def _field(step: Mapping[str, Any], name: str, kind: type) -> Any:
+    return typed(step.get(name), kind, f"tokenizer.json: decoder.{name}")
