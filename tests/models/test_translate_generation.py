@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_the_same_tokens_come_decoder_only(
     settings: dict[str, Any], begin: tuple[int, ...], tmp_path: Path
 ) -> None:
     source = checkpoint(tmp_path, eos_token_id=[1, 7], pad_token_id=0, **settings)
-    model = gpt2(0)
+    model = deepcopy(gpt2(0))
     model.generation_config = GenerationConfig.from_pretrained(tmp_path)
     spec = generation_spec(source, begin=begin)
     start = torch.tensor([begin])
@@ -78,7 +79,7 @@ def test_the_same_tokens_come_encoder_decoder(settings: dict[str, Any], tmp_path
     source = checkpoint(
         tmp_path, eos_token_id=1, pad_token_id=0, decoder_start_token_id=2, **settings
     )
-    model = bart(3)
+    model = deepcopy(bart(3))
     model.generation_config = GenerationConfig.from_pretrained(tmp_path)
     begin = (start_id(source),)
     spec = generation_spec(source, begin=begin)
