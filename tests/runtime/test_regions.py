@@ -20,7 +20,7 @@ from transformers.models.kosmos2.processing_kosmos2 import (
 from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.core.boxes import BIN_PX
 from edgecap.core.tokens import LOCATION_IDS
-from edgecap.models.translate import Checkpoint, text_spec
+from edgecap.models.translate import Checkpoint, regions_spec, text_spec
 from edgecap.runtime.image_processing import Placement
 from edgecap.runtime.mentions import phrase_start, read
 from edgecap.runtime.regions import Input, Reading, read_regions
@@ -65,8 +65,10 @@ def kosmos(tmp_path_factory: pytest.TempPathFactory) -> Any:
     cells = [f"<patch_index_{n:04}>" for n in range(1024)]
     added = ["<grounding>", *KOSMOS_MARKS.values(), *cells]
     codec, theirs, id_of = vocabulary(tmp_path_factory.mktemp("kosmos"), added)
-    marks = {name: id_of(token) for name, token in KOSMOS_MARKS.items()}
-    return codec, theirs, RegionsSpec("cells2", id_of(cells[0]), 1024, marks=marks)
+    spec = regions_spec(codec.spec, "cells2")
+    assert spec.first == id_of(cells[0])
+    assert spec.marks == {name: id_of(token) for name, token in KOSMOS_MARKS.items()}
+    return codec, theirs, spec
 
 
 def kosmos_caption(generator: np.random.Generator, spec: RegionsSpec, broken: bool) -> list[int]:
