@@ -129,6 +129,14 @@ def test_an_older_metaspace_decoder_says_it_by_a_flag(tmp_path: Path) -> None:
     assert agree(tmp_path, theirs).drop_first
 
 
+@pytest.mark.parametrize("name", ["byte_level", "wordpiece", "metaspace"])
+def test_an_older_file_does_not_say_the_type_of_its_model(name: str, tmp_path: Path) -> None:
+    save(name, tmp_path)
+    spec = text_spec(Checkpoint(tmp_path))
+    edit(tmp_path, "tokenizer.json", lambda file: file["model"].pop("type"))
+    assert text_spec(Checkpoint(tmp_path)) == spec
+
+
 @pytest.mark.parametrize(
     ("decoder", "named"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import fields, replace
 from typing import Any
 
@@ -90,6 +91,17 @@ def test_encoder_decoder(spec: GenerationSpec) -> None:
     # generate puts the start token first where it is missing.
     spec = replace(spec, begin=(2, *spec.begin[1:]))
     compare(bart(3), spec, input_ids=torch.tensor([[0, 11, 12, 13, 2]]))
+
+
+@pytest.mark.parametrize("beams", [2, 3])
+def test_enough_candidates_are_looked_at_where_many_ids_end(beams: int) -> None:
+    """Four end ids far above all others: the open sequences come after 4 * beams candidates."""
+    model = deepcopy(bart(3))
+    model.final_logits_bias[0, [1, 7, 9, 30]] = 40.0
+    spec = GenerationSpec(
+        (2, 6), (1, 7, 9, 30), 6, beams=beams, length_penalty=3.0, early_stopping="never"
+    )
+    compare(model, spec, input_ids=torch.tensor([[0, 11, 12, 13, 2]]))
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -66,7 +66,7 @@ def prompt_ids(checkpoint: Checkpoint, text: str, *, framing: bool = True) -> li
 
 def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
     """Id to token of the model itself, without added tokens."""
-    kind, vocabulary = model.get("type"), model.get("vocab")
+    kind, vocabulary = _kind(model), model.get("vocab")
     if kind == "Unigram":
         rows = typed(vocabulary, list, "tokenizer.json: vocab")
         pairs = [[*typed(row, list, "a row of vocab"), None] for row in rows]  # token, score
@@ -75,6 +75,17 @@ def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
         table = typed(vocabulary, dict, "tokenizer.json: vocab")
         return {typed(i, int, f"the id of {token!r}"): token for token, i in table.items()}
     raise refuse(f"a tokenizer of type {kind!r}", "known are BPE, WordPiece, Unigram, WordLevel")
+
+
+def _kind(model: Mapping[str, Any]) -> Any:
+    """The type of a model, which files of before tokenizers 0.10 do not say."""
+    if "type" in model:
+        return model["type"]
+    if "merges" in model:
+        return "BPE"
+    if "max_input_chars_per_word" in model:
+        return "WordPiece"
+    return "Unigram" if isinstance(model.get("vocab"), list) else "WordLevel"
 
 
 def _added(file: Mapping[str, Any], config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -171,7 +182,7 @@ def _clean_up(config: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
     """Whether transformers cleans spaces up: never after BPE, whatever the file says."""
     if config.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"):
         raise refuse("clean-up after BPE", "transformers itself warns that it corrupts text")
-    return bool(config.get("clean_up_tokenization_spaces")) and model.get("type") != "BPE"
+    return bool(config.get("clean_up_tokenization_spaces")) and _kind(model) != "BPE"
 
 
 def _decoder(decoder: Any) -> dict[str, Any]:

@@ -107,3 +107,11 @@ def test_cleaning_piece_by_piece_is_cleaning_the_whole(pieces: list[str]) -> Non
     cleaner = CleanUp()
     out = "".join([*map(cleaner.push, pieces), cleaner.finish()])
     assert out == clean_up("".join(pieces))
+
+
+@pytest.mark.parametrize("rule", [" .", " ?", " ' ", " n't", " 'm", " 's", " 've", " 're"])
+@pytest.mark.parametrize("before", ["", "a", "abc", "abc ", "a n", "'", " '"])
+def test_cleaning_letter_by_letter_is_cleaning_the_whole(rule: str, before: str) -> None:
+    cleaner = CleanUp()
+    text = f"{before}{rule}{rule}xyz{rule}"
+    assert "".join([*map(cleaner.push, text), cleaner.finish()]) == clean_up(text)
