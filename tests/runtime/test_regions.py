@@ -207,6 +207,17 @@ def test_scores_are_geometric_means_and_bad_boxes_are_counted(florence: Any) -> 
     assert reading.regions[0].scores == pytest.approx([0.25])
 
 
+def test_without_a_rule_a_phrase_begins_after_punctuation(tmp_path: Path) -> None:
+    codec, _, id_of = vocabulary(tmp_path, [f"<loc_{n:02}>" for n in range(57)])
+    spec = RegionsSpec("edges4", id_of("<loc_00>"), 57, bin_px=4)
+    box = [spec.first + n for n in (0, 0, 28, 56)]
+    ids = [id_of("▁a"), id_of("▁snow"), id_of(","), id_of("▁the"), id_of("▁dog"), *box, *box]
+    reading = read_regions(ids, codec, spec, STRETCHED)
+    assert reading.text == "a snow, the dog"
+    assert phrases(reading) == ["the dog"]
+    np.testing.assert_allclose(reading.regions[0].boxes, [(0, 0, W / 2, H)] * 2)
+
+
 @pytest.mark.parametrize("language", ["en", "de", "fr", "zh", "ja", "ko"])
 def test_the_reference_is_read_as_before(language: str, tmp_path: Path) -> None:
     """Codec and regions against the reader and tokenizer of the reference's own bundles."""

@@ -199,7 +199,9 @@ def _single(values: Settings, given: Settings) -> ImageSpec:
             raise refuse("a shortest_edge without do_center_crop", "each image has its own size")
         edge = typed(size["shortest_edge"], int, "size.shortest_edge")
         return ImageSpec((edge, edge), "cover", crop=crop, **_colour(values))
-    return ImageSpec(_sides(size, "size"), "stretch", crop=crop, **_colour(values))
+    sides = _sides(size, "size")
+    crop = None if crop == sides else crop  # Kosmos-2 cuts nothing off
+    return ImageSpec(sides, "stretch", crop=crop, **_colour(values))
 
 
 def _donut(values: Settings, given: Settings) -> ImageSpec:
