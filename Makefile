@@ -63,9 +63,10 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts $(OLD)/.installed ## The same with coverage, and int8 on an old board's runtime.
+check-full: lint types fonts $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --sort=cover
+	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
 
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.

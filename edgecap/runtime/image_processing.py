@@ -5,8 +5,8 @@ fraction of a 64-bit float; (h, w) is the image's size after orientation by EXIF
 
 1. Colour. With `background` set, transparent pixels are composited over that grey; else alpha is
    dropped. 16-bit and float values: `wide`. The result is 8-bit RGB.
-2. Resize, each by Pillow's antialiased filter of that name (support widened by the shrink factor,
-   coefficients rounded to 22 bits, horizontal pass first), to
+2. Resize, by Pillow's filter of that name (its arithmetic: tests/support/resampling.py, 60 lines),
+   columns first, then rows, each pass rounded to 8 bits and left out where its side stays, to
    - stretch: size.
    - cover: short edge size[0], long edge int(size[0] * long / short).
    - contain: let W/w be the smaller of the ratios size/image, and m = w (else H/h and m = h);
@@ -21,7 +21,10 @@ fraction of a 64-bit float; (h, w) is the image's size after orientation by EXIF
    to a multiple of side, the other to a multiple after int(longer / r); the resized image is cut
    into cells; where there are several, one crop more: the resized image, resized to side x side.
 
-Equal to the PIL image processors of transformers 5.23 before they rescale and normalise.
+Equal to the PIL image processors of transformers 5.23 before they rescale and normalise, to the
+bit where Pillow resizes columns first: always before version 13, which takes rows first where that
+is cheaper (tall images shrunk). Then values differ by a level, and by more at the few places where
+bicubic or Lanczos overshoot 0 … 255 between the passes.
 
 Letters: n crops, h and w height and width in px.
 """
@@ -104,7 +107,7 @@ def process(source: ImageSource, spec: ImageSpec) -> ProcessedImage:
     width, height = rgb.size
     resized = _fit(rgb, spec)
     if spec.crops is not None:
-        crops, grid = _cut(resized, spec.crops, _filter(spec))
+        crops, grid = _cut(resized, spec.crops, spec)
         side = spec.crops.side
         placement = Placement(width, height, 0, 0, side, side)
     else:
@@ -160,16 +163,22 @@ def _fit(image: Image.Image, spec: ImageSpec) -> Image.Image:
 
 
 def _resize(image: Image.Image, size: tuple[int, int], spec: ImageSpec) -> Image.Image:
-    """An image resized to (h, w)."""
-    h, w = size
-    if h * w > MAX_PIXELS:
+    """An image resized to (h, w), columns before rows.
+
+    Two calls, because Pillow 13 chooses the order by cost and older ones do not: results that
+    depend on an installation are no use to a bundle.
+    """
+    (w, h), (W, H) = image.size, size[::-1]
+    if max(H, h) * W > MAX_PIXELS:
         raise InputError(
             "image.elongated",
-            f"an image of {image.width} x {image.height} px would be resized to {w} x {h}; "
-            f"at most {MAX_PIXELS:,} pixels are made.",
+            f"an image of {w} x {h} px would be resized to {W} x {H}; on the way at most "
+            f"{MAX_PIXELS:,} pixels are made.",
             "Crop it first.",
         )
-    return image if image.size == (w, h) else image.resize((w, h), _filter(spec))
+    if w != W:
+        image = image.resize((W, h), _filter(spec))
+    return image if h == H else image.resize((W, H), _filter(spec))
 
 
 def _filter(spec: ImageSpec) -> Image.Resampling:
@@ -234,12 +243,12 @@ def _cut_offset(side: int, crop: int) -> int:
 
 
 def _cut(
-    image: Image.Image, crops: Crops, resample: Image.Resampling
+    image: Image.Image, crops: Crops, spec: ImageSpec
 ) -> tuple[list[np.ndarray], tuple[int, int]]:
     """Crops uint8 [side,side,3] of a resized image, and the grid they form."""
     side = crops.side
     if not crops.split:
-        return [np.asarray(image.resize((side, side), resample))], (0, 0)
+        return [np.asarray(_resize(image, (side, side), spec))], (0, 0)
     h, w = image.height, image.width
     ratio = w / h
     if w >= h:
@@ -248,7 +257,7 @@ def _cut(
     else:
         h = _multiple(h, side)
         w = _multiple(int(h * ratio), side)
-    image = image.resize((w, h), resample)
+    image = _resize(image, (h, w), spec)
     pixels = np.asarray(image)  # [h,w,3]
     rows, columns = h // side, w // side
     cells = [
@@ -258,7 +267,7 @@ def _cut(
     ]
     if len(cells) == 1:
         return cells, (0, 0)
-    return [*cells, np.asarray(image.resize((side, side), resample))], (rows, columns)
+    return [*cells, np.asarray(_resize(image, (side, side), spec))], (rows, columns)
 
 
 def _multiple(length: int, side: int) -> int:

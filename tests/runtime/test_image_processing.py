@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from resampling import resize
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.donut.image_processing_pil_donut import DonutImageProcessorPil
@@ -18,9 +19,27 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from edgecap.bundle.image_spec import Crops, ImageSpec
+from edgecap.bundle.image_spec import FILTERS, Crops, ImageSpec
 from edgecap.core.errors import EdgecapError
 from edgecap.runtime.image_processing import process
+
+_pillow_resize = Image.Image.resize
+
+
+def columns_first(
+    image: Image.Image, size: tuple[int, int], resample: Any = None, **more: Any
+) -> Image.Image:
+    """Pillow's resize in the order that every version before 13 has."""
+    assert not any(value is not None for value in more.values())
+    return _pillow_resize(_pillow_resize(image, (size[0], image.height), resample), size, resample)
+
+
+@pytest.fixture(autouse=True)
+def older_pillow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow 13 may take rows first, and no older one can be installed beside it."""
+    if "as_installed" not in request.keywords:
+        monkeypatch.setattr(Image.Image, "resize", columns_first)
+
 
 RAW = {"do_rescale": False, "do_normalize": False}  # leaves uint8 pixels
 WHITE = {"background": 255}
@@ -172,7 +191,32 @@ def test_every_mode_becomes_the_rgb_of_transformers(name: str, mode: str) -> Non
     np.testing.assert_array_equal(process(image, spec).pixels, own(processor, image))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.as_installed
+@pytest.mark.parametrize("name", [*CASES, *SPLITTING])
+def test_pixels_equal_those_of_transformers_as_installed(name: str) -> None:
+    """Whatever the version: to the bit for a wide image, nearly for a tall one that is shrunk."""
+    processor, spec = (CASES | SPLITTING)[name]
+    wide, tall = smooth("RGB", 500, 347), smooth("RGB", 60, 500)
+    np.testing.assert_array_equal(process(wide, spec).pixels, own(processor, wide))
+    levels = process(tall, spec).pixels.astype(int) - own(processor, tall)
+    assert np.abs(levels).mean() < 1  # of 255; what overshoots is clipped in another order
+
+
+@pytest.mark.as_installed
+@pytest.mark.parametrize("filter", FILTERS)
+@pytest.mark.parametrize("shape", [(64, 48), (1, 37), (300, 1), (33, 250), (500, 47)], ids=str)
+def test_resizing_is_the_arithmetic_written_down_for_ports(
+    filter: str, shape: tuple[int, int]
+) -> None:
+    image = smooth("RGB", *shape)
+    for height, width in [(37, 50), (120, 31), (1, 1), (shape[1], 77)]:
+        got = process(image, ImageSpec((height, width), "stretch", filter)).pixels[0]
+        np.testing.assert_array_equal(got, resize(np.asarray(image), height, width, filter))
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     width=st.integers(1, 400),
     height=st.integers(1, 400),
@@ -189,7 +233,9 @@ def test_cover_equals_transformers_at_any_size(
     np.testing.assert_array_equal(process(image, spec).pixels, own(processor, image))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
