@@ -17,8 +17,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 
 CODECS = ("edges4", "cells2", "loc1000", "loc1024")
 # The tokens around boxes, by codec: names of `marks`.

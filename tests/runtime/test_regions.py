@@ -18,16 +18,16 @@ from transformers.models.kosmos2.processing_kosmos2 import (
 )
 
 from edgecap.bundle.regions_spec import RegionsSpec
-from edgecap.core.boxes import BIN_PX
-from edgecap.core.tokens import LOCATION_IDS
 from edgecap.models.translate import Checkpoint, regions_spec, text_spec
+from edgecap.reference.boxes import BIN_PX
+from edgecap.reference.tokens import LOCATION_IDS
 from edgecap.runtime.image_processing import Placement
 from edgecap.runtime.mentions import phrase_start, read
 from edgecap.runtime.regions import Input, Reading, read_regions
 from edgecap.runtime.text import TextCodec
 from edgecap.runtime.tokenizer import Tokenizer as ReferenceTokenizer
 
-DATA = Path(__file__).resolve().parents[2] / "edgecap" / "data"
+DATA = Path(__file__).resolve().parents[2] / "edgecap" / "reference" / "data"
 WORDS = ["▁a", "▁the", "▁dog", "▁snow", "man", "▁and", ",", ".", "▁;", "▁on", "s", "▁é"]
 W, H, SIDE = 640, 427, 224
 STRETCHED = Input((SIDE, SIDE), Placement(W, H, 0, 0, SIDE, SIDE))

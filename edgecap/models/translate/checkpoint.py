@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
+from edgecap.core.typed import parse
 
 MAX_BYTES = 256 << 20  # of one file: the largest tokenizer.json today has 34 MB
 _SAVE = "In Python: transformers.{auto}.from_pretrained({path!r}).save_pretrained({path!r})"
