@@ -64,6 +64,7 @@ class Base:
         self.license = str(checkpoint.config.get("license") or "unknown")
         assert checkpoint.architecture is not None
         self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
+        # Pillow's resizing is the one that a host without torch can repeat to the bit.
         self.processor = AutoImageProcessor.from_pretrained(
             checkpoint.directory, backend="pil", local_files_only=True
         )

@@ -33,7 +33,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Tiny]
     @cache
     def opened(family: str, variant: str) -> Tiny:
         directory = make(family, variant, tmp_path_factory.mktemp(f"{family}-{variant}"))
-        adapter = registry.load(checkpoint.open_checkpoint(directory), TEXT_ROWS)
+        rows = TEXT_ROWS if registry.FAMILIES[family].captions else None
+        adapter = registry.load(checkpoint.open_checkpoint(directory), rows)
 
         @cache
         def onnx() -> Run:
@@ -50,6 +51,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Tiny]
 # Every family of the registry, in every shape: a family without a maker fails here.
 EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
 CAPTIONERS = [case for case in EVERY if registry.FAMILIES[case[0]].captions]
+
+EMBEDDERS = [case for case in EVERY if case not in CAPTIONERS]
 
 
 def named(case: tuple[str, str]) -> str:
@@ -78,4 +81,14 @@ def exported_case(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tin
 
 @pytest.fixture(params=exported(CAPTIONERS), ids=named)
 def exported_captioner(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=EMBEDDERS, ids=named)
+def embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=exported(EMBEDDERS), ids=named)
+def exported_embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
     return tiny(*request.param)

@@ -11,7 +11,10 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel
+
+END = 60  # the end token of the embedders' texts
 
 
 def saved(directory: Path, model: PreTrainedModel, processor: Any, words: int) -> None:
@@ -116,6 +119,77 @@ def git(directory: Path, width: int, layers: int, heads: int, side: int) -> None
     saved(directory, transformers.GitForCausalLM(config), processor, 83)
 
 
+def towers(side: int, eos: int) -> dict[str, Any]:
+    """Configs of the image and the text tower of CLIP and SigLIP."""
+    return {
+        "text_config": {
+            **{"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48},
+            **{"num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 16},
+            **{"bos_token_id": 2, "eos_token_id": eos, "pad_token_id": 1, "projection_size": 24},
+        },
+        "vision_config": {
+            **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
+            **{"num_attention_heads": 2, "image_size": side, "patch_size": 8},
+        },
+    }
+
+
+def clip(directory: Path, side: int, eos: int) -> None:
+    config = transformers.CLIPConfig(projection_dim=20, **towers(side, eos))
+    model = transformers.CLIPModel(config)
+    processor = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
+    )
+    saved(directory, model, processor, 61)
+
+
+def siglip(directory: Path, side: int) -> None:
+    model = transformers.SiglipModel(transformers.SiglipConfig(**towers(side, 3)))
+    saved(directory, model, square("SiglipImageProcessorPil", side), 61)
+
+
+def byte_tokenizer(*specials: str, **named: str) -> Any:
+    """An untrained byte-level tokenizer: special tokens first, then one token per byte."""
+    words = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    extra = {name: named.pop(name) for name in list(named) if name in ("image_token",)}
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, extra_special_tokens=extra, **named
+    )
+
+
+def florence2(directory: Path) -> None:
+    tokenizer = byte_tokenizer(
+        *("<s>", "<pad>", "</s>", "<unk>", "<image>"),
+        **{"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+        image_token="<image>",
+    )
+    config = transformers.Florence2Config(
+        vision_config={
+            **{"depths": [1, 1], "embed_dim": [16, 24], "num_heads": [2, 2], "num_groups": [2, 2]},
+            **{"patch_size": [7, 3], "patch_stride": [4, 2], "patch_padding": [3, 1]},
+            **{"patch_prenorm": [False, True], "window_size": 4, "projection_dim": 32},
+        },
+        text_config={
+            **{"model_type": "bart", "vocab_size": 280, "d_model": 32, "init_std": 0.1},
+            **{"encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": 80},
+            **{"encoder_attention_heads": 4, "decoder_attention_heads": 4},
+            **{"encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
+            **{"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2},
+            **{"decoder_start_token_id": 2, "forced_eos_token_id": None},
+        },
+        image_token_id=4,
+    )
+    model = transformers.Florence2ForConditionalGeneration(config)
+    images = transformers.CLIPImageProcessorPil(
+        size={"height": 32, "width": 32}, do_center_crop=False, image_seq_length=17
+    )
+    model.save_pretrained(directory)
+    transformers.Florence2Processor(images, tokenizer).save_pretrained(directory)
+
+
 # Per family of the registry: how each of its tiny checkpoints is made. Those called wide differ
 # in nothing but sizes.
 MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
@@ -134,6 +208,12 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         "tiny": lambda d: git(d, width=32, layers=2, heads=4, side=32),
         "wide": lambda d: git(d, width=48, layers=3, heads=2, side=48),
     },
+    "florence2": {"tiny": florence2},
+    "clip": {
+        "tiny": lambda d: clip(d, side=32, eos=60),
+        "old-eos-wide": lambda d: clip(d, side=40, eos=2),
+    },
+    "siglip": {"tiny": lambda d: siglip(d, side=32), "wide": lambda d: siglip(d, side=48)},
 }
 
 
