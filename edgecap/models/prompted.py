@@ -42,18 +42,24 @@ class PromptedBase(CaptionerBase):
         self.writer = AutoProcessor.from_pretrained(checkpoint.directory, local_files_only=True)
         super().__init__(checkpoint, text_rows, build)
 
-    def write(self, image_token: int, **settings: Any) -> None:
-        """Let the family's processor write the prompt for an image of the size that is exported."""
+    def write(self, image_token: int | None, **settings: Any) -> None:
+        """Let the family's processor write the prompt for an image of the size that is exported.
+
+        `image_token` stands for rows of the image; None: the processor says where they are.
+        """
         height, width = self.image_size
         blank = Image.new("RGB", (width, height))
-        self.ids = list(self.writer(images=blank, text=self.prompt, **settings)["input_ids"][0])
-        places = [place for place, token in enumerate(self.ids) if token == image_token]
-        if not places or places != list(range(places[0], places[-1] + 1)):
+        written = self.writer(images=[blank], text=[self.prompt], **settings)
+        self.ids = list(written["input_ids"][0])
+        if image_token is None:
+            here = list(written["image_embeds_position_mask"][0])
+        else:
+            here = [int(token == image_token) for token in self.ids]
+        self.first, self.count = (here.index(1), sum(here)) if any(here) else (0, 0)
+        if not self.count or not all(here[self.first : self.first + self.count]):
             raise UnsupportedError(
-                "model.prompt",
-                f"the prompt {self.prompt!r} must hold the image once, in one piece.",
+                "model.prompt", f"the prompt {self.prompt!r} must hold one image, in one piece."
             )
-        self.first, self.count = places[0], len(places)
 
     def spliced(self, embed: Callable[[Tensor], Tensor], features: Tensor, end: int) -> Tensor:
         """The prompt up to token `end` as embeddings [B,n,D], features [B,N,D] in their place."""
@@ -66,3 +72,20 @@ class PromptedBase(CaptionerBase):
         parts += [features]
         parts += [constant(self.ids[behind:end])] if behind < end else []
         return torch.cat(parts, 1)
+
+
+class PrefixBase(PromptedBase):
+    """A language model that reads image and prompt before the caption, in one sequence."""
+
+    def begin(self) -> None:
+        """Rows and first token, once the prompt is written."""
+        self.image_rows = len(self.ids) - 1
+        self.first_token = self.ids[-1]
+        if self.first + self.count > self.image_rows:
+            raise UnsupportedError(
+                "model.prompt", f"the prompt {self.prompt!r} must have a word behind the image."
+            )
+
+    def whole(self, prompt: list[int]) -> Tensor:
+        """The ids [1,n] that transformers' generate wants for `prompt`."""
+        return torch.tensor([[*self.ids[:-1], *prompt]])

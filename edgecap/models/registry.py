@@ -37,6 +37,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "git": Family("git:Git", ("GitForCausalLM",)),
     "florence2": Family("florence2:Florence2", ("Florence2ForConditionalGeneration",)),
+    "kosmos-2": Family("kosmos2:Kosmos2", ("Kosmos2ForConditionalGeneration",)),
     "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
     "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }

@@ -110,6 +110,11 @@ def step_mask(position: Tensor, text_rows: int, image_rows: int = 0) -> Tensor:
     return nn.functional.pad(mask, (image_rows, 0))  # [B,1,1,S]
 
 
+def causal_mask(rows: int) -> Tensor:
+    """What rows see that see themselves and those before: additive [1,1,rows,rows]."""
+    return torch.full((rows, rows), UNSEEN).triu(1)[None, None]
+
+
 def attend(
     module: nn.Module,
     query: Tensor,

@@ -1,4 +1,4 @@
-"""Families that embed: the same vectors as transformers', for images and for texts of any length."""
+"""Families that embed: the same vectors as transformers', for images and texts of any length."""
 
 from __future__ import annotations
 

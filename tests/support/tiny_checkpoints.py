@@ -190,6 +190,33 @@ def florence2(directory: Path) -> None:
     transformers.Florence2Processor(images, tokenizer).save_pretrained(directory)
 
 
+def kosmos2(directory: Path) -> None:
+    marks = ("<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>", "<grounding>")
+    marks += ("</delimiter_of_multi_objects/>", "<patch_index_0000>")
+    tokenizer = byte_tokenizer(
+        *("<s>", "<pad>", "</s>", "<unk>", *marks),
+        **{"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+    )
+    config = transformers.Kosmos2Config(
+        text_config={
+            **{"vocab_size": 300, "embed_dim": 32, "layers": 2, "attention_heads": 4},
+            **{"ffn_dim": 48, "max_position_embeddings": 96, "init_std": 0.1},
+        },
+        vision_config={
+            **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
+            **{"num_attention_heads": 2, "image_size": 32, "patch_size": 8},
+        },
+        latent_query_num=6,
+    )
+    transformers.Kosmos2ForConditionalGeneration(config).save_pretrained(directory)
+    images = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    transformers.Kosmos2Processor(images, tokenizer, num_patch_index_tokens=1).save_pretrained(
+        directory
+    )
+
+
 # Per family of the registry: how each of its tiny checkpoints is made. Those called wide differ
 # in nothing but sizes.
 MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
@@ -209,6 +236,7 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         "wide": lambda d: git(d, width=48, layers=3, heads=2, side=48),
     },
     "florence2": {"tiny": florence2},
+    "kosmos-2": {"tiny": kosmos2},
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),
         "old-eos-wide": lambda d: clip(d, side=40, eos=2),
