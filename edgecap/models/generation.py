@@ -119,6 +119,12 @@ def translate(
     return generation
 
 
+def ids_of(*values: Any) -> tuple[int, ...]:
+    """The first value that is said, one id or several, as ids."""
+    said = next((value for value in values if value is not None), ())
+    return (said,) if isinstance(said, int) else tuple(said)
+
+
 # transformers' own defaults of what is not translated.
 _NEUTRAL: dict[str, Any] = {
     "typical_p": 1.0,

@@ -21,6 +21,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.models.base import Build, from_weights
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.checkpoint import Checkpoint
+from edgecap.models.rows import Pair, cache, new_rows
 
 
 class PromptedBase(CaptionerBase):
@@ -39,7 +40,6 @@ class PromptedBase(CaptionerBase):
         build: Build = from_weights,
     ) -> None:
         self.prompt = self.default_prompt if prompt is None else prompt
-        self.writer = AutoProcessor.from_pretrained(checkpoint.directory, local_files_only=True)
         super().__init__(checkpoint, text_rows, build)
 
     def write(self, image_token: int | None, **settings: Any) -> None:
@@ -49,13 +49,18 @@ class PromptedBase(CaptionerBase):
         """
         height, width = self.image_size
         blank = Image.new("RGB", (width, height))
-        written = self.writer(images=[blank], text=[self.prompt], **settings)
-        self.ids = list(written["input_ids"][0])
+        writer = AutoProcessor.from_pretrained(self.checkpoint.directory, local_files_only=True)
+        written = writer(images=[blank], text=[self.prompt], **settings)
+        ids = list(written["input_ids"][0])
         if image_token is None:
-            here = list(written["image_embeds_position_mask"][0])
+            self.place(ids, [bool(here) for here in written["image_embeds_position_mask"][0]])
         else:
-            here = [int(token == image_token) for token in self.ids]
-        self.first, self.count = (here.index(1), sum(here)) if any(here) else (0, 0)
+            self.place(ids, [token == image_token for token in ids])
+
+    def place(self, ids: list[int], here: list[bool]) -> None:
+        """Take `ids` as the prompt; `here` says which of them stand for rows of the image."""
+        self.ids = ids
+        self.first, self.count = (here.index(True), sum(here)) if any(here) else (0, 0)
         if not self.count or not all(here[self.first : self.first + self.count]):
             raise UnsupportedError(
                 "model.prompt", f"the prompt {self.prompt!r} must hold one image, in one piece."
@@ -77,6 +82,8 @@ class PromptedBase(CaptionerBase):
 class PrefixBase(PromptedBase):
     """A language model that reads image and prompt before the caption, in one sequence."""
 
+    first_position = 0  # of the sequence, as the model counts
+
     def begin(self) -> None:
         """Rows and first token, once the prompt is written."""
         self.image_rows = len(self.ids) - 1
@@ -89,3 +96,23 @@ class PrefixBase(PromptedBase):
     def whole(self, prompt: list[int]) -> Tensor:
         """The ids [1,n] that transformers' generate wants for `prompt`."""
         return torch.tensor([[*self.ids[:-1], *prompt]])
+
+    def prefix(self, language: Any, x: Tensor, mask: Any) -> list[Pair]:
+        """The rows of embeddings x [B,n,D] in every layer of a model like Llama's."""
+        rows = cache(self.layers)
+        places = torch.arange(x.shape[1], device=x.device) + self.first_position  # [n]
+        language(
+            inputs_embeds=x, attention_mask=mask, position_ids=places[None], past_key_values=rows
+        )
+        return new_rows(rows)
+
+    def follow(
+        self, language: Any, token: Tensor, place: Tensor, mask: Any, *past: list[Pair]
+    ) -> tuple[Tensor, list[Pair]]:
+        """The last state [B,1,D] of token [B,1] behind `past`, and its rows."""
+        rows = cache(self.layers, *past)
+        places = place[:, None] + (self.image_rows + self.first_position)  # [B,1]
+        x = language(
+            input_ids=token, attention_mask=mask, position_ids=places, past_key_values=rows
+        )
+        return x.last_hidden_state, new_rows(rows)

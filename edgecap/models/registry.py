@@ -38,6 +38,9 @@ FAMILIES: dict[str, Family] = {
     "git": Family("git:Git", ("GitForCausalLM",)),
     "florence2": Family("florence2:Florence2", ("Florence2ForConditionalGeneration",)),
     "kosmos-2": Family("kosmos2:Kosmos2", ("Kosmos2ForConditionalGeneration",)),
+    "idefics3": Family("idefics3:Idefics3", ("Idefics3ForConditionalGeneration",)),
+    "smolvlm": Family("idefics3:Idefics3", ("SmolVLMForConditionalGeneration",)),
+    "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
     "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
     "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }

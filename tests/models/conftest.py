@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from function_export import export, runner
 from host_loop import Run, eager
-from tiny_checkpoints import MAKERS, make
+from tiny_checkpoints import EAGER_ONLY, MAKERS, make
 
 from edgecap.models import checkpoint, registry
 
@@ -60,8 +60,7 @@ def named(case: tuple[str, str]) -> str:
 
 
 def exported(cases: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of shapes that differ in sizes only, one: an export takes seconds."""
-    return [case for case in cases if not case[1].endswith("wide")]
+    return [case for case in cases if case not in EAGER_ONLY]
 
 
 @pytest.fixture(params=EVERY, ids=named)

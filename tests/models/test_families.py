@@ -24,21 +24,26 @@ def prompts(adapter: Any) -> dict[str, tuple[int, ...]]:
     return {**adapter.generation.prompts, "longer": (*first, 7, 9)}
 
 
+def unsayable(adapter: Any) -> set[int]:
+    """Image tokens: transformers stops where a random model says one."""
+    return {adapter.model.config.to_dict().get("image_token_id")} - {None}
+
+
 @pytest.mark.parametrize("cache", [True, False], ids=["cache", "no-cache"])
 @pytest.mark.parametrize("ban", [0, 4], ids=["plain", "banned"])
 def test_greedy_ids_are_those_of_generate(captioner: Any, ban: int, cache: bool) -> None:
     adapter = captioner.adapter
-    image = image_of(adapter.interface, 1)
+    image, end = image_of(adapter.interface, 1), adapter.generation.end
     for prompt in prompts(adapter).values():
-        plain = greedy(captioner.eager, adapter.interface, image, prompt, adapter.generation.end)[0]
-        # Random models repeat themselves; without their favourites they must say something else.
-        banned = tuple(set(plain[-ban:])) if ban else ()
-        expected = adapter.reference(image, prompt, Limits(NEW_TOKENS, banned, cache))
-        ids, _ = greedy(
-            captioner.eager, adapter.interface, image, prompt, adapter.generation.end, banned
-        )
+        banned = unsayable(adapter)
+        if ban:
+            # Random models repeat themselves; without their favourites they say something else.
+            plain, _ = greedy(captioner.eager, adapter.interface, image, prompt, end)
+            banned |= set(plain[-ban:])
+        expected = adapter.reference(image, prompt, Limits(NEW_TOKENS, tuple(banned), cache))
+        ids, _ = greedy(captioner.eager, adapter.interface, image, prompt, end, tuple(banned))
         assert [ids] == expected
-        assert not set(ids) & set(banned)
+        assert not set(ids) & banned
 
 
 class Record(LogitsProcessor):
