@@ -61,7 +61,7 @@ class Base:
     def __init__(self, checkpoint: Checkpoint, build: Build = from_weights) -> None:
         self.checkpoint = checkpoint
         self.source = checkpoint.source
-        self.license = str(checkpoint.config.get("license") or "unknown")
+        self.license = checkpoint.license
         assert checkpoint.architecture is not None
         self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
         # Pillow's resizing is the one that a host without torch can repeat to the bit.
