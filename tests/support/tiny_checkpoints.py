@@ -38,11 +38,9 @@ def blip(directory: Path, width: int, layers: int, heads: int, side: int, words:
             **{"intermediate_size": 2 * width, "num_hidden_layers": layers},
             **{"num_attention_heads": heads, "max_position_embeddings": 40},
             **{"pad_token_id": 0, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3},
+            **{"initializer_range": 0.1},
         },
-        vision_config={
-            **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
-            **{"num_attention_heads": 2, "image_size": side, "patch_size": 8},
-        },
+        vision_config=siglip_vision(image_size=side, initializer_range=0.1),
         projection_dim=16,
     )
     model = transformers.BlipForConditionalGeneration(config)
