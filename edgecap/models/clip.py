@@ -8,6 +8,7 @@ from torch import Tensor
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs
 from edgecap.models.embedder import EmbedderBase
+from edgecap.models.rows import causal_mask
 
 # Of CLIP's and SigLIP's towers.
 SMOOTHING = {
@@ -43,7 +44,8 @@ class Clip(EmbedderBase):
 
     def read(self, tokens: Tensor, length: Tensor) -> Tensor:
         """The row of the last word, which the tokenizer makes the end token."""
-        rows = self.model.text_model(input_ids=tokens).last_hidden_state  # [B,N,D]
+        mask = causal_mask(tokens.shape[1])
+        rows = self.model.text_model(input_ids=tokens, attention_mask=mask).last_hidden_state
         place = torch.arange(tokens.shape[1], dtype=length.dtype, device=length.device)  # [N]
         last = (place == length[:, None] - 1).to(rows.dtype)  # [B,N]
         return self.model.text_projection((last[:, None] @ rows)[:, 0])

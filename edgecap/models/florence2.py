@@ -16,7 +16,7 @@ from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import tied
 from edgecap.models.generation import translate
 from edgecap.models.prompted import PromptedBase
-from edgecap.models.rows import Pair, crossed, new_rows, recording, step_mask
+from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 
 class Florence2(PromptedBase):
@@ -60,7 +60,10 @@ class Florence2(PromptedBase):
         rows = recording(self.layers)
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
         model.language_model.decoder(
-            input_ids=token, encoder_hidden_states=seen, past_key_values=rows
+            input_ids=token,
+            attention_mask=alone(),
+            encoder_hidden_states=seen,
+            past_key_values=rows,
         )
         return new_rows(rows.cross_attention_cache)
 

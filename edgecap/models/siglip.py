@@ -55,7 +55,7 @@ class Siglip(EmbedderBase):
     def read(self, tokens: Tensor, length: Tensor) -> Tensor:
         """The text tower's last row, behind padding."""
         place = torch.arange(tokens.shape[1], dtype=length.dtype, device=length.device)  # [N]
-        padded = torch.where(place < length[:, None], tokens, self.pad)  # [B,N]
+        padded = torch.where(place < length[:, None], tokens, torch.full_like(tokens, self.pad))
         return self.model.get_text_features(input_ids=padded).pooler_output
 
     def features(self, tokens: Tensor) -> Tensor:

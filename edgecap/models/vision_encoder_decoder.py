@@ -16,7 +16,7 @@ from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.generation import translate
-from edgecap.models.rows import Pair, crossed, new_rows, recording, step_mask
+from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 # Rows besides the patches: a class token, and DeiT's distillation token.
 ENCODERS = {"vit": 1, "deit": 2, "donut-swin": 0, "swin": 0}
@@ -90,7 +90,12 @@ class VisionEncoderDecoder(CaptionerBase):
             seen = model.enc_to_dec_proj(seen)
         rows = recording(self.layers)
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
-        model.decoder(input_ids=token, encoder_hidden_states=seen, past_key_values=rows)
+        model.decoder(
+            input_ids=token,
+            attention_mask=alone(),
+            encoder_hidden_states=seen,
+            past_key_values=rows,
+        )
         return new_rows(rows.cross_attention_cache)
 
     def step(
