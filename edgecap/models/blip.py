@@ -53,7 +53,7 @@ class Blip(CaptionerBase):
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
         self.model.text_decoder.bert(
             input_ids=token,
-            attention_mask=alone(),
+            attention_mask=alone(seen),
             encoder_hidden_states=seen,
             past_key_values=rows,
             is_decoder=True,

@@ -118,9 +118,9 @@ def causal_mask(rows: int) -> Tensor:
     return torch.full((rows, rows), UNSEEN).triu(1)[None, None]
 
 
-def alone() -> Tensor:
-    """The mask [1,1,1,1] of a token that sees itself."""
-    return torch.zeros(1, 1, 1, 1)
+def alone(seen: Tensor) -> Tensor:
+    """The mask [B,1,1,1] of a token that sees itself, one for each of `seen` [B,…]."""
+    return seen.new_zeros(seen.shape[0], 1, 1, 1)
 
 
 def attend(

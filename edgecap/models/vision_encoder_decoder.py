@@ -92,7 +92,7 @@ class VisionEncoderDecoder(CaptionerBase):
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
         model.decoder(
             input_ids=token,
-            attention_mask=alone(),
+            attention_mask=alone(seen),
             encoder_hidden_states=seen,
             past_key_values=rows,
         )
