@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from function_export import export, runner
+from function_export import onnx
 from host_loop import Run, eager
 from tiny_checkpoints import EAGER_ONLY, MAKERS, make
 
@@ -37,13 +37,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Tiny]
         adapter = registry.load(checkpoint.open_checkpoint(directory), rows)
 
         @cache
-        def onnx() -> Run:
+        def exported() -> Run:
             folder = tmp_path_factory.mktemp("onnx")
-            return runner(
-                {f.name: export(f, adapter.interface, folder) for f in adapter.functions()}
-            )
+            return onnx(adapter.functions(), adapter.interface, folder)
 
-        return Tiny(directory, adapter, eager(adapter), onnx)
+        return Tiny(directory, adapter, eager(adapter), exported)
 
     return opened
 
