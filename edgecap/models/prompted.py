@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import AutoProcessor
 
-from edgecap.core.errors import UnsupportedError
+from edgecap.core.errors import UnsupportedError, one_line
 from edgecap.models.base import Build, from_weights
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.checkpoint import Checkpoint
@@ -50,7 +50,12 @@ class PromptedBase(CaptionerBase):
         height, width = self.image_size
         blank = Image.new("RGB", (width, height))
         writer = AutoProcessor.from_pretrained(self.checkpoint.directory, local_files_only=True)
-        written = writer(images=[blank], text=[self.prompt], **settings)
+        try:
+            written = writer(images=[blank], text=[self.prompt], **settings)
+        except ValueError as error:
+            raise UnsupportedError(
+                "model.prompt", f"the prompt {self.prompt!r} is not possible: {one_line(error)}"
+            ) from None
         ids = list(written["input_ids"][0])
         if image_token is None:
             self.place(ids, [bool(here) for here in written["image_embeds_position_mask"][0]])
