@@ -22,6 +22,7 @@ MAY_SEE = {
     "runtime": {"core", "bundle"},
     "scenes": {"core", "bundle", "runtime"},
     "model": {"core", "bundle", "runtime"},
+    "models": {"core", "bundle"},
     "benchmarks": {"core", "bundle", "runtime", "scenes"},
     "quant": {"core", "bundle", "runtime", "scenes", "model"},
     "train": {"core", "bundle", "runtime", "scenes", "model", "quant"},

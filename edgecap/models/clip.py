@@ -29,7 +29,6 @@ class Clip(EmbedderBase):
         self.image_size = (vision.image_size, vision.image_size)
         self.vocabulary, self.embedding = text.vocab_size, config.projection_dim
         self.text_length = text.max_position_embeddings
-        self.logit_scale = self.model.logit_scale.detach().exp().item()
         self.quant = QuantSpec(
             keep={
                 "vision_model.embeddings.patch_embedding": Keep("weights", "sees raw pixels"),

@@ -8,8 +8,11 @@ Letters: B batch, N tokens of a text, E embedding, h and w the image's height an
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from edgecap.bundle.interface import ENCODE, ENCODE_TEXT, Interface, embedder
@@ -26,9 +29,6 @@ class EmbedderBase(Base):
     vocabulary: int  # V
     embedding: int  # E
     text_length: int  # N
-    # What makes a cosine the logit of a pair: cosine * scale + bias.
-    logit_scale: float
-    logit_bias: float = 0.0
     generation = None
     interface: Interface
 
@@ -50,6 +50,18 @@ class EmbedderBase(Base):
     def fits(self, length: int) -> int:
         """The N to export where `length` is asked for."""
         return length
+
+    def similarity(self) -> tuple[float, float]:
+        """Scale and bias that make a cosine the logit of a pair: cosine * scale + bias."""
+        return math.exp(self.stored("logit_scale") or 0.0), self.stored("logit_bias") or 0.0
+
+    def stored(self, name: str) -> float | None:
+        """A number of the checkpoint, from its file: the model may be without weights."""
+        for file in self.checkpoint.weights:
+            with safe_open(file, "pt") as opened:
+                if name in set(opened.keys()):
+                    return opened.get_tensor(name).item()
+        return None
 
     def look(self, pixels: Tensor) -> Tensor:
         """Image features [B,E] of pixels [B,3,h,w]."""

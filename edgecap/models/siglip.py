@@ -29,8 +29,6 @@ class Siglip(EmbedderBase):
         self.image_size = (vision.image_size, vision.image_size)
         self.vocabulary, self.embedding = text.vocab_size, text.projection_size
         self.text_length, self.pad = text.max_position_embeddings, text.pad_token_id
-        self.logit_scale = self.model.logit_scale.detach().exp().item()
-        self.logit_bias = self.model.logit_bias.detach().item()
         self.quant = QuantSpec(
             keep={
                 "vision_model.embeddings.patch_embedding": Keep("weights", "sees raw pixels"),
