@@ -61,9 +61,10 @@ class Base:
     def __init__(self, checkpoint: Checkpoint, build: Build = from_weights) -> None:
         self.checkpoint = checkpoint
         self.source = checkpoint.source
-        self.license = str(checkpoint.config.get("license") or "unknown")
+        self.license = checkpoint.license
         assert checkpoint.architecture is not None
         self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
+        # Pillow's resizing is the one that a host without torch can repeat to the bit.
         self.processor = AutoImageProcessor.from_pretrained(
             checkpoint.directory, backend="pil", local_files_only=True
         )
@@ -88,15 +89,16 @@ class Base:
 
 
 def norm_pairs(
-    model: nn.Module, rules: Mapping[str, tuple[str, ...]]
+    model: nn.Module, rules: Mapping[str, tuple[str, ...]], prefix: str = ""
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Norms and their readers for `QuantSpec.smoothing`, in every block that has both.
 
-    `rules` names, within a block, a norm and the linears that alone read it.
+    `rules` names, within a block, a norm and the linears that alone read it; `prefix` is the path
+    of `model` in the whole.
     """
     modules = dict(model.named_modules())
     return tuple(
-        (f"{path}.{norm}", tuple(f"{path}.{linear}" for linear in linears))
+        (f"{prefix}{path}.{norm}", tuple(f"{prefix}{path}.{linear}" for linear in linears))
         for path in modules
         for norm, linears in rules.items()
         if all(f"{path}.{part}" in modules for part in (norm, *linears))

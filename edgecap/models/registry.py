@@ -36,6 +36,13 @@ FAMILIES: dict[str, Family] = {
         "vision_encoder_decoder:VisionEncoderDecoder", ("VisionEncoderDecoderModel",)
     ),
     "git": Family("git:Git", ("GitForCausalLM",)),
+    "florence2": Family("florence2:Florence2", ("Florence2ForConditionalGeneration",)),
+    "kosmos-2": Family("kosmos2:Kosmos2", ("Kosmos2ForConditionalGeneration",)),
+    "idefics3": Family("idefics3:Idefics3", ("Idefics3ForConditionalGeneration",)),
+    "smolvlm": Family("idefics3:Idefics3", ("SmolVLMForConditionalGeneration",)),
+    "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
+    "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
+    "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }
 
 
@@ -60,12 +67,16 @@ def find(model_type: str, architecture: str | None) -> Family:
     return family
 
 
-def load(checkpoint: Checkpoint, text_rows: int | None = None) -> Adapter:
+def load(
+    checkpoint: Checkpoint, text_rows: int | None = None, prompt: str | None = None
+) -> Adapter:
     """The adapter of a checkpoint, with its weights in memory.
 
     Args:
         checkpoint: as opened by `edgecap.models.checkpoint`.
-        text_rows: T, the longest prompt and caption together; None: what the family suggests.
+        text_rows: T, the longest prompt and caption together (N, of a text to embed); None: what
+            the checkpoint suggests.
+        prompt: the words around the image, of families that have such; None: the family's own.
 
     Raises:
         UnsupportedError: what this checkpoint asks for cannot be done.
@@ -75,7 +86,13 @@ def load(checkpoint: Checkpoint, text_rows: int | None = None) -> Adapter:
     require("transformers", "export")
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
-    made: Adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)(
-        checkpoint, text_rows
-    )
-    return made
+    adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
+    if prompt is None:
+        return adapter(checkpoint, text_rows)
+    if not hasattr(adapter, "default_prompt"):
+        raise UnsupportedError(
+            "model.prompt",
+            f"{checkpoint.model_type} has no prompt around its image.",
+            "What a caption begins with is given when captioning.",
+        )
+    return adapter(checkpoint, text_rows, prompt)
