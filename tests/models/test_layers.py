@@ -15,7 +15,7 @@ from edgecap.models import registry
 REPO = Path(__file__).resolve().parents[2]
 FILES = {family.adapter.split(":")[0] for family in registry.FAMILIES.values()}
 # What may be said of families elsewhere: the interface everything goes through.
-SHARED = {"adapter", "checkpoint", "generation", "images", "registry"}
+SHARED = {"adapter", "checkpoint", "generation", "images", "loading", "registry", "translate"}
 
 
 def outside() -> list[Path]:
