@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny_checkpoints import make
 from transformers import BlipForConditionalGeneration
 
@@ -176,6 +177,20 @@ def test_shards_open_and_load(sharded: Path) -> None:
     opened = open_checkpoint(sharded)
     assert len(opened.weights) > 1
     assert load(opened).interface.dims["V"] == 97
+
+
+def test_a_parameter_that_the_files_lack_is_not_drawn_at_random(model: Path) -> None:
+    tensors = load_file(model / WEIGHTS)
+    del tensors["vision_model.post_layernorm.weight"]
+    save_file(tensors, model / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(InputError, match="holds no vision_model.post_layernorm.weight"):
+        load(open_checkpoint(model))
+
+
+def test_a_config_of_another_size_is_refused(model: Path) -> None:
+    rewrite(model, lambda c: c["text_config"].update(intermediate_size=40))
+    with pytest.raises(InputError, match="intermediate.dense.* nor [0-9]+ others"):
+        load(open_checkpoint(model))
 
 
 def test_a_missing_shard_is_named(sharded: Path) -> None:
