@@ -193,6 +193,21 @@ def test_a_config_of_another_size_is_refused(model: Path) -> None:
         load(open_checkpoint(model))
 
 
+def test_an_image_processor_of_another_size_is_refused(model: Path) -> None:
+    file = model / "preprocessor_config.json"
+    file.write_text(file.read_text().replace('"height": 32', '"height": 48'))
+    with pytest.raises(UnsupportedError, match="makes 48x32 px, and the model takes 32x32"):
+        load(open_checkpoint(model))
+
+
+def test_images_without_colours_are_refused(model: Path) -> None:
+    file = model / "preprocessor_config.json"
+    value = json.loads(file.read_text()) | {"image_mean": [0.5], "image_std": [0.5]}
+    file.write_text(json.dumps(value))
+    with pytest.raises(UnsupportedError, match="has 1 channels"):
+        load(open_checkpoint(model))
+
+
 def test_a_missing_shard_is_named(sharded: Path) -> None:
     shard = open_checkpoint(sharded).weights[1]
     shard.unlink()
