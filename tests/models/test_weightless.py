@@ -40,7 +40,7 @@ def test_every_parameter_is_found_in_the_file(case: Any) -> None:
 def test_graphs_are_traced_without_weights(exported_case: Any) -> None:
     adapter = exported_case.adapter
     rows = adapter.interface.dims.get("T")
-    bare = type(adapter)(adapter.checkpoint, rows, build=without_weights)
+    bare = load(adapter.checkpoint, rows, build=without_weights)
     assert bare.interface == adapter.interface
     assert bare.quant == adapter.quant
     assert all(hasattr(parameter, "fake_mode") for parameter in bare.model.parameters())
