@@ -10,6 +10,7 @@ Letters: N images, n tokens of a caption, B batch, h and w the input's size in p
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,7 @@ from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
 from edgecap.models import checkpoint as checkpoints
 from edgecap.models import registry, translate
+from edgecap.runtime.expected import FOLDER
 from edgecap.runtime.image_processing import process
 
 if TYPE_CHECKING:
@@ -314,8 +316,8 @@ def compare_functions(adapter: Adapter, directory: Path, allowed: float | None =
                 worst = np.unravel_index(int(np.nanargmax(distance)), distance.shape)
                 raise GateError(
                     "parity.converter",
-                    f"{function.name} gives another {name} than PyTorch: {float(distance.max()):.3g} "
-                    f"off at {[int(i) for i in worst]}, {limit:.3g} allowed.",
+                    f"{function.name} gives another {name} than PyTorch: "
+                    f"{float(distance.max()):.3g} off at {[int(i) for i in worst]}, {limit:.3g} allowed.",
                     "The converter changed the model: report it, or try another format.",
                 )
 
@@ -342,6 +344,8 @@ def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
                 "Look at this machine's engines with: edgecap doctor",
             )
         certificate = certificate_from_json(read_json(result, CERTIFICATE))
+        if not certificate.failures:
+            shutil.copytree(Path(scratch) / FOLDER, directory / FOLDER)
     if certificate.failures:
         raise GateError(
             "parity.failed",

@@ -25,6 +25,7 @@ from edgecap.bundle.certificate import (
 )
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.core.errors import EdgecapError
+from edgecap.runtime.expected import write_expected
 from edgecap.runtime.generation import generate
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.prompt_captioner import PromptCaptioner
@@ -84,7 +85,7 @@ class ModelOutputs:
                 arrays["images"],
                 said["captions"],
                 arrays["logits"],
-                arrays["embeddings"] if "embeddings" in arrays else None,
+                arrays.get("embeddings"),
             )
 
 
@@ -197,7 +198,9 @@ def _same_caption(
         return True
     if spec.beams > 1:
         return False
-    step = next((i for i, pair in enumerate(zip(words, found)) if pair[0] != pair[1]), None)
+    step = next(
+        (i for i, pair in enumerate(zip(words, found, strict=False)) if pair[0] != pair[1]), None
+    )
     if step is None:  # one goes on where the other ends
         step = min(len(words), len(found))
         chosen = found[step : step + 1] or spec.eos
@@ -217,8 +220,10 @@ def main(bundle: str, scratch: str, result: str) -> None:
     captioner = load(bundle)
     assert isinstance(captioner, PromptCaptioner)
     target = f"{captioner.backend} {captioner.manifest.precision}"
-    certificate = compare(captioner, ModelOutputs.read(Path(scratch)), target)
+    asked = ModelOutputs.read(Path(scratch))
+    certificate = compare(captioner, asked, target)
     Path(result).write_bytes(certificate_to_json(certificate))
+    write_expected(captioner, asked.images, Path(scratch))
 
 
 if __name__ == "__main__":
