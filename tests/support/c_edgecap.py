@@ -145,7 +145,7 @@ class Refused(Exception):
     """An error that the library returned."""
 
     def __init__(self, error: Error) -> None:
-        super().__init__(f"[{error.code.decode()}] {error.message.decode()}")
+        super().__init__(f"[{error.code.decode()}] {error.message.decode(errors='replace')}")
         self.status, self.code = error.status, error.code.decode()
 
 

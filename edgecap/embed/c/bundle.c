@@ -64,20 +64,31 @@ edgecap_status ec_read_file(const edgecap_memory *memory, const char *directory,
 
 /* ---- What lies in the directory ---- */
 
-typedef struct walker {
-    ec_arena *arena; /* of this walk */
+typedef struct found { /* of the whole directory */
+    ec_arena *arena;
     const char *root;
     const ec_manifest *manifest;
-    bool *present; /* per file of the manifest */
+    int64_t *sizes;    /* per file of the manifest, -1: not there */
+    const char *extra; /* the first by name that is not listed, or NULL */
     edgecap_status status;
     edgecap_error *error;
-    const char *prefix; /* "" or "folder/" */
+} found;
+
+typedef struct walker { /* of one folder */
+    found *all;
+    const char *prefix;  /* "" or "folder/" */
     size_t depth, names; /* names seen in the folder */
 } walker;
 
-static bool stop(walker *w, const char *code, const char *format, const char *name)
+static bool stop(found *all, const char *code, const char *format, const char *name)
 {
-    w->status = ec_fail(w->error, EDGECAP_BUNDLE, code, format, name);
+    all->status = ec_fail(all->error, EDGECAP_BUNDLE, code, format, name);
+    return false;
+}
+
+static bool no_memory(found *all)
+{
+    all->status = ec_no_memory(all->error);
     return false;
 }
 
@@ -87,36 +98,42 @@ static bool is_litter(const char *name)
            strcmp(name, "desktop.ini") == 0;
 }
 
+static void extra(found *all, const char *name)
+{
+    if (all->extra == NULL || strcmp(name, all->extra) < 0) {
+        all->extra = name;
+    }
+}
+
 static bool visit(void *user, const char *entry);
 
-static bool visit_folder(walker *w, const char *name)
+static bool visit_folder(walker *w, const char *name, const char *path)
 {
-    walker inner = *w;
-    char *path = ec_path(w->arena, w->root, name);
+    walker inner = {0};
+    found *all = w->all;
     if (w->depth >= MOST_FOLDERS) {
-        return stop(w, "bundle.path", "%.100s is a folder too deep.", name);
+        return stop(all, "bundle.path", "%.100s is a folder too deep.", name);
     }
-    inner.depth++;
-    inner.names = 0;
-    inner.prefix = ec_path(w->arena, name, "");
-    if (inner.prefix == NULL || path == NULL) {
-        w->status = ec_no_memory(w->error);
-        return false;
+    inner.all = all;
+    inner.depth = w->depth + 1;
+    inner.prefix = ec_path(all->arena, name, "");
+    if (inner.prefix == NULL) {
+        return no_memory(all);
     }
     if (!ec_each_name(path, visit, &inner)) {
-        return stop(w, "bundle.missing_file", "%.100s cannot be read.", name);
+        return stop(all, "bundle.missing_file", "%.100s cannot be read.", name);
     }
-    w->status = inner.status;
-    if (w->status == EDGECAP_OK && inner.names == 0) {
-        return stop(w, "bundle.extra_file", "%.100s is an empty directory.", name);
+    if (all->status == EDGECAP_OK && inner.names == 0) {
+        extra(all, inner.prefix); /* an empty folder */
     }
-    return w->status == EDGECAP_OK;
+    return all->status == EDGECAP_OK;
 }
 
 static bool visit(void *user, const char *entry)
 {
     walker *w = user;
-    size_t length = strlen(w->prefix), i;
+    found *all = w->all;
+    size_t length = strlen(w->prefix);
     char *name, *path;
     const ec_file *file;
     int64_t size = 0;
@@ -125,35 +142,27 @@ static bool visit(void *user, const char *entry)
         return true;
     }
     w->names++;
-    name = ec_arena_take(w->arena, length + strlen(entry) + 1);
+    name = ec_arena_take(all->arena, length + strlen(entry) + 1);
     if (name != NULL) {
         memcpy(name, w->prefix, length);
         memcpy(name + length, entry, strlen(entry));
     }
-    path = name != NULL ? ec_path(w->arena, w->root, name) : NULL;
+    path = name != NULL ? ec_path(all->arena, all->root, name) : NULL;
     if (path == NULL) {
-        w->status = ec_no_memory(w->error);
-        return false;
+        return no_memory(all);
     }
     kind = ec_path_kind(path, &size);
     if (kind == EC_FOLDER) {
-        return visit_folder(w, name);
+        return visit_folder(w, name, path);
     }
     if (kind != EC_FILE) {
-        return stop(w, "bundle.not_a_file", "%.100s is a link or a device, not a file.", name);
+        return stop(all, "bundle.not_a_file", "%.100s is a link or a device, not a file.", name);
     }
-    if (strcmp(name, "manifest.json") == 0) {
-        return true;
-    }
-    file = ec_manifest_file(w->manifest, name);
-    if (file == NULL) {
-        return stop(w, "bundle.extra_file", "%.100s is there and not listed.", name);
-    }
-    i = (size_t)(file - w->manifest->files);
-    w->present[i] = true;
-    if (size != file->size) {
-        return stop(w, size < file->size ? "bundle.truncated" : "bundle.oversized",
-                    "%.100s has not the size that the manifest says.", name);
+    file = ec_manifest_file(all->manifest, name);
+    if (file != NULL) {
+        all->sizes[file - all->manifest->files] = size;
+    } else if (strcmp(name, "manifest.json") != 0) {
+        extra(all, name);
     }
     return true;
 }
@@ -201,39 +210,66 @@ static edgecap_status check_hash(const char *root, const ec_file *file, ec_arena
                          "%.100s is not the file the manifest was written for.", file->name);
 }
 
+/* Names first, then sizes and hashes: what is told does not hang on the order of a folder. */
+static edgecap_status compare(const found *all, bool verify)
+{
+    const ec_manifest *m = all->manifest;
+    edgecap_status status = EDGECAP_OK;
+    bool golden = false;
+    size_t i;
+    for (i = 0; i < m->file_count; i++) {
+        golden = golden || (all->sizes[i] >= 0 && strncmp(m->files[i].name, "golden/", 7) == 0);
+    }
+    for (i = 0; i < m->file_count; i++) {
+        if (all->sizes[i] < 0 && !may_lack(m->files[i].name, golden)) {
+            return ec_fail(all->error, EDGECAP_BUNDLE, "bundle.missing_file",
+                           "%.100s is listed and not there.", m->files[i].name);
+        }
+    }
+    if (all->extra != NULL) {
+        return ec_fail(all->error, EDGECAP_BUNDLE, "bundle.extra_file",
+                       "%.100s is there and not listed.", all->extra);
+    }
+    for (i = 0; i < m->file_count && status == EDGECAP_OK; i++) {
+        const ec_file *file = &m->files[i];
+        if (all->sizes[i] >= 0 && all->sizes[i] != file->size) {
+            return ec_fail(all->error, EDGECAP_BUNDLE,
+                           all->sizes[i] < file->size ? "bundle.truncated" : "bundle.oversized",
+                           "%.100s has not the size that the manifest says.", file->name);
+        }
+        if (all->sizes[i] >= 0 && verify) {
+            ec_arena one;
+            ec_arena_init(&one, &all->arena->memory);
+            status = check_hash(all->root, file, &one, all->error);
+            ec_arena_free(&one);
+        }
+    }
+    return status;
+}
+
 static edgecap_status check_files(const char *root, const ec_manifest *m, bool verify,
                                   ec_arena *arena, edgecap_error *error)
 {
+    found all = {0};
     walker w = {0};
-    bool golden = false;
     size_t i;
-    w.arena = arena;
-    w.root = root;
-    w.manifest = m;
-    w.present = ec_arena_array(arena, m->file_count, sizeof *w.present);
-    w.error = error;
+    all.arena = arena;
+    all.root = root;
+    all.manifest = m;
+    all.sizes = ec_arena_array(arena, m->file_count, sizeof *all.sizes);
+    all.error = error;
+    w.all = &all;
     w.prefix = "";
-    if (w.present == NULL) {
+    if (all.sizes == NULL) {
         return ec_no_memory(error);
+    }
+    for (i = 0; i < m->file_count; i++) {
+        all.sizes[i] = -1;
     }
     if (!ec_each_name(root, visit, &w)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s cannot be read.", root);
     }
-    for (i = 0; i < m->file_count; i++) {
-        golden = golden || (w.present[i] && strncmp(m->files[i].name, "golden/", 7) == 0);
-    }
-    for (i = 0; i < m->file_count && w.status == EDGECAP_OK; i++) {
-        if (!w.present[i] && !may_lack(m->files[i].name, golden)) {
-            w.status = ec_fail(error, EDGECAP_BUNDLE, "bundle.missing_file",
-                               "%.100s is listed and not there.", m->files[i].name);
-        } else if (w.present[i] && verify) {
-            ec_arena one;
-            ec_arena_init(&one, &arena->memory);
-            w.status = check_hash(root, &m->files[i], &one, error);
-            ec_arena_free(&one);
-        }
-    }
-    return w.status;
+    return all.status == EDGECAP_OK ? compare(&all, verify) : all.status;
 }
 
 edgecap_status ec_bundle_open(ec_arena *arena, const char *directory, bool verify,

@@ -126,7 +126,7 @@ static void read_row(const source *s, int32_t y, uint8_t *rgb)
 edgecap_status ec_flatten(const edgecap_image *image, uint8_t fill, uint8_t *rgb,
                           edgecap_error *error)
 {
-    source s;
+    source s = {0};
     int32_t y;
     edgecap_status status = open_source(image, fill, &s, error);
     for (y = 0; status == EDGECAP_OK && y < s.height; y++) {
@@ -255,7 +255,7 @@ edgecap_status ec_resize(const edgecap_memory *memory, const edgecap_image *imag
                          ec_filter filter, int32_t out_width, int32_t out_height, uint8_t *out,
                          size_t stride, edgecap_error *error)
 {
-    source s;
+    source s = {0};
     weights horizontal = {0}, vertical = {0};
     uint8_t *row = NULL, *rows = NULL;
     size_t row_bytes = 3 * (size_t)out_width;
@@ -329,7 +329,7 @@ edgecap_status ec_letterbox(const edgecap_memory *memory, const edgecap_image *i
                             ec_placement *placement, edgecap_error *error)
 {
     size_t stride = 3 * (size_t)size;
-    source s;
+    source s = {0};
     edgecap_status status = open_source(image, fill, &s, error);
     if (status != EDGECAP_OK) {
         return status;
