@@ -41,6 +41,16 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of several threads, with the thread sanitizer."""
+    path = tmp_path_factory.mktemp("threads") / "threads"
+    flags = ("-g", "-O1", "-fsanitize=thread")
+    source = str(RUNNER / "threads.c")
+    compile_c(*flags, source, *core(), "-o", str(path), "-lm", "-ldl", "-lpthread")
+    return path
+
+
+@pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """A tiny bundle of each format that the library runs; nobody may change them."""
     folder = tmp_path_factory.mktemp("bundles")

@@ -1,13 +1,14 @@
 """C and Python on one bundle and one engine: the same text, boxes, tokens, vectors and maps."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from c_edgecap import RUNNER, Library, Refused, Said, engine_library
 from c_edgecap import Captioner as CCaptioner
-from c_edgecap import Library, Refused, Said, engine_library
 from PIL import Image
 
 from edgecap.runtime import load
@@ -157,6 +158,21 @@ def test_two_captioners_do_not_mix(library: Library, bundles: dict[str, Path]) -
     one.close()
     assert two.describe(image(1)).tokens == alone[0]
     two.close()
+
+
+@pytest.mark.parametrize("format_", ["tflite", "onnx"])
+def test_captioners_of_several_threads(
+    format_: str, threads: Path, bundles: dict[str, Path]
+) -> None:
+    """Under the thread sanitizer: nothing of the core is shared."""
+    run = subprocess.run(
+        [threads, bundles[format_], engine_library(format_)],
+        env={"TSAN_OPTIONS": f"suppressions={RUNNER / 'tsan.supp'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert len(set(run.stdout.splitlines())) == 1
 
 
 def test_without_hashes_it_is_the_same(library: Library, bundles: dict[str, Path]) -> None:
