@@ -80,7 +80,8 @@ static edgecap_status work(int kind, edgecap_captioner *captioner, edgecap_error
     case 3:
         return edgecap_embed_image(captioner, &image, numbers, 8192, error);
     default:
-        return edgecap_embed_text(captioner, "a do\xCC\x81g and an e\xCC\x81l", numbers, 8192, error);
+        return edgecap_embed_text(captioner, "a do\xCC\x81g and an e\xCC\x81l", numbers, 8192,
+                                  error);
     }
 }
 

@@ -43,7 +43,8 @@ static void run_resize(const char *folder)
         snprintf(what, sizeof what, "resize %s %ldx%ld to %ldx%ld", names[filter],
                  (long)image.width, (long)image.height, (long)w, (long)h);
         check(ec_resize(&plain_memory, &image, 127, (ec_filter)filter, w, h, out, 3 * (size_t)w,
-                        NULL) == EDGECAP_OK, "%s", what);
+                        NULL) == EDGECAP_OK,
+              "%s", what);
         check_bytes(&t, one, out, count, what);
         free((void *)image.data);
         free(out);
@@ -64,11 +65,13 @@ static void run_letterbox(const char *folder)
         char what[100];
         snprintf(what, sizeof what, "letterbox %ldx%ld", (long)image.width, (long)image.height);
         check(ec_letterbox(&plain_memory, &image, size, (uint8_t)whole(one, "fill"), EC_BILINEAR,
-                           out, &p, NULL) == EDGECAP_OK, "%s", what);
+                           out, &p, NULL) == EDGECAP_OK,
+              "%s", what);
         check_bytes(&t, one, out, count, what);
         check(p.left == whole(one, "left") && p.top == whole(one, "top") &&
                   p.scaled_width == item(need(one, "scaled"), 0)->whole &&
-                  p.scaled_height == item(need(one, "scaled"), 1)->whole, "%s: placement", what);
+                  p.scaled_height == item(need(one, "scaled"), 1)->whole,
+              "%s: placement", what);
         for (pair = need(one, "boxes")->first; pair != NULL; pair = pair->next) {
             double box[4], back[4];
             size_t i;

@@ -21,8 +21,8 @@ static void check_manifest(const ec_json *one, const char *data, size_t length)
               error.message);
     } else {
         check(status == EDGECAP_BUNDLE && ec_text_is(code->text, error.code),
-              "manifest, %s: %s instead of %s (%s)", text(one, "name"), error.code,
-              code->text.data, error.message);
+              "manifest, %s: %s instead of %s (%s)", text(one, "name"), error.code, code->text.data,
+              error.message);
     }
     ec_arena_free(&arena);
     free(exact);

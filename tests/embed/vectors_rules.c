@@ -35,7 +35,8 @@ static void run_walk(const ec_grammar *grammar, const ec_json *walk)
         }
         check(ec_grammar_allowed(grammar, state, tokens, count, (size_t)whole(step, "left"),
                                  (int32_t)whole(walk, "known"), V, mask, NULL) == EDGECAP_OK &&
-                  memcmp(mask, expected, V) == 0, "what may follow in %s", text(step, "state"));
+                  memcmp(mask, expected, V) == 0,
+              "what may follow in %s", text(step, "state"));
         tokens[count] = (int32_t)whole(step, "token");
         state = ec_grammar_after(grammar, state, tokens[count++]);
     }
@@ -64,7 +65,8 @@ static void run_grammar(const char *folder)
                   ec_grammar_allowed(&grammar, ec_grammar_state(&grammar, text(one, "state")),
                                      &said, 1, (size_t)whole(one, "left"), V, V, mask,
                                      &error) == EDGECAP_BUNDLE &&
-                  strcmp(error.code, text(one, "code")) == 0, "stuck: %s", error.code);
+                  strcmp(error.code, text(one, "code")) == 0,
+              "stuck: %s", error.code);
     }
     close_topic(&t);
 }

@@ -99,7 +99,8 @@ static void run_refusals(const char *folder)
     size_t length = 0;
     char *data = read_file(folder, "tokenizer.json", &length);
     for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        ec_text old = item(need(one, "replace"), 0)->text, new_ = item(need(one, "replace"), 1)->text;
+        ec_text old = item(need(one, "replace"), 0)->text,
+                new_ = item(need(one, "replace"), 1)->text;
         char *place = strstr(data, old.data), *changed = malloc(length + new_.length + 1);
         size_t before = (size_t)(place - data);
         edgecap_error error = {0};
@@ -142,8 +143,8 @@ static void check_groups(const ec_json *one, const ec_reading *r)
             for (i = 0; i < 4; i++) {
                 check(edges[i] == item(item(boxes, b), i)->number, "%s: a box", text(one, "text"));
             }
-            check(fabs(box->score - item(need(group, "scores"), b)->number) < 1e-8,
-                  "%s: a score", text(one, "text"));
+            check(fabs(box->score - item(need(group, "scores"), b)->number) < 1e-8, "%s: a score",
+                  text(one, "text"));
         }
     }
 }

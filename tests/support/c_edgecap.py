@@ -14,7 +14,7 @@ import numpy as np
 
 SOURCES = Path(__file__).resolve().parents[2] / "edgecap" / "embed" / "c"
 RUNNER = Path(__file__).resolve().parents[1] / "embed"
-NOT_CORE = ("cli.c", "pnm.c", "codecs.c")
+NOT_CORE = ("cli.c", "cli_options.c", "pnm.c", "codecs.c")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic")
 CHECKED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FORMATS = {"grey": 0, "grey_alpha": 1, "rgb": 2, "bgr": 3, "rgba": 4, "bgra": 5}

@@ -33,15 +33,15 @@ typedef struct searcher {
     const ec_search *s;
     const ec_model *model;
     size_t beams, node_count, live_count, finished_count, best_count;
-    node *nodes;           /* [length * beams] */
-    float *attention;      /* a row of P per node, or NULL */
+    node *nodes;            /* [length * beams] */
+    float *attention;       /* a row of P per node, or NULL */
     float *logits, *looked; /* [beams,V] and [beams,P] of the newest step */
-    uint8_t *mask;         /* [V] */
-    int32_t *said;         /* [length] */
-    sequence *live, *next; /* [beams] */
-    sequence *finished;    /* [2 * beams] */
-    candidate *best;       /* [2 * beams] */
-    bool *taken;           /* [beams]: slots */
+    uint8_t *mask;          /* [V] */
+    int32_t *said;          /* [length] */
+    sequence *live, *next;  /* [beams] */
+    sequence *finished;     /* [2 * beams] */
+    candidate *best;        /* [2 * beams] */
+    bool *taken;            /* [beams]: slots */
 } searcher;
 
 static bool open_searcher(searcher *r, bool attention)
@@ -173,9 +173,9 @@ static void go_on(searcher *r, const candidate *found, size_t next_count)
     }
     next->last = n;
     next->slot = r->live[found->beam].slot;
-    next->state = r->s->grammar != NULL ? ec_grammar_after(r->s->grammar,
-                                                           r->live[found->beam].state, found->token)
-                                        : 0;
+    next->state = r->s->grammar != NULL
+                      ? ec_grammar_after(r->s->grammar, r->live[found->beam].state, found->token)
+                      : 0;
 }
 
 /* One child of a beam keeps its slot, the others get copies in slots that nobody uses. */

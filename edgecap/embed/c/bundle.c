@@ -50,8 +50,8 @@ edgecap_status ec_read_file(const edgecap_memory *memory, const char *directory,
     } else {
         *length = fread(*data, 1, (size_t)size + 1, file);
         if (ferror(file)) {
-            status = ec_fail(error, EDGECAP_BUNDLE, "bundle.missing_file",
-                             "%.100s cannot be read.", name);
+            status = ec_fail(error, EDGECAP_BUNDLE, "bundle.missing_file", "%.100s cannot be read.",
+                             name);
         }
     }
     fclose(file);

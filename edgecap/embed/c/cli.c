@@ -19,16 +19,8 @@
 #include <unistd.h>
 #endif
 
-#include "edgecap.h"
+#include "cli_options.h"
 #include "pnm.h"
-
-typedef struct options {
-    edgecap_open_params open;
-    edgecap_caption_params caption;
-    const char *bundle, *text, *raw_format;
-    int json, stream, embed, times, orientation;
-    long width, height;
-} options;
 
 static const char USAGE[] =
     "usage: edgecap-caption [options] BUNDLE IMAGE...\n"
@@ -138,101 +130,6 @@ static int on_piece(void *user, const char *piece, size_t length)
     return 0;
 }
 
-/* ---- Options ---- */
-
-static int to_number(const char *text, double *value)
-{
-    char *end;
-    *value = strtod(text, &end);
-    return *text != '\0' && *end == '\0';
-}
-
-/* How many arguments an option took, 0: not known, -1: its value is wrong. */
-static int read_option(options *o, const char *name, const char *const *values, int left)
-{
-    static const struct {
-        const char *name;
-        size_t place;
-    } whole[] = {
-        {"--max-tokens", offsetof(options, caption.most_tokens)},
-        {"--beams", offsetof(options, caption.beams)},
-        {"--top-k", offsetof(options, caption.top_k)},
-        {"--threads", offsetof(options, open.threads)},
-    };
-    static const struct {
-        const char *name;
-        size_t place;
-    } texts[] = {
-        {"--lang", offsetof(options, caption.language)}, {"--style", offsetof(options, caption.style)},
-        {"--engine", offsetof(options, open.engine)},    {"--library", offsetof(options, open.library)},
-        {"--text", offsetof(options, text)},
-    };
-    double number = 0;
-    int is_number = left > 0 && to_number(values[0], &number);
-    size_t i;
-    for (i = 0; i < sizeof whole / sizeof *whole; i++) {
-        if (strcmp(name, whole[i].name) == 0) {
-            int32_t value = (int32_t)number;
-            if (!is_number || number < -1e9 || number > 1e9 || value != number) {
-                return -1;
-            }
-            memcpy((char *)o + whole[i].place, &value, sizeof value);
-            return 2;
-        }
-    }
-    for (i = 0; i < sizeof texts / sizeof *texts; i++) {
-        if (strcmp(name, texts[i].name) == 0) {
-            if (left < 1) {
-                return -1;
-            }
-            memcpy((char *)o + texts[i].place, &values[0], sizeof values[0]);
-            return 2;
-        }
-    }
-    if (strcmp(name, "--temperature") == 0) {
-        o->caption.temperature = number;
-        return is_number ? 2 : -1;
-    }
-    if (strcmp(name, "--top-p") == 0) {
-        o->caption.top_p = number;
-        return is_number ? 2 : -1;
-    }
-    if (strcmp(name, "--seed") == 0) {
-        is_number = is_number && number >= 0 && number <= 4294967295.0;
-        o->caption.seed = is_number ? (uint32_t)number : 0;
-        return is_number ? 2 : -1;
-    }
-    if (strcmp(name, "--orientation") == 0 || strcmp(name, "--times") == 0) {
-        is_number = is_number && number >= 1 && number <= 1e6;
-        *(name[2] == 'o' ? &o->orientation : &o->times) = is_number ? (int)number : 1;
-        return is_number ? 2 : -1;
-    }
-    if (strcmp(name, "--raw") == 0) {
-        char rest;
-        o->raw_format = left > 0 ? values[0] : NULL;
-        return left > 1 && sscanf(values[1], "%ldx%ld%c", &o->width, &o->height, &rest) == 2 ? 3
-                                                                                             : -1;
-    }
-    if (strcmp(name, "--no-boxes") == 0) {
-        o->caption.boxes = 0;
-    } else if (strcmp(name, "--no-rule") == 0) {
-        o->caption.rule = 0;
-    } else if (strcmp(name, "--sample") == 0) {
-        o->caption.sample = 1;
-    } else if (strcmp(name, "--stream") == 0) {
-        o->stream = 1;
-    } else if (strcmp(name, "--json") == 0) {
-        o->json = 1;
-    } else if (strcmp(name, "--embed") == 0) {
-        o->embed = 1;
-    } else if (strcmp(name, "--no-verify") == 0) {
-        o->open.verify = 0;
-    } else {
-        return 0;
-    }
-    return 1;
-}
-
 /* ---- Work ---- */
 
 static int raw_channels(const char *name, edgecap_pixels *format)
@@ -249,7 +146,7 @@ static int raw_channels(const char *name, edgecap_pixels *format)
     return 0;
 }
 
-static edgecap_status read_raw(const options *o, const char *path, edgecap_image *image,
+static edgecap_status read_raw(const ec_options *o, const char *path, edgecap_image *image,
                                edgecap_error *error)
 {
     int channels = raw_channels(o->raw_format, &image->format);
@@ -323,14 +220,14 @@ static void tell_times(const edgecap_caption *c)
             c->decode_seconds * 1e3 / steps);
 }
 
-static edgecap_status caption_once(edgecap_captioner *captioner, const options *o,
+static edgecap_status caption_once(edgecap_captioner *captioner, const ec_options *o,
                                    const edgecap_image *image, buffers *b, edgecap_error *error)
 {
     return o->embed ? edgecap_embed_image(captioner, image, b->embedding, b->embedding_count, error)
                     : edgecap_describe(captioner, image, &o->caption, &b->caption, error);
 }
 
-static int caption_file(edgecap_captioner *captioner, const options *o, const char *path,
+static int caption_file(edgecap_captioner *captioner, const ec_options *o, const char *path,
                         buffers *b)
 {
     edgecap_error error;
@@ -363,7 +260,7 @@ static int caption_file(edgecap_captioner *captioner, const options *o, const ch
 }
 
 /* Engines write a line or two of their own; it is theirs to be hidden, not the core's. */
-static edgecap_captioner *open_quietly(const options *o, edgecap_error *error)
+static edgecap_captioner *open_quietly(const ec_options *o, edgecap_error *error)
 {
     edgecap_captioner *captioner;
 #if defined(_WIN32)
@@ -384,7 +281,7 @@ static edgecap_captioner *open_quietly(const options *o, edgecap_error *error)
     return captioner;
 }
 
-static int run(const options *o, const char *const *paths, int count)
+static int run(const ec_options *o, const char *const *paths, int count)
 {
     edgecap_error error;
     edgecap_captioner *captioner;
@@ -422,7 +319,7 @@ static int run(const options *o, const char *const *paths, int count)
 int main(int count, char **arguments)
 {
     const char *const *given = (const char *const *)arguments;
-    options o;
+    ec_options o;
     int i = 1;
     memset(&o, 0, sizeof o);
     o.open = edgecap_open_default_params();
@@ -433,10 +330,10 @@ int main(int count, char **arguments)
             fputs(USAGE, stdout);
             return 0;
         }
-        taken = read_option(&o, given[i], given + i + 1, count - i - 1);
+        taken = ec_read_option(&o, given[i], given + i + 1, count - i - 1);
         if (taken <= 0) {
-            fprintf(stderr, "edgecap-caption: %s %s\n", taken == 0 ? "unknown option" : "no value that fits",
-                    given[i]);
+            fprintf(stderr, "edgecap-caption: %s %s\n",
+                    taken == 0 ? "unknown option" : "no value that fits", given[i]);
             return 2;
         }
         i += taken;

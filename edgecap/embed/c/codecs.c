@@ -32,10 +32,9 @@ edgecap_status edgecap_decode_png(const uint8_t *data, size_t length, edgecap_im
     channels = png.format == PNG_FORMAT_RGBA ? 4 : 3;
     pixels = malloc(PNG_IMAGE_SIZE(png));
     if (pixels == NULL || !png_image_finish_read(&png, NULL, pixels, 0, NULL)) {
-        edgecap_status status =
-            pixels == NULL ? ec_no_memory(error)
-                           : ec_fail(error, EDGECAP_INPUT, "image.truncated", "PNG: %.100s.",
-                                     png.message);
+        edgecap_status status = pixels == NULL ? ec_no_memory(error)
+                                               : ec_fail(error, EDGECAP_INPUT, "image.truncated",
+                                                         "PNG: %.100s.", png.message);
         png_image_free(&png);
         free(pixels);
         return status;
@@ -91,7 +90,8 @@ static int exif_orientation(const uint8_t *data, size_t length)
 {
     bool big;
     size_t place, count, i;
-#define TWO(p) (big ? (uint32_t)data[p] << 8 | data[(p) + 1] : (uint32_t)data[(p) + 1] << 8 | data[p])
+#define TWO(p)                                                                                     \
+    (big ? (uint32_t)data[p] << 8 | data[(p) + 1] : (uint32_t)data[(p) + 1] << 8 | data[p])
     if (length < 14 || memcmp(data, "Exif\0\0", 6) != 0) {
         return 1;
     }
@@ -138,8 +138,8 @@ edgecap_status edgecap_decode_jpeg(const uint8_t *data, size_t length, edgecap_i
         return ec_fail(error, EDGECAP_INPUT, "image.too_large", "the image is too large.");
     }
     for (marker = jpeg.marker_list; marker != NULL; marker = marker->next) {
-        orientation = orientation == 1 ? exif_orientation(marker->data, marker->data_length)
-                                       : orientation;
+        orientation =
+            orientation == 1 ? exif_orientation(marker->data, marker->data_length) : orientation;
     }
     jpeg.out_color_space = JCS_RGB;
     jpeg_start_decompress(&jpeg);

@@ -70,7 +70,8 @@ void *ec_allocate_array(const edgecap_memory *memory, size_t count, size_t size)
 void *ec_allocate_aligned(const edgecap_memory *memory, size_t size, void **block)
 {
     uintptr_t address;
-    *block = size > (size_t)-1 - 2 * ENGINE_ALIGN ? NULL : ec_allocate(memory, size + 2 * ENGINE_ALIGN);
+    *block =
+        size > (size_t)-1 - 2 * ENGINE_ALIGN ? NULL : ec_allocate(memory, size + 2 * ENGINE_ALIGN);
     if (*block == NULL) {
         return NULL;
     }
@@ -117,7 +118,8 @@ void *ec_arena_take(ec_arena *arena, size_t size)
 
 void *ec_arena_array(ec_arena *arena, size_t count, size_t size)
 {
-    return size != 0 && count > ((size_t)-1 >> 1) / size ? NULL : ec_arena_take(arena, count * size);
+    return size != 0 && count > ((size_t)-1 >> 1) / size ? NULL
+                                                         : ec_arena_take(arena, count * size);
 }
 
 char *ec_arena_text(ec_arena *arena, const char *text, size_t length)
@@ -174,8 +176,9 @@ void ec_write_end(ec_writer *writer)
 uint32_t ec_crc32(const uint8_t *data, size_t length)
 {
     static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-        0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
     };
     uint32_t crc = 0xffffffffu;
     size_t i;

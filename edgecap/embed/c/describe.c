@@ -77,7 +77,8 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     }
     search->length = p->most_tokens == 0 ? ec_longest_caption(c) : (size_t)p->most_tokens;
     if (p->most_tokens < 0 || search->length > ec_longest_caption(c)) {
-        return ec_fail(error, EDGECAP_INPUT, "caption.length", "most_tokens must be in 1-%lu, got %ld.",
+        return ec_fail(error, EDGECAP_INPUT, "caption.length",
+                       "most_tokens must be in 1-%lu, got %ld.",
                        (unsigned long)ec_longest_caption(c), (long)p->most_tokens);
     }
     if (p->beams < 1 || p->beams > EC_MOST_BEAMS) {
@@ -265,8 +266,7 @@ edgecap_status edgecap_describe(edgecap_captioner *c, const edgecap_image *image
 /* ---- Embeddings ---- */
 
 static edgecap_status check_embedding(const edgecap_captioner *c, const void *given,
-                                      const float *embedding, size_t capacity,
-                                      edgecap_error *error)
+                                      const float *embedding, size_t capacity, edgecap_error *error)
 {
     ec_clear(error);
     if (c == NULL || given == NULL || embedding == NULL) {
@@ -275,8 +275,8 @@ static edgecap_status check_embedding(const edgecap_captioner *c, const void *gi
     }
     return capacity >= (size_t)c->manifest.embedding
                ? EDGECAP_OK
-               : ec_fail(error, EDGECAP_BUFFER, "embedding.buffer",
-                         "an embedding has %ld values.", (long)c->manifest.embedding);
+               : ec_fail(error, EDGECAP_BUFFER, "embedding.buffer", "an embedding has %ld values.",
+                         (long)c->manifest.embedding);
 }
 
 edgecap_status edgecap_embed_image(edgecap_captioner *c, const edgecap_image *image,
@@ -304,7 +304,8 @@ static edgecap_status frame(const edgecap_captioner *c, ec_arena *arena, ec_text
     if (words.length == 0) {
         return ec_fail(error, EDGECAP_INPUT, "text.empty", "an empty text cannot be embedded.");
     }
-    /* No token is longer than the longest, and NFC never makes a text as much as 16 times shorter. */
+    /* No token is longer than the longest, and NFC never makes a text as much as 16 times shorter.
+     */
     most = 16 * T * ec_tokenizer_longest(c->tokenizer);
     count = T;
     if (words.length <= most) {
@@ -322,7 +323,10 @@ static edgecap_status frame(const edgecap_captioner *c, ec_arena *arena, ec_text
         return ec_no_memory(error);
     }
     for (i = 0; i < T; i++) {
-        (*tokens)[i] = i == 0 ? c->text : i <= count ? ids[i - 1] : i == count + 1 ? c->eos : c->pad;
+        (*tokens)[i] = i == 0           ? c->text
+                       : i <= count     ? ids[i - 1]
+                       : i == count + 1 ? c->eos
+                                        : c->pad;
     }
     *length = count + 2;
     return EDGECAP_OK;

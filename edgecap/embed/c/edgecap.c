@@ -62,16 +62,15 @@ static edgecap_status check_params(const edgecap_open_params *p, edgecap_error *
                    p->engine);
 }
 
-static edgecap_status read_tokenizer(edgecap_captioner *c, const char *bundle,
-                                     edgecap_error *error)
+static edgecap_status read_tokenizer(edgecap_captioner *c, const char *bundle, edgecap_error *error)
 {
     char *data;
     size_t length;
     edgecap_status status = ec_read_file(&c->memory, bundle, c->manifest.tokenizer,
                                          EC_JSON_MOST_BYTES, &data, &length, error);
     if (status == EDGECAP_OK) {
-        status = ec_tokenizer_read(&c->arena, data, length, c->manifest.tokenizer, &c->tokenizer,
-                                   error);
+        status =
+            ec_tokenizer_read(&c->arena, data, length, c->manifest.tokenizer, &c->tokenizer, error);
         ec_release(&c->memory, data);
     }
     if (status == EDGECAP_OK && ec_tokenizer_size(c->tokenizer) > c->manifest.vocabulary) {
@@ -152,8 +151,8 @@ static edgecap_status open_engine(edgecap_captioner *c, const edgecap_open_param
         if (strcmp(ENGINES[i].format, c->manifest.format) == 0 &&
             (any || strcmp(ENGINES[i].name, p->engine) == 0)) {
             edgecap_error other;
-            edgecap_status opened = ENGINES[i].open(&c->memory, p->library, p->threads, engine,
-                                                    tried ? &other : error);
+            edgecap_status opened =
+                ENGINES[i].open(&c->memory, p->library, p->threads, engine, tried ? &other : error);
             if (opened == EDGECAP_OK) {
                 ec_clear(error);
                 return EDGECAP_OK;
@@ -176,8 +175,7 @@ static edgecap_status open_all(edgecap_captioner *c, const char *bundle,
 {
     ec_engine *engine = NULL;
     const char *directory;
-    edgecap_status status =
-        ec_bundle_open(&c->arena, bundle, p->verify != 0, &c->manifest, error);
+    edgecap_status status = ec_bundle_open(&c->arena, bundle, p->verify != 0, &c->manifest, error);
     if (status == EDGECAP_OK) {
         status = read_tokenizer(c, bundle, error);
     }

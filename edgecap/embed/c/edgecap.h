@@ -97,13 +97,13 @@ typedef struct edgecap_info {
     const char *name, *format, *precision, *engine;
     size_t language_count, style_count;
     const char *const *languages, *const *styles;
-    int32_t image_size;      /* S: side of the model's input in px */
-    int32_t patches;         /* P: attention values per token, a square number */
-    int32_t embedding;       /* E */
-    int32_t vocabulary;      /* V */
-    size_t most_tokens;      /* of a caption */
-    size_t most_text_bytes;  /* of a caption's text or raw text, null byte included */
-    size_t most_boxes;       /* of a caption, and of phrases */
+    int32_t image_size;     /* S: side of the model's input in px */
+    int32_t patches;        /* P: attention values per token, a square number */
+    int32_t embedding;      /* E */
+    int32_t vocabulary;     /* V */
+    size_t most_tokens;     /* of a caption */
+    size_t most_text_bytes; /* of a caption's text or raw text, null byte included */
+    size_t most_boxes;      /* of a caption, and of phrases */
 } edgecap_info;
 
 EDGECAP_API edgecap_info edgecap_get_info(const edgecap_captioner *captioner);
@@ -183,9 +183,9 @@ typedef struct edgecap_caption {
     size_t token_capacity, token_count;
     float *attention; /* token_count rows of P values: where the model looked, mean over heads */
     size_t attention_capacity;
-    double score;      /* mean log-probability, the end included */
-    int32_t complete;  /* 0 where the length limit, or a callback, cut it */
-    int32_t malformed; /* location runs that made no box; 0 under the rule */
+    double score;                          /* mean log-probability, the end included */
+    int32_t complete;                      /* 0 where the length limit, or a callback, cut it */
+    int32_t malformed;                     /* location runs that made no box; 0 under the rule */
     double encode_seconds, decode_seconds; /* 0 unless a clock is set: see edgecap_set_clock */
 } edgecap_caption;
 

@@ -10,13 +10,8 @@
 
 enum { EC_MOST_RANK = 8 };
 
-typedef enum ec_type { /* the numbers of TensorFlow Lite */
-    EC_F32 = 1,
-    EC_I32 = 2,
-    EC_U8 = 3,
-    EC_I64 = 4,
-    EC_F16 = 10
-} ec_type;
+/* The numbers of TensorFlow Lite. */
+typedef enum ec_type { EC_F32 = 1, EC_I32 = 2, EC_U8 = 3, EC_I64 = 4, EC_F16 = 10 } ec_type;
 
 typedef struct ec_tensor {
     const char *name; /* in the file */

@@ -1,60 +1,16 @@
 /* engine_litert.c: LiteRT from 2.1.6 on, through the C interface of libLiteRt.
  *
- * Declared here: no header ships with the library. From 2.1.6 on models are made in an environment;
+ * From 2.1.6 on models are made in an environment;
  * LiteRtCreateModelFromFd, new with it, tells the two apart. Host memory at multiples of 64 is used
  * where it lies, so nothing is copied in a step.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "engine.h"
+#include "litert_abi.h"
 #include "platform.h"
 
 enum { CPU = 1, HIDDEN_BELOW_ERROR = 3, TAG_ACCELERATORS = 24, TAG_SEVERITY = 25, ANY_INT = 2 };
-
-typedef struct option {
-    int32_t tag, padding, type, padding2;
-    int64_t value;
-} option;
-
-typedef struct ranked_type {
-    int32_t element;
-    unsigned int rank : 7;
-    unsigned int has_strides : 1;
-    int32_t dimensions[8];
-    uint32_t strides[8];
-} ranked_type;
-
-typedef struct library {
-    void *handle;
-    int (*create_environment)(int count, const option *options, void **environment);
-    void (*destroy_environment)(void *environment);
-    int (*create_model)(void *environment, const char *path, void **model);
-    void (*destroy_model)(void *model);
-    int (*create_options)(void **options);
-    void (*destroy_options)(void *options);
-    int (*set_accelerators)(void *options, int set);
-    int (*create_opaque)(const char *identifier, void *payload, void (*destroy)(void *),
-                         void **opaque);
-    int (*add_opaque)(void *options, void *opaque);
-    int (*create_compiled)(void *environment, void *model, void *options, void **compiled);
-    void (*destroy_compiled)(void *compiled);
-    int (*signature_count)(void *model, size_t *count);
-    int (*signature)(void *model, size_t index, void **signature);
-    int (*signature_key)(void *signature, const char **key);
-    int (*input_count)(void *signature, size_t *count);
-    int (*output_count)(void *signature, size_t *count);
-    int (*input_name)(void *signature, size_t index, const char **name);
-    int (*output_name)(void *signature, size_t index, const char **name);
-    int (*input_tensor)(void *signature, size_t index, void **tensor);
-    int (*output_tensor)(void *signature, size_t index, void **tensor);
-    int (*tensor_type)(void *tensor, ranked_type *type);
-    int (*create_buffer)(const ranked_type *type, void *data, size_t size,
-                         void (*destroy)(void *), void **buffer);
-    void (*destroy_buffer)(void *buffer);
-    int (*run)(void *compiled, size_t signature, size_t input_count, void **inputs,
-               size_t output_count, void **outputs);
-} library;
 
 typedef struct file { /* a model file, opened once */
     struct file *next;
@@ -76,7 +32,7 @@ typedef struct call {
 typedef struct litert {
     ec_engine engine;
     ec_arena arena;
-    library lib;
+    ec_litert lib;
     void *environment;
     file *files;
     char threads[40];
@@ -176,7 +132,7 @@ static bool find_tensors(litert *e, void *signature, size_t there, name_of *name
     for (i = 0; i < count; i++) {
         const char *called;
         void *handle;
-        ranked_type type;
+        ec_litert_ranked_type type;
         int32_t d;
         for (p = 0; p < there; p++) {
             if (name(signature, p, &called) == 0 && strcmp(called, tensors[i].name) == 0) {
@@ -264,7 +220,7 @@ static bool make_buffers(litert *e, const ec_tensor *tensors, size_t count, cons
 {
     size_t i;
     for (i = 0; i < count; i++) {
-        ranked_type type;
+        ec_litert_ranked_type type;
         int32_t d;
         memset(&type, 0, sizeof type);
         type.element = (int32_t)tensors[i].type;
@@ -333,44 +289,11 @@ static void close_engine(ec_engine *engine)
     ec_arena_free(&arena); /* the engine lies in it */
 }
 
-static edgecap_status find_symbols(library *lib, edgecap_error *error)
-{
-    void (*marker)(void);
-    ec_symbol symbols[] = {
-        {"LiteRtCreateModelFromFd", &marker}, /* since 2.1.6 */
-        {"LiteRtCreateEnvironment", &lib->create_environment},
-        {"LiteRtDestroyEnvironment", &lib->destroy_environment},
-        {"LiteRtCreateModelFromFile", &lib->create_model},
-        {"LiteRtDestroyModel", &lib->destroy_model},
-        {"LiteRtCreateOptions", &lib->create_options},
-        {"LiteRtDestroyOptions", &lib->destroy_options},
-        {"LiteRtSetOptionsHardwareAccelerators", &lib->set_accelerators},
-        {"LiteRtCreateOpaqueOptions", &lib->create_opaque},
-        {"LiteRtAddOpaqueOptions", &lib->add_opaque},
-        {"LiteRtCreateCompiledModel", &lib->create_compiled},
-        {"LiteRtDestroyCompiledModel", &lib->destroy_compiled},
-        {"LiteRtGetNumModelSignatures", &lib->signature_count},
-        {"LiteRtGetModelSignature", &lib->signature},
-        {"LiteRtGetSignatureKey", &lib->signature_key},
-        {"LiteRtGetNumSignatureInputs", &lib->input_count},
-        {"LiteRtGetNumSignatureOutputs", &lib->output_count},
-        {"LiteRtGetSignatureInputName", &lib->input_name},
-        {"LiteRtGetSignatureOutputName", &lib->output_name},
-        {"LiteRtGetSignatureInputTensorByIndex", &lib->input_tensor},
-        {"LiteRtGetSignatureOutputTensorByIndex", &lib->output_tensor},
-        {"LiteRtGetRankedTensorType", &lib->tensor_type},
-        {"LiteRtCreateTensorBufferFromHostMemory", &lib->create_buffer},
-        {"LiteRtDestroyTensorBuffer", &lib->destroy_buffer},
-        {"LiteRtRunCompiledModel", &lib->run},
-    };
-    return ec_engine_symbols(NAME, lib->handle, symbols, sizeof symbols / sizeof *symbols, error);
-}
-
 edgecap_status ec_litert_open(const edgecap_memory *memory, const char *given, int32_t threads,
                               ec_engine **engine, edgecap_error *error)
 {
     static const char *const usual[] = {"libLiteRt.so", "libLiteRt.dylib", "libLiteRt.dll", NULL};
-    option options[2];
+    ec_litert_option options[2];
     ec_arena arena;
     litert *e;
     edgecap_status status;
@@ -380,8 +303,8 @@ edgecap_status ec_litert_open(const edgecap_memory *memory, const char *given, i
         return ec_no_memory(error);
     }
     snprintf(e->threads, sizeof e->threads, "num_threads = %ld\n", (long)threads);
-    status = ec_engine_library(NAME, given, usual, "LiteRtCreateEnvironment", &e->lib.handle,
-                               error);
+    status =
+        ec_engine_library(NAME, given, usual, "LiteRtCreateEnvironment", &e->lib.handle, error);
     if (status != EDGECAP_OK) {
         ec_arena_free(&arena);
         return status;
@@ -393,7 +316,7 @@ edgecap_status ec_litert_open(const edgecap_memory *memory, const char *given, i
     e->engine.run = run;
     e->engine.unbind = unbind;
     e->engine.close = close_engine;
-    status = find_symbols(&e->lib, error);
+    status = ec_litert_find(&e->lib, error);
     memset(options, 0, sizeof options);
     options[0].tag = TAG_SEVERITY;
     options[0].value = HIDDEN_BELOW_ERROR;

@@ -1,7 +1,6 @@
 /* engine_onnxruntime.c: ONNX graphs through the C interface of onnxruntime, 1.16 and later.
  *
- * Its one useful symbol gives a table of functions that only ever grows at the end, so they are
- * named by their places; no header is needed and no release is linked against.
+ * Its one symbol gives a table of functions that only ever grows at the end: places name them.
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +10,8 @@
 
 enum { API_VERSION = 16, SILENT = 4, ARENA = 1, DEFAULT_MEMORY = 0 };
 
-enum { /* places in the table */
+/* Places in the table. */
+enum {
     ERROR_MESSAGE = 2,
     CREATE_ENV = 3,
     CREATE_SESSION = 7,
@@ -74,7 +74,7 @@ typedef struct onnxruntime {
 static const char NAME[] = "onnxruntime";
 
 /* The function at a place, as its own type: `CALL(e, RUN, (void *, ...))(...)`. */
-#define CALL(e, place, types) ((void *(*) types)(e)->api[place])
+#define CALL(e, place, types) ((void *(*)types)(e)->api[place])
 #define RELEASE(e, place, what) ((void (*)(void *))(e)->api[place])(what)
 
 /* True where a call succeeded; a status is told and released otherwise. */
@@ -133,11 +133,12 @@ static bool read_type(onnxruntime *e, void *session, size_t index, int place, ec
     if (!ok(e, CALL(e, place, (const void *, size_t, void **))(session, index, &info))) {
         return false;
     }
-    done = ok(e, CALL(e, TENSOR_INFO, (const void *, const void **))(info, &shape)) &&
-           shape != NULL && ok(e, CALL(e, ELEMENT_TYPE, (const void *, int *))(shape, &element)) &&
-           ok(e, CALL(e, DIMENSION_COUNT, (const void *, size_t *))(shape, &rank)) &&
-           rank <= EC_MOST_RANK &&
-           ok(e, CALL(e, DIMENSIONS, (const void *, int64_t *, size_t))(shape, tensor->shape, rank));
+    done =
+        ok(e, CALL(e, TENSOR_INFO, (const void *, const void **))(info, &shape)) && shape != NULL &&
+        ok(e, CALL(e, ELEMENT_TYPE, (const void *, int *))(shape, &element)) &&
+        ok(e, CALL(e, DIMENSION_COUNT, (const void *, size_t *))(shape, &rank)) &&
+        rank <= EC_MOST_RANK &&
+        ok(e, CALL(e, DIMENSIONS, (const void *, int64_t *, size_t))(shape, tensor->shape, rank));
     RELEASE(e, RELEASE_TYPE, info);
     tensor->type = type_of(element);
     tensor->rank = (int32_t)rank;
@@ -148,15 +149,16 @@ static bool read_tensors(onnxruntime *e, void *session, bool output, ec_tensor *
                          size_t count)
 {
     size_t there = 0, i, t, found = 0;
-    if (!ok(e, CALL(e, output ? OUTPUT_COUNT : INPUT_COUNT,
-                    (const void *, size_t *))(session, &there))) {
+    if (!ok(e, CALL(e, output ? OUTPUT_COUNT : INPUT_COUNT, (const void *, size_t *))(session,
+                                                                                      &there))) {
         return false;
     }
     for (i = 0; i < there; i++) {
         char *name = NULL;
         bool done = true;
-        if (!ok(e, CALL(e, output ? OUTPUT_NAME : INPUT_NAME,
-                        (const void *, size_t, void *, char **))(session, i, e->allocator, &name))) {
+        if (!ok(e,
+                CALL(e, output ? OUTPUT_NAME : INPUT_NAME,
+                     (const void *, size_t, void *, char **))(session, i, e->allocator, &name))) {
             return false;
         }
         for (t = 0; t < count; t++) {
@@ -197,8 +199,10 @@ static edgecap_status load(ec_engine *engine, const char *path, const char *entr
     }
     f->input_count = input_count;
     f->output_count = output_count;
-    if (!held(e, CALL(e, CREATE_SESSION, (const void *, const char *, const void *, void **))(
-                     e->environment, path, e->options, &f->session), said, sizeof said)) {
+    if (!held(e,
+              CALL(e, CREATE_SESSION, (const void *, const char *, const void *, void **))(
+                  e->environment, path, e->options, &f->session),
+              said, sizeof said)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model", "onnxruntime refuses a graph: %s",
                        said);
     }
@@ -282,10 +286,13 @@ static edgecap_status run(ec_engine *engine, void *bound, edgecap_error *error)
     const call *c = bound;
     const function *f = c->of;
     char said[120];
-    if (held(e, CALL(e, RUN, (void *, const void *, const char *const *, const void *const *,
-                              size_t, const char *const *, size_t, void **))(
-                    f->session, NULL, f->inputs, (const void *const *)c->inputs, f->input_count,
-                    f->outputs, f->output_count, c->outputs), said, sizeof said)) {
+    if (held(e,
+             CALL(e, RUN,
+                  (void *, const void *, const char *const *, const void *const *, size_t,
+                   const char *const *, size_t,
+                   void **))(f->session, NULL, f->inputs, (const void *const *)c->inputs,
+                             f->input_count, f->outputs, f->output_count, c->outputs),
+             said, sizeof said)) {
         return EDGECAP_OK;
     }
     return ec_fail(error, EDGECAP_ENGINE, "engine.failed", "onnxruntime failed to run: %s", said);
@@ -342,11 +349,10 @@ static bool start(onnxruntime *e, int32_t threads)
            ok(e, CALL(e, SET_SEVERITY, (void *, int))(e->options, SILENT)) &&
            ok(e, CALL(e, SET_INTRA_THREADS, (void *, int))(e->options, (int)threads)) &&
            ok(e, CALL(e, SET_INTER_THREADS, (void *, int))(e->options, 1)) &&
-           (!saturates() ||
-            ok(e, CALL(e, ADD_CONFIG, (void *, const char *, const char *))(
-                      e->options, "session.x64quantprecision", "1"))) &&
-           ok(e, CALL(e, CREATE_CPU_MEMORY, (int, int, void **))(ARENA, DEFAULT_MEMORY,
-                                                                 &e->memory)) &&
+           (!saturates() || ok(e, CALL(e, ADD_CONFIG, (void *, const char *, const char *))(
+                                      e->options, "session.x64quantprecision", "1"))) &&
+           ok(e,
+              CALL(e, CREATE_CPU_MEMORY, (int, int, void **))(ARENA, DEFAULT_MEMORY, &e->memory)) &&
            ok(e, CALL(e, ALLOCATOR, (void **))(&e->allocator));
 }
 

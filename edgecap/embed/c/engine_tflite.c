@@ -283,9 +283,13 @@ static edgecap_status find_symbols(library *lib, edgecap_error *error)
 edgecap_status ec_tflite_open(const edgecap_memory *memory, const char *given, int32_t threads,
                               ec_engine **engine, edgecap_error *error)
 {
-    static const char *const usual[] = {"libtensorflowlite_c.so", "libtensorflowlite_jni.so",
-                                        "libtensorflow-lite.so", "libLiteRt.so",
-                                        "libtensorflowlite_c.dylib", "tensorflowlite_c.dll", NULL};
+    static const char *const usual[] = {"libtensorflowlite_c.so",
+                                        "libtensorflowlite_jni.so",
+                                        "libtensorflow-lite.so",
+                                        "libLiteRt.so",
+                                        "libtensorflowlite_c.dylib",
+                                        "tensorflowlite_c.dll",
+                                        NULL};
     ec_arena arena;
     tflite *e;
     edgecap_status status;
@@ -294,8 +298,8 @@ edgecap_status ec_tflite_open(const edgecap_memory *memory, const char *given, i
     if (e == NULL) {
         return ec_no_memory(error);
     }
-    status = ec_engine_library(NAME, given, usual, "TfLiteModelCreateFromFile", &e->lib.handle,
-                               error);
+    status =
+        ec_engine_library(NAME, given, usual, "TfLiteModelCreateFromFile", &e->lib.handle, error);
     if (status != EDGECAP_OK) {
         ec_arena_free(&arena);
         return status;

@@ -29,7 +29,8 @@ typedef struct ec_grammar {
     int32_t boxes, plain; /* the first states */
 } ec_grammar;
 
-/* Reads and checks a table over `vocabulary` ids in which `end` alone is the end; bundle.grammar. */
+/* Reads and checks a table over `vocabulary` ids in which `end` alone is the end; bundle.grammar.
+ */
 edgecap_status ec_grammar_read(ec_fields *f, const ec_json *table, int64_t vocabulary, int32_t end,
                                ec_grammar *grammar);
 

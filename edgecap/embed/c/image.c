@@ -180,8 +180,8 @@ static bool make_weights(const edgecap_memory *memory, ec_filter filter, int32_t
     if (w->most > ((size_t)-1 >> 4) / ((size_t)out + 1)) {
         return false;
     }
-    w->block = ec_allocate_array(memory, w->most * sizeof *exact +
-                                             (size_t)out * (2 + w->most) * sizeof *w->first, 1);
+    w->block = ec_allocate_array(
+        memory, w->most * sizeof *exact + (size_t)out * (2 + w->most) * sizeof *w->first, 1);
     if (w->block == NULL) {
         return false;
     }
@@ -325,8 +325,8 @@ void ec_to_image(const ec_placement *p, const double input[4], double image[4])
 }
 
 edgecap_status ec_letterbox(const edgecap_memory *memory, const edgecap_image *image, int32_t size,
-                            uint8_t fill, ec_filter filter, uint8_t *input,
-                            ec_placement *placement, edgecap_error *error)
+                            uint8_t fill, ec_filter filter, uint8_t *input, ec_placement *placement,
+                            edgecap_error *error)
 {
     size_t stride = 3 * (size_t)size;
     source s = {0};
@@ -336,8 +336,7 @@ edgecap_status ec_letterbox(const edgecap_memory *memory, const edgecap_image *i
     }
     *placement = ec_place(s.width, s.height, size);
     memset(input, fill, stride * (size_t)size);
-    return ec_resize(memory, image, fill, filter, placement->scaled_width,
-                     placement->scaled_height,
+    return ec_resize(memory, image, fill, filter, placement->scaled_width, placement->scaled_height,
                      input + stride * (size_t)placement->top + 3 * (size_t)placement->left, stride,
                      error);
 }

@@ -30,7 +30,7 @@ edgecap_status ec_resize(const edgecap_memory *memory, const edgecap_image *imag
 
 /* The model's input [size][size][3]: the image, its aspect kept, in the middle of `fill`. */
 edgecap_status ec_letterbox(const edgecap_memory *memory, const edgecap_image *image, int32_t size,
-                            uint8_t fill, ec_filter filter, uint8_t *input,
-                            ec_placement *placement, edgecap_error *error);
+                            uint8_t fill, ec_filter filter, uint8_t *input, ec_placement *placement,
+                            edgecap_error *error);
 
 #endif

@@ -92,7 +92,8 @@ static edgecap_status read_number(reader *r, ec_json *value)
     if (exponent > 0) {
         number *= pow(10, exponent);
     } else if (exponent < 0) { /* exact up to 15 digits and 22 places */
-        number = exponent < -300 ? number / 1e300 / pow(10, -exponent - 300) : number / pow(10, -exponent);
+        number = exponent < -300 ? number / 1e300 / pow(10, -exponent - 300)
+                                 : number / pow(10, -exponent);
     }
     value->number = negative ? -number : number;
     value->beyond = beyond || (whole == most && !negative);
@@ -192,8 +193,7 @@ static edgecap_status read_word(reader *r, ec_json *value)
     size_t i;
     for (i = 0; i < 3; i++) {
         size_t length = strlen(words[i].word);
-        if ((size_t)(r->end - r->place) >= length &&
-            memcmp(r->place, words[i].word, length) == 0) {
+        if ((size_t)(r->end - r->place) >= length && memcmp(r->place, words[i].word, length) == 0) {
             r->place += length;
             value->kind = words[i].kind;
             return EDGECAP_OK;

@@ -20,12 +20,12 @@ typedef enum ec_json_kind {
 typedef struct ec_json ec_json;
 struct ec_json {
     ec_json_kind kind;
-    bool beyond;     /* WHOLE: does not fit in 64 bits */
-    int64_t whole;   /* WHOLE */
-    double number;   /* WHOLE and NUMBER */
-    ec_text text;    /* TEXT; null-terminated as well */
-    ec_text key;     /* in an object */
-    size_t count;    /* LIST and OBJECT */
+    bool beyond;   /* WHOLE: does not fit in 64 bits */
+    int64_t whole; /* WHOLE */
+    double number; /* WHOLE and NUMBER */
+    ec_text text;  /* TEXT; null-terminated as well */
+    ec_text key;   /* in an object */
+    size_t count;  /* LIST and OBJECT */
     ec_json *first, *next, *parent;
 };
 

@@ -54,9 +54,9 @@ static void read_functions(ec_fields *f, const ec_json *list, ec_manifest *m)
 
 static void read_contract(ec_fields *f, const ec_json *contract, ec_manifest *m)
 {
-    static const char *const fields[] = {"layers",     "heads",     "head_width", "patches",
+    static const char *const fields[] = {"layers",      "heads",      "head_width", "patches",
                                          "text_length", "vocabulary", "embedding",  "cache",
-                                         "batch",      "functions", NULL};
+                                         "batch",       "functions",  NULL};
     const char *cache;
     const ec_json *functions, *batch;
     if (contract == NULL || !ec_check_fields(f, contract, "contract", fields, 0)) {
@@ -72,7 +72,8 @@ static void read_contract(ec_fields *f, const ec_json *contract, ec_manifest *m)
     cache = ec_string(f, contract, "cache");
     m->cache_width = strcmp(cache, "float32") == 0 ? 4 : strcmp(cache, "float16") == 0 ? 2 : 0;
     batch = ec_json_get(contract, "batch");
-    if (f->status == EDGECAP_OK && batch->kind != EC_JSON_NULL && ec_whole(f, contract, "batch") != 1) {
+    if (f->status == EDGECAP_OK && batch->kind != EC_JSON_NULL &&
+        ec_whole(f, contract, "batch") != 1) {
         ec_refuse(f, "bundle.manifest", "contract.batch must be null (any) or 1");
     }
     functions = ec_inner(f, contract, "functions", EC_JSON_OBJECT);
@@ -88,8 +89,8 @@ static bool is_text(ec_fields *f, const ec_json *object, const char *name, const
 
 static void read_preprocessing(ec_fields *f, const ec_json *object, ec_manifest *m)
 {
-    static const char *const fields[] = {"size", "fit", "resample", "anchor", "fill", "channels",
-                                         NULL};
+    static const char *const fields[] = {"size", "fit",      "resample", "anchor",
+                                         "fill", "channels", NULL};
     int32_t fill;
     bool known;
     if (object == NULL || !ec_check_fields(f, object, "preprocessing", fields, 0)) {
@@ -202,9 +203,9 @@ static void check_weights(ec_fields *f, const ec_json *root)
 static void read_all(ec_fields *f, const ec_json *root, ec_manifest *m)
 {
     static const char *const fields[] = {
-        "schema",     "name",      "model",  "format",      "precision", "contract",
+        "schema",        "name",      "model",     "format", "precision",   "contract",
         "preprocessing", "tokenizer", "languages", "styles", "coordinates", "grammar",
-        "plan",       "tools",     "license", "files",      "weights",   NULL};
+        "plan",          "tools",     "license",   "files",  "weights",     NULL};
     const ec_json *schema = ec_json_get(root, "schema"), *grammar;
     const ec_file *tokenizer;
     const char *hash;

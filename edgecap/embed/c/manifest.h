@@ -1,8 +1,8 @@
 /* manifest.h: what a bundle says about itself, checked; bundle/SPEC.md.
  *
  * What is read of schema 1 is brought into the form of contract 2: functions with named ports, and
- * a list of state tensors. Letters: L layers, H heads, Dh head width, P image rows (patches), T text
- * rows, V vocabulary, E embedding.
+ * a list of state tensors. Letters: L layers, H heads, Dh head width, P image rows (patches), T
+ * text rows, V vocabulary, E embedding.
  */
 #ifndef EDGECAP_MANIFEST_H
 #define EDGECAP_MANIFEST_H

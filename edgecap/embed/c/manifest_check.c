@@ -20,8 +20,8 @@ static bool plain_part(const char *part, size_t length)
     size_t i;
     for (i = 0; i < length; i++) {
         char c = part[i];
-        bool first = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                     c == '_';
+        bool first =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
         if (!first && (i == 0 || (c != '.' && c != '-'))) {
             return false;
         }
@@ -70,7 +70,8 @@ static void check_files(ec_fields *f, const ec_manifest *m)
         check_name(f, file->name);
         if (strlen(file->sha256) != 64 || strspn(file->sha256, "0123456789abcdef") != 64 ||
             file->size < 0) {
-            ec_refuse(f, "bundle.manifest", "files.%.60s has no valid SHA-256 and size", file->name);
+            ec_refuse(f, "bundle.manifest", "files.%.60s has no valid SHA-256 and size",
+                      file->name);
         }
     }
     if (m->file_count > 4096) { /* what follows is quadratic */
@@ -89,8 +90,8 @@ static bool is_listed(const ec_manifest *m, const char *name)
 {
     static const char package[] = ".mlpackage";
     size_t length = strlen(name), i;
-    bool folder = length >= sizeof package - 1 &&
-                  strcmp(name + length - (sizeof package - 1), package) == 0;
+    bool folder =
+        length >= sizeof package - 1 && strcmp(name + length - (sizeof package - 1), package) == 0;
     for (i = 0; i < m->file_count; i++) {
         const char *file = m->files[i].name;
         if (strcmp(file, name) == 0 ||
@@ -152,8 +153,8 @@ static void check_functions(ec_fields *f, const ec_manifest *m)
 static void check_sizes(ec_fields *f, const ec_manifest *m)
 {
     const double most = 2147483648.0; /* bytes of a cache at 8 a number */
-    double cache = 8.0 * m->layers * m->heads * m->head_width *
-                   ((double)m->patches + (double)m->text_length);
+    double cache =
+        8.0 * m->layers * m->heads * m->head_width * ((double)m->patches + (double)m->text_length);
     int32_t side = 1;
     while (side < 46340 && side * side < m->patches) {
         side++;

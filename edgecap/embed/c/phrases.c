@@ -16,8 +16,8 @@ typedef struct list {
 
 /* With which a list item begins, before its phrase; and leads of a first phrase. */
 static const list SKIPPED[] = {
-    {"en", " and "}, {"es", " y e "}, {"fr", " et "}, {"de", " und "}, {"it", " e ed "},
-    {"pt", " e "},   {"nl", " en "},  {"ko", " 그리고 그림에 여기에 "},
+    {"en", " and "},  {"es", " y e "}, {"fr", " et "}, {"de", " und "},
+    {"it", " e ed "}, {"pt", " e "},   {"nl", " en "}, {"ko", " 그리고 그림에 여기에 "},
 };
 /* With which an indefinite phrase begins. */
 static const list DETERMINERS[] = {

@@ -115,12 +115,15 @@ edgecap_status ec_fill_caption(const edgecap_captioner *c, const char *language,
     fits = give_text(s.text, words.length, caption->text, caption->text_capacity);
     fits = give_text(s.raw, caption->raw_length, caption->raw, caption->raw_capacity) && fits;
     fits = give(s.phrases, r.phrase_count, sizeof *s.phrases, caption->phrases,
-                caption->phrase_capacity) && fits;
-    fits = give(s.boxes, r.box_count, sizeof *s.boxes, caption->boxes, caption->box_capacity) && fits;
+                caption->phrase_capacity) &&
+           fits;
+    fits =
+        give(s.boxes, r.box_count, sizeof *s.boxes, caption->boxes, caption->box_capacity) && fits;
     fits = give(g->tokens, g->count, sizeof *g->tokens, caption->tokens, caption->token_capacity) &&
            fits;
     fits = give(g->attention, g->attention != NULL ? g->count * P : 0, sizeof *g->attention,
-                caption->attention, caption->attention_capacity) && fits;
+                caption->attention, caption->attention_capacity) &&
+           fits;
     close_scratch(c, &s);
     return fits ? EDGECAP_OK
                 : ec_fail(error, EDGECAP_BUFFER, "caption.buffer",

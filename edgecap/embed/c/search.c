@@ -53,15 +53,14 @@ static void close_walker(const ec_search *s, walker *w)
 }
 
 /* The next token: the highest that the rule allows, or one of those drawn. */
-static edgecap_status choose(const ec_search *s, walker *w, const float *logits,
-                             int32_t vocabulary, int32_t state, size_t count, int32_t *token,
-                             edgecap_error *error)
+static edgecap_status choose(const ec_search *s, walker *w, const float *logits, int32_t vocabulary,
+                             int32_t state, size_t count, int32_t *token, edgecap_error *error)
 {
     const uint8_t *mask = s->grammar != NULL ? w->mask : NULL;
     edgecap_status status = EDGECAP_OK;
     if (mask != NULL) {
-        status = ec_grammar_allowed(s->grammar, state, w->said, count, s->length - count,
-                                    s->known, vocabulary, w->mask, error);
+        status = ec_grammar_allowed(s->grammar, state, w->said, count, s->length - count, s->known,
+                                    vocabulary, w->mask, error);
     }
     if (status != EDGECAP_OK) {
         return status;
@@ -75,8 +74,8 @@ static edgecap_status choose(const ec_search *s, walker *w, const float *logits,
     return *token < 0 ? ec_not_finite(error) : EDGECAP_OK;
 }
 
-static edgecap_status walk(const ec_search *s, const ec_model *model, walker *w,
-                           ec_generated *g, edgecap_error *error)
+static edgecap_status walk(const ec_search *s, const ec_model *model, walker *w, ec_generated *g,
+                           edgecap_error *error)
 {
     const float *logits = NULL, *attention = NULL;
     size_t P = (size_t)model->patches, count;
@@ -118,8 +117,8 @@ static edgecap_status walk(const ec_search *s, const ec_model *model, walker *w,
         if (s->grammar != NULL) {
             state = ec_grammar_after(s->grammar, state, token);
         }
-        status = model->step(model->self, 0, token, s->prompt_count + count, &logits, &attention,
-                             error);
+        status =
+            model->step(model->self, 0, token, s->prompt_count + count, &logits, &attention, error);
     }
     return status;
 }

@@ -25,9 +25,9 @@ typedef struct ec_search {
     const int32_t *prompt;
     size_t prompt_count; /* at least 1 */
     int32_t end;
-    size_t length;             /* tokens at most, the end included */
-    const ec_grammar *grammar; /* NULL: anything goes */
-    int32_t start, known;      /* first state; ids that the tokenizer has */
+    size_t length;               /* tokens at most, the end included */
+    const ec_grammar *grammar;   /* NULL: anything goes */
+    int32_t start, known;        /* first state; ids that the tokenizer has */
     const ec_sampling *sampling; /* NULL: the most probable */
     uint32_t seed, crc32;
     int (*on_token)(void *user, int32_t token); /* or NULL; not 0: stop */
@@ -52,9 +52,8 @@ edgecap_status ec_beam_search(const ec_search *search, const ec_model *model, si
                               ec_generated *generated, edgecap_error *error);
 
 /* Feeds the prompt to slot 0 and leaves the logits of its last token. */
-edgecap_status ec_feed_prompt(const ec_search *search, const ec_model *model,
-                              const float **logits, const float **attention,
-                              edgecap_error *error);
+edgecap_status ec_feed_prompt(const ec_search *search, const ec_model *model, const float **logits,
+                              const float **attention, edgecap_error *error);
 edgecap_status ec_not_finite(edgecap_error *error);
 
 #endif

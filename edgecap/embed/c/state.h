@@ -17,13 +17,13 @@ typedef enum ec_role {
 } ec_role;
 
 typedef struct ec_entry {
-    const char *input;       /* port of decode */
-    const char *from_image;  /* output of encode_image that fills it, or NULL: zeros */
-    const char *from_step;   /* output of decode that a step leaves, or NULL */
-    int role;                /* ec_role, perhaps two of them */
-    size_t groups, rows;     /* G; rows of a block, 1 where it is not made of rows */
-    size_t image_rows;       /* P, of those that encode_image fills */
-    size_t first_text;       /* where the text's rows begin */
+    const char *input;      /* port of decode */
+    const char *from_image; /* output of encode_image that fills it, or NULL: zeros */
+    const char *from_step;  /* output of decode that a step leaves, or NULL */
+    int role;               /* ec_role, perhaps two of them */
+    size_t groups, rows;    /* G; rows of a block, 1 where it is not made of rows */
+    size_t image_rows;      /* P, of those that encode_image fills */
+    size_t first_text;      /* where the text's rows begin */
     size_t row_bytes;
 } ec_entry;
 

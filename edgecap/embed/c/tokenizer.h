@@ -9,8 +9,7 @@ typedef struct ec_tokenizer ec_tokenizer;
 /* Codes: bundle.json, bundle.duplicate_key, tokenizer.unsupported, tokenizer.token. Lives in
  * `arena`; `data` is not kept. */
 edgecap_status ec_tokenizer_read(ec_arena *arena, const char *data, size_t length,
-                                 const char *where, ec_tokenizer **tokenizer,
-                                 edgecap_error *error);
+                                 const char *where, ec_tokenizer **tokenizer, edgecap_error *error);
 
 int32_t ec_tokenizer_size(const ec_tokenizer *tokenizer);
 size_t ec_tokenizer_longest(const ec_tokenizer *tokenizer); /* bytes of a token's text */

@@ -180,7 +180,8 @@ static edgecap_status add_merge(ec_tokenizer *t, ec_arena *scratch, const ec_jso
     ec_merge *place;
     if (item->kind == EC_JSON_TEXT) { /* "left right", as before 0.20 */
         const char *gap = memchr(item->text.data, ' ', item->text.length);
-        if (gap == NULL || memchr(gap + 1, ' ', item->text.length - (size_t)(gap + 1 - item->text.data))) {
+        if (gap == NULL ||
+            memchr(gap + 1, ' ', item->text.length - (size_t)(gap + 1 - item->text.data))) {
             return unsupported(error, where, "has a merge that does not join two tokens");
         }
         left.data = item->text.data;

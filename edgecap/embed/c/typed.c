@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const NAMES[] = {"null",    "true or false", "true or false", "a whole number",
+static const char *const NAMES[] = {"null",     "true or false", "true or false", "a whole number",
                                     "a number", "a text",        "a list",        "an object"};
 
 edgecap_status ec_refuse(ec_fields *f, const char *code, const char *format, ...)

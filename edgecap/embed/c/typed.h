@@ -22,8 +22,7 @@ const char *ec_string(ec_fields *f, const ec_json *object, const char *name);
 const ec_json *ec_inner(ec_fields *f, const ec_json *object, const char *name, ec_json_kind kind);
 
 /* A list of texts; `*count` of them. */
-const char *const *ec_strings(ec_fields *f, const ec_json *object, const char *name,
-                              size_t *count);
+const char *const *ec_strings(ec_fields *f, const ec_json *object, const char *name, size_t *count);
 
 /* `size` * count zeroed bytes of the arena. */
 void *ec_field_array(ec_fields *f, size_t count, size_t size);

@@ -8,7 +8,7 @@ bool ec_utf8_valid(const char *data, size_t length);
 
 /* The character at `data`, and its length in bytes; of valid UTF-8 alone. */
 uint32_t ec_utf8_decode(const char *data, size_t *length);
-size_t ec_utf8_encode(uint32_t code, char *out); /* 1-4 bytes; surrogates as three */
+size_t ec_utf8_encode(uint32_t code, char *out);       /* 1-4 bytes; surrogates as three */
 size_t ec_utf8_count(const char *data, size_t length); /* characters */
 
 /* Where character number `count` begins, `length` where there are fewer. */
@@ -17,9 +17,9 @@ size_t ec_utf8_offset(const char *data, size_t length, size_t count);
 /* NFC of valid UTF-8, in `arena`; false: no memory. */
 bool ec_nfc(ec_arena *arena, ec_text text, ec_text *normal);
 
-bool ec_is_space(uint32_t code);      /* as Python's str.isspace */
-uint32_t ec_lower(uint32_t code);     /* ASCII and Latin-1: all that reading captions needs */
-ec_text ec_strip(ec_text text);       /* without white space at both ends */
+bool ec_is_space(uint32_t code);  /* as Python's str.isspace */
+uint32_t ec_lower(uint32_t code); /* ASCII and Latin-1: all that reading captions needs */
+ec_text ec_strip(ec_text text);   /* without white space at both ends */
 
 /* unicode_tables.c */
 extern const size_t ec_decompositions_count, ec_compositions_count, ec_classes_count;
