@@ -12,7 +12,7 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts demo pictures tour test lint format types check check-full bench train clean
+.PHONY: help install fonts demo images tour test lint format types check check-full bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,8 +38,8 @@ fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere 
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-pictures: $(STAMP) fonts ## Make the pictures of README anew.
-	PATH="$(CURDIR)/$(BIN):$$PATH" examples/pictures.sh
+images: $(STAMP) fonts ## Make the images of README anew.
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/images.sh
 
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/tour.sh
@@ -63,9 +63,10 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts $(OLD)/.installed ## The same with coverage, and int8 on an old board's runtime.
+check-full: lint types fonts $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --sort=cover
+	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
 
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.

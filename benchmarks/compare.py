@@ -1,11 +1,11 @@
 """`edgecap compare`: two captioners side by side on the same scenes, whatever runs them.
 
-Both see the same pictures. Each captions by itself (greedy, under the rule of boxes); and both are
+Both see the same images. Each captions by itself (greedy, under the rule of boxes); and both are
 fed A's caption (teacher forcing) and asked for the next token at every step, so that one early
 difference does not count for all the words after it. Languages take turns from scene to scene. What
 is measured: comparison.py.
 
-Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S canvas side.
+Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S model_input side.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ import numpy as np
 from edgecap.benchmarks.comparison import Comparison, Forced, SceneComparison
 from edgecap.benchmarks.defaults import THRESHOLD
 from edgecap.benchmarks.divergence import CacheSums
-from edgecap.benchmarks.metrics import match
+from edgecap.benchmarks.reference.metrics import match
 from edgecap.bundle.cosines import cosines
 from edgecap.bundle.manifest import Contract
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
+from edgecap.reference.scenes.graph import Box, Name
+from edgecap.reference.scenes.hard_negatives import names_of
+from edgecap.reference.scenes.parse import parse
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Caption, read_caption
 from edgecap.runtime.decode import generate
 from edgecap.runtime.forcing import feed
-from edgecap.runtime.preprocess import prepare
+from edgecap.runtime.preprocess import preprocess
 from edgecap.runtime.session import ImageCode
-from edgecap.scenes.graph import Box, Name
-from edgecap.scenes.parse import parse
-from edgecap.scenes.twins import names_of
 
 BATCH = 8
 STYLE = "grounded"
@@ -54,8 +54,8 @@ def check_comparable(a: Captioner, b: Captioner) -> None:
         )
     if seen[0] != seen[1]:
         raise UnsupportedError(
-            "compare.canvas",
-            f"{a.manifest.name} and {b.manifest.name} see pictures on different canvases.",
+            "compare.model_input",
+            f"{a.manifest.name} and {b.manifest.name} see images on different model_inputs.",
             "Score each with: edgecap eval",
         )
 
@@ -64,11 +64,11 @@ def compare(
     a: Captioner,
     b: Captioner,
     names: tuple[str, str],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     languages: Sequence[str],
     threshold: float = THRESHOLD,
 ) -> Comparison:
-    """Hold B to A on pictures uint8 [S,S,3], scene i in language i modulo their number.
+    """Hold B to A on images uint8 [S,S,3], scene i in language i modulo their number.
 
     Raises UnsupportedError as `check_comparable`, and InputError for a language that one of them
     does not speak.
@@ -77,15 +77,15 @@ def compare(
     for captioner in (a, b):
         for lang in languages:
             captioner.vocabulary.prompt(lang, STYLE)
-    if not pictures:
+    if not images:
         raise InputError("compare.nothing", "there is no scene to compare on.")
     sums = {"encode_image": CacheSums(), "decode": CacheSums()}
     of_one_shape = _rows(a.manifest.contract) == _rows(b.manifest.contract)
     of_one_width = a.manifest.contract.embedding == b.manifest.contract.embedding
     found: list[SceneComparison] = []
-    for batch in progress(list(_batches(len(pictures), len(languages))), "comparing"):
+    for batch in progress(list(_batches(len(images), len(languages))), "comparing"):
         lang = languages[batch[0] % len(languages)]
-        found += _Batch(a, b, [pictures[i] for i in batch], lang).compare(
+        found += _Batch(a, b, [images[i] for i in batch], lang).compare(
             batch, sums if of_one_shape else {}, of_one_width
         )
     outputs = {"encode_image": "image_embedding", "decode": "logits"}
@@ -100,14 +100,12 @@ def compare(
 class _Batch:
     """b scenes in one language, seen by both."""
 
-    def __init__(
-        self, a: Captioner, b: Captioner, pictures: Sequence[np.ndarray], lang: str
-    ) -> None:
+    def __init__(self, a: Captioner, b: Captioner, images: Sequence[np.ndarray], lang: str) -> None:
         self._both, self._lang = (a, b), lang
-        placed = [prepare(picture, a.manifest.preprocessing) for picture in pictures]
+        placed = [preprocess(image, a.manifest.preprocessing) for image in images]
         self._placements = [placement for _, placement in placed]
-        canvases = np.stack([canvas for canvas, _ in placed])  # [b,S,S,3]
-        self._codes = [captioner.session.encode_image(canvases) for captioner in self._both]
+        model_inputs = np.stack([model_input for model_input, _ in placed])  # [b,S,S,3]
+        self._codes = [captioner.session.encode_image(model_inputs) for captioner in self._both]
         self._prompt = a.vocabulary.prompt(lang, STYLE)
 
     def compare(
@@ -134,7 +132,7 @@ class _Batch:
     def _caption(self, captioner: Captioner, code: ImageCode) -> list[Caption]:
         vocabulary, manifest = captioner.vocabulary, captioner.manifest
         cache = Cache(captioner.session, code, vocabulary.text_length)
-        limits = vocabulary.limits(None, boxes=True, ruled=True)
+        limits = vocabulary.limits(None, boxes=True, constrained=True)
         return [
             read_caption(generated, placement, self._lang, STYLE, vocabulary, manifest)
             for generated, placement in zip(

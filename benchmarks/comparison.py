@@ -28,7 +28,7 @@ class Forced:
     same: np.ndarray  # bool [K], the best next token is the same
     logits: np.ndarray  # f32 [K], cosine
     apart: np.ndarray  # f32 [K], largest absolute difference of the logits
-    attention: np.ndarray  # f32 [K], cosine of the maps over the picture
+    attention: np.ndarray  # f32 [K], cosine of the maps over the image
 
 
 @dataclass(frozen=True)

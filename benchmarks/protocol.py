@@ -7,10 +7,10 @@ round by round against PyTorch and their median is reported.
 
     cold_start_ms    from starting the process to its first caption in hand, median over starts;
                      a new process on a warm disk cache
-    encode_image_ms  one picture, uint8 pixels in memory, to cache and embedding
+    encode_image_ms  one image, uint8 pixels in memory, to cache and embedding
     decode_step_ms   one token, with `DECODE_POSITION` tokens before it
-    caption_ms       one picture from a file to its caption, greedy, location tokens included
-    captions_per_s   `BATCH` pictures given in one call
+    caption_ms       one image from a file to its caption, greedy, location tokens included
+    captions_per_s   `BATCH` images given in one call
     peak_rss_mb      most memory the process ever held (MiB), before the accuracy part
     size_mb          what an app ships: model, tokenizer and manifest, in 10^6 bytes
     parity           of the bundle's certificate, measured when it was exported: steps whose next

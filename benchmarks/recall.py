@@ -1,8 +1,8 @@
-"""How often a large index finds what comparing with every picture finds, and how fast.
+"""How often a large index finds what comparing with every image finds, and how fast.
 
     python -m edgecap.benchmarks.recall --n 100000
 
-n vectors of E numbers, Q queries. Embeddings of pictures use few of their directions: those of the
+n vectors of E numbers, Q queries. Embeddings of images use few of their directions: those of the
 shipped weights spread over about 7 (participation ratio of 400 test scenes). What is drawn here:
 
     spread    variances that fall as exp(-i / 16): about 32 directions
@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecap.apps.retrieval import graph
+from edgecap.apps.retrieval.manifest import SCHEMA, Graph, IndexManifest, Maker
+from edgecap.apps.retrieval.search import Index
+from edgecap.apps.retrieval.store import Entry, Stored
 from edgecap.core.choices import pick
-from edgecap.core.command import check_numbers, guarded
-from edgecap.runtime.index import graph
-from edgecap.runtime.index.manifest import SCHEMA, Graph, IndexManifest, Maker
-from edgecap.runtime.index.search import Index
-from edgecap.runtime.index.store import Entry, Stored
+from edgecap.core.command import check_numbers, run_command
 
 WIDTH, CENTRES, FALL = 256, 1000, 16.0
 KINDS = ("spread", "clusters", "even")
@@ -79,7 +79,7 @@ def draw(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stored(root: Path, vectors: np.ndarray) -> Stored:
-    """An index of vectors without pictures; vectors f32 [n,E]."""
+    """An index of vectors without images; vectors f32 [n,E]."""
     n = len(vectors)
     maker = Maker("drawn", "drawn", "", "", ())
     covering = Graph("graph", n, n)
@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--threads", type=int, default=1, help="for building")
     asked = parser.parse_args(arguments)
-    return guarded("recall", lambda: _run(asked))
+    return run_command("recall", lambda: _run(asked))
 
 
 def _run(asked: Namespace) -> None:

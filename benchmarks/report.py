@@ -1,4 +1,4 @@
-"""What a bench leaves: a table, JSON, CSV, Markdown, and a directory with a picture."""
+"""What a bench leaves: a table, JSON, CSV, Markdown, and a directory with a image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.benchmarks.evaluate import MEASURED
 from edgecap.benchmarks.protocol import Plan
+from edgecap.benchmarks.reference.evaluate import MEASURED
 from edgecap.benchmarks.runner import Row
 from edgecap.core.figures import save_figure
 
@@ -133,7 +133,7 @@ def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str
 def write_files(directory: Path, rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> None:
     """Write report.md, report.json, report.csv and latency.png into an empty directory.
 
-    The picture needs matplotlib and is left out where there is none.
+    The image needs matplotlib and is left out where there is none.
     """
     text = "# edgecap bench\n\n" + to_markdown(rows, plan, machine)
     if _draw(directory / "latency.png", rows):

@@ -18,8 +18,8 @@ from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
-from edgecap.core.shipped import called, shipped
-from edgecap.scenes.shipped import load_set
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.reference.shipped import called, shipped
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
 NOT_SHIPPED = (CARD, CERTIFICATE, PLAN, SEARCH, FRONT)
@@ -47,7 +47,7 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
 
 
 @contextmanager
-def pictures(count: int = 8) -> Iterator[list[Path]]:
+def images(count: int = 8) -> Iterator[list[Path]]:
     """The first scenes of the shipped evaluation set as files, while the context lasts."""
     with TemporaryDirectory(prefix="edgecap-bench-") as folder:
         files = []
@@ -122,14 +122,14 @@ def find_weights(model: str) -> Path | None:
 
 
 def worker_command(
-    source: str, backend: str, pictures: Sequence[Path], threads: int
+    source: str, backend: str, images: Sequence[Path], threads: int
 ) -> tuple[str, ...]:
     """The command line of the process that measures one artifact."""
     job = {
         "source": source,
         "backend": backend,
         "threads": threads,
-        "pictures": [str(picture) for picture in pictures],
+        "images": [str(image) for image in images],
     }
     return (sys.executable, "-P", "-m", "edgecap.benchmarks.worker", json.dumps(job))
 

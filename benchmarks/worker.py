@@ -1,7 +1,7 @@
 """The process that is measured: loads one artifact, captions, then answers requests.
 
 Started as `python -m edgecap.benchmarks.worker JOB`, JOB being JSON; talks as `protocol` says.
-B = 1 picture; C rows of the cache, V vocabulary.
+B = 1 image; C rows of the cache, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from edgecap.benchmarks.machine import peak_rss_mb
 from edgecap.benchmarks.protocol import BATCH, DECODE_POSITION
 from edgecap.core.errors import EdgecapError
-from edgecap.core.tokens import EOS_ID, LANGUAGES
+from edgecap.reference.tokens import EOS_ID, LANGUAGES
 
 Operation = Callable[[], object]
 
@@ -30,15 +30,15 @@ def main(argument: str) -> int:
     job = json.loads(argument)
 
     def load() -> Any:
-        from edgecap.runtime import load
+        from edgecap.models.loading import load
 
         return load(job["source"], backend=job["backend"], threads=job["threads"])
 
-    return serve(load, job["pictures"], sys.stdin, answers)
+    return serve(load, job["images"], sys.stdin, answers)
 
 
 def serve(
-    load: Callable[[], Any], pictures: Sequence[str], requests: IO[str], answers: IO[str]
+    load: Callable[[], Any], images: Sequence[str], requests: IO[str], answers: IO[str]
 ) -> int:
     """Make the captioner, show its first caption, then answer requests line by line.
 
@@ -51,9 +51,9 @@ def serve(
 
     try:
         captioner = load()
-        first = captioner.caption([pictures[0]], lang=LANGUAGES[0])[0]
+        first = captioner.caption([images[0]], lang=LANGUAGES[0])[0]
         say(ready={"backend": captioner.backend, "first_caption": first.text})
-        operations = _operations(captioner, pictures)
+        operations = _operations(captioner, images)
         for line in requests:
             request = json.loads(line)
             say(done=_answer(request, captioner, operations))
@@ -70,27 +70,27 @@ def _answer(
         return {key: _time(operations[key], n) for key, n in request["repeats"].items()}
     if request["do"] == "memory":
         return {"peak_rss_mb": peak_rss_mb()}
-    from edgecap.benchmarks.evaluate import evaluate
-    from edgecap.scenes.shipped import load_set
+    from edgecap.benchmarks.reference.evaluate import evaluate
+    from edgecap.reference.scenes.shipped import load_set
 
     scenes = load_set("evaluation", request["scenes"])
     return evaluate(captioner, scenes, request["languages"]).to_json()
 
 
-def _operations(captioner: Any, pictures: Sequence[str]) -> dict[str, Operation]:
-    """What `protocol.TIMED` times, each moving on to the next picture."""
-    from edgecap.runtime.preprocess import prepare
+def _operations(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
+    """What `protocol.TIMED` times, each moving on to the next image."""
+    from edgecap.runtime.preprocess import preprocess
 
     session = captioner.session
-    canvases = [
-        prepare(picture, captioner.manifest.preprocessing)[0][None] for picture in pictures
+    model_inputs = [
+        preprocess(image, captioner.manifest.preprocessing)[0][None] for image in images
     ]  # uint8 [1,224,224,3]
-    files, canvas = cycle(pictures), cycle(canvases)
-    k, v = captioner.cache(canvases[0])  # float [L,1,H,C,Dh]
+    files, model_input = cycle(images), cycle(model_inputs)
+    k, v = captioner.cache(model_inputs[0])  # float [L,1,H,C,Dh]
     token = np.array([[EOS_ID]], np.int32)  # [1,1]; any token costs the same
     position = np.array([DECODE_POSITION], np.int32)  # [1]
     return {
-        "encode_image_ms": lambda: session.encode_image(next(canvas)),
+        "encode_image_ms": lambda: session.encode_image(next(model_input)),
         "decode_step_ms": lambda: session.decode(token, position, k, v),
         "caption_ms": lambda: captioner.caption([next(files)], lang=LANGUAGES[0]),
         "batch_ms": lambda: captioner.caption(

@@ -1,4 +1,4 @@
-"""The scenes on which two captioners agree least, in one picture: what each says and where."""
+"""The scenes on which two captioners agree least, in one image: what each says and where."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PAPER, INK, FADED = "white", "#1a1a1a", "#5a5a5a"
 def worst_sheet(
     names: tuple[str, str],
     scenes: Sequence[SceneComparison],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     of: int,
 ) -> Image.Image:
     """A row per scene, worst first: A's boxes and words beside B's.
 
-    `pictures` are those of all scenes, uint8 [S,S,3]; `of` is how many scenes were compared.
+    `images` are those of all scenes, uint8 [S,S,3]; `of` is how many scenes were compared.
     Where all agree the sheet says so.
     """
     width = 2 * SMALLEST + 3 * GAP
-    rows = [_row(scene, pictures[scene.index], width) for scene in scenes]
+    rows = [_row(scene, images[scene.index], width) for scene in scenes]
     which = "scene" if len(rows) == 1 else f"{len(rows)} scenes"
     title = f"The {which} of {of} on which they agree least"
     title = title if rows else f"All {of} captions are equal"
@@ -37,7 +37,7 @@ def worst_sheet(
     return _stacked([head, columns, *rows], width)
 
 
-def _row(scene: SceneComparison, picture: np.ndarray, width: int) -> Image.Image:
+def _row(scene: SceneComparison, image: np.ndarray, width: int) -> Image.Image:
     lang, shared = scene.captions[0].lang, len(scene.ious)
     about = (
         f"scene {scene.index}, {lang}: agreement {scene.agreement:.2f}, "
@@ -45,13 +45,13 @@ def _row(scene: SceneComparison, picture: np.ndarray, width: int) -> Image.Image
     )
     if scene.ious:
         about += f", their boxes overlap by {np.mean(scene.ious):.2f}"
-    sides = [_side(caption, picture) for caption in scene.captions]
+    sides = [_side(caption, image) for caption in scene.captions]
     return _stacked([_text([(about, FADED, SMALL)], width), _beside(sides, width)], width)
 
 
-def _side(caption: Caption, picture: np.ndarray) -> Image.Image:
-    """The picture with one caption's boxes, and its words below."""
-    drawn = draw(picture, caption.mentions)
+def _side(caption: Caption, image: np.ndarray) -> Image.Image:
+    """The image with one caption's boxes, and its words below."""
+    drawn = draw(image, caption.mentions)
     lines = [(caption.text or "(an empty caption)", INK, TEXT), (drawn.note, FADED, SMALL)]
     words = _text([line for line in lines if line[0]], SMALLEST + GAP)
     side = Image.new("RGB", (SMALLEST + GAP, drawn.image.height + words.height), PAPER)

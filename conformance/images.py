@@ -24,7 +24,7 @@ from files import Topic, crc32, noise
 from PIL import Image, ImageOps
 
 from edgecap.bundle.manifest import Preprocessing
-from edgecap.runtime.preprocess import place, prepare
+from edgecap.runtime.preprocess import letterbox, preprocess
 
 FILTERS = {
     "box": Image.Resampling.BOX,
@@ -91,14 +91,14 @@ def resizing() -> Topic:
     return topic
 
 
-def letterbox() -> Topic:
+def letterboxes() -> Topic:
     topic = Topic("letterbox", channels=3, cases=(cases := []))
     for number, (w, h, size) in enumerate(LETTERBOXES):
         fill = (127, 0, 255)[number % 3]
         settings = Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB")
-        image, where = prepare(noise(w, h, 3, number), settings)  # [S,S,3]
+        image, where = preprocess(noise(w, h, 3, number), settings)  # [S,S,3]
         told = topic.keep(image) if image.size <= KEPT else {"crc32": crc32(image)}
-        assert where == place(w, h, size)
+        assert where == letterbox(w, h, size)
         cases.append(
             {
                 "from": [w, h],
@@ -108,7 +108,7 @@ def letterbox() -> Topic:
                 "left": where.left,
                 "top": where.top,
                 "scaled": [where.scaled_width, where.scaled_height],
-                "boxes": [[list(box), list(where.to_picture(box))] for box in BOXES],
+                "boxes": [[list(box), list(where.to_image(box))] for box in BOXES],
                 **told,
             }
         )
@@ -162,7 +162,7 @@ def _flat(
     data = np.ascontiguousarray(values)
     image = Image.frombytes(modes[channels], (w, h), data.tobytes())
     settings = Preprocessing(max(w, h), "contain", "bilinear", "centre", fill, "RGB")
-    canvas, where = prepare(image, settings)
+    canvas, where = preprocess(image, settings)
     out = canvas[where.top : where.top + h, where.left : where.left + w]
     return {
         "format": name,

@@ -19,7 +19,7 @@ import texts
 VECTORS = Path(__file__).parent / "vectors"
 TOPICS = (
     images.resizing,
-    images.letterbox,
+    images.letterboxes,
     images.pixels,
     texts.normal,
     texts.words,

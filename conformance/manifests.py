@@ -14,8 +14,8 @@ from files import Topic
 from rules import plain, small_grammar
 
 from edgecap.bundle.manifest import manifest_from_json
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import parse
 
 MANIFEST = "manifest.json"
 _HASH = "0123456789abcdef" * 4

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from files import Topic
 
-from edgecap.bundle.grammar import Grammar, Move, box_grammar, check_grammar
-from edgecap.bundle.typed import decode
+from edgecap.bundle.grammar import Grammar, Move, check_grammar
 from edgecap.core.errors import BundleError
-from edgecap.runtime.grammar import Rule
+from edgecap.core.typed import decode
+from edgecap.reference.manifest import box_grammar
+from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
 
 V, EOS, FIRST, BINS = 40, 1, 30, 5  # locations 30 ... 34 of forty tokens
@@ -56,7 +57,7 @@ def grammars() -> Topic:
     for number in range(24):
         start, known = ("boxes", "plain")[number % 4 == 3], (V, V - 3)[number % 2]
         length = (1, 3, 4, 5, 8, 16)[number % 6]
-        rule = Rule(small_grammar(), start, V, known)
+        rule = TokenGrammar(small_grammar(), start, V, known)
         state, tokens, steps = rule.start, list[int](), list[dict[str, Any]]()
         while len(tokens) < length and tokens[-1:] != [EOS]:
             left = length - len(tokens)
@@ -114,7 +115,7 @@ def _refusals() -> dict[str, list[dict[str, Any]]]:
     # Sound, and yet it may leave nothing to say.
     stuck = states(x0=(Move("corner", "y0", 3, 0),))
     assert decode(Grammar, plain_lists(stuck), "grammar") == stuck
-    rule = Rule(stuck, "boxes", V, V)
+    rule = TokenGrammar(stuck, "boxes", V, V)
     try:
         rule.allowed("x0", [FIRST], 2)
     except BundleError as error:

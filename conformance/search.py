@@ -17,7 +17,7 @@ from rules import EOS, SCALE, V, plain, small_grammar
 
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, Limits, beam_search, generate, most_probable, repeat
-from edgecap.runtime.grammar import Rule
+from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
 from edgecap.runtime.session import ImageCode, Step
 
@@ -71,7 +71,7 @@ def table() -> np.ndarray:
 def run(values: np.ndarray, case: dict[str, Any]) -> Generated:
     """What today's Python makes of a case."""
     session = Scripted(values)
-    rule = Rule(small_grammar(), case["rule"], V, V) if case["rule"] else None
+    rule = TokenGrammar(small_grammar(), case["rule"], V, V) if case["rule"] else None
     limits = Limits(EOS, case["length"], rule)
     code = session.encode_image(np.zeros((1, 1, 1, 3), np.uint8))
     if case["beams"] > 1:

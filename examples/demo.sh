@@ -10,7 +10,7 @@ mkdir -p "$out"
 edgecap doctor
 edgecap export --format tflite --int8 -o "$tflite" --overwrite
 edgecap verify "$tflite"
-edgecap caption edgecap/data/sample.png --bundle "$tflite" --draw "$out/captioned.png"
+edgecap caption edgecap/reference/data/sample.png --bundle "$tflite" --draw "$out/captioned.png"
 edgecap export --format coreml --fp16 -o "$coreml" --overwrite
 edgecap bench "$tflite" "$coreml" --quick --out "$out/bench" --overwrite
 

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 page=$PWD/examples/tour.md
 pictures=$PWD/examples/tour
-sample=$PWD/edgecap/data/sample.png
+sample=$PWD/edgecap/reference/data/sample.png
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
 mkdir -p "$pictures"
@@ -63,7 +63,7 @@ show hits.png "A contact sheet of the pictures found"
 say "## What it is worth"
 run 'edgecap bench captioner-S-onnx-w8 captioner-S-onnx-w8a8 captioner-S-tflite-w8 --quick --out bench'
 show bench/latency.png "Milliseconds of encoding, of a step and of a caption, by bundle"
-run 'edgecap compare captioner-S-onnx-w8 captioner-S-tflite-w8 --scenes 16 --picture worst.png'
+run 'edgecap compare captioner-S-onnx-w8 captioner-S-tflite-w8 --scenes 16 --image worst.png'
 show worst.png "The scenes in which two bundles differ most, with the boxes of both"
 run 'edgecap eval captioner-S-onnx-w8 --n 32 --lang en,ja'
 run 'edgecap faithfulness captioner-S-onnx-w8 --n 4'

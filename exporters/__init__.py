@@ -16,26 +16,26 @@ class Exporter:
     needs: tuple[str, ...]  # modules that it imports; a missing one is told before work starts
     engine: str | None  # what the gate runs its files with, where `needs` does not bring that
     tools: tuple[str, ...]  # packages whose versions the manifest records
-    batch: int | None  # 1 where its graphs take one picture at a time, None where any number
+    batch: int | None  # 1 where its graphs take one image at a time, None where any number
 
 
 EXPORTERS = {
     "onnx": Exporter(
-        module="edgecap.exporters.to_onnx",
+        module="edgecap.exporters.onnx.convert",
         needs=("torch", "onnx", "onnxscript"),
         engine="onnxruntime",
         tools=("torch", "onnx", "onnxscript"),
         batch=None,
     ),
     "tflite": Exporter(
-        module="edgecap.exporters.to_tflite",
+        module="edgecap.exporters.tflite.convert",
         needs=("torch", "ai_edge_litert.interpreter", "litert_torch"),
         engine=None,
         tools=("torch", "litert-torch"),
         batch=1,
     ),
     "coreml": Exporter(
-        module="edgecap.exporters.to_coreml",
+        module="edgecap.exporters.coreml.convert",
         needs=("torch", "coremltools"),
         engine=None,  # the evaluator is our own
         tools=("torch", "coremltools"),

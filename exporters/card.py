@@ -27,7 +27,7 @@ def card(
     lines = [
         f"# {manifest.name}",
         "",
-        "An image captioner that names things, says where they are, and gives pictures and texts "
+        "An image captioner that names things, says where they are, and gives images and texts "
         "vectors in one space. **It was trained on drawn scenes** (emoji and coloured shapes) "
         f"{_since(training)}.",
         "",
@@ -47,7 +47,7 @@ def card(
         "```python",
         "from edgecap.runtime import load",
         "",
-        f'print(load("{directory}").caption("picture.png")[0].text)',
+        f'print(load("{directory}").caption("image.png")[0].text)',
         "```",
         "",
         "`edgecap verify` on this directory replays the golden files on your machine.",
@@ -70,7 +70,7 @@ def _fact(key: str, value: Any) -> list[str]:
 
 
 def _since(training: dict[str, Any]) -> str:
-    """What those scenes leave it without, unless it has learned from other pictures since."""
+    """What those scenes leave it without, unless it has learned from other images since."""
     if any(key.startswith(FINETUNED) for key in training):
         return "and then on other captions (see Training)"
     return "and does not understand photographs"

@@ -1,7 +1,7 @@
 """The functions of the contract, ready to be traced: names, example inputs, shapes.
 
 Letters: B batch, P image patches, T text tokens, H heads, L layers, C = P + T rows of the cache,
-K = Dh head width, S canvas side in px.
+K = Dh head width, S model_input side in px.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.core.config import CaptionerConfig
+from edgecap.reference.config import CaptionerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Function:
     batch_axes: dict[str, int]
 
 
-def functions(model: Captioner, attention: bool = False) -> tuple[Function, ...]:
+def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, ...]:
     """encode_image, decode and encode_text of `model`, sharing its parameters.
 
     With `attention` also decode_attention, which hands out every layer and head.

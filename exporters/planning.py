@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecap.bundle.manifest import FRONT, SEARCH
-from edgecap.bundle.typed import dump, read_json
 from edgecap.core.errors import BundleError, InputError
+from edgecap.core.typed import dump, read_json
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.steps import TIMED
 from edgecap.quant import plan as plans
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
-    from edgecap.quant.search.search import Found
-    from edgecap.runtime.captioner import Captioner as Reference
+    from edgecap.reference.model.captioner import CaptionModel
+    from edgecap.runtime.captioner import Captioner
 
 Say = Callable[[str], None]
 
@@ -46,8 +44,8 @@ def make_plan(
     spec: ExportSpec,
     name: str,
     weights: Path,
-    network: Captioner,
-    subject: Reference,
+    network: CaptionModel,
+    subject: Captioner,
     directory: Path,
     say: Say,
 ) -> tuple[Plan, dict[str, Any]]:
@@ -68,8 +66,8 @@ def _new_plan(
     spec: ExportSpec,
     name: str,
     weights: Path,
-    network: Captioner,
-    subject: Reference,
+    network: CaptionModel,
+    subject: Captioner,
     directory: Path,
     say: Say,
 ) -> tuple[Plan, dict[str, Any]]:
@@ -79,15 +77,15 @@ def _new_plan(
     others `say` is told.
     """
     from edgecap.quant.calibrate import calibrate
-    from edgecap.quant.exercise import record
+    from edgecap.quant.calibration_set import collect_calibration
 
     begun = time.monotonic()
-    say(f"calibrating on {spec.calibration.images} pictures")
-    canvases = spec.calibration.canvases(network.config.image_size)
-    exercise = record(subject, canvases)
+    say(f"calibrating on {spec.calibration.images} images")
+    model_inputs = spec.calibration.model_inputs(network.config.image_size)
+    calibration_set = collect_calibration(subject, model_inputs)
     plan = calibrate(
         network,
-        exercise,
+        calibration_set,
         spec.calibration,
         model=name,
         weights=plans.fingerprint(weights),
@@ -95,46 +93,35 @@ def _new_plan(
     )
     if spec.max_drop is None:
         return plan, {}
-    from edgecap.model.weights import extension
+    from edgecap.quant.search.evaluator import TaskEvaluator
     from edgecap.quant.search.front import draw_front
-    from edgecap.quant.search.judge import Judge
     from edgecap.quant.search.search import search
-    from edgecap.scenes.grammar import SPOKEN
-    from edgecap.scenes.shipped import load_set
+    from edgecap.reference.model.weights import extension
+    from edgecap.reference.scenes.grammar import SPOKEN
+    from edgecap.reference.scenes.shipped import load_set
 
     judged = [language for language in subject.languages if language in SPOKEN]
     unread = [language for language in subject.languages if language not in SPOKEN]
     if unread:
         say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
 
-    def judge() -> Judge:
-        return Judge(network, load_set("calibration"), judged, extension(weights))
+    def judge() -> TaskEvaluator:
+        return TaskEvaluator(network, load_set("calibration"), judged, extension(weights))
 
-    found = search(network, plan, exercise, judge, spec.max_drop, say)
-    found = replace(_timed(found, network, spec, say), seconds=time.monotonic() - begun)
+    found = search(network, plan, calibration_set, judge, spec.max_drop, say)
+    found = replace(found, seconds=time.monotonic() - begun)
     for point in found.front:
-        say(f"front: {found.told(point)}")
-    say(f"taken: {found.told(found.chosen)} ({found.seconds:.0f} s with calibration and timing)")
+        say(f"front: {point}")
+    say(f"taken: {found.chosen} ({found.seconds:.0f} s with calibration)")
     (directory / SEARCH).write_bytes(dump(found.to_json()))
     draw_front(found, directory / FRONT)
     return found.chosen.plan, found.summary()
 
 
-def _timed(found: Found, network: Captioner, spec: ExportSpec, say: Say) -> Found:
-    """With the latency of its points, where the format can be timed here."""
-    from edgecap.exporters.front_latency import caption_ms
-
-    if spec.format not in TIMED:
-        return found
-    say(f"timing {len(found.points)} plans in {TIMED[spec.format]}")
-    milliseconds = caption_ms(network, [point.plan for point in found.points], spec.format)
-    return replace(found, milliseconds=milliseconds, engine=TIMED[spec.format])
-
-
 def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:
     """Copy how a plan was found from beside its file; its summary, empty where nothing is known."""
-    told, picture = file.parent / SEARCH, file.parent / FRONT
-    if not (told.is_file() and picture.is_file()):
+    told, image = file.parent / SEARCH, file.parent / FRONT
+    if not (told.is_file() and image.is_file()):
         return {}
     try:
         value = read_json(told, SEARCH)
@@ -144,5 +131,5 @@ def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:
     except (BundleError, KeyError, IndexError, TypeError):
         return {}  # somebody else's file of that name
     shutil.copyfile(told, directory / SEARCH)
-    shutil.copyfile(picture, directory / FRONT)
+    shutil.copyfile(image, directory / FRONT)
     return summary

@@ -17,34 +17,34 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 
 @dataclass(frozen=True)
-class Treatment:
+class WeightScheme:
     """How one constant is stored and multiplied with."""
 
     kind: str  # as in edgecap.quant.plan
     grids: Activations | None  # of the function at hand, where the kind is w8a8
 
 
-class Treat(Protocol):
+class SchemeLookup(Protocol):
     """What the passes ask about the constants of one function of the contract."""
 
-    def linear(self, weight: np.ndarray, function: str) -> Treatment:
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
         """Of the weights f32 [N,D] of a linear layer."""
 
-    def table(self, weight: np.ndarray) -> Treatment:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         """Of a large table f32 [V,D] that is looked up in."""
 
 
-class ByPlan:
+class PlanLookup:
     """What a plan says of the constants of a model that is smoothed already."""
 
-    def __init__(self, plan: Plan, model: Captioner) -> None:
+    def __init__(self, plan: Plan, model: CaptionModel) -> None:
         """Raises InputError where the plan is not for these layers, UnsupportedError where two
         layers have the same weights, so that a constant would not say which it is."""
-        from edgecap.quant.tapped import layer_weights
+        from edgecap.quant.hooks import layer_weights
 
         layers = layer_weights(model)
         check_layers(plan, {name: tensor.shape[1] for name, tensor in layers.items()})
@@ -57,7 +57,7 @@ class ByPlan:
                     "plan.same_weights", f"{twin} and {name} have the same weights."
                 )
 
-    def linear(self, weight: np.ndarray, function: str) -> Treatment:
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
         """Raises UnsupportedError where a converter changed the weights beyond recognition."""
         name = self._names.get(_key(weight))
         if name is None:
@@ -68,17 +68,17 @@ class ByPlan:
                 "Export with --precision fp32 or fp16.",
             )
         step = "decode" if function == ATTENTION else function  # the same step, the same numbers
-        return Treatment(self._plan.layers[name].kind, self._plan.grids(name, step))
+        return WeightScheme(self._plan.layers[name].kind, self._plan.grids(name, step))
 
-    def table(self, weight: np.ndarray) -> Treatment:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         """Only the token table is a layer of the plan, the output head; others stay float."""
         name = self._names.get(_key(weight))
-        return Treatment("fp32" if name is None else self._plan.layers[name].kind, None)
+        return WeightScheme("fp32" if name is None else self._plan.layers[name].kind, None)
 
 
-def by(plan: Plan | None, model: Captioner) -> Treat | None:
+def by(plan: Plan | None, model: CaptionModel) -> SchemeLookup | None:
     """What a plan says; float exports have none."""
-    return None if plan is None else ByPlan(plan, model)
+    return None if plan is None else PlanLookup(plan, model)
 
 
 def _key(weight: np.ndarray) -> str:

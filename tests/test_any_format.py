@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 from tiny_formats import KINDS, write
-from tiny_onnx import picture
+from tiny_onnx import image
 
-from edgecap.benchmarks.clear_phrases import Phrase
+from edgecap.apps.explain import CaptionTrace
+from edgecap.benchmarks.reference.clear_phrases import Phrase
 from edgecap.cli.app import main
-from edgecap.runtime.explain import Told
-from edgecap.scenes.graph import Scene
+from edgecap.reference.scenes.graph import Scene
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("images")
     for i in range(2):
-        (place / f"{i}.png").write_bytes(picture(i, 40, 30))
+        (place / f"{i}.png").write_bytes(image(i, 40, 30))
     return place
 
 
@@ -37,32 +37,32 @@ def finite(text: str) -> Any:
 @pytest.mark.parametrize(
     ("verb", "arguments"),
     [
-        ("caption", "PICTURE --json - --max-length 9 -b MODEL"),
-        ("ground", "PICTURE dog --json - -b MODEL"),
-        ("ask", "PICTURE dog cat --json - -b MODEL"),
-        ("classify", "PICTURE --labels dog,cat --json - -b MODEL"),
+        ("caption", "IMAGE --json - --max-length 9 -b MODEL"),
+        ("ground", "IMAGE dog --json - -b MODEL"),
+        ("ask", "IMAGE dog cat --json - -b MODEL"),
+        ("classify", "IMAGE --labels dog,cat --json - -b MODEL"),
     ],
 )
 def test_a_verb_answers_in_finite_numbers(
     verb: str,
     arguments: str,
     model: str,
-    pictures: Path,
+    images: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    places = {"MODEL": model, "PICTURE": str(pictures / "0.png")}
+    places = {"MODEL": model, "IMAGE": str(images / "0.png")}
     asked = [places.get(argument, argument) for argument in arguments.split()]
     assert main([verb, *asked]) == 0
     assert finite(capsys.readouterr().out)
 
 
-def test_pictures_are_indexed_and_found(
-    model: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_images_are_indexed_and_found(
+    model: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index = str(tmp_path / "index")
-    assert main(["index", str(pictures), "-o", index, "-b", model]) == 0
+    assert main(["index", str(images), "-o", index, "-b", model]) == 0
     capsys.readouterr()
-    for query in ("dog", str(pictures / "1.png")):
+    for query in ("dog", str(images / "1.png")):
         assert main(["search", index, query, "--json", "-"]) == 0
         assert len(finite(capsys.readouterr().out)["hits"]) == 2
 
@@ -70,10 +70,10 @@ def test_pictures_are_indexed_and_found(
 def test_maps_are_measured(
     model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def first_word(told: Told, scene: Scene, *_: object) -> list[Phrase]:
+    def first_word(told: CaptionTrace, scene: Scene, *_: object) -> list[Phrase]:
         return [Phrase(0, 1, scene.things[0].box)]  # random weights name nothing of themselves
 
-    monkeypatch.setattr("edgecap.benchmarks.faithfulness.clear_phrases", first_word)
+    monkeypatch.setattr("edgecap.benchmarks.reference.faithfulness.clear_phrases", first_word)
     asked = ["faithfulness", model, "--n", "2", "--maps", "attention,occlusion", "--json", "-"]
     assert main(asked) == 0
     for row in finite(capsys.readouterr().out)["maps"]:
@@ -83,12 +83,12 @@ def test_maps_are_measured(
 
 
 def test_words_are_explained(
-    model: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.html"
     kinds = "attention,occlusion"
     kinds += ",gradient,layers" if model.endswith(".safetensors") else ""
-    asked = ["explain", str(pictures / "0.png"), "-o", str(page), "-b", model, "--maps", kinds]
+    asked = ["explain", str(images / "0.png"), "-o", str(page), "-b", model, "--maps", kinds]
     assert main(asked) == 0
     assert "maps of 0 words" not in capsys.readouterr().err
     written = page.read_text(encoding="utf-8")

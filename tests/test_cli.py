@@ -17,7 +17,7 @@ import edgecap
 from edgecap.cli import doctor
 from edgecap.cli.app import COMMANDS, main
 from edgecap.core.errors import GateError, InputError
-from edgecap.scenes import font
+from edgecap.reference.scenes import font
 
 
 @pytest.fixture

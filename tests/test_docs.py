@@ -13,9 +13,9 @@ import typer
 from edgecap.cli.app import COMMANDS, app
 from edgecap.core.formats import FORMATS, PRECISIONS
 from edgecap.exporters.spec import ExportSpec
-from edgecap.model.weights import resolve
-from edgecap.runtime.backends.mlprogram.ops import KERNELS
-from edgecap.train.qat import QatSpec, tuned_weights
+from edgecap.mil.ops import KERNELS
+from edgecap.reference.model.weights import resolve
+from edgecap.reference.train.qat import QatSpec, tuned_weights
 
 REPO = Path(__file__).resolve().parents[1]
 PATTERNS = ("*.md", "Makefile", "examples/*.sh", "examples/*.md", "benchmarks/*.md")

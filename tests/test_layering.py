@@ -1,4 +1,4 @@
-"""Imports point down only, and nothing below the models needs a heavy package."""
+"""Imports point down only, and nothing up to the apps needs a heavy package."""
 
 from __future__ import annotations
 
@@ -15,43 +15,56 @@ REPO = Path(__file__).resolve().parents[1]
 RUFF = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
 HEAVY = RUFF["flake8-tidy-imports"]["banned-module-level-imports"]
 
-# What each layer may see of edgecap, at module level or inside functions.
-MAY_SEE = {
-    "core": set[str](),
+# The floors of the house: what each may import of edgecap, at module level or inside functions.
+# A dotted name is a floor of its own inside a folder.
+LIGHT = {"core", "mil", "inspection", "bundle", "runtime", "apps"}
+MODELS = LIGHT | {"reference.scenes", "reference.model"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "core": set(),
+    "mil": {"core"},
+    "inspection": {"core", "mil"},
     "bundle": {"core"},
-    "runtime": {"core", "bundle"},
-    "scenes": {"core", "bundle", "runtime"},
-    "model": {"core", "bundle", "runtime"},
-    "benchmarks": {"core", "bundle", "runtime", "scenes"},
-    "quant": {"core", "bundle", "runtime", "scenes", "model"},
-    "train": {"core", "bundle", "runtime", "scenes", "model", "quant"},
-    "exporters": {"core", "bundle", "runtime", "scenes", "model", "quant"},
-    # Trains and times variants, and nobody uses it.
-    "ablations": {"core", "bundle", "runtime", "scenes", "model", "benchmarks", "train"},
+    "runtime": {"core", "mil", "inspection", "bundle"},
+    "apps": LIGHT - {"apps"},
+    "reference.scenes": LIGHT,  # what is drawn and said, and the vocabulary; no torch
+    "reference.model": LIGHT | {"reference.scenes"},
+    "quant": MODELS,
+    "reference.train": MODELS | {"quant"},
+    "models": MODELS | {"quant"},
+    "exporters": MODELS | {"quant", "models"},
+    "benchmarks": MODELS | {"models", "benchmarks.reference"},
+    "benchmarks.reference": MODELS | {"quant", "reference.train", "models", "benchmarks"},
 }
-# The torch reference stands behind the runtime's interface; its model is imported when it is asked
-# for, never for a bundle.
-EXCEPTIONS = {
-    ("edgecap/runtime/backends/torch.py", "model"),
-    # What it measures is training, and it imports that when it runs.
-    ("benchmarks/new_language.py", "model"),
-    ("benchmarks/new_language.py", "train"),
-}
-
 # What each layer may import from elsewhere when it is itself imported.
 OUTSIDE = {
     "core": set[str](),
+    "mil": {"numpy"},
+    "inspection": set[str](),
     "bundle": {"numpy", "PIL"},
     "runtime": {"numpy", "PIL"},
-    "scenes": {"numpy", "PIL"},
+    "apps": {"numpy", "PIL"},
+    "reference.scenes": {"numpy", "PIL"},
     "benchmarks": {"numpy", "PIL"},
     "cli": {"typer"},
 }
 
 
-def layer_of(path: Path) -> str:
-    root, second, *_ = path.relative_to(REPO).parts
-    return second if root == "edgecap" or second == "ablations" else root
+def layer_of(dotted: str) -> str:
+    """The floor of a module or package inside edgecap, named without `edgecap.`."""
+    first, *rest = dotted.split(".")
+    if first == "reference":
+        return (
+            f"reference.{rest[0]}"
+            if rest and rest[0] in ("model", "train")
+            else ("reference.scenes")
+        )
+    return "benchmarks.reference" if dotted.startswith("benchmarks.reference") else first
+
+
+def dotted_name(path: Path) -> str:
+    """The module of a source file, without `edgecap.`."""
+    parts = path.relative_to(REPO).with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("edgecap", "__init__"))
 
 
 def sources() -> list[Path]:
@@ -91,15 +104,14 @@ def module_level(source: str) -> list[ast.stmt]:
 
 
 def upward(source: str, layer: str) -> set[str]:
-    """Layers of edgecap that a module of this layer imports and may not see."""
-    names = [name.split(".") for name in imports(every_statement(source))]
-    seen = {
-        "ablations" if parts[1:3] == ["benchmarks", "ablations"] else parts[1]
-        for parts in names
-        if parts[0] == "edgecap" and len(parts) > 1
-    }
-    layers = seen & {*MAY_SEE, "cli"}
-    return layers - MAY_SEE[layer] - {layer}
+    """Floors of edgecap that a module of this floor imports and may not."""
+    names = (
+        name.removeprefix("edgecap.")
+        for name in imports(every_statement(source))
+        if name.startswith("edgecap.")
+    )
+    layers = {layer_of(name) for name in names} & {*MAY_IMPORT, "cli"}
+    return layers - MAY_IMPORT[layer] - {layer}
 
 
 def foreign(source: str, layer: str) -> set[str]:
@@ -110,35 +122,35 @@ def foreign(source: str, layer: str) -> set[str]:
 
 def test_imports_point_down() -> None:
     wrong = {
-        (str(path.relative_to(REPO)), seen)
+        (str(path.relative_to(REPO)), found)
         for path in sources()
-        if layer_of(path) in MAY_SEE
-        for seen in upward(path.read_text(), layer_of(path))
+        if (layer := layer_of(dotted_name(path))) in MAY_IMPORT
+        for found in upward(path.read_text(), layer)
     }
-    assert wrong - EXCEPTIONS == set()
+    assert wrong == set()
 
 
 def test_light_layers_import_nothing_heavy() -> None:
     wrong = {
         (str(path.relative_to(REPO)), package)
         for path in sources()
-        if layer_of(path) in OUTSIDE
-        for package in foreign(path.read_text(), layer_of(path))
+        if (layer := layer_of(dotted_name(path))) in OUTSIDE
+        for package in foreign(path.read_text(), layer)
     }
     assert wrong == set()
 
 
 def test_every_directory_is_a_known_layer() -> None:
-    assert {layer_of(path) for path in sources()} <= {*MAY_SEE, "cli"}
+    assert {layer_of(dotted_name(path)) for path in sources()} == {*MAY_IMPORT, "cli"}
 
 
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("from edgecap.model.captioner import Captioner", {"model"}),
-        ("def f():\n    import edgecap.exporters.parity", {"exporters"}),
-        ("from edgecap import scenes", {"scenes"}),
-        ("from edgecap.benchmarks.ablations import towers", {"ablations"}),
+        ("from edgecap.reference.model.captioner import CaptionModel", {"reference.model"}),
+        ("def f():\n    import edgecap.exporters.parity.gate", {"exporters"}),
+        ("from edgecap import apps", {"apps"}),
+        ("from edgecap.benchmarks.reference.ablations import towers", {"benchmarks.reference"}),
         ("from edgecap.core import errors", set()),
     ],
 )
@@ -177,10 +189,8 @@ print(len(sys.modules))
 
 
 def test_light_layers_import_without_the_heavy_packages() -> None:
-    paths = [path for path in sources() if layer_of(path) in OUTSIDE]
-    parts = [path.relative_to(REPO).with_suffix("").parts for path in paths]
-    dotted = [".".join(p if p[0] == "edgecap" else ("edgecap", *p)) for p in parts]
-    modules = [name.removesuffix(".__init__") for name in dotted]
+    names = [dotted_name(path) for path in sources()]
+    modules = [f"edgecap.{name}" for name in names if layer_of(name) in OUTSIDE]
     assert "edgecap.runtime.captioner" in modules
     code = BLOCKED_IMPORT.format(heavy=set(HEAVY), modules=modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

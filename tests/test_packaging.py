@@ -80,10 +80,10 @@ def test_wheel_carries_the_shipped_data(wheel: zipfile.ZipFile) -> None:
     for pattern in (
         r"edgecap/py\.typed",
         r"edgecap/bundle/SPEC\.md",
-        r"edgecap/data/tokenizer\.json",
-        r"edgecap/data/sample\.png",
-        r"edgecap/data/.*\.safetensors",
-        r"edgecap/scenes/lexicon/ja\.tsv",
+        r"edgecap/reference/data/tokenizer\.json",
+        r"edgecap/reference/data/sample\.png",
+        r"edgecap/reference/data/.*\.safetensors",
+        r"edgecap/reference/scenes/lexicon/ja\.tsv",
     ):
         assert any(re.fullmatch(pattern, name) for name in names), pattern
 

@@ -12,26 +12,26 @@ import pytest
 import torch
 from PIL import Image
 
+from edgecap.cli._image import save_image
 from edgecap.cli._output import check_destinations, write_json, write_text
-from edgecap.cli._picture import save_picture
 from edgecap.core import atomic
-from edgecap.core.config import CaptionerConfig
 from edgecap.core.errors import InputError
-from edgecap.model import weights
-from edgecap.model.captioner import Captioner
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.model.captioner import CaptionModel
 
 
 def save_weights(path: Path) -> None:
     torch.manual_seed(0)
     tiny = CaptionerConfig(width=16, layers=1, heads=1, embedding=4, vocabulary=64)
-    weights.save(Captioner(tiny), path, {"steps": 1})
+    weights.save(CaptionModel(tiny), path, {"steps": 1})
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "page.html": lambda path: write_text("<p>né</p>", str(path)),
     "figures.json": lambda path: write_json({"exact": 1}, str(path)),
-    "drawn.png": lambda path: save_picture(Image.new("RGB", (8, 8), "red"), path),
-    "drawn.JPG": lambda path: save_picture(Image.new("RGB", (8, 8), "red"), path),
+    "drawn.png": lambda path: save_image(Image.new("RGB", (8, 8), "red"), path),
+    "drawn.JPG": lambda path: save_image(Image.new("RGB", (8, 8), "red"), path),
     "tiny.safetensors": save_weights,
 }
 
@@ -76,11 +76,11 @@ def test_what_comes_out_can_be_read(tmp_path: Path) -> None:
     assert weights.facts(tmp_path / "tiny.safetensors") == {"steps": 1}
 
 
-def test_a_picture_that_its_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_a_image_that_its_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "drawn.jpg"
     path.write_text("old")
     with pytest.raises(InputError, match="cannot write mode RGBA as JPEG"):
-        save_picture(Image.new("RGBA", (8, 8)), path)
+        save_image(Image.new("RGBA", (8, 8)), path)
     assert path.read_text() == "old"
 
 

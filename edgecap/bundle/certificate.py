@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgecap.bundle.typed import decode, dump
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode, dump
 
 SCHEMA = 1
 

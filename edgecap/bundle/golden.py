@@ -2,7 +2,7 @@
 
     golden/golden.json          cases, texts, tolerances (GoldenIndex)
     golden/image_NN.png         inputs, of any size and mode
-    golden/canvas.npy           uint8 [N,S,S,3]  what preprocessing must make of them
+    golden/model_input.npy           uint8 [N,S,S,3]  what preprocessing must make of them
     golden/image_embedding.npy  f32 [N,E]
     golden/logits.npy           f32 [N,K,V]      of the first K steps after the prompt, fed with the
     golden/attention.npy        f32 [N,K,P]      reference's own tokens
@@ -22,13 +22,13 @@ import numpy as np
 from edgecap.bundle.certificate import OutputParity
 from edgecap.bundle.cosines import cosines
 from edgecap.bundle.io import Bundle
-from edgecap.bundle.typed import decode, dump
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode, dump
 
 SCHEMA = 1
 FOLDER, INDEX = "golden", "golden.json"
 SCORES = "logits"
-ARRAYS = ("canvas", "image_embedding", SCORES, "attention", "text_embedding")
+ARRAYS = ("model_input", "image_embedding", SCORES, "attention", "text_embedding")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Case:
-    """One picture, how it is asked for, and the greedy caption of the reference."""
+    """One image, how it is asked for, and the greedy caption of the reference."""
 
     image: str  # a file of this folder
     lang: str
@@ -100,7 +100,7 @@ def read_golden(bundle: Bundle) -> Golden:
         raise BundleError("bundle.golden", f"{INDEX} has tokens that are in no vocabulary.")
     N, K, M = len(index.cases), index.steps, len(index.texts)
     shapes = {
-        "canvas": (N, size, size, 3),
+        "model_input": (N, size, size, 3),
         "image_embedding": (N, contract.embedding),
         "logits": (N, K, contract.vocabulary),
         "attention": (N, K, contract.patches),
@@ -156,7 +156,7 @@ def _read_image(bundle: Bundle, name: str) -> bytes:
 
 def _read_array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> np.ndarray:
     path = bundle.file(f"{FOLDER}/{name}.npy")
-    kind = np.dtype(np.uint8 if name == "canvas" else np.float32)
+    kind = np.dtype(np.uint8 if name == "model_input" else np.float32)
     try:
         # Mapped first: a header that promises more than the file holds allocates nothing.
         array = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecap.core.errors import BundleError
-from edgecap.core.tokens import EOS_ID, FIRST_LOCATION_ID, LOCATION_BINS, SPECIALS
 
 BOXES, PLAIN = "boxes", "plain"  # what may be generated: words and boxes, or words alone
 MAX_STATES, MAX_ROOM = 64, 64
-_END = ((EOS_ID, EOS_ID + 1),)  # the class of <eos> alone
+END_ID = 1  # of <eos>, in every bundle of schema 1
+END = ((END_ID, END_ID + 1),)  # the class of <eos> alone
 
 
 @dataclass(frozen=True)
@@ -34,30 +34,6 @@ class Grammar:
     start: dict[str, str]  # BOXES and PLAIN -> the first state
     classes: dict[str, tuple[tuple[int, ...], ...]]  # name -> ranges of ids, [from, to)
     states: dict[str, tuple[Move, ...]]
-
-
-def box_grammar(vocabulary: int) -> Grammar:
-    """Words, and boxes x0 y0 x1 y1 with x1 > x0 and y1 > y0, until <eos>: the models of edgecap."""
-    last = FIRST_LOCATION_ID + LOCATION_BINS
-    end, word = Move("end", "end", 1, 0), Move("word", "text", 1, 0)
-    return Grammar(
-        start={BOXES: "text", PLAIN: "plain"},
-        classes={
-            "end": _END,
-            "word": ((len(SPECIALS), vocabulary),),
-            # Nothing lies right of the last edge or below it: it cannot open a box.
-            "corner": ((FIRST_LOCATION_ID, last - 1),),
-            "edge": ((FIRST_LOCATION_ID, last),),
-        },
-        states={
-            "text": (word, end, Move("corner", "x0", 4, 0)),
-            "x0": (Move("corner", "y0", 1, 0),),
-            "y0": (Move("edge", "x1", 1, 2),),
-            "x1": (Move("edge", "text", 1, 2),),
-            "plain": (Move("word", "plain", 1, 0), end),
-            "end": (),
-        },
-    )
 
 
 def check_grammar(grammar: Grammar, vocabulary: int) -> None:
@@ -87,7 +63,7 @@ def _check_moves(grammar: Grammar, state: str, moves: Sequence[Move]) -> None:
             raise _bad(f"state {state!r} moves by {move.token!r} to {move.to!r}; one is unknown")
         if not 1 <= move.room <= MAX_ROOM or not 0 <= move.above <= MAX_ROOM:
             raise _bad(f"state {state!r}: room must be 1-{MAX_ROOM} and above 0-{MAX_ROOM}")
-        if not grammar.states[move.to] and grammar.classes[move.token] != _END:
+        if not grammar.states[move.to] and grammar.classes[move.token] != END:
             raise _bad(f"state {state!r} ends in {move.to!r} by {move.token!r}, not by <eos>")
         ranges += grammar.classes[move.token]
     ordered = sorted(ranges)

@@ -3,7 +3,7 @@
 Nothing is believed before it is checked: every file must be listed, present, of the stated size and
 hash, and a plain file inside the directory. An app may leave out what only checks and tells; what
 is left out is in no `Bundle.manifest.files`. Writing happens in the directory that
-edgecap.core.atomic.atomic_dir gives; `seal` is the last step before it is renamed.
+edgecap.core.atomic.atomic_dir gives; `finalize` is the last step before it is renamed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from edgecap.bundle.manifest import (
     is_listed,
     manifest_from_json,
 )
-from edgecap.bundle.typed import dump, read_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import dump, read_json
 
 _GOLDEN = "golden/"
 _TELLS = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # and what lies in _GOLDEN checks
@@ -105,7 +105,7 @@ def open_bundle(path: str | Path) -> Bundle:
     return Bundle(root, replace(manifest, files=files))
 
 
-def seal(directory: str | Path, manifest: Manifest) -> Manifest:
+def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
     """Write manifest.json over the files that lie in `directory`; returns what was written.
 
     `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be

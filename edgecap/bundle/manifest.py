@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgecap.bundle.grammar import Grammar, check_grammar
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 
 SCHEMA = 1
 MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
@@ -60,6 +60,12 @@ class Function:
     outputs: dict[str, str]
 
 
+def identity_names(file: str, name: str) -> Function:
+    """A function whose entry and tensors bear the contract's own names."""
+    inputs, outputs = (FUNCTIONS | OPTIONAL_FUNCTIONS)[name]
+    return Function(file, name, {n: n for n in inputs}, {n: n for n in outputs})
+
+
 @dataclass(frozen=True)
 class Contract:
     """The shapes every function keeps to."""
@@ -88,14 +94,21 @@ class Contract:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a picture to the uint8 canvas [size, size, 3]; the constants of runtime.preprocess."""
+    """From a image to the uint8 model_input [size, size, 3]; the constants of
+    runtime.preprocess.
+    """
 
-    size: int  # px, square canvas
-    fit: str  # contain: keep the aspect, the longer side fills the canvas
+    size: int  # px, square model_input
+    fit: str  # contain: keep the aspect, the longer side fills the model_input
     resample: str  # bilinear, antialiased when shrinking
     anchor: str  # centre
     fill: int  # grey of the padding, and behind transparent pixels
     channels: str  # RGB
+
+
+def standard_preprocessing(size: int = 224) -> Preprocessing:
+    """The one kind of preprocessing that schema 1 knows; the padding is middle grey."""
+    return Preprocessing(size, "contain", "bilinear", "centre", 127, "RGB")
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ class TokenizerInfo:
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Boxes as tokens: four per box, edges `bin_px` px of the canvas apart."""
+    """Boxes as tokens: four per box, edges `bin_px` px of the model_input apart."""
 
     order: str  # x0y0x1y1
     bins: int

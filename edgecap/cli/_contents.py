@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from edgecap.core.printable import printable
-from edgecap.runtime.inspection.contents import Contents, Function, Tensor
+from edgecap.inspection.contents import Contents, Function, Tensor
 
 MAX_NAME = 80
 ARROWS = {"inputs": "->", "outputs": "<-", "states": "<>"}

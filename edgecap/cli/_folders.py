@@ -1,4 +1,4 @@
-"""Pictures that are given one by one or as folders."""
+"""Images that are given one by one or as folders."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import typer
 from edgecap.core.errors import InputError
 
 
-def all_pictures(given: Sequence[Path]) -> list[Path]:
-    """The files given, and for a directory those below it that look like pictures, by name.
+def all_images(given: Sequence[Path]) -> list[Path]:
+    """The files given, and for a directory those below it that look like images, by name.
 
     InputError for a directory that cannot be read or holds none.
     """
-    from edgecap.runtime.index.folder import walk
+    from edgecap.runtime.folders import walk
     from edgecap.runtime.preprocess import SUFFIXES
 
     found: list[Path] = []
@@ -28,7 +28,7 @@ def all_pictures(given: Sequence[Path]) -> list[Path]:
         if not names:
             raise InputError(
                 "image.none",
-                f"{path} holds no pictures.",
+                f"{path} holds no images.",
                 f"Endings that are looked for: {' '.join(sorted(SUFFIXES))}",
             )
         found += [path / name for name in names]
@@ -36,6 +36,6 @@ def all_pictures(given: Sequence[Path]) -> list[Path]:
 
 
 def told_failure(image: Path, error: InputError) -> dict[str, Any]:
-    """Tell the error of one picture among others on standard error; its row for --json."""
+    """Tell the error of one image among others on standard error; its row for --json."""
     typer.echo(f"edgecap: {error}", err=True)
     return {"image": str(image), "error": {"code": error.code, "text": error.message}}

@@ -10,9 +10,9 @@ from edgecap.core.errors import UnsupportedError
 if TYPE_CHECKING:
     import numpy as np
 
-    from edgecap.model.captioner import Captioner as Network
+    from edgecap.apps.explain import CaptionTrace
+    from edgecap.reference.model.captioner import CaptionModel
     from edgecap.runtime import Captioner
-    from edgecap.runtime.explain import Told
 
 TORCH_ONLY = ("gradient",)
 
@@ -26,7 +26,7 @@ def picked_kinds(text: str, allowed: Sequence[str]) -> list[str]:
 
 def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
     """UnsupportedError where a kind needs PyTorch, or an export with --attention."""
-    from edgecap.runtime.checked import check_attention
+    from edgecap.runtime.validating import check_attention
 
     only = [kind for kind in kinds if kind in TORCH_ONLY]
     if only and captioner.backend != "torch":
@@ -40,14 +40,14 @@ def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
         check_attention(captioner.manifest.contract)
 
 
-def network_of(captioner: Captioner) -> Network:
+def network_of(captioner: Captioner) -> CaptionModel:
     """The PyTorch model behind a captioner of the torch backend."""
     return captioner.session.network  # type: ignore[attr-defined]
 
 
-def maker(kind: str, captioner: Captioner) -> Callable[[Told], np.ndarray]:
+def maker(kind: str, captioner: Captioner) -> Callable[[CaptionTrace], np.ndarray]:
     """From a caption to maps of its tokens, f32 [t,G,G]; of attention, gradient or occlusion."""
-    from edgecap.runtime import explain
+    from edgecap.apps import explain
 
     if kind == "attention":
         return explain.attention
@@ -56,10 +56,10 @@ def maker(kind: str, captioner: Captioner) -> Callable[[Told], np.ndarray]:
     return gradients(network_of(captioner))
 
 
-def gradients(network: Network) -> Callable[[Told], np.ndarray]:
+def gradients(network: CaptionModel) -> Callable[[CaptionTrace], np.ndarray]:
     """The maker of gradient x attention for a network."""
-    from edgecap.model.explain import gradient_times_attention, look
+    from edgecap.reference.model.explain import gradient_times_attention, look
 
     return lambda told: gradient_times_attention(
-        look(network, told.canvas, told.prompt, told.tokens)
+        look(network, told.model_input, told.prompt, told.tokens)
     )

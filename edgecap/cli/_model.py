@@ -18,11 +18,11 @@ def chosen(bundle: str | None) -> str:
 
     Raises InputError where there is none.
     """
-    from edgecap.runtime.choosing import choose
+    from edgecap.models.loading import default_model
 
     if bundle is not None:
         return bundle
-    source, why = choose(Path())
+    source, why = default_model(Path())
     typer.echo(f"using {source} ({why})", err=True)
     return source
 
@@ -32,7 +32,7 @@ def load_maker(source: str, threads: int) -> Captioner:
 
     One that is no longer where the index says is asked for.
     """
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
 
     try:
         return load(source, threads=threads)
@@ -48,6 +48,6 @@ def load_maker(source: str, threads: int) -> Captioner:
 
 def load_chosen(bundle: str | None, threads: int) -> Captioner:
     """The loaded captioner of `chosen`; errors as of `edgecap.runtime.load`."""
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
 
     return load(chosen(bundle), threads=threads)

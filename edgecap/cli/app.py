@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 import edgecap
 from edgecap.core.choices import pick
-from edgecap.core.command import INTERRUPTED_EXIT, say, told
+from edgecap.core.command import INTERRUPTED_EXIT, report_error, say
 from edgecap.core.errors import EdgecapError
 
 UNREAD_EXIT = 141  # of a process that SIGPIPE ended
@@ -93,9 +93,9 @@ def main(args: list[str] | None = None) -> int:
     except SystemExit:  # click's: whoever reads the output has left, as `head` does
         return UNREAD_EXIT
     except Exception as error:
-        return told("edgecap", error)
+        return report_error("edgecap", error)
     if code == INTERRUPTED_EXIT:  # typer's translation of KeyboardInterrupt
-        return told("edgecap", KeyboardInterrupt())
+        return report_error("edgecap", KeyboardInterrupt())
     return code if isinstance(code, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""`edgecap ask`: which of some statements is true of a picture."""
+"""`edgecap ask`: which of some statements is true of a image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
+    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
     statements: Annotated[
         list[str], typer.Argument(help='"The dog is left of the cat." and its alternatives.')
     ],
@@ -27,26 +27,26 @@ def run(
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Rank statements by how far the picture speaks for each, the truest first.
+    """Rank statements by how far the image speaks for each, the truest first.
 
-    A statement's evidence is how much likelier the model finds it with the picture than with a
-    grey one; its share is among the statements given. One always comes first: where the model would
-    say none of them of the picture, standard error says so.
+    A statement's log_likelihood_ratio is how much likelier the model finds it with the image than
+    with a grey one; its share is among the statements given. One always comes first: where the
+    model would say none of them of the image, standard error says so.
     """
+    from edgecap.apps.grounding import rank_statements
     from edgecap.cli._model import load_chosen
-    from edgecap.runtime.grounding import judge
 
-    judged = judge(load_chosen(bundle, threads), image, statements, lang)
-    rows = [asdict(one) | {"plausible": one.plausible} for one in judged]
+    judged = rank_statements(load_chosen(bundle, threads), image, statements, lang)
+    rows = [asdict(one) | {"above_threshold": one.above_threshold} for one in judged]
     told = {"image": str(image), "lang": lang, "statements": rows}
     write_json(told, json_)
     if json_ == STANDARD_OUTPUT:
         return
     for one in judged:
-        typer.echo(f"{one.share:5.2f}  {one.evidence:+7.1f}  {one.statement}")
-    if not judged[0].plausible:
+        typer.echo(f"{one.share:5.2f}  {one.log_likelihood_ratio:+7.1f}  {one.statement}")
+    if not judged[0].above_threshold:
         typer.echo(
-            "the model would not say even the first of this picture: it is untrue, or worded as no "
+            "the model would not say even the first of this image: it is untrue, or worded as no "
             'caption is ("The dog is left of the cat.")',
             err=True,
         )

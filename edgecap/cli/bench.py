@@ -55,11 +55,11 @@ def run(
         write_files,
     )
     from edgecap.benchmarks.runner import bench
-    from edgecap.benchmarks.targets import bundles, pictures, targets
+    from edgecap.benchmarks.targets import bundles, images, targets
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError
-    from edgecap.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.grammar import picked_languages
 
     check_destinations(json_, csv, markdown)
     plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)
@@ -70,7 +70,7 @@ def run(
         for language in plan.languages:
             pick("language", language, one.manifest.languages)
     # The place of the report is taken first: a refusal after ten minutes of work is none.
-    with atomic_dir(out, overwrite, MARKER) as directory, pictures() as files:
+    with atomic_dir(out, overwrite, MARKER) as directory, images() as files:
         measured_on = machine()
         chosen = targets(opened, weights, files, threads)
         if not any(target.reference for target in chosen):

@@ -1,4 +1,4 @@
-"""`edgecap caption`: say what is in pictures, and draw where."""
+"""`edgecap caption`: say what is in images, and draw where."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._image import check_image, save_image
 from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
-from edgecap.cli._picture import check_picture, save_picture
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
 
@@ -22,7 +22,7 @@ _CHOICE = "How words are chosen"
 
 def run(
     images: Annotated[
-        list[Path], typer.Argument(help="Pictures of any size and mode, or directories of them.")
+        list[Path], typer.Argument(help="Images of any size and mode, or directories of them.")
     ],
     bundle: Annotated[
         str | None,
@@ -35,11 +35,11 @@ def run(
         str | None, typer.Option("--style", help="grounded (the default), plain, relate …")
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option("--draw", help="Write the picture with labelled boxes here.")
+        Path | None, typer.Option("--draw", help="Write the image with labelled boxes here.")
     ] = None,
     json_: Json = None,
     on_error: Annotated[
-        str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
+        str, typer.Option("--on-error", help="At a bad image: skip it, or fail.")
     ] = "skip",
     threads: Annotated[int, threads_option()] = 1,
     device: Annotated[str, typer.Option("--device", help="cpu, or cuda for PyTorch.")] = "cpu",
@@ -66,26 +66,26 @@ def run(
         typer.Option("--max-length", help="Tokens at most.", rich_help_panel=_CHOICE),
     ] = None,
 ) -> None:
-    """Caption pictures; boxes are in the pixels of each picture.
+    """Caption images; boxes are in the pixels of each image.
 
-    A picture that cannot be read is reported and the others are captioned; the exit code is then 2.
+    A image that cannot be read is reported and the others are captioned; the exit code is then 2.
     With --on-error fail it ends the run, after what was captioned before it.
     Words are the most probable ones, unless beams or one of the options of drawing are given.
     """
-    from edgecap.cli._folders import all_pictures, told_failure
+    from edgecap.cli._folders import all_images, told_failure
     from edgecap.cli._model import chosen
     from edgecap.core.progress import progress
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
 
-    pictures = all_pictures(images)
+    files = all_images(images)
     if draw is not None:
-        check_picture(draw, pictures)
-        if len(pictures) > 1:
-            raise InputError("draw.several", "--draw takes one picture.", "Give one IMAGE.")
+        check_image(draw, files)
+        if len(files) > 1:
+            raise InputError("draw.several", "--draw takes one image.", "Give one IMAGE.")
     captioner = load(chosen(bundle), threads=threads, device=device)
-    alone = len(pictures) == 1
+    alone = len(files) == 1
     said = captioner.caption_many(
-        pictures,
+        files,
         lang=lang,
         style=style,
         beams=beams,
@@ -96,9 +96,9 @@ def run(
     rows: list[dict[str, Any]] = []
     failures = 0
     if json_ == STANDARD_OUTPUT:
-        said = progress(said, "captions", len(pictures))
+        said = progress(said, "captions", len(files))
     try:
-        for image, caption in zip(pictures, said, strict=True):
+        for image, caption in zip(files, said, strict=True):
             if isinstance(caption, InputError):
                 if alone:
                     raise caption
@@ -132,11 +132,11 @@ def _draw(image: Path, caption: Caption, path: Path) -> None:
     from edgecap.runtime.draw import draw
 
     drawn = draw(image, caption.mentions)
-    save_picture(drawn.image, path)
+    save_image(drawn.image, path)
     if drawn.note:
         typer.echo(drawn.note, err=True)
     boxed = any(mention.boxes for mention in caption.mentions)
-    told = "boxes drawn in" if boxed else "this caption has no boxes; the picture is in"
+    told = "boxes drawn in" if boxed else "this caption has no boxes; the image is in"
     typer.echo(f"{told} {path}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""`edgecap classify`: which of some labels fits a picture best."""
+"""`edgecap classify`: which of some labels fits a image best."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
-    from edgecap.runtime.choice import Choice
+    from edgecap.apps.retrieval.classify import LabelScore
 
-SHOWN = 5  # labels per picture in the table
+SHOWN = 5  # labels per image in the table
 
 
 def run(
     images: Annotated[
-        list[Path], typer.Argument(help="Pictures of any size and mode, or directories of them.")
+        list[Path], typer.Argument(help="Images of any size and mode, or directories of them.")
     ],
     labels: Annotated[
         str | None, typer.Option("--labels", help='With commas: "a dog,a red circle".')
@@ -40,34 +40,34 @@ def run(
     ] = None,
     json_: Json = None,
     on_error: Annotated[
-        str, typer.Option("--on-error", help="At a bad picture: skip it, or fail.")
+        str, typer.Option("--on-error", help="At a bad image: skip it, or fail.")
     ] = "skip",
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Rank labels by the cosine of their text and the picture, or a thing in it; no training.
+    """Rank labels by the cosine of their text and the image, or a thing in it; no training.
 
     Write labels as a caption would name them ("a dog", "three white stars"), in any of the model's
-    languages. Cosines rank; they are no probabilities. A picture that cannot be read is reported
+    languages. Cosines rank; they are no probabilities. A image that cannot be read is reported
     and the others are ranked; the exit code is then 2. With --on-error fail it ends the run, after
     what was ranked before it.
     """
-    from edgecap.cli._folders import all_pictures, told_failure
+    from edgecap.apps.retrieval.classify import ZeroShotClassifier
+    from edgecap.cli._folders import all_images, told_failure
     from edgecap.cli._model import load_chosen
     from edgecap.core.choices import pick
     from edgecap.core.progress import progress
-    from edgecap.runtime.choice import LabelChooser
 
     pick("on_error", on_error, ("fail", "skip"))
-    given, pictures = _labels(labels, labels_file), all_pictures(images)
-    chooser = LabelChooser(load_chosen(bundle, threads), given, whole)
+    given, files = _labels(labels, labels_file), all_images(images)
+    chooser = ZeroShotClassifier(load_chosen(bundle, threads), given, whole)
     rows: list[dict[str, Any]] = []
-    ranked: list[tuple[Path, list[Choice]]] = []
+    ranked: list[tuple[Path, list[LabelScore]]] = []
     failures = 0
-    found = progress(chooser.rank_many(pictures), "ranking labels", len(pictures))
+    found = progress(chooser.rank_many(files), "ranking labels", len(files))
     try:
-        for image, choices in zip(pictures, found, strict=True):
+        for image, choices in zip(files, found, strict=True):
             if isinstance(choices, InputError):
-                if len(pictures) == 1 or on_error == "fail":
+                if len(files) == 1 or on_error == "fail":
                     raise choices
                 failures += 1
                 rows.append(told_failure(image, choices))
@@ -99,7 +99,7 @@ def _labels(text: str | None, file: Path | None) -> list[str]:
     return [label.strip() for label in given if label.strip()]
 
 
-def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
+def _show(ranked: Sequence[tuple[Path, list[LabelScore]]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -107,7 +107,7 @@ def _show(ranked: Sequence[tuple[Path, list[Choice]]]) -> None:
     from edgecap.cli._boxes import where
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in ("picture", "label", "cosine", "of"):
+    for heading in ("image", "label", "cosine", "of"):
         table.add_column(heading, justify="right" if heading == "cosine" else "left")
     for image, choices in ranked:
         for place, choice in enumerate(choices[:SHOWN]):

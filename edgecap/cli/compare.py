@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgecap.benchmarks.comparison import Comparison
     from edgecap.benchmarks.divergence import Divergence
 
-WORST = 4  # scenes of the picture
+WORST = 4  # scenes of the image
 
 
 def run(
@@ -32,8 +32,8 @@ def run(
     threshold: Annotated[
         float, typer.Option("--threshold", min=0, help="Relative error at which a layer diverges.")
     ] = THRESHOLD,
-    picture: Annotated[
-        Path | None, typer.Option("--picture", help=f"Draw the {WORST} worst scenes; .png.")
+    image: Annotated[
+        Path | None, typer.Option("--image", help=f"Draw the {WORST} worst scenes; .png.")
     ] = None,
     json_: Json = None,
     threads: Annotated[int, threads_option("Of the engines.")] = 1,
@@ -46,21 +46,21 @@ def run(
     """
     from edgecap.benchmarks.compare import check_comparable, compare
     from edgecap.benchmarks.worst import worst_sheet
-    from edgecap.cli._picture import check_picture, save_picture
-    from edgecap.runtime import load
-    from edgecap.scenes.grammar import picked_languages
-    from edgecap.scenes.shipped import load_set
+    from edgecap.cli._image import check_image, save_image
+    from edgecap.models.loading import load
+    from edgecap.reference.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.shipped import load_set
 
-    if picture is not None:
-        check_picture(picture)
+    if image is not None:
+        check_image(image)
     languages = picked_languages(lang)
     first, second = load(a, threads=threads), load(b, threads=threads)
     check_comparable(first, second)
-    pictures = [pixels for pixels, _ in load_set("evaluation", scenes)]
+    images = [pixels for pixels, _ in load_set("evaluation", scenes)]
     names = (_name(a, first), _name(b, second))
-    found = compare(first, second, names, pictures, languages, threshold)
-    if picture is not None:
-        save_picture(worst_sheet(names, found.worst(WORST), pictures, scenes), picture)
+    found = compare(first, second, names, images, languages, threshold)
+    if image is not None:
+        save_image(worst_sheet(names, found.worst(WORST), images, scenes), image)
     write_json({"lang": list(languages), **found.to_json()}, json_)
     if json_ != STANDARD_OUTPUT:
         _print(found)

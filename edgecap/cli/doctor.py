@@ -151,7 +151,7 @@ def _examine_tool(part: Part) -> dict[str, Any]:
 
 
 def _examine_font() -> dict[str, Any]:
-    from edgecap.scenes.font import font_path
+    from edgecap.reference.scenes.font import font_path
 
     found = font_path()
     return {"emoji": found and str(found), "need": None if found else FONT_NEED}

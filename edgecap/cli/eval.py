@@ -11,8 +11,8 @@ from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.evaluate import Report
-    from edgecap.benchmarks.similarity import RawCaption
+    from edgecap.benchmarks.reference.evaluate import Report
+    from edgecap.benchmarks.reference.similarity import RawCaption
     from edgecap.runtime import Captioner
 
 
@@ -28,8 +28,8 @@ def run(
     ),
     json_: Json = None,
     threads: Annotated[int, threads_option("Of the engine.")] = 1,
-    unruled: Annotated[
-        bool, typer.Option("--unruled", help="Let the model write boxes unaided.")
+    no_grammar: Annotated[
+        bool, typer.Option("--no-grammar", help="Disable constrained decoding.")
     ] = False,
     only: Annotated[
         str | None, typer.Option("--only", help="captions or embeddings; the other takes no time.")
@@ -38,16 +38,16 @@ def run(
     """Caption and embed drawn scenes in each language and compare with the truth.
 
     Figures are means over languages with 95 % bootstrap intervals over scenes, beside what they are
-    worth blind and with shuffled pictures; a column per language follows. What each key means is
+    worth blind and with shuffled images; a column per language follows. What each key means is
     said in edgecap/benchmarks/metrics.py, similarity.py and evaluate.py.
     """
-    from edgecap.benchmarks.evaluate import PARTS, Subject, evaluate
-    from edgecap.benchmarks.sets import evaluation_scenes
+    from edgecap.benchmarks.reference.evaluate import PARTS, Subject, evaluate
+    from edgecap.benchmarks.reference.sets import evaluation_scenes
     from edgecap.core.choices import pick
     from edgecap.core.errors import InputError
-    from edgecap.runtime import load
-    from edgecap.scenes.grammar import picked_languages
-    from edgecap.scenes.splits import split as split_named
+    from edgecap.models.loading import load
+    from edgecap.reference.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.splits import split as split_named
 
     if only is not None:
         pick("part", only, PARTS)
@@ -62,7 +62,7 @@ def run(
     loaded = load(captioner, threads=threads)
     for language in languages:
         pick("language", language, loaded.languages)
-    subject: Subject = _Unruled(loaded) if unruled else loaded
+    subject: Subject = _Unruled(loaded) if no_grammar else loaded
     report = evaluate(
         subject,
         evaluation_scenes(split, n, seed),
@@ -74,7 +74,7 @@ def run(
             "precision": loaded.manifest.precision,
             "split": split,
             "seed": seed,
-            "ruled": not unruled,
+            "constrained": not no_grammar,
         },
         only=only,
     )
@@ -103,7 +103,7 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgecap.benchmarks.evaluate import MEASURED
+    from edgecap.benchmarks.reference.evaluate import MEASURED
 
     about = report.about
     # Narrow enough for eighty columns with eight languages.

@@ -13,14 +13,14 @@ from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
+    from edgecap.apps.explain import CaptionTrace, Maps
     from edgecap.runtime import Captioner
-    from edgecap.runtime.explain import Maps, Told
 
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
+    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="A page .html, or a picture .png.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A page .html, or a image .png.")
     ],
     bundle: Annotated[
         str | None,
@@ -39,27 +39,27 @@ def run(
     ] = "attention",
     word: Annotated[
         str | None,
-        typer.Option("--word", help="Shown first; in a picture of layers, alone."),
+        typer.Option("--word", help="Shown first; in a image of layers, alone."),
     ] = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Caption a picture and show, for every word, a map over the picture.
+    """Caption a image and show, for every word, a map over the image.
 
-    A page holds all maps asked for and needs nothing else to be read; a picture holds one kind: of
+    A page holds all maps asked for and needs nothing else to be read; a image holds one kind: of
     every word, or, for layers, of one word by every head. Layers need an export with --attention.
     Attention is where the model looked, not why it said something: occlusion tests that.
     How far the maps can be trusted is measured by `edgecap faithfulness`.
     """
+    from edgecap.apps.explain import KINDS, find_word, trace_caption
     from edgecap.cli._maps import check_backend, picked_kinds
     from edgecap.cli._model import load_chosen
-    from edgecap.runtime.explain import KINDS, find_word, tell
 
     kinds = picked_kinds(maps, tuple(KINDS))
     _check_kinds(kinds, out, word)
     _check(image, out)
     captioner = load_chosen(bundle, threads)
     check_backend(captioner, kinds)
-    told = tell(captioner, image, lang, style)
+    told = trace_caption(captioner, image, lang, style)
     first = find_word(told, word)
     found = [one for kind in kinds for one in _make(kind, captioner, told)]
     typer.echo(printable(told.attention.caption.text))
@@ -67,10 +67,10 @@ def run(
     typer.echo(f"maps of {len(told.attention.words)} words in {out}", err=True)
 
 
-def _make(kind: str, captioner: Captioner, told: Told) -> Sequence[Maps]:
+def _make(kind: str, captioner: Captioner, told: CaptionTrace) -> Sequence[Maps]:
     """All maps of a kind: one, or one per head."""
+    from edgecap.apps.explain import Maps, layers, per_word
     from edgecap.cli._maps import maker
-    from edgecap.runtime.explain import Maps, layers, per_word
 
     if kind != "layers":
         return [Maps(kind, per_word(told, maker(kind, captioner)(told)))]
@@ -87,24 +87,24 @@ def _check_kinds(kinds: Sequence[str], out: Path, word: str | None) -> None:
     if len(kinds) > 1:
         raise InputError(
             "explain.one_kind",
-            f"a picture shows one kind of maps; got {' and '.join(kinds)}.",
+            f"a image shows one kind of maps; got {' and '.join(kinds)}.",
             "Name one of them, or write a page: -o page.html",
         )
     if word is not None and kinds != ["layers"]:
         raise InputError(
             "explain.every_word",
-            f"a picture of {kinds[0]} shows every word; --word {word} chooses one.",
+            f"a image of {kinds[0]} shows every word; --word {word} chooses one.",
             "Leave --word out, or pass --maps layers.",
         )
 
 
 def _check(image: Path, out: Path) -> None:
     """Refuse before any work what could not be written after it."""
+    from edgecap.cli._image import check_image
     from edgecap.cli._output import check_destinations
-    from edgecap.cli._picture import check_picture
 
     if out.suffix.lower() == ".png":
-        check_picture(out, [image])
+        check_image(out, [image])
     elif out.suffix.lower() != ".html":
         raise InputError("explain.format", f"{out} must end in .html or .png.")
     check_destinations(str(out))
@@ -112,24 +112,24 @@ def _check(image: Path, out: Path) -> None:
 
 def _write(
     image: Path,
-    told: Told,
+    told: CaptionTrace,
     maps: Sequence[Maps],
     out: Path,
     captioner: Captioner,
     word: int | None,
 ) -> None:
     if out.suffix.lower() == ".png":
-        from edgecap.cli._picture import save_picture
-        from edgecap.runtime.explain.sheet import sheet
-        from edgecap.runtime.explain.table import table
+        from edgecap.apps.explain.sheet import sheet
+        from edgecap.apps.explain.table import table
+        from edgecap.cli._image import save_image
 
         if maps[0].kind == "layers" and word is not None:
-            save_picture(table(image, told, maps, word), out)
+            save_image(table(image, told, maps, word), out)
         else:
-            save_picture(sheet(image, told, maps[0]), out)
+            save_image(sheet(image, told, maps[0]), out)
         return
+    from edgecap.apps.explain.page import page
     from edgecap.cli._output import write_text
-    from edgecap.runtime.explain.page import page
 
     manifest = captioner.manifest
     facts = {

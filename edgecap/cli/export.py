@@ -49,7 +49,7 @@ def run(
         typer.Option("--max-drop", help="Search for an int8 plan: points of exact scenes to lose."),
     ] = None,
     calib_data: Annotated[
-        Path | None, typer.Option("--calib-data", help="Pictures for int8; default: ours.")
+        Path | None, typer.Option("--calib-data", help="Images for int8; default: ours.")
     ] = None,
     num_calib: Annotated[
         int | None, typer.Option("--num-calib", help="How many of them; default 128.")
@@ -84,7 +84,7 @@ def run(
     json_: Json = None,
 ) -> None:
     """Export a captioner, and check the result against PyTorch before it is saved."""
-    from edgecap.exporters import pipeline
+    from edgecap.exporters import job as pipeline
     from edgecap.exporters.spec import CoremlOptions, ExportSpec
     from edgecap.quant.plan import FILE
     from edgecap.quant.samples import CalibrationSpec

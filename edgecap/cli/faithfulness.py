@@ -11,7 +11,7 @@ from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.faithfulness import Maker, Row
+    from edgecap.benchmarks.reference.faithfulness import Maker, Row
     from edgecap.runtime import Captioner
 
 
@@ -37,10 +37,10 @@ def run(
     from PyTorch, which has weights to replace). What each figure means is said in
     edgecap/benchmarks/faithfulness.py.
     """
-    from edgecap.benchmarks.faithfulness import card
+    from edgecap.benchmarks.reference.faithfulness import card
     from edgecap.cli._maps import check_backend, maker, picked_kinds
-    from edgecap.runtime import load
-    from edgecap.scenes.shipped import load_set
+    from edgecap.models.loading import load
+    from edgecap.reference.scenes.shipped import load_set
 
     kinds = picked_kinds(maps, ("attention", "gradient", "occlusion")) if maps else None
     loaded = load(captioner, threads=threads)
@@ -64,12 +64,12 @@ def _randomised(captioner: Captioner, kinds: Sequence[str]) -> dict[str, Maker]:
     if captioner.backend != "torch":
         return {}
     from edgecap.cli._maps import gradients, network_of
-    from edgecap.model.explain import grid, look, randomised
+    from edgecap.reference.model.explain import grid, look, with_random_weights
 
-    fresh = randomised(network_of(captioner))
+    fresh = with_random_weights(network_of(captioner))
     makers: dict[str, Maker] = {
         "attention": lambda told: grid(
-            look(fresh, told.canvas, told.prompt, told.tokens).attention.mean((0, 1))
+            look(fresh, told.model_input, told.prompt, told.tokens).attention.mean((0, 1))
         ),
         "gradient": gradients(fresh),
     }
@@ -81,7 +81,7 @@ def _print(rows: Sequence[Row], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgecap.benchmarks.faithfulness import GOOD
+    from edgecap.benchmarks.reference.faithfulness import GOOD
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)

@@ -1,4 +1,4 @@
-"""`edgecap finetune`: teach a captioner a language, or one's own pictures."""
+"""`edgecap finetune`: teach a captioner a language, or one's own images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgecap.cli._numbers import seed_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
 
 if TYPE_CHECKING:
-    from edgecap.train.course import Report
+    from edgecap.reference.train.course import Report
 
 REPORT = "report.json"
 
@@ -31,7 +31,7 @@ def run(
         str, typer.Option("--model", "-m", help="Weights to begin with: a name or a file.")
     ] = "S",
     images: Annotated[
-        Path | None, typer.Option("--images", help="Where the pictures lie; default: beside them.")
+        Path | None, typer.Option("--images", help="Where the images lie; default: beside them.")
     ] = None,
     lora: Annotated[
         int, typer.Option("--lora", metavar="RANK", help="Learn low-rank updates; 0: all weights.")
@@ -41,7 +41,7 @@ def run(
         str, typer.Option("--rehearse", help="Against forgetting: auto, scenes or own captions.")
     ] = "auto",
     on_error: Annotated[
-        str, typer.Option("--on-error", help="At a bad picture: fail, or skip it.")
+        str, typer.Option("--on-error", help="At a bad image: fail, or skip it.")
     ] = "fail",
     check: Annotated[
         int, typer.Option("--check", min=0, max=512, help="Test scenes to measure forgetting by.")
@@ -54,9 +54,9 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old OUT.")] = False,
     json_: Json = None,
 ) -> None:
-    """Add a language with a few hundred captions, or tune a known one on your own pictures.
+    """Add a language with a few hundred captions, or tune a known one on your own images.
 
-    Writes OUT/MODEL-LANG.safetensors, a report and its picture. The weights are for edgecap export
+    Writes OUT/MODEL-LANG.safetensors, a report and its image. The weights are for edgecap export
     --model, caption --bundle and eval. Known languages are rehearsed, and measured before and
     after; where they lose more than --max-drop points of exact captions the weights are kept all
     the same and the exit code is 1.
@@ -64,17 +64,17 @@ def run(
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError, InputError
-    from edgecap.core.extension import check_code
     from edgecap.core.lazy import require
+    from edgecap.reference.extension import check_code
 
     torch = require("torch", "train")
-    require("matplotlib", "train")  # for the report's picture, after the work
+    require("matplotlib", "train")  # for the report's image, after the work
     from edgecap.exporters.card import FINETUNED
-    from edgecap.model import weights
-    from edgecap.train import course
-    from edgecap.train.finetune import FinetuneConfig
-    from edgecap.train.plots import plot_course
-    from edgecap.train.rehearsal import KINDS
+    from edgecap.reference.model import weights
+    from edgecap.reference.train import course
+    from edgecap.reference.train.finetune import FinetuneConfig
+    from edgecap.reference.train.plots import plot_course
+    from edgecap.reference.train.rehearsal import KINDS
 
     check_code(lang)
     pick("rehearsal", rehearse, KINDS)
@@ -88,7 +88,7 @@ def run(
     name, path = weights.resolve(model)
     given: dict[str, Any] = {} if steps is None else {"steps": steps}
     config = FinetuneConfig(lora=lora, seed=seed, **given)
-    spec = course.CourseSpec(lang, data, images, rehearse, on_error, check, config)
+    spec = course.FinetuneSpec(lang, data, images, rehearse, on_error, check, config)
     final = out or Path(f"{name}-{lang}")
     refuse_inside(json_, final)
     with atomic_dir(final, overwrite, marker=REPORT) as folder:
@@ -123,7 +123,7 @@ def _facts(report: Report, spec: Any) -> str:
     """A line for the model card."""
     how = f"LoRA of rank {spec.config.lora}" if spec.config.lora else "all weights"
     return (
-        f"{report.captions} captions of {report.pictures} pictures, {spec.config.steps} steps, "
+        f"{report.captions} captions of {report.images} images, {spec.config.steps} steps, "
         f"{how}, rehearsal {report.rehearsal}"
     )
 
@@ -140,7 +140,7 @@ def _print(report: Report, out: Path, file: str) -> None:
     if report.new_tokens:
         typer.echo(f"  new words: {report.new_tokens} tokens behind the vocabulary")
     if report.loss:
-        typer.echo("  held-out pictures: {:.2f} -> {:.2f} nats a token".format(*report.loss))
+        typer.echo("  held-out images: {:.2f} -> {:.2f} nats a token".format(*report.loss))
     if report.exact:
         typer.echo("  {}: exact {:.1%} -> {:.1%}".format(report.lang, *report.exact))
     if report.forgetting is None:
@@ -155,5 +155,5 @@ def _print(report: Report, out: Path, file: str) -> None:
     typer.echo(f"  known languages, exact %: {rows}")
     typer.echo(
         f"  they lost {told['drop_points']:.1f} points ({low:.1f} to {high:.1f}) "
-        f"on {told['scenes']} test scenes; picture: {out / 'report.png'}"
+        f"on {told['scenes']} test scenes; image: {out / 'report.png'}"
     )

@@ -12,11 +12,11 @@ from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
-    from edgecap.runtime.grounding import Grounding
+    from edgecap.apps.grounding import Grounding
 
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A picture of any size and mode.")],
+    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
     phrase: Annotated[str, typer.Argument(help='"the red circle left of the dog"')],
     lang: Annotated[
         str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")
@@ -26,22 +26,22 @@ def run(
         typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option("--draw", help="Write the picture with the box here.")
+        Path | None, typer.Option("--draw", help="Write the image with the box here.")
     ] = None,
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """The box of what a phrase means, in the picture's pixels, and how sure that is.
+    """The box of what a phrase means, in the image's pixels, and how sure that is.
 
     Where several things bear the name, what the phrase says of it decides, and the others follow
     with their probability.
     """
+    from edgecap.apps.grounding import ground
+    from edgecap.cli._image import check_image, save_image
     from edgecap.cli._model import load_chosen
-    from edgecap.cli._picture import check_picture, save_picture
-    from edgecap.runtime.grounding import ground
 
     if draw is not None:
-        check_picture(draw, [image])
+        check_image(draw, [image])
     found = ground(load_chosen(bundle, threads), image, phrase, lang)
     told = {"image": str(image), "lang": lang, "seen": found.seen, **asdict(found)}
     write_json(told, json_)
@@ -54,7 +54,7 @@ def run(
         best = found.referents[0]
         mention = Mention(found.phrase, (0, len(phrase)), (best.box,), (best.probability,))
         drawn = drawn_on(image, [mention])
-        save_picture(drawn.image, draw)
+        save_image(drawn.image, draw)
         if drawn.note:
             typer.echo(drawn.note, err=True)
         typer.echo(f"box drawn in {draw}", err=True)
@@ -67,4 +67,4 @@ def _show(found: Grounding) -> None:
         typer.echo(f"[{edges(referent.box)}]  {referent.probability:.2f}")
     typer.echo(f"asked: {found.sentence}", err=True)
     if not found.seen:
-        typer.echo("the picture does not speak for this phrase: the box is a guess", err=True)
+        typer.echo("the image does not speak for this phrase: the box is a guess", err=True)

@@ -1,4 +1,4 @@
-"""`edgecap index`: a folder of pictures, ready to be searched."""
+"""`edgecap index`: a folder of images, ready to be searched."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
-    from edgecap.runtime.index import Summary
+    from edgecap.apps.retrieval import Summary
 
 
 def run(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The index's directory.")],
     bundle: Annotated[
         str | None,
@@ -26,7 +26,7 @@ def run(
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="Whole pictures alone: faster, and texts must say all."),
+        typer.Option("--whole", help="Whole images alone: faster, and texts must say all."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew, also where an index is damaged.")
@@ -34,16 +34,16 @@ def run(
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Embed the pictures of a folder and the things in them; run it again to bring it up to date.
+    """Embed the images of a folder and the things in them; run it again to bring it up to date.
 
-    Only new and changed pictures are embedded. An interrupted run is taken up where it stopped. A
-    picture that cannot be read is reported and left out; the exit code is then 2.
+    Only new and changed images are embedded. An interrupted run is taken up where it stopped. A
+    image that cannot be read is reported and left out; the exit code is then 2.
     """
+    from edgecap.apps.retrieval import update
+    from edgecap.apps.retrieval.build import loadable
+    from edgecap.apps.retrieval.manifest import MANIFEST, read_manifest
     from edgecap.cli._model import chosen, load_maker
-    from edgecap.runtime import load
-    from edgecap.runtime.index import update
-    from edgecap.runtime.index.build import loadable
-    from edgecap.runtime.index.manifest import MANIFEST, read_manifest
+    from edgecap.models.loading import load
 
     known = (out / MANIFEST).exists() and not overwrite
     if known and bundle is None:
@@ -65,7 +65,7 @@ def run(
 def _report(out: Path, summary: Summary) -> dict[str, Any]:
     return {
         "index": str(out),
-        "pictures": summary.pictures,
+        "images": summary.images,
         "embedded": summary.embedded,
         "reused": summary.reused,
         "unchanged": summary.unchanged,
@@ -86,4 +86,4 @@ def _show(out: Path, summary: Summary) -> None:
         "not readable": len(summary.failures),
     }
     told = ", ".join(f"{number} {what}" for what, number in parts.items() if number)
-    typer.echo(f"{out}: {summary.pictures} pictures ({told})")
+    typer.echo(f"{out}: {summary.images} images ({told})")

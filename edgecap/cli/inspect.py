@@ -25,7 +25,7 @@ def run(
     runtime package is needed.
     """
     from edgecap.bundle.manifest import MANIFEST
-    from edgecap.runtime.inspection import is_model
+    from edgecap.inspection import is_model
 
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
@@ -40,7 +40,7 @@ def run(
 
 def _inspect_model(path: Path, json_: str | None) -> None:
     from edgecap.cli._contents import show_contents
-    from edgecap.runtime.inspection import read_contents
+    from edgecap.inspection import read_contents
 
     contents = read_contents(path)
     write_json(asdict(contents), json_)
@@ -51,7 +51,7 @@ def _inspect_model(path: Path, json_: str | None) -> None:
 def _inspect_bundle(path: Path, json_: str | None) -> None:
     from edgecap.bundle.io import open_bundle
     from edgecap.cli._contents import show_contents
-    from edgecap.runtime.inspection import is_model, read_contents
+    from edgecap.inspection import is_model, read_contents
 
     bundle = open_bundle(path)
     functions = bundle.manifest.contract.functions.values()
@@ -79,7 +79,7 @@ def _show(manifest: Manifest) -> None:
         "format": f"{manifest.format} {manifest.precision}",
         "languages": " ".join(manifest.languages),
         "styles": " ".join(manifest.styles),
-        "canvas": f"{manifest.preprocessing.size} px, {manifest.preprocessing.resample}",
+        "model_input": f"{manifest.preprocessing.size} px, {manifest.preprocessing.resample}",
         "boxes": f"{manifest.coordinates.order}, {manifest.coordinates.bins} edges of "
         f"{manifest.coordinates.bin_px} px",
         "written by": " ".join(f"{name} {version}" for name, version in manifest.tools.items()),

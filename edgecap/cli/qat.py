@@ -72,10 +72,10 @@ def run(
         given["calibration"] = calibration = CalibrationSpec(observer=observer)
         calibration.check()
     torch = require("torch", "train")
-    require("matplotlib", "train")  # for the log's picture, after minutes or hours of work
-    from edgecap.train.log import LOG
-    from edgecap.train.plots import plot_log
-    from edgecap.train.qat import QatSpec, tune
+    require("matplotlib", "train")  # for the log's image, after minutes or hours of work
+    from edgecap.reference.train.log import LOG
+    from edgecap.reference.train.plots import plot_log
+    from edgecap.reference.train.qat import QatSpec, tune
 
     if threads:
         torch.set_num_threads(threads)

@@ -25,8 +25,8 @@ def run(
     Captions come in the eight languages of the model, or in those of --lang, which may also be nl
     and ko: languages that it has not learned (see edgecap finetune).
     """
-    from edgecap.scenes.dataset import write_dataset
-    from edgecap.scenes.grammar import picked_languages
+    from edgecap.reference.scenes.dataset import write_dataset
+    from edgecap.reference.scenes.grammar import picked_languages
 
     languages = picked_languages(lang)
     write_dataset(out, n=n, seed=seed, split=split, overwrite=overwrite, languages=languages)

@@ -1,4 +1,4 @@
-"""`edgecap search`: pictures of an index that fit a text, or look like a picture."""
+"""`edgecap search`: images of an index that fit a text, or look like a image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edgecap.core.printable import printable
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgecap.apps.retrieval import Hit
     from edgecap.runtime import Captioner
-    from edgecap.runtime.index import Hit
 
 
 def run(
@@ -34,20 +34,20 @@ def run(
     json_: Json = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """The k nearest pictures, best first, with their cosine, and where the thing is that was found.
+    """The k nearest images, best first, with their cosine, and where the thing is that was found.
 
-    A query that names a file is a picture. The model must be the index's own, in whatever format
+    A query that names a file is a image. The model must be the index's own, in whatever format
     or precision: an int8 bundle searches what its PyTorch weights have indexed.
     """
+    from edgecap.apps.retrieval import open_index
+    from edgecap.apps.retrieval.sheet import MOST, contact_sheet
+    from edgecap.cli._image import check_image, save_image
     from edgecap.cli._model import load_maker
-    from edgecap.cli._picture import check_picture, save_picture
-    from edgecap.runtime import load
-    from edgecap.runtime.index import open_index
-    from edgecap.runtime.index.sheet import MOST, contact_sheet
+    from edgecap.models.loading import load
 
     is_text = _is_text(query)
     if sheet is not None:
-        check_picture(sheet, [] if is_text else [Path(query)])
+        check_image(sheet, [] if is_text else [Path(query)])
         if k > MOST:
             raise InputError("sheet.number", f"a contact sheet shows {MOST} at most, got -k {k}.")
     opened = open_index(index)
@@ -57,7 +57,7 @@ def run(
     opened.check(captioner)
     hits = opened.search(_vector(captioner, query, is_text), k)
     if sheet is not None:
-        save_picture(contact_sheet(query, is_text, hits), sheet)
+        save_image(contact_sheet(query, is_text, hits), sheet)
         typer.echo(f"contact sheet in {sheet}", err=True)
     rows = [
         {"rank": h.rank, "image": str(h.path), "score": h.score, "boxes": h.boxes} for h in hits
@@ -68,7 +68,7 @@ def run(
 
 
 def _is_text(query: str) -> bool:
-    """Whether a query is a text; InputError for the name of a picture that is not there."""
+    """Whether a query is a text; InputError for the name of a image that is not there."""
     from edgecap.runtime.preprocess import SUFFIXES
 
     # Not Path.is_file: that raises at what no file system could name, such as a long text.
@@ -80,8 +80,8 @@ def _is_text(query: str) -> bool:
 
 
 def _vector(captioner: Captioner, query: str, is_text: bool) -> np.ndarray:
-    """f32 [E] of a text, or of the picture in a file."""
-    from edgecap.runtime.texts import check_words
+    """f32 [E] of a text, or of the image in a file."""
+    from edgecap.apps.texts import check_words
 
     if not is_text:
         return captioner.embed_images([query])[0]

@@ -36,9 +36,9 @@ def run(
     torchrun --nproc-per-node N -m edgecap train …
     """
     from edgecap.core.choices import pick
-    from edgecap.core.config import SIZES
     from edgecap.core.errors import InputError
     from edgecap.core.lazy import require
+    from edgecap.reference.config import SIZES
 
     chosen = {"size": size, "images": images, "seed": seed, "init": init}
     given = [f"--{name}" for name, value in chosen.items() if value is not None]
@@ -49,14 +49,14 @@ def run(
             "Give one.",
         )
     torch = require("torch", "train")
-    require("matplotlib", "train")  # for the log's picture, after hours of work
-    from edgecap.model import weights
-    from edgecap.train import processes
-    from edgecap.train.checkpoint import Checkpoint, check_place
-    from edgecap.train.config import TrainConfig
-    from edgecap.train.log import LOG
-    from edgecap.train.loop import train
-    from edgecap.train.plots import plot_log
+    require("matplotlib", "train")  # for the log's image, after hours of work
+    from edgecap.reference.model import weights
+    from edgecap.reference.train import processes
+    from edgecap.reference.train.checkpoint import Checkpoint, check_place
+    from edgecap.reference.train.config import TrainConfig
+    from edgecap.reference.train.log import LOG
+    from edgecap.reference.train.loop import train
+    from edgecap.reference.train.plots import plot_log
 
     if not resume:
         check_place(out, begun=(LOG,))
@@ -74,8 +74,8 @@ def run(
         file = weights.resolve(init)[1]
         start = weights.load(file)
         config = config.knowing(weights.extension(file))
-    if config.untaught:
-        mute = ", ".join(config.untaught)
+    if config.untrained_languages:
+        mute = ", ".join(config.untrained_languages)
         typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)
 
     def say(text: str) -> None:

@@ -32,7 +32,7 @@ def run(
     """
     from edgecap.bundle.golden import read_golden
     from edgecap.bundle.io import open_bundle
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
     from edgecap.runtime.replay import replay
 
     opened = open_bundle(bundle)

@@ -17,16 +17,18 @@ MOST_SEED = 2**63 - 1  # what torch takes as well
 _MOST = {"threads": MOST_THREADS, "seed": MOST_SEED}  # of options, in every command
 
 
-def guarded(name: str, work: Callable[[], None]) -> int:
-    """Do the work of the command `name`; an error is told as `told` does. Returns the exit code."""
+def run_command(name: str, work: Callable[[], None]) -> int:
+    """Do the work of the command `name`; an error is reported as `report_error` does. Returns the
+    exit code.
+    """
     try:
         work()
     except (Exception, KeyboardInterrupt) as error:
-        return told(name, error)
+        return report_error(name, error)
     return 0
 
 
-def told(name: str, error: Exception | KeyboardInterrupt) -> int:
+def report_error(name: str, error: Exception | KeyboardInterrupt) -> int:
     """Say in one line on standard error what ended the command `name`; its exit code.
 
     1 a gate failed, 2 refused, 70 a defect of edgecap, 130 interrupted. With EDGECAP_DEBUG=1 what

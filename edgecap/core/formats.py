@@ -17,7 +17,7 @@ class Format:
     aliases: tuple[str, ...]
     precisions: tuple[str, ...]
     # Precisions in which layers (of w8a8, the heads) round by one scale over all that a
-    # call gives them: a call must then be one picture, or its company would change its caption.
+    # call gives them: a call must then be one image, or its company would change its caption.
     dynamic: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""From weights and pictures to a plan: caption, watch the layers, choose grids.
+"""From weights and images to a plan: caption, watch the layers, choose grids.
 
 Three replays of the same captions: input channels for smoothing, then the ends of every range on
 the smoothed model, then, unless the ends are all that is wanted, what lies between them.
@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.quant.exercise import Exercise
+from edgecap.quant.calibration_set import CalibrationSet
+from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.observers import OBSERVERS, Extremes, Histogram
 from edgecap.quant.plan import SCHEMA, Activations, Calibration, Layer, Plan
 from edgecap.quant.recipe import kinds
 from edgecap.quant.samples import SHIPPED, CalibrationSpec
 from edgecap.quant.simulate import row_scales
 from edgecap.quant.smooth import factors, smooth
-from edgecap.quant.tapped import Tapped, layer_weights
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
-Place = tuple[str, str]  # function, layer
+QuantParamKey = tuple[str, str]  # function, layer
 
 
 def calibrate(
-    network: Captioner,
-    exercise: Exercise,
+    network: CaptionModel,
+    calibration_set: CalibrationSet,
     spec: CalibrationSpec,
     *,
     model: str,
@@ -47,29 +47,31 @@ def calibrate(
         keep: layers that shall stay wider than that: layer -> kind.
     """
     channels = _Channels()
-    _watch(network, channels, exercise, "input channels")
+    _watch(network, channels, calibration_set, "input channels")
     divisors = factors(network, channels.largest)
     kind = kinds(layer_weights(network), precision, keep or {})
-    grids: dict[Place, Activations] = {}
+    grids: dict[QuantParamKey, Activations] = {}
     if "w8a8" in kind.values():
         smoothed = smooth(network, divisors)
-        grids = _grids(smoothed, exercise, spec.ranges)
+        grids = _grids(smoothed, calibration_set, spec.ranges)
     layers = {
         name: Layer(how, {f: g for (f, n), g in grids.items() if n == name and how == "w8a8"})
         for name, how in kind.items()
     }
     source = SHIPPED if spec.data is None else spec.data.name
-    measured = Calibration(source, len(exercise.canvases), spec.seed, spec.ranges)
+    measured = Calibration(source, len(calibration_set.model_inputs), spec.seed, spec.ranges)
     return Plan(SCHEMA, model, weights, measured, divisors, layers)
 
 
-def _grids(smoothed: Captioner, exercise: Exercise, observer: str) -> dict[Place, Activations]:
+def _grids(
+    smoothed: CaptionModel, calibration_set: CalibrationSet, observer: str
+) -> dict[QuantParamKey, Activations]:
     """Grids of every layer in every function that runs it."""
     ends = _Ranges(lambda _: Extremes())
-    _watch(smoothed, ends, exercise, "ranges")
+    _watch(smoothed, ends, calibration_set, "ranges")
     found = {key: Histogram(seen.low, seen.high) for key, seen in ends.seen.items()}
     if observer != "minmax":
-        _watch(smoothed, _Ranges(found.__getitem__), exercise, "histograms")
+        _watch(smoothed, _Ranges(found.__getitem__), calibration_set, "histograms")
     choose = OBSERVERS[observer]
     return {
         (function, layer): Activations(choose(seen), choose(found[function, layer, "output"]))
@@ -78,13 +80,15 @@ def _grids(smoothed: Captioner, exercise: Exercise, observer: str) -> dict[Place
     }
 
 
-def _watch(network: Captioner, tap: _Channels | _Ranges, exercise: Exercise, label: str) -> None:
-    for _ in exercise.replay(Tapped(network, tap), label):
+def _watch(
+    network: CaptionModel, hook: _Channels | _Ranges, calibration_set: CalibrationSet, label: str
+) -> None:
+    for _ in calibration_set.replay(HookedModel(network, hook), label):
         pass
 
 
 class _Channels:
-    """A tap that keeps the largest absolute value of every input channel [D], by layer."""
+    """A hook that keeps the largest absolute value of every input channel [D], by layer."""
 
     def __init__(self) -> None:
         self.largest: dict[str, Tensor] = {}
@@ -99,7 +103,7 @@ class _Channels:
 
 
 class _Ranges:
-    """A tap that shows inputs, and outputs in units of their row's scale, to observers."""
+    """A hook that shows inputs, and outputs in units of their row's scale, to observers."""
 
     def __init__(self, make: Callable[[tuple[str, str, str]], Extremes | Histogram]) -> None:
         self._make = make

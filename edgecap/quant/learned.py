@@ -15,11 +15,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from edgecap.model.captioner import Captioner
-from edgecap.quant.grid import Grid, short
-from edgecap.quant.plan import Activations, Layer, Place, Plan
+from edgecap.quant.hooks import layer_weights
+from edgecap.quant.params import QuantParams, short
+from edgecap.quant.plan import Activations, Layer, Plan, QuantParamKey
 from edgecap.quant.simulate import integer_rows
-from edgecap.quant.tapped import layer_weights
+from edgecap.reference.model.captioner import CaptionModel
 
 # Optimisers move every number by about its learning rate; a logarithm has further to go than a
 # weight has.
@@ -39,7 +39,7 @@ class LearnedScales(nn.Module):
         ]
         self.growth = nn.Parameter(torch.zeros(len(self._places)))  # [G], logarithms over SPEED
 
-    def factors(self) -> dict[Place, Tensor]:
+    def factors(self) -> dict[QuantParamKey, Tensor]:
         """By how much each scale is larger than the plan's, scalars."""
         return dict(zip(self._places, (SPEED * self.growth).exp().unbind(), strict=True))
 
@@ -48,9 +48,9 @@ class LearnedScales(nn.Module):
         with torch.no_grad():
             factors = {place: float(factor) for place, factor in self.factors().items()}
 
-        def now(layer: str, function: str, side: str, grid: Grid) -> Grid:
+        def now(layer: str, function: str, side: str, grid: QuantParams) -> QuantParams:
             factor = factors.get((layer, function, side), 1.0)
-            return Grid(short(grid.scale * factor), grid.zero_point)
+            return QuantParams(short(grid.scale * factor), grid.zero_point)
 
         def grids(layer: str, function: str, old: Activations) -> Activations:
             return Activations(
@@ -65,7 +65,7 @@ class LearnedScales(nn.Module):
         return replace(plan, layers=layers)
 
 
-def on_grid(model: Captioner, plan: Plan) -> Captioner:
+def on_grid(model: CaptionModel, plan: Plan) -> CaptionModel:
     """A copy of `model` with its int8 weights where rounding puts them.
 
     Exports in float then compute with the very weights that int8 exports store.

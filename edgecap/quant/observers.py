@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgecap.quant.grid import HIGH, LOW, Grid, span
+from edgecap.quant.params import HIGH, LOW, QuantParams, span
 
 BINS = 2048
 OUTSIDE = 1e-4  # share of the values that `percentile` gives up on either side
@@ -53,11 +53,11 @@ class Histogram:
         return (edges[1:] + edges[:-1]) / 2
 
 
-def minmax(seen: Histogram) -> Grid:
+def minmax(seen: Histogram) -> QuantParams:
     return span(seen.low, seen.high)
 
 
-def percentile(seen: Histogram) -> Grid:
+def percentile(seen: Histogram) -> QuantParams:
     share = seen.counts.cumsum() / max(seen.counts.sum(), 1)  # [BINS]
     inside = np.flatnonzero((share > OUTSIDE) & (share <= 1 - OUTSIDE))
     if not len(inside):
@@ -66,21 +66,21 @@ def percentile(seen: Histogram) -> Grid:
     return span(seen.low + width * inside[0], seen.low + width * (inside[-1] + 1))
 
 
-def mse(seen: Histogram) -> Grid:
+def mse(seen: Histogram) -> QuantParams:
     tried = {span(seen.low * a, seen.high * b) for a in _SHRINK for b in (a, 1.0)}
     tried |= {span(seen.low, seen.high * b) for b in _SHRINK}
     order = sorted(tried, key=lambda g: (g.scale, g.zero_point))
     return min(order, key=lambda candidate: _squared_error(candidate, seen))
 
 
-def _squared_error(candidate: Grid, seen: Histogram) -> float:
+def _squared_error(candidate: QuantParams, seen: Histogram) -> float:
     x = seen.centres
     q = np.clip(np.rint(x / candidate.scale) + candidate.zero_point, LOW, HIGH)  # [BINS]
     error = (q - candidate.zero_point) * candidate.scale - x  # [BINS]
     return float((error**2 * seen.counts).sum())
 
 
-OBSERVERS: dict[str, Callable[[Histogram], Grid]] = {
+OBSERVERS: dict[str, Callable[[Histogram], QuantParams]] = {
     "minmax": minmax,
     "percentile": percentile,
     "mse": mse,

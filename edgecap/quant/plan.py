@@ -28,18 +28,18 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.manifest import FUNCTIONS, PLAN
-from edgecap.bundle.typed import decode, dump, read_json
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
-from edgecap.quant.grid import HIGH, LOW, Grid
+from edgecap.core.typed import decode, dump, read_json
+from edgecap.quant.params import HIGH, LOW, QuantParams
 from edgecap.quant.recipe import default_kind
 from edgecap.quant.smooth import can_smooth
 
 SCHEMA = 1
 FILE = PLAN
 KINDS = ("w8a8", "w8", "w8f", "fp32")
-Place = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
+QuantParamKey = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
 _REMAKE = "Make a plan for these weights: export without --plan."
 
 
@@ -47,8 +47,8 @@ _REMAKE = "Make a plan for these weights: export without --plan."
 class Activations:
     """The grids of one layer in one function."""
 
-    input: Grid
-    output: Grid  # in units of the row's scale
+    input: QuantParams
+    output: QuantParams  # in units of the row's scale
 
 
 @dataclass(frozen=True)

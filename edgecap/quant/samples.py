@@ -1,6 +1,6 @@
-"""The pictures that calibration looks at: scenes of the package, or a directory of one's own.
+"""The images that calibration looks at: scenes of the package, or a directory of one's own.
 
-Letters: N pictures, S canvas side in px.
+Letters: N images, S model_input side in px.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecap.bundle.draft import preprocessing
+from edgecap.bundle.manifest import standard_preprocessing
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
-from edgecap.runtime.index.folder import walk
-from edgecap.runtime.preprocess import prepare
-from edgecap.scenes.shipped import SETS, load_set
+from edgecap.reference.scenes.shipped import SETS, load_set
+from edgecap.runtime.folders import walk
+from edgecap.runtime.preprocess import preprocess
 
 LEAST = 16  # one for each language in each style
 SHIPPED = "shipped"
@@ -28,9 +28,9 @@ OBSERVER = "mse"  # half the divergence of minmax (LOG.md)
 class CalibrationSpec:
     """What to calibrate on, and how. The only home of these defaults."""
 
-    data: Path | None = None  # a directory of pictures; None: the scenes of the package
+    data: Path | None = None  # a directory of images; None: the scenes of the package
     images: int = 128  # with 64 a step in two thousand came out too far off, twice (LOG.md)
-    seed: int = 0  # which of the pictures, where there are more
+    seed: int = 0  # which of the images, where there are more
     observer: str | None = None  # one of OBSERVER_NAMES; None: OBSERVER
 
     @property
@@ -44,7 +44,7 @@ class CalibrationSpec:
         if self.images < LEAST or self.seed < 0:
             raise InputError(
                 "calibration.number",
-                f"calibration wants {LEAST} pictures or more and a seed of 0 or more, got "
+                f"calibration wants {LEAST} images or more and a seed of 0 or more, got "
                 f"{self.images} and {self.seed}.",
             )
         there = SETS["calibration"][1] if self.data is None else len(_files(self.data))
@@ -52,34 +52,34 @@ class CalibrationSpec:
             where = "the shipped set" if self.data is None else str(self.data)
             raise InputError(
                 "calibration.too_few",
-                f"{where} has {there} pictures, and {self.images} are asked for.",
-                f"Give more pictures, or a smaller --num-calib (at least {LEAST}).",
+                f"{where} has {there} images, and {self.images} are asked for.",
+                f"Give more images, or a smaller --num-calib (at least {LEAST}).",
             )
 
-    def canvases(self, size: int) -> np.ndarray:
-        """The chosen pictures as canvases uint8 [N,S,S,3].
+    def model_inputs(self, size: int) -> np.ndarray:
+        """The chosen images as model_inputs uint8 [N,S,S,3].
 
-        Raises InputError, code image.*, for the first file that is no readable picture.
+        Raises InputError, code image.*, for the first file that is no readable image.
         """
         self.check()
         chooser = np.random.default_rng(self.seed)
         if self.data is None:
             scenes = [pixels for pixels, _ in load_set("calibration")]
             chosen = chooser.permutation(len(scenes))[: self.images]
-            pictures: list[np.ndarray | Path] = [scenes[i] for i in chosen]
+            images: list[np.ndarray | Path] = [scenes[i] for i in chosen]
         else:
             files = _files(self.data)
-            pictures = [files[i] for i in chooser.permutation(len(files))[: self.images]]
-        settings = preprocessing(size)
-        shown = progress(pictures, "reading pictures")
-        return np.stack([prepare(picture, settings)[0] for picture in shown])
+            images = [files[i] for i in chooser.permutation(len(files))[: self.images]]
+        settings = standard_preprocessing(size)
+        shown = progress(images, "reading images")
+        return np.stack([preprocess(image, settings)[0] for image in shown])
 
 
 def _files(directory: Path) -> list[Path]:
-    """The pictures that `walk` finds below the directory."""
+    """The images that `walk` finds below the directory."""
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise InputError(
-            "calibration.data", f"{directory} {what}; a directory of pictures is needed."
+            "calibration.data", f"{directory} {what}; a directory of images is needed."
         )
     return [directory / name for name in walk(directory)]

@@ -15,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.model.captioner import Captioner
-from edgecap.quant.grid import HIGH, LOW, Grid
-from edgecap.quant.plan import Place, Plan, check_layers
+from edgecap.quant.hooks import HookedModel, layer_weights, layer_widths
+from edgecap.quant.params import HIGH, LOW, QuantParams
+from edgecap.quant.plan import Plan, QuantParamKey, check_layers
 from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
-from edgecap.quant.tapped import Tapped, layer_weights, layer_widths
+from edgecap.reference.model.captioner import CaptionModel
 
 
-def simulate(model: Captioner, plan: Plan) -> Captioner:
+def simulate(model: CaptionModel, plan: Plan) -> CaptionModel:
     """A captioner that computes as an export of `model` by `plan` does, up to float32 sums.
 
     The input of a w8 layer is rounded by the vector, as TFLite does; ONNX rounds it by the call,
@@ -36,11 +36,11 @@ def simulate(model: Captioner, plan: Plan) -> Captioner:
     smoothed, rounding = smooth(model, plan.smoothing), Rounding(plan)
     with torch.no_grad():
         rounding.prepare(layer_weights(smoothed), {})
-    return Tapped(smoothed, rounding)
+    return HookedModel(smoothed, rounding)
 
 
 class Rounding:
-    """A tap that rounds as the plan says.
+    """A hook that rounds as the plan says.
 
     As in an int8 kernel integers are multiplied, and scales come after: float32 holds sums of
     integers exactly. In bfloat16, as QAT runs, the integers are exact and the sums are not.
@@ -49,9 +49,11 @@ class Rounding:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._rounded: dict[str, tuple[Tensor, Tensor]] = {}  # integers [N,D], scales [N]
-        self._factors: Mapping[Place, Tensor] = {}  # scalars
+        self._factors: Mapping[QuantParamKey, Tensor] = {}  # scalars
 
-    def prepare(self, weights: Mapping[str, Tensor], factors: Mapping[Place, Tensor]) -> None:
+    def prepare(
+        self, weights: Mapping[str, Tensor], factors: Mapping[QuantParamKey, Tensor]
+    ) -> None:
         """Round the weights [N,D], by layer, once for all functions, steps or a step of training.
 
         `factors`, scalars, are multiplied onto the plan's scales (learned.py). Both hold until
@@ -101,7 +103,7 @@ def integer_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     return nearest(steps), scale
 
 
-def _levels(steps: Tensor, grid: Grid) -> Tensor:
+def _levels(steps: Tensor, grid: QuantParams) -> Tensor:
     """`steps` = x / scale [...,D] to the nearest integers [...,D] of the grid.
 
     They are counted from its zero point. Outputs come as [...,N].

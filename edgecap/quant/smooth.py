@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 STRENGTH = 0.5  # share of the burden that goes to the weights, as in the paper
 _SMOOTHED = ("qkv", "mlp_in", "attention_out")
@@ -27,7 +27,7 @@ def can_smooth(layer: str) -> bool:
     return layer.rpartition(".")[2] in _SMOOTHED
 
 
-def factors(model: Captioner, largest: Mapping[str, Tensor]) -> dict[str, tuple[float, ...]]:
+def factors(model: CaptionModel, largest: Mapping[str, Tensor]) -> dict[str, tuple[float, ...]]:
     """s [D] of every layer that can be smoothed.
 
     `largest` gives, by layer, the largest absolute value [D] of each input channel.
@@ -42,7 +42,7 @@ def factors(model: Captioner, largest: Mapping[str, Tensor]) -> dict[str, tuple[
     return found
 
 
-def smooth(model: Captioner, divisors: Mapping[str, Sequence[float]]) -> Captioner:
+def smooth(model: CaptionModel, divisors: Mapping[str, Sequence[float]]) -> CaptionModel:
     """A copy of `model` that gives the same outputs and rounds better; `divisors` by layer."""
     import torch
 

@@ -6,7 +6,7 @@ from edgecap.core.errors import EdgecapError, InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Attention, Caption, Mention
 from edgecap.runtime.loading import load
-from edgecap.runtime.preprocess import Placement
+from edgecap.runtime.preprocess import Letterbox
 from edgecap.runtime.sampling import Sampling
 from edgecap.runtime.words import WordMap
 
@@ -17,7 +17,7 @@ __all__ = [
     "EdgecapError",
     "InputError",
     "Mention",
-    "Placement",
+    "Letterbox",
     "Sampling",
     "WordMap",
     "load",

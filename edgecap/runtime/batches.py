@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from edgecap.core.errors import InputError, UnsupportedError
 
-BATCH = 8  # pictures or texts per call of an engine on a CPU; more gains nothing (LOG.md)
+BATCH = 8  # images or texts per call of an engine on a CPU; more gains nothing (LOG.md)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,7 +33,7 @@ def in_batches(
             if size == 1 or len(waiting) == 1:
                 raise UnsupportedError(
                     "memory.exhausted",
-                    "not even one picture fits in the memory there is.",
+                    "not even one image fits in the memory there is.",
                     "Free some, or take a smaller model.",
                 ) from None
             size = min(size, len(waiting)) // 2

@@ -1,9 +1,9 @@
-"""From pictures to captions, embeddings and attention maps, on any backend.
+"""From images to captions, embeddings and attention maps, on any backend.
 
 A Captioner may be used from several threads: calls keep their state to themselves, and sessions
 take turns where their engine needs it.
 
-Letters as in session.py; N pictures or texts of a call, G patches along one side of the canvas.
+Letters as in session.py; N images or texts of a call, G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
-from edgecap.runtime.by_head import ByHead, selection
 from edgecap.runtime.cache import Cache, buffer
 from edgecap.runtime.captions import Attention, Caption, read_caption
 from edgecap.runtime.decode import (
@@ -33,22 +32,23 @@ from edgecap.runtime.decode import (
     repeat,
     walk,
 )
-from edgecap.runtime.memory import free_bytes, pictures_that_fit
-from edgecap.runtime.preprocess import Picture, Placement, prepare
+from edgecap.runtime.memory import free_bytes, images_that_fit
+from edgecap.runtime.per_head import PerHeadAttention, selection
+from edgecap.runtime.preprocess import ImageLike, Letterbox, preprocess
 from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.session import ImageCode, Session
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary
 from edgecap.runtime.words import word_maps
 
-# A picture on the canvas, uint8 [S,S,3], and where it lies there.
-Placed: TypeAlias = "tuple[np.ndarray, Placement]"
+# A image on the model_input, uint8 [S,S,3], and where it lies there.
+Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked of every picture of a call, checked."""
+    """What is asked of every image of a call, checked."""
 
     lang: str
     style: str
@@ -57,9 +57,9 @@ class _Request:
     beams: int
     sampling: Sampling | None
 
-    def choose(self, canvases: np.ndarray) -> Choose:
-        """How to choose tokens for canvases uint8 [B,S,S,3]."""
-        return Sampler(self.sampling, canvases) if self.sampling else most_probable
+    def choose(self, model_inputs: np.ndarray) -> Choose:
+        """How to choose tokens for model_inputs uint8 [B,S,S,3]."""
+        return Sampler(self.sampling, model_inputs) if self.sampling else most_probable
 
 
 class Captioner:
@@ -75,7 +75,7 @@ class Captioner:
         most: int = BATCH,
         weights: str | None = None,
     ) -> None:
-        """`free`: bytes that are free where the engine computes; `most`: pictures of a batch;
+        """`free`: bytes that are free where the engine computes; `most`: images of a batch;
         `weights`: hex SHA-256 of the weights file that the model came from, where it is known."""
         self.session, self.manifest, self.backend = session, manifest, backend
         self.tokenizer, self._free, self._most = tokenizer, free, most
@@ -89,7 +89,7 @@ class Captioner:
 
     def caption(
         self,
-        images: Iterable[Picture] | Picture,
+        images: Iterable[ImageLike] | ImageLike,
         lang: str = "en",
         grounded: bool = True,
         style: str | None = None,
@@ -98,10 +98,10 @@ class Captioner:
         rule: bool = True,
         sampling: Sampling | None = None,
     ) -> list[Caption]:
-        """Caption pictures.
+        """Caption images.
 
         Args:
-            images: pictures (paths, bytes, Pillow images, arrays), or a single one.
+            images: images (paths, bytes, Pillow images, arrays), or a single one.
             lang: one of `languages`.
             grounded: say where things are; without it, as in style "plain", no box is written.
             style: one of the manifest's styles; by default "grounded" or "plain".
@@ -112,11 +112,11 @@ class Captioner:
             sampling: draw tokens at random; not with beams.
 
         Returns:
-            One caption per picture, in order.
+            One caption per image, in order.
 
         Raises:
-            InputError for a picture, language, style or number that cannot be used, and
-            UnsupportedError for beams that are drawn or a picture that does not fit in memory.
+            InputError for a image, language, style or number that cannot be used, and
+            UnsupportedError for beams that are drawn or a image that does not fit in memory.
         """
         request = self._request(lang, grounded, style, beams, max_length, rule, sampling)
         said = self._captions(request, images, "fail", None)
@@ -124,7 +124,7 @@ class Captioner:
 
     def caption_many(
         self,
-        images: Iterable[Picture] | Picture,
+        images: Iterable[ImageLike] | ImageLike,
         lang: str = "en",
         grounded: bool = True,
         style: str | None = None,
@@ -134,23 +134,23 @@ class Captioner:
         on_error: OnError = "fail",
         batch: int | None = None,
     ) -> Iterator[Caption | InputError]:
-        """Caption any number of pictures of any sizes and modes, in batches that fit in memory.
+        """Caption any number of images of any sizes and modes, in batches that fit in memory.
 
-        Pictures are taken from `images` a batch at a time, so a generator may give more than memory
+        Images are taken from `images` a batch at a time, so a generator may give more than memory
         could hold. A batch for which memory runs out is halved and tried again.
 
         Args:
             images, lang, grounded, style, beams, max_length, sampling: as of `caption`.
-            on_error: "fail" raises at a picture that cannot be read, after the captions of those
+            on_error: "fail" raises at a image that cannot be read, after the captions of those
                 before it; "skip" yields its error in its place and goes on.
-            batch: pictures at a time at most; by default what the free memory is measured to hold,
+            batch: images at a time at most; by default what the free memory is measured to hold,
                 and no more than gains speed: 8 on a CPU.
 
         Yields:
             In the order of `images`, a Caption each, or with "skip" the InputError of a bad one.
 
         Raises:
-            As `caption`; options are refused at the call, before any picture is read.
+            As `caption`; options are refused at the call, before any image is read.
         """
         pick("on_error", on_error, ("fail", "skip"))
         if batch is not None and batch < 1:
@@ -160,26 +160,26 @@ class Captioner:
 
     def stream(
         self,
-        image: Picture,
+        image: ImageLike,
         lang: str = "en",
         grounded: bool = False,
         style: str | None = None,
         max_length: int | None = None,
         sampling: Sampling | None = None,
     ) -> Iterator[str]:
-        """Yield the caption of one picture piece by piece, as soon as text is certain.
+        """Yield the caption of one image piece by piece, as soon as text is certain.
 
         Without boxes unless `grounded` is set: pieces are for people, location tokens are not.
         The pieces joined are `Caption.raw`. A piece is one token's text; several byte tokens that
         make one character come as one piece.
         """
         request = self._request(lang, grounded, style, 1, max_length, True, sampling)
-        canvas, _ = prepare(image, self.manifest.preprocessing)
-        return self._pieces(request, canvas[None])
+        model_input, _ = preprocess(image, self.manifest.preprocessing)
+        return self._pieces(request, model_input[None])
 
     def attention(
         self,
-        image: Picture,
+        image: ImageLike,
         lang: str = "en",
         grounded: bool = True,
         style: str | None = None,
@@ -187,7 +187,7 @@ class Captioner:
         layer: int | None = None,
         head: int | None = None,
     ) -> Attention:
-        """Caption one picture greedily and map, per word, what the model looked at.
+        """Caption one image greedily and map, per word, what the model looked at.
 
         Maps show attention, not explanation: of the steps that chose the word's tokens, the mean
         over layers and heads.
@@ -203,9 +203,9 @@ class Captioner:
         """
         request = self._request(lang, grounded, style, 1, max_length, True, None)
         select = selection(self.manifest.contract, layer, head)
-        canvas, placement = prepare(image, self.manifest.preprocessing)
-        session = self.session if select is None else ByHead(self.session)
-        (generated,) = self._decode(request, canvas[None], session)
+        model_input, placement = preprocess(image, self.manifest.preprocessing)
+        session = self.session if select is None else PerHeadAttention(self.session)
+        (generated,) = self._decode(request, model_input[None], session)
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
@@ -215,17 +215,17 @@ class Captioner:
             placement,
         )
 
-    def embed_images(self, images: Iterable[Picture] | Picture) -> np.ndarray:
-        """Pictures in the shared space: f32 [N,E] of norm 1. The dot product ranks.
+    def embed_images(self, images: Iterable[ImageLike] | ImageLike) -> np.ndarray:
+        """Images in the shared space: f32 [N,E] of norm 1. The dot product ranks.
 
         Raises BundleError (bundle.not_finite) where the model's numbers are none, as for texts.
         """
-        canvases = (prepare(p, self.manifest.preprocessing)[0] for p in _pictures(images))
+        model_inputs = (preprocess(p, self.manifest.preprocessing)[0] for p in _images(images))
 
         def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
             return list(self.session.encode_image(np.stack(batch)).embedding)  # b of [E]
 
-        return self._stacked(in_batches(canvases, self.batch_size(), work))
+        return self._stacked(in_batches(model_inputs, self.batch_size(), work))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """Texts, or one, in the shared space: f32 [N,E] of norm 1.
@@ -250,15 +250,17 @@ class Captioner:
             raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
         return stacked
 
-    def cache(self, canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """k, v [L,B,H,Tmax,Dh] of canvases uint8 [B,S,S,3], text rows empty: to drive a session."""
-        code = self.session.encode_image(canvases)
+    def cache(self, model_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """k, v [L,B,H,Tmax,Dh] of model_inputs uint8 [B,S,S,3], text rows empty: to drive a
+        session.
+        """
+        code = self.session.encode_image(model_inputs)
         text_length = self.manifest.contract.text_length
         return buffer(code.k, text_length), buffer(code.v, text_length)
 
     def batch_size(self, beams: int = 1) -> int:
-        """Pictures that are captioned at a time: what fits in the memory that is free now."""
-        return min(self._most, pictures_that_fit(self.manifest.contract, self._free(), beams))
+        """Images that are captioned at a time: what fits in the memory that is free now."""
+        return min(self._most, images_that_fit(self.manifest.contract, self._free(), beams))
 
     def _request(
         self,
@@ -273,7 +275,7 @@ class Captioner:
         style = style or ("grounded" if grounded else "plain")
         prompt = self.vocabulary.prompt(lang, style)
         boxes = grounded and style != "plain"  # a style that is asked for alone says so too
-        limits = self.vocabulary.limits(max_length, boxes=boxes, ruled=rule)
+        limits = self.vocabulary.limits(max_length, boxes=boxes, constrained=rule)
         if not 1 <= beams <= 32:
             raise InputError("caption.beams", f"beams must be in 1 … 32, got {beams}.")
         if beams > 1 and sampling is not None:
@@ -287,7 +289,7 @@ class Captioner:
     def _captions(
         self,
         request: _Request,
-        images: Iterable[Picture] | Picture,
+        images: Iterable[ImageLike] | ImageLike,
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
@@ -300,33 +302,33 @@ class Captioner:
                 raise result
             yield result
 
-    def placed(self, images: Iterable[Picture] | Picture) -> Iterator[Placed | InputError]:
-        """The canvas uint8 [S,S,3] of each picture and where it lies there, or its error."""
-        for picture in _pictures(images):
+    def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
+        """The model_input uint8 [S,S,3] of each image and where it lies there, or its error."""
+        for image in _images(images):
             try:
-                yield prepare(picture, self.manifest.preprocessing)
+                yield preprocess(image, self.manifest.preprocessing)
             except InputError as error:
                 yield error
 
     def _caption_batch(self, request: _Request, placed: Sequence[Placed]) -> list[Caption]:
-        canvases = np.stack([canvas for canvas, _ in placed])  # [B,S,S,3]
+        model_inputs = np.stack([model_input for model_input, _ in placed])  # [B,S,S,3]
         return [
             self._read(generated, placement, request)
             for generated, (_, placement) in zip(
-                self._decode(request, canvases), placed, strict=True
+                self._decode(request, model_inputs), placed, strict=True
             )
         ]
 
     def _decode(
-        self, request: _Request, canvases: np.ndarray, session: Session | None = None
+        self, request: _Request, model_inputs: np.ndarray, session: Session | None = None
     ) -> list[Generated]:
         session = session or self.session
-        code = session.encode_image(canvases)
+        code = session.encode_image(model_inputs)
         text_length = self.manifest.contract.text_length
         prompt, limits = request.prompt, request.limits
         if request.beams == 1:
             cache = Cache(session, code, text_length)
-            return generate(cache, prompt, limits, request.choose(canvases))
+            return generate(cache, prompt, limits, request.choose(model_inputs))
         results = []
         for b in range(code.k.shape[1]):
             one = ImageCode(code.k[:, b : b + 1], code.v[:, b : b + 1], code.embedding[b : b + 1])
@@ -334,18 +336,18 @@ class Captioner:
             results.append(beam_search(cache, prompt, limits))
         return results
 
-    def _read(self, generated: Generated, placement: Placement, request: _Request) -> Caption:
+    def _read(self, generated: Generated, placement: Letterbox, request: _Request) -> Caption:
         return read_caption(
             generated, placement, request.lang, request.style, self.vocabulary, self.manifest
         )
 
-    def _pieces(self, request: _Request, canvas: np.ndarray) -> Iterator[str]:
-        """The texts of canvas uint8 [1,S,S,3]."""
-        code = self.session.encode_image(canvas)
+    def _pieces(self, request: _Request, model_input: np.ndarray) -> Iterator[str]:
+        """The texts of model_input uint8 [1,S,S,3]."""
+        code = self.session.encode_image(model_input)
         cache = Cache(self.session, code, self.manifest.contract.text_length)
         tokens: list[int] = []
         shown = 0
-        for choices in walk(cache, request.prompt, request.limits, request.choose(canvas)):
+        for choices in walk(cache, request.prompt, request.limits, request.choose(model_input)):
             token = choices[0][1].token
             if token == request.limits.eos:
                 break
@@ -359,8 +361,8 @@ class Captioner:
             yield rest
 
 
-def _pictures(images: Any) -> Iterable[Any]:
-    """The pictures of a call; a single one needs no list."""
+def _images(images: Any) -> Iterable[Any]:
+    """The images of a call; a single one needs no list."""
     if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or (
         isinstance(images, np.ndarray) and images.ndim < 4
     ):

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from edgecap.bundle.manifest import Manifest
 from edgecap.runtime.decode import Generated
 from edgecap.runtime.mentions import read
-from edgecap.runtime.preprocess import Box, Placement
+from edgecap.runtime.preprocess import Box, Letterbox
 from edgecap.runtime.vocabulary import Vocabulary
 from edgecap.runtime.words import WordMap
 
 
 @dataclass(frozen=True)
 class Mention:
-    """A phrase of a caption and where the picture shows it."""
+    """A phrase of a caption and where the image shows it."""
 
     phrase: str
     span: tuple[int, int]  # of the phrase in the caption's text
-    boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given picture, upright as EXIF says
+    boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
     scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its four tokens
 
 
 @dataclass(frozen=True)
 class Caption:
-    """What the model said about one picture."""
+    """What the model said about one image."""
 
     text: str  # words only
     raw: str  # with the location tokens
@@ -44,18 +44,18 @@ class Attention:
 
     caption: Caption
     words: tuple[WordMap, ...]
-    placement: Placement  # of the picture on the canvas that the maps cover
+    placement: Letterbox  # of the image on the model_input that the maps cover
 
 
 def read_caption(
     generated: Generated,
-    placement: Placement,
+    placement: Letterbox,
     lang: str,
     style: str,
     vocabulary: Vocabulary,
     manifest: Manifest,
 ) -> Caption:
-    """The caption of the picture that lies on the canvas as `placement` says."""
+    """The caption of the image that lies on the model_input as `placement` says."""
     tokens, tokenizer = generated.tokens, vocabulary.tokenizer
     scores = [chosen.score for chosen in generated.chosen]
     bin_px = manifest.coordinates.bin_px
@@ -64,7 +64,7 @@ def read_caption(
         Mention(
             reading.text[group.start : group.end],
             (group.start, group.end),
-            tuple(placement.to_picture(box) for box in group.boxes),
+            tuple(placement.to_image(box) for box in group.boxes),
             group.scores,
         )
         for group in reading.groups

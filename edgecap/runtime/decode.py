@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from edgecap.runtime.cache import Cache
-from edgecap.runtime.grammar import Rule
+from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.scoring import log_softmax
 from edgecap.runtime.session import ImageCode
 
@@ -50,7 +50,7 @@ class Limits:
 
     eos: int
     length: int  # tokens at most, <eos> included
-    rule: Rule | None  # None: anything goes, malformed boxes too
+    rule: TokenGrammar | None  # None: anything goes, malformed boxes too
 
     @property
     def start(self) -> str:
@@ -61,7 +61,7 @@ class Limits:
         """The state of a sequence that went on with `token`."""
         return self.rule.after(state, token) if self.rule else state
 
-    def ruled(self, scores: np.ndarray, state: str, tokens: Sequence[int]) -> np.ndarray:
+    def constrained(self, scores: np.ndarray, state: str, tokens: Sequence[int]) -> np.ndarray:
         """Scores f32 [V] of what may follow `tokens`, -inf for what the rule forbids."""
         if self.rule is None:
             return scores
@@ -96,8 +96,10 @@ def walk(
         choices = []
         for b, sequence in enumerate(running):
             # Of the logits: two of them may round to one log-probability.
-            ruled = limits.ruled(step.logits[b], states[sequence], said[sequence])  # [V]
-            token = choose(ruled, sequence, count)
+            constrained = limits.constrained(
+                step.logits[b], states[sequence], said[sequence]
+            )  # [V]
+            token = choose(constrained, sequence, count)
             said[sequence].append(token)
             states[sequence] = limits.after(states[sequence], token)
             choices.append((sequence, Chosen(token, float(scores[b, token]), step.attention[b])))
@@ -139,12 +141,12 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
     finished: list[Generated] = []
     for count in range(limits.length):
         scores = log_softmax(step.logits[: len(live)])  # [live,V]
-        ruled = [
-            limits.ruled(row, state, sequence.tokens)
+        constrained = [
+            limits.constrained(row, state, sequence.tokens)
             for row, state, sequence in zip(scores, states, live, strict=True)
         ]
         continued: list[tuple[int, Generated]] = []
-        for rank, (b, token) in enumerate(_best(live, np.stack(ruled), 2 * beams)):
+        for rank, (b, token) in enumerate(_best(live, np.stack(constrained), 2 * beams)):
             score = float(scores[b, token])
             if token != limits.eos:
                 choice = Chosen(token, score, step.attention[b])
@@ -171,12 +173,14 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
     return max(finished or live, key=lambda sequence: sequence.score)
 
 
-def _best(live: list[Generated], ruled: np.ndarray, number: int) -> list[tuple[int, int]]:
-    """The (beam, token) pairs of highest total log-probability, best first; ruled [live,V]."""
+def _best(live: list[Generated], constrained: np.ndarray, number: int) -> list[tuple[int, int]]:
+    """The (beam, token) pairs of highest total log-probability, best first; constrained
+    [live,V].
+    """
     totals = np.array([sum(c.score for c in sequence.chosen) for sequence in live])  # [live]
-    candidates = (totals[:, None] + ruled).ravel()  # [live*V]
+    candidates = (totals[:, None] + constrained).ravel()  # [live*V]
     order = np.argsort(-candidates, kind="stable")[:number]
-    V = ruled.shape[1]
+    V = constrained.shape[1]
     return [(int(i) // V, int(i) % V) for i in order if np.isfinite(candidates[i])]
 
 

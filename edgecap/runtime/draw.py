@@ -1,4 +1,4 @@
-"""A picture with its captions' boxes and phrases drawn on it."""
+"""A image with its captions' boxes and phrases drawn on it."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from PIL import Image, ImageColor, ImageDraw
 
 from edgecap.runtime.captions import Mention
 from edgecap.runtime.fonts import Font, font_for
-from edgecap.runtime.preprocess import Picture, to_rgb
+from edgecap.runtime.preprocess import ImageLike, to_rgb
 
 # Tellable apart on light and dark ground (Okabe and Ito, for colour-blind readers too).
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-SMALLEST = 448  # px of the longer side: smaller pictures are enlarged, labels must be legible
+SMALLEST = 448  # px of the longer side: smaller images are enlarged, labels must be legible
 
 Area = tuple[float, float, float, float]  # x0, y0, x1, y1 in px of the drawing
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The picture, and what a reader should know about it ("" when nothing)."""
+    """The image, and what a reader should know about it ("" when nothing)."""
 
     image: Image.Image
     note: str
 
 
-def draw(picture: Picture, mentions: Sequence[Mention]) -> Drawn:
+def draw(image: ImageLike, mentions: Sequence[Mention]) -> Drawn:
     """Draw every box of a caption, labelled with its phrase.
 
-    The result is upright RGB; small pictures are enlarged. Where no font covers the phrases the
+    The result is upright RGB; small images are enlarged. Where no font covers the phrases the
     boxes are numbered instead, and the note says which number is which phrase.
     """
-    rgb = to_rgb(picture)
+    rgb = to_rgb(image)
     factor = max(1.0, SMALLEST / max(rgb.size))
     if factor > 1:
         width, height = (max(1, round(side * factor)) for side in rgb.size)
         rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
-    canvas = ImageDraw.Draw(rgb)
+    model_input = ImageDraw.Draw(rgb)
     line = max(2, round(max(rgb.size) / 220))
     labels = [mention.phrase for mention in mentions]
     font, covered = font_for("".join(labels), 5 * line + 4)
@@ -53,15 +53,15 @@ def draw(picture: Picture, mentions: Sequence[Mention]) -> Drawn:
         for box in mention.boxes
     ]
     for box, _, colour in boxes:
-        canvas.rectangle(box, outline=colour, width=line)
+        model_input.rectangle(box, outline=colour, width=line)
     taken: list[Area] = []
     for box, label, colour in boxes:  # after all boxes, so that no line crosses a label
-        taken.append(_label(canvas, box, label, colour, font, rgb.size, taken))
+        taken.append(_label(model_input, box, label, colour, font, rgb.size, taken))
     return Drawn(rgb, note)
 
 
 def _label(
-    canvas: ImageDraw.ImageDraw,
+    model_input: ImageDraw.ImageDraw,
     box: Sequence[float],
     label: str,
     colour: str,
@@ -69,8 +69,8 @@ def _label(
     size: tuple[int, int],
     taken: Sequence[Area],
 ) -> Area:
-    """Draw a filled tag at the box where no other tag lies, never off the picture."""
-    left, top, right, bottom = canvas.textbbox((0, 0), label, font=font)
+    """Draw a filled tag at the box where no other tag lies, never off the image."""
+    left, top, right, bottom = model_input.textbbox((0, 0), label, font=font)
     width, height = right - left + 6, bottom - top + 6
     free_x, free_y = (max(side - tag, 0) for side, tag in zip(size, (width, height), strict=True))
     x = min(max(box[0], 0), free_x)
@@ -78,10 +78,10 @@ def _label(
     places = [min(max(y, 0), free_y) for y in (above, inside, inside_bottom, below)]
     areas = [(x, y, x + width, y + height) for y in places]
     area = next((a for a in areas if not any(_meet(a, other) for other in taken)), areas[0])
-    canvas.rectangle(area, fill=colour)
+    model_input.rectangle(area, fill=colour)
     red, green, blue = ImageColor.getrgb(colour)[:3]
     ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 150 else "white"
-    canvas.text((area[0] + 3 - left, area[1] + 3 - top), label, fill=ink, font=font)
+    model_input.text((area[0] + 3 - left, area[1] + 3 - top), label, fill=ink, font=font)
     return area
 
 

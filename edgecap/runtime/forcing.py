@@ -21,10 +21,10 @@ def teacher_forced(
     tokens: Sequence[Sequence[int]],
     text_length: int,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Feed every picture of a batch its own tokens; per picture logits [K,V], attention [K,P].
+    """Feed every image of a batch its own tokens; per image logits [K,V], attention [K,P].
 
-    Attention is [K,L,H,P] of a session that gives that (ByHead). K = len(tokens) + 1 steps, the
-    first after the prompt, but no more than a cache of `text_length` has rows for.
+    Attention is [K,L,H,P] of a session that gives that (PerHeadAttention). K = len(tokens) + 1
+    steps, the first after the prompt, but no more than a cache of `text_length` has rows for.
     """
     cache = Cache(session, code, text_length)
     lengths = [min(len(said) + 1, text_length - len(prompt) + 1) for said in tokens]

@@ -13,7 +13,7 @@ from edgecap.bundle.grammar import Grammar, Move
 from edgecap.core.errors import BundleError
 
 
-class Rule:
+class TokenGrammar:
     """A grammar over one vocabulary, from one of its starts. Safe to share between threads."""
 
     def __init__(self, grammar: Grammar, start: str, vocabulary: int, known: int) -> None:

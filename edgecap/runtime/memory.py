@@ -1,4 +1,4 @@
-"""How much memory there is, and how many pictures fit in it.
+"""How much memory there is, and how many images fit in it.
 
 Letters as in session.py.
 """
@@ -31,8 +31,8 @@ def free_bytes(root: Path = Path("/")) -> int:
     return min([available, *_groups(root)])
 
 
-def picture_bytes(contract: Contract) -> int:
-    """About what captioning one picture of a batch takes at its peak.
+def image_bytes(contract: Contract) -> int:
+    """About what captioning one image of a batch takes at its peak.
 
     The cache, the image's rows before they are put there, an engine's copies of both, and the
     activations of encode_image. For S that is 19.5 MiB; measured were 13 (PyTorch) to 21 (ONNX).
@@ -42,13 +42,13 @@ def picture_bytes(contract: Contract) -> int:
     return _cache_bytes(contract) + activations
 
 
-def pictures_that_fit(contract: Contract, free: int, beams: int = 1) -> int:
-    """How many pictures a batch may have; at least 1.
+def images_that_fit(contract: Contract, free: int, beams: int = 1) -> int:
+    """How many images a batch may have; at least 1.
 
-    Beams are searched one picture after the other: only one at a time has a cache for each.
+    Beams are searched one image after the other: only one at a time has a cache for each.
     """
     left = int(SHARE * free) - (beams - 1) * _cache_bytes(contract)
-    return max(1, left // picture_bytes(contract))
+    return max(1, left // image_bytes(contract))
 
 
 def _cache_bytes(contract: Contract) -> int:

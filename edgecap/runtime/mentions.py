@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgecap.runtime.tokenizer import Tokenizer
 
-CanvasBox = tuple[float, float, float, float]
+InputBox = tuple[float, float, float, float]
 _SEPARATOR = re.compile(r"[.,;:!?、。，；：！？「」()\"]")
 # Words after which a list item's phrase begins.
 _CONJUNCTIONS = {
@@ -45,11 +45,11 @@ _CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与
 
 @dataclass(frozen=True)
 class Group:
-    """A phrase and its boxes on the canvas."""
+    """A phrase and its boxes on the model_input."""
 
     start: int  # of the phrase in the clean text
     end: int
-    boxes: tuple[CanvasBox, ...]
+    boxes: tuple[InputBox, ...]
     scores: tuple[float, ...]  # per box: geometric mean probability of its four tokens
 
 
@@ -94,7 +94,7 @@ def read(
 
 def _boxes(
     tokens: Sequence[int], scores: Sequence[float], locations: range, bin_px: int
-) -> tuple[tuple[CanvasBox, ...], tuple[float, ...], int]:
+) -> tuple[tuple[InputBox, ...], tuple[float, ...], int]:
     """Boxes, their scores, and how many groups of a location run are not boxes."""
     boxes, probabilities, bad = [], [], int(len(tokens) % 4 > 0)
     for i in range(0, len(tokens) - 3, 4):

@@ -1,14 +1,14 @@
-"""Any picture to the model's canvas, and boxes back to the picture's pixels.
+"""Any image to the model's model_input, and boxes back to the image's pixels.
 
 Specification, the same for every language: orient by EXIF; to 8-bit RGB (transparent pixels over
 the fill grey, 16-bit values by their high byte, the first frame of an animation); resize so that
 the longer side m equals `size`, each side becoming max(1, floor((side * size + floor(m / 2)) / m)),
 with a triangle filter widened by the shrink factor (Pillow's BILINEAR, which antialiases), the
 horizontal pass first, in 22-bit fixed point and rounded to 8 bits between the passes; paste at
-(floor(free_x / 2), floor(free_y / 2)) on a canvas of the fill grey. Constants come from the
+(floor(free_x / 2), floor(free_y / 2)) on a model_input of the fill grey. Constants come from the
 manifest.
 
-Letters: h, w a picture's height and width in px; S the canvas's side in px.
+Letters: h, w a image's height and width in px; S the model_input's side in px.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image, ImageOps
 
-from edgecap.bundle.draft import preprocessing
-from edgecap.bundle.manifest import Preprocessing
+from edgecap.bundle.manifest import Preprocessing, standard_preprocessing
 from edgecap.core.errors import EdgecapError, InputError
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray"
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray"
 Box: TypeAlias = tuple[float, float, float, float]
 
 _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
-MAX_PIXELS = 89_478_485  # of a decoded picture: 256 MiB at 3 bytes; Pillow's own warning limit
+MAX_PIXELS = 89_478_485  # of a decoded image: 256 MiB at 3 bytes; Pillow's own warning limit
 # Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised.
 _READ = (
     "PNG",
@@ -49,7 +48,7 @@ _READ = (
     "JPEG2000",
     "AVIF",
 )
-# Endings by which pictures are found in a directory: opening every file would take hours.
+# Endings by which images are found in a directory: opening every file would take hours.
 _ENDINGS = """
     .png .jpg .jpeg .jfif .mpo .webp .gif .bmp .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .jp2 .j2k
     .avif
@@ -59,22 +58,22 @@ _decoder_lock = threading.Lock()  # warning filters are global
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where a picture lies on the canvas.
+class Letterbox:
+    """Where a image lies on the model_input.
 
-    `width` and `height` are those of the picture as displayed, after EXIF orientation: boxes are in
+    `width` and `height` are those of the image as displayed, after EXIF orientation: boxes are in
     these pixels, origin in the upper left corner, x to the right.
     """
 
     width: int
     height: int
-    left: int  # px of padding on the canvas
+    left: int  # px of padding on the model_input
     top: int
-    scaled_width: int  # px that the picture covers on the canvas
+    scaled_width: int  # px that the image covers on the model_input
     scaled_height: int
 
-    def to_picture(self, box: tuple[float, float, float, float]) -> Box:
-        """A canvas box (x0, y0, x1, y1) in the picture's pixels, clipped to the picture."""
+    def to_image(self, box: tuple[float, float, float, float]) -> Box:
+        """A model_input box (x0, y0, x1, y1) in the image's pixels, clipped to the image."""
         x0, y0, x1, y1 = box
         across, down = self.width / self.scaled_width, self.height / self.scaled_height
         return (
@@ -84,8 +83,8 @@ class Placement:
             min(max((y1 - self.top) * down, 0.0), float(self.height)),
         )
 
-    def to_canvas(self, box: tuple[float, float, float, float]) -> Box:
-        """A box in the picture's pixels on the canvas; the inverse of to_picture inside it."""
+    def to_input(self, box: tuple[float, float, float, float]) -> Box:
+        """A box in the image's pixels on the model_input; the inverse of to_image inside it."""
         x0, y0, x1, y1 = box
         across, down = self.scaled_width / self.width, self.scaled_height / self.height
         return (
@@ -96,40 +95,40 @@ class Placement:
         )
 
 
-def place(width: int, height: int, size: int) -> Placement:
-    """The placement of a w x h picture on a size x size canvas."""
+def letterbox(width: int, height: int, size: int) -> Letterbox:
+    """The placement of a w x h image on a size x size model_input."""
     longer = max(width, height)
     scaled_width = max(1, (width * size + longer // 2) // longer)
     scaled_height = max(1, (height * size + longer // 2) // longer)
     left, top = (size - scaled_width) // 2, (size - scaled_height) // 2
-    return Placement(width, height, left, top, scaled_width, scaled_height)
+    return Letterbox(width, height, left, top, scaled_width, scaled_height)
 
 
-def prepare(
-    picture: Picture, settings: Preprocessing | None = None
-) -> tuple[np.ndarray, Placement]:
-    """A picture on the canvas: uint8 [S,S,3] and where it lies there. Errors as of to_rgb.
+def preprocess(
+    image: ImageLike, settings: Preprocessing | None = None
+) -> tuple[np.ndarray, Letterbox]:
+    """A image on the model_input: uint8 [S,S,3] and where it lies there. Errors as of to_rgb.
 
     `settings` come from a manifest; without them, those of this package's own models.
     """
-    settings = settings or preprocessing()
-    rgb = to_rgb(picture, settings.fill)
-    where = place(rgb.width, rgb.height, settings.size)
+    settings = settings or standard_preprocessing()
+    rgb = to_rgb(image, settings.fill)
+    where = letterbox(rgb.width, rgb.height, settings.size)
     # Two calls: Pillow 13 takes the vertical pass first for some sizes; one order everywhere.
     across = rgb.resize((where.scaled_width, rgb.height), Image.Resampling.BILINEAR)
     resized = across.resize((where.scaled_width, where.scaled_height), Image.Resampling.BILINEAR)
-    canvas = np.full((settings.size, settings.size, 3), settings.fill, np.uint8)  # [S,S,3]
+    model_input = np.full((settings.size, settings.size, 3), settings.fill, np.uint8)  # [S,S,3]
     rows = slice(where.top, where.top + where.scaled_height)
     columns = slice(where.left, where.left + where.scaled_width)
-    canvas[rows, columns] = np.asarray(resized)
-    return canvas, where
+    model_input[rows, columns] = np.asarray(resized)
+    return model_input, where
 
 
-def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
-    """Any picture as an upright RGB image of its own size.
+def to_rgb(image: ImageLike, fill: int = 127) -> Image.Image:
+    """Any image as an upright RGB image of its own size.
 
     Args:
-        picture: a path, the bytes of an image file, a Pillow image, or an array: [h,w], [h,w,1],
+        image: a path, the bytes of an image file, a Pillow image, or an array: [h,w], [h,w,1],
             [h,w,3] or [h,w,4] of uint8, bool, uint16 (high byte taken) or float in 0 … 1.
         fill: the grey, 0-255, behind transparent pixels.
 
@@ -137,23 +136,22 @@ def to_rgb(picture: Picture, fill: int = 127) -> Image.Image:
         InputError: image.missing, image.empty, image.truncated, image.unreadable, image.too_large,
             image.array or image.type, each with one line.
     """
-    if isinstance(picture, np.ndarray):
-        return _flatten(_from_array(picture), fill)
-    if isinstance(picture, Image.Image):
-        return _decode(picture, "the image", fill)
-    if isinstance(picture, (bytes, bytearray, memoryview)):
-        return _open(bytes(picture), f"what was given, {len(picture)} bytes,", fill)
-    if isinstance(picture, (str, os.PathLike)):
-        return _open(read_file(Path(picture)), str(picture), fill)
+    if isinstance(image, np.ndarray):
+        return _flatten(_from_array(image), fill)
+    if isinstance(image, Image.Image):
+        return _decode(image, "the image", fill)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return _open(bytes(image), f"what was given, {len(image)} bytes,", fill)
+    if isinstance(image, (str, os.PathLike)):
+        return _open(read_file(Path(image)), str(image), fill)
     raise InputError(
         "image.type",
-        "an image must be a path, bytes, a Pillow image or an array; got "
-        f"{type(picture).__name__}.",
+        f"an image must be a path, bytes, a Pillow image or an array; got {type(image).__name__}.",
     )
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a picture's file; InputError for what is no file, or cannot be read."""
+    """The bytes of a image's file; InputError for what is no file, or cannot be read."""
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
@@ -184,7 +182,7 @@ def _open(data: bytes, name: str, fill: int) -> Image.Image:
             image = Image.open(io.BytesIO(data), formats=[f for f in _READ if f in Image.OPEN])
     except Image.DecompressionBombError:
         raise _too_large(name, "far more than") from None
-    except MemoryError:  # the machine's fault, not the picture's
+    except MemoryError:  # the machine's fault, not the image's
         raise
     except Exception:  # Pillow's plugins raise whatever their parsers stumble over
         raise InputError(
@@ -224,7 +222,7 @@ def _too_large(name: str, size: str) -> InputError:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF must not cost the picture
+    except Exception:  # damaged EXIF must not cost the image
         return image
 
 

@@ -11,25 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from edgecap.bundle.certificate import AgreementParity, Certificate, certify
-from edgecap.bundle.golden import (
-    ARRAYS,
-    SCHEMA,
-    Case,
-    Golden,
-    GoldenIndex,
-    Tolerance,
-    measure,
-)
+from edgecap.bundle.golden import ARRAYS, SCHEMA, Case, Golden, GoldenIndex, Tolerance, measure
 from edgecap.core.errors import BundleError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
-from edgecap.runtime.preprocess import prepare
+from edgecap.runtime.preprocess import preprocess
 
 STEPS = 4  # K: the first words depend on everything before them, and V * K floats stay small
 
 
 class Forced(NamedTuple):
-    """Outputs of one picture along given tokens: f32 [E], [K,V], [K,P]."""
+    """Outputs of one image along given tokens: f32 [E], [K,V], [K,P]."""
 
     image_embedding: np.ndarray
     logits: np.ndarray
@@ -38,17 +30,18 @@ class Forced(NamedTuple):
 
 def force(
     captioner: Captioner,
-    canvas: np.ndarray,
+    model_input: np.ndarray,
     lang: str,
     style: str,
     tokens: Sequence[int],
     steps: int,
 ) -> Forced:
-    """Feed canvas uint8 [S,S,3], prompt and the first tokens; outputs of the last `steps` feeds.
+    """Feed model_input uint8 [S,S,3], prompt and the first tokens; outputs of the last `steps`
+    feeds.
 
     Step 0 is the prompt's last token, so `steps - 1` of `tokens` are fed.
     """
-    code = captioner.session.encode_image(canvas[None])
+    code = captioner.session.encode_image(model_input[None])
     prompt = captioner.vocabulary.prompt(lang, style)
     ((logits, attention),) = teacher_forced(
         captioner.session, code, prompt, [tokens[: steps - 1]], captioner.vocabulary.text_length
@@ -81,16 +74,16 @@ def record(
     ]
     K = min([steps, *(len(caption.tokens) + 1 for caption in captions)])
     settings = captioner.manifest.preprocessing
-    canvases = [prepare(data, settings)[0] for data in images.values()]
+    model_inputs = [preprocess(data, settings)[0] for data in images.values()]
     forced = [
-        force(captioner, canvas, caption.lang, caption.style, caption.tokens, K)
-        for canvas, caption in zip(canvases, captions, strict=True)
+        force(captioner, model_input, caption.lang, caption.style, caption.tokens, K)
+        for model_input, caption in zip(model_inputs, captions, strict=True)
     ]
     cases = tuple(
         Case(name, caption.lang, caption.style, caption.tokens, caption.raw)
         for name, caption in zip(images, captions, strict=True)
     )
-    arrays = _arrays(canvases, forced, captioner.embed_texts(texts))
+    arrays = _arrays(model_inputs, forced, captioner.embed_texts(texts))
     index = GoldenIndex(SCHEMA, cases, tuple(texts), K, dict(tolerances), token_agreement)
     return Golden(index, arrays, dict(images))
 
@@ -99,17 +92,19 @@ def replay(captioner: Captioner, golden: Golden) -> Certificate:
     """What this captioner makes of the golden inputs, next to what the reference made."""
     index = golden.index
     settings = captioner.manifest.preprocessing
-    canvases, forced, same_tokens = [], [], 0
+    model_inputs, forced, same_tokens = [], [], 0
     for case in index.cases:
         if case.lang not in captioner.languages or len(case.tokens) + 1 < index.steps:
             raise BundleError("bundle.golden", f"the case of {case.image} cannot be replayed.")
         data = golden.images[case.image]
-        canvas, _ = prepare(data, settings)
-        canvases.append(canvas)
-        forced.append(force(captioner, canvas, case.lang, case.style, case.tokens, index.steps))
+        model_input, _ = preprocess(data, settings)
+        model_inputs.append(model_input)
+        forced.append(
+            force(captioner, model_input, case.lang, case.style, case.tokens, index.steps)
+        )
         caption = captioner.caption(data, lang=case.lang, style=case.style)[0]
         same_tokens += caption.tokens == case.tokens
-    arrays = _arrays(canvases, forced, captioner.embed_texts(index.texts))
+    arrays = _arrays(model_inputs, forced, captioner.embed_texts(index.texts))
     outputs = tuple(
         measure(name, golden.arrays[name], arrays[name], index.tolerances) for name in ARRAYS
     )
@@ -120,10 +115,10 @@ def replay(captioner: Captioner, golden: Golden) -> Certificate:
 
 
 def _arrays(
-    canvases: Sequence[np.ndarray], forced: Sequence[Forced], text_embedding: np.ndarray
+    model_inputs: Sequence[np.ndarray], forced: Sequence[Forced], text_embedding: np.ndarray
 ) -> dict[str, np.ndarray]:
     return {
-        "canvas": np.stack(canvases),  # [N,S,S,3]
+        "model_input": np.stack(model_inputs),  # [N,S,S,3]
         "image_embedding": np.stack([one.image_embedding for one in forced]),  # [N,E]
         "logits": np.stack([one.logits for one in forced]),  # [N,K,V]
         "attention": np.stack([one.attention for one in forced]),  # [N,K,P]

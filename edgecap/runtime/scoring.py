@@ -20,7 +20,7 @@ def token_scores(
 ) -> list[np.ndarray]:
     """log p of every token but the first of each sequence, given those before it: f32 [W-1] each.
 
-    `code` holds one picture per sequence; sequences of one call may differ in length, and begin
+    `code` holds one image per sequence; sequences of one call may differ in length, and begin
     with their prompt.
     """
     scores: list[list[float]] = [[] for _ in sequences]
@@ -41,7 +41,7 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def pick_pictures(code: ImageCode, rows: Sequence[int]) -> ImageCode:
-    """The code of pictures `rows` of a batch, in that order, repeats allowed."""
+def pick_images(code: ImageCode, rows: Sequence[int]) -> ImageCode:
+    """The code of images `rows` of a batch, in that order, repeats allowed."""
     chosen = list(rows)
     return ImageCode(code.k[:, chosen], code.v[:, chosen], code.embedding[chosen])

@@ -1,7 +1,7 @@
 """The graph contract in NumPy: what every backend offers and all that the host code needs.
 
 Letters: B batch, P image patches, T text tokens, D width, H heads, L layers, V vocabulary,
-E shared embedding, S canvas side in px; Tmax = P + T rows of the cache, Dh = D / H.
+E shared embedding, S model_input side in px; Tmax = P + T rows of the cache, Dh = D / H.
 """
 
 from __future__ import annotations

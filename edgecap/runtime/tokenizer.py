@@ -18,8 +18,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import parse
 
 SPACE = "▁"
 # A word with the space before it, or one mark of punctuation.

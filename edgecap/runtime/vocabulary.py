@@ -14,7 +14,7 @@ from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError
 from edgecap.runtime.decode import Limits
-from edgecap.runtime.grammar import Rule
+from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.tokenizer import Tokenizer
 
 _PROMPT = 2  # <lang> <style>
@@ -41,7 +41,7 @@ class Vocabulary:
             raise BundleError("tokenizer.token", f"there are fewer than {place.bins} locations.")
         self.locations = range(first, first + place.bins)  # ids of the edges of boxes
         self._rules = {
-            start: Rule(manifest.grammar, start, contract.vocabulary, len(tokenizer))
+            start: TokenGrammar(manifest.grammar, start, contract.vocabulary, len(tokenizer))
             for start in (BOXES, PLAIN)
         }
 
@@ -56,17 +56,19 @@ class Vocabulary:
         pick("style", style, self._styles)
         return [self._languages[lang], self._styles[style]]
 
-    def limits(self, max_length: int | None, boxes: bool, ruled: bool) -> Limits:
+    def limits(self, max_length: int | None, boxes: bool, constrained: bool) -> Limits:
         """When decoding stops; InputError for a length that the model cannot reach."""
         length = self.longest if max_length is None else max_length
         if not 1 <= length <= self.longest:
             raise InputError(
                 "caption.length", f"max_length must be in 1 … {self.longest}, got {length}."
             )
-        return Limits(self.eos, length, self._rules[BOXES if boxes else PLAIN] if ruled else None)
+        return Limits(
+            self.eos, length, self._rules[BOXES if boxes else PLAIN] if constrained else None
+        )
 
     @property
-    def box_rule(self) -> Rule:
+    def box_rule(self) -> TokenGrammar:
         """The rule of captions that may write boxes."""
         return self._rules[BOXES]
 

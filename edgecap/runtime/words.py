@@ -1,6 +1,6 @@
 """Generated tokens grouped into words, each with its attention map.
 
-Letters as in session.py; G patches along one side of the canvas.
+Letters as in session.py; G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgecap.runtime.tokenizer import SPACE, Tokenizer
 class WordMap:
     """A word, or a box, and where the model looked while it chose it."""
 
-    text: str  # without surrounding spaces; location tokens for a box
+    text: str  # without local_fill_colour spaces; location tokens for a box
     is_box: bool
     tokens: tuple[int, int]  # [from, to) in the caption's tokens
     map: np.ndarray  # f32 [G,G], sums to the share of attention that the image got

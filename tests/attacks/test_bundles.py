@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError
 
 
 def test_a_name_is_no_markup(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = open_bundle(tiny_bundle).manifest
-    seal(tiny_bundle, replace(manifest, name="[/]\x1b[31m", license="[bold"))
+    finalize(tiny_bundle, replace(manifest, name="[/]\x1b[31m", license="[bold"))
     for command in ("verify", "inspect"):
         assert main([command, str(tiny_bundle)]) == 0
         out = capsys.readouterr().out

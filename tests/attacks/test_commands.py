@@ -6,17 +6,17 @@ import zlib
 from pathlib import Path
 
 import pytest
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.bundle.certificate import OutputParity, certificate_to_json, certify
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
-    path.write_bytes(picture(0, 60, 40))
+    path.write_bytes(image(0, 60, 40))
     return path
 
 
@@ -43,7 +43,7 @@ def bomb() -> bytes:
 BAD_FILES = {
     "image.empty": b"",
     "image.unreadable": b"this is not an image",
-    "image.truncated": picture(0, 60, 60)[:4000],
+    "image.truncated": image(0, 60, 60)[:4000],
     "image.too_large": bomb(),
 }
 
@@ -59,7 +59,7 @@ READERS = {
 
 @pytest.mark.parametrize("verb", READERS)
 @pytest.mark.parametrize("code", BAD_FILES)
-def test_bad_pictures(
+def test_bad_images(
     code: str,
     verb: str,
     tmp_path: Path,
@@ -76,11 +76,11 @@ def test_bad_pictures(
     assert bad.read_bytes() == BAD_FILES[code]
 
 
-def test_one_bad_picture_does_not_cost_the_others(
+def test_one_bad_image_does_not_cost_the_others(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = [str(photo), "absent.png", str(photo)]
-    assert main(["caption", *pictures, "--bundle", str(tiny_bundle_made), "--json", "-"]) == 2
+    images = [str(photo), "absent.png", str(photo)]
+    assert main(["caption", *images, "--bundle", str(tiny_bundle_made), "--json", "-"]) == 2
     out, err = capsys.readouterr()
     rows = json.loads(out)
     assert [("text" in row) for row in rows] == [True, False, True]
@@ -88,7 +88,7 @@ def test_one_bad_picture_does_not_cost_the_others(
     assert err.count("\n") == 1
 
 
-def test_failing_at_a_bad_picture_says_which_and_stops(
+def test_failing_at_a_bad_image_says_which_and_stops(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--bundle", str(tiny_bundle_made), "--on-error", "fail"]
@@ -102,10 +102,10 @@ def test_failing_at_a_bad_picture_says_which_and_stops(
     assert err.startswith("edgecap: [image.missing] absent.png") and err.count("\n") == 1
 
 
-def test_a_directory_without_pictures(
+def test_a_directory_without_images(
     tmp_path: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     for verb in ("caption", "classify"):
         asked = [verb, tmp_path, *READERS[verb], "--bundle", tiny_bundle_made]
         assert "[image.none]" in refused(capsys, *asked)
@@ -145,7 +145,7 @@ def test_bad_options(
     assert f"[{code}]" in line
 
 
-def test_the_picture_itself_is_never_drawn_over(
+def test_the_image_itself_is_never_drawn_over(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = photo.read_bytes()
@@ -160,7 +160,7 @@ def test_no_bundle_anywhere(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from edgecap.core import shipped
+    from edgecap.reference import shipped
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(shipped, "_DATA", tmp_path)
@@ -200,7 +200,7 @@ def test_a_bundle_that_drifted_fails_its_gate(
     write_bundle(tmp_path / "other", seed=9, verified=False)
     manifest = open_bundle(tiny_bundle).manifest
     (tiny_bundle / "decode.onnx").write_bytes((tmp_path / "other" / "decode.onnx").read_bytes())
-    seal(tiny_bundle, manifest)
+    finalize(tiny_bundle, manifest)
     assert main(["verify", str(tiny_bundle)]) == 1
     out, err = capsys.readouterr()
     assert "[verify.failed]" in err
@@ -216,7 +216,7 @@ def test_a_certificate_that_failed_fails_verification(
     bad = OutputParity("logits", 9.0, 0.1, 1e-4, 0.9999, "scene 3")
     failed = certify("torch", "onnx", 64, ("en",), (bad,), ())
     (tiny_bundle / "parity.json").write_bytes(certificate_to_json(failed))
-    seal(tiny_bundle, manifest)
+    finalize(tiny_bundle, manifest)
     assert main(["verify", str(tiny_bundle)]) == 1
     assert "at export: logits" in capsys.readouterr().err
 

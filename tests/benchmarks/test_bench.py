@@ -24,7 +24,7 @@ from edgecap.benchmarks.report import (
     write_files,
 )
 from edgecap.benchmarks.runner import Row, Target, Worker, bench, times_faster
-from edgecap.benchmarks.targets import pictures
+from edgecap.benchmarks.targets import images
 from edgecap.core.errors import GateError
 
 SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
@@ -34,7 +34,7 @@ PLAN = Plan(rounds=2, starts=2, encode_image=2, decode_step=3, caption=1, scenes
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[list[Path]]:
-    with pictures(2) as made:
+    with images(2) as made:
         yield made
 
 

@@ -10,18 +10,18 @@ import pytest
 from tiny_mlpackage import write_bundle as write_coreml_bundle
 
 from edgecap.benchmarks import targets
-from edgecap.benchmarks.evaluate import KEYS
-from edgecap.benchmarks.sets import evaluation_scenes
+from edgecap.benchmarks.reference.evaluate import KEYS
+from edgecap.benchmarks.reference.sets import evaluation_scenes
 from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
-from edgecap.bundle.io import bundles_in, open_bundle, seal
+from edgecap.bundle.io import bundles_in, finalize, open_bundle
 from edgecap.bundle.manifest import CERTIFICATE, FRONT, MANIFEST, SEARCH, TOKENIZER
 from edgecap.cli.app import main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
-from edgecap.core.tokens import LANGUAGES
 from edgecap.quant import plan
-from edgecap.scenes import splits
-from edgecap.scenes.grammar import picked_languages
+from edgecap.reference.scenes import splits
+from edgecap.reference.scenes.grammar import picked_languages
+from edgecap.reference.tokens import LANGUAGES
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_shipped_scenes_are_those_of_the_split_and_need_no_font(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn = list(splits.scenes("test", 3))
-    monkeypatch.setattr("edgecap.benchmarks.sets.scenes", None)  # drawing would fail
+    monkeypatch.setattr("edgecap.benchmarks.reference.sets.scenes", None)  # drawing would fail
     shipped = evaluation_scenes("test", 3)
     for (pixels, scene), (drawn_pixels, drawn_scene) in zip(shipped, drawn, strict=True):
         assert (pixels == drawn_pixels).all() and scene == drawn_scene
@@ -191,7 +191,7 @@ def test_how_an_int8_bundle_was_rounded_is_no_part_of_its_size(tiny_bundle: Path
     opened = open_bundle(tiny_bundle)
     for name in (plan.FILE, SEARCH, FRONT):
         (tiny_bundle / name).write_bytes(b"{}" + b" " * 10_000)
-    seal(tiny_bundle, replace(opened.manifest, precision="w8a8", plan={"file": plan.FILE}))
+    finalize(tiny_bundle, replace(opened.manifest, precision="w8a8", plan={"file": plan.FILE}))
     files = ("decode.onnx", "encode_image.onnx", "encode_text.onnx", TOKENIZER, MANIFEST)
     shipped = sum((tiny_bundle / name).stat().st_size for name in files)
     assert targets.shipped_bytes(open_bundle(tiny_bundle)) == shipped
@@ -221,11 +221,11 @@ def test_parity_is_read_from_the_certificate(tiny_bundle: Path) -> None:
     )
     judged = certify("torch", "onnxruntime", 4, ("en",), (), agreements)
     (tiny_bundle / CERTIFICATE).write_bytes(certificate_to_json(judged))
-    seal(tiny_bundle, opened.manifest)
+    finalize(tiny_bundle, opened.manifest)
     told = {"next_token": 0.995, "captions": 0.75}
     assert targets.targets([open_bundle(tiny_bundle)], None, [], 1)[-1].parity == told
     (tiny_bundle / CERTIFICATE).unlink()
-    seal(tiny_bundle, opened.manifest)
+    finalize(tiny_bundle, opened.manifest)
     assert targets.certified(open_bundle(tiny_bundle)) == {}
 
 
@@ -243,7 +243,7 @@ def test_other_weights_of_the_same_name_are_no_reference(
     file = Path("captioner-T.safetensors")
     file.write_bytes(b"what was exported")
     for digest, measured in ((None, 2), (file_sha256(file), 2), ("0" * 64, 1)):
-        seal(tiny_bundle, replace(manifest, model=str(file), weights=digest))
+        finalize(tiny_bundle, replace(manifest, model=str(file), weights=digest))
         assert len(targets.targets([open_bundle(tiny_bundle)], None, [], 1)) == measured
     assert len(targets.targets([open_bundle(tiny_bundle)], str(file), [], 1)) == 2  # asked for
 
@@ -263,7 +263,7 @@ def test_weights_are_found_by_path_or_by_name(tmp_path: Path) -> None:
     file.write_bytes(b"x")
     assert targets.find_weights(str(file)) == file
     assert targets.find_weights("no such model") is None
-    data = Path(str(resources.files("edgecap") / "data"))
+    data = Path(str(resources.files("edgecap.reference") / "data"))
     weights = list(data.glob("captioner-*.safetensors"))
     assert weights
     for shipped in weights:

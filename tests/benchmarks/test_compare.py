@@ -15,10 +15,11 @@ from edgecap.benchmarks.compare import compare
 from edgecap.benchmarks.comparison import Comparison
 from edgecap.benchmarks.divergence import CacheSums, Divergence, Sums
 from edgecap.benchmarks.worst import GAP, worst_sheet
-from edgecap.bundle.io import seal
+from edgecap.bundle.io import finalize
 from edgecap.cli.app import main
 from edgecap.core.errors import UnsupportedError
-from edgecap.runtime import Captioner, load
+from edgecap.models.loading import load
+from edgecap.runtime import Captioner
 from edgecap.runtime.draw import SMALLEST
 
 L, B, H, R, DH = 3, 2, 2, 5, 4
@@ -32,7 +33,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pictures(number: int) -> list[np.ndarray]:
+def images(number: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     return list(rng.integers(0, 256, (number, 224, 224, 3)).astype(np.uint8))
 
@@ -41,7 +42,7 @@ def pictures(number: int) -> list[np.ndarray]:
 def pair(tiny_bundle_made: Path, other: Path) -> tuple[Comparison, Comparison]:
     """The tiny bundle held to itself, and another held to it."""
     one = load(tiny_bundle_made)
-    shown = pictures(3)
+    shown = images(3)
     alike = compare(one, load(tiny_bundle_made), ("one", "again"), shown, ["en", "ja"])
     return alike, compare(one, load(other), ("one", "other"), shown, ["en", "ja"])
 
@@ -127,15 +128,17 @@ def test_nothing_to_compare_is_no_error() -> None:
         assert error.tolist() == [0, 0] and cosine.tolist() == [1, 1]
 
 
-def test_other_words_and_other_canvases_cannot_be_compared(tiny_bundle_made: Path) -> None:
+def test_other_words_and_other_model_inputs_cannot_be_compared(tiny_bundle_made: Path) -> None:
     one = load(tiny_bundle_made)
     contract = replace(one.manifest.contract, text_length=48)
     shorter = Captioner(one.session, replace(one.manifest, contract=contract), one.tokenizer, "x")
-    canvas = replace(one.manifest.preprocessing, fill=0)
-    black = Captioner(one.session, replace(one.manifest, preprocessing=canvas), one.tokenizer, "x")
-    for stranger, code in ((shorter, "compare.tokens"), (black, "compare.canvas")):
+    model_input = replace(one.manifest.preprocessing, fill=0)
+    black = Captioner(
+        one.session, replace(one.manifest, preprocessing=model_input), one.tokenizer, "x"
+    )
+    for stranger, code in ((shorter, "compare.tokens"), (black, "compare.model_input")):
         with pytest.raises(UnsupportedError) as caught:
-            compare(one, stranger, ("a", "b"), pictures(1), ["en"])
+            compare(one, stranger, ("a", "b"), images(1), ["en"])
         assert caught.value.code == code
 
 
@@ -148,7 +151,7 @@ def halves(sheet: Image.Image) -> tuple[np.ndarray, np.ndarray]:
 def test_the_sheet_has_a_row_per_scene_and_says_when_there_is_none(
     pair: tuple[Comparison, Comparison],
 ) -> None:
-    shown = pictures(3)
+    shown = images(3)
     two = worst_sheet(("one", "other"), pair[1].worst(2), shown, 3)
     one = worst_sheet(("one", "other"), pair[1].worst(1), shown, 3)
     none = worst_sheet(("one", "again"), [], shown, 3)
@@ -165,7 +168,7 @@ def test_the_command_prints_tables_writes_json_and_draws(
 ) -> None:
     drawn, told = tmp_path / "worst.png", tmp_path / "told.json"
     arguments = ["compare", str(tiny_bundle_made), str(other), "--scenes", "2", "--lang", "de"]
-    assert main([*arguments, "--picture", str(drawn), "--json", str(told)]) == 0
+    assert main([*arguments, "--image", str(drawn), "--json", str(told)]) == 0
     shown = capsys.readouterr().out
     assert "best next token the same" in shown and "layer 0 is the first over 0.1" in shown
     with Image.open(drawn) as image:
@@ -181,13 +184,13 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     tiny_bundle: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = load(tiny_bundle).manifest
-    seal(tiny_bundle, replace(manifest, preprocessing=replace(manifest.preprocessing, fill=0)))
+    finalize(tiny_bundle, replace(manifest, preprocessing=replace(manifest.preprocessing, fill=0)))
     a, b = str(tiny_bundle), str(other)
     refused = {
-        "compare.canvas": [a, b],
+        "compare.model_input": [a, b],
         "bundle.missing": [a, str(tmp_path / "no" / "bundle")],
         "language.unknown": [a, b, "--lang", "xx"],
-        "draw.format": [a, b, "--picture", "worst.txt"],
+        "draw.format": [a, b, "--image", "worst.txt"],
         "output.unwritable": [a, b, "--json", "no/such/place.json"],
         "usage": [a, b, "--scenes", "513"],
     }

@@ -9,11 +9,11 @@ import pytest
 from tiny_onnx import write_bundle
 
 from edgecap.bundle.golden import read_golden
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.bundle.manifest import MANIFEST, Manifest, manifest_from_json
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
-from edgecap.runtime import load
+from edgecap.core.typed import parse
+from edgecap.models.loading import load
 from edgecap.runtime.forcing import teacher_forced
 from edgecap.runtime.replay import force, replay
 
@@ -21,16 +21,16 @@ from edgecap.runtime.replay import force, replay
 def test_a_bundle_replays_its_own_golden(tiny_bundle_made: Path) -> None:
     found = replay(load(tiny_bundle_made), read_golden(open_bundle(tiny_bundle_made)))
     assert found.verdict == "pass"
-    assert {output.output: output.max_abs for output in found.outputs}["canvas"] == 0
+    assert {output.output: output.max_abs for output in found.outputs}["model_input"] == 0
     assert found.agreements[0].agreement == 1
 
 
 def test_captions_are_fed_in_company_as_alone(tiny_bundle_made: Path) -> None:
     """One that says nothing among them."""
     captioner = load(tiny_bundle_made)
-    canvases = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
+    model_inputs = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
     code, prompt = (
-        captioner.session.encode_image(canvases),
+        captioner.session.encode_image(model_inputs),
         captioner.vocabulary.prompt("en", "plain"),
     )
     said = [[600, 601, 602], [], [603]]
@@ -38,8 +38,8 @@ def test_captions_are_fed_in_company_as_alone(tiny_bundle_made: Path) -> None:
         captioner.session, code, prompt, said, captioner.vocabulary.text_length
     )
     assert [len(logits) for logits, _ in together] == [4, 1, 2]
-    for canvas, tokens, (logits, attention) in zip(canvases, said, together, strict=True):
-        alone = force(captioner, canvas, "en", "plain", tokens, len(tokens) + 1)
+    for model_input, tokens, (logits, attention) in zip(model_inputs, said, together, strict=True):
+        alone = force(captioner, model_input, "en", "plain", tokens, len(tokens) + 1)
         np.testing.assert_allclose(logits, alone.logits, atol=1e-5)
         np.testing.assert_allclose(attention, alone.attention, atol=1e-5)
 
@@ -51,7 +51,7 @@ def test_other_weights_fail_and_every_output_is_named(tiny_bundle: Path, tmp_pat
     failed = " ".join(found.failures)
     for name in ("image_embedding", "logits", "attention", "text_embedding", "tokens"):
         assert name in failed
-    assert "canvas" not in failed
+    assert "model_input" not in failed
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_other_weights_fail_and_every_output_is_named(tiny_bundle: Path, tmp_pat
 )
 def test_a_foreign_array_is_refused(tiny_bundle: Path, damage: np.ndarray) -> None:
     np.save(tiny_bundle / "golden" / "image_embedding.npy", damage)
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -75,7 +75,7 @@ def test_a_header_that_promises_too_much_allocates_nothing(tiny_bundle: Path) ->
     data = path.read_bytes()
     assert true in data
     path.write_bytes(data.replace(true, false))
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -83,7 +83,7 @@ def test_a_header_that_promises_too_much_allocates_nothing(tiny_bundle: Path) ->
 def test_a_garbled_header_is_refused(tiny_bundle: Path) -> None:
     path = tiny_bundle / "golden" / "logits.npy"
     path.write_bytes(path.read_bytes().replace(b"(2, 4,", b"(2, (,"))
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -91,7 +91,7 @@ def test_a_garbled_header_is_refused(tiny_bundle: Path) -> None:
 def test_a_zip_under_the_name_of_an_array_is_refused(tiny_bundle: Path) -> None:
     with (tiny_bundle / "golden" / "logits.npy").open("wb") as file:
         np.savez(file, a=np.zeros(3))
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -101,7 +101,7 @@ def test_a_token_of_no_vocabulary_is_refused(tiny_bundle: Path) -> None:
     index = json.loads(file.read_text())
     index["cases"][0]["tokens"][0] = 10**10
     file.write_text(json.dumps(index))
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -114,7 +114,7 @@ def test_a_case_whose_image_is_no_file_is_refused(tiny_bundle: Path, image: str)
     index = json.loads(file.read_text())
     index["cases"][0]["image"] = image
     file.write_text(json.dumps(index))
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.missing_file"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -125,7 +125,7 @@ def test_golden_files_that_compare_nothing_are_refused(
 ) -> None:
     file = tiny_bundle / "golden" / "golden.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **lacking}))
-    seal(tiny_bundle, open_manifest(tiny_bundle))
+    finalize(tiny_bundle, open_manifest(tiny_bundle))
     with pytest.raises(BundleError, match=r"bundle\.golden"):
         read_golden(open_bundle(tiny_bundle))
 
@@ -133,7 +133,7 @@ def test_golden_files_that_compare_nothing_are_refused(
 def test_without_golden_there_is_nothing_to_verify(tiny_bundle: Path) -> None:
     manifest = open_manifest(tiny_bundle)
     shutil.rmtree(tiny_bundle / "golden")
-    seal(tiny_bundle, manifest)
+    finalize(tiny_bundle, manifest)
     with pytest.raises(BundleError, match=r"bundle\.missing_file"):
         read_golden(open_bundle(tiny_bundle))
 

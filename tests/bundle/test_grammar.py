@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, Move, box_grammar, check_grammar
-from edgecap.bundle.typed import decode, dump, parse
+from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, Move, check_grammar
 from edgecap.core.errors import BundleError
-from edgecap.core.tokens import EOS_ID, FIRST_LOCATION_ID, ID, LOCATION_BINS, SPECIALS
+from edgecap.core.typed import decode, dump, parse
+from edgecap.reference.manifest import box_grammar
+from edgecap.reference.tokens import EOS_ID, FIRST_LOCATION_ID, ID, LOCATION_BINS, SPECIALS
 
 V = 4096
 OURS = box_grammar(V)
@@ -57,7 +58,7 @@ WORD, LAST = len(SPECIALS), LOCATION_BINS - 1
         ([*box(3, 9, 4, LAST), *box(0, 0, LAST, LAST), EOS_ID], BOXES, 9, True),
         ([WORD, *box(5, 0, 5, 1)], BOXES, 9, False),  # no width
         ([WORD, *box(5, 7, 6, 6)], BOXES, 9, False),  # upside down
-        ([*box(LAST)], BOXES, 9, False),  # no room on the canvas
+        ([*box(LAST)], BOXES, 9, False),  # no room on the model_input
         ([*box(0, LAST)], BOXES, 9, False),
         ([*box(0, 0, 1), WORD], BOXES, 9, False),  # left unfinished
         ([*box(0, 0, 1), EOS_ID], BOXES, 9, False),

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecap.bundle.io import bundles_in, open_bundle, seal
+from edgecap.bundle.io import bundles_in, finalize, open_bundle
 from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
-from edgecap.bundle.typed import MAX_JSON_BYTES, parse
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError
-from edgecap.runtime import load
+from edgecap.core.typed import MAX_JSON_BYTES, parse
+from edgecap.models.loading import load
 
 
 def edit(bundle: Path, change: Callable[[dict], None]) -> None:
@@ -280,7 +280,7 @@ def with_package(tiny_bundle: Path) -> Path:
     functions = dict(manifest.contract.functions)
     functions["decode"] = replace(functions["decode"], file="model.mlpackage")
     contract = replace(manifest.contract, functions=functions)
-    seal(tiny_bundle, replace(manifest, contract=contract))
+    finalize(tiny_bundle, replace(manifest, contract=contract))
     return tiny_bundle
 
 
@@ -309,7 +309,7 @@ def test_an_unlisted_file_inside_a_package_is_extra(with_package: Path) -> None:
 def test_sealing_again_takes_in_new_files(tiny_bundle: Path) -> None:
     before = open_bundle(tiny_bundle).manifest
     (tiny_bundle / "README.md").write_text("card")
-    after = seal(tiny_bundle, before)
+    after = finalize(tiny_bundle, before)
     assert set(after.files) - set(before.files) == {"README.md"}
     assert open_bundle(tiny_bundle).manifest == after
 

@@ -8,7 +8,7 @@ from PIL import Image
 from vectors import assert_bytes, kept, noise, topic
 
 from edgecap.bundle.manifest import Preprocessing
-from edgecap.runtime.preprocess import prepare, to_rgb
+from edgecap.runtime.preprocess import preprocess, to_rgb
 
 MODES = {
     "grey": "L",
@@ -35,12 +35,12 @@ def test_resizing_by_every_filter_is_pillow_to_the_bit(case: dict[str, Any]) -> 
 @pytest.mark.parametrize("case", topic("letterbox")["cases"], ids=lambda case: str(case["from"]))
 def test_letterbox(case: dict[str, Any]) -> None:
     w, h = case["from"]
-    image, where = prepare(noise(w, h, 3, case["seed"]), settings(case["size"], case["fill"]))
+    image, where = preprocess(noise(w, h, 3, case["seed"]), settings(case["size"], case["fill"]))
     assert_bytes("letterbox", case, image)
     assert [where.left, where.top] == [case["left"], case["top"]]
     assert [where.scaled_width, where.scaled_height] == case["scaled"]
     for box, expected in case["boxes"]:
-        assert list(where.to_picture(tuple(box))) == pytest.approx(expected, abs=1e-9)
+        assert list(where.to_image(tuple(box))) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("case", topic("pixels")["orientations"], ids=str)

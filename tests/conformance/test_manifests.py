@@ -7,8 +7,8 @@ import pytest
 from vectors import topic
 
 from edgecap.bundle.manifest import manifest_from_json
-from edgecap.bundle.typed import parse
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import parse
 
 MANIFESTS = topic("manifests")
 

@@ -7,11 +7,11 @@ import pytest
 from vectors import VECTORS, topic
 
 from edgecap.bundle.grammar import Grammar, check_grammar
-from edgecap.bundle.typed import decode
 from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Limits, beam_search, generate, most_probable, repeat
-from edgecap.runtime.grammar import Rule
+from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
 from edgecap.runtime.session import ImageCode, Step
 
@@ -22,7 +22,7 @@ GRAMMAR, SAMPLER, SEARCH = topic("grammar"), topic("sampler"), topic("search")
 def test_walks(walk: dict[str, Any]) -> None:
     grammar = decode(Grammar, GRAMMAR["grammar"], "grammar")
     check_grammar(grammar, walk["vocabulary"])
-    rule = Rule(grammar, walk["start"], walk["vocabulary"], walk["known"])
+    rule = TokenGrammar(grammar, walk["start"], walk["vocabulary"], walk["known"])
     state, tokens = rule.start, list[int]()
     for step in walk["steps"]:
         assert state == step["state"]
@@ -46,7 +46,7 @@ def test_where_nothing_may_follow(case: dict[str, Any]) -> None:
     grammar = decode(Grammar, case["grammar"], "grammar")
     check_grammar(grammar, 40)
     with pytest.raises(BundleError) as refused:
-        Rule(grammar, "boxes", 40, 40).allowed(case["state"], case["tokens"], case["left"])
+        TokenGrammar(grammar, "boxes", 40, 40).allowed(case["state"], case["tokens"], case["left"])
     assert refused.value.code == case["code"]
 
 
@@ -101,7 +101,7 @@ def test_searches(case: dict[str, Any]) -> None:
     session = Scripted()
     grammar = decode(Grammar, SEARCH["grammar"], "grammar")
     V, T, prompt = SEARCH["vocabulary"], SEARCH["text_length"], SEARCH["prompt"]
-    rule = Rule(grammar, case["rule"], V, V) if case["rule"] else None
+    rule = TokenGrammar(grammar, case["rule"], V, V) if case["rule"] else None
     limits = Limits(SEARCH["eos"], case["length"], rule)
     code = session.encode_image(np.zeros((1, 1, 1, 3), np.uint8))
     if case["beams"] > 1:

@@ -11,19 +11,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from edgecap.core.config import CaptionerConfig
-from edgecap.exporters import to_onnx, to_tflite
+from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.treatment import ByPlan
-from edgecap.model import weights
-from edgecap.model.captioner import Captioner
+from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.treatment import PlanLookup
 from edgecap.quant.calibrate import calibrate
-from edgecap.quant.exercise import record
+from edgecap.quant.calibration_set import collect_calibration
 from edgecap.quant.plan import fingerprint
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.smooth import smooth
-from edgecap.runtime.backends.torch import TorchSession
-from edgecap.runtime.loading import reference
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.session import TorchSession, reference_captioner
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 
@@ -32,8 +32,8 @@ TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 class Converted:
     """Inputs of `write`, to be copied before use."""
 
-    model: Captioner  # smoothed as the plan says
-    w8: ByPlan
+    model: CaptionModel  # smoothed as the plan says
+    w8: PlanLookup
     onnx: dict[str, bytes]
     tflite: bytes
 
@@ -43,7 +43,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file. A strong token table makes the choice of words survive rounding."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = Captioner(TINY)
+    model = CaptionModel(TINY)
     with torch.no_grad():
         model.token.weight.mul_(50)
         for name, parameter in model.named_parameters():
@@ -59,14 +59,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def converted(tiny: Path) -> Converted:
     network, spec = weights.load(tiny), CalibrationSpec(images=16)
-    exercise = record(reference(TorchSession(network)), spec.canvases(network.config.image_size))
+    calibration_set = collect_calibration(
+        reference_captioner(TorchSession(network)), spec.model_inputs(network.config.image_size)
+    )
     plan = calibrate(
-        network, exercise, spec, model="tiny", weights=fingerprint(tiny), precision="w8"
+        network, calibration_set, spec, model="tiny", weights=fingerprint(tiny), precision="w8"
     )
     model = smooth(network, plan.smoothing)
     with quiet():
         made = to_onnx.convert(model, attention=True)
         graphs = {name: g.SerializeToString() for name, g in made.items()}
         return Converted(
-            model, ByPlan(plan, model), graphs, to_tflite.convert(model, attention=True)
+            model, PlanLookup(plan, model), graphs, to_tflite.convert(model, attention=True)
         )

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_onnx import picture
+from tiny_onnx import image
 
+from edgecap.apps.explain import layers, trace_caption
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.exporters import pipeline
-from edgecap.exporters.parity_attention import LOGITS, MAPS, compare_attention
-from edgecap.exporters.references import collect
+from edgecap.exporters import job as pipeline
+from edgecap.exporters.parity.attention import LOGITS, MAPS, compare_attention
+from edgecap.exporters.parity.collect import collect
+from edgecap.exporters.parity.tolerances import BOUNDS
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.tolerances import BOUNDS
+from edgecap.models.loading import load
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime import Captioner, load
-from edgecap.runtime.explain import layers, tell
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.runtime import Captioner
 from edgecap.runtime.session import Step
-from edgecap.scenes.shipped import load_set
 
 
 def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Pa
     assert judged[MAPS].cosine > 0.9
     assert ATTENTION in open_bundle(tmp_path / "b").manifest.contract.functions
     reference, exported = load(tiny), load(tmp_path / "b")
-    told = tell(reference, picture(0, 60, 40), max_length=6)
+    told = trace_caption(reference, image(0, 60, 40), max_length=6)
     got, want = layers(exported, told), layers(reference, told)
     assert got.shape == want.shape == (2, 2, len(told.tokens), 14, 14)
     assert np.abs(got - want).max() <= BOUNDS["w8a8"].by_head.max_abs
@@ -66,8 +67,8 @@ class Damaged:
 @pytest.mark.parametrize("damage", [LOGITS, MAPS])
 def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> None:
     captioner = load(tiny)
-    canvases = np.stack([image for image, _ in load_set("evaluation", 4)])
-    references = collect(captioner, canvases)
+    model_inputs = np.stack([image for image, _ in load_set("evaluation", 4)])
+    references = collect(captioner, model_inputs)
     assert all(one.passed for one in compare_attention(captioner, references))
     session = Damaged(captioner, damage)
     other = Captioner(session, captioner.manifest, captioner.tokenizer, "torch")
@@ -79,5 +80,5 @@ def test_an_export_without_it_measures_no_heads(tiny: Path) -> None:
     captioner = load(tiny)
     functions = captioner.manifest.contract.functions
     functions.pop(ATTENTION)
-    canvases = np.stack([image for image, _ in load_set("evaluation", 4)])
-    assert collect(captioner, canvases).by_head is None
+    model_inputs = np.stack([image for image, _ in load_set("evaluation", 4)])
+    assert collect(captioner, model_inputs).by_head is None

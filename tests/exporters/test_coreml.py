@@ -10,15 +10,15 @@ import pytest
 from contract_examples import CLOSE, examples, expected
 
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.exporters import to_coreml
 from edgecap.exporters.contract import functions
+from edgecap.exporters.coreml import convert as to_coreml
+from edgecap.exporters.parity.tolerances import SAME_LOGITS
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
-from edgecap.exporters.tolerances import SAME_LOGITS
-from edgecap.model import weights
+from edgecap.mil.package import open_package
+from edgecap.mil.program import Program
 from edgecap.quant.rounding import rows
-from edgecap.runtime.backends.mlprogram.package import open_package
-from edgecap.runtime.backends.mlprogram.program import Program
+from edgecap.reference.model import weights
 
 FUNCTIONS = ("encode_image", "decode", "encode_text")
 SPECS = {
@@ -186,12 +186,12 @@ def test_the_stateful_step_says_what_the_portable_one_says(
     k = np.zeros((2, 1, 2, 292, 32), np.float16)  # [L,B,H,C,K]
     v = k.copy()
     k[:, :, :, :196], v[:, :, :, :196] = rng.standard_normal((2, 2, 1, 2, 196, 32))
-    picture = {"k_image": k[:, :, :, :196].copy(), "v_image": v[:, :, :, :196].copy()}
+    image = {"k_image": k[:, :, :, :196].copy(), "v_image": v[:, :, :, :196].copy()}
     state = stateful.make_state()
     for position, token in enumerate((5, 90, 17, 4, 63)):
         step = {"token": np.int32([[token]]), "position": np.int32([position])}
         want = plain.run(step | {"k": k, "v": v})
-        got = stateful.run(step | picture, state)
+        got = stateful.run(step | image, state)
         row = 196 + position
         k[:, :, :, row], v[:, :, :, row] = want["k_new"][:, :, :, 0], want["v_new"][:, :, :, 0]
         error = np.abs(got["logits"] - want["logits"]).max()
@@ -199,7 +199,7 @@ def test_the_stateful_step_says_what_the_portable_one_says(
         assert np.abs(got["attention"] - want["attention"]).max() < 1e-3
         kept, new = state.read("k_text")[:, :, :, position], want["k_new"][:, :, :, 0]
         assert np.allclose(kept, new, atol=5e-3)
-    again = stateful.run(step | picture, stateful.make_state())
+    again = stateful.run(step | image, stateful.make_state())
     assert np.abs(again["logits"] - want["logits"]).max() > 2 * error  # the text before it counted
 
 

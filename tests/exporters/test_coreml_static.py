@@ -13,14 +13,14 @@ import torch
 from tiny_quant import Calibrated, calibrated
 
 from edgecap.core.errors import UnsupportedError
-from edgecap.exporters import to_coreml
+from edgecap.exporters.coreml import convert as to_coreml
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.mil.package import open_package
+from edgecap.mil.program import Program
 from edgecap.quant.plan import Layer
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
-from edgecap.runtime.backends.mlprogram.package import open_package
-from edgecap.runtime.backends.mlprogram.program import Program
 
 LAYERS = 2
 NO_OPERATIONS = SimpleNamespace(operations=[])
@@ -68,10 +68,10 @@ def test_the_stateful_step_rounds_as_the_portable_one_does(package: Path) -> Non
     program = Program.open(package)
     plain, stateful = program.function("decode"), program.function("decode_stateful")
     rows = np.zeros((LAYERS, 1, 2, 196 + 24, 32), np.float16)  # [L,B,H,C,K]
-    picture = rows[:, :, :, :196]
+    image = rows[:, :, :, :196]
     step = {"token": np.int32([[5]]), "position": np.int32([0])}
     want = plain.run(step | {"k": rows, "v": rows})
-    got = stateful.run(step | {"k_image": picture, "v_image": picture}, stateful.make_state())
+    got = stateful.run(step | {"k_image": image, "v_image": image}, stateful.make_state())
     assert np.abs(got["logits"] - want["logits"]).max() < 0.05
     operations = open_package(package).functions["decode_stateful"].block.operations
     marked = [op for op in operations if op.type == "quantize"]

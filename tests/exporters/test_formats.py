@@ -15,8 +15,10 @@ import pytest
 from contract_examples import CLOSE, examples, expected
 
 from edgecap.bundle.manifest import Function
-from edgecap.exporters import tflite_graph, to_onnx, to_tflite
 from edgecap.exporters.contract import functions
+from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.quant.rounding import rows
 
 PRECISIONS = ("fp32", "fp16", "w8")

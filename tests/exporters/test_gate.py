@@ -15,12 +15,14 @@ from edgecap.bundle.certificate import Certificate
 from edgecap.bundle.golden import Golden
 from edgecap.bundle.manifest import Function
 from edgecap.core.errors import GateError
-from edgecap.exporters import pipeline, references, to_onnx
-from edgecap.exporters.parity import References
+from edgecap.exporters import job as pipeline
+from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.parity import collect as references
+from edgecap.exporters.parity.gate import ReferenceOutputs
+from edgecap.exporters.parity.tolerances import CLOSE
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.tolerances import CLOSE
-from edgecap.model.captioner import Captioner
 from edgecap.quant.samples import CalibrationSpec
+from edgecap.reference.model.captioner import CaptionModel
 
 
 def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
@@ -28,7 +30,7 @@ def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
 ) -> None:
     real = to_onnx.export
 
-    def damaged(model: Captioner, *rest: Any) -> dict[str, str]:
+    def damaged(model: CaptionModel, *rest: Any) -> dict[str, str]:
         broken = copy.deepcopy(model)
         with torch.no_grad():
             broken.text_embedding.weight.add_(0.05 * torch.randn(32, 64))
@@ -71,7 +73,7 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
     real = to_onnx.export
 
     def truncated(
-        model: Captioner, spec: ExportSpec, directory: Path, plan: Any
+        model: CaptionModel, spec: ExportSpec, directory: Path, plan: Any
     ) -> dict[str, Function]:
         files = real(model, spec, directory, plan)
         (directory / "decode.onnx").write_bytes(b"")
@@ -92,7 +94,7 @@ def test_a_map_that_parts_a_little_passes_in_one_step_and_not_in_many(
     real = references.collect
 
     def export(name: str, every: int) -> Certificate | None:
-        def altered(*asked: Any) -> References:
+        def altered(*asked: Any) -> ReferenceOutputs:
             found = real(*asked)
             rows = found.attention[::every]  # [m,P]
             noise = np.random.default_rng(0).normal(size=rows.shape)

@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.io import open_bundle
-from edgecap.core.extension import Extension
-from edgecap.core.tokens import ID, LANGUAGES
-from edgecap.exporters import pipeline
+from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import ExportSpec
-from edgecap.model import weights
-from edgecap.runtime import load
-from edgecap.train import lexis
+from edgecap.models.loading import load
+from edgecap.reference.extension import Extension
+from edgecap.reference.model import weights
+from edgecap.reference.tokens import ID, LANGUAGES
+from edgecap.reference.train import extend_vocabulary
 
 
 def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path) -> None:
     before = Extension()
-    after = lexis.extended(before, "ko", ["빨간 원 한 개.", "빨간 별 한 개."]).with_language("sv")
-    grown = lexis.grown(weights.load(tiny), before, after)
+    after = extend_vocabulary.extend(
+        before, "ko", ["빨간 원 한 개.", "빨간 별 한 개."]
+    ).with_language("sv")
+    grown = extend_vocabulary.resize_embeddings(weights.load(tiny), before, after)
     path = tmp_path / "more.safetensors"
     weights.save(grown, path, {}, after)
     spec = ExportSpec(model=str(path), format="onnx", scenes=12, output=tmp_path / "bundle")
@@ -33,9 +35,9 @@ def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path
     assert manifest.contract.vocabulary == len(vocabulary["vocab"]) == grown.config.vocabulary
     bundle, torch_ = load(tmp_path / "bundle"), load(path)
     assert bundle.vocabulary.prompt("sv", "plain")[0] == ID["<x0>"]
-    picture = np.zeros((50, 80, 3), np.uint8)
+    image = np.zeros((50, 80, 3), np.uint8)
     for lang in ("ko", "sv"):
-        ours, theirs = (c.caption(picture, lang=lang, max_length=6)[0] for c in (bundle, torch_))
+        ours, theirs = (c.caption(image, lang=lang, max_length=6)[0] for c in (bundle, torch_))
         assert ours.tokens == theirs.tokens
     near = bundle.embed_texts(["빨간 원"]) @ torch_.embed_texts(["빨간 원"]).T
     assert near[0, 0] > 0.9999

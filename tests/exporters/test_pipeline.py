@@ -24,10 +24,10 @@ from edgecap.bundle.manifest import FUNCTIONS, STATEFUL
 from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, MissingPackageError
-from edgecap.exporters import pipeline
+from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
-from edgecap.model import weights
-from edgecap.quant.grid import Grid
+from edgecap.models.loading import load
+from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import (
     Activations,
     Calibration,
@@ -38,7 +38,7 @@ from edgecap.quant.plan import (
     write_plan,
 )
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime import load
+from edgecap.reference.model import weights
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_no_engine_is_needed_where_nothing_is_verified(
 def test_a_plan_for_other_weights_or_another_precision_is_refused(
     tiny: Path, tmp_path: Path
 ) -> None:
-    grid = Grid(0.1, 0)
+    grid = QuantParams(0.1, 0)
     layer = Layer("w8a8", {"encode_image": Activations(grid, grid)})
     measured = Calibration("shipped", 16, 0, "minmax")
     plan = Plan(1, "tiny", fingerprint(tiny), measured, {}, {"blocks.0.qkv": layer})

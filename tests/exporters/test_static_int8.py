@@ -15,14 +15,16 @@ import torch
 from tiny_quant import Calibrated, calibrated
 
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.exporters import tflite_graph, to_onnx, to_tflite
 from edgecap.exporters.contract import functions
+from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.treatment import ByPlan
-from edgecap.model.captioner import Captioner
+from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.tflite import graph as tflite_graph
+from edgecap.exporters.treatment import PlanLookup
 from edgecap.quant.plan import Layer
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
+from edgecap.reference.model.captioner import CaptionModel
 
 LAYERS = 2
 STATIC = dict.fromkeys(("encode_image", "decode", "encode_text"), 4 * LAYERS)
@@ -39,7 +41,7 @@ class Written:
     """One plan and what the exporters made of it; `mixed` keeps the layers of WIDER wider."""
 
     made: Calibrated
-    smoothed: Captioner
+    smoothed: CaptionModel
     graphs: dict[str, bytes]
     data: bytes
     directory: Path
@@ -50,7 +52,7 @@ class Written:
         plan = replace(self.made.plan, layers=layers)
         directory = self.directory / name
         directory.mkdir()
-        treat = ByPlan(plan, self.smoothed)
+        treat = PlanLookup(plan, self.smoothed)
         graphs = {n: onnx.ModelProto.FromString(data) for n, data in self.graphs.items()}
         to_onnx.write(graphs, plan.precision, directory, treat)
         to_tflite.write(self.data, plan.precision, directory, treat)
@@ -199,7 +201,7 @@ def test_processors_that_overflow_have_exact_kernels(w8a8: tuple[Path, Any]) -> 
 
 
 def test_weights_that_a_converter_changed_are_refused(written: Written) -> None:
-    treat = ByPlan(written.made.plan, written.smoothed)
+    treat = PlanLookup(written.made.plan, written.smoothed)
     with pytest.raises(UnsupportedError) as caught:
         treat.linear(np.ones((4, 4), np.float32), "decode")
     assert caught.value.code == "plan.weights_changed"
@@ -210,7 +212,7 @@ def test_a_plan_without_the_grids_of_a_function_is_refused(written: Written) -> 
     layer = written.made.plan.layers["blocks.0.qkv"]
     short = Layer("w8a8", {"decode": layer.functions["decode"]})
     layers = written.made.plan.layers | {"blocks.0.qkv": short}
-    treat = ByPlan(replace(written.made.plan, layers=layers), written.smoothed)
+    treat = PlanLookup(replace(written.made.plan, layers=layers), written.smoothed)
     weight = written.smoothed.blocks[0].qkv.weight.numpy()
     assert treat.linear(weight, "decode").grids == layer.functions["decode"]
     with pytest.raises(InputError, match="no grids for blocks.0.qkv in encode_text"):

@@ -20,10 +20,10 @@ from PIL import Image
 from tiny_quant import network
 
 from edgecap.cli.app import main
-from edgecap.core.config import CaptionerConfig
-from edgecap.model import weights
 from edgecap.quant.plan import FILE, Layer, read_plan, write_plan
-from edgecap.scenes.shipped import load_set
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.scenes.shipped import load_set
 
 OLD_PYTHON = os.environ["EDGECAP_OLD_PYTHON"]
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
@@ -59,8 +59,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    directory = tmp_path_factory.mktemp("pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    directory = tmp_path_factory.mktemp("images")
     paths = [directory / f"{i}.png" for i in range(SCENES)]
     for path, (pixels, _) in zip(paths, load_set("evaluation", SCENES), strict=True):
         Image.fromarray(pixels).save(path)
@@ -74,18 +74,18 @@ def edgecap(python: str, *arguments: str) -> str:
     return done.stdout
 
 
-def said(python: str, bundle: Path, pictures: list[str], language: str) -> list[Any]:
+def said(python: str, bundle: Path, images: list[str], language: str) -> list[Any]:
     """Words and boxes of greedy captions."""
     options = ["--bundle", str(bundle), "--lang", language, "--json", "-"]
-    rows = json.loads(edgecap(python, "caption", *pictures, *options))
+    rows = json.loads(edgecap(python, "caption", *images, *options))
     return [(row["text"], [mention["boxes"] for mention in row["mentions"]]) for row in rows]
 
 
 @pytest.mark.parametrize("name", ["w8", "w8a8", "mixed", "S-w8"])
-def test_an_old_runtime_says_the_same(bundles: Path, pictures: list[str], name: str) -> None:
+def test_an_old_runtime_says_the_same(bundles: Path, images: list[str], name: str) -> None:
     for language in ("en", "zh"):
-        new = said(sys.executable, bundles / name, pictures, language)
-        assert said(OLD_PYTHON, bundles / name, pictures, language) == new
+        new = said(sys.executable, bundles / name, images, language)
+        assert said(OLD_PYTHON, bundles / name, images, language) == new
         assert len({text for text, _ in new}) > 1  # it looked
 
 

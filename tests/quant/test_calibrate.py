@@ -1,4 +1,4 @@
-"""Calibration: which pictures, which grids, and what a rounded captioner does."""
+"""Calibration: which images, which grids, and what a rounded captioner does."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tiny_quant import network
 from edgecap.core.errors import InputError
 from edgecap.quant.agreement import compare
 from edgecap.quant.calibrate import calibrate
-from edgecap.quant.exercise import last_sentence
+from edgecap.quant.calibration_set import last_sentence
+from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.recipe import HEAD, WIDE
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import LEAST, CalibrationSpec
 from edgecap.quant.simulate import Rounding, integer_rows, row_scales, simulate
 from edgecap.quant.smooth import smooth
-from edgecap.quant.tapped import Tapped, layer_weights
 
 
-def pictures(directory: Path, count: int) -> Path:
+def images(directory: Path, count: int) -> Path:
     directory.mkdir()
     for i in range(count):
         Image.new("RGB", (40 + i, 30), (i, 0, 0)).save(directory / f"{i:02d}.png")
@@ -46,13 +46,13 @@ def test_every_layer_has_grids_in_the_functions_that_run_it(tiny: Any) -> None:
         "decode",
         "encode_text",
     }
-    assert plan.calibration.images == len(tiny.exercise.canvases) == 16
+    assert plan.calibration.images == len(tiny.calibration_set.model_inputs) == 16
 
 
 def test_w8_keeps_what_no_grid_of_one_call_suits(tiny: Any) -> None:
     spec = CalibrationSpec(images=16)
     plan = calibrate(
-        tiny.model, tiny.exercise, spec, model="tiny", weights="0" * 64, precision="w8"
+        tiny.model, tiny.calibration_set, spec, model="tiny", weights="0" * 64, precision="w8"
     )
     floats = {name for name, layer in plan.layers.items() if layer.kind == "w8f"}
     assert floats == {"patch", "blocks.0.mlp_out", "blocks.1.mlp_out"}
@@ -62,7 +62,7 @@ def test_w8_keeps_what_no_grid_of_one_call_suits(tiny: Any) -> None:
 def test_calibration_is_the_same_every_time(tiny: Any) -> None:
     spec = CalibrationSpec(images=16)
     again = calibrate(
-        tiny.model, tiny.exercise, spec, model="tiny", weights="0" * 64, precision="w8a8"
+        tiny.model, tiny.calibration_set, spec, model="tiny", weights="0" * 64, precision="w8a8"
     )
     assert again == tiny.plan
 
@@ -71,7 +71,7 @@ def test_observers_and_kept_layers_reach_the_plan(tiny: Any) -> None:
     spec = CalibrationSpec(images=16, observer="mse")
     plan = calibrate(
         tiny.model,
-        tiny.exercise,
+        tiny.calibration_set,
         spec,
         model="tiny",
         weights="0" * 64,
@@ -97,19 +97,19 @@ def test_a_tapped_captioner_computes_the_same(tiny: Any) -> None:
         def table(self, weight: Any) -> Any:
             return weight
 
-    tap = Nothing()
-    tapped = Tapped(tiny.model, tap)
+    hook = Nothing()
+    tapped = HookedModel(tiny.model, hook)
     assert tapped.state_dict().keys() == tiny.model.state_dict().keys()
-    same = compare(tiny.model, tapped, tiny.exercise)
+    same = compare(tiny.model, tapped, tiny.calibration_set)
     assert same.top1 == 1 and same.divergence == 0
-    assert set(tap.calls) >= {("encode_image", "patch"), ("decode", HEAD)}
-    assert ("encode_text", "text_embedding") in tap.calls
+    assert set(hook.calls) >= {("encode_image", "patch"), ("decode", HEAD)}
+    assert ("encode_text", "text_embedding") in hook.calls
     token, position = torch.ones(1, 1, dtype=torch.long), torch.zeros(1, dtype=torch.long)
     cache = torch.zeros(2, 1, 2, tiny.model.config.context, 32)
-    tap.calls.clear()
+    hook.calls.clear()
     wanted = tiny.model.decode(token, position, cache, cache)[0]
     assert torch.equal(tapped.decode(token, position, cache, cache)[0], wanted)
-    assert {function for function, _ in tap.calls} == {"decode"}
+    assert {function for function, _ in hook.calls} == {"decode"}
 
 
 def test_rounding_in_torch_is_that_of_the_exporters() -> None:
@@ -124,9 +124,11 @@ def test_rounding_in_torch_is_that_of_the_exporters() -> None:
 
 def test_a_wider_plan_lies_closer(tiny: Any) -> None:
     plan, every = tiny.plan, tuple(tiny.plan.layers)
-    far = compare(tiny.model, simulate(tiny.model, plan), tiny.exercise)
-    near = compare(tiny.model, simulate(tiny.model, kept(plan, "w8", *every)), tiny.exercise)
-    same = compare(tiny.model, simulate(tiny.model, kept(plan, "fp32", *every)), tiny.exercise)
+    far = compare(tiny.model, simulate(tiny.model, plan), tiny.calibration_set)
+    near = compare(tiny.model, simulate(tiny.model, kept(plan, "w8", *every)), tiny.calibration_set)
+    same = compare(
+        tiny.model, simulate(tiny.model, kept(plan, "fp32", *every)), tiny.calibration_set
+    )
     assert 1e-7 < near.divergence < far.divergence < 0.1
     assert same.divergence < 1e-9
     assert far.cosine > 0.95
@@ -134,9 +136,9 @@ def test_a_wider_plan_lies_closer(tiny: Any) -> None:
 
 def test_gradients_pass_through_the_rounding(tiny: Any) -> None:
     model = copy.deepcopy(tiny.model).requires_grad_(True)
-    rounded = Tapped(smooth(model, tiny.plan.smoothing), Rounding(tiny.plan))
-    keys, values, _ = rounded.see(torch.from_numpy(tiny.exercise.canvases[:1]))
-    tokens = torch.tensor([tiny.exercise.captions[0]])
+    rounded = HookedModel(smooth(model, tiny.plan.smoothing), Rounding(tiny.plan))
+    keys, values, _ = rounded.see(torch.from_numpy(tiny.calibration_set.model_inputs[:1]))
+    tokens = torch.tensor([tiny.calibration_set.captions[0]])
     rounded.logits(rounded.read(tokens, keys, values)).logsumexp(-1).sum().backward()
     for name, weight in layer_weights(rounded).items():
         if "embedding" not in name:
@@ -146,7 +148,7 @@ def test_gradients_pass_through_the_rounding(tiny: Any) -> None:
 def test_smoothing_changes_nothing_in_float(tiny: Any) -> None:
     smoothed = smooth(tiny.model, tiny.plan.smoothing)
     assert not torch.equal(smoothed.blocks[0].qkv.weight, tiny.model.blocks[0].qkv.weight)
-    same = compare(tiny.model, smoothed, tiny.exercise)
+    same = compare(tiny.model, smoothed, tiny.calibration_set)
     assert same.divergence < 1e-9
     assert same.cosine > 0.99999
 
@@ -158,26 +160,26 @@ def test_a_plan_for_another_model_is_refused(tiny: Any) -> None:
     assert caught.value.code == "plan.layers"
 
 
-def test_own_pictures_are_chosen_by_the_seed(tmp_path: Path) -> None:
-    directory = pictures(tmp_path / "mine", LEAST + 4)
+def test_own_images_are_chosen_by_the_seed(tmp_path: Path) -> None:
+    directory = images(tmp_path / "mine", LEAST + 4)
     (directory / ".hidden").write_text("not looked at")
-    first = CalibrationSpec(directory, LEAST).canvases(224)
+    first = CalibrationSpec(directory, LEAST).model_inputs(224)
     assert first.shape == (LEAST, 224, 224, 3) and first.dtype == np.uint8
-    assert np.array_equal(first, CalibrationSpec(directory, LEAST).canvases(224))
-    assert not np.array_equal(first, CalibrationSpec(directory, LEAST, seed=1).canvases(224))
+    assert np.array_equal(first, CalibrationSpec(directory, LEAST).model_inputs(224))
+    assert not np.array_equal(first, CalibrationSpec(directory, LEAST, seed=1).model_inputs(224))
 
 
-def test_pictures_in_folders_below_count_and_other_files_do_not(tmp_path: Path) -> None:
-    own = pictures(tmp_path / "own", 1)
-    pictures(own / "journey", LEAST - 1)
+def test_images_in_folders_below_count_and_other_files_do_not(tmp_path: Path) -> None:
+    own = images(tmp_path / "own", 1)
+    images(own / "journey", LEAST - 1)
     (own / "notes.txt").write_text("of the journey")
-    assert len(CalibrationSpec(own, LEAST).canvases(224)) == LEAST
-    with pytest.raises(InputError, match=f"has {LEAST} pictures"):
+    assert len(CalibrationSpec(own, LEAST).model_inputs(224)) == LEAST
+    with pytest.raises(InputError, match=f"has {LEAST} images"):
         CalibrationSpec(own, LEAST + 1).check()
 
 
-def test_bad_pictures_are_refused(tmp_path: Path) -> None:
-    directory = pictures(tmp_path / "few", 3)
+def test_bad_images_are_refused(tmp_path: Path) -> None:
+    directory = images(tmp_path / "few", 3)
     cases = {
         "calibration.too_few": CalibrationSpec(directory, LEAST),
         "calibration.data": CalibrationSpec(tmp_path / "none", LEAST),
@@ -190,10 +192,10 @@ def test_bad_pictures_are_refused(tmp_path: Path) -> None:
         assert caught.value.code == code
     with pytest.raises(InputError, match="129 are asked for"):
         CalibrationSpec(images=129).check()
-    broken = pictures(tmp_path / "broken", LEAST)
-    (broken / "00.png").write_bytes(b"no picture")
+    broken = images(tmp_path / "broken", LEAST)
+    (broken / "00.png").write_bytes(b"no image")
     with pytest.raises(InputError) as caught:
-        CalibrationSpec(broken, LEAST).canvases(224)
+        CalibrationSpec(broken, LEAST).model_inputs(224)
     assert caught.value.code == "image.unreadable"
     assert "00.png" in caught.value.message
 

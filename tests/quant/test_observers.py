@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecap.quant.grid import HIGH, LOW, Grid, span
 from edgecap.quant.observers import OBSERVERS, Extremes, Histogram
+from edgecap.quant.params import HIGH, LOW, QuantParams, span
 from edgecap.quant.samples import OBSERVER_NAMES
 
 floats = st.floats(-1e4, 1e4, width=32)
 
 
-def rounded(grid: Grid, x: np.ndarray) -> np.ndarray:
+def rounded(grid: QuantParams, x: np.ndarray) -> np.ndarray:
     q = np.clip(np.rint(x / grid.scale) + grid.zero_point, LOW, HIGH)
     return (q - grid.zero_point) * grid.scale
 

@@ -15,20 +15,20 @@ import pytest
 import torch
 
 from edgecap.core.errors import GateError, InputError
-from edgecap.core.tokens import LANGUAGES
+from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.plan import Plan
-from edgecap.quant.search import judge as judging
+from edgecap.quant.search import evaluator as judging
+from edgecap.quant.search.candidates import Candidate, build_candidates, pick_candidates
 from edgecap.quant.search.cost import costs
+from edgecap.quant.search.evaluator import TaskEvaluator
 from edgecap.quant.search.front import draw_front
-from edgecap.quant.search.judge import Judge
-from edgecap.quant.search.ladder import Rung, candidates, ladder
 from edgecap.quant.search.paired import drop
-from edgecap.quant.search.search import Found, Point, search
+from edgecap.quant.search.search import Point, SearchResult, search
 from edgecap.quant.search.sensitivity import wider, with_kinds
 from edgecap.quant.simulate import simulate
-from edgecap.quant.tapped import Tapped, layer_weights
-from edgecap.scenes.graph import Scene
-from edgecap.scenes.shipped import load_set
+from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.reference.tokens import LANGUAGES
 
 # ------------------------------------------------------------------ statistics
 
@@ -111,34 +111,36 @@ def kinds_of(plan: Plan) -> dict[str, str]:
 
 def test_the_ladder_climbs_from_cheapest_to_no_larger_than_fp16(tiny: Any) -> None:
     price = costs(tiny.model)
-    rungs = ladder(kinds_of(tiny.plan), harms(tiny.plan), price)
-    assert rungs[0].kinds == kinds_of(tiny.plan)
-    for a, b in zip(rungs, rungs[1:], strict=False):
+    candidates = build_candidates(kinds_of(tiny.plan), harms(tiny.plan), price)
+    assert candidates[0].kinds == kinds_of(tiny.plan)
+    for a, b in zip(candidates, candidates[1:], strict=False):
         (changed,) = [name for name in a.kinds if a.kinds[name] != b.kinds[name]]
         assert b.kinds[changed] == wider(changed, a.kinds[changed])[0]
         assert b.bit_operations > a.bit_operations and b.predicted <= a.predicted
-    assert rungs[-1].size <= price.half < price.size(dict.fromkeys(rungs[0].kinds, "fp32"))
-    assert "w8a8" not in rungs[-1].kinds.values() and "fp32" in rungs[-1].kinds.values()
+    assert (
+        candidates[-1].size <= price.half < price.size(dict.fromkeys(candidates[0].kinds, "fp32"))
+    )
+    assert "w8a8" not in candidates[-1].kinds.values() and "fp32" in candidates[-1].kinds.values()
 
 
 def test_the_best_gain_for_its_price_comes_first(tiny: Any) -> None:
-    harm = {name: dict.fromkeys(kinds, 0.0) for name, kinds in harms(tiny.plan).items()}
-    harm["blocks.1.qkv"]["w8a8"] = 1e-3
-    rungs = ladder(kinds_of(tiny.plan), harm, costs(tiny.model))
-    assert rungs[1].kinds["blocks.1.qkv"] == "w8"
-    harm["blocks.0.attention_out"]["w8a8"] = 1e-3  # the same gain in a smaller layer
-    rungs = ladder(kinds_of(tiny.plan), harm, costs(tiny.model))
-    assert rungs[1].kinds["blocks.0.attention_out"] == "w8"
+    sensitivity = {name: dict.fromkeys(kinds, 0.0) for name, kinds in harms(tiny.plan).items()}
+    sensitivity["blocks.1.qkv"]["w8a8"] = 1e-3
+    candidates = build_candidates(kinds_of(tiny.plan), sensitivity, costs(tiny.model))
+    assert candidates[1].kinds["blocks.1.qkv"] == "w8"
+    sensitivity["blocks.0.attention_out"]["w8a8"] = 1e-3  # the same gain in a smaller layer
+    candidates = build_candidates(kinds_of(tiny.plan), sensitivity, costs(tiny.model))
+    assert candidates[1].kinds["blocks.0.attention_out"] == "w8"
 
 
 def test_candidates_keep_both_ends() -> None:
-    rungs = [Rung({}, 0.9**i, i, i) for i in range(40)]
-    chosen = candidates(rungs, 9)
-    assert chosen[0] is rungs[0] and chosen[-1] is rungs[-1] and len(chosen) == 9
-    assert candidates(rungs[:1], 9) == rungs[:1]
-    flat = [replace(rung, predicted=0.0) for rung in rungs]
+    candidates = [Candidate({}, 0.9**i, i, i) for i in range(40)]
+    chosen = pick_candidates(candidates, 9)
+    assert chosen[0] is candidates[0] and chosen[-1] is candidates[-1] and len(chosen) == 9
+    assert pick_candidates(candidates[:1], 9) == candidates[:1]
+    flat = [replace(candidate, predicted=0.0) for candidate in candidates]
     assert {flat[0].bit_operations, flat[-1].bit_operations} <= {
-        rung.bit_operations for rung in candidates(flat, 9)
+        candidate.bit_operations for candidate in pick_candidates(flat, 9)
     }
 
 
@@ -157,51 +159,51 @@ class ByKind:
     def __post_init__(self) -> None:
         self.exact = np.ones((128, 8), bool)
 
-    def exactness(self, plan: Tapped, label: str) -> np.ndarray:
+    def exact_match(self, plan: HookedModel, label: str) -> np.ndarray:
         self.asked += 1
-        kinds = [layer.kind for layer in plan.tap._plan.layers.values()]
+        kinds = [layer.kind for layer in plan.hook._plan.layers.values()]
         lost = np.zeros(self.exact.size, bool)
         lost[: self.lost(kinds.count("w8a8"))] = True
         return self.exact & ~lost.reshape(8, 128).T
 
 
-def found(tiny: Any, judge: ByKind, max_drop: float) -> Found:
-    return search(tiny.model, tiny.plan, tiny.exercise, lambda: judge, max_drop)
+def found(tiny: Any, judge: ByKind, max_drop: float) -> SearchResult:
+    return search(tiny.model, tiny.plan, tiny.calibration_set, lambda: judge, max_drop)
 
 
 @pytest.fixture(scope="module")
-def between(tiny: Any) -> Found:
+def between(tiny: Any) -> SearchResult:
     """Three captions lost for each w8a8 layer, of 1024; at most one point."""
     return found(tiny, ByKind(lambda narrow: 3 * narrow), 1.0)
 
 
-def test_the_cheapest_within_the_budget_is_taken(tiny: Any, between: Found) -> None:
+def test_the_cheapest_within_the_budget_is_taken(tiny: Any, between: SearchResult) -> None:
     narrow = kinds_of(between.chosen.plan).values()
     assert between.chosen.drop.points <= 1 < between.points[0].drop.points
     assert 0 < list(narrow).count("w8a8") <= 3
     assert between.chosen.plan.precision == "mixed"
     assert "mixed (" in between.chosen.name and "w8a8" in between.chosen.name
-    cheaper = [p for p in between.points if p.rung.size < between.chosen.rung.size]
+    cheaper = [p for p in between.points if p.candidate.size < between.chosen.candidate.size]
     assert all(point.drop.points > 1 for point in cheaper)
     assert 3 <= len(between.points) <= 6
     for point in between.points:
         kinds = kinds_of(point.plan)
-        assert kinds == point.rung.kinds
+        assert kinds == point.candidate.kinds
         assert all(
             bool(layer.functions) == (layer.kind == "w8a8") for layer in point.plan.layers.values()
         )
     divergences = [point.divergence for point in between.points]
     assert divergences[0] > divergences[-1] >= 0
-    assert set(between.harm) == set(tiny.plan.layers)
-    assert all(value["w8a8"] > 0 for value in between.harm.values() if "w8a8" in value)
+    assert set(between.sensitivity) == set(tiny.plan.layers)
+    assert all(value["w8a8"] > 0 for value in between.sensitivity.values() if "w8a8" in value)
 
 
-def test_what_is_written_says_how_it_was_found(between: Found, tmp_path: Path) -> None:
+def test_what_is_written_says_how_it_was_found(between: SearchResult, tmp_path: Path) -> None:
     told = json.loads(json.dumps(between.to_json()))
     assert told["points"][told["chosen"]]["drop"]["points"] == between.chosen.drop.points
     assert told["languages"] == list(LANGUAGES)
     assert "not measured" in told["latency"] and "budget" in told["rule"]
-    assert len(told["ladder"]) == len(between.rungs)
+    assert len(told["ladder"]) == len(between.candidates)
     front = [told["points"][i] for i in told["front"]]
     assert [p["drop"]["points"] for p in front] == sorted(
         (p["drop"]["points"] for p in front), reverse=True
@@ -246,35 +248,35 @@ def judged_by_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_words: None) -> None:
     scenes = load_set("calibration", 5)
-    judge = Judge(tiny.model, scenes, ("en", "zh"))
+    judge = TaskEvaluator(tiny.model, scenes, ("en", "zh"))
     assert judge.exact.shape == (5, 2) and 0 < judge.exact.mean() < 1
-    assert np.array_equal(judge.exactness(tiny.model, "itself"), judge.exact)
+    assert np.array_equal(judge.exact_match(tiny.model, "itself"), judge.exact)
     other = copy.deepcopy(tiny.model)
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in layer_weights(other).values():
             weight.add_(0.02 * weight.std() * torch.randn_like(weight))
     for plan in (other, simulate(other, tiny.plan)):
-        wanted = Judge(plan, scenes, ("en", "zh"))
+        wanted = TaskEvaluator(plan, scenes, ("en", "zh"))
         same = [wanted._said[key] == said for key, said in judge._said.items()]
         assert 0 < sum(same) < len(same)
-        assert np.array_equal(judge.exactness(plan, "other"), wanted.exact)
+        assert np.array_equal(judge.exact_match(plan, "other"), wanted.exact)
 
 
 def test_equal_captions_are_not_decoded_again(
     tiny: Any, judged_by_words: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = Judge(tiny.model, load_set("calibration", 4), ("en",))
+    judge = TaskEvaluator(tiny.model, load_set("calibration", 4), ("en",))
     monkeypatch.setattr(judging, "generate", None)  # decoding would fail
-    assert np.array_equal(judge.exactness(tiny.model, "itself"), judge.exact)
+    assert np.array_equal(judge.exact_match(tiny.model, "itself"), judge.exact)
 
 
 def test_a_model_that_names_nothing_has_nothing_to_lose(tiny: Any) -> None:
     with pytest.raises(InputError) as caught:
-        Judge(tiny.model, load_set("calibration", 2), ("en",))
+        TaskEvaluator(tiny.model, load_set("calibration", 2), ("en",))
     assert caught.value.code == "max_drop.nothing"
 
 
-def test_points_are_told_in_one_line(between: Found) -> None:
+def test_points_are_told_in_one_line(between: SearchResult) -> None:
     point: Point = between.chosen
     assert "\n" not in str(point) and " MB" in str(point) and "95 %" in str(point)

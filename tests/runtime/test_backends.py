@@ -7,55 +7,56 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_onnx import keep_beside, picture, write_bundle
+from tiny_onnx import image, keep_beside, write_bundle
 from without import without
 
-from edgecap.bundle.io import open_bundle, seal
-from edgecap.core.config import CaptionerConfig
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
-from edgecap.model.captioner import Captioner as Network
-from edgecap.runtime import load, memory
+from edgecap.models.loading import load
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.session import TorchSession
+from edgecap.runtime import memory
 from edgecap.runtime.backends import tflite
-from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.cache import Cache
 
-PICTURES = [picture(seed, 40 + 9 * seed, 60) for seed in range(3)]
+IMAGES = [image(seed, 40 + 9 * seed, 60) for seed in range(3)]
 
 
-def test_batches_and_single_pictures_agree(tiny_bundle_made: Path) -> None:
+def test_batches_and_single_images_agree(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    together = captioner.caption(PICTURES)
-    alone = [captioner.caption(one)[0] for one in PICTURES]
+    together = captioner.caption(IMAGES)
+    alone = [captioner.caption(one)[0] for one in IMAGES]
     assert [c.tokens for c in together] == [c.tokens for c in alone]
-    assert len({c.tokens for c in together}) > 1  # the model looks at the picture
+    assert len({c.tokens for c in together}) > 1  # the model looks at the image
     np.testing.assert_allclose(
-        captioner.embed_images(PICTURES),
-        np.concatenate([captioner.embed_images(one) for one in PICTURES]),
+        captioner.embed_images(IMAGES),
+        np.concatenate([captioner.embed_images(one) for one in IMAGES]),
         atol=1e-6,
     )
 
 
 def test_embeddings_have_norm_one(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    vectors = [captioner.embed_images(PICTURES), captioner.embed_texts(["a dog", "two cats"])]
+    vectors = [captioner.embed_images(IMAGES), captioner.embed_texts(["a dog", "two cats"])]
     for embedding in vectors:
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-6)
 
 
 def test_beams_never_end_below_greedy_by_much(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    greedy = captioner.caption(PICTURES, max_length=12)
-    beams = captioner.caption(PICTURES, beams=4, max_length=12)
+    greedy = captioner.caption(IMAGES, max_length=12)
+    beams = captioner.caption(IMAGES, beams=4, max_length=12)
     assert all(b.score >= g.score - 1e-3 for g, b in zip(greedy, beams, strict=True))
 
 
 def test_one_session_serves_several_threads(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made, threads=2)
-    expected = [caption.tokens for caption in captioner.caption(PICTURES)]
+    expected = [caption.tokens for caption in captioner.caption(IMAGES)]
     found: list[list[tuple[int, ...]]] = []
 
     def work() -> None:
-        found.append([caption.tokens for caption in captioner.caption(PICTURES)])
+        found.append([caption.tokens for caption in captioner.caption(IMAGES)])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -88,7 +89,7 @@ def test_a_gpu_batch_fits_the_gpu_and_the_host(
     monkeypatch: pytest.MonkeyPatch, host: int, free: int
 ) -> None:
     """100 bytes free, and 70 that torch keeps of what it took: told by a stand-in for the GPU."""
-    session = TorchSession(Network(CaptionerConfig(width=16, layers=1, heads=1, embedding=8)))
+    session = TorchSession(CaptionModel(CaptionerConfig(width=16, layers=1, heads=1, embedding=8)))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 400)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 330)
@@ -100,14 +101,14 @@ def test_a_gpu_batch_fits_the_gpu_and_the_host(
 
 def reseal(bundle: Path) -> None:
     from edgecap.bundle.manifest import MANIFEST, manifest_from_json
-    from edgecap.bundle.typed import parse
+    from edgecap.core.typed import parse
 
-    seal(bundle, manifest_from_json(parse((bundle / MANIFEST).read_bytes(), MANIFEST)))
+    finalize(bundle, manifest_from_json(parse((bundle / MANIFEST).read_bytes(), MANIFEST)))
 
 
 def refuses(bundle: Path) -> str:
     with pytest.raises(BundleError) as caught:
-        load(bundle).caption(PICTURES[:1])
+        load(bundle).caption(IMAGES[:1])
     assert "\n" not in str(caught.value)
     return caught.value.code
 
@@ -127,10 +128,10 @@ def test_a_model_that_the_engine_refuses(tiny_bundle: Path) -> None:
 
 
 def test_weights_may_lie_in_a_file_of_the_bundle(tiny_bundle: Path) -> None:
-    expected = load(tiny_bundle).caption(PICTURES[:1])[0].tokens
+    expected = load(tiny_bundle).caption(IMAGES[:1])[0].tokens
     keep_beside(tiny_bundle / "decode.onnx", "weights.bin", tiny_bundle / "weights.bin")
     reseal(tiny_bundle)
-    assert load(tiny_bundle).caption(PICTURES[:1])[0].tokens == expected
+    assert load(tiny_bundle).caption(IMAGES[:1])[0].tokens == expected
 
 
 @pytest.mark.parametrize("location", ["../secret", "{here}/secret", "golden/../../secret"])
@@ -157,7 +158,7 @@ def test_a_model_of_another_contract(tiny_bundle: Path) -> None:
 def test_a_manifest_that_promises_other_shapes(tiny_bundle: Path) -> None:
     manifest = open_bundle(tiny_bundle).manifest
     contract = replace(manifest.contract, embedding=5)
-    seal(tiny_bundle, replace(manifest, contract=contract))
+    finalize(tiny_bundle, replace(manifest, contract=contract))
     assert refuses(tiny_bundle) == "bundle.model"
 
 
@@ -165,7 +166,7 @@ def test_the_text_encoder_waits_until_it_is_needed(tiny_bundle: Path) -> None:
     (tiny_bundle / "encode_text.onnx").write_bytes(b"not a model")
     reseal(tiny_bundle)
     captioner = load(tiny_bundle)
-    assert captioner.caption(PICTURES[:1])
+    assert captioner.caption(IMAGES[:1])
     with pytest.raises(BundleError, match=r"bundle\.model"):
         captioner.embed_texts(["a dog"])
 
@@ -176,7 +177,7 @@ HEAVY = {"torch", "tensorflow", "onnx", "litert_torch", "coremltools", "tokenize
 def test_a_bundle_captions_and_verifies_without_torch(
     tiny_bundle_made: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    (tmp_path / "p.png").write_bytes(IMAGES[0])
     bundle = str(tiny_bundle_made)
     done = without(HEAVY, "caption", str(tmp_path / "p.png"), "--bundle", bundle)
     assert (done.returncode, done.stderr) == (0, "")
@@ -188,7 +189,7 @@ def test_a_bundle_captions_and_verifies_without_torch(
 def test_a_missing_engine_is_one_line_with_the_remedy(
     tiny_bundle_made: Path, tmp_path: Path, blocked: str
 ) -> None:
-    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    (tmp_path / "p.png").write_bytes(IMAGES[0])
     source = "S" if blocked == "torch" else str(tiny_bundle_made)
     done = without({blocked}, "caption", str(tmp_path / "p.png"), "--bundle", source)
     assert done.returncode == 2
@@ -217,7 +218,7 @@ def test_stepping_with_the_cache_equals_reading_at_once() -> None:
     config = CaptionerConfig(
         width=32, layers=2, heads=2, vocabulary=64, embedding=8, image_size=64, text_length=12
     )
-    network = Network(config).eval()
+    network = CaptionModel(config).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(4)  # random weights as they are attend evenly to everything
@@ -236,5 +237,5 @@ def test_two_bundles_of_other_weights_say_other_things(tmp_path: Path) -> None:
     said = []
     for seed in (0, 1):
         write_bundle(tmp_path / str(seed), seed, verified=False)
-        said.append(load(tmp_path / str(seed)).caption(PICTURES[0])[0].tokens)
+        said.append(load(tmp_path / str(seed)).caption(IMAGES[0])[0].tokens)
     assert said[0] != said[1]

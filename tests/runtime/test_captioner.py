@@ -1,4 +1,4 @@
-"""The public object: captions with boxes in the picture's pixels, streams, maps, embeddings."""
+"""The public object: captions with boxes in the image's pixels, streams, maps, embeddings."""
 
 import threading
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from fake_session import FakeSession
 from PIL import Image
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.apps.explain.maps import trace_caption
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError
-from edgecap.core.tokens import LOCATION_IDS
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.reference.tokens import LOCATION_IDS
 from edgecap.runtime import Captioner
-from edgecap.runtime.explain.maps import tell
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import ImageCode, Step
 
 TOKENIZER = shipped_tokenizer()
-MANIFEST = draft(
+MANIFEST = build_manifest(
     CONFIG,
     name="fake",
     model="fake",
     format="onnx",
     precision="fp32",
-    functions={name: same_names("x.onnx", name) for name in FUNCTIONS},
+    functions={name: identity_names("x.onnx", name) for name in FUNCTIONS},
 )
 
 
@@ -37,14 +37,14 @@ def ids(text: str) -> list[int]:
 
 
 def scripted(texts: Sequence[str], batch: int | None = None) -> Captioner:
-    """A captioner that says texts[i] of a picture whose red value is i."""
+    """A captioner that says texts[i] of a image whose red value is i."""
     scripts = [ids(text + "<eos>") for text in texts]
     session = FakeSession(scripts, CONFIG.vocabulary, patches=196, embedding=4, batch=batch)
     return Captioner(session, MANIFEST, TOKENIZER, "fake")
 
 
 def shown(red: int, width: int = 224, height: int = 224) -> np.ndarray:
-    """A wide picture's canvas begins with padding, so scripts are chosen by square ones."""
+    """A wide image's model_input begins with padding, so scripts are chosen by square ones."""
     return np.full((height, width, 3), (red, 0, 0), np.uint8)
 
 
@@ -69,7 +69,7 @@ def test_a_grounded_caption(batch: int | None) -> None:
     assert len(caption.tokens) == len(caption.scores) == len(ids(GROUNDED))
 
 
-def test_boxes_are_in_the_pixels_of_the_picture() -> None:
+def test_boxes_are_in_the_pixels_of_the_image() -> None:
     whole = "A dog<loc_00><loc_00><loc_56><loc_56>."
     (caption,) = scripted([whole]).caption([shown(0, 448, 448)])
     assert caption.mentions[0].boxes == ((0, 0, 448, 448),)
@@ -89,7 +89,7 @@ def test_boxes_are_in_the_pixels_of_the_picture() -> None:
         ("zh", "图中有一只狗{box}、两只猫{box}{box}和一个红色的圆形{box}。",
          ["一只狗", "两只猫", "一个红色的圆形"]),
         ("ja", "2匹の犬{box}{box}と赤い円{box}。", ["2匹の犬", "赤い円"]),
-        ("en", "A picture of a dog{box}.", ["a dog"]),
+        ("en", "A image of a dog{box}.", ["a dog"]),
     ],
 )  # fmt: skip
 def test_phrases_in_every_language(lang: str, raw: str, phrases: list[str]) -> None:
@@ -133,18 +133,18 @@ def test_where_no_boxes_are_wanted_no_location_is_written(options: dict, places:
     told = [captioner.caption(shown(0), **options)[0]]
     told += [captioner.attention(shown(0), **options).caption]
     if options == {"style": "plain"}:  # `explain` says what `caption` says
-        told += [tell(captioner, shown(0), **options).attention.caption]
+        told += [trace_caption(captioner, shown(0), **options).attention.caption]
     assert [not set(LOCATION_IDS).isdisjoint(one.tokens) for one in told] == [places] * len(told)
 
 
-def test_pictures_keep_their_order_over_batches() -> None:
+def test_images_keep_their_order_over_batches() -> None:
     texts = [f"A dog {'and a cat ' * (i % 5)}{i}." for i in range(19)]
     captions = scripted(texts).caption([shown(i) for i in range(19)], grounded=False)
     assert [caption.text for caption in captions] == texts
     assert {caption.style for caption in captions} == {"plain"}
 
 
-def test_a_single_picture_needs_no_list() -> None:
+def test_a_single_image_needs_no_list() -> None:
     captioner = scripted(["A dog."])
     assert captioner.caption(shown(0))[0].text == "A dog."
     assert captioner.caption(shown(0)[None])[0].text == "A dog."
@@ -197,7 +197,7 @@ def test_words_of_several_tokens_stay_together() -> None:
 def test_bad_options_are_refused_before_any_work(options: dict, code: str) -> None:
     captioner = scripted(["A dog."])
     with pytest.raises(InputError) as caught:
-        captioner.caption(["there is no such picture"], **options)
+        captioner.caption(["there is no such image"], **options)
     assert caught.value.code == code
 
 
@@ -288,7 +288,7 @@ def test_control_characters_of_a_model_reach_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = scripted(["A dog\x1b]0;owned\x07<loc_00><loc_01><loc_20><loc_30>."])
-    monkeypatch.setattr("edgecap.runtime.load", lambda *_, **__: said)
+    monkeypatch.setattr("edgecap.models.loading.load", lambda *_, **__: said)
     Image.fromarray(shown(0)).save(tmp_path / "a.png")
     assert main(["caption", str(tmp_path / "a.png"), "--bundle", "S"]) == 0
     shown_text = capsys.readouterr().out

@@ -8,17 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.cli.app import main
-from edgecap.core import shipped as shipped_models
-from edgecap.runtime import Mention, choosing, draw, load
+from edgecap.models import loading
+from edgecap.models.loading import load
+from edgecap.reference import shipped as shipped_models
+from edgecap.runtime import Mention, draw
 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
-    path.write_bytes(picture(0, 60, 40))
+    path.write_bytes(image(0, 60, 40))
     return path
 
 
@@ -59,7 +61,7 @@ def test_a_larger_shipped_model_does_not_become_the_default(
     for name in shipped:
         (tmp_path / f"captioner-{name}.safetensors").touch()
     monkeypatch.setattr(shipped_models, "_DATA", tmp_path)
-    assert choosing.choose(tmp_path)[0] == taken
+    assert loading.default_model(tmp_path)[0] == taken
 
 
 def test_a_name_that_is_not_unicode_costs_nothing(
@@ -73,19 +75,19 @@ def test_a_name_that_is_not_unicode_costs_nothing(
     assert [row["image"] for row in json.loads(capsys.readouterr().out)] == [str(odd)] * 2
 
 
-def test_several_pictures_are_told_apart(
+def test_several_images_are_told_apart(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["caption", str(photo), str(photo), "--bundle", str(tiny_bundle_made)]) == 0
     assert capsys.readouterr().out.count(f"{photo}: ") == 2
 
 
-def test_a_directory_is_captioned_in_order_with_bad_pictures_told(
+def test_a_directory_is_captioned_in_order_with_bad_images_told(
     tmp_path: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "below").mkdir()
     for i, name in enumerate(("c.png", "a.png", "below/b.PNG")):
-        (tmp_path / name).write_bytes(picture(i, 30, 40))
+        (tmp_path / name).write_bytes(image(i, 30, 40))
     (tmp_path / "b.jpg").write_bytes(b"not an image")
     (tmp_path / "notes.txt").write_text("not looked at")
     bundle = ["--bundle", str(tiny_bundle_made)]
@@ -112,7 +114,7 @@ def test_drawn_words_come_again_with_their_seed(
     assert said("--top-k", "1") == said() == said("--beams", "1")
 
 
-def test_drawing_writes_a_picture(
+def test_drawing_writes_a_image(
     photo: Path, tiny_bundle_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "drawn.png"
@@ -156,7 +158,7 @@ def test_every_box_is_drawn_in_its_colour() -> None:
 
 
 def test_boxes_at_and_over_the_edge_do_not_crash() -> None:
-    long = "a very long phrase that is wider than the whole picture could ever be, " * 3
+    long = "a very long phrase that is wider than the whole image could ever be, " * 3
     mention = Mention(long, (0, 1), ((0, 0, 5, 3), (3, 3, 3, 3)), (1.0, 1.0))
     for size in ((1, 1), (5, 3), (3000, 2)):
         assert draw.draw(Image.new("RGB", size), [mention]).image.size[0] >= size[0]

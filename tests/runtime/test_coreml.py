@@ -22,14 +22,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_mlpackage import CACHE, ROW, ROWS, E, P, V, quiet, write_bundle
-from tiny_onnx import picture
+from tiny_onnx import image
 
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS
 from edgecap.cli.app import main
 from edgecap.cli.inspect import tensor_shapes
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
-from edgecap.runtime import backends, load
+from edgecap.models.loading import load
+from edgecap.runtime import backends
 from edgecap.runtime.backends import coreml, select
 
 with quiet():
@@ -121,17 +122,21 @@ def test_compute_units_are_passed_on(native: Recorder, portable: Path) -> None:
     assert {units for _, units, _ in native.of("load")} == {"CPU_ONLY"}
 
 
-def test_a_picture_goes_in_as_a_pixel_buffer(native: Recorder, portable: Path) -> None:
+def test_a_image_goes_in_as_a_pixel_buffer(native: Recorder, portable: Path) -> None:
     session = coreml.open_session(open_bundle(portable), 1)
-    canvases = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
-    code = session.encode_image(canvases)
+    model_inputs = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    code = session.encode_image(model_inputs)
     assert code.k.shape == code.v.shape == (1, 2, 1, 196, 8)
     assert code.embedding.shape == (2, E)
-    for (function, data, state), canvas in zip(native.of("predict"), canvases, strict=True):
+    for (function, data, state), model_input in zip(
+        native.of("predict"), model_inputs, strict=True
+    ):
         assert (function, set(data), state) == ("encode_image", {"image"}, None)
         assert isinstance(data["image"], Image.Image) and data["image"].mode == "RGB"
-        np.testing.assert_array_equal(np.asarray(data["image"]), canvas)
-    np.testing.assert_allclose(code.embedding[:, 0], [_mean(canvas) for canvas in canvases], 1e-6)
+        np.testing.assert_array_equal(np.asarray(data["image"]), model_input)
+    np.testing.assert_allclose(
+        code.embedding[:, 0], [_mean(model_input) for model_input in model_inputs], 1e-6
+    )
 
 
 def test_a_step_feeds_arrays_of_the_described_types(native: Recorder, portable: Path) -> None:
@@ -193,7 +198,7 @@ def test_captions_come_out_of_the_whole_runtime(
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="darwin"))
     captioner = load(portable)
     assert captioner.backend == "coreml"
-    (caption,) = captioner.caption(picture(0, 50, 40), max_length=4)
+    (caption,) = captioner.caption(image(0, 50, 40), max_length=4)
     assert (caption.tokens, caption.complete) == ((), True)  # all words alike: the first, <eos>
     called = [function for function, _, _ in native.of("predict")]
     assert called == ["encode_image", "decode", "decode"]  # the language and the style
@@ -275,7 +280,7 @@ def test_a_package_of_another_contract(
         functions["decode"] = replace(decode, outputs={**decode.outputs, "logits": "scores"})
     else:
         (copy / "model.mlpackage/Data/com.apple.CoreML/model.mlmodel").write_bytes(b"no model")
-    seal(copy, replace(manifest, contract=replace(manifest.contract, functions=functions)))
+    finalize(copy, replace(manifest, contract=replace(manifest.contract, functions=functions)))
     assert refusal(lambda: coreml.open_session(open_bundle(copy), 1)).code == "bundle.model"
 
 
@@ -365,9 +370,9 @@ def test_every_function_of_the_contract_has_its_shapes(portable: Path) -> None:
 def test_elsewhere_a_bundle_captions_and_says_once_who_computes(
     portable: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "p.png").write_bytes(picture(0, 40, 30))
-    pictures = [str(tmp_path / "p.png")] * 2
-    command = [sys.executable, "-m", "edgecap", "caption", *pictures, "--json", "-"]
+    (tmp_path / "p.png").write_bytes(image(0, 40, 30))
+    images = [str(tmp_path / "p.png")] * 2
+    command = [sys.executable, "-m", "edgecap", "caption", *images, "--json", "-"]
     done = subprocess.run(
         [*command, "--bundle", str(portable)], capture_output=True, text=True, check=True
     )

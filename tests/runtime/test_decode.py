@@ -9,11 +9,12 @@ from fake_session import FakeSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgecap.bundle.grammar import BOXES, PLAIN, Grammar, box_grammar
+from edgecap.bundle.grammar import BOXES, PLAIN, Grammar
 from edgecap.core.errors import BundleError
+from edgecap.reference.manifest import box_grammar
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Limits, beam_search, generate, repeat, walk
-from edgecap.runtime.grammar import Rule
+from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.session import ImageCode, Step
 
 V, EOS, T, PROMPT = 40, 1, 20, [2, 3]
@@ -29,17 +30,17 @@ TABLE = Grammar(
     },
     states=box_grammar(V).states,
 )
-RULE = Rule(TABLE, BOXES, V, known=V)
+RULE = TokenGrammar(TABLE, BOXES, V, known=V)
 
 
-def limits(length: int = 12, rule: Rule | None = None) -> Limits:
+def limits(length: int = 12, rule: TokenGrammar | None = None) -> Limits:
     return Limits(EOS, length, rule)
 
 
-def cache_of(session: FakeSession, images: int) -> Cache:
-    pictures = np.zeros((images, 4, 4, 3), np.uint8)  # [B,S,S,3]
-    pictures[:, 0, 0, 0] = np.arange(images)
-    return Cache(session, session.encode_image(pictures), T)
+def cache_of(session: FakeSession, number: int) -> Cache:
+    images = np.zeros((number, 4, 4, 3), np.uint8)  # [B,S,S,3]
+    images[:, 0, 0, 0] = np.arange(number)
+    return Cache(session, session.encode_image(images), T)
 
 
 @given(
@@ -207,7 +208,7 @@ def malformed(tokens: list[int]) -> int:
 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_the_rule_makes_malformed_boxes_impossible(beams: int) -> None:
-    unruled = boxes = 0
+    no_grammar = boxes = 0
     for seed in range(60):
         for rule in (RULE, None):
             cache = beams_of(Noise(seed), beams)
@@ -215,16 +216,16 @@ def test_the_rule_makes_malformed_boxes_impossible(beams: int) -> None:
             search = beam_search if beams > 1 else lambda c, p, b: generate(c, p, b)[0]
             tokens = search(cache, PROMPT, bound).tokens
             if rule is None:
-                unruled += malformed(tokens)
+                no_grammar += malformed(tokens)
             else:
                 assert malformed(tokens) == 0
                 assert not {0, 2, 3} & set(tokens)
                 boxes += sum(token in LOCATIONS for token in tokens) // 4
-    assert unruled > 10  # the test has teeth
+    assert no_grammar > 10  # the test has teeth
     assert boxes > 10
 
 
-def allowed(rule: Rule, tokens: list[int], left: int) -> list[int]:
+def allowed(rule: TokenGrammar, tokens: list[int], left: int) -> list[int]:
     """What may follow, by the table."""
     state = rule.start
     for token in tokens:
@@ -249,17 +250,17 @@ def test_a_box_begins_only_where_it_fits() -> None:
 
 
 def test_without_boxes_no_location_is_allowed() -> None:
-    may = allowed(Rule(TABLE, PLAIN, V, known=V), [7], left=10)
+    may = allowed(TokenGrammar(TABLE, PLAIN, V, known=V), [7], left=10)
     assert not set(LOCATIONS) & set(may)
     assert EOS in may
 
 
 def test_ids_that_the_tokenizer_lacks_are_never_generated() -> None:
     assert allowed(RULE, [], left=2)[-1] == V - 1
-    assert allowed(Rule(TABLE, BOXES, V, known=V - 2), [], left=2)[-1] == V - 3
+    assert allowed(TokenGrammar(TABLE, BOXES, V, known=V - 2), [], left=2)[-1] == V - 3
 
 
 def test_a_foreign_table_that_leaves_nothing_is_told_so() -> None:
-    stuck = Rule(replace(TABLE, start={BOXES: "end", PLAIN: "plain"}), BOXES, V, known=V)
+    stuck = TokenGrammar(replace(TABLE, start={BOXES: "end", PLAIN: "plain"}), BOXES, V, known=V)
     with pytest.raises(BundleError, match=r"bundle\.grammar"):
         generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits(rule=stuck))

@@ -1,4 +1,4 @@
-"""Any number of pictures: order, memory that runs out, bad pictures, batches like single calls."""
+"""Any number of images: order, memory that runs out, bad images, batches like single calls."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,32 +9,33 @@ import torch
 from fake_session import FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_onnx import CONFIG, picture
+from tiny_onnx import CONFIG, image
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.config import CaptionerConfig
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.model.captioner import Captioner as Network
-from edgecap.runtime import Caption, Captioner, load
+from edgecap.models.loading import load
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.session import TorchSession
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.runtime import Caption, Captioner
 from edgecap.runtime import captioner as captioner_module
-from edgecap.runtime.backends.torch import TorchSession
 from edgecap.runtime.batches import BATCH, in_batches
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, Limits, generate, most_probable
-from edgecap.runtime.loading import shipped_tokenizer
-from edgecap.runtime.memory import SHARE, picture_bytes
+from edgecap.runtime.memory import SHARE, image_bytes
 from edgecap.runtime.session import ImageCode, Step
 
 TOKENIZER = shipped_tokenizer()
-FUNCTION_NAMES = {name: same_names("x.onnx", name) for name in FUNCTIONS}
-MANIFEST = draft(
+FUNCTION_NAMES = {name: identity_names("x.onnx", name) for name in FUNCTIONS}
+MANIFEST = build_manifest(
     CONFIG, name="f", model="f", format="onnx", precision="fp32", functions=FUNCTION_NAMES
 )
 
 
 class Small(FakeSession):
-    """Runs out of memory for more than `most` pictures, in `where`; notes what was captioned."""
+    """Runs out of memory for more than `most` images, in `where`; notes what was captioned."""
 
     def __init__(self, texts: Sequence[str], most: int = 99, where: str = "encode_image") -> None:
         scripts = [TOKENIZER.encode(text + "<eos>", allow_special=True) for text in texts]
@@ -74,7 +75,7 @@ def said_by(captioner: Captioner, count: int, **options) -> list[str]:
 
 @pytest.mark.parametrize("where", ["encode_image", "decode"])
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
-def test_where_memory_runs_out_no_picture_is_lost_or_repeated(where: str, most: int) -> None:
+def test_where_memory_runs_out_no_image_is_lost_or_repeated(where: str, most: int) -> None:
     session = Small(texts(21), most, where)
     assert said_by(captioner_of(session), 21) == texts(21)
     tried = [size for size in session.sizes if size > most]
@@ -82,7 +83,7 @@ def test_where_memory_runs_out_no_picture_is_lost_or_repeated(where: str, most: 
     assert len(tried) <= 3
 
 
-def test_not_even_one_picture() -> None:
+def test_not_even_one_image() -> None:
     captioner = captioner_of(Small(texts(3), most=0))
     with pytest.raises(UnsupportedError, match=r"memory\.exhausted"):
         said_by(captioner, 3)
@@ -108,13 +109,13 @@ def test_batches_keep_order_whatever_fails(count: int, size: int, failing: list[
     assert done == list(range(count))
 
 
-@pytest.mark.parametrize("pictures", [0, 1, 3, 5])
-def test_a_batch_is_what_the_free_memory_holds(pictures: int) -> None:
-    one = picture_bytes(MANIFEST.contract)
+@pytest.mark.parametrize("images", [0, 1, 3, 5])
+def test_a_batch_is_what_the_free_memory_holds(images: int) -> None:
+    one = image_bytes(MANIFEST.contract)
     session = Small(texts(12))
-    captioner = captioner_of(session, free=round((pictures + 0.5) * one / SHARE))
+    captioner = captioner_of(session, free=round((images + 0.5) * one / SHARE))
     assert said_by(captioner, 12) == texts(12)
-    assert max(session.sizes) == max(1, pictures)
+    assert max(session.sizes) == max(1, images)
 
 
 @pytest.mark.parametrize(("beams", "together"), [(1, 6), (9, 5), (32, 2)])
@@ -126,7 +127,7 @@ def test_the_caches_of_beams_take_room_from_the_batch(
 
     monkeypatch.setattr(captioner_module, "beam_search", greedy)
     session = Small(texts(12))
-    captioner = captioner_of(session, free=round(6.5 * picture_bytes(MANIFEST.contract) / SHARE))
+    captioner = captioner_of(session, free=round(6.5 * image_bytes(MANIFEST.contract) / SHARE))
     assert said_by(captioner, 12, beams=beams) == texts(12)
     assert max(session.sizes) == together
 
@@ -140,7 +141,7 @@ def test_a_batch_has_an_upper_end_and_can_be_given() -> None:
     assert session.sizes == [5] * 6
 
 
-def test_captions_come_while_pictures_are_still_to_be_read() -> None:
+def test_captions_come_while_images_are_still_to_be_read() -> None:
     read: list[int] = []
 
     def endless() -> Iterator[np.ndarray]:
@@ -163,7 +164,7 @@ def mixed() -> list[np.ndarray | bytes]:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
-def test_bad_pictures_are_told_in_their_place(batch: int) -> None:
+def test_bad_images_are_told_in_their_place(batch: int) -> None:
     many = captioner_of(Small(texts(3))).caption_many(
         mixed(), grounded=False, on_error="skip", batch=batch
     )
@@ -194,16 +195,16 @@ def test_failing_comes_after_the_captions_before_it(batch: int) -> None:
 )
 def test_options_are_refused_at_the_call(options: dict, code: str) -> None:
     with pytest.raises(InputError) as caught:
-        captioner_of(Small([])).caption_many(["no such picture"], **options)
+        captioner_of(Small([])).caption_many(["no such image"], **options)
     assert caught.value.code == code
 
 
-PICTURES = [picture(seed, *size) for seed, size in enumerate([(40, 60), (7, 3), (300, 9), (1, 1)])]
+IMAGES = [image(seed, *size) for seed, size in enumerate([(40, 60), (7, 3), (300, 9), (1, 1)])]
 
 
 def same_alone_and_together(captioner: Captioner) -> list[tuple[int, ...]]:
-    alone = [captioner.caption(one, max_length=20)[0] for one in PICTURES]
-    together = list(captioner.caption_many(PICTURES, max_length=20, batch=3))
+    alone = [captioner.caption(one, max_length=20)[0] for one in IMAGES]
+    together = list(captioner.caption_many(IMAGES, max_length=20, batch=3))
     told = [c for c in together if isinstance(c, Caption)]
     assert [c.tokens for c in alone] == [c.tokens for c in told]
     # A float engine sums in another order for another batch: scores agree to the last digits.
@@ -221,11 +222,11 @@ def test_onnx_says_the_same_alone_and_together(tiny_bundle_made: Path) -> None:
 def test_torch_says_the_same_alone_and_together() -> None:
     torch.manual_seed(0)
     config = CaptionerConfig(width=32, layers=2, heads=2, embedding=16)
-    network = Network(config)
+    network = CaptionModel(config)
     with torch.no_grad():
         for weight in (p for p in network.parameters() if p.ndim == 2):
-            weight.mul_(12)  # clear choices that depend on the picture, and survive rounding
-    manifest = draft(
+            weight.mul_(12)  # clear choices that depend on the image, and survive rounding
+    manifest = build_manifest(
         config, name="t", model="t", format="torch", precision="fp32", functions=FUNCTION_NAMES
     )
     captioner = Captioner(TorchSession(network), manifest, TOKENIZER, "torch")
@@ -233,7 +234,7 @@ def test_torch_says_the_same_alone_and_together() -> None:
 
 
 def test_torch_tells_of_memory_in_the_common_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network(CaptionerConfig(width=32, layers=1, heads=2, embedding=16))
+    network = CaptionModel(CaptionerConfig(width=32, layers=1, heads=2, embedding=16))
 
     def refuse(*arguments: torch.Tensor) -> None:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")

@@ -4,16 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.config import SIZES
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.core.errors import is_out_of_memory
-from edgecap.runtime.memory import (
-    SHARE,
-    free_bytes,
-    picture_bytes,
-    pictures_that_fit,
-)
+from edgecap.reference.config import SIZES
+from edgecap.reference.manifest import build_manifest
+from edgecap.runtime.memory import SHARE, free_bytes, image_bytes, images_that_fit
 
 MB = 1 << 20
 
@@ -84,14 +79,14 @@ def test_elsewhere_half_of_the_machine(tmp_path: Path) -> None:
 
 
 def test_a_batch_fits_its_share() -> None:
-    functions = {name: same_names("x", name) for name in FUNCTIONS}
-    contract = draft(
+    functions = {name: identity_names("x", name) for name in FUNCTIONS}
+    contract = build_manifest(
         SIZES["S"], name="", model="", format="onnx", precision="fp32", functions=functions
     ).contract
-    one = picture_bytes(contract)
+    one = image_bytes(contract)
     assert 10 * MB < one < 100 * MB
-    assert pictures_that_fit(contract, 0) == 1
-    assert pictures_that_fit(contract, round(5.5 * one / SHARE)) == 5
+    assert images_that_fit(contract, 0) == 1
+    assert images_that_fit(contract, round(5.5 * one / SHARE)) == 5
 
 
 @pytest.mark.parametrize(

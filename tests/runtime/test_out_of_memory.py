@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from tiny_formats import write
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.core.errors import BundleError
-from edgecap.runtime import Captioner, load
-from edgecap.runtime.backends.mlprogram.ops import KERNELS
-from edgecap.runtime.backends.mlprogram.plan import Step
+from edgecap.mil.ops import KERNELS
+from edgecap.mil.schedule import Step
+from edgecap.models.loading import load
+from edgecap.runtime import Captioner
 
-PICTURES = [picture(seed, 50, 40) for seed in range(2)]
+IMAGES = [image(seed, 50, 40) for seed in range(2)]
 BACKENDS = {"onnx": "onnx", "tflite": "tflite", "mlprogram": "coreml", "torch": "torch"}
 
 
@@ -68,7 +69,7 @@ def starve(patch: pytest.MonkeyPatch, backend: str, captioner: Captioner) -> Non
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_batch_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     captioner = load(write(BACKENDS[backend], tmp_path), backend=backend)
-    expected = captioner.caption(PICTURES, max_length=3)
+    expected = captioner.caption(IMAGES, max_length=3)
     sizes: list[int] = []
     batch = captioner._caption_batch
     monkeypatch.setattr(
@@ -77,7 +78,7 @@ def test_the_batch_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ba
         lambda request, placed: sizes.append(len(placed)) or batch(request, placed),
     )
     starve(monkeypatch, backend, captioner)
-    said = captioner.caption(PICTURES, max_length=3)
+    said = captioner.caption(IMAGES, max_length=3)
     assert sizes == [2, 1, 1]
     assert [one.tokens for one in said] == [one.tokens for one in expected]
 

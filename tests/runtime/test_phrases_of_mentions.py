@@ -2,10 +2,10 @@
 
 import pytest
 
-from edgecap.core.tokens import LANGUAGES
+from edgecap.reference.scenes.grammar import for_language
+from edgecap.reference.scenes.graph import Mention, Name, Statement
+from edgecap.reference.tokens import LANGUAGES
 from edgecap.runtime.mentions import phrase_start
-from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Mention, Name, Statement
 
 FIRST = Mention(Name("dog"), 2)
 

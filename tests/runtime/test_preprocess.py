@@ -1,4 +1,4 @@
-"""Any picture reaches the canvas; boxes come back to its pixels."""
+"""Any image reaches the model_input; boxes come back to its pixels."""
 
 import io
 from dataclasses import replace
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgecap.bundle.draft import preprocessing
-from edgecap.runtime.preprocess import place, prepare, to_rgb
+from edgecap.bundle.manifest import standard_preprocessing
+from edgecap.runtime.preprocess import letterbox, preprocess, to_rgb
 
 SIZES = st.integers(1, 25_000)
 RED, GREY = [255, 0, 0], [127, 127, 127]
@@ -23,8 +23,8 @@ def encoded(image: Image.Image, format_: str, **options: object) -> bytes:
 
 
 @given(width=SIZES, height=SIZES)
-def test_the_picture_lies_on_the_canvas_and_keeps_its_aspect(width: int, height: int) -> None:
-    where = place(width, height, 224)
+def test_the_image_lies_on_the_model_input_and_keeps_its_aspect(width: int, height: int) -> None:
+    where = letterbox(width, height, 224)
     assert max(where.scaled_width, where.scaled_height) == 224
     assert min(where.scaled_width, where.scaled_height) >= 1
     for free, start in (
@@ -37,45 +37,45 @@ def test_the_picture_lies_on_the_canvas_and_keeps_its_aspect(width: int, height:
 
 
 @given(width=SIZES, height=SIZES, edges=st.tuples(*[st.floats(0, 1)] * 4))
-def test_boxes_come_back_from_the_canvas(
+def test_boxes_come_back_from_the_model_input(
     width: int, height: int, edges: tuple[float, float, float, float]
 ) -> None:
     x0, y0, x1, y1 = edges
     box = (x0 * width, y0 * height, x1 * width, y1 * height)
-    where = place(width, height, 224)
-    assert where.to_picture(where.to_canvas(box)) == pytest.approx(box, abs=1e-6 * (width + height))
+    where = letterbox(width, height, 224)
+    assert where.to_image(where.to_input(box)) == pytest.approx(box, abs=1e-6 * (width + height))
 
 
-def test_boxes_are_clipped_to_the_picture() -> None:
-    assert place(100, 50, 224).to_picture((-10, -10, 500, 500)) == (0, 0, 100, 50)
+def test_boxes_are_clipped_to_the_image() -> None:
+    assert letterbox(100, 50, 224).to_image((-10, -10, 500, 500)) == (0, 0, 100, 50)
 
 
-def test_a_picture_of_canvas_size_is_untouched() -> None:
+def test_a_image_of_model_input_size_is_untouched() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    canvas, where = prepare(pixels)
-    assert (canvas == pixels).all()
-    assert where.to_picture((4, 8, 12, 16)) == (4, 8, 12, 16)
+    model_input, where = preprocess(pixels)
+    assert (model_input == pixels).all()
+    assert where.to_image((4, 8, 12, 16)) == (4, 8, 12, 16)
 
 
 def test_padding_is_grey_and_centred() -> None:
-    canvas, _ = prepare(np.full((50, 100, 3), RED, np.uint8))
-    assert (canvas[56:168] == RED).all()
-    assert (canvas[:56] == GREY).all()
-    assert (canvas[168:] == GREY).all()
+    model_input, _ = preprocess(np.full((50, 100, 3), RED, np.uint8))
+    assert (model_input[56:168] == RED).all()
+    assert (model_input[:56] == GREY).all()
+    assert (model_input[168:] == GREY).all()
 
 
 def test_constants_come_from_the_settings() -> None:
-    settings = replace(preprocessing(), size=32, fill=9)
-    canvas, _ = prepare(np.full((1, 4, 3), RED, np.uint8), settings)
-    assert canvas.shape == (32, 32, 3)
-    assert (canvas[0, 0] == 9).all()
+    settings = replace(standard_preprocessing(), size=32, fill=9)
+    model_input, _ = preprocess(np.full((1, 4, 3), RED, np.uint8), settings)
+    assert model_input.shape == (32, 32, 3)
+    assert (model_input[0, 0] == 9).all()
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (20000, 20), (20, 20000), (3, 2)])
 def test_odd_sizes(width: int, height: int) -> None:
-    canvas, where = prepare(Image.new("RGB", (width, height), "red"))
-    assert (canvas[where.top, where.left] == RED).all()
-    assert where.to_picture((0, 0, 224, 224)) == (0, 0, width, height)
+    model_input, where = preprocess(Image.new("RGB", (width, height), "red"))
+    assert (model_input[where.top, where.left] == RED).all()
+    assert where.to_image((0, 0, 224, 224)) == (0, 0, width, height)
 
 
 MODES = ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA", "RGBX"]
@@ -84,9 +84,9 @@ MODES += ["RGBa", "La", "I;16", "I;16B", "I;16L"]
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode(mode: str) -> None:
-    canvas, _ = prepare(Image.new(mode, (30, 20)))
-    assert canvas.shape == (224, 224, 3)
-    assert canvas.dtype == np.uint8
+    model_input, _ = preprocess(Image.new(mode, (30, 20)))
+    assert model_input.shape == (224, 224, 3)
+    assert model_input.dtype == np.uint8
 
 
 def gradient() -> np.ndarray:
@@ -103,8 +103,8 @@ def test_lossless_files_read_exactly(format_: str) -> None:
 def test_sixteen_bits_keep_their_high_byte() -> None:
     ramp = np.arange(256, dtype=np.uint16)[None].repeat(4, 0) * 256 + 37  # [4,256]
     as_file = encoded(Image.fromarray(ramp), "PNG")
-    for picture in (as_file, ramp, Image.fromarray(ramp), Image.fromarray(ramp.astype(np.int32))):
-        assert (np.asarray(to_rgb(picture))[..., 0] == ramp >> 8).all()
+    for image in (as_file, ramp, Image.fromarray(ramp), Image.fromarray(ramp.astype(np.int32))):
+        assert (np.asarray(to_rgb(image))[..., 0] == ramp >> 8).all()
 
 
 def test_palette_with_transparency_shows_grey_behind() -> None:
@@ -137,7 +137,7 @@ def test_the_first_frame_of_an_animation() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation(orientation: int) -> None:
-    # Displayed, the red corner is upper left and the picture is 20 wide and 10 high.
+    # Displayed, the red corner is upper left and the image is 20 wide and 10 high.
     shown = np.full((10, 20, 3), 255, np.uint8)
     shown[:4, :6] = RED
     undo = {
@@ -155,11 +155,11 @@ def test_exif_orientation(orientation: int) -> None:
     stored = Image.fromarray(np.ascontiguousarray(undo[orientation](shown)))
     data = encoded(stored, "PNG", exif=exif)
     assert (np.asarray(to_rgb(data)) == shown).all()
-    _, where = prepare(data)
+    _, where = preprocess(data)
     assert (where.width, where.height) == (20, 10)
 
 
-def test_damaged_exif_does_not_cost_the_picture() -> None:
+def test_damaged_exif_does_not_cost_the_image() -> None:
     data = encoded(Image.new("RGB", (8, 8), "red"), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff")
     assert to_rgb(data).size == (8, 8)
 
@@ -174,7 +174,7 @@ def test_damaged_exif_does_not_cost_the_picture() -> None:
     ],
     ids=["float", "uint16", "strided", "opaque alpha"],
 )
-def test_arrays_of_every_kind_give_the_same_picture(array: np.ndarray) -> None:
+def test_arrays_of_every_kind_give_the_same_image(array: np.ndarray) -> None:
     assert (np.asarray(to_rgb(array)) == gradient()).all()
 
 
@@ -187,12 +187,12 @@ def test_grey_and_boolean_arrays() -> None:
 def test_the_given_image_is_not_changed() -> None:
     image = Image.new("RGBA", (10, 10), (255, 0, 0, 10))
     before = image.tobytes()
-    prepare(image)
+    preprocess(image)
     assert image.tobytes() == before
     assert image.mode == "RGBA"
 
 
 def test_shrinking_averages_instead_of_picking() -> None:
     checks = (np.indices((896, 896)).sum(0) % 2 * 255).astype(np.uint8)
-    canvas, _ = prepare(checks)
-    assert np.abs(canvas.astype(int) - 127).max() <= 2
+    model_input, _ = preprocess(checks)
+    assert np.abs(model_input.astype(int) - 127).max() <= 2

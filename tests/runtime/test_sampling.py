@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tiny_onnx import picture
+from tiny_onnx import image
 
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.runtime import Sampling, load
+from edgecap.models.loading import load
+from edgecap.runtime import Sampling
 from edgecap.runtime.sampling import draw, probabilities, uniform
 
 SCORES = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=50).map(
@@ -98,17 +99,17 @@ def test_numbers_that_mean_nothing_are_refused(options: dict, code: str) -> None
     assert caught.value.code == code
 
 
-PICTURES = [picture(seed, 40 + 9 * seed, 60) for seed in range(5)]
+IMAGES = [image(seed, 40 + 9 * seed, 60) for seed in range(5)]
 
 
-def test_a_picture_is_drawn_alike_alone_and_in_any_company(tiny_bundle_made) -> None:
+def test_a_image_is_drawn_alike_alone_and_in_any_company(tiny_bundle_made) -> None:
     captioner = load(tiny_bundle_made)
     sampling = Sampling(temperature=1.5, top_k=50, seed=7)
-    said = [c.tokens for c in captioner.caption(PICTURES, max_length=10, sampling=sampling)]
-    mixed = captioner.caption([PICTURES[i] for i in (3, 0, 3)], max_length=10, sampling=sampling)
+    said = [c.tokens for c in captioner.caption(IMAGES, max_length=10, sampling=sampling)]
+    mixed = captioner.caption([IMAGES[i] for i in (3, 0, 3)], max_length=10, sampling=sampling)
     assert [c.tokens for c in mixed] == [said[3], said[0], said[3]]
     assert said == [
-        captioner.caption(p, max_length=10, sampling=sampling)[0].tokens for p in PICTURES
+        captioner.caption(p, max_length=10, sampling=sampling)[0].tokens for p in IMAGES
     ]
 
 
@@ -117,16 +118,16 @@ def test_another_seed_says_something_else_and_top_1_is_greedy(tiny_bundle_made) 
 
     def said(**options: float) -> list[tuple[int, ...]]:
         sampling = Sampling(**options)  # type: ignore[arg-type]
-        return [c.tokens for c in captioner.caption(PICTURES, max_length=10, sampling=sampling)]
+        return [c.tokens for c in captioner.caption(IMAGES, max_length=10, sampling=sampling)]
 
     assert said(seed=1) != said(seed=2)
-    assert said(top_k=1, seed=3) == [c.tokens for c in captioner.caption(PICTURES, max_length=10)]
+    assert said(top_k=1, seed=3) == [c.tokens for c in captioner.caption(IMAGES, max_length=10)]
 
 
 def test_drawn_captions_keep_the_rule_of_boxes(tiny_bundle_made) -> None:
     captioner = load(tiny_bundle_made)
     sampling = [Sampling(temperature=50, seed=seed) for seed in range(4)]
-    captions = [c for one in sampling for c in captioner.caption(PICTURES, sampling=one)]
+    captions = [c for one in sampling for c in captioner.caption(IMAGES, sampling=one)]
     assert sum(c.malformed for c in captions) == 0
     assert any(c.mentions for c in captions)
 
@@ -134,17 +135,17 @@ def test_drawn_captions_keep_the_rule_of_boxes(tiny_bundle_made) -> None:
 def test_a_drawn_stream_adds_up_to_the_caption(tiny_bundle_made) -> None:
     captioner, sampling = load(tiny_bundle_made), Sampling(seed=5)
     options = {"grounded": False, "max_length": 12, "sampling": sampling}
-    pieces = list(captioner.stream(PICTURES[0], **options))
-    assert "".join(pieces) == captioner.caption(PICTURES[0], **options)[0].raw
+    pieces = list(captioner.stream(IMAGES[0], **options))
+    assert "".join(pieces) == captioner.caption(IMAGES[0], **options)[0].raw
 
 
 def test_scores_are_the_models_own_not_the_drawings(tiny_bundle_made) -> None:
     captioner = load(tiny_bundle_made)
-    flat = captioner.caption(PICTURES[0], max_length=1, sampling=Sampling(temperature=100, top_k=1))
-    greedy = captioner.caption(PICTURES[0], max_length=1)
+    flat = captioner.caption(IMAGES[0], max_length=1, sampling=Sampling(temperature=100, top_k=1))
+    greedy = captioner.caption(IMAGES[0], max_length=1)
     assert flat[0].scores == greedy[0].scores
 
 
 def test_beams_are_not_drawn(tiny_bundle_made) -> None:
     with pytest.raises(UnsupportedError, match=r"caption\.beams_sampled"):
-        load(tiny_bundle_made).caption(["no such picture"], beams=2, sampling=Sampling())
+        load(tiny_bundle_made).caption(["no such image"], beams=2, sampling=Sampling())

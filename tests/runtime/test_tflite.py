@@ -1,6 +1,6 @@
 """The TFLite backend on a real file.
 
-tests/support/tiny_w8.tflite is `edgecap.exporters.to_tflite` of a network with random weights
+tests/support/tiny_w8.tflite is `edgecap.exporters.tflite.convert` of a network with random weights
 (width 32, one layer, two heads, embedding 8) in int8: converting takes 40 s, running does not.
 """
 
@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_formats import write
-from tiny_onnx import picture
+from tiny_onnx import image
 
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli import doctor
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, MissingPackageError
-from edgecap.runtime import load
+from edgecap.models.loading import load
 from edgecap.runtime.backends import tflite
 
-PICTURES = [picture(seed, 60, 30 + 20 * seed) for seed in range(3)]
+IMAGES = [image(seed, 60, 30 + 20 * seed) for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -31,39 +31,39 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write("tflite", tmp_path_factory.mktemp("tflite"))
 
 
-def test_several_pictures_and_single_ones_agree(bundle: Path) -> None:
+def test_several_images_and_single_ones_agree(bundle: Path) -> None:
     captioner = load(bundle)
     assert captioner.backend == "tflite"
-    together = captioner.caption(PICTURES, max_length=8)
-    alone = [captioner.caption(one, max_length=8)[0] for one in PICTURES]
+    together = captioner.caption(IMAGES, max_length=8)
+    alone = [captioner.caption(one, max_length=8)[0] for one in IMAGES]
     assert together == alone
     assert all(len(caption.tokens) > 1 for caption in together)
 
 
 def test_beams_and_streams_run(bundle: Path) -> None:
     captioner = load(bundle)
-    (greedy,) = captioner.caption(PICTURES[0], max_length=6)
-    (beams,) = captioner.caption(PICTURES[0], max_length=6, beams=3)
+    (greedy,) = captioner.caption(IMAGES[0], max_length=6)
+    (beams,) = captioner.caption(IMAGES[0], max_length=6, beams=3)
     assert beams.score >= greedy.score - 1e-3
-    assert "".join(captioner.stream(PICTURES[0], grounded=True, max_length=6)) == greedy.raw
+    assert "".join(captioner.stream(IMAGES[0], grounded=True, max_length=6)) == greedy.raw
 
 
 def test_embeddings_and_attention(bundle: Path) -> None:
     captioner = load(bundle)
-    for embedding in (captioner.embed_images(PICTURES), captioner.embed_texts(["a dog", "two"])):
+    for embedding in (captioner.embed_images(IMAGES), captioner.embed_texts(["a dog", "two"])):
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-3)
         assert not np.allclose(embedding[0], embedding[1])
-    found = captioner.attention(PICTURES[0], max_length=4)
+    found = captioner.attention(IMAGES[0], max_length=4)
     assert all(0 < word.map.sum() <= 1.001 for word in found.words)
 
 
 def test_threads_take_turns(bundle: Path) -> None:
     captioner = load(bundle)
-    expected = [captioner.caption(one, max_length=6)[0].tokens for one in PICTURES]
+    expected = [captioner.caption(one, max_length=6)[0].tokens for one in IMAGES]
     found: dict[int, tuple[int, ...]] = {}
 
     def work(i: int) -> None:
-        found[i] = captioner.caption(PICTURES[i], max_length=6)[0].tokens
+        found[i] = captioner.caption(IMAGES[i], max_length=6)[0].tokens
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
     for thread in threads:
@@ -77,7 +77,7 @@ def test_an_early_error_leaves_the_runner_usable(bundle: Path) -> None:
     captioner = load(bundle)
     with pytest.raises(BundleError, match=r"bundle\.model"):
         captioner.session.encode_image(np.zeros((1, 10, 10, 3), np.uint8))
-    assert captioner.caption(PICTURES[0], max_length=3)
+    assert captioner.caption(IMAGES[0], max_length=3)
 
 
 @pytest.mark.parametrize("damage", ["not a model", "other signature", "other tensor"])
@@ -97,7 +97,7 @@ def test_what_the_interpreter_refuses_is_one_line(
             functions["encode_text"], inputs={"tokens": "words", "length": "length"}
         )
     contract = replace(manifest.contract, functions=functions)
-    seal(copy, replace(manifest, contract=contract))
+    finalize(copy, replace(manifest, contract=contract))
     with pytest.raises(BundleError) as caught:
         load(copy)
     assert caught.value.code == "bundle.model"
@@ -129,7 +129,7 @@ def test_an_engine_that_does_not_import_is_one_line(
     absent = ("edgecap_absent", "edgecap_absent.interpreter")
     broken = ("edgecap_broken", "edgecap_broken.interpreter")
     monkeypatch.setattr(tflite, "INTERPRETERS", (absent, broken))
-    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    (tmp_path / "p.png").write_bytes(IMAGES[0])
     try:
         assert main(["caption", str(tmp_path / "p.png"), "--bundle", str(bundle)]) == 2
     finally:
@@ -167,8 +167,8 @@ print(load(sys.argv[1]).caption(sys.argv[2], max_length=4)[0].tokens)
 
 
 def test_it_captions_without_torch(bundle: Path, tmp_path: Path) -> None:
-    (tmp_path / "p.png").write_bytes(PICTURES[0])
+    (tmp_path / "p.png").write_bytes(IMAGES[0])
     command = [sys.executable, "-c", WITHOUT_TORCH, str(bundle), str(tmp_path / "p.png")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(load(bundle).caption(PICTURES[0], max_length=4)[0].tokens)
+    assert done.stdout.strip() == str(load(bundle).caption(IMAGES[0], max_length=4)[0].tokens)

@@ -11,8 +11,8 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, tra
 from tokenizers import Tokenizer as Library
 
 from edgecap.core.errors import BundleError
-from edgecap.core.tokens import SPECIALS
-from edgecap.runtime.loading import shipped_tokenizer
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.reference.tokens import SPECIALS
 from edgecap.runtime.tokenizer import PIECE, Tokenizer
 
 CORPUS = [
@@ -46,7 +46,7 @@ LIBRARY = trained()
 OURS = Tokenizer(LIBRARY.to_str().encode())
 SHIPPED = shipped_tokenizer()
 SHIPPED_LIBRARY = Library.from_str(
-    (resources.files("edgecap") / "data" / "tokenizer.json").read_text("utf-8")
+    (resources.files("edgecap.reference") / "data" / "tokenizer.json").read_text("utf-8")
 )
 # Near the words it was trained on, where merges and special tokens collide.
 NEAR = st.text(alphabet="a dogtwré一只狗、.▁<>loc_eos0149x\n'’ĺ", max_size=60)

@@ -8,7 +8,7 @@ import onnx.parser
 import pytest
 
 from edgecap.core.errors import BundleError, EdgecapError
-from edgecap.runtime.inspection import read_contents
+from edgecap.inspection import read_contents
 
 TFLITE = Path(__file__).with_name("tiny_w8.tflite")
 

@@ -13,7 +13,7 @@ import torch
 from torch._decomp import get_decompositions
 
 from edgecap.exporters.quiet import quiet
-from edgecap.runtime.backends.mlprogram.program import Program
+from edgecap.mil.program import Program
 
 with quiet():
     import coremltools as ct

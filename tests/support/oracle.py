@@ -1,9 +1,9 @@
-"""A language model that knows what is in a picture, for as long as it can be seen there.
+"""A language model that knows what is in a image, for as long as it can be seen there.
 
-A picture is a grey canvas with plain rectangles; a thing is there while the middle of its box shows
-its colour, so taking it out of the picture takes it out of what is said. The next token is one of
-those with which a sentence goes on: true ones are equally likely, and false ones that the grammar
-could say of the same things a thousandth as likely.
+A image is a grey model_input with plain rectangles; a thing is there while the middle of its box
+shows its colour, so taking it out of the image takes it out of what is said. The next token is one
+of those with which a sentence goes on: true ones are equally likely, and false ones that the
+grammar could say of the same things a thousandth as likely.
 
 An embedding says how many things of each colour there are.
 
@@ -18,41 +18,41 @@ from itertools import permutations
 
 import numpy as np
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.core.config import CaptionerConfig
-from edgecap.core.tokens import EOS_ID, LANGUAGES, STYLES
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.scenes.describe import mentions
+from edgecap.reference.scenes.grammar import for_language
+from edgecap.reference.scenes.graph import Name, Relation, Scene, Statement, Thing
+from edgecap.reference.scenes.relations import relations
+from edgecap.reference.shipped import shipped_tokenizer
+from edgecap.reference.tokens import EOS_ID, LANGUAGES, STYLES
 from edgecap.runtime import Captioner
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import ImageCode, Step
-from edgecap.scenes.describe import mentions
-from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Name, Relation, Scene, Statement, Thing
-from edgecap.scenes.relations import relations
 
 CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
 RGB = {"red": (230, 20, 20), "blue": (20, 20, 230), "green": (20, 200, 20)}
 ABSENT = Name("ring", "yellow")  # can be said and is never there
-# Of other pictures, whatever article comes first: sooner said than what is false of this one.
+# Of other images, whatever article comes first: sooner said than what is false of this one.
 ELSEWHERE = {Name(noun) for noun in ("dog", "cat", "house", "elephant")}
 STRANGE = -3.0
 TOKENIZER = shipped_tokenizer()
 FALSE, UNLIKELY = -7.0, -20.0  # log-weights of a false sentence, and of what is none
 
 
-def picture(things: Sequence[Thing]) -> np.ndarray:
+def image(things: Sequence[Thing]) -> np.ndarray:
     """uint8 [224,224,3]: every thing a plain rectangle in its colour."""
-    canvas = np.full((224, 224, 3), 127, np.uint8)
+    model_input = np.full((224, 224, 3), 127, np.uint8)
     for thing in things:
         x0, y0, x1, y1 = map(int, thing.box)
-        canvas[y0:y1, x0:x1] = RGB[thing.name.color]
-    return canvas
+        model_input[y0:y1, x0:x1] = RGB[thing.name.color]
+    return model_input
 
 
 class OracleSession:
-    """Sees those of `things` that a picture shows.
+    """Sees those of `things` that a image shows.
 
-    Of a name in `indefinite` that is alone in a picture it says "a …", and hardly ever "the …".
+    Of a name in `indefinite` that is alone in a image it says "a …", and hardly ever "the …".
     """
 
     batch = None
@@ -62,7 +62,8 @@ class OracleSession:
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
         seen = [
-            sum(self._shows(canvas, i) << i for i in range(len(self.things))) for canvas in image
+            sum(self._shows(model_input, i) << i for i in range(len(self.things)))
+            for model_input in image
         ]
         k = np.broadcast_to(
             np.array(seen, np.float32)[None, :, None, None, None], (1, len(image), 1, 196, 8)
@@ -88,9 +89,9 @@ class OracleSession:
         texts = (TOKENIZER.decode(row[:end]) for row, end in zip(tokens, length, strict=True))
         return _embedded([text.split() for text in texts])
 
-    def _shows(self, canvas: np.ndarray, i: int) -> bool:
+    def _shows(self, model_input: np.ndarray, i: int) -> bool:
         x0, y0, x1, y1 = map(int, self.things[i].box)
-        middle = canvas[(y0 + y1) // 2, (x0 + x1) // 2]
+        middle = model_input[(y0 + y1) // 2, (x0 + x1) // 2]
         return tuple(middle.tolist()) == RGB[self.things[i].name.color]
 
     def _counted(self, scene: Scene, lang: str) -> Iterator[str]:
@@ -158,12 +159,12 @@ def _alone(names: set[Name], lang: str) -> Iterator[str]:
 
 
 def captioner(things: Sequence[Thing], indefinite: Sequence[Name] = ()) -> Captioner:
-    manifest = draft(
+    manifest = build_manifest(
         CONFIG,
         name="oracle",
         model="oracle",
         format="onnx",
         precision="fp32",
-        functions={name: same_names("x.onnx", name) for name in FUNCTIONS},
+        functions={name: identity_names("x.onnx", name) for name in FUNCTIONS},
     )
     return Captioner(OracleSession(things, indefinite), manifest, TOKENIZER, "oracle")

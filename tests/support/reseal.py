@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgecap.runtime.index import store
-from edgecap.runtime.index.manifest import MANIFEST
+from edgecap.apps.retrieval import store
+from edgecap.apps.retrieval.manifest import MANIFEST
 
 
 def reseal(index: Path, changed: Callable[[list[dict[str, Any]]], None]) -> None:

@@ -1,6 +1,6 @@
 """Captioners that know the answers, or see nothing: what metrics must tell apart.
 
-A picture is a canvas whose first pixel holds the number of its scene.
+A image is a model_input whose first pixel holds the number of its scene.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecap.core.tokens import LANGUAGES
-from edgecap.scenes.describe import statement
-from edgecap.scenes.grammar import for_language
-from edgecap.scenes.graph import Name, Scene, Thing
+from edgecap.reference.scenes.describe import statement
+from edgecap.reference.scenes.grammar import for_language
+from edgecap.reference.scenes.graph import Name, Scene, Thing
+from edgecap.reference.tokens import LANGUAGES
 
 WIDTH = 4096  # E: wide enough that two random directions are nearly at right angles
 
 
 @dataclass(frozen=True)
-class Said:
+class CaptionDataset:
     raw: str
 
     @property
@@ -51,15 +51,15 @@ def gallery() -> list[tuple[np.ndarray, Scene]]:
         [cat, dog, dog],
     ]
     return [
-        (picture(i), Scene(tuple(Thing(name, _box(k)) for k, name in enumerate(names))))
+        (image(i), Scene(tuple(Thing(name, _box(k)) for k, name in enumerate(names))))
         for i, names in enumerate(groups)
     ]
 
 
-def picture(number: int) -> np.ndarray:
-    canvas = np.zeros((224, 224, 3), np.uint8)
-    canvas[0, 0] = number
-    return canvas
+def image(number: int) -> np.ndarray:
+    model_input = np.zeros((224, 224, 3), np.uint8)
+    model_input[0, 0] = number
+    return model_input
 
 
 def _box(k: int) -> tuple[float, float, float, float]:
@@ -76,11 +76,11 @@ class Perfect:
     def __init__(self, scenes: Sequence[tuple[np.ndarray, Scene]]) -> None:
         self.scenes = [scene for _, scene in scenes]
 
-    def caption(self, images: Sequence[np.ndarray], lang: str) -> list[Said]:
-        return [Said(self.say(int(image[0, 0, 0]), lang)) for image in images]
+    def caption(self, images: Sequence[np.ndarray], lang: str) -> list[CaptionDataset]:
+        return [CaptionDataset(self.say(int(image[0, 0, 0]), lang)) for image in images]
 
     def say(self, number: int, lang: str) -> str:
-        if number >= len(self.scenes):  # a grey picture shows nothing
+        if number >= len(self.scenes):  # a grey image shows nothing
             return ""
         said = statement(self.scenes[number], np.random.default_rng(0), "grounded")
         return for_language(lang).render(said, 1, grounded=True)
@@ -105,7 +105,7 @@ class Perfect:
 
 
 class Blind(Perfect):
-    """Says the same of every picture, and embeds all pictures and texts alike."""
+    """Says the same of every image, and embeds all images and texts alike."""
 
     def say(self, number: int, lang: str) -> str:
         return super().say(6, lang)

@@ -1,4 +1,4 @@
-"""A target's process without a model: `scripted_worker.py BEHAVIOUR MILLISECONDS PICTURE…`.
+"""A target's process without a model: `scripted_worker.py BEHAVIOUR MILLISECONDS IMAGE…`.
 
 Behaviours: good, noisy (prints where answers go), refused (an error of edgecap at loading), crash
 (dies at loading), dies (in the second round), hangs (at loading), evaluated (its times mean
@@ -20,16 +20,16 @@ import numpy as np
 
 from edgecap.benchmarks.protocol import UNTIMED
 from edgecap.benchmarks.worker import own_output, serve
-from edgecap.bundle.draft import preprocessing
+from edgecap.bundle.manifest import standard_preprocessing
 from edgecap.core.errors import BundleError
-from edgecap.runtime.preprocess import prepare
+from edgecap.runtime.preprocess import preprocess
 
 sys.path.insert(0, str(Path(__file__).parent))
 from scripted import Perfect  # noqa: E402 -- found through the line above
 
-from edgecap.scenes.shipped import load_set  # noqa: E402
+from edgecap.reference.scenes.shipped import load_set  # noqa: E402
 
-CANVAS = preprocessing()
+MODEL_INPUT = standard_preprocessing()
 
 
 class Clock:
@@ -58,7 +58,7 @@ class Scripted(Perfect):
         self.behaviour, self.seconds, self.rounds = behaviour, seconds, 0
         if behaviour == "evaluated":
             self.backend = UNTIMED[0]
-        self.manifest = SimpleNamespace(preprocessing=CANVAS)
+        self.manifest = SimpleNamespace(preprocessing=MODEL_INPUT)
         self.session = SimpleNamespace(encode_image=self.work, decode=self.work)
 
     def work(self, *_: Any) -> None:
@@ -70,22 +70,22 @@ class Scripted(Perfect):
             print("Segmentation fault of a kind", file=sys.stderr)
             os._exit(139)
 
-    def cache(self, canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return canvases, canvases
+    def cache(self, model_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return model_inputs, model_inputs
 
     def caption(self, images: Sequence[Any], lang: str) -> list:
         CLOCK.pass_(self.seconds * len(images))
-        canvases = [prepare(image, CANVAS)[0] for image in images]
-        return super().caption([self.numbered(canvas) for canvas in canvases], lang)
+        model_inputs = [preprocess(image, MODEL_INPUT)[0] for image in images]
+        return super().caption([self.numbered(model_input) for model_input in model_inputs], lang)
 
     def embed_images(self, images: Sequence[Any]) -> np.ndarray:
         return super().embed_images([self.numbered(np.asarray(image)) for image in images])
 
-    def numbered(self, canvas: np.ndarray) -> np.ndarray:
-        return np.full_like(canvas, self.number.get(canvas.tobytes(), 255))
+    def numbered(self, model_input: np.ndarray) -> np.ndarray:
+        return np.full_like(model_input, self.number.get(model_input.tobytes(), 255))
 
 
-def main(behaviour: str, milliseconds: str, *pictures: str) -> int:
+def main(behaviour: str, milliseconds: str, *images: str) -> int:
     def load() -> Scripted:
         if behaviour == "refused":
             raise BundleError("bundle.altered", "model.bin is not what the manifest says.")
@@ -95,7 +95,7 @@ def main(behaviour: str, milliseconds: str, *pictures: str) -> int:
             time.sleep(60)
         return Scripted(behaviour, float(milliseconds) / 1e3)
 
-    return serve(load, pictures, sys.stdin, own_output())
+    return serve(load, images, sys.stdin, own_output())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A captioner that rests each of its words on one patch of the picture: the truth about its maps.
+"""A captioner that rests each of its words on one patch of the image: the truth about its maps.
 
-Letters as in session.py; G patches along one side of the canvas.
+Letters as in session.py; G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.manifest import FUNCTIONS
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime import Captioner
-from edgecap.runtime.loading import shipped_tokenizer
 from edgecap.runtime.session import ImageCode, Step
 
 G, SIZE, PATCH = 14, 224, 16
@@ -52,18 +52,18 @@ class Spots:
 
 
 def captioner(script: Sequence[tuple[int, Spot | None]]) -> Captioner:
-    manifest = draft(
+    manifest = build_manifest(
         replace(CONFIG, width=1, heads=1),
         name="f",
         model="f",
         format="onnx",
         precision="fp32",
-        functions={name: same_names("x.onnx", name) for name in FUNCTIONS},
+        functions={name: identity_names("x.onnx", name) for name in FUNCTIONS},
     )
     return Captioner(Spots(script), manifest, TOKENIZER, "fake")
 
 
-def canvas(spots: Sequence[Spot]) -> np.ndarray:
+def model_input(spots: Sequence[Spot]) -> np.ndarray:
     """Black, with red patches: uint8 [S,S,3]."""
     pixels = np.zeros((SIZE, SIZE, 3), np.uint8)
     for y, x in spots:

@@ -9,10 +9,10 @@ from pathlib import Path
 from tiny_mlpackage import unpack
 from tiny_onnx import CONFIG, write_bundle
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER
-from edgecap.core.config import CaptionerConfig
+from edgecap.bundle.io import finalize
+from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER, identity_names
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import build_manifest
 
 KINDS = ("onnx", "tflite", "coreml", "torch")
 TFLITE = Path(__file__).with_name("tiny_w8.tflite")
@@ -39,26 +39,26 @@ def write(kind: str, directory: Path) -> Path:
 
 
 def _seal(path: Path, config: CaptionerConfig, format_: str, precision: str, file: str) -> None:
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
-    manifest = draft(
+    shutil.copy(str(resources.files("edgecap.reference") / "data" / TOKENIZER), path / TOKENIZER)
+    manifest = build_manifest(
         config,
         name=path.name,
         model="tiny",
         format=format_,
         precision=precision,
-        functions={name: same_names(file, name) for name in FUNCTIONS},
+        functions={name: identity_names(file, name) for name in FUNCTIONS},
         batch=1,
     )
-    seal(path, manifest)
+    finalize(path, manifest)
 
 
 def _weights(path: Path) -> Path:
     import torch
 
-    from edgecap.model import weights
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model import weights
+    from edgecap.reference.model.captioner import CaptionModel
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    weights.save(Captioner(TORCH_CONFIG), path, {})
+    weights.save(CaptionModel(TORCH_CONFIG), path, {})
     return path

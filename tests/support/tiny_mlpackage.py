@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.draft import draft, same_names
-from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER
+from edgecap.bundle.io import finalize
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER, identity_names
+from edgecap.reference.manifest import build_manifest
 
 ROWS = (1, 1, 1, 196, 8)  # [L,B,H,P,Dh]
 CACHE = (1, 1, 1, 292, 8)  # [L,B,H,Tmax,Dh]
@@ -46,19 +46,19 @@ def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
     """A sealed bundle around one of the ready packages, portable or stateful."""
     path.mkdir()
     unpack(package, path).rename(path / "model.mlpackage")
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), path / TOKENIZER)
+    shutil.copy(str(resources.files("edgecap.reference") / "data" / TOKENIZER), path / TOKENIZER)
     names = [*FUNCTIONS, STATEFUL] if package == "stateful" else [*FUNCTIONS]
-    manifest = draft(
+    manifest = build_manifest(
         CONFIG,
         name=path.name,
         model="tiny",
         format="coreml",
         precision="fp16",
-        functions={name: same_names("model.mlpackage", name) for name in names},
+        functions={name: identity_names("model.mlpackage", name) for name in names},
         cache=cache,
         batch=1,
     )
-    seal(path, manifest)
+    finalize(path, manifest)
     return path
 
 

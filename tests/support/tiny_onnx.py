@@ -1,6 +1,6 @@
 """A bundle of a few kilobytes that keeps the whole contract: random weights, one attention layer.
 
-Its captions mean nothing, but every output depends on what it should depend on: the picture, each
+Its captions mean nothing, but every output depends on what it should depend on: the image, each
 earlier token and its place. Written as ONNX text, so that no torch is needed to make it.
 """
 
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.bundle.certificate import OutputParity, certificate_to_json, certify
-from edgecap.bundle.draft import draft, same_names
 from edgecap.bundle.golden import ARRAYS, Tolerance, write_golden
-from edgecap.bundle.io import seal
-from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest
-from edgecap.core.config import CaptionerConfig
+from edgecap.bundle.io import finalize
+from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest, identity_names
 from edgecap.core.formats import FORMATS
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.manifest import build_manifest
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -167,18 +167,20 @@ def write_bundle(
             _round(model, name)
         onnx.checker.check_model(model)
         (directory / f"{name}.onnx").write_bytes(model.SerializeToString())
-    shutil.copy(str(resources.files("edgecap") / "data" / TOKENIZER), directory / TOKENIZER)
-    manifest = draft(
+    shutil.copy(
+        str(resources.files("edgecap.reference") / "data" / TOKENIZER), directory / TOKENIZER
+    )
+    manifest = build_manifest(
         CONFIG,
         name=f"tiny-onnx-{precision}",
         model="tiny",
         format="onnx",
         precision=precision,
-        functions={name: same_names(f"{name}.onnx", name) for name in texts},
+        functions={name: identity_names(f"{name}.onnx", name) for name in texts},
         batch=1 if precision in FORMATS["onnx"].dynamic else None,
         tools={"numpy": np.__version__},
     )
-    sealed = seal(directory, manifest)
+    sealed = finalize(directory, manifest)
     return _verify(directory, manifest) if verified else sealed
 
 
@@ -195,7 +197,7 @@ def keep_beside(graph: Path, location: str, data: Path) -> None:
     graph.write_bytes(model.SerializeToString())
 
 
-def picture(seed: int, width: int, height: int) -> bytes:
+def image(seed: int, width: int, height: int) -> bytes:
     """A PNG of coloured noise."""
     import io
 
@@ -207,34 +209,34 @@ def picture(seed: int, width: int, height: int) -> bytes:
     return buffer.getvalue()
 
 
-def pictures(folder: Path, count: int) -> Path:
-    """The folder, made, with so many pictures of 40 x 30 px: 0.png, 1.png, …"""
+def images(folder: Path, count: int) -> Path:
+    """The folder, made, with so many images of 40 x 30 px: 0.png, 1.png, …"""
     folder.mkdir()
     for i in range(count):
-        (folder / f"{i}.png").write_bytes(picture(i, 40, 30))
+        (folder / f"{i}.png").write_bytes(image(i, 40, 30))
     return folder
 
 
 def _round(model: ModelProto, function: str) -> None:
     """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
-    from edgecap.exporters.onnx_passes import quantise
-    from edgecap.exporters.treatment import Treatment
+    from edgecap.exporters.onnx.passes import quantise
+    from edgecap.exporters.treatment import WeightScheme
 
     class Linear:
-        def linear(self, weight: np.ndarray, function: str) -> Treatment:
-            return Treatment("w8", None)
+        def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
+            return WeightScheme("w8", None)
 
-        def table(self, weight: np.ndarray) -> Treatment:
-            return Treatment("fp32", None)
+        def table(self, weight: np.ndarray) -> WeightScheme:
+            return WeightScheme("fp32", None)
 
     quantise(model, function, Linear())
 
 
 def _verify(directory: Path, manifest: Manifest) -> Manifest:
-    from edgecap.runtime import load
+    from edgecap.models.loading import load
     from edgecap.runtime.replay import record
 
-    images = {"image_00.png": picture(0, 30, 20), "image_01.png": picture(1, 12, 40)}
+    images = {"image_00.png": image(0, 30, 20), "image_01.png": image(1, 12, 40)}
     tolerances = {name: Tolerance(1e-4, 0.9999) for name in ARRAYS}
     asked = [("en", "grounded"), ("ja", "plain")]
     golden = record(load(directory), images, asked, ["a dog", "一只猫。"], tolerances, 1.0)
@@ -242,4 +244,4 @@ def _verify(directory: Path, manifest: Manifest) -> Manifest:
     outputs = (OutputParity("logits", 1e-5, 1.0, 1e-4, 0.9999, "scene 3"),)
     certificate = certify("itself", "onnx fp32", 2, ("en",), outputs, ())
     (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
-    return seal(directory, manifest)
+    return finalize(directory, manifest)

@@ -6,29 +6,28 @@ from dataclasses import dataclass
 
 import torch
 
-from edgecap.core.config import CaptionerConfig
-from edgecap.model.captioner import Captioner
 from edgecap.quant.calibrate import calibrate
-from edgecap.quant.exercise import Exercise, record
+from edgecap.quant.calibration_set import CalibrationSet, collect_calibration
 from edgecap.quant.plan import Plan
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime.backends.torch import TorchSession
-from edgecap.runtime.loading import reference
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.session import TorchSession, reference_captioner
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32, text_length=24)
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    model: Captioner
-    exercise: Exercise
+    model: CaptionModel
+    calibration_set: CalibrationSet
     plan: Plan
 
 
-def network(config: CaptionerConfig = TINY, seed: int = 0) -> Captioner:
+def network(config: CaptionerConfig = TINY, seed: int = 0) -> CaptionModel:
     """Random weights, with gains and biases as after training, in evaluation mode."""
     torch.manual_seed(seed)
-    model = Captioner(config)
+    model = CaptionModel(config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "norm" in name or name == "pool":
@@ -42,7 +41,7 @@ def calibrated() -> Calibrated:
     torch.set_num_threads(1)
     model = network()
     spec = CalibrationSpec(images=16)
-    canvases = spec.canvases(model.config.image_size)
-    exercise = record(reference(TorchSession(model)), canvases)
-    plan = calibrate(model, exercise, spec, model="tiny", weights="0" * 64, precision="w8a8")
-    return Calibrated(model, exercise, plan)
+    model_inputs = spec.model_inputs(model.config.image_size)
+    calibration_set = collect_calibration(reference_captioner(TorchSession(model)), model_inputs)
+    plan = calibrate(model, calibration_set, spec, model="tiny", weights="0" * 64, precision="w8a8")
+    return Calibrated(model, calibration_set, plan)

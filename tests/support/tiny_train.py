@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgecap.core.config import CaptionerConfig
-from edgecap.train.config import Stage, TrainConfig
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.train.config import Stage, TrainConfig
 
 TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
 CONFIG = TrainConfig(

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgecap.quant.hooks import layer_weights
 from edgecap.quant.recipe import HEAD
-from edgecap.quant.tapped import layer_weights
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 CAPTION = 48  # tokens of a typical caption
 BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "w8f": 8 * 32, "fp32": 32 * 32}  # of one multiply-add
@@ -57,7 +57,7 @@ class Costs:
         return 2 * (self.other + sum(N * D for N, D in self.shapes.values()))
 
 
-def costs(network: Captioner) -> Costs:
+def costs(network: CaptionModel) -> Costs:
     """The sizes of a model."""
     config = network.config
     shapes = {name: (w.shape[0], w.shape[1]) for name, w in layer_weights(network).items()}

@@ -1,4 +1,4 @@
-"""What a search found, as a picture: accuracy against size and against latency.
+"""What a search found, as a image: accuracy against size and against latency.
 
 Bit operations stand in for latency where it was not measured.
 """
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from edgecap.core.figures import save_figure
 from edgecap.core.lazy import require
-from edgecap.quant.search.search import Found
+from edgecap.quant.search.search import SearchResult
 
 _CHOSEN, _JUDGED, _BUDGET = "#D55E00", "#0072B2", "#6a6a6a"
 
 
-def draw_front(found: Found, out: Path) -> None:
+def draw_front(found: SearchResult, out: Path) -> None:
     """Drop against bytes and latency with 95 % intervals, and divergence of the ladder.
 
     Raises MissingPackageError without matplotlib.
@@ -23,23 +23,17 @@ def draw_front(found: Found, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12.5, 4.2), layout="constrained")
-    by_size, by_latency, ladder = figure.subplots(1, 3)
+    by_size, by_work, ladder = figure.subplots(1, 3)
     drops = [point.drop.points for point in found.points]
     reach = [
         [point.drop.points - point.drop.low for point in found.points],
         [point.drop.high - point.drop.points for point in found.points],
     ]
-    latency = list(found.milliseconds) or [p.rung.bit_operations / 1e9 for p in found.points]
-    front = [(latency[found.points.index(p)], p.drop.points) for p in found.front]
+    work = [p.candidate.bit_operations / 1e9 for p in found.points]
+    front = [(work[found.points.index(p)], p.drop.points) for p in found.front]
     for axes, values, label in (
-        (by_size, [p.rung.size / 1e6 for p in found.points], "MB of parameters"),
-        (
-            by_latency,
-            latency,
-            f"ms a caption ({found.engine}, one thread)"
-            if found.milliseconds
-            else "10⁹ bit operations a caption (no measured latency)",
-        ),
+        (by_size, [p.candidate.size / 1e6 for p in found.points], "MB of parameters"),
+        (by_work, work, "10⁹ bit operations a caption"),
     ):
         axes.errorbar(
             values, drops, [[max(e, 0) for e in side] for side in reach], fmt="o", color=_JUDGED,
@@ -51,7 +45,7 @@ def draw_front(found: Found, out: Path) -> None:
         axes.axhline(0, color=_BUDGET, lw=0.5)
         axes.set_xlabel(label)
         axes.set_ylabel("exact scenes lost, points")
-    by_latency.plot(
+    by_work.plot(
         *zip(*front, strict=True),
         "o",
         mfc="none",
@@ -60,16 +54,16 @@ def draw_front(found: Found, out: Path) -> None:
         label="front by bit operations",
     )
     by_size.set_title(f"{found.chosen.name}", fontsize=10)
-    by_latency.legend(fontsize=8)
+    by_work.legend(fontsize=8)
     ladder.plot(
-        [rung.bit_operations / 1e9 for rung in found.rungs],
-        [max(rung.predicted, 1e-9) for rung in found.rungs],
+        [candidate.bit_operations / 1e9 for candidate in found.candidates],
+        [max(candidate.predicted, 1e-9) for candidate in found.candidates],
         color=_BUDGET,
         lw=1,
         label="ladder, sum of single layers",
     )
     ladder.plot(
-        [point.rung.bit_operations / 1e9 for point in found.points],
+        [point.candidate.bit_operations / 1e9 for point in found.points],
         [max(point.divergence, 1e-9) for point in found.points],
         "o",
         color=_JUDGED,
@@ -79,6 +73,6 @@ def draw_front(found: Found, out: Path) -> None:
     ladder.set_xlabel("10⁹ bit operations a caption")
     ladder.set_ylabel("KL from fp32, nats a step")
     ladder.legend(fontsize=8)
-    for axes in (by_size, by_latency, ladder):
+    for axes in (by_size, by_work, ladder):
         axes.grid(alpha=0.3)
     save_figure(figure, out)

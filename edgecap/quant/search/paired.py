@@ -6,7 +6,7 @@ difference over all captions.
 
 Its 95 % interval is Wald's for paired shares with half a caption added to each of the four cells
 (Agresti and Min 2005), so that it has a width where nothing differs. Captions of one scene in
-several languages share the picture and its rounding; the interval is widened by the design effect,
+several languages share the image and its rounding; the interval is widened by the design effect,
 the variance of scenes' sums over what independent captions would have. With n captions of which a
 share p differs, it reaches about 196·√(p / n) points to either side: 128 scenes in 8 languages of
 which 3 % differ resolve one point, not half of one.

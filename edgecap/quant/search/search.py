@@ -1,9 +1,9 @@
 """The cheapest int8 plan whose captions stay within a budget.
 
     1. sensitivity.py   what each layer's rounding costs alone, in KL divergence
-    2. ladder.py        plans from w8a8 everywhere to wide, best gain for its price first
-    3. judge.py         captions of a few rungs against the truth, beside fp32's
-    4. bisection        the cheapest of those rungs that keeps within the budget
+    2. candidates.py    plans from w8a8 everywhere to wide, best gain for its price first
+    3. evaluator.py       captions of a few candidates against the truth, beside fp32's
+    4. bisection        the cheapest of those candidates that keeps within the budget
 
 **The decision rule.** A plan is within a budget of X points where its estimated drop (paired.py) is
 at most X. The drop is of exact scenes, on the 128 shipped scenes of the calibration split in every
@@ -11,9 +11,9 @@ language of the model that they can be described in, never on those of the evalu
 interval is reported and does not decide: with so many scenes it is wider than such a budget, and to
 ask that all of it lie within would refuse plans that lose nothing. A plan that truly loses X passes
 half the time; one that loses an interval's half-width more passes in 1 of 40. Bisection takes a
-wider rung to lose no more than a narrower one. Of the few rungs judged the cheapest that passes is
-taken, which flatters it a little; the evaluation set, which nobody looked at, has the unflattered
-figure (`edgecap eval`).
+wider candidate to lose no more than a narrower one. Of the few candidates judged the cheapest that
+passes is taken, which flatters it a little; the evaluation set, which nobody looked at, has the
+unflattered figure (`edgecap eval`).
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from edgecap.core.errors import GateError
-from edgecap.quant.exercise import Exercise
+from edgecap.quant.calibration_set import CalibrationSet
 from edgecap.quant.plan import KINDS, Plan, fingerprint_of
+from edgecap.quant.search.candidates import Candidate, build_candidates, pick_candidates
 from edgecap.quant.search.cost import CAPTION, Costs, costs
-from edgecap.quant.search.ladder import Rung, candidates, ladder
 from edgecap.quant.search.paired import Drop, drop
-from edgecap.quant.search.sensitivity import Divergence, Harm, with_kinds
+from edgecap.quant.search.sensitivity import Divergence, Sensitivity, with_kinds
 from edgecap.quant.simulate import simulate
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
-CANDIDATES = 9  # rungs that may be judged: both ends, and three of the others by bisection
+CANDIDATES = 9  # candidates that may be judged: both ends, and three of the others by bisection
 SCHEMA = 1
 RULE = "estimated drop of exact scenes at most the budget"
 Say = Callable[[str], None]
 
 
-class Exactness(Protocol):
-    """What judges: judge.Judge, or a stand-in."""
+class ExactMatch(Protocol):
+    """What judges: judge.TaskEvaluator, or a stand-in."""
 
     exact: np.ndarray  # bool [N,J], fp32's captions
     languages: tuple[str, ...]  # J
 
-    def exactness(self, plan: Captioner, label: str) -> np.ndarray:
+    def exact_match(self, plan: CaptionModel, label: str) -> np.ndarray:
         """bool [N,J]."""
 
 
@@ -57,7 +57,7 @@ class Point:
     """A plan that was judged."""
 
     plan: Plan
-    rung: Rung
+    candidate: Candidate
     divergence: float  # nats per step, measured
     drop: Drop
 
@@ -70,36 +70,34 @@ class Point:
 
     def __str__(self) -> str:
         return (
-            f"{self.name}: {self.rung.size / 1e6:.2f} MB, {self.rung.bit_operations / 1e9:.0f} "
-            f"G bit operations, drop {self.drop}"
+            f"{self.name}: {self.candidate.size / 1e6:.2f} MB, "
+            f"{self.candidate.bit_operations / 1e9:.0f} G bit operations, drop {self.drop}"
         )
 
     def to_json(self) -> dict[str, Any]:
         return {
             "precision": self.plan.precision,
             "layers": {name: layer.kind for name, layer in self.plan.layers.items()},
-            "bytes": self.rung.size,
-            "bit_operations": self.rung.bit_operations,
+            "bytes": self.candidate.size,
+            "bit_operations": self.candidate.bit_operations,
             "divergence": self.divergence,
-            "divergence_predicted": self.rung.predicted,
+            "divergence_predicted": self.candidate.predicted,
             "drop": asdict(self.drop),
         }
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search leaves."""
 
     max_drop: float  # points
     chosen: Point
     points: tuple[Point, ...]  # all that were judged, cheapest first
-    rungs: tuple[Rung, ...]
-    harm: Harm
+    candidates: tuple[Candidate, ...]
+    sensitivity: Sensitivity
     exact: float  # 0-1, share of fp32's captions that are exact
     languages: tuple[str, ...]  # that captions were judged in
-    seconds: float = 0.0  # to make the plan: calibration, search and timing, set by who did all
-    milliseconds: tuple[float, ...] = ()  # of a caption, by point, where they were measured
-    engine: str = ""  # that measured them
+    seconds: float = 0.0  # to make the plan: calibration and search, set by who did all
 
     @property
     def front(self) -> list[Point]:
@@ -117,22 +115,9 @@ class Found:
     @property
     def latency(self) -> str:
         """What stands for latency."""
-        work = f"one caption of {CAPTION} tokens"
-        if not self.milliseconds:
-            return f"not measured; bit operations of {work}"
-        return (
-            f"{work}, {self.engine} where the search ran, one thread, processor time; the front "
-            "and the choice go by bit operations"
-        )
-
-    def told(self, point: Point) -> str:
-        """One point in one line, with what was measured of it."""
-        if not self.milliseconds:
-            return str(point)
-        return f"{point}, {self.milliseconds[self.points.index(point)]:.0f} ms a caption"
+        return f"not measured; bit operations of one caption of {CAPTION} tokens"
 
     def to_json(self) -> dict[str, Any]:
-        absent = (None,) * len(self.points)
         return {
             "schema": SCHEMA,
             "plan": fingerprint_of(self.chosen.plan),
@@ -143,95 +128,96 @@ class Found:
             "languages": list(self.languages),
             "chosen": self.points.index(self.chosen),
             "front": [self.points.index(point) for point in self.front],
-            "points": [
-                {**point.to_json(), "milliseconds": ms}
-                for point, ms in zip(self.points, self.milliseconds or absent, strict=True)
-            ],
+            "points": [point.to_json() for point in self.points],
             "ladder": [
                 {"bytes": r.size, "bit_operations": r.bit_operations, "divergence": r.predicted}
-                for r in self.rungs
+                for r in self.candidates
             ],
-            "sensitivity": self.harm,
+            "sensitivity": self.sensitivity,
             "seconds": round(self.seconds, 1),
         }
 
 
 def search(
-    network: Captioner,
+    network: CaptionModel,
     base: Plan,
-    exercise: Exercise,
-    judge: Callable[[], Exactness],
+    calibration_set: CalibrationSet,
+    judge: Callable[[], ExactMatch],
     max_drop: float,
     say: Say = lambda _: None,
-) -> Found:
+) -> SearchResult:
     """The cheapest plan within `max_drop` points.
 
     Args:
         network: the float model.
         base: a calibrated plan with grids for all layers, w8a8 by default.
-        exercise: what the plan was calibrated on; its first pictures measure sensitivity.
+        calibration_set: what the plan was calibrated on; its first images measure sensitivity.
         judge: makes the judge; called when it is needed.
 
     Raises:
-        GateError where no plan of the ladder is within the budget; InputError as of the judge.
+        GateError where no candidate is within the budget; InputError as of the judge.
     """
     say("asking each layer what its rounding costs")
-    divergence = Divergence(network, base, exercise)
-    harm = divergence.harm(say)
+    divergence = Divergence(network, base, calibration_set)
+    sensitivity = divergence.sensitivity(say)
     price = costs(network)
-    rungs = ladder({name: layer.kind for name, layer in base.layers.items()}, harm, price)
+    candidates = build_candidates(
+        {name: layer.kind for name, layer in base.layers.items()}, sensitivity, price
+    )
     say("captioning calibration scenes in fp32")
     judged = _Judged(network, base, divergence, judge(), say)
-    chosen = _cheapest(candidates(rungs, CANDIDATES), judged.point, max_drop)
-    points = tuple(sorted(judged.points.values(), key=lambda p: p.rung.bit_operations))
+    chosen = _cheapest(pick_candidates(candidates, CANDIDATES), judged.point, max_drop)
+    points = tuple(sorted(judged.points.values(), key=lambda p: p.candidate.bit_operations))
     if chosen is None:
         raise _impossible(min(points, key=lambda p: p.drop.points), max_drop, price)
     exact = float(judged.judge.exact.mean())
-    return Found(max_drop, chosen, points, tuple(rungs), harm, exact, judged.judge.languages)
+    return SearchResult(
+        max_drop, chosen, points, tuple(candidates), sensitivity, exact, judged.judge.languages
+    )
 
 
 class _Judged:
-    """Points by the price of their rung, each made once."""
+    """Points by the price of their candidate, each made once."""
 
     def __init__(
-        self, network: Captioner, base: Plan, divergence: Divergence, judge: Exactness, say: Say
+        self, network: CaptionModel, base: Plan, divergence: Divergence, judge: ExactMatch, say: Say
     ) -> None:
         self._network, self._base, self._divergence = network, base, divergence
         self.judge, self._say = judge, say
         self.points: dict[int, Point] = {}
 
-    def point(self, rung: Rung) -> Point:
-        if rung.bit_operations not in self.points:
-            plan, label = with_kinds(self._base, rung.kinds), f"plan {len(self.points) + 1}"
-            exact = self.judge.exactness(simulate(self._network, plan), f"{label}: captions")
+    def point(self, candidate: Candidate) -> Point:
+        if candidate.bit_operations not in self.points:
+            plan, label = with_kinds(self._base, candidate.kinds), f"plan {len(self.points) + 1}"
+            exact = self.judge.exact_match(simulate(self._network, plan), f"{label}: captions")
             made = Point(
                 plan,
-                rung,
-                self._divergence.of(rung.kinds, f"{label}: divergence"),
+                candidate,
+                self._divergence.of(candidate.kinds, f"{label}: divergence"),
                 drop(self.judge.exact, exact),
             )
-            self.points[rung.bit_operations] = made
+            self.points[candidate.bit_operations] = made
             self._say(str(made))
-        return self.points[rung.bit_operations]
+        return self.points[candidate.bit_operations]
 
 
 def _cheapest(
-    rungs: Sequence[Rung], point: Callable[[Rung], Point], max_drop: float
+    candidates: Sequence[Candidate], point: Callable[[Candidate], Point], max_drop: float
 ) -> Point | None:
     """The cheapest within the budget, both ends judged and the rest bisected; None: none is."""
-    first, last = point(rungs[0]), point(rungs[-1])
+    first, last = point(candidates[0]), point(candidates[-1])
     if first.drop.points <= max_drop:
         return first
     if last.drop.points > max_drop:
         return None
-    fails, passes = 0, len(rungs) - 1
+    fails, passes = 0, len(candidates) - 1
     while passes - fails > 1:
         middle = (fails + passes) // 2
-        if point(rungs[middle]).drop.points <= max_drop:
+        if point(candidates[middle]).drop.points <= max_drop:
             passes = middle
         else:
             fails = middle
-    return point(rungs[passes])
+    return point(candidates[passes])
 
 
 def _impossible(best: Point, max_drop: float, price: Costs) -> GateError:

@@ -13,17 +13,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgecap.quant.agreement import agree
-from edgecap.quant.exercise import Exercise
+from edgecap.quant.calibration_set import CalibrationSet
 from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.recipe import default_kind
 from edgecap.quant.simulate import simulate
 
 if TYPE_CHECKING:
-    from edgecap.model.captioner import Captioner
+    from edgecap.reference.model.captioner import CaptionModel
 
 SCENES = 16  # one for each language in each style; every run sees the same
 
-Harm = dict[str, dict[str, float]]  # layer -> kind -> nats per step
+Sensitivity = dict[str, dict[str, float]]  # layer -> kind -> nats per step
 
 
 def with_kinds(plan: Plan, kinds: Mapping[str, str]) -> Plan:
@@ -44,12 +44,12 @@ def wider(layer: str, kind: str) -> tuple[str, ...]:
 
 
 class Divergence:
-    """KL(fp32 ‖ plan), nats per step, of plans of one model on one exercise."""
+    """KL(fp32 ‖ plan), nats per step, of plans of one model on one calibration_set."""
 
-    def __init__(self, network: Captioner, base: Plan, exercise: Exercise) -> None:
+    def __init__(self, network: CaptionModel, base: Plan, calibration_set: CalibrationSet) -> None:
         """`base` has grids for every layer that a plan may round to w8a8."""
         self._network, self._base = network, base
-        self._exercise = exercise.first(SCENES)
+        self._exercise = calibration_set.first(SCENES)
         self._wanted = list(self._exercise.replay(network, "fp32"))
 
     def of(self, kinds: Mapping[str, str], label: str) -> float:
@@ -58,10 +58,10 @@ class Divergence:
             zip(self._wanted, self._exercise.replay(simulated, label), strict=True)
         ).divergence
 
-    def harm(self, say: Callable[[str], None]) -> Harm:
+    def sensitivity(self, say: Callable[[str], None]) -> Sensitivity:
         """Of every layer in each kind that rounds it, all other layers in fp32."""
         float_ = dict.fromkeys(self._base.layers, "fp32")
-        found: Harm = {}
+        found: Sensitivity = {}
         for i, (name, layer) in enumerate(self._base.layers.items()):
             kinds = [kind for kind in (layer.kind, *wider(name, layer.kind)) if kind != "fp32"]
             label = f"layer {i + 1} of {len(float_)}"

@@ -11,8 +11,8 @@ from functools import cache
 from edgecap.bundle.io import Bundle
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.runtime.checked import CheckedSession
 from edgecap.runtime.session import Session
+from edgecap.runtime.validating import ValidatingSession
 
 MACOS = "darwin"  # as sys.platform says it
 
@@ -77,7 +77,7 @@ def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Ses
     if threads > 1 and not BACKENDS[name].takes_threads:
         _say(f"edgecap: backend {name} divides its work itself; threads is not used")
     module = importlib.import_module(BACKENDS[name].module)
-    return CheckedSession(module.open_session(bundle, threads), bundle.manifest.contract)
+    return ValidatingSession(module.open_session(bundle, threads), bundle.manifest.contract)
 
 
 @cache

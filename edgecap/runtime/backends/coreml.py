@@ -29,7 +29,7 @@ from PIL import Image
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.runtime.backends.single import Arrays, SingleSession, failed
+from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
 
 NOT_LOADED = "You will not be able to run predict"  # how coremltools' warning begins
 
@@ -42,7 +42,7 @@ def open_session(bundle: Bundle, threads: int) -> CoremlSession:
     return CoremlSession(bundle)
 
 
-class CoremlSession(SingleSession):
+class CoremlSession(FunctionSession):
     """Functions of one or several .mlpackage directories; safe to call from several threads.
 
     What captions do not need, the text encoder and the step with a state, is compiled at its first
@@ -82,7 +82,7 @@ class CoremlFunction:
         function = contract.functions[name]
         self._file, self._inputs, self._outputs = function.file, function.inputs, function.outputs
         self._cache = np.dtype(contract.cache)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         path = str(bundle.file(function.file))
         try:
             with warnings.catch_warnings():
@@ -121,7 +121,7 @@ class CoremlFunction:
             for name, value in inputs.items()
         }
         try:
-            with self._turn:
+            with self._lock:
                 values = self._model.predict(feed, state=state)
         except Exception as error:  # as above
             raise failed(self._file, error) from None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STDERR = 2
-_turn = threading.Lock()  # the descriptor is the process's
+_lock = threading.Lock()  # the descriptor is the process's
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def hushed(*beginnings: str) -> Iterator[None]:
 
     On the descriptor, because engines write there themselves. Where there is none, nothing changes.
     """
-    with _turn:
+    with _lock:
         sys.stderr.flush()
         try:
             kept = os.dup(_STDERR)

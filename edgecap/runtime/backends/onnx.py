@@ -13,8 +13,8 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.runtime.backends.single import Arrays, SingleSession, failed
-from edgecap.runtime.inspection.onnx import weight_files
+from edgecap.inspection.onnx import weight_files
+from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -30,7 +30,7 @@ def open_session(bundle: Bundle, threads: int) -> OnnxSession:
     return OnnxSession(bundle, threads)
 
 
-class OnnxSession(SingleSession):
+class OnnxSession(FunctionSession):
     """onnxruntime sessions are safe to run from several threads, and so is this.
 
     What captions do not need, such as the text encoder, is loaded at its first use.

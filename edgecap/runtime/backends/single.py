@@ -27,7 +27,7 @@ def failed(file: str, error: Exception) -> Exception:
     return BundleError("bundle.model", f"{file} failed to run: {one_line(error)}")
 
 
-class SingleSession(ABC):
+class FunctionSession(ABC):
     """The Session protocol over `run`, which takes B = 1, or any B where `batch` is None."""
 
     batch: int | None = 1

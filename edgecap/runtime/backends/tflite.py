@@ -17,7 +17,7 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
 from edgecap.runtime.backends.hush import hushed
-from edgecap.runtime.backends.single import Arrays, SingleSession, failed
+from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
 INTERPRETERS = (
@@ -63,7 +63,7 @@ def open_session(bundle: Bundle, threads: int) -> TfliteSession:
     return TfliteSession(bundle, threads)
 
 
-class TfliteSession(SingleSession):
+class TfliteSession(FunctionSession):
     """Signatures of one or several .tflite files.
 
     An interpreter owns the memory of its tensors, so calls from several threads take turns.
@@ -71,7 +71,7 @@ class TfliteSession(SingleSession):
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._package, make = interpreter_class()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.contract.functions.items():
@@ -87,7 +87,7 @@ class TfliteSession(SingleSession):
             self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
-        with self._turn:
+        with self._lock:
             return self._runners[name].run(inputs)
 
 

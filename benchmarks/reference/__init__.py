@@ -1,0 +1,1 @@
+"""Measurements of our own captioner on scenes whose truth is known."""

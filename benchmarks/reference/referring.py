@@ -1,0 +1,127 @@
+"""Does a captioner point at what is meant, and know true relations from false?
+
+    python -m edgecap.benchmarks.reference.referring S --n 64 --lang en,ja
+    python -m edgecap.benchmarks.reference.referring S --n 256 --split namesakes --only ambiguous
+
+N scenes. Shares are over expressions or questions of all scenes of a language:
+
+    unique           expressions that name a thing without namesakes, pointed at with IoU >= 0.5
+    seen             the same expressions, where the box is not called a guess
+    unseen           names of things that are not there, where it is
+    ambiguous        expressions that need their relation, pointed at with IoU >= 0.5
+    ambiguous_named  the same where any thing of that name counts: what the name alone is worth
+    ambiguous_floor  ambiguous_named divided among the namesakes: what is left to chance
+    relation         questions whose true statement is judged truer than the inverted one
+    above_threshold        their true statements, of which the model says that it might say them
+    implausible      their inverted ones, of which it does not
+
+Test scenes have few phrases that need their relation: 5 in 64. The split `namesakes` has 50.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgecap.apps.grounding import ground, rank_statements
+from edgecap.benchmarks.reference.expressions import (
+    absent_phrase,
+    ambiguous_expressions,
+    questions,
+    unique_expressions,
+)
+from edgecap.benchmarks.reference.options import percent, scene_options
+from edgecap.benchmarks.reference.sets import evaluation_scenes
+from edgecap.benchmarks.reference.similarity import Scened
+from edgecap.core.boxes import iou
+from edgecap.core.choices import pick
+from edgecap.core.command import check_numbers, run_command
+from edgecap.core.progress import progress
+from edgecap.models.loading import load
+from edgecap.reference.scenes.grammar import picked_languages
+from edgecap.reference.scenes.graph import Scene
+from edgecap.runtime import Captioner
+
+HIT = 0.5  # IoU
+KEYS = (
+    *("unique", "seen", "unseen", "ambiguous", "ambiguous_named", "ambiguous_floor"),
+    *("relation", "above_threshold", "implausible"),
+)
+COUNTED = ("unique", "unseen", "ambiguous", "relation")
+PARTS = ("unique", "ambiguous", "relations")  # what can be asked alone
+
+
+def measure(
+    captioner: Captioner, scenes: Sequence[Scened], lang: str, parts: Sequence[str] = PARTS
+) -> dict[str, Any]:
+    """The keys above, and of how many expressions and questions each is a share.
+
+    Keys of other parts than `parts` are None, and nothing is asked for them.
+    """
+    found: dict[str, list[float]] = defaultdict(list)
+    rng = np.random.default_rng(0)
+    for image, scene in progress(scenes, f"{lang}: phrases"):
+        for asked in unique_expressions(scene, lang) if "unique" in parts else ():
+            pointed = ground(captioner, image, asked.phrase, lang)
+            found["unique"].append(iou(pointed.box, asked.box) >= HIT)
+            found["seen"].append(pointed.seen)
+        if "unique" in parts:
+            absent = ground(captioner, image, absent_phrase(scene, lang, rng), lang)
+            found["unseen"].append(not absent.seen)
+        for asked in ambiguous_expressions(scene, lang) if "ambiguous" in parts else ():
+            box = ground(captioner, image, asked.phrase, lang).box
+            named = any(iou(box, other) >= HIT for other in _namesakes(scene, asked.box))
+            found["ambiguous"].append(iou(box, asked.box) >= HIT)
+            found["ambiguous_named"].append(named)
+            found["ambiguous_floor"].append(named / asked.namesakes)
+        for true, false in questions(scene, lang) if "relations" in parts else ():
+            judged = rank_statements(captioner, image, [false, true], lang)
+            found["relation"].append(judged[0].statement == true)
+            for one in judged:
+                key = "above_threshold" if one.statement == true else "implausible"
+                found[key].append(one.above_threshold == (one.statement == true))
+    shares = {key: sum(found[key]) / len(found[key]) if found[key] else None for key in KEYS}
+    return {
+        **shares,
+        "asked": {key: len(found[key]) for key in COUNTED},
+    }
+
+
+def _namesakes(scene: Scene, box: Sequence[float]) -> list[Sequence[float]]:
+    (name,) = {thing.name for thing in scene.things if thing.box == box}
+    return [thing.box for thing in scene.things if thing.name == name]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = scene_options("referring", n=64, lang="all")
+    parser.add_argument("--only", help=" or ".join(PARTS))
+    asked = parser.parse_args(arguments)
+    return run_command("referring", lambda: _run(asked))
+
+
+def _run(asked: Namespace) -> None:
+    check_numbers(asked, "referring", n=1, threads=1)
+    languages = picked_languages(asked.lang)
+    parts = PARTS if asked.only is None else (pick("part", asked.only, PARTS),)
+    captioner = load(asked.captioner, threads=asked.threads)
+    scenes = evaluation_scenes(asked.split, asked.n)
+    rows = {lang: measure(captioner, scenes, lang, parts) for lang in languages}
+    if asked.json:
+        told = {"n": len(scenes), "split": asked.split, "languages": rows}
+        print(json.dumps(told, ensure_ascii=False, indent=1))
+        return
+    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, %")
+    for lang, row in rows.items():
+        shown = "  ".join(f"{key} {percent(row[key])}" for key in KEYS)
+        print(f"{lang}: {shown}  (of {row['asked']})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

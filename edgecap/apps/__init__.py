@@ -1,0 +1,1 @@
+"""What is built on a captioner: retrieval, grounding, explanation. No torch."""

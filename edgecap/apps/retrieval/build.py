@@ -1,0 +1,299 @@
+"""Bringing an index up to date with its folder: only what is new is embedded.
+
+A image is taken as unchanged while its size and modification time are. Any other is read; one
+whose bytes are known (renamed, copied, touched) gets the vectors there are. Every CHECKPOINT
+embedded images, or every fiftieth of a large index, the index on disk becomes right and complete
+so far, so a killed run loses little.
+
+Letters: b images of a batch, r vectors of some images, E embedding width, S model_input side in px.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.apps.grounding.views import embedded_views
+from edgecap.apps.retrieval import graph, probes, store
+from edgecap.apps.retrieval.manifest import MANIFEST, SCHEMA, Graph, IndexManifest, read_manifest
+from edgecap.apps.retrieval.store import Entry, Stored
+from edgecap.core.atomic import make_directory, write_file
+from edgecap.core.errors import InputError
+from edgecap.core.lazy import require
+from edgecap.core.progress import progress
+from edgecap.runtime.batches import BATCH
+from edgecap.runtime.captioner import Captioner, Placed
+from edgecap.runtime.folders import images
+from edgecap.runtime.preprocess import preprocess, read_file
+
+CHECKPOINT = 64  # images: some seconds of work, half a minute with the things in them
+_CHECKPOINT_SHARE = 0.02  # of a large index: the number of its segments grows with a logarithm
+EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
+MOST_VIEWS = 8  # of a image; more is rare
+_DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A image that could not be read."""
+
+    path: str  # below the folder
+    error: InputError
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did. `images` are in the index now."""
+
+    images: int
+    embedded: int
+    reused: int  # known bytes under another name or time
+    unchanged: int
+    removed: int  # names that have gone from the folder, or cannot be read any more
+    failures: tuple[Failure, ...]
+
+
+def update(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    captioner: Captioner,
+    source: str,
+    threads: int = 1,
+    whole: bool = False,
+    overwrite: bool = False,
+) -> Summary:
+    """Make or refresh the index `out` of the images below `folder`.
+
+    Args:
+        source: what the captioner was loaded from, kept for `edgecap search`; see `loadable`.
+        threads: for building the graph of a large index.
+        whole: embed whole images alone, several times as fast: a text finds what says all that
+            there is. What an index holds it goes on with.
+        overwrite: begin anew where an index lies, also a damaged one.
+
+    Raises:
+        InputError for a folder without (readable) images, for an `out` that is something else
+        or the index of another folder, BundleError for an index that is damaged or was made by
+        other weights, MissingPackageError where a large folder needs usearch. The index on disk is
+        then as it was.
+    """
+    root, top = Path(out), Path(folder)
+    names = images(top, skip=root)
+    _refuse_foreign(root)
+    known = (root / MANIFEST).is_file() and not overwrite
+    goes_on = read_manifest(root).whole if known else whole
+    if len(names) * (1 if goes_on else MOST_VIEWS) > EXACT_ROWS:
+        require(*graph.PACKAGE)  # before hours of work, not after them
+    made = not root.exists()
+    make_directory(root)
+    try:
+        with store.locked(root):
+            run = _Run(top.resolve(), root, captioner, source, threads, whole, overwrite)
+            return run.run(names)
+    except InputError:
+        if made and not (root / MANIFEST).exists():
+            store.sweep(root, None)
+            root.rmdir()
+        raise
+
+
+def loadable(source: str) -> str:
+    """What names the same model from any directory: a path becomes absolute, a name stays."""
+    return str(Path(source).resolve()) if Path(source).exists() else source
+
+
+def _refuse_foreign(root: Path) -> None:
+    if not root.exists() or (root / MANIFEST).is_file():
+        return
+    if not root.is_dir() or not store.is_blank(root):
+        raise InputError(
+            "output.foreign",
+            f"{root} exists and is no index; it is kept as it is.",
+            "Choose another output directory.",
+        )
+
+
+class _Run:
+    """One update under the index's lock."""
+
+    def __init__(
+        self,
+        folder: Path,
+        root: Path,
+        captioner: Captioner,
+        source: str,
+        threads: int,
+        whole: bool,
+        overwrite: bool,
+    ) -> None:
+        self._folder, self._root, self._captioner = folder, root, captioner
+        self._threads = threads
+        self._before = self._open(source, whole, overwrite)
+        self._manifest = self._before.manifest
+        self._by_path: dict[str, _Known] = {
+            entry.path: (entry, vectors) for entry, vectors in _each(self._before)
+        }
+        self._by_content = {known[0].sha256: known for known in self._by_path.values()}
+        self._contents = set(self._by_content)  # and what waits to be embedded
+        self._same: list[Entry] = []  # other names for these; their vectors come at the end
+        self._next_key = self._manifest.next_key
+        self._rows: list[_Known] = []  # of the index to come
+        self._unsaved: list[_Known] = []
+        self._failures: list[Failure] = []
+        self._embedded = self._unchanged = 0
+
+    def run(self, names: Sequence[str]) -> Summary:
+        waiting: list[tuple[Entry, Placed]] = []
+        for name in progress(names, "embedding images"):
+            waiting += self._examine(name)
+            if len(waiting) == BATCH:
+                self._embed(waiting)
+                waiting = []
+        if waiting:
+            self._embed(waiting)
+        self._finish()
+        gone = self._by_path.keys() - {entry.path for entry, _ in self._rows}
+        return Summary(
+            images=len(self._rows),
+            embedded=self._embedded,
+            reused=len(self._same),
+            unchanged=self._unchanged,
+            removed=len(gone),
+            failures=tuple(self._failures),
+        )
+
+    def _open(self, source: str, whole: bool, overwrite: bool) -> Stored:
+        width = self._captioner.manifest.contract.embedding
+        if overwrite or not (self._root / MANIFEST).exists():
+            if not overwrite:  # what is there stays until something takes its place
+                store.sweep(self._root, None)
+            made_by = probes.maker(self._captioner, source)
+            blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, whole, 0, (), None, {})
+            return Stored(self._root, blank, (), np.zeros((0, width), np.float32))
+        stored = store.read(self._root)
+        if stored.manifest.folder != str(self._folder):
+            raise InputError(
+                "index.other_folder",
+                f"{self._root} is an index of {stored.manifest.folder}, not of {self._folder}.",
+                "Choose another output directory.",
+            )
+        if whole and not stored.manifest.whole:
+            raise InputError(
+                "index.whole",
+                f"{self._root} holds the things of its images, not whole images alone.",
+                "Leave --whole out, or choose another output directory.",
+            )
+        probes.check(self._captioner, stored.manifest.model, stored.manifest.embedding)
+        store.sweep(self._root, stored.manifest)
+        return stored
+
+    def _examine(self, name: str) -> list[tuple[Entry, Placed]]:
+        """What must be embedded for a file: one entry and its image, or nothing."""
+        file = self._folder / name
+        known = self._by_path.get(name)
+        try:
+            status = file.stat()
+            if known and (known[0].size, known[0].mtime_ns) == (status.st_size, status.st_mtime_ns):
+                self._rows.append(known)
+                self._unchanged += 1
+                return []
+            data = read_file(file)
+        except OSError as error:
+            reason = InputError("image.missing", f"it cannot be read: {error.strerror}.")
+            self._failures.append(Failure(name, reason))
+            return []
+        except InputError as error:
+            self._failures.append(Failure(name, error))
+            return []
+        digest = hashlib.sha256(data).hexdigest()
+        touched = known is not None and known[0].sha256 == digest
+        key = known[0].key if known and touched else _NO_KEY
+        # The status was taken before the bytes: a file changed in between is seen next time.
+        entry = Entry(key, name, status.st_size, status.st_mtime_ns, digest)
+        if digest in self._contents:
+            self._same.append(entry)
+            return []
+        try:
+            placed = preprocess(data, self._captioner.manifest.preprocessing)
+        except InputError as error:
+            self._failures.append(Failure(name, error))
+            return []
+        self._contents.add(digest)
+        return [(entry, placed)]
+
+    def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
+        model_inputs = [model_input for _, (model_input, _) in waiting]  # b of [S,S,3]
+        shown = embedded_views(self._captioner, model_inputs, self._manifest.whole)
+        for (entry, (_, placement)), (parts, vectors) in zip(waiting, shown, strict=True):
+            things = tuple(tuple(map(placement.to_image, view.boxes)) for view in parts[1:])
+            known = self._keyed(entry._replace(things=things)), vectors
+            self._by_content[entry.sha256] = known
+            self._unsaved.append(known)
+        self._embedded += len(waiting)
+        if len(self._unsaved) >= max(CHECKPOINT, _CHECKPOINT_SHARE * len(self._rows)):
+            entries, stacked = _apart(self._unsaved)
+            self._manifest = store.append(self._root, self._manifest, entries, stacked)
+            self._rows += self._unsaved
+            self._unsaved = []
+
+    def _keyed(self, entry: Entry) -> Entry:
+        """The entry with keys of its own, if it has none."""
+        if entry.key == _NO_KEY:
+            entry = entry._replace(key=self._next_key)
+            self._next_key = entry.end
+        return entry
+
+    def _finish(self) -> None:
+        """Merge all into one segment, unless the index on disk says it all already."""
+        self._rows += self._unsaved
+        for entry in self._same:
+            like, vectors = self._by_content[entry.sha256]
+            self._rows.append((self._keyed(entry._replace(things=like.things)), vectors))
+        if not self._rows:
+            raise InputError(
+                "index.unreadable",
+                f"none of the images in {self._folder} could be read; the first: "
+                f"{self._failures[0].path}: {self._failures[0].error.message}",
+            )
+        self._rows.sort(key=lambda row: row[0].key)
+        entries, vectors = _apart(self._rows)
+        if tuple(entries) == self._before.entries and len(self._manifest.segments) == 1:
+            return
+        covering = self._graph(store.keys_of(entries), vectors)
+        store.rewrite(self._root, self._manifest, entries, vectors, covering)
+
+    def _graph(self, keys: np.ndarray, vectors: np.ndarray) -> Graph | None:
+        """The graph for the rows to come: none, the one there is, or a new one."""
+        if len(keys) <= EXACT_ROWS:
+            return None
+        there = self._manifest.graph
+        if there is not None:
+            covered = int((keys < there.before).sum())
+            dead = there.rows - covered
+            if len(keys) - covered <= EXACT_ROWS and dead <= _DEAD_SHARE * there.rows:
+                return there
+        name = store.new_name("graph", ".usearch")
+        write_file(self._root / name, graph.build(keys, vectors, self._threads))
+        return Graph(name, int(keys[-1]) + 1, len(keys))
+
+
+_NO_KEY = -1  # of a image whose number of vectors is not known yet
+_Known = tuple[Entry, np.ndarray]  # its vectors f32 [rows,E]
+
+
+def _each(stored: Stored) -> Iterator[_Known]:
+    """Every entry with its vectors."""
+    start = 0
+    for entry in stored.entries:
+        yield entry, stored.vectors[start : start + entry.rows]
+        start += entry.rows
+
+
+def _apart(known: Sequence[_Known]) -> tuple[list[Entry], np.ndarray]:
+    """Entries and their vectors f32 [r,E]."""
+    return [entry for entry, _ in known], np.concatenate([vectors for _, vectors in known])

@@ -1,0 +1,99 @@
+"""Zero-shot choice: which of some labels fits a image best.
+
+Labels are held against the image, and against each thing in it alone (grounding/views.py).
+
+n views of a image, Q labels, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgecap.apps.grounding.views import embedded_views
+from edgecap.apps.texts import check_words
+from edgecap.core.errors import InputError
+from edgecap.runtime.batches import in_batches_past_errors
+from edgecap.runtime.captioner import Captioner, Placed
+from edgecap.runtime.mentions import InputBox
+from edgecap.runtime.preprocess import Box, ImageLike, Letterbox, preprocess
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """A label and its cosine to what it fits best.
+
+    Cosines rank and are no probabilities. The contrastive loss is a sigmoid per pair, so no softmax
+    over labels was ever trained, and its scale and bias stay behind with the training: shares would
+    be made up from a temperature that nobody measured.
+    """
+
+    label: str
+    score: float
+    boxes: tuple[Box, ...] = ()  # of the things that it fits, px of the image; none: all of it
+
+
+class ZeroShotClassifier:
+    """Some labels, embedded once, to be held against images."""
+
+    def __init__(self, captioner: Captioner, labels: Sequence[str], whole: bool = False) -> None:
+        """`whole`: against whole images alone, which takes no caption.
+
+        Raises InputError for fewer than two labels, one given twice, and one that is empty, too
+        long or without a known word.
+        """
+        if len(labels) < 2:
+            raise InputError(
+                "labels.number",
+                f"two labels or more are needed, got {len(labels)}.",
+                "Part them with commas, or put one on each line of a --labels-file.",
+            )
+        twice = [label for label, times in Counter(labels).items() if times > 1]
+        if twice:
+            raise InputError("labels.twice", f"the label {twice[0]!r} is given twice.")
+        for label in labels:
+            check_words(captioner, label)
+        self._captioner, self.labels, self._whole = captioner, tuple(labels), whole
+        self._texts = captioner.embed_texts(labels)  # [Q,E]
+
+    def rank_many(self, images: Iterable[ImageLike]) -> Iterator[list[LabelScore] | InputError]:
+        """`rank` of any number of images, in batches that fit in memory.
+
+        A image that cannot be read is yielded as its error, in its place.
+        """
+        size = self._captioner.batch_size()
+        return in_batches_past_errors(self._captioner.placed(images), size, self._ranked)
+
+    def rank(self, images: Sequence[ImageLike]) -> list[list[LabelScore]]:
+        """For each image all labels, best first; equal scores in the order given.
+
+        Raises InputError for a image that cannot be read.
+        """
+        settings = self._captioner.manifest.preprocessing
+        return self._ranked([preprocess(image, settings) for image in images])
+
+    def _ranked(self, placed: Sequence[Placed]) -> list[list[LabelScore]]:
+        shown = embedded_views(
+            self._captioner, [model_input for model_input, _ in placed], self._whole
+        )
+        return [
+            self._choices(vectors @ self._texts.T, [view.boxes for view in parts], placement)
+            for (parts, vectors), (_, placement) in zip(shown, placed, strict=True)
+        ]
+
+    def _choices(
+        self, cosines: np.ndarray, things: Sequence[Sequence[InputBox]], placement: Letterbox
+    ) -> list[LabelScore]:
+        """All labels by their cosine to what they fit best; cosines [n,Q]."""
+        best = cosines.argmax(0)  # [Q]
+        return [
+            LabelScore(
+                self.labels[q],
+                float(cosines[best[q], q]),
+                tuple(placement.to_image(box) for box in things[best[q]]),
+            )
+            for q in np.argsort(-cosines.max(0), kind="stable")
+        ]

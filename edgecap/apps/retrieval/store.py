@@ -1,0 +1,303 @@
+"""The files of an index: read strictly, written so that a kill at any moment costs nothing.
+
+Every change writes new files first and then replaces index.json in one step; what the manifest
+named before is deleted after it.
+
+Letters: N images of the index, R vectors, E embedding width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgecap.apps.retrieval.manifest import (
+    AGAIN,
+    MANIFEST,
+    Graph,
+    IndexManifest,
+    Segment,
+    read_manifest,
+)
+from edgecap.bundle.manifest import FileEntry
+from edgecap.core.atomic import DRAFT, write_file
+from edgecap.core.digest import file_sha256
+from edgecap.core.errors import BundleError, InputError
+from edgecap.core.locks import open_locked
+from edgecap.core.typed import dump
+from edgecap.runtime.preprocess import Box
+
+_VECTORS = np.dtype("<f4")
+# The names that this module gives, exactly: a user's entries-2024.jsonl is not one of them.
+_PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}\.usearch)"
+_DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
+_OURS = re.compile(f"{_PART}|{_DRAFT}")
+_TOGETHER = 1024  # lines decoded at once: nearly as fast as all, in a fraction of the memory
+_FAR = 1e9  # px, wider than any image that opens
+
+
+Things = tuple[tuple[Box, ...], ...]  # boxes of each thing, or group of one name; px of the image
+
+
+class Entry(NamedTuple):
+    """One image as it was when it was embedded."""
+
+    key: int  # the name of its first vector in the graph; those of its things follow
+    path: str  # below the folder, parts joined by "/"
+    size: int  # bytes
+    mtime_ns: int
+    sha256: str
+    things: Things = ()  # what each further vector is of
+
+    @property
+    def rows(self) -> int:
+        """How many vectors it has."""
+        return 1 + len(self.things)
+
+    @property
+    def end(self) -> int:
+        """The first key after its own."""
+        return self.key + self.rows
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An index as it lies on disk: the live entries and, one after another, their vectors."""
+
+    root: Path
+    manifest: IndexManifest
+    entries: tuple[Entry, ...]  # N, keys ascending
+    vectors: np.ndarray  # f32 [R,E], norm 1
+
+
+def keys_of(entries: Sequence[Entry]) -> np.ndarray:
+    """The keys of all vectors of some images, int64 [R]."""
+    rows = np.array([entry.rows for entry in entries])  # [N]
+    before = np.cumsum(rows) - rows  # [N], rows of all earlier images
+    first = np.array([entry.key for entry in entries], np.int64) - before  # [N]
+    return np.repeat(first, rows) + np.arange(rows.sum())
+
+
+def read(root: Path) -> Stored:
+    """Check an index completely and return it; raises BundleError, code index.*."""
+    manifest = read_manifest(root)
+    while True:
+        try:
+            return _read(root, manifest)
+        except (BundleError, FileNotFoundError) as error:
+            # A refresh may have replaced what the manifest named; then it names other files now.
+            newer = read_manifest(root)
+            altered = isinstance(error, BundleError) and error.code != "index.missing_file"
+            if altered or newer == manifest:
+                raise
+            manifest = newer
+
+
+def _read(root: Path, manifest: IndexManifest) -> Stored:
+    for name, entry in manifest.files.items():
+        _check_file(root / name, entry)
+    newest: dict[str, tuple[Entry, np.ndarray]] = {}
+    for segment in manifest.segments:
+        entries = _read_entries(root / segment.entries, segment, manifest.next_key)
+        vectors = np.memmap(
+            root / segment.vectors, _VECTORS, "r", shape=(segment.rows, manifest.embedding)
+        )
+        if not np.isfinite(vectors).all():
+            raise BundleError("index.vectors", f"{segment.vectors} holds NaN or infinity.")
+        if len(manifest.segments) == 1 and len({entry.path for entry in entries}) == len(entries):
+            return Stored(root, manifest, _live(entries), vectors)
+        each = np.split(vectors, np.cumsum([entry.rows for entry in entries])[:-1])
+        newest |= {entry.path: (entry, rows) for entry, rows in zip(entries, each, strict=True)}
+    live = sorted(newest.values(), key=lambda pair: pair[0].key)
+    stacked = np.concatenate([rows for _, rows in live])  # [R,E]
+    return Stored(root, manifest, _live([entry for entry, _ in live]), stacked)
+
+
+def append(
+    root: Path, manifest: IndexManifest, entries: Sequence[Entry], vectors: np.ndarray
+) -> IndexManifest:
+    """A checkpoint: `manifest` with one more segment, on disk; vectors f32 [r,E]."""
+    segment, files = _write_segment(root, entries, vectors)
+    return _publish(
+        root,
+        replace(
+            manifest,
+            next_key=max(manifest.next_key, entries[-1].end),
+            segments=(*manifest.segments, segment),
+            files=manifest.files | files,
+        ),
+    )
+
+
+def rewrite(
+    root: Path,
+    manifest: IndexManifest,
+    entries: Sequence[Entry],
+    vectors: np.ndarray,
+    graph: Graph | None,
+) -> IndexManifest:
+    """The whole index as one segment, and what it replaces deleted; vectors f32 [R,E].
+
+    `graph` names a file that lies in `root` already.
+    """
+    segment, files = _write_segment(root, entries, vectors)
+    if graph is not None:
+        files[graph.file] = _entry_of(root / graph.file)
+    next_key = max(manifest.next_key, entries[-1].end)
+    merged = replace(manifest, next_key=next_key, segments=(segment,), graph=graph, files=files)
+    _publish(root, merged)
+    sweep(root, merged)
+    return merged
+
+
+def sweep(root: Path, manifest: IndexManifest | None) -> None:
+    """Delete files of this module that no manifest names: left-overs of a killed run."""
+    named = set(manifest.files) if manifest else set()
+    for file in _ours(root):
+        if file.name not in named:
+            file.unlink(missing_ok=True)
+
+
+def is_blank(root: Path) -> bool:
+    """Whether a directory without a manifest holds nothing but what a killed first run left."""
+    return not set(root.iterdir()) - _ours(root)
+
+
+def _ours(root: Path) -> set[Path]:
+    return {file for file in root.iterdir() if _OURS.fullmatch(file.name) and file.is_file()}
+
+
+def new_name(kind: str, suffix: str) -> str:
+    return f"{kind}-{secrets.token_hex(4)}{suffix}"
+
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Keep other runs out of an index while it is written; a killed run's lock is free."""
+    descriptor = open_locked(root.resolve())
+    if descriptor is None:
+        raise InputError("index.busy", f"{root} is being written by another run.")
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_segment(
+    root: Path, entries: Sequence[Entry], vectors: np.ndarray
+) -> tuple[Segment, dict[str, FileEntry]]:
+    lines = "".join(json.dumps(entry._asdict(), ensure_ascii=False) + "\n" for entry in entries)
+    names = new_name("entries", ".jsonl"), new_name("vectors", ".f32")
+    contents = lines.encode("utf-8"), np.ascontiguousarray(vectors, _VECTORS).tobytes()
+    for name, data in zip(names, contents, strict=True):
+        write_file(root / name, data)
+    files = {
+        name: FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+        for name, data in zip(names, contents, strict=True)
+    }
+    return Segment(len(entries), len(vectors), *names), files
+
+
+def _publish(root: Path, manifest: IndexManifest) -> IndexManifest:
+    write_file(root / MANIFEST, dump(manifest))
+    return manifest
+
+
+def _entry_of(file: Path) -> FileEntry:
+    return FileEntry(file_sha256(file), file.stat().st_size)
+
+
+def _check_file(file: Path, entry: FileEntry) -> None:
+    if file.is_symlink() or not file.is_file():
+        raise BundleError("index.missing_file", f"{file.name} is listed and not there.", AGAIN)
+    size = file.stat().st_size
+    if size != entry.size:
+        code = "index.truncated" if size < entry.size else "index.oversized"
+        raise BundleError(code, f"{file} has {size} bytes; the manifest says {entry.size}.", AGAIN)
+    if _entry_of(file) != entry:
+        raise BundleError(
+            "index.altered", f"{file} is not the file the manifest was written for.", AGAIN
+        )
+
+
+def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
+    def bad(what: str) -> BundleError:
+        return BundleError("index.entries", f"{file} {what}.", AGAIN)
+
+    lines = file.read_bytes().split(b"\n")
+    if len(lines) != segment.images + 1 or lines.pop():
+        raise bad(f"has not {segment.images} lines")
+    entries: list[Entry] = []
+    for start in range(0, len(lines), _TOGETHER):
+        some = lines[start : start + _TOGETHER]
+        try:
+            values = json.loads(b"[" + b",".join(some) + b"]")
+        except (ValueError, RecursionError) as error:
+            raise bad(f"is not JSON: {error}") from None
+        if len(values) != len(some) or not all(map(_is_entry, values)):
+            raise bad(f"holds something else than {', '.join(Entry._fields)}")
+        entries += map(_entry, values)
+    outside = [entry.path for entry in entries if not _is_inside(entry.path)]
+    if outside:
+        raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", AGAIN)
+    if sum(entry.rows for entry in entries) != segment.rows:
+        raise bad(f"tells of other things than of {segment.rows} vectors")
+    if any(entry.key < 0 or entry.end > next_key for entry in entries):
+        raise bad("has keys that the manifest does not know")
+    return entries
+
+
+def _is_entry(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and tuple(value) == Entry._fields
+        and [type(item) for item in value.values()] == [int, str, int, int, str, list]
+        and all(isinstance(group, list) and group for group in value["things"])
+        and all(_is_box(box) for group in value["things"] for box in group)
+    )
+
+
+def _is_box(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 4
+        and all(type(edge) in (int, float) for edge in value)
+        and 0 <= value[0] <= value[2] < _FAR  # false of NaN
+        and 0 <= value[1] <= value[3] < _FAR
+    )
+
+
+def _entry(value: dict[str, Any]) -> Entry:
+    things = tuple(tuple(tuple(box) for box in group) for group in value["things"])
+    return Entry(**{**value, "things": things})
+
+
+def _is_inside(path: str) -> bool:
+    parts = path.split("/")
+    return bool(path) and "\0" not in path and not {"", ".", ".."} & set(parts)
+
+
+def _live(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries of an index, one for a path, with keys of their own in their order."""
+
+    def bad(what: str) -> BundleError:
+        return BundleError("index.entries", f"{what}.", AGAIN)
+
+    if any(a.end > b.key for a, b in pairwise(entries)):
+        raise bad("the keys of its images do not ascend, or one stands twice")
+    things: dict[str, Things] = {}
+    for entry in entries:
+        if things.setdefault(entry.sha256, entry.things) != entry.things:
+            raise bad(f"{entry.path} shows other things than a image of the same bytes")
+    return tuple(entries)

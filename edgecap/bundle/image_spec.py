@@ -1,0 +1,132 @@
+"""How an image becomes the bytes that `encode` takes: image processing as data.
+
+A bundle's manifest holds one ImageSpec under `image`. It says everything up to the uint8 pixels;
+scale, mean and standard deviation are constants inside the graph. edgecap.runtime.image_processing
+carries it out, and its docstring gives the arithmetic to the bit for other languages.
+
+Letters: n crops of one image, h and w the height and width of a crop in px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
+
+# contain: the whole image inside `size`, aspect kept, centred, the rest filled.
+# cover: the shortest edge becomes size[0], aspect kept; `crop` cuts the middle out.
+# stretch: to exactly `size`, aspect lost.
+# thumbnail: as cover with the smaller side of `size`, then shrunk into `size`, centred (Donut).
+# longest_edge: the longest edge becomes size[0], then cut into crops (Idefics3, SmolVLM).
+FITS = ("contain", "cover", "stretch", "thumbnail", "longest_edge")
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")  # as Pillow names them
+CHANNELS = ("RGB", "BGR")
+# clip: values above 255 become 255, as Pillow's convert does and so transformers.
+# high_byte: 16-bit values lose their low byte.
+WIDE = ("clip", "high_byte")
+MAX_SIDE = 4096  # px, of a resized image or a crop
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How a resized image becomes several crops.
+
+    With `split`, the image is resized to multiples of `side` and cut into a grid of rows x columns
+    crops, row by row, followed by one crop that shows all of it; an image that is a single cell
+    gives that cell alone. Without, only the crop that shows all of it.
+    """
+
+    side: int  # px, every crop is side x side
+    split: bool
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """From an image to uint8 [n,h,w,3]. Fields in the order in which they are applied."""
+
+    size: tuple[int, ...]  # [h, w] in px, what `fit` aims at
+    fit: str  # one of FITS
+    filter: str  # one of FILTERS
+    background: int | None = None  # grey 0-255 behind transparent pixels; null: alpha is dropped
+    wide: str = "clip"  # one of WIDE: what becomes of 16-bit and float values
+    crop: tuple[int, ...] | None = None  # [h, w] cut from the middle afterwards; null: nothing
+    fill: int = 0  # grey 0-255 of what the image does not cover
+    channels: str = "RGB"  # one of CHANNELS, the order in the array
+    crops: Crops | None = None  # null: the image is one crop
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(h, w) in px of one crop, as `encode` takes it."""
+        if self.crops is not None:
+            return self.crops.side, self.crops.side
+        h, w = self.crop or self.size
+        return h, w
+
+
+def image_spec_from_json(value: Any, where: str = "image") -> ImageSpec:
+    """A checked ImageSpec from plain JSON values.
+
+    Raises BundleError: bundle.unknown_field for a field that is not known and does not start with
+    x_, bundle.missing_field, bundle.field_type, or bundle.image for values that make no sense.
+    """
+    spec = decode(ImageSpec, value, where)
+    check_image_spec(spec, where)
+    return spec
+
+
+def image_spec_to_json(spec: ImageSpec) -> dict[str, Any]:
+    """The plain JSON values of a spec; image_spec_from_json gives the same spec back."""
+    return {
+        "size": list(spec.size),
+        "fit": spec.fit,
+        "filter": spec.filter,
+        "background": spec.background,
+        "wide": spec.wide,
+        "crop": None if spec.crop is None else list(spec.crop),
+        "fill": spec.fill,
+        "channels": spec.channels,
+        "crops": None
+        if spec.crops is None
+        else {"side": spec.crops.side, "split": spec.crops.split},
+    }
+
+
+def check_image_spec(spec: ImageSpec, where: str = "image") -> None:
+    """Raise BundleError (bundle.image) unless a host can carry the spec out."""
+    _check_choice(f"{where}.fit", spec.fit, FITS)
+    _check_choice(f"{where}.filter", spec.filter, FILTERS)
+    _check_choice(f"{where}.channels", spec.channels, CHANNELS)
+    _check_choice(f"{where}.wide", spec.wide, WIDE)
+    _check_size(f"{where}.size", spec.size)
+    for name, grey in (("fill", spec.fill), ("background", spec.background)):
+        if grey is not None and not 0 <= grey <= 255:
+            raise _bad(f"{where}.{name} is {grey}; allowed: 0-255")
+    if spec.crop is not None:
+        _check_size(f"{where}.crop", spec.crop)
+    if spec.fit in ("cover", "longest_edge") and spec.size[0] != spec.size[1]:
+        raise _bad(f"{where}.size must name one edge twice where fit is {spec.fit}")
+    if spec.fit == "cover" and spec.crop is None:
+        raise _bad(f"{where}.crop is needed where fit is cover: else every image has its own size")
+    if spec.crop is not None and spec.fit not in ("cover", "stretch"):
+        raise _bad(f"{where}.crop goes with fit cover or stretch, not with {spec.fit}")
+    if (spec.fit == "longest_edge") != (spec.crops is not None):
+        raise _bad(f"{where}.crops goes with fit longest_edge, and only with it")
+    if spec.crops is not None:
+        _check_size(f"{where}.crops.side", (spec.crops.side, spec.crops.side))
+
+
+def _check_size(where: str, size: Sequence[int]) -> None:
+    if len(size) != 2 or not all(1 <= side <= MAX_SIDE for side in size):
+        raise _bad(f"{where} is {list(size)}; allowed: two sides of 1-{MAX_SIDE} px")
+
+
+def _check_choice(where: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise _bad(f"{where} is {value!r}; allowed: {', '.join(allowed)}")
+
+
+def _bad(message: str) -> BundleError:
+    return BundleError("bundle.image", f"{message}.", "Export the bundle again.")

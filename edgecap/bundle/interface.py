@@ -1,0 +1,245 @@
+"""Contract 2: the functions a captioner is exported as, and the state that flows between them.
+
+    encode(image uint8 [B,h,w,3])              -> state of role image and rolling, [image_embedding]
+    decode(token [B,1], position [B], state)   -> logits [B,V], one new row per text entry, rolling
+    encode_text(tokens [B,N], length [B])      -> text_embedding [B,E]                      optional
+
+The state is a list of named tensors. `image` entries are constant after encode. `text` entries are
+buffers of T rows: the host writes the row `new_<entry>` of step t at row t, and the graph masks
+the rows from `position` on. `rolling` entries are replaced by the output `new_<entry>`.
+`position` counts text tokens from 0, whatever numbers the model itself works with.
+
+Letters: B batch, P image rows, T text rows, G key/value heads, Dh head width, V vocabulary,
+E embedding, N tokens of a text to embed, h and w the image's height and width in px. `dims` binds
+every letter but B. Families may bind more.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode as decode_json
+
+Size = int | str  # a number, or a letter bound in `dims`
+
+ENCODE, DECODE, ENCODE_TEXT = "encode", "decode", "encode_text"
+ROLES = ("image", "text", "rolling")
+DTYPES = {"uint8": 1, "int32": 4, "float32": 4, "float16": 2}  # bytes of one number
+BATCH = "B"
+MAX_STATE_BYTES = 2 << 30  # at batch 1
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output."""
+
+    dtype: str
+    shape: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class StateEntry:
+    """One tensor of the state."""
+
+    name: str
+    role: str  # image, text or rolling
+    kind: str  # key, value, or what else it is
+    layer: int
+    shape: tuple[Size, ...]  # batch first; [B,G,T,Dh] for text
+    dtype: str
+
+    @property
+    def new(self) -> str:
+        """The output of decode that carries this entry's new row, or its replacement."""
+        return f"new_{self.name}"
+
+    @property
+    def tensor(self) -> TensorSpec:
+        """As an input of decode."""
+        return TensorSpec(self.dtype, self.shape)
+
+    @property
+    def step(self) -> TensorSpec:
+        """As an output of decode: one row [B,G,1,Dh] of a text entry, all of a rolling one."""
+        if self.role != "text":
+            return self.tensor
+        return TensorSpec(self.dtype, (*self.shape[:-2], 1, self.shape[-1]))
+
+
+@dataclass(frozen=True)
+class FunctionSpec:
+    """One function: its tensors by name, in the order of its arguments and results."""
+
+    name: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+@dataclass(frozen=True)
+class AttentionGrid:
+    """Which image rows are patches: `rows` x `columns` of them, row by row, from row `first` on."""
+
+    rows: int
+    columns: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Every function and tensor of one exported model."""
+
+    dims: dict[str, int]
+    functions: tuple[FunctionSpec, ...]
+    state: tuple[StateEntry, ...]
+    attention: AttentionGrid | None = None
+    batch: int | None = None  # null: the graphs take any B
+
+    def has(self, function: str) -> bool:
+        """Whether the model has this function."""
+        return any(spec.name == function for spec in self.functions)
+
+    def function(self, name: str) -> FunctionSpec:
+        """The function called `name`; KeyError where there is none: ask `has` before."""
+        return {spec.name: spec for spec in self.functions}[name]
+
+    def entries(self, *roles: str) -> tuple[StateEntry, ...]:
+        """The state of these roles, in order."""
+        return tuple(entry for entry in self.state if entry.role in roles)
+
+    def sizes(self, shape: Iterable[Size], batch: int) -> tuple[int, ...]:
+        """A shape in numbers, for a batch of `batch`."""
+        bound = {**self.dims, BATCH: batch}
+        return tuple(bound[size] if isinstance(size, str) else size for size in shape)
+
+    def state_bytes(self) -> int:
+        """What the state of one image takes."""
+        return sum(
+            math.prod(self.sizes(entry.shape, 1)) * DTYPES[entry.dtype] for entry in self.state
+        )
+
+
+def captioner(
+    dims: Mapping[str, int],
+    state: Iterable[StateEntry],
+    *,
+    embeds: bool = False,
+    attention: AttentionGrid | None = None,
+) -> Interface:
+    """The interface of a model with encode and decode; `embeds`: encode also gives an embedding."""
+    state = tuple(state)
+    seen = {entry.name: entry.tensor for entry in state if entry.role in ("image", "rolling")}
+    if embeds:
+        seen["image_embedding"] = TensorSpec("float32", (BATCH, "E"))
+    step = {
+        "token": TensorSpec("int32", (BATCH, 1)),
+        "position": TensorSpec("int32", (BATCH,)),
+        **{entry.name: entry.tensor for entry in state},
+    }
+    stepped = {
+        "logits": TensorSpec("float32", (BATCH, "V")),
+        **{entry.new: entry.step for entry in state if entry.role in ("text", "rolling")},
+    }
+    functions = (FunctionSpec(ENCODE, {"image": IMAGE}, seen), FunctionSpec(DECODE, step, stepped))
+    return checked(Interface(dict(dims), functions, state, attention))
+
+
+def embedder(dims: Mapping[str, int]) -> Interface:
+    """The interface of a model that only embeds: images, and texts of up to N tokens."""
+    embedding = TensorSpec("float32", (BATCH, "E"))
+    text = {
+        "tokens": TensorSpec("int32", (BATCH, "N")),
+        "length": TensorSpec("int32", (BATCH,)),
+    }
+    functions = (
+        FunctionSpec(ENCODE, {"image": IMAGE}, {"image_embedding": embedding}),
+        FunctionSpec(ENCODE_TEXT, text, {"text_embedding": embedding}),
+    )
+    return checked(Interface(dict(dims), functions, ()))
+
+
+IMAGE = TensorSpec("uint8", (BATCH, "h", "w", 3))
+
+
+def interface_from_json(value: Any, where: str = "interface") -> Interface:
+    """A checked interface from plain JSON values; raises BundleError."""
+    return checked(decode_json(Interface, value, where))
+
+
+def checked(interface: Interface) -> Interface:
+    """The same interface; raises BundleError unless it agrees with itself and the contract."""
+    for letter, size in interface.dims.items():
+        if letter == BATCH or not 1 <= size < 1 << 31:
+            raise _bad(f"dims.{letter} is {size}; sizes are positive, and B is left to the caller")
+    if interface.batch not in (None, 1):
+        raise _bad(f"batch is {interface.batch}; allowed: null (any) and 1")
+    _check_state(interface)
+    names = [spec.name for spec in interface.functions]
+    if len(set(names)) != len(names) or ENCODE not in names:
+        raise _bad(f"functions are {', '.join(names)}; encode is needed, and each once")
+    for spec in interface.functions:
+        for name, tensor in {**spec.inputs, **spec.outputs}.items():
+            _check_tensor(interface, f"{spec.name}.{name}", tensor.dtype, tensor.shape)
+    _check_contract(interface)
+    return interface
+
+
+def _check_state(interface: Interface) -> None:
+    names = [entry.name for entry in interface.state]
+    if len(set(names)) != len(names):
+        raise _bad("two state entries have one name")
+    for entry in interface.state:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", entry.name):
+            raise _bad(f"state entry {entry.name!r} must be named in a-z, 0-9 and _")
+        if entry.role not in ROLES:
+            raise _bad(f"{entry.name}.role is {entry.role!r}; allowed: {', '.join(ROLES)}")
+        _check_tensor(interface, entry.name, entry.dtype, entry.shape)
+        if entry.role == "text" and (len(entry.shape) != 4 or entry.shape[2] != "T"):
+            raise _bad(f"{entry.name} is text and must have the shape [B,G,T,Dh]")
+    if interface.state_bytes() > MAX_STATE_BYTES:
+        raise BundleError(
+            "bundle.oversized", f"a state of {interface.state_bytes()} bytes is too large."
+        )
+
+
+def _check_tensor(interface: Interface, name: str, dtype: str, shape: tuple[Size, ...]) -> None:
+    if dtype not in DTYPES:
+        raise _bad(f"{name} is {dtype!r}; allowed: {', '.join(DTYPES)}")
+    if not shape or shape[0] != BATCH:
+        raise _bad(f"{name} must have the batch B first")
+    for size in shape[1:]:
+        known = size in interface.dims if isinstance(size, str) else size >= 1
+        if not known:
+            raise _bad(f"{name} has the size {size!r}, which dims does not bind")
+
+
+def _check_contract(interface: Interface) -> None:
+    """Raise BundleError where a function lacks what the host feeds it or expects of it."""
+    encode = interface.function(ENCODE)
+    seen = {entry.name for entry in interface.entries("image", "rolling")}
+    if set(encode.inputs) != {"image"} or set(encode.outputs) - {"image_embedding"} != seen:
+        raise _bad("encode must map image to every image and rolling entry, and nothing else")
+    if interface.has(DECODE):
+        decode = interface.function(DECODE)
+        stepped = {entry.new for entry in interface.entries("text", "rolling")}
+        needed = {"token", "position"} | {entry.name for entry in interface.state}
+        if set(decode.inputs) != needed:
+            raise _bad("decode must take token, position and every state entry")
+        if set(decode.outputs) - {"attention"} != {"logits"} | stepped:
+            raise _bad("decode must give logits and new_<entry> for text and rolling entries")
+        if (interface.attention is None) == ("attention" in decode.outputs):
+            raise _bad("attention must be given by decode where its grid is, and only there")
+    elif interface.state or "image_embedding" not in encode.outputs:
+        raise _bad("a model without decode keeps no state and must give an image embedding")
+    if interface.has(ENCODE_TEXT):
+        text = interface.function(ENCODE_TEXT)
+        if set(text.inputs) != {"tokens", "length"} or set(text.outputs) != {"text_embedding"}:
+            raise _bad("encode_text must map tokens and length to text_embedding")
+
+
+def _bad(message: str) -> BundleError:
+    return BundleError("bundle.interface", f"interface: {message}.")

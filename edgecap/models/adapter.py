@@ -1,0 +1,97 @@
+"""What an adapter is: a family's functions in the terms of contract 2, and what belongs to them.
+
+Nothing here knows a family or imports torch. A family is one file: usually a subclass of
+`edgecap.models.captioner.CaptionerBase` that says what its encoder sees and how it makes a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from edgecap.bundle.interface import Interface, TensorSpec
+from edgecap.models.generation import Generation
+from edgecap.models.images import Scaling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class GraphFunction:
+    """One graph to export.
+
+    `module` takes the inputs in their order and returns the outputs in theirs (one tensor bare,
+    several as a tuple). It holds the family's model as `module.model`, so that a parameter has the
+    path of the checkpoint behind `model.`; functions share their parameters.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Why a layer is not rounded like the others."""
+
+    kind: str  # float: not rounded; weights: its weights are, its inputs are not
+    reason: str
+
+
+@dataclass(frozen=True)
+class QuantSpec:
+    """What a quantiser must know of a family, by parameter path in the model.
+
+    keep: glob of module paths -> how and why it stays wider.
+    smoothing: a norm, and the linears that alone read it: the norm's scale may move into them.
+    tied: two paths of one table, the embedding first.
+    """
+
+    keep: dict[str, Keep] = field(default_factory=dict)
+    smoothing: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    tied: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How a reference caption is generated."""
+
+    new_tokens: int
+    banned: tuple[int, ...] = ()
+    cache: bool = True  # transformers' own
+    shipped: bool = False  # with the checkpoint's beams, n-grams, forced tokens; else plain greedy
+
+
+class Adapter(Protocol):
+    """A checkpoint of one family, loaded."""
+
+    name: str  # of the family
+    license: str  # of the weights, as the checkpoint says; "unknown" where it does not
+    source: str  # what the checkpoint is called
+    model: nn.Module  # of transformers, in eval mode
+    interface: Interface
+    scaling: Scaling  # from bytes to what the model sees; part of encode's graph
+    generation: Generation | None  # None: embeds only
+    quant: QuantSpec
+
+    def functions(self) -> tuple[GraphFunction, ...]:
+        """Every function of the interface."""
+        ...
+
+    def reference(
+        self, images: np.ndarray, prompt: tuple[int, ...], limits: Limits
+    ) -> list[list[int]]:
+        """What transformers' own `generate` answers.
+
+        Args:
+            images: uint8 [N,h,w,3], processed up to scaling.
+            prompt: the first tokens, as in `generation.prompts`.
+            limits: of generation.
+
+        Returns:
+            The ids behind the prompt of each image, with the end token where there is one.
+        """
+        ...

@@ -1,0 +1,120 @@
+"""What all adapters of transformers' models share: loading, scaling, paths for the quantiser.
+
+Letters: B batch, h and w the image's height and width in px.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoImageProcessor, PreTrainedModel
+
+from edgecap.models.adapter import QuantSpec
+from edgecap.models.checkpoint import Checkpoint
+from edgecap.models.images import Scaling, scaling_of
+from edgecap.models.rows import Attention
+
+Build = Callable[[type[PreTrainedModel], Checkpoint], PreTrainedModel]
+
+
+def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTrainedModel:
+    """The model with its weights, float32."""
+    return model.from_pretrained(
+        checkpoint.directory,
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+
+
+class Normalize(nn.Module):
+    """uint8 [B,h,w,3] to float32 [B,3,h,w], scaled as the model wants it."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, scaling: Scaling) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scaling.scale))  # [3]
+        self.register_buffer("offset", torch.tensor(scaling.offset))  # [3]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Scale bytes and put the channels first."""
+        pixels = image.to(torch.float32) * self.scale + self.offset  # [B,h,w,3]
+        return pixels.permute(0, 3, 1, 2)  # [B,3,h,w]
+
+
+class Base:
+    """A model of transformers with its image processor; see `Adapter` for the attributes."""
+
+    name: ClassVar[str]
+    written_out: ClassVar[str | None] = None  # suffix of layers whose attention is written out
+    quant: QuantSpec = QuantSpec()
+    image_size: tuple[int, int]  # h, w; set by `describe`
+
+    def __init__(self, checkpoint: Checkpoint, build: Build = from_weights) -> None:
+        self.checkpoint = checkpoint
+        self.source = checkpoint.source
+        self.license = checkpoint.license
+        assert checkpoint.architecture is not None
+        self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
+        # Pillow's resizing is the one that a host without torch can repeat to the bit.
+        self.processor = AutoImageProcessor.from_pretrained(
+            checkpoint.directory, backend="pil", local_files_only=True
+        )
+        self.describe()
+        self.scaling = scaling_of(self.processor, *self.image_size)
+        self.attention = Attention(
+            self.model,
+            [
+                layer
+                for path, layer in self.model.named_modules()
+                if self.written_out is not None and path.endswith(self.written_out)
+            ],
+        )
+
+    def describe(self) -> None:
+        """Set what the family knows from `self.model.config`."""
+        raise NotImplementedError
+
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """What the model sees of uint8 [N,h,w,3]: [N,3,h,w]."""
+        return Normalize(self.scaling)(torch.from_numpy(images))
+
+
+def norm_pairs(
+    model: nn.Module, rules: Mapping[str, tuple[str, ...]], prefix: str = ""
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Norms and their readers for `QuantSpec.smoothing`, in every block that has both.
+
+    `rules` names, within a block, a norm and the linears that alone read it; `prefix` is the path
+    of `model` in the whole.
+    """
+    modules = dict(model.named_modules())
+    return tuple(
+        (f"{prefix}{path}.{norm}", tuple(f"{prefix}{path}.{linear}" for linear in linears))
+        for path in modules
+        for norm, linears in rules.items()
+        if all(f"{path}.{part}" in modules for part in (norm, *linears))
+    )
+
+
+def tied(model: nn.Module) -> tuple[tuple[str, str], ...]:
+    """Pairs of layers with one weight, the embedding first, for `QuantSpec.tied`."""
+    first: dict[int, str] = {}
+    pairs = []
+    for path, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, nn.Parameter):
+            continue
+        other = first.setdefault(id(weight), path)
+        if other != path:
+            embeds = isinstance(module, nn.Embedding)
+            pairs.append((path, other) if embeds else (other, path))
+    return tuple(pairs)

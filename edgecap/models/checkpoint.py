@@ -1,0 +1,237 @@
+"""A model's directory as transformers saves it: looked at, and refused, before torch is imported.
+
+Layout: huggingface.co's `save_pretrained`: config.json, weights as safetensors (one file, or
+shards and an index), image processor, tokenizer. Nothing is unpickled and no code is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecap.core.errors import BundleError, EdgecapError, InputError, UnsupportedError
+from edgecap.core.typed import parse
+from edgecap.models import registry
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+MAX_HEADER_BYTES = 100 << 20  # as the safetensors library
+TOKENIZERS = (  # any of these sets of files is a tokenizer
+    ("tokenizer.json",),
+    ("vocab.txt",),
+    ("vocab.json", "merges.txt"),
+    ("spiece.model",),
+    ("tokenizer.model",),
+    ("sentencepiece.bpe.model",),
+)
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A directory that can be loaded: everything that loading needs was found."""
+
+    directory: Path
+    model_type: str
+    architecture: str | None  # class of transformers; None: config.json names none
+    config: dict[str, Any]
+    weights: tuple[Path, ...]  # safetensors files
+
+    @property
+    def source(self) -> str:
+        """What the model is called: by its config, else by its directory."""
+        return str(self.config.get("_name_or_path") or self.directory.name)
+
+    @property
+    def license(self) -> str:
+        """What the front matter of its model card says; "unknown" where that says nothing."""
+        card = self.directory / "README.md"
+        if not card.is_file():
+            return "unknown"
+        with card.open(encoding="utf-8", errors="replace") as opened:
+            front = opened.read(1 << 16).split("\n---", 1)[0]
+        said = re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front, re.M)
+        return said[1] if front.startswith("---") and said else "unknown"
+
+
+def open_checkpoint(
+    model: str | Path, revision: str | None = None, fetch: bool = False
+) -> Checkpoint:
+    """The checkpoint in a directory, or that of a hub id.
+
+    Args:
+        model: a directory, or `org/name`.
+        revision: branch, tag or commit of a hub id.
+        fetch: whether a hub id may be fetched; otherwise it must lie in the local cache.
+
+    Raises:
+        InputError: nothing there, or not whole.
+        UnsupportedError: a model that no adapter here can take.
+    """
+    directory = Path(model)
+    if directory.is_file():
+        if directory.suffix in PICKLES:
+            raise _pickled(directory)
+        raise InputError(
+            "model.file", f"{directory} is a file; a model is a directory with {CONFIG}."
+        )
+    if not directory.is_dir():
+        directory = _from_hub(str(model), revision, fetch)
+    elif revision is not None:
+        raise InputError("model.revision", f"{directory} is a directory; only hub ids have one.")
+    return _read(directory)
+
+
+def _read(directory: Path) -> Checkpoint:
+    config = _json(directory, CONFIG)
+    if config is None:
+        raise InputError(
+            "model.config", f"{directory} has no {CONFIG}, so it is no transformers model."
+        )
+    model_type, named = config.get("model_type"), config.get("architectures")
+    if not isinstance(model_type, str):
+        raise InputError("model.config", f"{directory / CONFIG} names no model_type.")
+    architecture = named[0] if isinstance(named, list) and named else None
+    if config.get("auto_map"):
+        raise UnsupportedError(
+            "model.remote_code",
+            f"{directory.name} brings its own code (auto_map in {CONFIG}), and none is run here; "
+            f"native in transformers and known: {', '.join(registry.FAMILIES)}.",
+            "Use the checkpoint that was converted to transformers' own classes.",
+        )
+    family = registry.find(model_type, architecture)
+    if "tokenizer" in family.needs and not any(
+        all((directory / name).is_file() for name in names) for names in TOKENIZERS
+    ):
+        raise InputError(
+            "model.tokenizer",
+            f"{directory} has no tokenizer (tokenizer.json); without it captions are numbers.",
+            "Save it beside the weights: AutoTokenizer.from_pretrained(...).save_pretrained(DIR)",
+        )
+    if "image_processor" in family.needs and not _has_image_processor(directory):
+        raise InputError(
+            "model.processor",
+            f"{directory} has no image processor (preprocessor_config.json): size, mean and "
+            "deviation of its images are unknown.",
+            "Save it beside the weights: AutoProcessor.from_pretrained(...).save_pretrained(DIR)",
+        )
+    return Checkpoint(
+        directory, model_type, architecture, config, _weights(directory, architecture)
+    )
+
+
+def _has_image_processor(directory: Path) -> bool:
+    if (directory / "preprocessor_config.json").is_file():
+        return True
+    return "image_processor" in (_json(directory, "processor_config.json") or {})
+
+
+def _weights(directory: Path, architecture: str | None) -> tuple[Path, ...]:
+    """The safetensors files, each whole as far as its header tells."""
+    index = _json(directory, INDEX)
+    if index is not None and not (directory / WEIGHTS).is_file():
+        table = index.get("weight_map")
+        if not isinstance(table, dict) or not all(isinstance(f, str) for f in table.values()):
+            raise InputError("model.index", f"{directory / INDEX} has no weight_map.")
+        names = sorted(set(table.values()))
+        for name in names:
+            if Path(name).name != name:
+                raise InputError("model.index", f"{INDEX} points outside the model: {name}.")
+        files = tuple(directory / name for name in names)
+    else:
+        files = (directory / WEIGHTS,)
+    for file in files:
+        if not file.is_file():
+            pickles = [p for p in sorted(directory.iterdir()) if p.suffix in PICKLES]
+            if pickles and index is None:
+                raise _pickled(pickles[0], architecture)
+            raise InputError(
+                "model.weights",
+                f"{file.name} is missing from {directory}"
+                + (f", and {INDEX} lists it." if index is not None else "."),
+                "Copy or download the model again.",
+            )
+        read_header(file)
+    return files
+
+
+def read_header(file: Path) -> dict[str, Any]:
+    """What a safetensors file holds, from its header: name -> dtype, shape, data_offsets.
+
+    Raises InputError where the file is not safetensors or ends too early.
+    Format: https://huggingface.co/docs/safetensors, eight bytes of length, JSON, data.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        whole = 8 + length <= size and length <= MAX_HEADER_BYTES
+        try:
+            header = json.loads(opened.read(length)) if whole else None
+        except ValueError:
+            header = None
+    if not isinstance(header, dict):
+        raise InputError("model.corrupt", f"{file} is not a safetensors file.", AGAIN)
+    try:
+        ends = [v["data_offsets"][1] for name, v in header.items() if name != "__metadata__"]
+        needed = 8 + length + max(ends, default=0)
+    except (KeyError, IndexError, TypeError):
+        raise InputError("model.corrupt", f"{file} has no valid header.", AGAIN) from None
+    if needed != size:
+        raise InputError(
+            "model.corrupt", f"{file} has {size} bytes and its header says {needed}.", AGAIN
+        )
+    return header
+
+
+AGAIN = "Copy or download the model again."
+
+
+def _pickled(file: Path, architecture: str | None = None) -> EdgecapError:
+    source, name = file.parent, architecture or "AutoModel"
+    code = f"from transformers import {name} as M; "
+    code += f"M.from_pretrained('{source}').save_pretrained('{source}-safe')"
+    return UnsupportedError(
+        "model.pickle",
+        f"{file} is a pickle, which can run code when it is read; only safetensors are.",
+        f'Where you trust it, convert it: python -c "{code}"',
+    )
+
+
+def _json(directory: Path, name: str) -> dict[str, Any] | None:
+    """A JSON object of the directory; None where there is no such file."""
+    file = directory / name
+    if not file.is_file():
+        return None
+    try:
+        value = parse(file.read_bytes(), str(file))
+    except BundleError as error:
+        raise InputError("model.json", error.message) from None
+    if not isinstance(value, dict):
+        raise InputError("model.json", f"{file} holds no JSON object.")
+    return value
+
+
+def _from_hub(model: str, revision: str | None, fetch: bool) -> Path:
+    if not HUB_ID.fullmatch(model):
+        raise InputError("model.missing", f"{model} is neither a directory nor a hub id.")
+    from edgecap.core.lazy import require
+
+    hub = require("huggingface_hub", "export")
+    try:
+        return Path(
+            hub.snapshot_download(
+                model,
+                revision=revision,
+                local_files_only=not fetch,
+                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
+            )
+        )
+    except Exception as error:  # the hub's errors share no class with those of its transports
+        from edgecap.core.errors import one_line
+
+        hint = "" if fetch else "Give a directory, or allow the download."
+        state = "could not be fetched" if fetch else "is no directory and not in the local cache"
+        raise InputError("model.hub", f"{model} {state}: {one_line(error)}", hint) from None

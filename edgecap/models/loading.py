@@ -1,0 +1,80 @@
+"""Opening what a user names: a bundle on its engine, or weights on PyTorch."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from edgecap.bundle.io import bundles_in
+from edgecap.bundle.manifest import MANIFEST
+from edgecap.core.choices import pick
+from edgecap.core.errors import BundleError, InputError, UnsupportedError
+from edgecap.reference.shipped import SUFFIX, called, shipped
+from edgecap.runtime import loading
+from edgecap.runtime.backends import BACKENDS
+from edgecap.runtime.captioner import Captioner
+
+DEFAULT = "S"
+DEVICES = ("cpu", "cuda")
+
+
+def load(
+    source: str | os.PathLike[str], backend: str = "auto", threads: int = 1, device: str = "cpu"
+) -> Captioner:
+    """Open a captioner.
+
+    Args:
+        source: a bundle directory; or, for the PyTorch reference, a shipped model's name ("S") or
+            a .safetensors file.
+        backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
+            mlprogram (CoreML evaluated anywhere), torch.
+        threads: CPU threads of the engine.
+        device: cpu, or cuda for the PyTorch reference on a GPU.
+
+    Raises:
+        BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
+        UnsupportedError for a backend that cannot run it, MissingPackageError.
+    """
+    pick("backend", backend, ("auto", *BACKENDS, "torch"))
+    pick("device", device, DEVICES)
+    loading.check_threads(threads)
+    if not str(source):
+        raise InputError("bundle.missing", "an empty name is no bundle and no model.")
+    given = Path(source)
+    is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
+    if backend == "torch" or (backend == "auto" and is_weights):
+        from edgecap.reference.model.session import load_reference
+
+        return load_reference(str(source), threads, device)
+    if len(given.parts) == 1 and not given.exists():
+        raise BundleError(
+            "bundle.missing",
+            f"{given} is neither a bundle here nor a shipped model ({', '.join(shipped())}).",
+            f"Make a bundle with: edgecap export --format tflite --int8 -o {given}",
+        )
+    if device != "cpu":
+        raise UnsupportedError(
+            "device.backend", f"{device} is for the torch backend; bundles run on the CPU."
+        )
+    return loading.load(given, backend, threads)
+
+
+def default_model(here: Path) -> tuple[str, str]:
+    """(what to load, why): the newest bundle in a directory, else the shipped weights on PyTorch.
+
+    Raises InputError where there is neither.
+    """
+    bundles = bundles_in(here)
+    if bundles:
+        newest = max(bundles, key=lambda bundle: (bundle / MANIFEST).stat().st_mtime)
+        return str(newest), "the newest bundle here"
+    names = list(shipped())
+    if names and find_spec("torch") is not None:
+        name = DEFAULT if DEFAULT in names else names[0]
+        return name, "no bundle here, so the shipped weights on PyTorch"
+    raise InputError(
+        "bundle.none",
+        f"no bundle was named and none lies in {here}.",
+        "Make one with: edgecap export --format tflite --int8",
+    )

@@ -1,0 +1,98 @@
+"""The families edgecap knows, by the `model_type` of a checkpoint's config.json.
+
+Adding one: a row here, and the file it names; tests/models runs on every row.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgecap.core.errors import UnsupportedError
+from edgecap.core.lazy import require
+
+if TYPE_CHECKING:
+    from edgecap.models.adapter import Adapter
+    from edgecap.models.checkpoint import Checkpoint
+
+GUIDE = "docs/adapters.md"
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row: where the adapter is, and which classes of transformers it takes."""
+
+    adapter: str  # module:class below edgecap.models
+    architectures: tuple[str, ...]  # as config.json names them
+    captions: bool = True  # false: embeds only
+    needs: tuple[str, ...] = ("tokenizer", "image_processor")
+
+
+FAMILIES: dict[str, Family] = {
+    "blip": Family("blip:Blip", ("BlipForConditionalGeneration",)),
+    "vision-encoder-decoder": Family(
+        "vision_encoder_decoder:VisionEncoderDecoder", ("VisionEncoderDecoderModel",)
+    ),
+    "git": Family("git:Git", ("GitForCausalLM",)),
+    "florence2": Family("florence2:Florence2", ("Florence2ForConditionalGeneration",)),
+    "kosmos-2": Family("kosmos2:Kosmos2", ("Kosmos2ForConditionalGeneration",)),
+    "idefics3": Family("idefics3:Idefics3", ("Idefics3ForConditionalGeneration",)),
+    "smolvlm": Family("idefics3:Idefics3", ("SmolVLMForConditionalGeneration",)),
+    "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
+    "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
+    "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
+}
+
+
+def find(model_type: str, architecture: str | None) -> Family:
+    """The family of a checkpoint, without importing it; raises UnsupportedError."""
+    family = FAMILIES.get(model_type)
+    if family is None:
+        near = difflib.get_close_matches(model_type, FAMILIES, 1, 0.5)
+        nearest = f"; the nearest is {near[0]}" if near else ""
+        raise UnsupportedError(
+            "model.unknown",
+            f"model_type {model_type!r} has no adapter{nearest}. Known: {', '.join(FAMILIES)}.",
+            f"How to write an adapter: {GUIDE}",
+        )
+    if architecture is not None and architecture not in family.architectures:
+        raise UnsupportedError(
+            "model.architecture",
+            f"{architecture} of {model_type} is not exported; "
+            f"known: {', '.join(family.architectures)}.",
+            f"How to write an adapter: {GUIDE}",
+        )
+    return family
+
+
+def load(
+    checkpoint: Checkpoint, text_rows: int | None = None, prompt: str | None = None
+) -> Adapter:
+    """The adapter of a checkpoint, with its weights in memory.
+
+    Args:
+        checkpoint: as opened by `edgecap.models.checkpoint`.
+        text_rows: T, the longest prompt and caption together (N, of a text to embed); None: what
+            the checkpoint suggests.
+        prompt: the words around the image, of families that have such; None: the family's own.
+
+    Raises:
+        UnsupportedError: what this checkpoint asks for cannot be done.
+        MissingPackageError: torch or transformers is not installed.
+    """
+    require("torch", "export")
+    require("transformers", "export")
+    family = find(checkpoint.model_type, checkpoint.architecture)
+    module, _, name = family.adapter.partition(":")
+    adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
+    if prompt is None:
+        return adapter(checkpoint, text_rows)
+    if not hasattr(adapter, "default_prompt"):
+        raise UnsupportedError(
+            "model.prompt",
+            f"{checkpoint.model_type} has no prompt around its image.",
+            "What a caption begins with is given when captioning.",
+        )
+    return adapter(checkpoint, text_rows, prompt)

@@ -1,0 +1,23 @@
+"""From the JSON files of a Hugging Face checkpoint to what a bundle says. No torch, no hub.
+
+Image processor, tokenizer and generation settings become data that edgecap's runtime carries out,
+or are refused by name. Nothing that changes pixels or tokens is dropped silently; each module lists
+the settings it leaves out and why they change neither.
+"""
+
+from edgecap.models.translate.checkpoint import Checkpoint
+from edgecap.models.translate.generation import generation_spec, start_id
+from edgecap.models.translate.image import PixelScaling, image_spec
+from edgecap.models.translate.regions import regions_spec
+from edgecap.models.translate.text import prompt_ids, text_spec
+
+__all__ = [
+    "Checkpoint",
+    "PixelScaling",
+    "generation_spec",
+    "image_spec",
+    "prompt_ids",
+    "regions_spec",
+    "start_id",
+    "text_spec",
+]

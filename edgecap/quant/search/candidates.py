@@ -1,0 +1,77 @@
+"""Plans from the cheapest to the widest, each step the one that gains most for its price.
+
+A step widens one layer by one kind: w8a8 to the layer's kind in w8, that to fp32. Its gain is the
+divergence it saves, its price the bit operations it adds. The ladder ends where the next plan would
+be larger than the model in float16: fp16 loses nothing, so a larger int8 plan has no use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+
+from edgecap.quant.search.cost import Costs
+from edgecap.quant.search.sensitivity import Sensitivity, wider
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One plan of the ladder."""
+
+    kinds: dict[str, str]  # layer -> kind
+    predicted: float  # nats per step, the sum over layers
+    bit_operations: int
+    size: int  # bytes
+
+
+def build_candidates(
+    cheapest: Mapping[str, str], sensitivity: Sensitivity, costs: Costs
+) -> list[Candidate]:
+    """Every plan on the way from `cheapest` (layer -> kind) to the widest that has a use."""
+    kinds = dict(cheapest)
+    candidates = [_candidate(kinds, sensitivity, costs)]
+    while True:
+        steps = [
+            (_worth(name, kind, wider(name, kind)[0], sensitivity, costs), name)
+            for name, kind in kinds.items()
+            if kind != "fp32" and _fits(kinds, name, costs)
+        ]
+        if not steps:
+            return candidates
+        _, name = max(steps)
+        kinds[name] = wider(name, kinds[name])[0]
+        candidates.append(_candidate(kinds, sensitivity, costs))
+
+
+def pick_candidates(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
+    """At most `number` candidates, both ends among them, evenly apart in the log of the
+    prediction.
+    """
+    top = max(candidates[0].predicted, 1e-12)
+    bottom = max(candidates[-1].predicted, top / 100)
+    goals = [top * (bottom / top) ** (i / (number - 1)) for i in range(1, number - 1)]
+    chosen = {0, len(candidates) - 1}
+    for goal in goals:
+        chosen.add(min(range(len(candidates)), key=lambda i: abs(_log(candidates[i]) - log(goal))))
+    return [candidates[i] for i in sorted(chosen)]
+
+
+def _log(candidate: Candidate) -> float:
+    return log(max(candidate.predicted, 1e-12))
+
+
+def _candidate(kinds: Mapping[str, str], sensitivity: Sensitivity, costs: Costs) -> Candidate:
+    predicted = sum(sensitivity[name][kind] for name, kind in kinds.items())
+    return Candidate(dict(kinds), predicted, costs.bit_operations(kinds), costs.size(kinds))
+
+
+def _fits(kinds: Mapping[str, str], name: str, costs: Costs) -> bool:
+    """Whether the plan is no larger than fp16 after this layer's next step."""
+    return costs.size({**kinds, name: wider(name, kinds[name])[0]}) <= costs.half
+
+
+def _worth(name: str, kind: str, to: str, sensitivity: Sensitivity, costs: Costs) -> float:
+    """Divergence saved per bit operation; noise may make it negative, which is worth nothing."""
+    price = costs.of_layer(name, to) - costs.of_layer(name, kind)
+    return max(sensitivity[name][kind] - sensitivity[name][to], 0.0) / price

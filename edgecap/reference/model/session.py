@@ -1,0 +1,160 @@
+"""The PyTorch model behind the same interface: the reference every target is compared with.
+
+Letters as in session.py.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER, identity_names
+from edgecap.core.digest import file_sha256
+from edgecap.core.errors import UnsupportedError, is_out_of_memory
+from edgecap.core.lazy import require
+from edgecap.reference.extension import SHIPPED, Extension
+from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import tokenizer_data
+from edgecap.runtime import memory
+from edgecap.runtime.batches import BATCH
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgecap.reference.model.captioner import CaptionModel
+
+
+def open_weights(
+    model: str, threads: int, device: str = "cpu"
+) -> tuple[str, Path, TorchSession, Extension]:
+    """Name, file, session and languages of a shipped model ("S") or a .safetensors file.
+
+    Raises MissingPackageError without torch, InputError for weights that cannot be used, and
+    UnsupportedError for cuda where there is none.
+    """
+    torch = require("torch", "torch")
+    from edgecap.reference.model import weights
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedError(
+            "device.missing",
+            "this PyTorch finds no GPU.",
+            "Leave the device out: cpu.",
+        )
+    name, path = weights.resolve(model)
+    network = weights.load(path).to(device)
+    return name, path, TorchSession(network, threads), weights.extension(path)
+
+
+class TorchSession:
+    """A captioner in evaluation mode; calls from several threads take turns."""
+
+    batch = None
+
+    @property
+    def most(self) -> int:
+        """Images of a batch beyond which no speed is gained."""
+        return 256 if self._device.type == "cuda" else BATCH
+
+    def __init__(self, model: CaptionModel, threads: int = 1) -> None:
+        self._torch = require("torch", "torch")
+        self.network = model.eval()
+        self._threads = threads
+        self._device = next(model.parameters()).device
+        self._lock = threading.Lock()
+
+    def encode_image(self, image: np.ndarray) -> ImageCode:
+        return ImageCode(*self._run(self.network.encode_image, image))
+
+    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+        return Step(*self._run(self.network.decode, token, position, k, v))
+
+    def decode_attention(
+        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+    ) -> Step:
+        return Step(*self._run(self.network.decode_attention, token, position, k, v))
+
+    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
+        return self._run(self.network.encode_text, tokens, length)[0]
+
+    def free_bytes(self) -> int:
+        """Memory that may still be taken where the model is.
+
+        On a GPU what torch keeps of freed blocks is free to it, and the host's share counts too: a
+        batch's cache and outputs lie there.
+        """
+        host = memory.free_bytes()
+        if self._device.type != "cuda":
+            return host
+        cuda = self._torch.cuda
+        kept = cuda.memory_reserved(self._device) - cuda.memory_allocated(self._device)
+        return min(int(cuda.mem_get_info(self._device)[0]) + kept, host)
+
+    def _run(self, function: object, *arrays: np.ndarray) -> list[np.ndarray]:
+        """Call with arrays in and f32 arrays out; integers go in as int64.
+
+        Raises MemoryError where there is not enough; torch has an error of its own for each device.
+        """
+        torch = self._torch
+
+        def tensor(array: np.ndarray) -> Tensor:
+            wide = array.astype(np.int64) if array.dtype == np.int32 else array
+            return torch.from_numpy(np.ascontiguousarray(wide)).to(self._device)
+
+        with self._lock, torch.inference_mode():
+            before = torch.get_num_threads()
+            torch.set_num_threads(self._threads)
+            try:
+                out = function(*map(tensor, arrays))  # type: ignore[operator]
+                outputs = out if isinstance(out, tuple) else (out,)
+                # A GPU reports some failures only here, and the copies take the host's memory.
+                return [output.float().cpu().numpy() for output in outputs]
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise MemoryError(str(error)) from None
+            finally:
+                torch.set_num_threads(before)
+
+
+def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Captioner:
+    """The PyTorch model of a shipped name or a .safetensors file, with its tokenizer."""
+    if Path(model).is_dir():
+        raise UnsupportedError(
+            "backend.format",
+            f"{model} is a bundle; the torch backend runs weights.",
+            "Leave the backend out, or give the name of a model, such as S.",
+        )
+    name, path, session, extension = open_weights(model, threads, device)
+    weights = file_sha256(path)
+    return reference_captioner(session, extension, name, model, weights)
+
+
+def reference_captioner(
+    session: TorchSession,
+    extension: Extension = SHIPPED,
+    name: str = "",
+    model: str = "",
+    weights: str | None = None,
+) -> Captioner:
+    """A network in memory behind the runtime's interface; `weights`: SHA-256 of its file."""
+    functions = {function: identity_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
+    manifest = build_manifest(
+        session.network.config,
+        name=name,
+        model=model,
+        format="torch",
+        precision="fp32",
+        functions=functions,
+        languages=extension.languages,
+    )
+    tokenizer = Tokenizer(tokenizer_data(extension), TOKENIZER)
+    return Captioner(
+        session, manifest, tokenizer, "torch", session.free_bytes, session.most, weights
+    )

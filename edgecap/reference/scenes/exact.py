@@ -1,0 +1,15 @@
+"""The strictest question about a caption: does it name the scene, no more and no less?"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.hard_negatives import names_of
+from edgecap.reference.scenes.parse import Parsed
+
+
+def is_exact(scene: Scene, parsed: Parsed) -> bool:
+    """Whether the names said are the scene's, each as often, and every phrase was understood."""
+    true = Counter(thing.name for thing in scene.things)
+    return names_of(parsed.statement) == true and not parsed.unknown

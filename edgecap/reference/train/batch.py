@@ -1,0 +1,67 @@
+"""One step's data, wherever it comes from: drawn scenes, a user's images.
+
+B images a batch   S window side, px   P patches   T tokens of packed captions
+Q images with texts   R = 2Q texts   Tq tokens of a text   C claims   Tc tokens of a claim
+K things of a scene at most   F facts of a patch
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgecap.reference.tokens import PAD_ID
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data."""
+
+    images: Tensor  # uint8 [B,S,S,3]
+    corners: Tensor  # int64 [B,2], row and column of the window's first patch
+    tokens: Tensor  # int64 [B,T], captions one after another, padded with PAD_ID
+    targets: Tensor  # int64 [B,T], the token after each; PAD_ID where none is asked
+    segments: Tensor  # int64 [B,T], which of the row's captions a token is of
+    positions: Tensor  # int64 [B,T], its place in that caption
+    texts: Tensor  # int64 [R,Tq], of every (B/Q)-th image two: a true one, then its false twin
+    lengths: Tensor  # int64 [R]
+    matches: Tensor  # bool [Q,R], which text says what which image shows
+    claims: Tensor  # int64 [2C,Tc], of these images a true claim, then a false one, C/Q of each
+    claim_lengths: Tensor  # int64 [2C]
+    text_questions: Tensor  # int64 [Q,4], what parts a text from its twin where that is a relation
+    questions: Tensor  # int64 [C,4], what each claim asks of a image: see hints.py
+    seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
+    hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
+
+    def to(self, device: torch.device) -> Batch:
+        tensors = (getattr(self, name) for name in self.__dataclass_fields__)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch cut into `count` smaller ones; a text keeps the negatives of its part only."""
+        rows, columns = (size // count for size in self.matches.shape)
+        blocks = [
+            self.matches[i * rows : (i + 1) * rows, i * columns : (i + 1) * columns]
+            for i in range(count)
+        ]
+        fields = [
+            blocks if name == "matches" else getattr(self, name).chunk(count)
+            for name in self.__dataclass_fields__
+        ]
+        return [Batch(*part) for part in zip(*fields, strict=True)]
+
+    def pin_memory(self) -> Batch:
+        """The same in memory that a GPU reads while it computes; DataLoader asks for it."""
+        return Batch(*(getattr(self, name).pin_memory() for name in self.__dataclass_fields__))
+
+    @property
+    def patches(self) -> int:
+        """Patches with a hint."""
+        return self.hints.shape[0] * self.hints.shape[1]
+
+    @property
+    def words(self) -> int:
+        """Tokens to predict."""
+        return int((self.targets != PAD_ID).sum())

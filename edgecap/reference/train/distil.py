@@ -1,0 +1,87 @@
+"""Fine-tuning under rounding: a captioner that rounds learns to answer as the float one does.
+
+    B images   T tokens   Q images with texts   R texts   V vocabulary   E embedding
+    L layers   P patches  D width
+
+The float weights that the run begins with are the teacher. Nothing is asked about the truth: what
+shall survive rounding is what the model says, right or wrong.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgecap.quant.hooks import HookedModel, layer_weights
+from edgecap.quant.learned import LearnedScales
+from edgecap.quant.plan import Plan
+from edgecap.quant.simulate import Rounding
+from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.tokens import PAD_ID
+from edgecap.reference.train.batch import Batch
+from edgecap.reference.train.config import TrainConfig
+from edgecap.reference.train.losses import Answers, Teaching, Term, answer
+
+EMBEDDING_WEIGHT, STATE_WEIGHT = 1.0, 1.0
+
+
+class Teacher:
+    """A frozen captioner. No module: its weights are no part of the run's checkpoint."""
+
+    def __init__(self, captioner: CaptionModel) -> None:
+        self._captioner = captioner.eval().requires_grad_(False)
+
+    def answer(self, batch: Batch) -> Answers:
+        with torch.no_grad():
+            return answer(self._captioner, batch)
+
+
+class Distillation(Teaching):
+    """A rounding captioner with its distances from the teacher as the forward."""
+
+    def __init__(self, captioner: CaptionModel, plan: Plan, teacher: Teacher) -> None:
+        """`captioner` is smoothed already; its parameters and the plan's scales are learned."""
+        super().__init__()
+        self.scales = LearnedScales(plan)
+        self._rounding = Rounding(plan)
+        self.captioner = HookedModel(captioner, self._rounding)
+        self._weights = layer_weights(captioner)
+        self._teacher = teacher
+
+    def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
+        return {
+            "word": Term(1.0, batch.words),
+            "embedding": Term(EMBEDDING_WEIGHT, len(batch.matches) + len(batch.texts)),
+            "state": Term(STATE_WEIGHT, len(batch.images)),
+        }
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Summed divergence of the words, summed distances of embeddings and states, scalars."""
+        wanted = self._teacher.answer(batch)
+        self._rounding.prepare(self._weights, self.scales.factors())
+        got = answer(self.captioner, batch)
+        self._rounding.forget()
+        embedded = apart(got.images, wanted.images) + apart(got.texts, wanted.texts)
+        pairs = zip(got.states, wanted.states, strict=True)
+        seen = torch.stack([off(a, b) for a, b in pairs]).mean(0)  # [B]
+        return divergence(got.logits, wanted.logits, batch.targets), embedded, seen.sum()
+
+
+def divergence(got: Tensor, wanted: Tensor, targets: Tensor) -> Tensor:
+    """Summed KL(wanted || got) of logits [B,T,V] where targets int [B,T] are words."""
+    log_wanted = wanted.float().log_softmax(-1)  # [B,T,V]
+    log_got = got.float().log_softmax(-1)  # [B,T,V]
+    each = (log_wanted.exp() * (log_wanted - log_got)).sum(-1)  # [B,T]
+    return (each * (targets != PAD_ID)).sum()
+
+
+def apart(got: Tensor, wanted: Tensor) -> Tensor:
+    """Summed 1 - cosine of embeddings [N,E] of norm 1."""
+    return (1 - F.cosine_similarity(got.float(), wanted.float(), dim=-1)).sum()
+
+
+def off(got: Tensor, wanted: Tensor) -> Tensor:
+    """Squared error of each image's states [B,P,D], as a share of their square; [B]."""
+    error = (got - wanted).float().square().mean((1, 2))  # [B]
+    return error / wanted.float().square().mean((1, 2))  # [B]

@@ -1,0 +1,86 @@
+"""What fine-tuning did to what a model knew: exact captions of test scenes, before and after.
+
+K languages   N scenes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgecap.core.errors import InputError
+from edgecap.core.progress import progress
+from edgecap.reference.scenes.exact import is_exact
+from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.parse import parse
+from edgecap.reference.scenes.resampling import draw_weights, interval
+from edgecap.reference.scenes.shipped import SETS, load_set
+from edgecap.runtime.captioner import Captioner
+
+
+def check_number(n: int) -> None:
+    """InputError for more scenes than there are."""
+    there = SETS["evaluation"][1]
+    if n > there:
+        raise InputError("check.scenes", f"{n} scenes are to be checked; there are {there}.")
+
+
+def exact(captioner: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
+    """Bool [K,N]: in which languages which of the first n test scenes are named exactly.
+
+    Raises InputError for more than there are.
+    """
+    check_number(n)
+    scenes = load_set("evaluation", n)
+    images = [pixels for pixels, _ in scenes]
+    rows = []
+    for lang in progress(languages, "checking languages"):
+        said = captioner.caption(images, lang=lang)
+        pairs = zip(scenes, said, strict=True)
+        rows.append([is_exact(scene, parse(one.raw, lang)) for (_, scene), one in pairs])
+    return np.array(rows, bool).reshape(len(languages), n)
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Exact captions before and after, of the languages that scenes can be described in."""
+
+    languages: tuple[str, ...]  # K, known before
+    before: np.ndarray  # bool [K,N]
+    after: np.ndarray  # bool [K,N]
+
+    @property
+    def drop(self) -> float:
+        """Points that the mean over languages fell."""
+        # Counted, not averaged: a loss that is just allowed must not come out above it.
+        lost = int(self.before.sum()) - int(self.after.sum())
+        return 100 * lost / self.before.size
+
+    @property
+    def drop_interval(self) -> tuple[float, float]:
+        """95 % of it, over the same scenes drawn again and again."""
+        fell = 100 * (self.before.mean(0) - self.after.mean(0, dtype=np.float64))  # [N]
+        bounds = interval(draw_weights(len(fell)) @ fell / len(fell))
+        assert bounds is not None  # every scene is measured
+        return bounds
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; shares, and points for the drop."""
+        rows = zip(self.languages, self.before, self.after, strict=True)
+        return {
+            "scenes": self.before.shape[1],
+            "languages": {
+                lang: {"before": float(old.mean()), "after": float(new.mean())}
+                for lang, old, new in rows
+            },
+            "drop_points": self.drop,
+            "drop_interval_95": list(self.drop_interval),
+        }
+
+
+def measurable(languages: Sequence[str]) -> tuple[str, ...]:
+    """Those of `languages` whose captions of scenes can be read."""
+    return tuple(language for language in languages if language in SPOKEN)

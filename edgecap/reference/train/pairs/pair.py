@@ -1,0 +1,147 @@
+"""A image and what is said of it, and how a row of a file becomes one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecap.core.errors import InputError
+from edgecap.reference.tokens import LOCATIONS
+
+Box = tuple[float, float, float, float]
+_LOCATION = re.compile(r"<loc_(\d+)>")
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters [start, end) of a caption that name something, and where that is."""
+
+    start: int
+    end: int
+    boxes: tuple[Box, ...]  # x0 y0 x1 y1, px of the image
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A image and one caption."""
+
+    image: Path
+    caption: str
+    spans: tuple[Span, ...] = ()
+    grounded: str = (
+        ""  # the caption with location tokens of the 224 px model_input, where it has them
+    )
+    where: str = ""  # file and line, for messages
+
+
+def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every JSON object of a file with one a line, and where it stands; blank lines count."""
+    for number, line in enumerate(text_of(file).split("\n"), 1):
+        where = f"{file}:{number}"
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise bad_row(where, f"is no JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise bad_row(where, "is no JSON object")
+        yield where, value
+
+
+def text_of(file: Path) -> str:
+    """The whole of a UTF-8 file."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise bad_row(f"{file}:{line}", "is not UTF-8") from None
+    except OSError as error:
+        raise InputError("pairs.missing", f"{file} cannot be read: {error.strerror}.") from None
+
+
+def image_file(where: str, root: Path, name: Any) -> Path:
+    """The path of the image called `name`; it must be there."""
+    if not isinstance(name, str) or not name.strip():
+        raise bad_row(where, "names no image")
+    path = root / name
+    if not path.is_file():
+        raise bad_row(where, f"names {name}, which is not in {root}")
+    return path
+
+
+def caption(where: str, value: Any) -> str:
+    """A caption without space around it; it must say something and hold no location token."""
+    if not isinstance(value, str) or not value.strip():
+        raise bad_row(where, "has no caption")
+    if _LOCATION.search(value):
+        raise bad_row(where, "has location tokens in its caption; those belong under 'grounded'")
+    return " ".join(value.split())
+
+
+def grounded(where: str, said: str, value: Any) -> str:
+    """A caption with location tokens, which without them must be `said`."""
+    text = " ".join(value.split()) if isinstance(value, str) else ""
+    if " ".join(_LOCATION.sub("", text).split()) != said:
+        raise bad_row(where, "has a 'grounded' whose words are not those of the caption")
+    unknown = {found[0] for found in _LOCATION.finditer(text)} - set(LOCATIONS)
+    if unknown:
+        raise bad_row(where, f"has {min(unknown)}; known are {LOCATIONS[0]} … {LOCATIONS[-1]}")
+    runs = re.findall(r"(?:<loc_\d+>)+", text)
+    for run in runs:
+        bins = [int(digits) for digits in _LOCATION.findall(run)]
+        boxes = [bins[i : i + 4] for i in range(0, len(bins), 4)]
+        if not all(len(b) == 4 and b[0] < b[2] and b[1] < b[3] for b in boxes):
+            raise bad_row(where, f"has no boxes in {run[:60]}")
+    return text
+
+
+def spans(where: str, said: str, written: Any, value: Any) -> tuple[Span, ...]:
+    """The spans of a caption: in order, apart from each other, each with boxes.
+
+    They count the characters of what was `written`, which must be what is `said`.
+    """
+    if not isinstance(value, list):
+        raise bad_row(where, "has 'spans' that are no list")
+    if value and written != said:
+        raise bad_row(where, "has spans, and space around its caption or twice between words")
+    found: list[Span] = []
+    for item in value:
+        if not isinstance(item, dict) or set(item) != {"start", "end", "boxes"}:
+            raise bad_row(where, "has a span without exactly start, end and boxes")
+        start, end = item["start"], item["end"]
+        before = found[-1].end if found else 0
+        if type(start) is not int or type(end) is not int or not before <= start < end <= len(said):
+            raise bad_row(where, f"has a span {start}-{end}, outside the caption or out of order")
+        boxes = item["boxes"]
+        if not isinstance(boxes, list) or not boxes:
+            raise bad_row(where, f"has no boxes for {said[start:end]!r}")
+        found.append(Span(start, end, tuple(_box(where, box) for box in boxes)))
+    return tuple(found)
+
+
+def _box(where: str, value: Any) -> Box:
+    numbers = isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+    if not numbers or not 0 <= value[0] < value[2] or not 0 <= value[1] < value[3]:
+        raise bad_row(where, f"has a box {value}; x0 < x1 and y0 < y1 in px are needed")
+    x0, y0, x1, y1 = map(float, value)
+    return x0, y0, x1, y1
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e6
+
+
+def bad_row(where: str, what: str) -> InputError:
+    """The error of a row: `where` names file and line."""
+    return InputError("pairs.row", f"{where} {what}.")
+
+
+def others(found: Sequence[str], wanted: str) -> str:
+    """What to say where rows are in other languages only."""
+    known = ", ".join(sorted(set(found)))
+    return f"no captions in {wanted!r}; those that there are are in {known}"

@@ -1,0 +1,103 @@
+"""What keeps a model from forgetting the languages that it knows while it learns another.
+
+A part of every step goes to captions in those languages: of scenes drawn for it, whose truth is
+known, where the emoji font is there; else the starting weights' own captions, of the images that
+are learned from and of the shipped ones (self-distillation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgecap.core.choices import pick
+from edgecap.core.errors import InputError
+from edgecap.core.progress import progress
+from edgecap.reference.extension import Extension
+from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.shipped import load_set
+from edgecap.reference.tokens import EOS_ID, STYLES, TEXT_ID
+from edgecap.reference.train.batch import Batch
+from edgecap.reference.train.captions import CaptionDataset, CaptionSample
+from edgecap.reference.train.config import Stage, TrainConfig
+from edgecap.reference.train.data import SceneBatches
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import Caption
+from edgecap.runtime.tokenizer import Tokenizer
+
+KINDS = ("auto", "scenes", "own")
+Rehearsal = Callable[[int], Batch]  # step -> what is rehearsed in it
+_TOKENS, _TEXT_TOKENS = 64, 40  # of a scene's packed captions and of its text
+_OWN_STYLE = "grounded"
+
+
+def chosen(kind: str, languages: Sequence[str]) -> tuple[str, str]:
+    """The kind that "auto" stands for here, and why; InputError for one that cannot be had."""
+    pick("rehearsal", kind, KINDS)
+    mute = [language for language in languages if language not in SPOKEN]
+    if kind != "own" and mute:
+        if kind == "scenes":
+            raise InputError(
+                "rehearsal.language",
+                f"scenes cannot be described in {', '.join(mute)}.",
+                "Run with: --rehearse own",
+            )
+        return "own", f"scenes cannot be described in {', '.join(mute)}"
+    if kind == "auto":
+        try:
+            _check_font()
+        except InputError:
+            return "own", "the emoji font is missing and no scene can be drawn"
+        return "scenes", "the emoji font is there"
+    if kind == "scenes":
+        _check_font()
+    return kind, "asked for"
+
+
+def _check_font() -> None:
+    from edgecap.reference.scenes.sprites import sprite
+
+    sprite("dog", 0, 24, 24)
+
+
+def of_scenes(
+    languages: Sequence[str], extension: Extension, images: int, seed: int, steps: int
+) -> Rehearsal:
+    """Drawn scenes with true captions and, for the embeddings, false hard_negatives."""
+    drawn = images * steps
+    stage = Stage(224, drawn, images, _TOKENS, images, _TEXT_TOKENS, tuple(languages), claims=0)
+    config = TrainConfig(stages=(stage,), seed=seed, slips=0, extension=extension)
+    return SceneBatches(config).__getitem__
+
+
+def of_own_captions(
+    captioner: Captioner, tokenizer: Tokenizer, model_inputs: np.ndarray, images: int, seed: int
+) -> Rehearsal:
+    """What `captioner` says of model_inputs uint8 [N,S,S,3] and of the shipped scenes.
+
+    Each image is captioned once, in the languages in turn. `tokenizer` is the one after the
+    course: what it spells otherwise is rehearsed so.
+    """
+    shipped = np.stack([pixels for pixels, _ in load_set("calibration")])  # [128,S,S,3]
+    every = np.concatenate([model_inputs, shipped])  # [N+128,S,S,3]
+    said: list[tuple[CaptionSample, ...]] = [()] * len(every)
+    languages = captioner.languages
+    for turn, language in enumerate(progress(languages, "own captions")):
+        places = range(turn, len(every), len(languages))
+        captions = captioner.caption_many(every[list(places)], lang=language, style=_OWN_STYLE)
+        for place, caption in zip(places, captions, strict=True):
+            if not isinstance(caption, InputError):
+                said[place] = (_own(captioner, tokenizer, language, caption),)
+    own = CaptionDataset(every, tuple(said))
+    return lambda step: own.batch(seed, step, images)
+
+
+def _own(
+    captioner: Captioner, tokenizer: Tokenizer, language: str, caption: Caption
+) -> CaptionSample:
+    prompt = captioner.vocabulary.prompt(language, pick("style", _OWN_STYLE, STYLES))
+    words = tokenizer.encode(caption.raw, allow_special=True)
+    bare = tokenizer.encode(caption.text)[: captioner.vocabulary.text_length - 2]
+    room = captioner.vocabulary.text_length - 3
+    return CaptionSample((*prompt, *words[:room], EOS_ID), (TEXT_ID, *bare, EOS_ID))

@@ -1,0 +1,73 @@
+"""Train the multilingual byte-fallback BPE (SentencePiece style) on the words of all grammars.
+
+The trainer sees words, never sentences, so no token joins a noun to its colour: a language without
+spaces would otherwise learn "红色的圆形" as one token, and with it the prior that hurts pairs never
+seen. Ids: the fixed specials of `core.tokens`, 256 bytes, then characters and merges.
+
+`python -m edgecap.reference.train.tokenizer` writes the one that is shipped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from edgecap.reference.tokens import LANGUAGES, SPECIALS
+from edgecap.runtime.tokenizer import PIECE
+
+SHIPPED = Path(__file__).resolve().parents[1] / "data" / "tokenizer.json"
+# Characters that users write and no caption holds; without them they would cost two bytes each.
+ACCENTED = "ÀÁÂÃÄÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜßàáâãäçèéêëìíîïñòóôõöùúûü"
+ALPHABET = "".join(map(chr, range(0x21, 0x7F))) + ACCENTED
+
+
+def caption_words() -> Iterator[str]:
+    """Every segment that a caption in any language can hold, "▁" for the space before it."""
+    from edgecap.reference.scenes.words import words
+
+    for language in LANGUAGES:
+        yield from words(language)
+
+
+def train_tokenizer(words: Iterable[str], vocabulary: int = 4096) -> str:
+    """The `tokenizer.json` of at most `vocabulary` tokens learnt from words that carry "▁"."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers import pre_tokenizers as pre
+    from tokenizers.trainers import BpeTrainer
+
+    split = pre.Split(Regex(PIECE), behavior="isolated")
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = split
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    fixed = [*SPECIALS, *byte_tokens]
+    learner.train_from_iterator(
+        words,
+        BpeTrainer(
+            vocab_size=vocabulary - len(fixed),
+            min_frequency=1,
+            initial_alphabet=list(ALPHABET),
+            show_progress=False,
+        ),
+    )
+    learnt = json.loads(learner.to_str())["model"]
+    by_id = sorted(learnt["vocab"], key=learnt["vocab"].get)
+    vocab = {token: i for i, token in enumerate([*fixed, *by_id])}
+    merges = [tuple(merge) for merge in learnt["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(" ", "▁")])
+    tokenizer.pre_tokenizer = split
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False) for t in SPECIALS])
+    return str(tokenizer.to_str(pretty=False))
+
+
+def write_shipped() -> None:
+    """Train on the captions of all languages, and write what is shipped anew."""
+    SHIPPED.write_text(train_tokenizer(caption_words()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_shipped()

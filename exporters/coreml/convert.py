@@ -1,0 +1,220 @@
+"""CoreML: one .mlpackage, three functions over one set of weights. Batch 1, a phone's batch.
+
+Made and checked on any machine: conversion needs no Mac, and edgecap.mil
+evaluates the result. The image goes in as a pixel buffer. `fp16` computes in float16, which is
+what the Neural Engine knows; int8 stores weights as int8 and computes in float16, with activations
+on the grids of a plan where it names some; `fp32` is exact and runs on CPU and GPU. Before iOS 18 a
+package holds one function, so there are three of them.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecap.bundle.manifest import (
+    ATTENTION,
+    OPTIONAL_FUNCTIONS,
+    STATEFUL,
+    Function,
+    identity_names,
+)
+from edgecap.core.errors import UnsupportedError
+from edgecap.core.formats import INT8_PRECISIONS
+from edgecap.core.lazy import require
+from edgecap.exporters.contract import functions
+from edgecap.exporters.spec import ExportSpec
+from edgecap.quant.plan import Plan
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from edgecap.reference.model.captioner import CaptionModel
+
+FILE = "model.mlpackage"
+HALF_OUTPUTS = ("k", "v", "k_new", "v_new")  # the cache, which goes back in as it came out
+
+
+def export(
+    model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
+) -> dict[str, Function]:
+    """Write `model` as CoreML into `directory`; returns where each function lies."""
+    coremltools = require("coremltools", "coreml")
+    programs = convert(model, spec, plan)
+    if not spec.coreml.multifunction:
+        for name, program in programs.items():
+            program.save(str(directory / f"{name}.mlpackage"))
+        alone = {name: identity_names(f"{name}.mlpackage", name) for name in programs}
+        return {name: replace(function, entry="main") for name, function in alone.items()}
+    with tempfile.TemporaryDirectory() as scratch:
+        merged = coremltools.utils.MultiFunctionDescriptor()
+        for name, program in programs.items():
+            path = str(Path(scratch) / f"{name}.mlpackage")
+            program.save(path)
+            merged.add_function(path, src_function_name="main", target_function_name=name)
+        merged.default_function_name = next(iter(programs))
+        coremltools.utils.save_multifunction(merged, str(directory / FILE))
+    return {name: identity_names(FILE, name) for name in programs}
+
+
+def convert(model: CaptionModel, spec: ExportSpec, plan: Plan | None = None) -> dict[str, Any]:
+    """Every function as an ML program of its own (coremltools MLModel), by name."""
+    import torch
+
+    if plan is not None:
+        from edgecap.quant.qdq import insert_qdq
+
+        model = insert_qdq(model, plan)
+
+    example = {f.name: f for f in functions(model, spec.attention)}
+    encode, decode, text = example["encode_image"], example["decode"], example["encode_text"]
+    # A pixel buffer comes as planes of 0 … 255.
+    planes = torch.zeros(1, 3, *encode.inputs["image"].shape[1:3])  # [B,3,S,S]
+    to = _Converter(spec.precision, spec.coreml.target, model.config.vocabulary)
+    programs = {
+        encode.name: to.program(_from_planes(encode.module), {"image": planes}, encode.outputs),
+        decode.name: to.program(decode.module, decode.inputs, decode.outputs),
+        text.name: to.program(text.module, text.inputs, text.outputs),
+    }
+    if spec.attention:
+        each = example[ATTENTION]
+        programs[each.name] = to.program(each.module, each.inputs, each.outputs)
+    if spec.coreml.stateful:
+        from edgecap.reference.model.stateful import StatefulDecode
+
+        names, outputs = OPTIONAL_FUNCTIONS[STATEFUL]
+        token, position, k, v = decode.inputs.values()
+        P = model.config.patches
+        rows = (token, position, k[:, :, :, :P], v[:, :, :, :P])
+        inputs = dict(zip(names, rows, strict=True))
+        programs[STATEFUL] = to.program(StatefulDecode(model), inputs, outputs)
+    if spec.precision in INT8_PRECISIONS:
+        return {
+            name: _quantise(program, _wide(program, plan)) for name, program in programs.items()
+        }
+    return programs
+
+
+def _from_planes(module: nn.Module) -> nn.Module:
+    """encode_image of a pixel buffer, float [B,3,S,S] of 0 … 255."""
+    from torch import nn
+
+    class FromPlanes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encode = module
+
+        def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return self.encode(image.permute(0, 2, 3, 1).contiguous())  # [B,S,S,3]
+
+    return FromPlanes()
+
+
+class _Converter:
+    """coremltools set to one precision and one target.
+
+    The token table stays float32 where the rest is float16: scores near 16 lie 1/128 apart in
+    float16, and that decided one word in 700 otherwise. It is looked up in and multiplied with in
+    one type, so that it is stored once.
+    """
+
+    def __init__(self, precision: str, target: str, vocabulary: int) -> None:
+        self.tools = require("coremltools", "coreml")
+        self.half = precision != "fp32"
+
+        def halved(operation: Any) -> bool:
+            table = {"linear": "weight", "gather": "x"}.get(operation.op_type)
+            return table is None or operation.inputs[table].shape[0] != vocabulary
+
+        half = self.tools.transform.FP16ComputePrecision(op_selector=halved)
+        self.compute = half if self.half else self.tools.precision.FLOAT32
+        self.target = getattr(self.tools.target, target)
+
+    def program(
+        self, module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...]
+    ) -> Any:
+        import torch
+
+        traced = torch.export.export(module.eval(), tuple(inputs.values()), strict=False)
+        return self.tools.convert(
+            traced.run_decompositions({torch.ops.aten.gelu.default: _tanh_gelu}),
+            inputs=[self._input(name, example) for name, example in inputs.items()],
+            outputs=[self._output(name) for name in outputs],
+            states=[self._state(name, rows) for name, rows in module.named_buffers()] or None,
+            minimum_deployment_target=self.target,
+            compute_precision=self.compute,
+            skip_model_load=True,
+        )
+
+    def _input(self, name: str, example: Tensor) -> Any:
+        if name == "image":
+            return self.tools.ImageType(
+                name, shape=tuple(example.shape), color_layout=self.tools.colorlayout.RGB
+            )
+        if not example.is_floating_point():
+            return self.tools.TensorType(name, tuple(example.shape), dtype=np.int32)
+        return self.tools.TensorType(name, tuple(example.shape), dtype=self._float(half=True))
+
+    def _output(self, name: str) -> Any:
+        return self.tools.TensorType(name, dtype=self._float(half=name in HALF_OUTPUTS))
+
+    def _state(self, name: str, rows: Tensor) -> Any:
+        kind = self.tools.TensorType(shape=tuple(rows.shape), dtype=np.float16)
+        return self.tools.StateType(wrapped_type=kind, name=name)
+
+    def _float(self, half: bool) -> type[np.floating]:
+        return np.float16 if half and self.half else np.float32
+
+
+def _tanh_gelu(x: Tensor, approximate: str) -> Tensor:
+    """GELU's tanh form, spelled as coremltools fuses it into one operation.
+
+    coremltools 9 loses keyword arguments on its torch.export path and would take the exact form.
+    """
+    import torch
+
+    assert approximate == "tanh"
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
+
+
+def _wide(program: Any, plan: Plan | None) -> list[str]:
+    """The constants of a program that are not quantised, by the names that coremltools gives them.
+
+    They end in the path from the module that was converted. Raises UnsupportedError where a block's
+    layer that the plan keeps has no such constant: coremltools would quantise it without a word.
+    """
+    layers = {} if plan is None else plan.layers
+    kept = ("text_position", *(name for name, layer in layers.items() if layer.kind == "fp32"))
+    operations = program._mil_program.functions["main"].operations
+    constants = [operation.name for operation in operations if operation.op_type == "const"]
+    wide = []
+    for layer in kept:
+        ending = f"_model_{layer.replace('.', '_')}_weight"
+        found = [name for name in constants if name.removesuffix("_to_fp16").endswith(ending)]
+        if not found and layer.startswith("blocks."):  # others are not in every function
+            raise UnsupportedError(
+                "plan.weights_changed",
+                f"the converter renamed the weights of {layer}, which the plan keeps wider.",
+                "Export with a plan that keeps no layer, or with --precision fp16.",
+            )
+        wide += found
+    return wide
+
+
+def _quantise(program: Any, wide: list[str]) -> Any:
+    """Int8 weights, symmetric, one scale per row: the rounding of rounding.rows, in float16."""
+    from coremltools.optimize import coreml
+
+    rows = coreml.OpLinearQuantizerConfig(
+        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=0
+    )
+    config = coreml.OptimizationConfig(
+        op_type_configs={"linear": rows, "gather": rows},
+        op_name_configs=dict.fromkeys(wide),
+    )
+    return coreml.linear_quantize_weights(program, config)

@@ -1,0 +1,1 @@
+"""ONNX: one graph per function, and one file of weights that all share."""

@@ -1,0 +1,1 @@
+"""The parity gate: a bundle against its PyTorch model, without torch."""

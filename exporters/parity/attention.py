@@ -1,0 +1,69 @@
+"""The gate's view of `decode_attention`: the plain step's scores, and PyTorch's maps by head.
+
+Its scores are held against those of the plain step on the same engine, which were held against
+PyTorch's: the two graphs differ in what they hand out and in nothing else. Its maps are held
+against PyTorch's, all maps of a step as one row, so that a head that hardly looks at the image
+weighs as little as its attention.
+
+Letters as in parity.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgecap.bundle.certificate import OutputParity
+from edgecap.bundle.golden import measure
+from edgecap.bundle.manifest import ATTENTION
+from edgecap.exporters.parity.gate import ReferenceCaption, ReferenceOutputs, worst_of
+from edgecap.exporters.parity.tolerances import BOUNDS, SAME_LOGITS
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.forcing import teacher_forced
+from edgecap.runtime.per_head import PerHeadAttention
+
+STRIDE = 4  # every fourth scene: all languages are among them, and 25 kB a step add up
+LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
+
+
+def reference_maps(
+    captioner: Captioner,
+    model_inputs: np.ndarray,
+    asked: Sequence[tuple[str, str]],
+    answers: Sequence[ReferenceCaption],
+) -> np.ndarray:
+    """What PyTorch's heads look at along its own captions of some scenes: f32 [M',L,H,P]."""
+    stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
+    maps = []
+    for i in range(0, len(answers), STRIDE):
+        code = captioner.session.encode_image(model_inputs[i : i + 1])
+        prompt = captioner.vocabulary.prompt(*asked[i])
+        tokens = [answers[i].tokens]
+        ((_, attention),) = teacher_forced(stepping, code, prompt, tokens, T)  # [K,L,H,P]
+        maps.append(attention)
+    return np.concatenate(maps)
+
+
+def compare_attention(
+    captioner: Captioner, references: ReferenceOutputs
+) -> tuple[OutputParity, ...]:
+    """Scores against the plain step's, maps against PyTorch's."""
+    allowed = {LOGITS: SAME_LOGITS, MAPS: BOUNDS[captioner.manifest.precision].by_head}
+    stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
+    assert references.by_head is not None
+    found: list[tuple[int, OutputParity]] = []
+    start = 0
+    for i in range(0, len(references.answers), STRIDE):
+        code = captioner.session.encode_image(references.model_input[i : i + 1])
+        prompt = captioner.vocabulary.prompt(*references.asked[i])
+        tokens = [references.answers[i].tokens]
+        ((plain, _),) = teacher_forced(captioner.session, code, prompt, tokens, T)  # [K,V]
+        # [K,V], [K,L,H,P]
+        ((logits, attention),) = teacher_forced(stepping, code, prompt, tokens, T)
+        K = len(logits)
+        wanted = np.asarray(references.by_head[start : start + K])  # [K,L,H,P]
+        found.append((i, measure(LOGITS, plain, logits, allowed)))
+        found.append((i, measure(MAPS, wanted.reshape(K, -1), attention.reshape(K, -1), allowed)))
+        start += K
+    return worst_of(LOGITS, found), worst_of(MAPS, found)

@@ -1,0 +1,1 @@
+"""TFLite: one file, a signature per function."""

@@ -1,0 +1,70 @@
+"""TFLite: one file, a signature per function over one set of weights. Batch 1, a phone's batch.
+
+`fp16` halves the stored weights, int8 quarters them. The inputs of int8 linear layers are rounded
+row by row as they come, on the fixed grids of a plan, or not at all: see tflite_int8.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecap.bundle.manifest import Function, identity_names
+from edgecap.core.formats import INT8_PRECISIONS
+from edgecap.core.lazy import require
+from edgecap.exporters.contract import functions
+from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.tflite import graph as tflite_graph
+from edgecap.exporters.tflite import int8 as tflite_int8
+from edgecap.exporters.tflite import passes as tflite_passes
+from edgecap.exporters.treatment import SchemeLookup, by
+from edgecap.quant.plan import Plan
+
+if TYPE_CHECKING:
+    from edgecap.reference.model.captioner import CaptionModel
+
+FILE = "model.tflite"
+
+
+def convert(model: CaptionModel, attention: bool = False) -> bytes:
+    """The functions of the contract as one float32 .tflite file."""
+    litert_torch = require("litert_torch", "export")
+    conversion: Any = litert_torch
+    wanted = functions(model, attention)
+    for function in wanted:
+        examples = tuple(function.inputs.values())
+        conversion = conversion.signature(function.name, function.module, examples)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / FILE
+        conversion.convert().export(str(path))
+        tree = tflite_graph.read(path.read_bytes())
+    names = {f.name: (tuple(f.inputs), f.outputs) for f in wanted}
+    tflite_passes.finish(tree, names)
+    return tflite_graph.write(tree)
+
+
+def write(
+    data: bytes, precision: str, directory: Path, treat: SchemeLookup | None
+) -> dict[str, Function]:
+    """Bring a float32 file to `precision` and write it; returns where each function lies.
+
+    `treat` says how each layer is rounded, where the precision is int8.
+    """
+    tree = tflite_graph.read(data)
+    if precision == "fp16":
+        tflite_passes.halve(tree)
+    elif precision in INT8_PRECISIONS:
+        assert treat is not None  # every int8 export has a plan
+        tflite_int8.quantise(tree, treat)
+    tflite_passes.merge_buffers(tree)
+    (directory / FILE).write_bytes(tflite_graph.write(tree))
+    names = [signature.signatureKey.decode() for signature in tree.signatureDefs]
+    return {name: identity_names(FILE, name) for name in names}
+
+
+def export(
+    model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
+) -> dict[str, Function]:
+    """Write `model` as TFLite into `directory`; returns where each function lies."""
+    return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))

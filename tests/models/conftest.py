@@ -1,0 +1,91 @@
+"""One adapter and one export per tiny checkpoint, for all tests of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from function_export import onnx
+from host_loop import Run, eager
+from tiny_checkpoints import EAGER_ONLY, MAKERS, make
+
+from edgecap.models import checkpoint, registry
+
+TEXT_ROWS = 32
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny checkpoint, its adapter, and the adapter's functions in PyTorch and ONNX."""
+
+    directory: Path
+    adapter: Any
+    eager: Run
+    onnx: Callable[[], Run]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Tiny]:
+    @cache
+    def opened(family: str, variant: str) -> Tiny:
+        directory = make(family, variant, tmp_path_factory.mktemp(f"{family}-{variant}"))
+        rows = TEXT_ROWS if registry.FAMILIES[family].captions else None
+        adapter = registry.load(checkpoint.open_checkpoint(directory), rows)
+
+        @cache
+        def exported() -> Run:
+            folder = tmp_path_factory.mktemp("onnx")
+            return onnx(adapter.functions(), adapter.interface, folder)
+
+        return Tiny(directory, adapter, eager(adapter), exported)
+
+    return opened
+
+
+# Every family of the registry, in every shape: a family without a maker fails here.
+EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
+CAPTIONERS = [case for case in EVERY if registry.FAMILIES[case[0]].captions]
+
+EMBEDDERS = [case for case in EVERY if case not in CAPTIONERS]
+
+
+def named(case: tuple[str, str]) -> str:
+    return "-".join(case)
+
+
+def exported(cases: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [case for case in cases if case not in EAGER_ONLY]
+
+
+@pytest.fixture(params=EVERY, ids=named)
+def case(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=CAPTIONERS, ids=named)
+def captioner(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=exported(EVERY), ids=named)
+def exported_case(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=exported(CAPTIONERS), ids=named)
+def exported_captioner(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=EMBEDDERS, ids=named)
+def embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=exported(EMBEDDERS), ids=named)
+def exported_embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)

@@ -1,0 +1,88 @@
+"""The loop of a host over the functions of contract 2, whoever runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgecap.bundle.interface import Interface
+
+Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+NEW_TOKENS = 20
+
+
+def image_of(interface: Interface, batch: int, seed: int = 0) -> np.ndarray:
+    """Noise, uint8 [B,h,w,3]."""
+    rng = np.random.default_rng(seed)
+    size = interface.sizes(interface.function("encode").inputs["image"].shape, batch)
+    return rng.integers(0, 256, size, np.uint8)
+
+
+def random_inputs(interface: Interface, name: str, batch: int, seed: int = 1) -> dict[str, Any]:
+    """Random values for every input of a function: all of the state too."""
+    rng = np.random.default_rng(seed)
+    values: dict[str, Any] = {}
+    for key, spec in interface.function(name).inputs.items():
+        size = interface.sizes(spec.shape, batch)
+        top = {"image": 256, "position": interface.dims.get("T"), "length": interface.dims.get("N")}
+        if spec.dtype == "float32":
+            values[key] = rng.standard_normal(size, np.float32)
+        else:
+            least = 1 if key == "length" else 0
+            most = top.get(key) or interface.dims["V"]
+            values[key] = rng.integers(least, most, size).astype(spec.dtype)
+    return values
+
+
+def eager(adapter: Any) -> Run:
+    """Run an adapter's functions in PyTorch."""
+    functions = {function.name: function for function in adapter.functions()}
+
+    def run(name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        function = functions[name]
+        with torch.no_grad():
+            made = function.module(*(torch.from_numpy(inputs[key]) for key in function.inputs))
+        made = made if isinstance(made, tuple) else (made,)
+        return {key: tensor.numpy() for key, tensor in zip(function.outputs, made, strict=True)}
+
+    return run
+
+
+def greedy(
+    run: Run,
+    interface: Interface,
+    image: np.ndarray,
+    prompt: Sequence[int],
+    end: Sequence[int],
+    banned: Sequence[int] = (),
+) -> tuple[list[int], np.ndarray]:
+    """What a host does for one image [1,h,w,3]: ids behind the prompt, and their logits [n,V].
+
+    Text rows start as noise: a graph that looks at rows it should not see gives itself away.
+    """
+    state = run("encode", {"image": image})
+    rng = np.random.default_rng(3)
+    for entry in interface.entries("text"):
+        state[entry.name] = rng.standard_normal(interface.sizes(entry.shape, 1), np.float32)
+    ids, scores, todo = [], [], list(prompt)
+    for position in range(len(prompt) + NEW_TOKENS - 1):
+        token = np.array([[todo.pop(0) if todo else ids[-1]]], np.int32)
+        made = run("decode", {"token": token, "position": np.array([position], np.int32), **state})
+        for entry in interface.entries("text"):
+            state[entry.name][:, :, position] = made[entry.new][:, :, 0]
+        for entry in interface.entries("rolling"):
+            state[entry.name] = made[entry.new]
+        if todo:
+            continue
+        score = made["logits"][0]
+        scores.append(score)
+        allowed = score.copy()
+        allowed[list(banned)] = -np.inf
+        ids.append(int(allowed.argmax()))
+        if ids[-1] in end:
+            break
+    return ids, np.stack(scores)
