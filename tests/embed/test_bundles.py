@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from c_edgecap import Library, Refused, compile_c, engine_library
 
-from edgecap.bundle.io import open_bundle, seal
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.bundle.manifest import MANIFEST, manifest_from_json
 from edgecap.core.errors import BundleError
 from edgecap.runtime import load
@@ -56,7 +56,7 @@ def resealed(bundle: Path, change: Callable[[Path], object]) -> None:
     """Its content is wrong, and the manifest vouches for it."""
     manifest = open_bundle(bundle).manifest
     change(bundle)
-    seal(bundle, manifest)
+    finalize(bundle, manifest)
 
 
 def golden(bundle: Path, *present: str) -> None:
@@ -64,7 +64,7 @@ def golden(bundle: Path, *present: str) -> None:
     (bundle / "golden").mkdir()
     for name in (*present, "golden/absent"):
         (bundle / name).write_text("x")
-    seal(bundle, open_bundle_listing(bundle))
+    finalize(bundle, open_bundle_listing(bundle))
     (bundle / "golden/absent").unlink()
     if not present:
         (bundle / "golden").rmdir()
@@ -110,17 +110,17 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a tokenizer of noise": lambda b: resealed(
         b, lambda b: (b / "tokenizer.json").write_text('{"model": []}')
     ),
-    "a function that is not there": lambda b: seal(
+    "a function that is not there": lambda b: finalize(
         b, _with_function(open_bundle(b).manifest, entry="nothing")
     ),
-    "a port that is not there": lambda b: seal(
+    "a port that is not there": lambda b: finalize(
         b, _with_function(open_bundle(b).manifest, outputs={"text_embedding": "nothing"})
     ),
-    "more layers than there are": lambda b: seal(
+    "more layers than there are": lambda b: finalize(
         b,
         replace(m := open_bundle(b).manifest, contract=replace(m.contract, layers=3)),
     ),
-    "a smaller vocabulary": lambda b: seal(
+    "a smaller vocabulary": lambda b: finalize(
         b,
         replace(
             m := open_bundle(b).manifest,
@@ -128,14 +128,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
             grammar=replace(m.grammar, classes=m.grammar.classes | {"word": ((81, 4000),)}),
         ),
     ),
-    "a language without a token": lambda b: seal(
+    "a language without a token": lambda b: finalize(
         b, replace(open_bundle(b).manifest, languages=("en", "tlh"))
     ),
-    "an end without a token": lambda b: seal(
+    "an end without a token": lambda b: finalize(
         b,
         replace(m := open_bundle(b).manifest, tokenizer=replace(m.tokenizer, eos="<end>")),
     ),
-    "too many locations": lambda b: seal(
+    "too many locations": lambda b: finalize(
         b,
         replace(m := open_bundle(b).manifest, coordinates=replace(m.coordinates, bins=99_999)),
     ),
@@ -244,7 +244,7 @@ def test_engines_that_cannot_be_used(bundle: Path, tmp_path: Path, library: Libr
 
 
 def test_a_format_that_c_does_not_run(bundle: Path, library: Library) -> None:
-    seal(bundle, replace(open_bundle(bundle).manifest, format="coreml"))
+    finalize(bundle, replace(open_bundle(bundle).manifest, format="coreml"))
     with pytest.raises(Refused) as refused:
         library.open(bundle)
     assert refused.value.code == "backend.format"

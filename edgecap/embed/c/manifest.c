@@ -175,6 +175,7 @@ static void make_state(ec_fields *f, ec_manifest *m)
 {
     static const char *const names[][3] = {{"k", "k", "k_new"}, {"v", "v", "v_new"}};
     size_t i;
+    m->encode = "encode_image";
     m->state = ec_field_array(f, 2, sizeof *m->state);
     for (i = 0; m->state != NULL && i < 2; i++) {
         ec_entry *entry = &m->state[m->state_count++];
@@ -186,6 +187,7 @@ static void make_state(ec_fields *f, ec_manifest *m)
         entry->rows = (size_t)m->patches + (size_t)m->text_length;
         entry->image_rows = entry->first_text = (size_t)m->patches;
         entry->row_bytes = (size_t)m->head_width * m->cache_width;
+        entry->width = m->cache_width;
     }
 }
 

@@ -33,6 +33,7 @@ typedef struct ec_manifest {
     size_t cache_width; /* bytes of a cached number: 4 or 2 */
     ec_function *functions;
     size_t function_count;
+    const char *encode; /* the function that reads the image */
     ec_entry *state;
     size_t state_count;
     int32_t image_size;

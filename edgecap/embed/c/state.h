@@ -2,8 +2,10 @@
  *
  * Letters: P image rows, T text rows, G groups of rows (layers and heads of one tensor).
  * A tensor is G blocks of rows; a row is what one token left there. Schema 1 has two tensors, k and
- * v [L,1,H,P+T,Dh], with the image's rows first; contract 2 has image and text tensors of their
- * own. Both are entries of one list, and nothing else in the core knows the difference.
+ * v [L,1,H,P+T,Dh], with the image's rows first, so both roles at once. Contract 2 has tensors of
+ * one role each: image [1,G,P,Dh] (shared with encode, copied nowhere), text [1,G,T,Dh] (first_text
+ * 0, from_image NULL, from_step new_<name>), rolling (rows = image_rows, replaced by every step).
+ * All are entries of one list, and nothing else in the core knows the difference.
  */
 #ifndef EDGECAP_STATE_H
 #define EDGECAP_STATE_H
@@ -25,6 +27,7 @@ typedef struct ec_entry {
     size_t image_rows;      /* P, of those that encode_image fills */
     size_t first_text;      /* where the text's rows begin */
     size_t row_bytes;
+    size_t width; /* bytes of a number */
 } ec_entry;
 
 size_t ec_entry_bytes(const ec_entry *entry);

@@ -1,4 +1,4 @@
-/* unicode_tables.c: made by make_unicode.py; do not edit.
+/* unicode_tables.c: made by embed/unicode_tables.py; do not edit.
  * Unicode 14.0.0. Rows ascend by what is looked up. */
 #include "unicode.h"
 

@@ -1,4 +1,4 @@
-"""Make unicode_tables.c from Python's unicodedata: `python edgecap/embed/c/make_unicode.py`.
+"""Make c/unicode_tables.c from Python's unicodedata: `python -m edgecap.embed.unicode_tables`.
 
 What NFC needs and no more: canonical decompositions, the pairs that compose, and combining classes.
 Hangul is arithmetic and stands in unicode.c. Characters that exist never change theirs (Unicode's
@@ -10,7 +10,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-TARGET = Path(__file__).with_name("unicode_tables.c")
+TARGET = Path(__file__).parent / "c" / "unicode_tables.c"
 _HANGUL = range(0xAC00, 0xD7A4)
 
 
@@ -53,7 +53,7 @@ def source() -> str:
     rows = decompositions()
     tables = {"decompositions": rows, "compositions": compositions(rows), "classes": classes()}
     parts = [
-        "/* unicode_tables.c: made by make_unicode.py; do not edit.\n"
+        "/* unicode_tables.c: made by embed/unicode_tables.py; do not edit.\n"
         f" * Unicode {unicodedata.unidata_version}. Rows ascend by what is looked up. */\n"
         '#include "unicode.h"\n'
     ]
