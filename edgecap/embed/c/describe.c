@@ -244,6 +244,10 @@ edgecap_status edgecap_describe(edgecap_captioner *c, const edgecap_image *image
     if (status != EDGECAP_OK) {
         return status;
     }
+    if (caption->attention != NULL && !ec_session_attends(c->session)) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "attention.missing",
+                       "this bundle's model does not say where it looked.");
+    }
     if (p->sample) {
         sampling.temperature = p->temperature;
         sampling.top_k = p->top_k;

@@ -104,6 +104,11 @@ void ec_session_close(ec_session *s)
 
 /* ---- Running ---- */
 
+bool ec_session_attends(const ec_session *s)
+{
+    return ec_unit_port(&s->decode, true, "attention") != NULL;
+}
+
 uint8_t *ec_session_image(ec_session *s)
 {
     return ec_unit_port(&s->encode, false, "image")->data;
@@ -112,6 +117,12 @@ uint8_t *ec_session_image(ec_session *s)
 edgecap_status ec_session_encode(ec_session *s, edgecap_error *error)
 {
     return s->engine->run(s->engine, s->encode_call, error);
+}
+
+static edgecap_status no_embedding(edgecap_error *error)
+{
+    return ec_fail(error, EDGECAP_UNSUPPORTED, "embedding.missing",
+                   "this bundle's model makes no such embeddings.");
 }
 
 static edgecap_status take_embedding(const ec_session *s, const ec_tensor *tensor, float *embedding,
@@ -132,7 +143,8 @@ static edgecap_status take_embedding(const ec_session *s, const ec_tensor *tenso
 
 edgecap_status ec_session_embedding(ec_session *s, float *embedding, edgecap_error *error)
 {
-    return take_embedding(s, ec_unit_port(&s->encode, true, "image_embedding"), embedding, error);
+    const ec_tensor *tensor = ec_unit_port(&s->encode, true, "image_embedding");
+    return tensor != NULL ? take_embedding(s, tensor, embedding, error) : no_embedding(error);
 }
 
 edgecap_status ec_session_embed_text(ec_session *s, const int32_t *tokens, size_t length,
@@ -140,6 +152,9 @@ edgecap_status ec_session_embed_text(ec_session *s, const int32_t *tokens, size_
 {
     edgecap_status status = EDGECAP_OK;
     int32_t i;
+    if (ec_manifest_function(s->manifest, "encode_text") == NULL) {
+        return no_embedding(error);
+    }
     if (s->text_call == NULL) { /* captions do not need it */
         ec_unit_release(s, &s->text);
         status = ec_open_text(s, error);
@@ -195,6 +210,7 @@ static edgecap_status step(void *self, size_t slot, int32_t token, size_t positi
 {
     ec_session *s = self;
     const ec_manifest *m = s->manifest;
+    const ec_tensor *looked;
     edgecap_status status;
     size_t i;
     put_whole(ec_unit_port(&s->decode, false, "token"), 0, token);
@@ -211,7 +227,8 @@ static edgecap_status step(void *self, size_t slot, int32_t token, size_t positi
         }
     }
     *logits = numbers(ec_unit_port(&s->decode, true, "logits"), s->logits);
-    *attention = numbers(ec_unit_port(&s->decode, true, "attention"), s->attention);
+    looked = ec_unit_port(&s->decode, true, "attention");
+    *attention = looked != NULL ? numbers(looked, s->attention) : NULL;
     return EDGECAP_OK;
 }
 

@@ -23,6 +23,8 @@ uint8_t *ec_session_image(ec_session *session); /* uint8 [S,S,3], to be filled b
 edgecap_status ec_session_encode(ec_session *session, edgecap_error *error);
 edgecap_status ec_session_embedding(ec_session *session, float *embedding, edgecap_error *error);
 
+bool ec_session_attends(const ec_session *session); /* whether its steps say where they looked */
+
 /* The image that was encoded, in slots 0 ... slots - 1, with no text yet. */
 edgecap_status ec_session_begin(ec_session *session, size_t slots, ec_model *model,
                                 edgecap_error *error);

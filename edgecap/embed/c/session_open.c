@@ -11,9 +11,27 @@ static edgecap_status not_as_told(const ec_unit *u, const ec_tensor *tensor, edg
                    tensor->name, u->of->name);
 }
 
-/* Free sizes are the batch: 1. The type must have `width` bytes and the tensor `bytes` in all. */
-static edgecap_status settle(const ec_unit *u, ec_tensor *tensor, bool fits, size_t count,
-                             edgecap_error *error)
+/* What a tensor's numbers may be. */
+typedef enum kind { BYTES, WHOLE, FLOATS, AS_STATE } kind;
+
+static bool fits(ec_type type, kind wanted, size_t width)
+{
+    switch (wanted) {
+    case BYTES:
+        return type == EC_U8;
+    case WHOLE:
+        return type == EC_I32 || type == EC_I64;
+    case FLOATS:
+        return type == EC_F32 || type == EC_F16;
+    case AS_STATE:
+        return ec_type_bytes(type) == width;
+    }
+    return false;
+}
+
+/* Free sizes are the batch: 1. `count` numbers in all, of `width` bytes where they are state. */
+static edgecap_status settle(const ec_unit *u, ec_tensor *tensor, kind wanted, size_t width,
+                             size_t count, edgecap_error *error)
 {
     size_t bytes = ec_type_bytes(tensor->type), product = 1;
     int32_t d;
@@ -24,21 +42,11 @@ static edgecap_status settle(const ec_unit *u, ec_tensor *tensor, bool fits, siz
         }
         product *= (size_t)tensor->shape[d];
     }
-    if (!fits || bytes == 0 || product != count) {
+    if (!fits(tensor->type, wanted, width) || bytes == 0 || product != count) {
         return not_as_told(u, tensor, error);
     }
     tensor->bytes = bytes * count;
     return EDGECAP_OK;
-}
-
-static bool is_float(const ec_tensor *tensor)
-{
-    return tensor->type == EC_F32 || tensor->type == EC_F16;
-}
-
-static bool is_whole(const ec_tensor *tensor)
-{
-    return tensor->type == EC_I32 || tensor->type == EC_I64;
 }
 
 ec_tensor *ec_unit_port(const ec_unit *u, bool output, const char *name)
@@ -102,114 +110,115 @@ void ec_unit_release(ec_session *s, ec_unit *u)
     memset(u, 0, sizeof *u);
 }
 
+/* ---- Each function, held to the contract ---- */
+
+typedef struct opening { /* of one function; the first error stays */
+    ec_session *s;
+    ec_unit *u;
+    edgecap_status status;
+    edgecap_error *error;
+} opening;
+
+static opening begin(ec_session *s, ec_unit *u, const char *name, edgecap_error *error)
+{
+    opening o;
+    o.s = s;
+    o.u = u;
+    o.error = error;
+    o.status = load(s, u, name, error);
+    return o;
+}
+
+/* A port, where there is one: the manifest was held to the contract already. */
+static void hold(opening *o, bool output, const char *name, kind wanted, size_t count)
+{
+    ec_tensor *tensor = o->status == EDGECAP_OK ? ec_unit_port(o->u, output, name) : NULL;
+    if (tensor != NULL) {
+        o->status = settle(o->u, tensor, wanted, 0, count, o->error);
+    }
+}
+
+static void hold_state(opening *o, bool output, const char *name, const ec_entry *e, size_t bytes)
+{
+    ec_tensor *tensor =
+        o->status == EDGECAP_OK && name != NULL ? ec_unit_port(o->u, output, name) : NULL;
+    if (tensor != NULL) {
+        o->status = settle(o->u, tensor, AS_STATE, e->width, bytes / e->width, o->error);
+    }
+}
+
+static void give_memory(opening *o)
+{
+    if (o->status == EDGECAP_OK) {
+        o->status = allocate(o->s, o->u, o->error);
+    }
+}
+
+static edgecap_status bind(opening *o, void **call)
+{
+    give_memory(o);
+    return o->status == EDGECAP_OK ? o->s->engine->bind(o->s->engine, o->u->function, o->u->inputs,
+                                                        o->u->outputs, call, o->error)
+                                   : o->status;
+}
+
 edgecap_status ec_open_encode(ec_session *s, edgecap_error *error)
 {
     const ec_manifest *m = s->manifest;
+    opening o = begin(s, &s->encode, m->encode, error);
     size_t S = (size_t)m->image_size, i;
-    ec_unit *u = &s->encode;
-    ec_tensor *image, *embedding;
-    edgecap_status status = load(s, u, "encode_image", error);
-    if (status != EDGECAP_OK) {
-        return status;
-    }
-    image = ec_unit_port(u, false, "image");
-    embedding = ec_unit_port(u, true, "image_embedding");
-    status = settle(u, image, image->type == EC_U8, 3 * S * S, error);
-    if (status == EDGECAP_OK) {
-        status = settle(u, embedding, is_float(embedding), (size_t)m->embedding, error);
-    }
-    for (i = 0; i < m->state_count && status == EDGECAP_OK; i++) {
+    hold(&o, false, "image", BYTES, 3 * S * S);
+    hold(&o, true, "image_embedding", FLOATS, (size_t)m->embedding);
+    for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
-        if (e->from_image != NULL) {
-            ec_tensor *rows = ec_unit_port(u, true, e->from_image);
-            status = settle(u, rows, ec_type_bytes(rows->type) == m->cache_width,
-                            e->groups * e->image_rows * e->row_bytes / m->cache_width, error);
-        }
+        hold_state(&o, true, e->from_image, e, e->groups * e->image_rows * e->row_bytes);
     }
-    if (status == EDGECAP_OK) {
-        status = allocate(s, u, error);
-    }
-    return status == EDGECAP_OK ? s->engine->bind(s->engine, u->function, u->inputs, u->outputs,
-                                                  &s->encode_call, error)
-                                : status;
+    return bind(&o, &s->encode_call);
 }
 
-/* State entries get their memory with each slot, everything else here. */
+/* A place for floats, where the engine's are of another type. */
+static float *other_floats(opening *o, const char *name)
+{
+    ec_tensor *tensor = o->status == EDGECAP_OK ? ec_unit_port(o->u, true, name) : NULL;
+    float *other = NULL;
+    if (tensor != NULL && tensor->type != EC_F32) {
+        other = ec_arena_array(&o->s->arena, tensor->bytes / ec_type_bytes(tensor->type),
+                               sizeof *other);
+        o->status = other != NULL ? EDGECAP_OK : ec_no_memory(o->error);
+    }
+    return other;
+}
+
+/* State inputs get their memory with each slot, everything else here. */
 edgecap_status ec_open_decode(ec_session *s, edgecap_error *error)
 {
     const ec_manifest *m = s->manifest;
-    ec_unit *u = &s->decode;
+    opening o = begin(s, &s->decode, "decode", error);
     size_t i;
-    ec_tensor *token, *position, *logits, *attention;
-    edgecap_status status = load(s, u, "decode", error);
-    if (status != EDGECAP_OK) {
-        return status;
-    }
-    token = ec_unit_port(u, false, "token");
-    position = ec_unit_port(u, false, "position");
-    logits = ec_unit_port(u, true, "logits");
-    attention = ec_unit_port(u, true, "attention");
-    status = settle(u, token, is_whole(token), 1, error);
-    if (status == EDGECAP_OK) {
-        status = settle(u, position, is_whole(position), 1, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = settle(u, logits, is_float(logits), (size_t)m->vocabulary, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = settle(u, attention, is_float(attention), (size_t)m->patches, error);
-    }
-    for (i = 0; i < m->state_count && status == EDGECAP_OK; i++) {
+    hold(&o, false, "token", WHOLE, 1);
+    hold(&o, false, "position", WHOLE, 1);
+    hold(&o, true, "logits", FLOATS, (size_t)m->vocabulary);
+    hold(&o, true, "attention", FLOATS, (size_t)m->patches);
+    for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
-        if (e->from_step != NULL) {
-            ec_tensor *rows = ec_unit_port(u, true, e->from_step);
-            size_t bytes = e->role & EC_ROLLING ? ec_entry_bytes(e) : e->groups * e->row_bytes;
-            status = settle(u, rows, ec_type_bytes(rows->type) == m->cache_width,
-                            bytes / m->cache_width, error);
-        }
+        hold_state(&o, true, e->from_step, e,
+                   e->role & EC_ROLLING ? ec_entry_bytes(e) : e->groups * e->row_bytes);
     }
-    if (status == EDGECAP_OK) {
-        status = allocate(s, u, error);
+    give_memory(&o);
+    for (i = 0; i < m->state_count; i++) {
+        hold_state(&o, false, m->state[i].input, &m->state[i], ec_entry_bytes(&m->state[i]));
     }
-    for (i = 0; i < m->state_count && status == EDGECAP_OK; i++) {
-        ec_tensor *tensor = ec_unit_port(u, false, m->state[i].input);
-        status = settle(u, tensor, ec_type_bytes(tensor->type) == m->cache_width,
-                        ec_entry_bytes(&m->state[i]) / m->cache_width, error);
-    }
-    if (status == EDGECAP_OK && logits->type != EC_F32) {
-        s->logits = ec_arena_array(&s->arena, (size_t)m->vocabulary, sizeof *s->logits);
-        status = s->logits != NULL ? EDGECAP_OK : ec_no_memory(error);
-    }
-    if (status == EDGECAP_OK && attention->type != EC_F32) {
-        s->attention = ec_arena_array(&s->arena, (size_t)m->patches, sizeof *s->attention);
-        status = s->attention != NULL ? EDGECAP_OK : ec_no_memory(error);
-    }
-    return status;
+    s->logits = other_floats(&o, "logits");
+    s->attention = other_floats(&o, "attention");
+    return o.status;
 }
 
 edgecap_status ec_open_text(ec_session *s, edgecap_error *error)
 {
     const ec_manifest *m = s->manifest;
-    ec_unit *u = &s->text;
-    ec_tensor *tokens, *length, *embedding;
-    edgecap_status status = load(s, u, "encode_text", error);
-    if (status != EDGECAP_OK) {
-        return status;
-    }
-    tokens = ec_unit_port(u, false, "tokens");
-    length = ec_unit_port(u, false, "length");
-    embedding = ec_unit_port(u, true, "text_embedding");
-    status = settle(u, tokens, is_whole(tokens), (size_t)m->text_length, error);
-    if (status == EDGECAP_OK) {
-        status = settle(u, length, is_whole(length), 1, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = settle(u, embedding, is_float(embedding), (size_t)m->embedding, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = allocate(s, u, error);
-    }
-    return status == EDGECAP_OK ? s->engine->bind(s->engine, u->function, u->inputs, u->outputs,
-                                                  &s->text_call, error)
-                                : status;
+    opening o = begin(s, &s->text, "encode_text", error);
+    hold(&o, false, "tokens", WHOLE, (size_t)m->text_length);
+    hold(&o, false, "length", WHOLE, 1);
+    hold(&o, true, "text_embedding", FLOATS, (size_t)m->embedding);
+    return bind(&o, &s->text_call);
 }
