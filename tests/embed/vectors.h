@@ -2,7 +2,7 @@
 #ifndef VECTORS_H
 #define VECTORS_H
 
-#include "json.h"
+#include "search.h"
 
 typedef struct topic {
     ec_arena arena;
@@ -32,6 +32,11 @@ void make_noise(uint8_t *values, size_t count, uint32_t seed);
 /* Holds bytes to a case of a topic: to those kept, where they are, and to their CRC-32. */
 void check_bytes(const topic *t, const ec_json *expected, const uint8_t *got, size_t count,
                  const char *what);
+
+/* A case of search.json on a model; and all of them on a session of contract 2. */
+void run_search(const topic *t, const ec_grammar *grammar, const ec_json *one,
+                const ec_model *model);
+void run_session(const topic *t, const ec_grammar *grammar);
 
 void run_images(const char *folder);
 void run_texts(const char *folder);

@@ -174,40 +174,23 @@ static void check_found(const ec_json *one, const ec_generated *g)
           (long)whole(one, "length"), (unsigned long)g->count);
 }
 
-static void run_case(const topic *t, const ec_grammar *grammar, const ec_json *one)
+/* One search on any model that knows the image already. */
+void run_search(const topic *t, const ec_grammar *grammar, const ec_json *one,
+                const ec_model *model)
 {
     const ec_json *rule = need(one, "rule"), *sampling = need(one, "sampling");
-    size_t T = (size_t)whole(t->root, "text_length"), i;
     int32_t prompt[2];
     edgecap_token tokens[64];
-    float looked[64], zero = 0;
-    scripted script = {0};
-    ec_model model;
+    float looked[64];
     ec_search s = {0};
     ec_sampling how;
     ec_generated g = {0};
     edgecap_error error = {0};
     edgecap_status status;
+    size_t i;
     for (i = 0; i < 2; i++) {
         prompt[i] = (int32_t)item(need(t->root, "prompt"), i)->whole;
     }
-    script.table = (const int16_t *)(const void *)t->bytes; /* little-endian, like these machines */
-    script.rows = (int32_t)whole(t->root, "rows");
-    script.scale = (float)whole(t->root, "scale");
-    script.entry.role = EC_IMAGE | EC_TEXT;
-    script.entry.from_image = "k";
-    script.entry.groups = script.entry.image_rows = script.entry.first_text = 1;
-    script.entry.rows = 1 + T;
-    script.entry.row_bytes = sizeof(float);
-    for (i = 0; i < SLOTS; i++) {
-        script.slots[i] = malloc(ec_entry_bytes(&script.entry));
-        ec_entry_fill(&script.entry, &zero, script.slots[i]);
-    }
-    model.self = &script;
-    model.vocabulary = V;
-    model.patches = 1;
-    model.step = scripted_step;
-    model.copy = scripted_copy;
     s.memory = &plain_memory;
     s.prompt = prompt;
     s.prompt_count = 2;
@@ -225,10 +208,36 @@ static void run_case(const topic *t, const ec_grammar *grammar, const ec_json *o
     g.tokens = tokens;
     g.attention = looked;
     status = whole(one, "beams") > 1
-                 ? ec_beam_search(&s, &model, (size_t)whole(one, "beams"), &g, &error)
-                 : ec_walk(&s, &model, &g, &error);
+                 ? ec_beam_search(&s, model, (size_t)whole(one, "beams"), &g, &error)
+                 : ec_walk(&s, model, &g, &error);
     check(status == EDGECAP_OK, "search: %s", error.message);
     check_found(one, &g);
+}
+
+static void run_case(const topic *t, const ec_grammar *grammar, const ec_json *one)
+{
+    size_t T = (size_t)whole(t->root, "text_length"), i;
+    float zero = 0;
+    scripted script = {0};
+    ec_model model;
+    script.table = (const int16_t *)(const void *)t->bytes; /* little-endian, like these machines */
+    script.rows = (int32_t)whole(t->root, "rows");
+    script.scale = (float)whole(t->root, "scale");
+    script.entry.role = EC_IMAGE | EC_TEXT;
+    script.entry.from_image = "k";
+    script.entry.groups = script.entry.image_rows = script.entry.first_text = 1;
+    script.entry.rows = 1 + T;
+    script.entry.row_bytes = script.entry.width = sizeof(float);
+    for (i = 0; i < SLOTS; i++) {
+        script.slots[i] = malloc(ec_entry_bytes(&script.entry));
+        ec_entry_fill(&script.entry, &zero, script.slots[i]);
+    }
+    model.self = &script;
+    model.vocabulary = V;
+    model.patches = 1;
+    model.step = scripted_step;
+    model.copy = scripted_copy;
+    run_search(t, grammar, one, &model);
     for (i = 0; i < SLOTS; i++) {
         free(script.slots[i]);
     }
@@ -245,5 +254,6 @@ void run_rules(const char *folder)
     for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
         run_case(&t, &grammar, one);
     }
+    run_session(&t, &grammar);
     close_topic(&t);
 }
