@@ -34,8 +34,7 @@ void check_bytes(const topic *t, const ec_json *expected, const uint8_t *got, si
                  const char *what);
 
 /* A case of search.json on a model; and all of them on a session of contract 2. */
-void run_search(const topic *t, const ec_grammar *grammar, const ec_json *one,
-                const ec_model *model);
+void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *model);
 void run_session(const topic *t, const ec_grammar *grammar);
 
 void run_images(const char *folder);

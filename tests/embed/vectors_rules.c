@@ -175,8 +175,7 @@ static void check_found(const ec_json *one, const ec_generated *g)
 }
 
 /* One search on any model that knows the image already. */
-void run_search(const topic *t, const ec_grammar *grammar, const ec_json *one,
-                const ec_model *model)
+void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *model)
 {
     const ec_json *rule = need(one, "rule"), *sampling = need(one, "sampling");
     int32_t prompt[2];
@@ -189,7 +188,7 @@ void run_search(const topic *t, const ec_grammar *grammar, const ec_json *one,
     edgecap_status status;
     size_t i;
     for (i = 0; i < 2; i++) {
-        prompt[i] = (int32_t)item(need(t->root, "prompt"), i)->whole;
+        prompt[i] = (int32_t)item(need(one, "prompt"), i)->whole;
     }
     s.memory = &plain_memory;
     s.prompt = prompt;
@@ -237,7 +236,7 @@ static void run_case(const topic *t, const ec_grammar *grammar, const ec_json *o
     model.patches = 1;
     model.step = scripted_step;
     model.copy = scripted_copy;
-    run_search(t, grammar, one, &model);
+    run_search(grammar, one, &model);
     for (i = 0; i < SLOTS; i++) {
         free(script.slots[i]);
     }

@@ -196,7 +196,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
                   ec_session_begin(session, (size_t)whole(one, "beams"), &model, &error) ==
                       EDGECAP_OK,
               "session: %s", error.message);
-        run_search(t, grammar, one, &model);
+        run_search(grammar, one, &model);
     }
     check(ec_session_attends(session), "it attends");
     check(ec_session_embedding(session, embedding, &error) == EDGECAP_UNSUPPORTED &&
