@@ -25,7 +25,6 @@ from edgecap.bundle.manifest import (
     SEARCH,
     FileEntry,
     Manifest,
-    check_manifest,
     is_listed,
     manifest_from_json,
 )
@@ -81,7 +80,7 @@ def _tells_contract(manifest: Path, unreadable: bool) -> bool:
         value = read_json(manifest, manifest.name)
     except (BundleError, OSError):
         return unreadable
-    return isinstance(value, dict) and "contract" in value
+    return isinstance(value, dict) and not {"contract", "interface"}.isdisjoint(value)
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -121,12 +120,7 @@ def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
         for name, size in present
         if name != MANIFEST
     }
-    tokenizer = manifest.tokenizer
-    if tokenizer.file not in files:
-        raise BundleError("bundle.missing_file", f"{root} has no {tokenizer.file}.")
-    tokenizer = replace(tokenizer, sha256=files[tokenizer.file].sha256)
-    sealed = replace(manifest, files=files, tokenizer=tokenizer)
-    check_manifest(sealed)
+    sealed = manifest.with_files(files)
     (root / MANIFEST).write_bytes(dump(sealed))
     return sealed
 

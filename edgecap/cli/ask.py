@@ -1,4 +1,4 @@
-"""`edgecap ask`: which of some statements is true of a image."""
+"""`edgecap ask`: which of some statements is true of an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
+    image: Annotated[Path, typer.Argument(help="An image of any size and mode.")],
     statements: Annotated[
         list[str], typer.Argument(help='"The dog is left of the cat." and its alternatives.')
     ],

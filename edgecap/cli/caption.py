@@ -68,7 +68,7 @@ def run(
 ) -> None:
     """Caption images; boxes are in the pixels of each image.
 
-    A image that cannot be read is reported and the others are captioned; the exit code is then 2.
+    An image that cannot be read is reported and the others are captioned; the exit code is then 2.
     With --on-error fail it ends the run, after what was captioned before it.
     Words are the most probable ones, unless beams or one of the options of drawing are given.
     """

@@ -1,4 +1,4 @@
-"""`edgecap classify`: which of some labels fits a image best."""
+"""`edgecap classify`: which of some labels fits an image best."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(
     """Rank labels by the cosine of their text and the image, or a thing in it; no training.
 
     Write labels as a caption would name them ("a dog", "three white stars"), in any of the model's
-    languages. Cosines rank; they are no probabilities. A image that cannot be read is reported
+    languages. Cosines rank; they are no probabilities. An image that cannot be read is reported
     and the others are ranked; the exit code is then 2. With --on-error fail it ends the run, after
     what was ranked before it.
     """

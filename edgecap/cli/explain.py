@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
+    image: Annotated[Path, typer.Argument(help="An image of any size and mode.")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="A page .html, or a image .png.")
+        Path, typer.Option("--out", "-o", metavar="FILE", help="A page .html, or an image .png.")
     ],
     bundle: Annotated[
         str | None,
@@ -39,13 +39,13 @@ def run(
     ] = "attention",
     word: Annotated[
         str | None,
-        typer.Option("--word", help="Shown first; in a image of layers, alone."),
+        typer.Option("--word", help="Shown first; in an image of layers, alone."),
     ] = None,
     threads: Annotated[int, threads_option()] = 1,
 ) -> None:
-    """Caption a image and show, for every word, a map over the image.
+    """Caption an image and show, for every word, a map over the image.
 
-    A page holds all maps asked for and needs nothing else to be read; a image holds one kind: of
+    A page holds all maps asked for and needs nothing else to be read; an image holds one kind: of
     every word, or, for layers, of one word by every head. Layers need an export with --attention.
     Attention is where the model looked, not why it said something: occlusion tests that.
     How far the maps can be trusted is measured by `edgecap faithfulness`.
@@ -87,13 +87,13 @@ def _check_kinds(kinds: Sequence[str], out: Path, word: str | None) -> None:
     if len(kinds) > 1:
         raise InputError(
             "explain.one_kind",
-            f"a image shows one kind of maps; got {' and '.join(kinds)}.",
+            f"an image shows one kind of maps; got {' and '.join(kinds)}.",
             "Name one of them, or write a page: -o page.html",
         )
     if word is not None and kinds != ["layers"]:
         raise InputError(
             "explain.every_word",
-            f"a image of {kinds[0]} shows every word; --word {word} chooses one.",
+            f"an image of {kinds[0]} shows every word; --word {word} chooses one.",
             "Leave --word out, or pass --maps layers.",
         )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
+    image: Annotated[Path, typer.Argument(help="An image of any size and mode.")],
     phrase: Annotated[str, typer.Argument(help='"the red circle left of the dog"')],
     lang: Annotated[
         str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")

@@ -1,4 +1,4 @@
-"""`edgecap search`: images of an index that fit a text, or look like a image."""
+"""`edgecap search`: images of an index that fit a text, or look like an image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(
 ) -> None:
     """The k nearest images, best first, with their cosine, and where the thing is that was found.
 
-    A query that names a file is a image. The model must be the index's own, in whatever format
+    A query that names a file is an image. The model must be the index's own, in whatever format
     or precision: an int8 bundle searches what its PyTorch weights have indexed.
     """
     from edgecap.apps.retrieval import open_index
@@ -68,7 +68,7 @@ def run(
 
 
 def _is_text(query: str) -> bool:
-    """Whether a query is a text; InputError for the name of a image that is not there."""
+    """Whether a query is a text; InputError for the name of an image that is not there."""
     from edgecap.runtime.preprocess import SUFFIXES
 
     # Not Path.is_file: that raises at what no file system could name, such as a long text.

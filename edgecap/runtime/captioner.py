@@ -41,7 +41,7 @@ from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary
 from edgecap.runtime.words import word_maps
 
-# A image on the model_input, uint8 [S,S,3], and where it lies there.
+# An image on the model_input, uint8 [S,S,3], and where it lies there.
 Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
@@ -115,8 +115,8 @@ class Captioner:
             One caption per image, in order.
 
         Raises:
-            InputError for a image, language, style or number that cannot be used, and
-            UnsupportedError for beams that are drawn or a image that does not fit in memory.
+            InputError for an image, language, style or number that cannot be used, and
+            UnsupportedError for beams that are drawn or an image that does not fit in memory.
         """
         request = self._request(lang, grounded, style, beams, max_length, rule, sampling)
         said = self._captions(request, images, "fail", None)
@@ -141,7 +141,7 @@ class Captioner:
 
         Args:
             images, lang, grounded, style, beams, max_length, sampling: as of `caption`.
-            on_error: "fail" raises at a image that cannot be read, after the captions of those
+            on_error: "fail" raises at an image that cannot be read, after the captions of those
                 before it; "skip" yields its error in its place and goes on.
             batch: images at a time at most; by default what the free memory is measured to hold,
                 and no more than gains speed: 8 on a CPU.

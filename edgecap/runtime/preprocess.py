@@ -8,7 +8,7 @@ horizontal pass first, in 22-bit fixed point and rounded to 8 bits between the p
 (floor(free_x / 2), floor(free_y / 2)) on a model_input of the fill grey. Constants come from the
 manifest.
 
-Letters: h, w a image's height and width in px; S the model_input's side in px.
+Letters: h, w an image's height and width in px; S the model_input's side in px.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _decoder_lock = threading.Lock()  # warning filters are global
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a image lies on the model_input.
+    """Where an image lies on the model_input.
 
     `width` and `height` are those of the image as displayed, after EXIF orientation: boxes are in
     these pixels, origin in the upper left corner, x to the right.
@@ -107,7 +107,7 @@ def letterbox(width: int, height: int, size: int) -> Letterbox:
 def preprocess(
     image: ImageLike, settings: Preprocessing | None = None
 ) -> tuple[np.ndarray, Letterbox]:
-    """A image on the model_input: uint8 [S,S,3] and where it lies there. Errors as of to_rgb.
+    """An image on the model_input: uint8 [S,S,3] and where it lies there. Errors as of to_rgb.
 
     `settings` come from a manifest; without them, those of this package's own models.
     """
@@ -151,7 +151,7 @@ def to_rgb(image: ImageLike, fill: int = 127) -> Image.Image:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a image's file; InputError for what is no file, or cannot be read."""
+    """The bytes of an image's file; InputError for what is no file, or cannot be read."""
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):

@@ -315,7 +315,7 @@ def test_unreadable_images_fail_or_are_left_out(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = told(tmp_path, "Een hond.", "Een kat.")
-    (tmp_path / "b.png").write_bytes(b"not a image")
+    (tmp_path / "b.png").write_bytes(b"not an image")
     with data.open("a") as file:
         file.write('\n{"image": "b.png", "caption": "Een koe."}\n')
     common = ["finetune", "--model", str(tiny), "--lang", "nl", "--data", str(data)]
