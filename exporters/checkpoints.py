@@ -317,7 +317,8 @@ def compare_functions(adapter: Adapter, directory: Path, allowed: float | None =
                 raise GateError(
                     "parity.converter",
                     f"{function.name} gives another {name} than PyTorch: "
-                    f"{float(distance.max()):.3g} off at {[int(i) for i in worst]}, {limit:.3g} allowed.",
+                    f"{float(distance.max()):.3g} off at {[int(i) for i in worst]}, "
+                    f"{limit:.3g} allowed.",
                     "The converter changed the model: report it, or try another format.",
                 )
 
