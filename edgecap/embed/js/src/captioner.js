@@ -104,6 +104,7 @@ export class Captioner {
     return {
       ...result,
       placement,
+      inputSize: this.model.inputSize,
       timings: {
         preprocess: prepared - began, encode: seen - prepared, decode: ended - seen, total: ended - began,
         tokens: result.tokens.length,

@@ -21,6 +21,11 @@ export class PromptModel {
     this.prompts = Object.keys(manifest.prompts);
   }
 
+  /** [h, w] of the input in px. */
+  get inputSize() {
+    return inputSize(this.manifest.image);
+  }
+
   request({ lang = null, prompt = null, grounded, maxLength = null, beams = null, sampling = null, rule }) {
     if (!functionNamed(this.interface, "decode")) {
       throw new EdgecapError("model.capability", `${this.manifest.name} embeds images and texts; it writes no captions.`);

@@ -39,6 +39,12 @@ export class ReferenceModel {
     this.longest = this.contract.text_length - PROMPT;
   }
 
+  /** [h, w] of the input in px. */
+  get inputSize() {
+    const { size } = this.manifest.preprocessing;
+    return [size, size];
+  }
+
   /** The request, checked before any work: prompt ids, limits, beams. */
   request({ lang = null, prompt = null, grounded = true, maxLength = null, beams = null, sampling = null, rule = true }) {
     const style = prompt ?? (grounded ? "grounded" : "plain");
