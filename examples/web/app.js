@@ -52,7 +52,7 @@ async function loadModel(entry) {
   if (wanted) $("language").value = wanted;
   fill($("prompt"), model.prompts);
   $("search").parentElement.hidden = !model.searches;
-  say(`Ready: loaded in ${Math.round(performance.now() - began)} ms`);
+  say(`Loaded in ${Math.round(performance.now() - began)} ms`);
   document.body.dataset.ready = entry.name;
   if (blob) await caption();
   else await showSample(samples[0]);
@@ -67,7 +67,7 @@ async function caption() {
   stage.boxes([]);
   delete document.body.dataset.captioned;
   $("caption").setAttribute("aria-busy", "true");
-  $("tip").hidden = true;
+  $("tip").classList.remove("shown");
   say("Looking");
   const options = { prompt: $("prompt").value };
   if (model.languages.length) options.lang = $("language").value;
@@ -82,9 +82,9 @@ async function caption() {
     if (mine !== turn) return;
     words.whole(told, options.lang);
     stage.boxes(told.regions);
-    $("tip").hidden = !told.words.length;
+    $("tip").classList.toggle("shown", told.words.length > 0);
     timings(told.timings);
-    say(told.complete ? "Done" : "Stopped at the length limit");
+    say(`${told.complete ? "Done" : "Stopped at the length limit"}, by ${model.engine}`);
     document.body.dataset.captioned = told.text;
   } catch (error) {
     if (mine === turn) say(error.message, true);
@@ -97,7 +97,7 @@ function timings({ preprocess, encode, decode, total, tokens }) {
   const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
   const rows = [
     ["prepare", ms(preprocess)], ["encode", ms(encode)], ["per token", ms(decode / (tokens + 1))],
-    ["in all", ms(total)], ["engine", model.engine],
+    ["in all", ms(total)],
   ];
   $("timings").replaceChildren(
     ...rows.map(([name, value]) => {
@@ -138,9 +138,9 @@ function listSamples() {
     ...samples.map((sample) => {
       const item = document.createElement("li");
       const button = document.createElement("button");
-      const image = Object.assign(new Image(), { src: sample.url, alt: `Sample ${sample.name}`, loading: "lazy", width: 160, height: 120 });
+      const image = Object.assign(new Image(), { src: sample.url, alt: `Sample ${sample.name}`, loading: "lazy", width: 224, height: 224 });
       const score = document.createElement("span");
-      score.textContent = sample.score === undefined ? sample.name : `${sample.name}: ${sample.score.toFixed(2)}`;
+      score.textContent = sample.rank === undefined ? sample.name : `${sample.rank}. ${sample.name}`;
       button.type = "button";
       button.append(image, score);
       button.addEventListener("click", () => {
@@ -163,6 +163,7 @@ async function search(query) {
     const wanted = await model.embedText(query);
     for (const sample of samples) sample.score = sample.vector.reduce((sum, x, i) => sum + x * wanted[i], 0);
     samples.sort((a, b) => b.score - a.score);
+    samples.forEach((sample, n) => { sample.rank = n + 1; });
     listSamples();
     say(`Best match: ${samples[0].name}`);
     document.body.dataset.searched = samples[0].name;

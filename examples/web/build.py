@@ -83,7 +83,8 @@ def _model(bundle: Bundle, models: Path) -> dict[str, str]:
         if not file.startswith("golden/"):
             _copy(bundle.path / file, models / name / file)
     engine = {"onnx": "onnxruntime", "tflite": "LiteRT"}[manifest.format]
-    label = f"{manifest.name} ({manifest.precision}, {engine})"
+    model = manifest.model if isinstance(manifest.model, str) else manifest.model.source
+    label = f"{model}, {manifest.precision}, {engine}"
     return {"name": name, "label": label, "format": manifest.format}
 
 

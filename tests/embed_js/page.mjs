@@ -9,6 +9,40 @@ const [modules, url, width, out] = process.argv.slice(2);
 const { chromium } = createRequire(`${modules}/`)("playwright-core");
 const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
 
+/** Texts below a contrast of 4.5 with what is behind them (WCAG 2.2, 1.4.3). */
+function faint() {
+  const numbers = (colour) => colour.match(/[\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = numbers(colour).map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const colour = getComputedStyle(element).backgroundColor;
+    return numbers(colour)[3] !== 0 || !element.parentElement ? colour : behind(element.parentElement);
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.checkVisibility({ visibilityProperty: true })) continue;
+    const [a, b] = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) found.push(`${element.textContent.trim().slice(0, 20)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}
+
+/** Controls and images that a screen reader has no name for. */
+function unnamed() {
+  return [...document.querySelectorAll("button, input, select, img, progress, section")]
+    .filter((element) => element.checkVisibility())
+    .filter((element) => {
+      const name = element.getAttribute("aria-label") || element.alt || element.labels?.[0]?.textContent || element.textContent;
+      const named = element.querySelector("img")?.alt;
+      return !(name?.trim() || named);
+    })
+    .map((element) => element.outerHTML.slice(0, 80));
+}
+
 const seen = { errors: [], width: Number(width) };
 const browser = await chromium.launch({
   executablePath,
@@ -26,8 +60,10 @@ const context = await browser.newContext({
 const page = await context.newPage();
 page.setDefaultTimeout(60_000);
 page.on("pageerror", (error) => seen.errors.push(String(error)));
-page.on("console", (message) => message.type() === "error" && seen.errors.push(`${message.text()} ${message.location().url}`));
-const captioned = () => page.waitForFunction(() => document.body.dataset.captioned).then((h) => h.jsonValue());
+// LiteRT's own log goes to console.error.
+const isLog = (text) => /^(INFO|WARNING):/.test(text);
+page.on("console", (message) => message.type() === "error" && !isLog(message.text()) && seen.errors.push(`${message.text()} ${message.location().url}`));
+const captioned = () => page.waitForFunction(() => document.body.dataset.captioned !== undefined && document.body.dataset.captioned + " ").then((h) => h.jsonValue()).then((text) => text.trim());
 const shot = (name) => page.screenshot({ path: `${out}/${width}-${name}.png`, fullPage: true });
 
 try {
@@ -55,7 +91,7 @@ try {
   }
 
   if (await page.locator("#language option").count() > 1) {
-    await page.evaluate(() => delete document.body.dataset.captioned);
+    await page.evaluate(() => delete document.body.dataset.captioned !== undefined && document.body.dataset.captioned + " ");
     await page.locator("#language").selectOption("de");
     seen.german = await captioned();
     seen.lang = await page.locator("#caption").getAttribute("lang");
@@ -74,7 +110,7 @@ try {
     const bytes = new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer());
     return [...bytes];
   });
-  await page.evaluate(() => delete document.body.dataset.captioned);
+  await page.evaluate(() => delete document.body.dataset.captioned !== undefined && document.body.dataset.captioned + " ");
   await page.locator("#file").setInputFiles({ name: "mine.png", mimeType: "image/png", buffer: Buffer.from(png) });
   seen.mine = await captioned();
   seen.alt = await page.locator("#image").getAttribute("alt");
@@ -90,6 +126,8 @@ try {
     await shot("search");
   }
 
+  seen.contrast = await page.evaluate(faint);
+  seen.unnamed = await page.evaluate(unnamed);
   seen.shift = await page.evaluate(() => window.shift);
   seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
