@@ -30,7 +30,7 @@ class Pixels:
         white: the value of full brightness, 0 being black: 255 for floats in 0 … 255, 4095 for a
             sensor of 12 bits. By default what the type says: 255, 65535, True, and 1 for floats.
 
-    Raises InputError (channels.unknown, layout.unknown, image.array) for values that are none of these.
+    Raises InputError: channels.unknown, layout.unknown, image.array.
     """
 
     array: Any

@@ -7,14 +7,9 @@ an InputError of one line. No lock is held anywhere: threads decode side by side
 
 from __future__ import annotations
 
-import functools
-import importlib
-import io
 import logging
 import os
 import stat
-import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,36 +20,20 @@ from PIL import Image, ImageOps
 from edgecap.core.errors import EdgecapError, InputError, one_line
 from edgecap.runtime.image_arrays import MAX_PIXELS, Pixels, dimensions, from_array, is_array
 from edgecap.runtime.image_color import to_srgb
-from edgecap.runtime.image_kinds import HEAD, IMAGE_KINDS, kind_of
+from edgecap.runtime.image_kinds import kind_of
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
+from edgecap.runtime.image_plugins import hush_plugins, parse
 
 # Also a binary file that is open for reading, and a tensor of torch.
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Pixels | Any"
 
 _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
-# Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised. In
-# this order, TGA last because it is known by nothing that it begins with.
-_PLUGINS = {
-    "PNG": "Png",
-    "JPEG": "Jpeg",
-    "MPO": "Mpo",
-    "WEBP": "WebP",
-    "GIF": "Gif",
-    "BMP": "Bmp",
-    "TIFF": "Tiff",
-    "PPM": "Ppm",
-    "ICO": "Ico",
-    "JPEG2000": "Jpeg2K",
-    "AVIF": "Avif",  # since Pillow 11.3
-    "TGA": "Tga",
-}
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _MOST_FRAMES = 64  # that are looked at for one that shows something
 _END = b"\xff\xd9"  # of a JPEG file
 _BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
-_PILLOW = r"PIL\."  # modules that may warn of oddities
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())  # nothing is printed unless the application says where
@@ -150,11 +129,6 @@ def read_image_file(path: Path) -> bytes:
         raise InputError("image.missing", f"{path} cannot be read: {reason}.") from None
 
 
-def formats_read() -> tuple[str, ...]:
-    """Names of the formats that this installation reads."""
-    return tuple(name for name, _, accept in _openers() if not isinstance(_ask(accept), str))
-
-
 def _read_open(file: Any) -> tuple[bytes, str]:
     name = f"the open file {getattr(file, 'name', type(file).__name__)}"
     try:
@@ -171,7 +145,7 @@ def _read_open(file: Any) -> tuple[bytes, str]:
 def _open(data: bytes, name: str) -> LoadedImage:
     if not data:
         raise InputError("image.empty", f"{name} is empty.")
-    _hush_plugins()
+    hush_plugins()
     try:
         decoded = _decode_ended(data, name)
         loaded = _upright(decoded)
@@ -187,7 +161,7 @@ def _open(data: bytes, name: str) -> LoadedImage:
 def _given(image: Image.Image) -> LoadedImage:
     """A Pillow image, which is not changed."""
     _check_size("the image", image.size, MAX_PIXELS)
-    _hush_plugins()
+    hush_plugins()
     try:
         image.load()
         return _upright(_Decoded(image, image.size, []))
@@ -214,7 +188,7 @@ def _decode_ended(data: bytes, name: str) -> _Decoded:
 
 
 def _decode(data: bytes, name: str) -> _Decoded:
-    image = _parse(data, name)
+    image = parse(data, name)
     size = image.size
     _check_size(name, size, MOST_PIXELS)
     if size[0] * size[1] <= MAX_PIXELS:
@@ -230,74 +204,6 @@ def _decode(data: bytes, name: str) -> _Decoded:
             "Shrink it first, or save it as JPEG, which is read at reduced size.",
         )
     return _Decoded(reduced, size, [f"{_told(size)}; read at 1/{k} of its size"])
-
-
-def _parse(data: bytes, name: str) -> Image.Image:
-    """The image as its plugin opens it: the header is read, no pixel.
-
-    Not Image.open, whose judgement of what is too large is a setting of the whole process.
-    """
-    kind = kind_of(data[:HEAD])
-    if kind == "HEIC":
-        return _parse_heic(data, name)
-    for _, factory, accept in _openers():
-        try:
-            if accept is None or accept(data[:16]) is True:
-                return factory(io.BytesIO(data), "")
-        except MemoryError:
-            raise
-        except Exception:  # as in _open
-            continue
-    if kind == "AVIF":
-        raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
-    what = "is not an image"
-    if kind:
-        told = f"a damaged {kind} file" if kind in IMAGE_KINDS else f"a {kind}"
-        what = f"is {told}" if kind in IMAGE_KINDS else f"is {told}, not an image"
-        what = what.replace("a SVG", "an SVG")
-    raise InputError(
-        "image.unreadable",
-        f"{name} {what}.",
-        "Run: git lfs pull"
-        if kind == "Git-LFS pointer"
-        else f"Formats read: {', '.join(formats_read())}.",
-    )
-
-
-def _parse_heic(data: bytes, name: str) -> Image.Image:
-    try:
-        heif = importlib.import_module("pillow_heif")
-    except ImportError:
-        raise _package(name, "a HEIC image", "pillow-heif", "edgecap[heic]") from None
-    return heif.HeifImageFile(io.BytesIO(data))
-
-
-def _package(name: str, what: str, needs: str, install: str) -> InputError:
-    return InputError(
-        "image.package",
-        f"{name} is {what}; to read it {needs} must be installed.",
-        f"Run: pip install '{install}'",
-    )
-
-
-@functools.cache
-def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Any], ...]:
-    """(format, what opens it, what knows it by 16 bytes) of what this Pillow has."""
-    found = []
-    for format, plugin in _PLUGINS.items():
-        try:
-            importlib.import_module(f"PIL.{plugin}ImagePlugin")
-        except ImportError:
-            continue
-        if format in Image.OPEN:
-            found.append((format, *Image.OPEN[format]))
-    return tuple(found)
-
-
-def _ask(accept: Any) -> Any:
-    """A text where the plugin lacks its library."""
-    heads = (b"RIFF\0\0\0\0WEBPVP8 ", b"\0\0\0\x1cftypavif\0\0\0\0")
-    return next((a for a in (accept and accept(head) for head in heads) if isinstance(a, str)), 0)
 
 
 def _show_something(image: Image.Image) -> list[str]:
@@ -362,17 +268,6 @@ def _bits(image: Image.Image) -> int | None:
     most = tags.get(_MAX_SAMPLE)
     said += [int(m).bit_length() for m in (most if isinstance(most, tuple) else (most,)) if m]
     return min((bits for bits in said if 8 <= bits < 16), default=None)
-
-
-def _hush_plugins() -> None:
-    """See that oddities in files, of which Pillow's plugins warn, are no warnings here.
-
-    A filter for these modules alone, set once: to take it away again would change the filters of
-    every other thread.
-    """
-    hushed = ("ignore", None, UserWarning)
-    if not any(f[:3] == hushed and getattr(f[3], "pattern", "") == _PILLOW for f in warnings.filters):
-        warnings.filterwarnings("ignore", category=UserWarning, module=_PILLOW)
 
 
 def _check_size(name: str, size: tuple[int, int], most: int) -> None:

@@ -12,7 +12,8 @@ _ENDINGS = """
 """
 SUFFIXES = frozenset(_ENDINGS.split())
 HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .3gp .ts .wmv".split())
+_VIDEOS = ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .3gp .wmv"
+VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
 HEAD = 64  # bytes that are enough for `kind_of`
 
 # What an image's files begin with.

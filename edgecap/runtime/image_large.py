@@ -22,7 +22,7 @@ from edgecap.runtime.image_arrays import MAX_PIXELS
 
 MOST_PIXELS = 1 << 29  # of what is decoded at reduced size: 536 megapixels
 _KEPT = 16 << 20  # pixels that are left at least: of every model's input there is enough
-_STRIP = 8 << 20  # bytes decoded at a time
+STRIP = 8 << 20  # bytes decoded at a time
 _DEFLATE = 1040  # no byte of a deflated stream gives more
 _PNG_CHANNELS = {0: ("L", 1), 2: ("RGB", 3), 3: ("P", 1), 4: ("LA", 2), 6: ("RGBA", 4)}
 
@@ -32,11 +32,12 @@ def shrink_factor(width: int, height: int) -> int:
     return next((k for k in (8, 4) if width * height >= _KEPT * k * k), 2)
 
 
-def read_reduced(image: Image.Image, data: bytes, k: int) -> Image.Image | None:
+def read_reduced(image: Image.Image, data: bytes, k: int, strip: int = STRIP) -> Image.Image | None:
     """The image in file `data`, 1/k as wide and high (rounded up); None where that cannot be done.
 
     Args:
         image: as a plugin opened it, not loaded yet. Its orientation and profile are kept.
+        strip: bytes that are decoded at a time, about.
 
     Raises what decoders raise, OSError where data ends too early.
     """
@@ -44,14 +45,15 @@ def read_reduced(image: Image.Image, data: bytes, k: int) -> Image.Image | None:
         # A progressive file is held whole as coefficients, 3 to 6 bytes a pixel.
         if image.info.get("progressive") and image.width * image.height > 2 * MAX_PIXELS:
             return None
-        image.draft(None, (image.width // k, image.height // k))  # type: ignore[arg-type]
+        image.draft(None, (image.width // k, image.height // k))
         image.load()
         return image
     if image.format == "JPEG2000":
         image.reduce = k.bit_length() - 1  # type: ignore[method-assign, assignment]
         image.load()
         return image
-    strips = _png_strips(image, data, k) if image.format == "PNG" else _raw_strips(image, data, k)
+    read = _png_strips if image.format == "PNG" else _raw_strips
+    strips = read(image, data, k, strip)
     return None if strips is None else _joined(image, strips, k)
 
 
@@ -83,7 +85,9 @@ def _plain(strip: Image.Image, image: Image.Image) -> Image.Image:
     return strip.convert("RGB") if strip.mode in ("P", "1") else strip
 
 
-def _raw_strips(image: Image.Image, data: bytes, k: int) -> Iterator[Image.Image] | None:
+def _raw_strips(
+    image: Image.Image, data: bytes, k: int, strip: int
+) -> Iterator[Image.Image] | None:
     """Strips of a file whose pixels lie there uncompressed, row by row from the top."""
     size, mode = image.size, image.mode
     tiles: list[tuple[str, tuple[int, int, int, int], int, Any]]
@@ -100,22 +104,23 @@ def _raw_strips(image: Image.Image, data: bytes, k: int) -> Iterator[Image.Image
         rows.append((offset, lower - upper, stride or size[0] * bits // 8))
     if not rows or any(count % k for _, count, _ in rows[:-1]):
         return None
-    return _cut_rows(data, rows, size[0], mode, raw, k)
+    return _cut_rows(data, rows, size[0], mode, raw, max(1, strip // (rows[0][2] * k)) * k)
 
 
 def _cut_rows(
-    data: bytes, rows: list[tuple[int, int, int]], width: int, mode: str, raw: str, k: int
+    data: bytes, rows: list[tuple[int, int, int]], width: int, mode: str, raw: str, most: int
 ) -> Iterator[Image.Image]:
     for offset, count, stride in rows:
-        most = max(1, _STRIP // (stride * k)) * k
         for first in range(0, count, most):
             n = min(most, count - first)
             start = offset + first * stride
-            strip = memoryview(data)[start : start + n * stride]
-            yield Image.frombytes(mode, (width, n), bytes(strip), "raw", raw, stride, 1)
+            values = data[start : start + n * stride]
+            yield Image.frombytes(mode, (width, n), values, "raw", raw, stride, 1)
 
 
-def _png_strips(image: Image.Image, data: bytes, k: int) -> Iterator[Image.Image] | None:
+def _png_strips(
+    image: Image.Image, data: bytes, k: int, strip: int
+) -> Iterator[Image.Image] | None:
     width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     if depth != 8 or interlaced or color not in _PNG_CHANNELS:
         return None
@@ -123,7 +128,8 @@ def _png_strips(image: Image.Image, data: bytes, k: int) -> Iterator[Image.Image
     parts = list(_png_data(data))
     if sum(map(len, parts)) * _DEFLATE < (1 + width * channels) * height:
         return None  # it claims more than it can hold: not worth the work
-    return _unfiltered(parts, width, height, mode, channels, k)
+    most = max(1, strip // ((1 + width * channels) * k)) * k
+    return _unfiltered(parts, width, height, mode, channels, most)
 
 
 def _png_data(data: bytes) -> Iterator[memoryview]:
@@ -137,7 +143,7 @@ def _png_data(data: bytes) -> Iterator[memoryview]:
 
 
 def _unfiltered(
-    parts: list[memoryview], width: int, height: int, mode: str, channels: int, k: int
+    parts: list[memoryview], width: int, height: int, mode: str, channels: int, most: int
 ) -> Iterator[Image.Image]:
     """Strips of rows [n,width,channels] of a deflated stream of filtered rows.
 
@@ -145,7 +151,6 @@ def _unfiltered(
     of its own, led by the last row of the strip before, which is cut off again.
     """
     row = 1 + width * channels  # bytes: the filter's number, then the values
-    most = max(1, _STRIP // (row * k)) * k
     above = bytes(row - 1)
     blocks = _inflated(parts, most * row)
     for top in range(0, height, most):

@@ -37,8 +37,10 @@ def _in_mode(mode: str, width: int, height: int) -> Image.Image:
         wide = rgba[..., 0].astype(np.float32) * 257  # 0 ... 65535
         return Image.fromarray(wide.astype({"I": "i4", "F": "f4"}[mode]))
     if mode in ("La", "PA"):
-        return Image.fromarray(rgba[..., :2].copy(), "LA").convert("La") if mode == "La" else (
-            Image.fromarray(rgba).convert("LA").convert("PA")
+        return (
+            Image.fromarray(rgba[..., :2].copy(), "LA").convert("La")
+            if mode == "La"
+            else (Image.fromarray(rgba).convert("LA").convert("PA"))
         )
     if mode == "RGBa":
         return Image.fromarray(rgba).convert("RGBa")
