@@ -17,7 +17,8 @@ from edgecap.core.errors import BundleError
 from edgecap.inspection.contents import element_count
 from edgecap.inspection.flat import Buffer, FlatError, Table
 from edgecap.inspection.mapped import map_file
-from edgecap.inspection.tflite import IDENTIFIER
+from edgecap.inspection.tflite import IDENTIFIER, number_of, operator_name
+from edgecap.inspection.tflite_inputs import LEAST_INPUTS
 from edgecap.inspection.tflite_names import BITS, DTYPES, name_of
 
 # Options that hold vectors: number in the union -> (field, bytes of an element). A string is a
@@ -109,23 +110,36 @@ class _Checker:
         subgraph.string(4)  # name
         self._calls[index] = set()
         for operator in _tables(subgraph, 3):  # operators
-            _within(operator.number(0, "I"), len(self._codes), "operator")  # opcode_index
-            self._indices(operator, 1, len(tensors), "tensor", optional=True)  # inputs
-            self._indices(operator, 2, len(tensors), "tensor")  # outputs
-            self._indices(operator, 8, len(tensors), "tensor", optional=True)  # intermediates
-            operator.vector(7, 1)  # mutating_variable_inputs
-            operator.vector(5, 1)  # custom_options
-            offset, size = operator.number(9, "Q"), operator.number(10, "Q")  # large_custom_…
-            if offset > 1 and offset + size > self._size:
-                raise FlatError(f"options end at byte {offset + size}, outside the file")
-            kind = operator.number(3, "B")  # builtin_options_type
-            options = operator.table(4)  # builtin_options
-            _options(options, OPTIONS.get(kind, ()))
-            _options(operator.table(12), OPTIONS_2.get(operator.number(11, "B"), ()))
-            for field in CALLS.get(kind, ()) if options else ():
-                called = options.number(field, "i")  # type: ignore[union-attr]
-                _within(called, len(self._subgraphs), "subgraph")
-                self._calls[index].add(called)
+            self._operator(operator, len(tensors))
+            self._calls[index] |= self._called(operator)
+
+    def _operator(self, operator: Table, tensors: int) -> None:
+        code = operator.number(0, "I")  # opcode_index
+        _within(code, len(self._codes), "operator")
+        inputs = self._indices(operator, 1, tensors, "tensor", optional=True)  # inputs
+        outputs = self._indices(operator, 2, tensors, "tensor")  # outputs
+        least = LEAST_INPUTS.get(number_of(self._codes[code]), 0)
+        if len(inputs) < least or -1 in inputs[:least] or (least and not outputs):
+            name = operator_name(self._codes[code])
+            raise FlatError(f"{name} has inputs {inputs[:8]} and outputs {outputs[:8]}")
+        self._indices(operator, 8, tensors, "tensor", optional=True)  # intermediates
+        operator.vector(7, 1)  # mutating_variable_inputs
+        operator.vector(5, 1)  # custom_options
+        offset, size = operator.number(9, "Q"), operator.number(10, "Q")  # large_custom_options_…
+        if offset > 1 and offset + size > self._size:
+            raise FlatError(f"options end at byte {offset + size}, outside the file")
+        # builtin_options and builtin_options_2 with the types of both unions
+        _options(operator.table(4), OPTIONS.get(operator.number(3, "B"), ()))
+        _options(operator.table(12), OPTIONS_2.get(operator.number(11, "B"), ()))
+
+    def _called(self, operator: Table) -> set[int]:
+        """The subgraphs that an operator runs."""
+        options = operator.table(4)
+        fields = CALLS.get(operator.number(3, "B"), ()) if options else ()
+        called = {options.number(field, "i") for field in fields}  # type: ignore[union-attr]
+        for each in called:
+            _within(each, len(self._subgraphs), "subgraph")
+        return called
 
     def _tensor(self, tensor: Table) -> None:
         shape = tensor.numbers(0, "i")  # shape
@@ -149,12 +163,13 @@ class _Checker:
 
     def _indices(
         self, table: Table, field: int, count: int, what: str, optional: bool = False
-    ) -> None:
-        lowest = -1 if optional else 0  # -1 is an input that is left out
-        for index in table.numbers(field, "i"):
-            if index < lowest:
-                raise FlatError(f"{what} {index} is named")
-            _within(max(index, 0), max(count, int(index < 0)), what)
+    ) -> list[int]:
+        """Indices below `count`; -1, for what is left out, where that is optional."""
+        indices = table.numbers(field, "i")
+        for index in indices:
+            if index != -1 or not optional:
+                _within(index, count, what)
+        return indices
 
     def _no_endless_calls(self) -> None:
         """Refuse subgraphs that call themselves: interpreters recurse."""

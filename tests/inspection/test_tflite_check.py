@@ -136,7 +136,7 @@ def _set(path: str, value: object) -> Callable[[schema.ModelT], None]:
     ("change", "told"),
     [
         (_set("subgraphs.0.inputs.0", 5), "tensor 5 is named and there are 5"),
-        (_set("subgraphs.0.outputs.0", -1), "tensor -1 is named"),
+        (_set("subgraphs.0.outputs.0", -1), "tensor -1 is named and there are 5"),
         (_set("subgraphs.0.operators.0.inputs.1", 99), "tensor 99 is named"),
         (_set("subgraphs.0.operators.0.inputs.1", -2), "tensor -2 is named"),
         (_set("subgraphs.0.operators.0.outputs.0", 1 << 30), "tensor 1073741824 is named"),
@@ -156,6 +156,9 @@ def _set(path: str, value: object) -> Callable[[schema.ModelT], None]:
         (lambda m: _scales(m, 4, 4, 2), "4 scales do not fit axis 2"),
         (lambda m: _scales(m, 3, 3, 1), "3 scales do not fit axis 1"),
         (lambda m: _scales(m, 4, 3, 1), "3 zero points stand beside 4 scales"),
+        (_set("subgraphs.0.operators.0.inputs", [0]), "ADD has inputs [0] and outputs [2]"),
+        (_set("subgraphs.0.operators.0.inputs", [0, -1]), "ADD has inputs [0, -1]"),
+        (_set("subgraphs.0.operators.0.outputs", []), "ADD has inputs [0, 1] and outputs []"),
         (_loop, "subgraph 0 calls itself"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -170,7 +173,7 @@ def test_what_leads_nowhere_is_refused(
 
 def test_an_input_may_be_left_out(tmp_path: Path) -> None:
     model = small()
-    model.subgraphs[0].operators[0].inputs = [0, -1]
+    model.subgraphs[0].operators[1].inputs = [2, -1]
     (tmp_path / "m.tflite").write_bytes(packed(model))
     check_tflite(tmp_path / "m.tflite")
 
