@@ -187,7 +187,9 @@ def _tables(table: Table, field: int) -> list[Table]:
 
 
 def _options(options: Table | None, vectors: Iterable[tuple[int, int]]) -> None:
-    for field, width in vectors if options is not None else ():
+    if options is None:
+        return
+    for field, width in vectors:
         if width:
             options.vector(field, width)
         else:
