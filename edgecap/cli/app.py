@@ -43,8 +43,11 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        return super().resolve_command(ctx, [RENAMED.get(args[0], args[0]), *args[1:]])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        known = COMMANDS[pick("command", RENAMED.get(cmd_name, cmd_name), COMMANDS)]
+        known = COMMANDS[pick("command", cmd_name, COMMANDS)]
         module = import_module(f"edgecap.cli.{known.name}")
         single = typer.Typer(add_completion=False)
         register = single.command(

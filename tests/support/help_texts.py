@@ -1,6 +1,6 @@
 """The help of every command at 80 columns, and where its snapshots lie.
 
-To write them anew: python tests/cli/help_texts.py
+To write them anew: python tests/support/help_texts.py
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from edgecap.cli._commands import COMMANDS
 from edgecap.cli.app import main
 
-FOLDER = Path(__file__).parent / "help"
+FOLDER = Path(__file__).parents[1] / "cli" / "help"
 PAGES = {"edgecap": ["--help"], **{name: [name, "--help"] for name in COMMANDS}}
 
 
