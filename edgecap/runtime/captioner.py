@@ -102,7 +102,7 @@ class Captioner:
 
         Args:
             images: images (paths, bytes, Pillow images, arrays), or a single one.
-            lang: one of `languages`.
+            lang: one of `languages`, or a BCP 47 tag that asks for one: "pt-BR" for "pt".
             grounded: say where things are; without it, as in style "plain", no box is written.
             style: one of the manifest's styles; by default "grounded" or "plain".
             beams: 1 takes the most probable token each time, more search among that many captions.
@@ -273,6 +273,7 @@ class Captioner:
         sampling: Sampling | None,
     ) -> _Request:
         style = style or ("grounded" if grounded else "plain")
+        lang = self.vocabulary.language(lang)
         prompt = self.vocabulary.prompt(lang, style)
         boxes = grounded and style != "plain"  # a style that is asked for alone says so too
         limits = self.vocabulary.limits(max_length, boxes=boxes, constrained=rule)
