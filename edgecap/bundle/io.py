@@ -38,7 +38,6 @@ from edgecap.bundle.manifest import (
     SEARCH,
     FileEntry,
     Manifest,
-    check_manifest,
     is_listed,
     manifest_from_json,
 )
@@ -124,7 +123,7 @@ def _tells_contract(manifest: Path, unreadable: bool) -> bool:
         value = read_json(manifest, manifest.name)
     except (BundleError, OSError):
         return unreadable
-    return isinstance(value, dict) and "contract" in value
+    return isinstance(value, dict) and not {"contract", "interface"}.isdisjoint(value)
 
 
 def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
@@ -178,12 +177,7 @@ def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
         for name, size in present
         if name != MANIFEST
     }
-    tokenizer = manifest.tokenizer
-    if tokenizer.file not in files:
-        raise BundleError("bundle.missing_file", f"{root} has no {tokenizer.file}.")
-    tokenizer = replace(tokenizer, sha256=files[tokenizer.file].sha256)
-    sealed = replace(manifest, files=files, tokenizer=tokenizer)
-    check_manifest(sealed)
+    sealed = manifest.with_files(files)
     (root / MANIFEST).write_bytes(dump(sealed))
     return sealed
 

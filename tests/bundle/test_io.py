@@ -300,7 +300,7 @@ def _set(*keys: str, value: object) -> Callable[[dict], None]:
 
 ENTRY = {"sha256": "0" * 64, "size": 3}
 MANIFEST_DAMAGE = [
-    (_set("schema", value=2), "bundle.schema"),
+    (_set("schema", value=3), "bundle.schema"),
     (_set("schema", value="1"), "bundle.schema"),
     (_set("surprise", value=1), "bundle.unknown_field"),
     (_set("contract", "surprise", value=1), "bundle.unknown_field"),
