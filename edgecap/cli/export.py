@@ -162,11 +162,13 @@ def run(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
     if is_checkpoint(weights):
+        if int8:
+            _note("int8 means w8 here: w8a8 needs a calibrated plan, and checkpoints have none yet")
         _export_checkpoint(
             CheckpointSpec(
                 weights,
                 tuple(resolve_formats(format_)),
-                chosen.name,
+                "w8" if int8 else chosen.name,
                 output,
                 overwrite,
                 not no_verify,
