@@ -162,7 +162,7 @@ def export_specs(
     from edgecap.exporters.spec import CoremlOptions, ExportSpec
     from edgecap.quant.samples import CalibrationSpec
 
-    calibration = {
+    calibration: dict[str, Any] = {
         "data": None if calib_data is None else Path(calib_data),
         "images": num_calib,
         "seed": seed,
@@ -247,7 +247,7 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.bundle.manifest import CERTIFICATE
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(Path(bundle))
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
