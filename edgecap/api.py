@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.job import Exported
     from edgecap.exporters.spec import ExportSpec
-    from edgecap.runtime import Caption, Captioner
+    from edgecap.runtime import Caption
+    from edgecap.runtime.loading import AnyCaptioner
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -35,7 +36,7 @@ def _silent(_: str) -> None:
 
 def load(
     source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu"
-) -> Captioner:
+) -> AnyCaptioner:
     """Open a captioner.
 
     Args:
@@ -44,6 +45,9 @@ def load(
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
+
+    Returns:
+        A `Captioner`, or a `PromptCaptioner` for a model that has prompts in place of languages.
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.
@@ -56,7 +60,6 @@ def load(
 def caption(
     images: Iterable[ImageLike] | ImageLike,
     bundle: PathLike = "S",
-    lang: str = "en",
     threads: int = 1,
     **options: Any,
 ) -> list[Caption]:
@@ -65,14 +68,14 @@ def caption(
     Args:
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
         bundle: as `source` of `load`.
-        lang: language of the caption, as a BCP 47 tag.
         threads: CPU threads of the engine.
-        options: as of `Captioner.caption`: style, beams, sampling, max_length.
+        options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
+            sampling, max_length.
 
     Raises:
         As `load`, and InputError for an image, language or number that cannot be used.
     """
-    return load(bundle, threads=threads).caption(images, lang=lang, **options)
+    return load(bundle, threads=threads).caption(images, **options)
 
 
 def export(
