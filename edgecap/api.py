@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.prepare import AnyExported
     from edgecap.runtime import Caption
-    from edgecap.runtime.loading import AnyCaptioner
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -33,20 +32,19 @@ def _silent(_: str) -> None:
     """The default of `say`."""
 
 
-def load(
-    source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu"
-) -> AnyCaptioner:
+def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
     """Open a captioner.
 
     Args:
-        source: a bundle directory; or, for PyTorch, a shipped model ("S", "M") or a .safetensors
-            file.
+        source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
+            the reference model or the directory of a Hugging Face checkpoint.
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
 
     Returns:
-        A `Captioner`, or a `PromptCaptioner` for a model that has prompts in place of languages.
+        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
+        (a bundle) or `CheckpointCaptioner` (on PyTorch).
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.
@@ -93,7 +91,7 @@ def export(
     """Convert a captioner, and compare the result with PyTorch before it is saved.
 
     Args:
-        model: a shipped model ("S", "M"), the path of a .safetensors file of the reference model,
+        model: a shipped model ("S"), the path of a .safetensors file of the reference model,
             or the directory of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
         precision: "fp32" (the default), "fp16", "w8", "w8a8" or "mixed"; `fp16` and `int8` are
@@ -153,12 +151,12 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     Raises BundleError for a bundle that is not what its manifest says. Outputs outside their
     tolerance are no exception, but `failures` of the result.
     """
+    from edgecap.bundle import schema2
     from edgecap.bundle.certificate import certificate_from_json
     from edgecap.bundle.golden import read_golden
     from edgecap.bundle.io import open_bundle
     from edgecap.bundle.manifest import CERTIFICATE
     from edgecap.runtime.expected import replay_expected
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
     from edgecap.runtime.replay import replay
 
     opened = open_bundle(Path(bundle))
@@ -166,9 +164,11 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
     captioner = load(bundle, backend=backend, threads=threads)
-    if isinstance(captioner, PromptCaptioner):
-        return Verification(replay_expected(captioner, opened), at_export)
-    return Verification(replay(captioner, read_golden(opened)), at_export)
+    if isinstance(opened.manifest, schema2.Manifest):
+        here = replay_expected(captioner, opened)
+    else:
+        here = replay(captioner, read_golden(opened))
+    return Verification(here, at_export)
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def bench(
     opened = targets.bundles([Path(one) for one in given], Path())
     for one in opened:
         for language in plan.languages:
-            pick("language", language, one.manifest.languages)
+            pick("language", language, getattr(one.manifest, "languages", (language,)))
     with ExitStack() as stack:
         # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
         directory = (

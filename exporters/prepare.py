@@ -47,7 +47,8 @@ def prepare_export(
             Hugging Face checkpoint.
         formats, precision: names of edgecap.core.formats.
         output, overwrite, verify: as of `edgecap.export`.
-        options: as of `export_specs`; a checkpoint has none of them.
+        options: as of `export_specs`. Of a checkpoint, only calib_data and num_calib: the images
+            that it is compared on.
 
     Raises:
         InputError, UnsupportedError and MissingPackageError.
@@ -76,34 +77,27 @@ def _prepare_checkpoint(
     verify: bool,
     options: dict[str, Any],
 ) -> PreparedExport:
+    images, count = options.pop("calib_data", None), options.pop("num_calib", None)
     given = [name for name, value in options.items() if value not in (None, False, "iOS18")]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UnsupportedError(
             "export.checkpoint",
-            f"{flags} is for the reference model, and {model} is a checkpoint.",
+            f"{flags}: of the reference model, and {model} is a Hugging Face checkpoint.",
             "Leave it out.",
         )
-    names = [f"{Path(model).resolve().name}-{name}-{precision}" for name in formats]
-    if output is None:
-        places = [Path(name) for name in names]
-    else:
-        several = len(formats) > 1
-        places = [Path(output) / name if several else Path(output) for name in names]
-
-    def run(say: Say) -> Iterator[AnyExported]:
-        for format_, place in zip(formats, places, strict=True):
-            spec = checkpoints.CheckpointSpec(
-                model=model,
-                formats=(format_,),
-                precision=precision,
-                output=place,
-                overwrite=overwrite,
-                verify=verify,
-            )
-            yield from checkpoints.export(spec, say)
-
-    return PreparedExport(tuple(places), run)
+    spec = checkpoints.CheckpointSpec(
+        model=model,
+        formats=tuple(formats),
+        precision=precision,
+        output=None if output is None else Path(output),
+        overwrite=overwrite,
+        verify=verify,
+        images=None if images is None else Path(images),
+        **({} if count is None else {"count": count}),
+    )
+    outputs = tuple(checkpoints.outputs(spec).values())
+    return PreparedExport(outputs, lambda say: iter(checkpoints.export(spec, say)))
 
 
 def export_specs(

@@ -8,17 +8,11 @@ import typer
 
 from edgecap.bundle import manifest as schema1
 from edgecap.bundle import schema2
+from edgecap.bundle.interface import TensorSpec
 from edgecap.cli._contents import plain
 
 Manifest: TypeAlias = schema1.Manifest | schema2.Manifest
 Shapes: TypeAlias = dict[str, dict[str, str]]  # function -> tensor -> "dtype [shape]"
-
-
-def functions_of(manifest: Manifest) -> dict[str, schema2.Function]:
-    """The functions by name, each with its file."""
-    if isinstance(manifest, schema2.Manifest):
-        return manifest.functions
-    return manifest.contract.functions
 
 
 def show_manifest(manifest: Manifest) -> None:
@@ -35,7 +29,7 @@ def show_manifest(manifest: Manifest) -> None:
     for name, value in facts.items():
         table.add_row(name, plain(value))
     console.print(table)
-    for name, function in functions_of(manifest).items():
+    for name, function in manifest.functions.items():
         typer.echo(f"{plain(name)}  ({plain(function.file)}, {plain(function.entry)})")
         for tensor, target in (*function.inputs.items(), *function.outputs.items()):
             arrow = "->" if tensor in function.inputs else "<-"
@@ -68,10 +62,9 @@ def _facts_of_interface(manifest: schema2.Manifest) -> dict[str, str]:
     facts = {
         "format": f"{manifest.format} {manifest.precision}",
         "model": f"{model.family}, {model.source}",
-        "prompts": " ".join(manifest.prompts) or "none: it embeds",
+        "prompts": " ".join(manifest.prompts) or "none: it embeds only",
         "input": f"{h} x {w} px, {image.fit}, {image.filter}",
-        "sizes": " ".join(f"{name}={size}" for name, size in manifest.interface.dims.items()),
-        "state": f"{manifest.interface.state_bytes():,} bytes for one image",
+        "state": f"{manifest.interface.state_bytes() / 1e6:.1f} MB for one image",
         "written by": _versions(manifest.tools),
         "licence": model.license,
     }
@@ -85,13 +78,19 @@ def _versions(tools: dict[str, str]) -> str:
 
 
 def _declared_shapes(manifest: schema2.Manifest) -> Shapes:
+    """The same of schema 2, letters in numbers but for B."""
+    dims = manifest.interface.dims
     return {
-        function.name: {
-            name: f"{plain(spec.dtype)} [{','.join(plain(str(size)) for size in spec.shape)}]"
-            for name, spec in (*function.inputs.items(), *function.outputs.items())
+        spec.name: {
+            name: f"{plain(tensor.dtype)} [{_sizes(tensor, dims)}]"
+            for name, tensor in (*spec.inputs.items(), *spec.outputs.items())
         }
-        for function in manifest.interface.functions
+        for spec in manifest.interface.functions
     }
+
+
+def _sizes(tensor: TensorSpec, dims: dict[str, int]) -> str:
+    return ",".join(plain(str(dims.get(str(size), size))) for size in tensor.shape)
 
 
 def tensor_shapes(contract: schema1.Contract) -> Shapes:

@@ -212,9 +212,11 @@ def _line(exported: AnyExported) -> str:
     manifest, certificate = exported.manifest, exported.certificate
     checked = "not verified"
     if certificate is not None:
-        tokens = next(a for a in certificate.agreements if a.what == "tokens")
-        same = round(tokens.agreement * certificate.scenes)
-        checked = f"parity passed, {same}/{certificate.scenes} captions identical"
+        checked = "parity passed"
+        tokens = next((a for a in certificate.agreements if a.what == "tokens"), None)
+        if tokens is not None:  # not of a model that embeds only
+            same = round(tokens.agreement * certificate.scenes)
+            checked += f", {same}/{certificate.scenes} captions identical"
     return (
         f"{manifest.format} {manifest.precision} {exported.size / 1e6:.1f} MB, {checked}, "
         f"saved as {exported.path} ({exported.seconds:.0f} s)"

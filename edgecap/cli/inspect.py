@@ -52,11 +52,11 @@ def _inspect_model(path: Path, json_: str | None) -> None:
 def _inspect_bundle(path: Path, json_: str | None) -> None:
     from edgecap.bundle.io import open_bundle
     from edgecap.cli._contents import show_contents
-    from edgecap.cli._manifests import functions_of, show_manifest
+    from edgecap.cli._manifests import show_manifest
     from edgecap.inspection import is_model, read_contents
 
     bundle = open_bundle(path)
-    functions = functions_of(bundle.manifest).values()
+    functions = bundle.manifest.functions.values()
     names = sorted({function.file for function in functions if is_model(Path(function.file))})
     models = {name: read_contents(bundle.file(name)) for name in names}
     contents = {name: asdict(model) for name, model in models.items()}
