@@ -36,10 +36,10 @@ fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere 
 			"As root: apt-get install $(FONT_PACKAGES)" >&2; exit 2; \
 	fi
 
-demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
+demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-images: $(STAMP) fonts ## Make the images of README anew.
+images: $(STAMP) fonts ## Make the images of the documents anew.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/images.sh
 
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.

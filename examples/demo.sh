@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From the shipped weights to verified TFLite and CoreML bundles, a captioned picture and a bench.
+# From the shipped weights to verified TFLite and CoreML bundles, a captioned image and a bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=demo
@@ -16,7 +16,7 @@ edgecap bench "$tflite" "$coreml" --quick --out "$out/bench" --overwrite
 
 echo
 echo "bundles:           $tflite  $coreml"
-echo "captioned picture: $out/captioned.png"
+echo "captioned image:   $out/captioned.png"
 echo "report:            $out/bench/report.md"
 echo
 echo "CoreML was converted and proven here by evaluating the package in NumPy. No Mac has run it:"
