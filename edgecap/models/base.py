@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, PreTrainedModel
 
+from edgecap.core.errors import InputError
 from edgecap.models.adapter import QuantSpec
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.images import Scaling, scaling_of
@@ -23,14 +24,27 @@ Build = Callable[[type[PreTrainedModel], Checkpoint], PreTrainedModel]
 
 
 def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTrainedModel:
-    """The model with its weights, float32."""
-    return model.from_pretrained(
+    """The model with its weights, float32.
+
+    Raises InputError where the files lack a parameter: transformers would draw it at random.
+    """
+    loaded, said = model.from_pretrained(
         checkpoint.directory,
         dtype=torch.float32,
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # found below, and said in one line
+        output_loading_info=True,
     )
+    missing = sorted({*said["missing_keys"], *(entry[0] for entry in said["mismatched_keys"])})
+    if missing:
+        raise InputError(
+            "model.parameter",
+            f"{checkpoint.directory} holds no {missing[0]} of the shape that its config says"
+            + (f", nor {len(missing) - 1} others." if missing[1:] else "."),
+        )
+    return loaded
 
 
 class Normalize(nn.Module):

@@ -42,7 +42,7 @@ class EmbedderBase(Base):
                 f"texts of {text_rows} tokens are not possible: "
                 f"{self.source} reads up to {self.text_length}.",
             )
-        self.text_length = self.fits(text_rows or self.text_length)
+        self.text_length = self.fits(self.text_length if text_rows is None else text_rows)
         height, width = self.image_size
         dims = {"h": height, "w": width, "N": self.text_length}
         self.interface = embedder({**dims, "V": self.vocabulary, "E": self.embedding})

@@ -49,7 +49,7 @@ class Idefics3(PrefixBase):
             said.to_dict(),
             {"caption": (self.first_token,)},
             end=end,
-            pad=(*ids_of(said.pad_token_id, text.pad_token_id), *end)[0],
+            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
             before=self.image_rows,
         )
         self.patches = _patch_places(side)

@@ -54,7 +54,7 @@ class PaliGemma(PrefixBase):
             said.to_dict(),
             {"caption": (self.first_token,)},
             end=end,
-            pad=(*ids_of(said.pad_token_id, text.pad_token_id), *end)[0],
+            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
             before=self.image_rows,
         )
         self.softcap = getattr(text, "final_logit_softcapping", None)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
@@ -68,15 +69,19 @@ def find(model_type: str, architecture: str | None) -> Family:
 
 
 def load(
-    checkpoint: Checkpoint, text_rows: int | None = None, prompt: str | None = None
+    checkpoint: Checkpoint,
+    text_rows: int | None = None,
+    prompt: str | None = None,
+    build: Callable[..., Any] | None = None,
 ) -> Adapter:
-    """The adapter of a checkpoint, with its weights in memory.
+    """The adapter of a checkpoint.
 
     Args:
         checkpoint: as opened by `edgecap.models.checkpoint`.
         text_rows: T, the longest prompt and caption together (N, of a text to embed); None: what
             the checkpoint suggests.
         prompt: the words around the image, of families that have such; None: the family's own.
+        build: makes the model; None: with its weights. `weightless.without_weights`: without.
 
     Raises:
         UnsupportedError: what this checkpoint asks for cannot be done.
@@ -87,12 +92,11 @@ def load(
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
     adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
-    if prompt is None:
-        return adapter(checkpoint, text_rows)
-    if not hasattr(adapter, "default_prompt"):
+    said = {"prompt": prompt, "build": build}
+    if prompt is not None and not hasattr(adapter, "default_prompt"):
         raise UnsupportedError(
             "model.prompt",
             f"{checkpoint.model_type} has no prompt around its image.",
             "What a caption begins with is given when captioning.",
         )
-    return adapter(checkpoint, text_rows, prompt)
+    return adapter(checkpoint, text_rows, **{k: v for k, v in said.items() if v is not None})

@@ -15,7 +15,7 @@ from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import translate
+from edgecap.models.generation import ids_of, translate
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 # Rows besides the patches: a class token, and DeiT's distillation token.
@@ -70,14 +70,13 @@ class VisionEncoderDecoder(CaptionerBase):
             rows = text.max_position_embeddings + text.pad_token_id + 1
             table.weights = table.get_embedding(rows, text.hidden_size, text.pad_token_id)
         said = model.generation_config
-        start = _first(said.decoder_start_token_id, model.config.decoder_start_token_id)
-        ends = _first(said.eos_token_id, text.eos_token_id)
-        end = tuple(ends) if isinstance(ends, list) else (ends,)
+        starts = (said.decoder_start_token_id, model.config.decoder_start_token_id)
+        end = ids_of(said.eos_token_id, text.eos_token_id)
         self.generation = translate(
             said.to_dict(),
-            {"caption": (_first(start, said.bos_token_id, text.bos_token_id),)},
+            {"caption": ids_of(*starts, said.bos_token_id, text.bos_token_id)},
             end=end,
-            pad=_first(said.pad_token_id, text.pad_token_id, end[0]),
+            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
         )
         self.quant = QuantSpec(
             keep={
@@ -151,8 +150,3 @@ def _rows(config: Any) -> tuple[tuple[int, int], int]:
             "model.image_size", f"{height}x{width} px are not whole patches of {patch} px."
         )
     return (height, width), (height // patch) * (width // patch) + ENCODERS[config.model_type]
-
-
-def _first(*values: Any) -> Any:
-    """The first value that is said."""
-    return next((value for value in values if value is not None), None)

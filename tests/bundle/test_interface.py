@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from edgecap.bundle import typed
 from edgecap.bundle.interface import (
     AttentionGrid,
     Interface,
@@ -19,6 +18,7 @@ from edgecap.bundle.interface import (
     embedder,
     interface_from_json,
 )
+from edgecap.core import typed
 from edgecap.core.errors import BundleError
 
 DIMS = {"h": 32, "w": 48, "P": 7, "T": 5, "G": 2, "Dh": 4, "V": 11, "E": 3}

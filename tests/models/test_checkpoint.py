@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny_checkpoints import make
 from transformers import BlipForConditionalGeneration
 
@@ -176,6 +177,35 @@ def test_shards_open_and_load(sharded: Path) -> None:
     opened = open_checkpoint(sharded)
     assert len(opened.weights) > 1
     assert load(opened).interface.dims["V"] == 97
+
+
+def test_a_parameter_that_the_files_lack_is_not_drawn_at_random(model: Path) -> None:
+    tensors = load_file(model / WEIGHTS)
+    del tensors["vision_model.post_layernorm.weight"]
+    save_file(tensors, model / WEIGHTS, metadata={"format": "pt"})
+    with pytest.raises(InputError, match="holds no vision_model.post_layernorm.weight"):
+        load(open_checkpoint(model))
+
+
+def test_a_config_of_another_size_is_refused(model: Path) -> None:
+    rewrite(model, lambda c: c["text_config"].update(intermediate_size=40))
+    with pytest.raises(InputError, match="intermediate.dense.* nor [0-9]+ others"):
+        load(open_checkpoint(model))
+
+
+def test_an_image_processor_of_another_size_is_refused(model: Path) -> None:
+    file = model / "preprocessor_config.json"
+    file.write_text(file.read_text().replace('"height": 32', '"height": 48'))
+    with pytest.raises(UnsupportedError, match="makes 48x32 px, and the model takes 32x32"):
+        load(open_checkpoint(model))
+
+
+def test_images_without_colours_are_refused(model: Path) -> None:
+    file = model / "preprocessor_config.json"
+    value = json.loads(file.read_text()) | {"image_mean": [0.5], "image_std": [0.5]}
+    file.write_text(json.dumps(value))
+    with pytest.raises(UnsupportedError, match="has 1 channels"):
+        load(open_checkpoint(model))
 
 
 def test_a_missing_shard_is_named(sharded: Path) -> None:

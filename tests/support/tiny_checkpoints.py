@@ -25,9 +25,9 @@ def saved(directory: Path, model: PreTrainedModel, processor: Any, words: int) -
     (directory / "vocab.txt").write_text("".join(f"{name}\n" for name in names))
 
 
-def square(name: str, side: int) -> Any:
-    """An image processor of transformers for images of side x side px."""
-    size = {"height": side, "width": side}
+def square(name: str, side: int, height: int | None = None) -> Any:
+    """An image processor of transformers for images of side x side px, or of another height."""
+    size = {"height": height or side, "width": side}
     return getattr(transformers, name)(size=size)
 
 
@@ -47,7 +47,9 @@ def blip(directory: Path, width: int, layers: int, heads: int, side: int, words:
     saved(directory, model, square("BlipImageProcessorPil", side), words)
 
 
-def encoder_decoder(directory: Path, encoder: Any, decoder: Any, side: int) -> None:
+def encoder_decoder(
+    directory: Path, encoder: Any, decoder: Any, side: int, height: int | None = None
+) -> None:
     decoder.is_decoder = decoder.add_cross_attention = True
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     config.decoder_start_token_id, config.eos_token_id, config.pad_token_id = 2, 3, 1
@@ -55,7 +57,7 @@ def encoder_decoder(directory: Path, encoder: Any, decoder: Any, side: int) -> N
     model.generation_config = transformers.GenerationConfig(
         decoder_start_token_id=2, eos_token_id=3, pad_token_id=1
     )
-    saved(directory, model, square("ViTImageProcessorPil", side), decoder.vocab_size)
+    saved(directory, model, square("ViTImageProcessorPil", side, height), decoder.vocab_size)
 
 
 def vit(width: int, side: int) -> Any:
@@ -97,7 +99,7 @@ def donut(directory: Path) -> None:
         **{"decoder_ffn_dim": 48, "max_position_embeddings": 40, "scale_embedding": True},
         **{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 3, "init_std": 0.1},
     )
-    encoder_decoder(directory, encoder, decoder, 32)
+    encoder_decoder(directory, encoder, decoder, 32, height=64)
 
 
 def git(directory: Path, width: int, layers: int, heads: int, side: int) -> None:
@@ -329,4 +331,13 @@ def make(family: str, variant: str, directory: Path) -> Path:
     """A checkpoint of `family` in `directory`."""
     torch.manual_seed(7)
     MAKERS[family][variant](directory)
+    return directory
+
+
+def make_whole(family: str, variant: str, directory: Path) -> Path:
+    """As `make`, with the tokenizer.json that a hub's copy of such a checkpoint has."""
+    make(family, variant, directory)
+    words = directory / "vocab.txt"
+    if words.is_file() and not (directory / "tokenizer.json").exists():
+        transformers.BertTokenizerFast(str(words)).save_pretrained(directory)
     return directory

@@ -11,6 +11,7 @@ from functools import cache
 from edgecap.bundle.io import Bundle
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.runtime.backends.single import FunctionSession
 from edgecap.runtime.session import Session
 from edgecap.runtime.validating import ValidatingSession
 
@@ -61,7 +62,13 @@ def select(format_: str, backend: str = "auto", platform: str | None = None) -> 
 
 
 def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Session:
-    """A session for a checked bundle.
+    """A session of schema 1 for a checked bundle; errors as of `open_functions`."""
+    session = open_functions(bundle, backend, threads)
+    return ValidatingSession(session, bundle.manifest.contract)
+
+
+def open_functions(bundle: Bundle, backend: str = "auto", threads: int = 1) -> FunctionSession:
+    """A checked bundle's functions on an engine, by their names in its manifest.
 
     Raises as `select` does, InputError for a thread count, MissingPackageError, or BundleError
     (bundle.model) where the engine refuses the model files.
@@ -76,8 +83,10 @@ def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Ses
         )
     if threads > 1 and not BACKENDS[name].takes_threads:
         _say(f"edgecap: backend {name} divides its work itself; threads is not used")
-    module = importlib.import_module(BACKENDS[name].module)
-    return ValidatingSession(module.open_session(bundle, threads), bundle.manifest.contract)
+    session: FunctionSession = importlib.import_module(BACKENDS[name].module).open_session(
+        bundle, threads
+    )
+    return session
 
 
 @cache
