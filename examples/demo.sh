@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=demo
-tflite=$out/captioner-tflite-w8
+tflite=$out/captioner-tflite-int8
 coreml=$out/captioner-coreml-fp16
 mkdir -p "$out"
 

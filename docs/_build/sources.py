@@ -37,6 +37,9 @@ def _codes(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield f"{text}.unknown", "InputError"
             elif name.endswith("Error") and CODE.fullmatch(text):
                 yield text, name
+            elif name.startswith("_") and re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_.]+", text):
+                # A helper that makes the error.
+                yield text, "EdgecapError"
 
 
 def _texts(value: ast.expr) -> list[str]:
