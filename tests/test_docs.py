@@ -11,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image, ImageOps
 
 from edgecap.bundle.manifest import manifest_from_json
 from edgecap.cli.app import COMMANDS, app
@@ -23,6 +25,7 @@ from edgecap.models.loading import load
 from edgecap.models.registry import FAMILIES
 from edgecap.reference.model.weights import resolve
 from edgecap.reference.train.qat import QatSpec, tuned_weights
+from edgecap.runtime import mentions
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -277,3 +280,37 @@ def test_the_trace_of_the_specification_is_what_the_model_does() -> None:
         assert after[1] == before[3]  # what is chosen is fed next
     assert caption.text in " ".join(worked_example().split())
     assert caption.mentions[0].boxes == ((4.0, 56.0, 68.0, 104.0),)
+
+
+def test_the_orientations_of_the_specification_are_those_of_exif() -> None:
+    table = text_of("edgecap/bundle/SPEC.md").split("### Resize")[0]
+    cells = re.findall(r"\| (\d) \| `in(\[\S+\]\[\S+\])`", table)
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)  # [h,w]
+    h, w = pixels.shape
+    assert sorted(int(n) for n, _ in cells) == list(range(1, 9))
+    for n, index in cells:
+        image = Image.fromarray(pixels)
+        image.getexif()[0x0112] = int(n)
+        upright = np.asarray(ImageOps.exif_transpose(image))
+        rows, columns = upright.shape
+        names = {"pixels": pixels, "h": h, "w": w}
+        made = [
+            [eval(f"pixels{index}", names | {"x": x, "y": y}) for x in range(columns)]
+            for y in range(rows)
+        ]
+        assert np.array_equal(np.array(made), upright)
+
+
+def test_the_words_of_phrases_are_those_of_the_specification() -> None:
+    section = text_of("edgecap/bundle/SPEC.md").split("conjunctions and leads")[1]
+    rows = re.findall(r"^\| (\w\w) \| ([^|]+) \| ([^|]*)\|$", section.split("## Manifest")[0], re.M)
+    leads = {lang: words for lang, words in mentions._LEADS.items() if lang != "ja"}
+    assert {lang for lang, _, _ in rows} == {
+        *mentions._CONJUNCTIONS,
+        *mentions._DETERMINERS,
+        *leads,
+    }
+    for lang, first, determiners in rows:
+        words = mentions._CONJUNCTIONS.get(lang, ()) + leads.get(lang, ())
+        assert first.replace(",", "").split() == list(words)
+        assert determiners.split() == mentions._DETERMINERS.get(lang, "").split()

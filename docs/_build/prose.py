@@ -1,8 +1,8 @@
 """An extension of griffe: docstrings as Markdown.
 
-A section `Raises:` that is written as prose stays readable: Google style wants `Name: when` on every line. Where a docstring says "InputError for an unknown
-name, UnsupportedError for …" instead, griffe drops the section; here it becomes a paragraph.
-`<name>` in a text is not taken for a tag.
+A section `Raises:` that is written as prose stays readable. Google style wants `Name: when` on
+every line; where a docstring says "InputError for an unknown name, UnsupportedError for …", griffe
+drops the section, and here it becomes a paragraph. `<name>` in a text is not taken for a tag.
 """
 
 from __future__ import annotations
