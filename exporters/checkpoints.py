@@ -95,7 +95,7 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     where a conversion is not the same function or a bundle not the same captioner.
     """
     opened = checkpoints.open_checkpoint(spec.model, spec.revision)
-    outputs = _check(spec, opened)
+    places = outputs(spec, opened)
     say(f"loading {opened.source} ({opened.model_type})")
     with quiet():
         adapter = registry.load(opened, spec.text_rows)
@@ -104,7 +104,7 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     say(f"asking PyTorch about {len(images)} images")
     wanted = _ask(adapter, draft, images)
     made = []
-    for name, output in outputs.items():
+    for name, output in places.items():
         begun = time.monotonic()
         with atomic_dir(output, spec.overwrite, marker=is_bundle) as directory:
             manifest, certificate = _one(
@@ -116,8 +116,9 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     return made
 
 
-def _check(spec: CheckpointSpec, opened: Checkpoint) -> dict[str, Path]:
+def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str, Path]:
     """Format -> output directory, after refusing what cannot work; nothing is loaded."""
+    opened = opened or checkpoints.open_checkpoint(spec.model, spec.revision)
     if spec.precision not in PRECISIONS:
         raise UnsupportedError(
             "export.combination",
@@ -127,7 +128,7 @@ def _check(spec: CheckpointSpec, opened: Checkpoint) -> dict[str, Path]:
         )
     if not 1 <= spec.count <= 512:
         raise InputError("export.scenes", f"images must be in 1 … 512, got {spec.count}.")
-    outputs = {}
+    places = {}
     for name in spec.formats:
         exporter = EXPORTERS[name]
         with quiet():
@@ -136,9 +137,11 @@ def _check(spec: CheckpointSpec, opened: Checkpoint) -> dict[str, Path]:
             if spec.verify and exporter.engine is not None:
                 require(exporter.engine, "export")
         base = f"{opened.directory.name}-{name}-{spec.precision}"
-        outputs[name] = spec.output or Path(base)
-        refuse_existing(outputs[name], spec.overwrite, is_bundle)
-    return outputs
+        several = len(spec.formats) > 1  # then the output is the directory they are made in
+        parent = spec.output if several and spec.output is not None else Path()
+        places[name] = parent / base if several or spec.output is None else spec.output
+        refuse_existing(places[name], spec.overwrite, is_bundle)
+    return places
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgecap.bundle import schema2
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import BundleError
 
 if TYPE_CHECKING:
-    from edgecap.bundle.manifest import Contract, Manifest
+    from edgecap.bundle.manifest import AnyManifest, Contract, Manifest
 
 
 DETAILS = """
@@ -59,28 +60,26 @@ def _inspect_bundle(path: Path, json_: str | None) -> None:
     from edgecap.inspection import is_model, read_contents
 
     bundle = open_bundle(path)
-    functions = bundle.manifest.contract.functions.values()
+    functions = bundle.manifest.functions.values()
     names = sorted({function.file for function in functions if is_model(Path(function.file))})
     models = {name: read_contents(bundle.file(name)) for name in names}
     contents = {name: asdict(model) for name, model in models.items()}
     write_json(asdict(bundle.manifest) | {"contents": contents}, json_)
     if json_ == STANDARD_OUTPUT:
         return
-    _show(bundle.manifest)
+    if isinstance(bundle.manifest, schema2.Manifest):
+        _show(bundle.manifest, _facts2(bundle.manifest), _shapes2(bundle.manifest))
+    else:
+        contract = bundle.manifest.contract
+        _show(bundle.manifest, _facts(bundle.manifest), tensor_shapes(contract))
     for name, model in models.items():
         typer.echo()
         show_contents(name, model)
 
 
-def _show(manifest: Manifest) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from edgecap.cli._contents import plain
-
-    console = Console(markup=False)
-    facts = Table(title=plain(manifest.name), title_justify="left", show_header=False)
-    rows = {
+def _facts(manifest: Manifest) -> dict[str, str]:
+    """What a bundle of schema 1 is."""
+    return {
         "format": f"{manifest.format} {manifest.precision}",
         "languages": " ".join(manifest.languages),
         "styles": " ".join(manifest.styles),
@@ -90,11 +89,48 @@ def _show(manifest: Manifest) -> None:
         "written by": " ".join(f"{name} {version}" for name, version in manifest.tools.items()),
         "licence": manifest.license,
     }
+
+
+def _facts2(manifest: schema2.Manifest) -> dict[str, str]:
+    """What a bundle of schema 2 is."""
+    image, regions = manifest.image, manifest.regions
+    height, width = image.input_size
+    return {
+        "model": f"{manifest.model.source} ({manifest.model.family})",
+        "format": f"{manifest.format} {manifest.precision}",
+        "prompts": " ".join(manifest.prompts) or "none: it embeds only",
+        "input": f"{width} x {height} px, {image.fit}, {image.filter}",
+        "boxes": "none" if regions is None else f"{regions.codec}, {regions.count} places",
+        "state": f"{manifest.interface.state_bytes() / 1e6:.1f} MB for an image",
+        "written by": " ".join(f"{name} {version}" for name, version in manifest.tools.items()),
+        "licence": manifest.model.license,
+    }
+
+
+def _shapes2(manifest: schema2.Manifest) -> dict[str, dict[str, str]]:
+    """Function -> tensor -> "dtype [shape]", letters in numbers but for B."""
+    dims = manifest.interface.dims
+    return {
+        spec.name: {
+            name: f"{tensor.dtype} [{','.join(str(dims.get(str(s), s)) for s in tensor.shape)}]"
+            for name, tensor in (*spec.inputs.items(), *spec.outputs.items())
+        }
+        for spec in manifest.interface.functions
+    }
+
+
+def _show(manifest: AnyManifest, rows: dict[str, str], shapes: dict[str, dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgecap.cli._contents import plain
+
+    console = Console(markup=False)
+    facts = Table(title=plain(manifest.name), title_justify="left", show_header=False)
     for name, value in rows.items():
         facts.add_row(name, plain(value))
     console.print(facts)
-    shapes = tensor_shapes(manifest.contract)
-    for name, function in manifest.contract.functions.items():
+    for name, function in manifest.functions.items():
         typer.echo(f"{plain(name)}  ({plain(function.file)}, {plain(function.entry)})")
         for tensor, target in (*function.inputs.items(), *function.outputs.items()):
             arrow = "->" if tensor in function.inputs else "<-"
