@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -238,10 +237,9 @@ def test_codes_are_found_however_they_are_made() -> None:
     assert "sampling.*" in found  # a part is known only at run time
 
 
-def test_generated_parts_have_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_parts_have_their_place() -> None:
     assert "<!-- error codes -->" in text_of("docs/errors.md")
     assert "<!-- command help -->" in text_of("docs/cli.md")
-    monkeypatch.setattr(sys, "argv", ["edgecap"])
     shown = re.findall(r"^### ([a-z]+)$", sources().command_help(), re.M)
     assert shown == list(COMMANDS)
     assert "`bundle.altered`" in sources().code_list()
