@@ -24,7 +24,7 @@ def run(
     ],
     b: Annotated[str, typer.Argument(metavar="B", help="What is held to it.")],
     scenes: Annotated[
-        int, typer.Option("--scenes", min=1, max=512, help="Of the shipped evaluation set.")
+        int, typer.Option("--scenes", min=1, max=128, help="Of the gate's shipped set.")
     ] = 64,
     lang: Annotated[
         str, typer.Option("--lang", help="A language, several as en,ja, or all; scenes take turns.")
@@ -56,7 +56,7 @@ def run(
     languages = picked_languages(lang)
     first, second = load(a, threads=threads), load(b, threads=threads)
     check_comparable(first, second)
-    images = [pixels for pixels, _ in load_set("evaluation", scenes)]
+    images = [pixels for pixels, _ in load_set("gate", scenes)]
     names = (_name(a, first), _name(b, second))
     found = compare(first, second, names, images, languages, threshold)
     if image is not None:

@@ -44,7 +44,7 @@ def run(
         str, typer.Option("--on-error", help="At a bad image: fail, or skip it.")
     ] = "fail",
     check: Annotated[
-        int, typer.Option("--check", min=0, max=512, help="Test scenes to measure forgetting by.")
+        int, typer.Option("--check", min=0, max=128, help="Scenes to measure forgetting by.")
     ] = 128,
     max_drop: Annotated[
         float, typer.Option("--max-drop", help="Points that known languages may lose.")
@@ -155,5 +155,5 @@ def _print(report: Report, out: Path, file: str) -> None:
     typer.echo(f"  known languages, exact %: {rows}")
     typer.echo(
         f"  they lost {told['drop_points']:.1f} points ({low:.1f} to {high:.1f}) "
-        f"on {told['scenes']} test scenes; image: {out / 'report.png'}"
+        f"on {told['scenes']} scenes; image: {out / 'report.png'}"
     )

@@ -25,14 +25,14 @@ def run(
     runtime package is needed.
     """
     from edgecap.bundle.manifest import MANIFEST
-    from edgecap.inspection import is_model
+    from edgecap.inspection import is_model, readers
 
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
     elif path.is_file():
         raise BundleError(
             "bundle.missing",
-            f"{path} is a file and neither .onnx nor .tflite; a bundle is a directory.",
+            f"{path} is a file and none of {', '.join(readers())}; a bundle is a directory.",
         )
     else:
         _inspect_bundle(path, json_)

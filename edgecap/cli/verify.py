@@ -11,6 +11,7 @@ import typer
 from edgecap.cli._numbers import threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import GateError
+from edgecap.core.formats import backends
 
 if TYPE_CHECKING:
     from edgecap.bundle.certificate import Certificate
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle's directory.")],
     backend: Annotated[
-        str, typer.Option("--backend", help="auto, onnx, tflite, coreml or mlprogram.")
+        str, typer.Option("--backend", help=f"auto, {', '.join(backends())}.")
     ] = "auto",
     threads: Annotated[int, threads_option()] = 1,
     json_: Json = None,
