@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from edgecap.bundle.manifest import (
     is_listed,
     manifest_from_json,
 )
+from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import dump, read_json
@@ -84,8 +85,12 @@ def _tells_contract(manifest: Path, unreadable: bool) -> bool:
     return isinstance(value, dict) and "contract" in value
 
 
-def open_bundle(path: str | Path) -> Bundle:
-    """Check a bundle directory completely and return it; raises BundleError, code bundle.*."""
+def open_bundle(path: str | Path, verify: str = "full") -> Bundle:
+    """Check a bundle directory completely and return it; raises BundleError, code bundle.*.
+
+    `verify`: "full", or "sizes" where files are not hashed because their bytes are known.
+    """
+    pick("verify", verify, ("full", "sizes"))
     root = Path(path)
     if not root.is_dir():
         what = "is a file, not a bundle directory" if root.exists() else "does not exist"
@@ -101,23 +106,29 @@ def open_bundle(path: str | Path) -> Bundle:
     _compare_names(manifest, present)
     files = {name: entry for name, entry in manifest.files.items() if name in present}
     for name, entry in files.items():
-        _check_file(root, name, entry, present[name])
+        _check_size(name, entry, present[name])
+        if verify == "full":
+            _check_bytes(root, name, entry)
     return Bundle(root, replace(manifest, files=files))
 
 
-def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
+def finalize(
+    directory: str | Path, manifest: Manifest, hashed: Mapping[str, FileEntry] | None = None
+) -> Manifest:
     """Write manifest.json over the files that lie in `directory`; returns what was written.
 
     `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be
-    called again after more files were added.
+    called again after more files were added: `hashed` are then the entries of those that have not
+    changed since, and are not hashed again.
     """
+    known = hashed or {}
     root = Path(directory)
     present = sorted(_walk(root))
     for name, _ in present:
         if name.endswith("/"):
             raise BundleError("bundle.extra_file", f"{name} is an empty directory.")
     files = {
-        name: FileEntry(file_sha256(root / name), size)
+        name: known[name] if name in known else FileEntry(file_sha256(root / name), size)
         for name, size in present
         if name != MANIFEST
     }
@@ -176,10 +187,13 @@ def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
         )
 
 
-def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:
+def _check_size(name: str, entry: FileEntry, size: int) -> None:
     if size != entry.size:
         code = "bundle.truncated" if size < entry.size else "bundle.oversized"
         raise BundleError(code, f"{name} has {size} bytes; the manifest says {entry.size}.", _AGAIN)
+
+
+def _check_bytes(root: Path, name: str, entry: FileEntry) -> None:
     if file_sha256(root / name) != entry.sha256:
         raise BundleError(
             "bundle.altered", f"{name} is not the file the manifest was written for.", _AGAIN
