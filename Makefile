@@ -5,14 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
+DOCS := .venv-docs
 OLD_PYTHON ?= python3.11
+C_PACKAGES := gcc g++ cmake pkg-config
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts demo images tour test lint format types check check-full bench train clean
+.PHONY: help install fonts compilers demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +37,17 @@ fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere 
 			"As root: apt-get install $(FONT_PACKAGES)" >&2; exit 2; \
 	fi
 
+compilers: ## Install what the C core's tests build with (Debian, as root); elsewhere say what is missing.
+	@if command -v gcc >/dev/null && command -v g++ >/dev/null && command -v cmake >/dev/null \
+		&& command -v pkg-config >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(C_PACKAGES); \
+	else \
+		echo "gcc, g++, cmake or pkg-config is missing. As root: apt-get install $(C_PACKAGES)" >&2; \
+		exit 2; \
+	fi
+
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
@@ -44,7 +57,7 @@ images: $(STAMP) fonts ## Make the images of README anew.
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/tour.sh
 
-test: $(STAMP) fonts ## Run the tests.
+test: $(STAMP) fonts compilers ## Run the tests.
 	$(BIN)/python -m pytest -q -n $(TEST_JOBS)
 
 lint: $(STAMP) ## Look for mistakes and formatting with ruff.
@@ -76,6 +89,16 @@ $(OLD)/.installed: pyproject.toml
 		--editable . tflite-runtime==2.14.0 'numpy<2'
 	touch $@
 
+# An environment of its own: the site is built from the sources, without torch and converters.
+docs: $(DOCS)/.installed ## Build the documentation as a site in site/; a dead link is an error.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
@@ -83,6 +106,6 @@ train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two 
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD) $(DOCS) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info

@@ -1,4 +1,4 @@
-"""What a bench leaves: a table, JSON, CSV, Markdown, and a directory with a image."""
+"""What a bench leaves: a table, JSON, CSV, Markdown, and a directory with an image."""
 
 from __future__ import annotations
 

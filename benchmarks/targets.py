@@ -37,7 +37,7 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
     if not chosen:
         raise InputError(
             "bench.no_bundles",
-            f"no bundle was given and none lies in {here}.",
+            "no bundle was named, and the working directory holds none.",
             "Make one with: edgecap export --format tflite --int8",
         )
     opened = [open_bundle(path) for path in chosen]

@@ -12,7 +12,7 @@ edgecap export --format tflite --int8 -o "$tflite" --overwrite
 edgecap verify "$tflite"
 edgecap caption edgecap/reference/data/sample.png --bundle "$tflite" --draw "$out/captioned.png"
 edgecap export --format coreml --fp16 -o "$coreml" --overwrite
-edgecap bench "$tflite" "$coreml" --quick --out "$out/bench" --overwrite
+edgecap bench "$tflite" "$coreml" --quick --output "$out/bench" --overwrite
 
 echo
 echo "bundles:           $tflite  $coreml"

@@ -21,6 +21,7 @@ LIGHT = {"core", "mil", "inspection", "bundle", "runtime", "apps"}
 MODELS = LIGHT | {"reference.scenes", "reference.model"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
+    "embed": set(),
     "mil": {"core"},
     "inspection": {"core", "mil"},
     "bundle": {"core"},
@@ -38,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # What each layer may import from elsewhere when it is itself imported.
 OUTSIDE = {
     "core": set[str](),
+    "embed": set[str](),
     "mil": {"numpy"},
     "inspection": set[str](),
     "bundle": {"numpy", "PIL"},

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edgecap.core.errors import EdgecapError
+from edgecap.core.errors import EdgecapError, InputError
 
 if TYPE_CHECKING:
     from edgecap.runtime import Captioner
 
+_NAMED = 5  # of the bundles that a refusal lists
+
 
 def chosen(bundle: str | None) -> str:
-    """What was named, else the newest bundle here or the shipped weights, said on standard error.
+    """The bundle named, else the newest one here or the shipped weights, as standard error says.
 
-    Raises InputError where there is none.
+    At a terminal a person reads which one is taken. A script would run with another as soon as
+    another export lands in the directory, so where standard output is no terminal and several
+    bundles lie here, one must be named.
+
+    Raises InputError where there is none, or several and nobody to read.
     """
+    from edgecap.bundle.io import bundles_in
     from edgecap.models.loading import default_model
 
     if bundle is not None:
         return bundle
+    here = sorted(path.name for path in bundles_in(Path()))
+    if len(here) > 1 and not sys.stdout.isatty():
+        more = ", …" if len(here) > _NAMED else ""
+        raise InputError(
+            "bundle.several",
+            f"{len(here)} bundles lie in the working directory: {', '.join(here[:_NAMED])}{more}.",
+            f"Name one: --bundle {here[0]}",
+        )
     source, why = default_model(Path())
     typer.echo(f"using {source} ({why})", err=True)
     return source
 
 
 def load_maker(source: str, threads: int) -> Captioner:
-    """The loaded captioner that made an index; errors as of `edgecap.runtime.load`.
+    """The loaded captioner that made an index; errors as of `edgecap.models.loading.load`.
 
-    One that is no longer where the index says is asked for.
+    One that has moved is asked for by name.
     """
     from edgecap.models.loading import load
 
@@ -47,7 +63,7 @@ def load_maker(source: str, threads: int) -> Captioner:
 
 
 def load_chosen(bundle: str | None, threads: int) -> Captioner:
-    """The loaded captioner of `chosen`; errors as of `edgecap.runtime.load`."""
+    """The loaded captioner of `chosen`; errors as of `edgecap.models.loading.load`."""
     from edgecap.models.loading import load
 
     return load(chosen(bundle), threads=threads)

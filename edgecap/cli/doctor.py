@@ -49,7 +49,7 @@ BACKENDS = (
     ),
     Part("torch", "torch", "torch", "pip install 'edgecap[torch]'"),
 )
-MACOS_NEED = "macOS: here backend mlprogram evaluates the same bundles, right but slowly"
+MACOS_NEED = "macOS; elsewhere mlprogram evaluates the same bundles: numerically correct, not timed"
 TOOLS = (
     Part("weights", "safetensors", "safetensors", "pip install 'edgecap[torch]'"),
     *(
@@ -82,13 +82,16 @@ CPU_FEATURES = {
 }
 
 
-def run(json_: Json = None) -> None:
-    """Say which backends, versions and CPU features there are, and what is missing.
+DETAILS = """
+Lists engines, converters, versions and CPU features, and how to install what is missing. Every
+engine is imported in a process of its own, because a package built for another CPU dies there.
 
-    Every installed backend is imported in a process of its own, because a package built for
-    another CPU dies there. Exit code 1 where no engine works; the evaluator of CoreML bundles,
-    which needs nothing, is none.
-    """
+The exit code is 1 where no engine works. The evaluator of CoreML bundles always works, and does
+not count as an engine.
+"""
+
+
+def run(json_: Json = None) -> None:
     report = examine()
     write_json(report, json_)
     if json_ != STANDARD_OUTPUT:

@@ -15,24 +15,29 @@ if TYPE_CHECKING:
     from edgecap.bundle.manifest import Contract, Manifest
 
 
+DETAILS = """
+Lists functions, inputs, outputs, operations and weights. A bundle's files are checked first. No
+model runs and no engine is needed; a model file may come from anywhere, and is untrusted input.
+"""
+
+
 def run(
-    path: Annotated[Path, typer.Argument(help="A bundle, .mlpackage, .onnx or .tflite.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="Bundle directory, .mlpackage, .onnx or .tflite.")
+    ],
     json_: Json = None,
 ) -> None:
-    """Show what is in a bundle or a model file: functions, inputs, outputs, operations, weights.
-
-    A bundle's files are checked first. Models may come from anywhere. No model runs, and no
-    runtime package is needed.
-    """
     from edgecap.bundle.manifest import MANIFEST
     from edgecap.inspection import is_model, readers
 
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
     elif path.is_file():
+        packed = path.suffix.lower() in (".zip", ".tgz", ".gz", ".tar")
         raise BundleError(
             "bundle.missing",
             f"{path} is a file and none of {', '.join(readers())}; a bundle is a directory.",
+            "Unpack it and give its directory." if packed else "",
         )
     else:
         _inspect_bundle(path, json_)
@@ -79,7 +84,7 @@ def _show(manifest: Manifest) -> None:
         "format": f"{manifest.format} {manifest.precision}",
         "languages": " ".join(manifest.languages),
         "styles": " ".join(manifest.styles),
-        "model_input": f"{manifest.preprocessing.size} px, {manifest.preprocessing.resample}",
+        "input": f"{manifest.preprocessing.size} px, {manifest.preprocessing.resample}",
         "boxes": f"{manifest.coordinates.order}, {manifest.coordinates.bins} edges of "
         f"{manifest.coordinates.bin_px} px",
         "written by": " ".join(f"{name} {version}" for name, version in manifest.tools.items()),
@@ -90,11 +95,11 @@ def _show(manifest: Manifest) -> None:
     console.print(facts)
     shapes = tensor_shapes(manifest.contract)
     for name, function in manifest.contract.functions.items():
-        typer.echo(f"{name}  ({plain(function.file)}, {plain(function.entry)})")
+        typer.echo(f"{plain(name)}  ({plain(function.file)}, {plain(function.entry)})")
         for tensor, target in (*function.inputs.items(), *function.outputs.items()):
             arrow = "->" if tensor in function.inputs else "<-"
             called = "" if target == tensor else f"  as {plain(target)}"
-            typer.echo(f"  {arrow} {tensor:16} {shapes[name][tensor]}{called}")
+            typer.echo(f"  {arrow} {plain(tensor):16} {shapes[name][tensor]}{called}")
     files = Table("file", "bytes", "sha256")
     for name, entry in manifest.files.items():
         files.add_row(plain(name), f"{entry.size:,}", entry.sha256[:16])

@@ -63,8 +63,8 @@ class Format:
     engine: str | None = None  # module the gate runs it with, where `needs` does not bring that
     gate: str = "auto"  # backend that the gate runs it on
     batch: int | None = 1  # images that a call of its graphs takes; None: any number
-    # Precisions in which layers (of w8a8, the heads) round by one scale over all that a
-    # call gives them: a call must then be one image, or its company would change its caption.
+    # Precisions in which layers (of w8a8, the heads) quantise by one scale over all that a call
+    # gives them: a call must then be one image, or the other images would change its caption.
     dynamic: tuple[str, ...] = ()
     half_cache: tuple[str, ...] = ()  # precisions whose cache is float16
     options: str | None = None  # "module:class" of what only this format has
@@ -74,7 +74,7 @@ class Format:
 
 INT8 = "int8"  # as a request: the first of INT8_CANDIDATES that is close enough to PyTorch
 INT8_CANDIDATES = ("w8a8", "w8")
-INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that a quantisation plan rules
+INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that follow a quantisation plan
 _PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
 _EXPORT = "pip install 'edgecap[export]'"
 _TORCH = Package("torch", "torch", "pip install 'edgecap[torch]'")
@@ -240,10 +240,11 @@ PRECISIONS: dict[str, str] = {
     "fp32": "float32 weights and arithmetic",
     "fp16": "float16 weights: half the size",
     "w8": "int8 weights, float or dynamically quantised activations: a quarter of the size",
-    "w8a8": "int8 weights and activations on grids that calibration fixed: a quarter of the size",
-    "mixed": "w8a8 with the layers that a plan names kept wider",
+    "w8a8": "int8 weights and activations, statically quantised: a quarter of the size, fastest",
+    "mixed": "w8a8 with the layers that a plan names kept in higher precision",
 }
-_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8"}
+_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8a8"}
+ALL = "all"  # in place of the name of a format: each of them
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,14 @@ def resolve_format(name: str) -> Format:
         if lower in known.aliases:
             return known
     aliases = (alias for known in FORMATS.values() for alias in known.aliases)
-    return FORMATS[pick("format", lower, (*FORMATS, *aliases))]
+    return FORMATS[pick("format", lower, (*FORMATS, *aliases, ALL))]
+
+
+def resolve_formats(names: str) -> list[str]:
+    """The formats of a list with commas, or of "all", each once; InputError as `resolve_format`."""
+    if names.strip().lower() == ALL:
+        return list(FORMATS)
+    return list(dict.fromkeys(resolve_format(name.strip()).name for name in names.split(",")))
 
 
 def resolve_precision(
@@ -272,10 +280,11 @@ def resolve_precision(
     int8: bool = False,
     searched: bool = False,
 ) -> Precision:
-    """The one precision that an option and its short forms ask for; fp32 where none asks.
+    """The one precision that an option and its short forms request; fp32 where none does.
 
+    `int8` is w8a8, and agrees with any int8 precision that is named beside it.
     `searched`: a search shall find the plan. Then int8 is free to become any of its precisions, and
-    the answer is mixed unless another was asked for by name.
+    the answer is mixed unless another was requested by name.
 
     Raises InputError for an unknown name, and where two requests name different precisions.
     """
@@ -283,30 +292,27 @@ def resolve_precision(
         int8 = False
         precision = None if (precision or "int8").lower() == "int8" else precision
         if not (precision or fp32 or fp16):
-            return Precision("mixed", "a search says which layers stay wider than w8a8")
+            return Precision("mixed", "a search finds which layers stay in higher precision")
+    named = None if precision is None else _by_name(precision)
     requests = {
         "--fp32": "fp32" if fp32 else None,
         "--fp16": "fp16" if fp16 else None,
-        "--int8": "w8" if int8 else None,
-        f"--precision {precision}": _by_name(precision) if precision is not None else None,
+        "--int8": (named if named in INT8_PRECISIONS else "w8a8") if int8 else None,
+        f"--precision {precision}": named,
     }
-    asked = {flag: name for flag, name in requests.items() if name is not None}
-    if len(set(asked.values())) > 1:
+    given = {flag: name for flag, name in requests.items() if name is not None}
+    if len(set(given.values())) > 1:
         raise InputError(
             "precision.conflict",
-            f"{' and '.join(asked)} ask for different precisions.",
+            f"{' and '.join(given)} request different precisions.",
             "Give one of them.",
         )
-    if not asked:
-        return Precision("fp32", "no precision was asked for, and fp32 loses nothing")
-    name = next(iter(asked.values()))
-    if int8 or (precision or "").lower() == "int8":
-        return Precision(
-            name,
-            "int8 means w8 (int8 weights, activations rounded as they come or not at all): as "
-            "small as w8a8 and nearer to fp32",
-        )
-    return Precision(name, f"asked for by {' and '.join(asked)}")
+    if not given:
+        return Precision("fp32", "no precision was requested, and fp32 loses nothing")
+    name = next(iter(given.values()))
+    if (int8 and named is None) or (precision or "").lower() == "int8":
+        return Precision(name, "int8 weights and activations, the fastest int8")
+    return Precision(name, f"requested by {' and '.join(given)}")
 
 
 def _by_name(name: str) -> str:

@@ -75,6 +75,6 @@ def default_model(here: Path) -> tuple[str, str]:
         return name, "no bundle here, so the shipped weights on PyTorch"
     raise InputError(
         "bundle.none",
-        f"no bundle was named and none lies in {here}.",
+        "no bundle was named, and the working directory holds none.",
         "Make one with: edgecap export --format tflite --int8",
     )

@@ -1,7 +1,7 @@
 """A captioner whose linear layers are in someone else's hands: to watch them, or to round them.
 
 A LinearHook is told the function of the contract that is running, because the same weights see
-other numbers in each: patches in encode_image, words before a image in decode, words alone in
+other numbers in each: patches in encode_image, words before an image in decode, words alone in
 encode_text.
 
 Letters: B batch, T tokens, P patches, L layers, H heads, K head width, E embedding,
@@ -75,7 +75,7 @@ class HookedModel(CaptionModel):
     def read(
         self, tokens: Tensor, keys: list[Tensor] | None = None, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Tokens int [B,T], and keys L of [B,H,P,K] of a image, to hidden states [B,T,D]."""
+        """Tokens int [B,T], and keys L of [B,H,P,K] of an image, to hidden states [B,T,D]."""
         with self._running("encode_text" if keys is None else "decode"):
             return super().read(tokens, keys, *args, **kwargs)
 

@@ -33,7 +33,7 @@ def walk(folder: Path, skip: Path | None = None) -> list[str]:
 
     Hidden files and folders, and links to folders, are left out; so is all below `skip`. Names
     that are not text in the system's encoding are left out as well: nothing could name them. A
-    folder in it that cannot be read stands in the list itself, to be refused like a image.
+    folder in it that cannot be read stands in the list itself, to be refused like an image.
 
     Raises InputError where `folder` cannot be read.
     """

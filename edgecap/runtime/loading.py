@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
+from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.formats import backends
-from edgecap.runtime.backends import open_session, select
+from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.text import TextCodec
+from edgecap.runtime.text.prompts import PromptEncoder
 from edgecap.runtime.tokenizer import Tokenizer
 
+AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
-def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> Captioner:
+
+def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> AnyCaptioner:
     """Open the captioner in a bundle directory.
 
     Args:
@@ -41,11 +50,29 @@ def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1
             f"Make one with: edgecap export --format tflite --int8 -o {given}",
         )
     opened = open_bundle(given)
+    if isinstance(opened.manifest, schema2.Manifest):
+        return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
     tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
     runs_on = select(opened.manifest.format, backend)
     return Captioner(session, opened.manifest, tokenizer, runs_on, weights=_weights(opened))
+
+
+def _prompted(
+    opened: Bundle, manifest: schema2.Manifest, backend: str, threads: int
+) -> PromptCaptioner:
+    """A captioner or embedder of schema 2."""
+    codec, encoder = None, None
+    if manifest.tokenizer is not None:
+        data = opened.file(manifest.tokenizer).read_bytes()
+        codec = TextCodec.from_bytes(data, manifest.tokenizer)
+    if manifest.encoder is not None:
+        file = opened.file(manifest.encoder)
+        encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
+    graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
+    runs_on = select(manifest.format, backend)
+    return PromptCaptioner(graphs, manifest, codec, runs_on, encoder)
 
 
 def check_threads(threads: int) -> None:

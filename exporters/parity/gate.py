@@ -33,9 +33,9 @@ from edgecap.runtime.replay import replay
 def main(bundle: str, references: str, certificate: str) -> None:
     """Compare, and write the certificate, whatever its verdict."""
     sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
-    # Its files were hashed when they were written, a moment ago and by the process that waits.
-    asked, opened = ReferenceOutputs.load(Path(references)), open_bundle(bundle, verify="sizes")
-    captioner = load(bundle, FORMATS[opened.manifest.format].gate, verify="sizes")
+    # Both look at sizes alone of large files: these were hashed when they were written, just now.
+    asked, opened = ReferenceOutputs.load(Path(references)), open_bundle(bundle)
+    captioner = load(bundle, FORMATS[opened.manifest.format].gate)
     row = backends()[captioner.backend]
     engine = _engine(row)
     result = with_golden(compare(captioner, asked, engine), replay(captioner, read_golden(opened)))

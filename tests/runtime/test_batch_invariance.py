@@ -1,4 +1,4 @@
-"""What a model says of a image or a text does not depend on what else is asked with it."""
+"""What a model says of an image or a text does not depend on what else is asked with it."""
 
 from __future__ import annotations
 

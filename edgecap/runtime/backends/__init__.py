@@ -13,6 +13,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.formats import FORMATS, backends, load_object
+from edgecap.runtime.backends.single import FunctionSession
 from edgecap.runtime.session import Session
 from edgecap.runtime.validating import ValidatingSession
 
@@ -46,7 +47,13 @@ def select(format_: str, backend: str = "auto", platform: str | None = None) -> 
 
 
 def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Session:
-    """A session for a checked bundle.
+    """A session of schema 1 for a checked bundle; errors as of `open_functions`."""
+    session = open_functions(bundle, backend, threads)
+    return ValidatingSession(session, bundle.manifest.contract)
+
+
+def open_functions(bundle: Bundle, backend: str = "auto", threads: int = 1) -> FunctionSession:
+    """A checked bundle's functions on an engine, by their names in its manifest.
 
     Raises as `select` does, InputError for a thread count, MissingPackageError, or BundleError
     (bundle.model) where the engine refuses the model files.
@@ -59,8 +66,8 @@ def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Ses
         _say(f"edgecap: {row.note}")
     if threads > 1 and not row.takes_threads:
         _say(f"edgecap: backend {name} divides its work itself; threads is not used")
-    session = load_object(row.session)(bundle, threads)
-    return ValidatingSession(session, bundle.manifest.contract)
+    session: FunctionSession = load_object(row.session)(bundle, threads)
+    return session
 
 
 @cache

@@ -14,7 +14,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
 from edgecap.inspection.onnx import weight_files
-from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
+from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -41,8 +41,8 @@ class OnnxSession(FunctionSession):
         self._bundle, self._threads = bundle, threads
         self._loading = threading.Lock()
         self._graphs: dict[str, _Graph] = {}
-        self.batch = bundle.manifest.contract.batch
-        for name in ("encode_image", "decode"):
+        self.batch = bundle.manifest.batch
+        for name in needed_at_once(bundle.manifest.functions):
             self._graph(name)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
@@ -79,7 +79,7 @@ class _Graph:
     """One function of the contract."""
 
     def __init__(self, engine: Any, bundle: Bundle, name: str, threads: int) -> None:
-        function = bundle.manifest.contract.functions[name]
+        function = bundle.manifest.functions[name]
         self._file = function.file
         options = engine.SessionOptions()
         options.intra_op_num_threads = threads

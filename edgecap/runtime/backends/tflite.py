@@ -74,7 +74,7 @@ class TfliteSession(FunctionSession):
         self._lock = threading.Lock()
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
-        for name, function in bundle.manifest.contract.functions.items():
+        for name, function in bundle.manifest.functions.items():
             try:
                 if function.file not in interpreters:
                     path = str(bundle.file(function.file))

@@ -1,0 +1,329 @@
+"""The commands as functions: export, verify, load, caption and bench.
+
+Each takes what its command takes, under the same names, and raises what the command would print
+(edgecap.EdgecapError: a stable code, a message, a hint). Nothing is printed; `say` receives the
+lines that the command shows while it works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edgecap.core.formats import INT8_PRECISIONS, resolve_formats, resolve_precision
+
+if TYPE_CHECKING:
+    from edgecap.benchmarks.protocol import Plan
+    from edgecap.benchmarks.runner import Row
+    from edgecap.bundle.certificate import Certificate
+    from edgecap.exporters.job import Exported
+    from edgecap.exporters.spec import ExportSpec
+    from edgecap.runtime import Caption, Captioner
+    from edgecap.runtime.preprocess import ImageLike
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+Say: TypeAlias = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """The default of `say`."""
+
+
+def load(
+    source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu"
+) -> Captioner:
+    """Open a captioner.
+
+    Args:
+        source: a bundle directory; or, for PyTorch, a shipped model ("S", "M") or a .safetensors
+            file.
+        backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
+        threads: CPU threads of the engine.
+        device: "cpu", or "cuda" for PyTorch.
+
+    Raises:
+        BundleError, InputError, UnsupportedError or MissingPackageError.
+    """
+    from edgecap.models import loading
+
+    return loading.load(source, backend=backend, threads=threads, device=device)
+
+
+def caption(
+    images: Iterable[ImageLike] | ImageLike,
+    bundle: PathLike = "S",
+    lang: str = "en",
+    threads: int = 1,
+    **options: Any,
+) -> list[Caption]:
+    """Caption images once; to caption again and again, keep the captioner that `load` gives.
+
+    Args:
+        images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
+        bundle: as `source` of `load`.
+        lang: language of the caption, as a BCP 47 tag.
+        threads: CPU threads of the engine.
+        options: as of `Captioner.caption`: style, beams, sampling, max_length.
+
+    Raises:
+        As `load`, and InputError for an image, language or number that cannot be used.
+    """
+    return load(bundle, threads=threads).caption(images, lang=lang, **options)
+
+
+def export(
+    model: str = "S",
+    *,
+    format: str | Sequence[str] = "tflite",
+    precision: str | None = None,
+    fp16: bool = False,
+    int8: bool = False,
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    verify: bool = True,
+    say: Say = _silent,
+    **options: Any,
+) -> Exported | list[Exported]:
+    """Convert a captioner, and compare the result with PyTorch before it is saved.
+
+    Args:
+        model: a shipped model ("S", "M") or the path of a .safetensors file.
+        format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
+        precision: "fp32" (the default), "fp16", "w8", "w8a8" or "mixed"; `fp16` and `int8` are
+            short forms.
+        output: the bundle's directory; with several formats the directory that the bundles are
+            made in. By default <model>-<format>-<precision> in the working directory.
+        overwrite: replace an older bundle.
+        verify: False saves without the comparison.
+        say: receives a line at every stage.
+        options: as of `export_specs`.
+
+    Returns:
+        The bundle; a list of them where `format` names several or is a list.
+
+    Raises:
+        InputError, UnsupportedError, MissingPackageError before any work, and GateError where the
+        bundle is not close enough to PyTorch; nothing is saved then.
+    """
+    names = format if isinstance(format, str) else ",".join(format)
+    specs = export_specs(
+        model,
+        formats=resolve_formats(names),
+        precision=resolve_precision(
+            precision, fp16=fp16, int8=int8, searched=options.get("max_drop") is not None
+        ).name,
+        output=output,
+        overwrite=overwrite,
+        verify=verify,
+        **options,
+    )
+    exported = list(run_exports(specs, say))
+    return exported[0] if isinstance(format, str) and len(exported) == 1 else exported
+
+
+def export_specs(
+    model: str,
+    *,
+    formats: Sequence[str],
+    precision: str,
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    verify: bool = True,
+    plan: PathLike | None = None,
+    max_drop: float | None = None,
+    calib_data: PathLike | None = None,
+    num_calib: int | None = None,
+    seed: int | None = None,
+    observer: str | None = None,
+    target: str = "iOS18",
+    stateful: bool = False,
+    attention: bool = False,
+) -> list[ExportSpec]:
+    """The bundles that a request makes, one per format, each with its directory.
+
+    Args:
+        model, output, overwrite, verify: as of `export`.
+        formats, precision: names of edgecap.core.formats.
+        plan: a plan.json to quantise by.
+        max_drop: accuracy budget in percentage points: search for the cheapest int8 plan.
+        calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
+            the subset, and the observer: "mse", "minmax" or "percentile".
+        target, stateful: CoreML's oldest system, and a decode step with a state.
+        attention: a decode step more, with attention by layer and head.
+
+    Raises:
+        InputError, UnsupportedError and MissingPackageError for what cannot work.
+    """
+    from edgecap.exporters import job
+    from edgecap.exporters.spec import CoremlOptions, ExportSpec
+    from edgecap.quant.samples import CalibrationSpec
+
+    calibration = {
+        "data": None if calib_data is None else Path(calib_data),
+        "images": num_calib,
+        "seed": seed,
+        "observer": observer,
+    }
+    base = ExportSpec(
+        model=model,
+        precision=precision,
+        overwrite=overwrite,
+        verify=verify,
+        attention=attention,
+        coreml=CoremlOptions(target, stateful),
+        plan=None if plan is None else Path(plan),
+        max_drop=max_drop,
+        calibration=CalibrationSpec(**{k: v for k, v in calibration.items() if v is not None}),
+    )
+    specs = [replace(base, format=name) for name in formats]
+    if output is not None:
+        specs = [replace(spec, output=_place(spec, Path(output), len(specs))) for spec in specs]
+    # All of them before the work on any begins; the names must outlast a search.
+    return [replace(spec, output=job.check(spec)) for spec in specs]
+
+
+def run_exports(specs: Sequence[ExportSpec], say: Say = _silent) -> Iterator[Exported]:
+    """Make the bundles one after the other; the first int8 one calibrates, and all obey its plan.
+
+    Raises GateError where one is not good enough.
+    """
+    from edgecap.exporters import job
+    from edgecap.quant.plan import FILE
+    from edgecap.quant.samples import CalibrationSpec
+
+    shared: dict[str, Any] = {}
+    for spec in specs:
+        exported = job.export(replace(spec, **shared), say)
+        if spec.precision in INT8_PRECISIONS:
+            shared = {
+                "plan": exported.path / FILE,
+                "precision": exported.manifest.precision,
+                "max_drop": None,
+                "calibration": CalibrationSpec(),
+            }
+        yield exported
+
+
+def _place(spec: ExportSpec, output: Path, bundles: int) -> Path:
+    """The directory of one bundle; of several, each has its own name below `output`."""
+    if bundles == 1:
+        return output
+    from edgecap.reference.model import weights
+
+    name, _ = weights.resolve(spec.model)
+    return output / spec.directory(name)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a bundle does here, and what it did when it was exported."""
+
+    here: Certificate
+    at_export: Certificate | None  # None: exported without verification
+
+    @property
+    def failures(self) -> list[str]:
+        """What lies outside its tolerance; empty where the bundle is verified."""
+        at_export = () if self.at_export is None else self.at_export.failures
+        return [
+            *(f"here: {line}" for line in self.here.failures),
+            *(f"at export: {line}" for line in at_export),
+        ]
+
+
+def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verification:
+    """Check every file of a bundle, then replay its golden cases on this machine's engine.
+
+    Raises BundleError for a bundle that is not what its manifest says. Outputs outside their
+    tolerance are no exception, but `failures` of the result.
+    """
+    from edgecap.bundle.certificate import certificate_from_json
+    from edgecap.bundle.golden import read_golden
+    from edgecap.bundle.io import open_bundle
+    from edgecap.bundle.manifest import CERTIFICATE
+    from edgecap.runtime.replay import replay
+
+    opened = open_bundle(bundle)
+    at_export = None
+    if CERTIFICATE in opened.manifest.files:
+        at_export = certificate_from_json(opened.json(CERTIFICATE))
+    golden = read_golden(opened)
+    return Verification(replay(load(bundle, backend=backend, threads=threads), golden), at_export)
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What a benchmark measured: a row per target, how, and on which machine."""
+
+    rows: list[Row]
+    plan: Plan
+    machine: dict[str, Any]
+
+
+def bench(
+    bundles: Sequence[PathLike] | PathLike = (),
+    *,
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    quick: bool = False,
+    n: int | None = None,
+    lang: str = "en",
+    threads: int = 1,
+    model: str | None = None,
+    say: Say = _silent,
+) -> BenchReport:
+    """Measure bundles in processes of their own, in turns with PyTorch as the reference.
+
+    Args:
+        bundles: bundle directories, or one; by default those in the working directory.
+        output: directory for report.md, report.json, report.csv and latency.png; None: no files.
+        overwrite: replace an older report.
+        quick: a minute instead of ten.
+        n: scenes for the accuracy, 2 to 512.
+        lang: languages of the accuracy, comma-separated, or "all".
+        threads: CPU threads of each engine.
+        model: the PyTorch reference; by default the weights that were exported.
+        say: receives notes, such as that there is nothing to compare with.
+
+    Raises:
+        BundleError and InputError for what cannot be measured. A target that fails while it is
+        measured has `error` set in its row.
+    """
+    from edgecap.benchmarks import report, runner, targets
+    from edgecap.benchmarks.machine import machine
+    from edgecap.benchmarks.protocol import QUICK, Plan
+    from edgecap.core.atomic import atomic_dir
+    from edgecap.core.choices import pick
+    from edgecap.reference.scenes.grammar import picked_languages
+
+    plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)
+    if n is not None:
+        plan = replace(plan, scenes=n)
+    given = [bundles] if isinstance(bundles, str | os.PathLike) else list(bundles)
+    opened = targets.bundles([Path(one) for one in given], Path())
+    for one in opened:
+        for language in plan.languages:
+            pick("language", language, one.manifest.languages)
+    with ExitStack() as stack:
+        # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
+        directory = (
+            None
+            if output is None
+            else stack.enter_context(atomic_dir(output, overwrite, report.MARKER))
+        )
+        files = stack.enter_context(targets.images())
+        measured_on = machine()
+        chosen = targets.targets(opened, model, files, threads)
+        if not any(target.reference for target in chosen):
+            say(
+                "no PyTorch, or not the weights that were exported (--model FILE): nothing to "
+                "compare with"
+            )
+        rows = runner.bench(chosen, plan)
+        if directory is not None:
+            report.write_files(directory, rows, plan, measured_on)
+    return BenchReport(rows, plan, measured_on)
