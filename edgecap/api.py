@@ -8,20 +8,20 @@ lines that the command shows while it works.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgecap.core.formats import INT8_PRECISIONS, resolve_formats, resolve_precision
+from edgecap.core.formats import resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
     from edgecap.benchmarks.protocol import Plan
     from edgecap.benchmarks.runner import Row
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.job import Exported
-    from edgecap.exporters.spec import ExportSpec
+    from edgecap.exporters.spec import ExportRequest
     from edgecap.runtime import Caption, Captioner
     from edgecap.runtime.preprocess import ImageLike
 
@@ -93,14 +93,14 @@ def export(
     Args:
         model: a shipped model ("S", "M") or the path of a .safetensors file.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
-        precision: "fp32" (the default), "fp16", "w8", "w8a8" or "mixed"; `fp16` and `int8` are
-            short forms.
+        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
+            where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
         output: the bundle's directory; with several formats the directory that the bundles are
             made in. By default <model>-<format>-<precision> in the working directory.
         overwrite: replace an older bundle.
         verify: False saves without the comparison.
         say: receives a line at every stage.
-        options: as of `export_specs`.
+        options: as of `export_request`.
 
     Returns:
         The bundle; a list of them where `format` names several or is a list.
@@ -109,8 +109,10 @@ def export(
         InputError, UnsupportedError, MissingPackageError before any work, and GateError where the
         bundle is not close enough to PyTorch; nothing is saved then.
     """
+    from edgecap.exporters import job
+
     names = format if isinstance(format, str) else ",".join(format)
-    specs = export_specs(
+    request = export_request(
         model,
         formats=resolve_formats(names),
         precision=resolve_precision(
@@ -121,11 +123,11 @@ def export(
         verify=verify,
         **options,
     )
-    exported = list(run_exports(specs, say))
+    exported = list(job.run(request, say))
     return exported[0] if isinstance(format, str) and len(exported) == 1 else exported
 
 
-def export_specs(
+def export_request(
     model: str,
     *,
     formats: Sequence[str],
@@ -133,6 +135,7 @@ def export_specs(
     output: PathLike | None = None,
     overwrite: bool = False,
     verify: bool = True,
+    keep_failed: PathLike | None = None,
     plan: PathLike | None = None,
     max_drop: float | None = None,
     calib_data: PathLike | None = None,
@@ -142,24 +145,23 @@ def export_specs(
     target: str = "iOS18",
     stateful: bool = False,
     attention: bool = False,
-) -> list[ExportSpec]:
-    """The bundles that a request makes, one per format, each with its directory.
+) -> ExportRequest:
+    """What `edgecap.exporters.job.run` makes: one bundle per format.
 
     Args:
         model, output, overwrite, verify: as of `export`.
-        formats, precision: names of edgecap.core.formats.
+        formats, precision: names of edgecap.core.formats; or "int8", the best static int8 that is
+            close enough to PyTorch.
+        keep_failed: directory where bundles that fail the comparison are kept, to be looked at.
         plan: a plan.json to quantise by.
         max_drop: accuracy budget in percentage points: search for the cheapest int8 plan.
         calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
             the subset, and the observer: "mse", "minmax" or "percentile".
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
-
-    Raises:
-        InputError, UnsupportedError and MissingPackageError for what cannot work.
     """
-    from edgecap.exporters import job
-    from edgecap.exporters.spec import CoremlOptions, ExportSpec
+    from edgecap.exporters.coreml.options import CoremlOptions
+    from edgecap.exporters.spec import ExportRequest
     from edgecap.quant.samples import CalibrationSpec
 
     calibration = {
@@ -168,54 +170,21 @@ def export_specs(
         "seed": seed,
         "observer": observer,
     }
-    base = ExportSpec(
+    coreml = CoremlOptions(target, stateful)
+    return ExportRequest(
         model=model,
+        formats=tuple(formats),
         precision=precision,
+        output=None if output is None else Path(output),
         overwrite=overwrite,
         verify=verify,
+        keep_failed=None if keep_failed is None else Path(keep_failed),
         attention=attention,
-        coreml=CoremlOptions(target, stateful),
+        options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,
         calibration=CalibrationSpec(**{k: v for k, v in calibration.items() if v is not None}),
     )
-    specs = [replace(base, format=name) for name in formats]
-    if output is not None:
-        specs = [replace(spec, output=_place(spec, Path(output), len(specs))) for spec in specs]
-    # All of them before the work on any begins; the names must outlast a search.
-    return [replace(spec, output=job.check(spec)) for spec in specs]
-
-
-def run_exports(specs: Sequence[ExportSpec], say: Say = _silent) -> Iterator[Exported]:
-    """Make the bundles one after the other; the first int8 one calibrates, and all obey its plan.
-
-    Raises GateError where one is not good enough.
-    """
-    from edgecap.exporters import job
-    from edgecap.quant.plan import FILE
-    from edgecap.quant.samples import CalibrationSpec
-
-    shared: dict[str, Any] = {}
-    for spec in specs:
-        exported = job.export(replace(spec, **shared), say)
-        if spec.precision in INT8_PRECISIONS:
-            shared = {
-                "plan": exported.path / FILE,
-                "precision": exported.manifest.precision,
-                "max_drop": None,
-                "calibration": CalibrationSpec(),
-            }
-        yield exported
-
-
-def _place(spec: ExportSpec, output: Path, bundles: int) -> Path:
-    """The directory of one bundle; of several, each has its own name below `output`."""
-    if bundles == 1:
-        return output
-    from edgecap.reference.model import weights
-
-    name, _ = weights.resolve(spec.model)
-    return output / spec.directory(name)
 
 
 @dataclass(frozen=True)

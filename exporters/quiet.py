@@ -10,10 +10,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from edgecap.core.errors import EdgecapError
 
 SHOWN = 2000  # bytes of a log that an unexplained failure shows
+
+
+def _opened(log: Path | None) -> IO[bytes]:
+    return tempfile.TemporaryFile() if log is None else log.open("ab+")
 
 
 @contextmanager
@@ -29,8 +34,7 @@ def quiet(log: Path | None = None) -> Iterator[None]:
     kept = (os.dup(1), os.dup(2))
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    opened = tempfile.TemporaryFile() if log is None else log.open("ab+")
-    with opened as sink, warnings.catch_warnings():
+    with _opened(log) as sink, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)

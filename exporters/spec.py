@@ -63,10 +63,16 @@ class ExportRequest:
         return self.output if len(self.formats) == 1 else self.output / own
 
     def candidates(self, row: Format) -> tuple[str, ...]:
-        """The precisions that may be written, the first that passes the gate being taken."""
+        """The precisions to try, of which the first that passes the gate is taken.
+
+        A plan that is given or searched for may say another precision than the one tried.
+        """
+        if self.max_drop is not None:
+            return ("mixed",)
         if self.precision != INT8:
             return (self.precision,)
-        return tuple(one for one in INT8_CANDIDATES if one in row.precisions)
+        known = tuple(one for one in INT8_CANDIDATES if one in row.precisions)
+        return known if self.plan is None else known[:1]
 
     def spec(self, row: Format, precision: str) -> ExportSpec:
         """What the converter of a format is asked for."""

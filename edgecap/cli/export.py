@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
 Every bundle is compared with PyTorch on 64 scenes before it is saved; one that is not close enough
-is not saved, and the exit code is 1.
+is not saved, unless --keep-failed names a directory for it, and the exit code is 1.
 
---int8 means w8a8: int8 weights and activations, statically quantised with calibration images.
+--int8 means the best int8 that is close enough to PyTorch: w8a8 (weights and activations,
+statically quantised with calibration images), and where that is not, w8 (weights alone).
+--precision w8a8 is strict.
 
 Other names of the formats: {_ALIASES}.
 
@@ -59,7 +61,9 @@ def run(
     fp16: Annotated[
         bool, typer.Option("--fp16", "--half", help="Short for --precision fp16.")
     ] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Short for --precision w8a8.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Short for --precision int8: w8a8, or else w8.")
+    ] = False,
     calib_data: Annotated[
         Path | None,
         typer.Option(
@@ -128,6 +132,15 @@ def run(
             "--no-verify", help="Save without comparing with PyTorch.", rich_help_panel=ADVANCED
         ),
     ] = False,
+    keep_failed: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep-failed",
+            metavar="DIR",
+            help="Keep bundles that fail the comparison here, with the converter's log.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     attention: Annotated[
         bool,
         typer.Option(
@@ -155,18 +168,20 @@ def run(
     ] = False,
 ) -> None:
     from edgecap import api
+    from edgecap.exporters import checks, job
 
     weights = _weights(one_model(model, model_option))
     chosen = resolve_precision(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
-    specs = api.export_specs(
+    request = api.export_request(
         weights,
         formats=resolve_formats(format_),
         precision=chosen.name,
         output=output,
         overwrite=overwrite,
         verify=not no_verify,
+        keep_failed=keep_failed,
         plan=plan,
         max_drop=max_drop,
         calib_data=calib_data,
@@ -177,12 +192,11 @@ def run(
         stateful=stateful,
         attention=attention,
     )
-    for spec in specs:
-        assert spec.output is not None
-        refuse_inside(json_, spec.output)
+    for place in checks.check(request).values():
+        refuse_inside(json_, place)
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
-    for exported in api.run_exports(specs, _note):
+    for exported in job.run(request, _note):
         results.append(_figures(exported))
         if json_ != STANDARD_OUTPUT:
             typer.echo(_line(exported))

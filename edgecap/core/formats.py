@@ -243,7 +243,7 @@ PRECISIONS: dict[str, str] = {
     "w8a8": "int8 weights and activations, statically quantised: a quarter of the size, fastest",
     "mixed": "w8a8 with the layers that a plan names kept in higher precision",
 }
-_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8a8"}
+_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": INT8}
 ALL = "all"  # in place of the name of a format: each of them
 
 
@@ -282,7 +282,7 @@ def resolve_precision(
 ) -> Precision:
     """The one precision that an option and its short forms request; fp32 where none does.
 
-    `int8` is w8a8, and agrees with any int8 precision that is named beside it.
+    `int8` is INT8, and agrees with any int8 precision that is named beside it.
     `searched`: a search shall find the plan. Then int8 is free to become any of its precisions, and
     the answer is mixed unless another was requested by name.
 
@@ -297,7 +297,7 @@ def resolve_precision(
     requests = {
         "--fp32": "fp32" if fp32 else None,
         "--fp16": "fp16" if fp16 else None,
-        "--int8": (named if named in INT8_PRECISIONS else "w8a8") if int8 else None,
+        "--int8": (named if named in INT8_PRECISIONS else INT8) if int8 else None,
         f"--precision {precision}": named,
     }
     given = {flag: name for flag, name in requests.items() if name is not None}
@@ -311,7 +311,7 @@ def resolve_precision(
         return Precision("fp32", "no precision was requested, and fp32 loses nothing")
     name = next(iter(given.values()))
     if (int8 and named is None) or (precision or "").lower() == "int8":
-        return Precision(name, "int8 weights and activations, the fastest int8")
+        return Precision(name, "w8a8 where that is close enough to PyTorch, and w8 where not")
     return Precision(name, f"requested by {' and '.join(given)}")
 
 

@@ -18,7 +18,7 @@ from edgecap.core.errors import GateError
 from edgecap.exporters import job as pipeline
 from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.parity import collect as references
-from edgecap.exporters.parity.gate import ReferenceOutputs
+from edgecap.exporters.parity.outputs import ReferenceOutputs
 from edgecap.exporters.parity.tolerances import CLOSE
 from edgecap.exporters.spec import ExportSpec
 from edgecap.quant.samples import CalibrationSpec

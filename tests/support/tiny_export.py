@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.spec import ExportRequest
 
 SCENES = 4
 
 
-def spec(tiny: Path, output: Path, **changes: object) -> ExportSpec:
-    values: dict = {"model": str(tiny), "format": "onnx", "scenes": SCENES, "output": output}
-    return ExportSpec(**(values | changes))
+def spec(tiny: Path, output: Path, **changes: object) -> ExportRequest:
+    """A request for one bundle; `format` may name another than ONNX."""
+    format_ = changes.pop("format", "onnx")
+    values: dict = {"model": str(tiny), "formats": (format_,), "scenes": SCENES, "output": output}
+    return ExportRequest(**(values | changes))

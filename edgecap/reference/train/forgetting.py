@@ -29,7 +29,8 @@ def check_number(n: int) -> None:
 
 
 def exact(captioner: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
-    """Bool [K,N]: in which languages which of the first n scenes of the gate's set are named exactly.
+    """Bool [K,N]: in which languages which of the first n scenes of the gate's set are named
+    exactly.
 
     Raises InputError for more than there are.
     """
