@@ -138,7 +138,6 @@ def test_refusals_come_before_any_work(
         "format.unknown": ["-f", "onx", *model],
         "precision.unknown": ["-p", "int4", *model],
         "precision.conflict": ["--fp16", "--int8", *model],
-        "output.several": ["-f", "all", "-o", str(tmp_path / "x"), *model],
         "output.inside": ["-o", str(tmp_path / "x"), "--json", str(tmp_path / "x"), *model],
         "weights.missing": ["-m", str(tmp_path / "none.safetensors")],
         "model.unknown": ["-m", "XXL"],

@@ -10,6 +10,7 @@ import pytest
 from tiny_onnx import CONFIG, write_bundle
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.core.formats import FORMATS
 from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import ExportSpec
 from edgecap.models.loading import load
