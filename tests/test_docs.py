@@ -17,6 +17,7 @@ import typer
 from edgecap.bundle.manifest import manifest_from_json
 from edgecap.cli.app import COMMANDS, app
 from edgecap.core.formats import FORMATS, INT8, PRECISIONS
+from edgecap.exporters.spec import ExportRequest
 from edgecap.mil.ops import KERNELS
 from edgecap.models.loading import load
 from edgecap.models.registry import FAMILIES

@@ -223,7 +223,8 @@ def test_its_aliases_and_refusals_are_those_of_any_format(
         from toyformat.convert import ToyOptions
         for formats, level in ((("toy",), 10), (("onnx",), 1)):
             try:
-                check(ExportRequest(model=sys.argv[1], formats=formats, options=(ToyOptions(level),)))
+                options = (ToyOptions(level),)
+                check(ExportRequest(model=sys.argv[1], formats=formats, options=options))
             except UnsupportedError as error:
                 print(error.code)
         """,
