@@ -58,7 +58,7 @@ def text_of(name: str) -> str:
 def shown_commands() -> list[tuple[str, str]]:
     """(document, command): a line of its own, or in backticks within a line."""
     found = []
-    for path in [*PAGES, *SCRIPTS]:
+    for path in [*CURRENT, *SCRIPTS]:
         for line in path.read_text().replace("\\\n", " ").splitlines():
             whole = line.strip().removeprefix("$(BIN)/").removeprefix("$ ")
             whole = re.sub(r"^run '(.*)'$", r"\1", whole)  # of tour.sh

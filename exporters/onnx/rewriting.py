@@ -117,7 +117,7 @@ class Rewriter:
 
     def _read(self, use: Use, storage: Storage, across: bool, last: bool) -> ir.Value:
         """A parameter as float32, whatever it is stored as; `last`: its outputs lie last."""
-        kind, node = storage.kind, use.node
+        kind = storage.kind
         if kind in ("dynamic", "widened") and across == storage.transposed:
             weight, scale = self._int8(use.name, storage)
             op, inputs, axis = "DequantizeLinear", [weight, scale], {"axis": int(last)}
