@@ -8,21 +8,20 @@ lines that the command shows while it works.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgecap.core.formats import INT8_PRECISIONS, resolve_formats, resolve_precision
+from edgecap.core.formats import resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
     from edgecap.benchmarks.protocol import Plan
     from edgecap.benchmarks.runner import Row
     from edgecap.bundle.certificate import Certificate
-    from edgecap.exporters.job import Exported
-    from edgecap.exporters.spec import ExportSpec
-    from edgecap.runtime import Caption, Captioner
+    from edgecap.exporters.prepare import AnyExported
+    from edgecap.runtime import Caption
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -33,17 +32,19 @@ def _silent(_: str) -> None:
     """The default of `say`."""
 
 
-def load(
-    source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu"
-) -> Captioner:
+def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
     """Open a captioner.
 
     Args:
-        source: a bundle directory; or, for PyTorch, a shipped model ("S", "M") or a .safetensors
-            file.
+        source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
+            the reference model or the directory of a Hugging Face checkpoint.
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
+
+    Returns:
+        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
+        (a bundle) or `CheckpointCaptioner` (on PyTorch).
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.
@@ -56,7 +57,6 @@ def load(
 def caption(
     images: Iterable[ImageLike] | ImageLike,
     bundle: PathLike = "S",
-    lang: str = "en",
     threads: int = 1,
     **options: Any,
 ) -> list[Caption]:
@@ -65,14 +65,14 @@ def caption(
     Args:
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
         bundle: as `source` of `load`.
-        lang: language of the caption, as a BCP 47 tag.
         threads: CPU threads of the engine.
-        options: as of `Captioner.caption`: style, beams, sampling, max_length.
+        options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
+            sampling, max_length.
 
     Raises:
         As `load`, and InputError for an image, language or number that cannot be used.
     """
-    return load(bundle, threads=threads).caption(images, lang=lang, **options)
+    return load(bundle, threads=threads).caption(images, **options)
 
 
 def export(
@@ -87,20 +87,21 @@ def export(
     verify: bool = True,
     say: Say = _silent,
     **options: Any,
-) -> Exported | list[Exported]:
+) -> AnyExported | list[AnyExported]:
     """Convert a captioner, and compare the result with PyTorch before it is saved.
 
     Args:
-        model: a shipped model ("S", "M") or the path of a .safetensors file.
+        model: a shipped model ("S"), the path of a .safetensors file of the reference model,
+            or the directory of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
-        precision: "fp32" (the default), "fp16", "w8", "w8a8" or "mixed"; `fp16` and `int8` are
-            short forms.
+        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
+            where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
         output: the bundle's directory; with several formats the directory that the bundles are
             made in. By default <model>-<format>-<precision> in the working directory.
         overwrite: replace an older bundle.
         verify: False saves without the comparison.
         say: receives a line at every stage.
-        options: as of `export_specs`.
+        options: as of `edgecap.exporters.prepare.export_request`.
 
     Returns:
         The bundle; a list of them where `format` names several or is a list.
@@ -109,8 +110,10 @@ def export(
         InputError, UnsupportedError, MissingPackageError before any work, and GateError where the
         bundle is not close enough to PyTorch; nothing is saved then.
     """
+    from edgecap.exporters.prepare import prepare_export
+
     names = format if isinstance(format, str) else ",".join(format)
-    specs = export_specs(
+    prepared = prepare_export(
         model,
         formats=resolve_formats(names),
         precision=resolve_precision(
@@ -121,101 +124,8 @@ def export(
         verify=verify,
         **options,
     )
-    exported = list(run_exports(specs, say))
+    exported = list(prepared.run(say))
     return exported[0] if isinstance(format, str) and len(exported) == 1 else exported
-
-
-def export_specs(
-    model: str,
-    *,
-    formats: Sequence[str],
-    precision: str,
-    output: PathLike | None = None,
-    overwrite: bool = False,
-    verify: bool = True,
-    plan: PathLike | None = None,
-    max_drop: float | None = None,
-    calib_data: PathLike | None = None,
-    num_calib: int | None = None,
-    seed: int | None = None,
-    observer: str | None = None,
-    target: str = "iOS18",
-    stateful: bool = False,
-    attention: bool = False,
-) -> list[ExportSpec]:
-    """The bundles that a request makes, one per format, each with its directory.
-
-    Args:
-        model, output, overwrite, verify: as of `export`.
-        formats, precision: names of edgecap.core.formats.
-        plan: a plan.json to quantise by.
-        max_drop: accuracy budget in percentage points: search for the cheapest int8 plan.
-        calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
-            the subset, and the observer: "mse", "minmax" or "percentile".
-        target, stateful: CoreML's oldest system, and a decode step with a state.
-        attention: a decode step more, with attention by layer and head.
-
-    Raises:
-        InputError, UnsupportedError and MissingPackageError for what cannot work.
-    """
-    from edgecap.exporters import job
-    from edgecap.exporters.spec import CoremlOptions, ExportSpec
-    from edgecap.quant.samples import CalibrationSpec
-
-    calibration = {
-        "data": None if calib_data is None else Path(calib_data),
-        "images": num_calib,
-        "seed": seed,
-        "observer": observer,
-    }
-    base = ExportSpec(
-        model=model,
-        precision=precision,
-        overwrite=overwrite,
-        verify=verify,
-        attention=attention,
-        coreml=CoremlOptions(target, stateful),
-        plan=None if plan is None else Path(plan),
-        max_drop=max_drop,
-        calibration=CalibrationSpec(**{k: v for k, v in calibration.items() if v is not None}),
-    )
-    specs = [replace(base, format=name) for name in formats]
-    if output is not None:
-        specs = [replace(spec, output=_place(spec, Path(output), len(specs))) for spec in specs]
-    # All of them before the work on any begins; the names must outlast a search.
-    return [replace(spec, output=job.check(spec)) for spec in specs]
-
-
-def run_exports(specs: Sequence[ExportSpec], say: Say = _silent) -> Iterator[Exported]:
-    """Make the bundles one after the other; the first int8 one calibrates, and all obey its plan.
-
-    Raises GateError where one is not good enough.
-    """
-    from edgecap.exporters import job
-    from edgecap.quant.plan import FILE
-    from edgecap.quant.samples import CalibrationSpec
-
-    shared: dict[str, Any] = {}
-    for spec in specs:
-        exported = job.export(replace(spec, **shared), say)
-        if spec.precision in INT8_PRECISIONS:
-            shared = {
-                "plan": exported.path / FILE,
-                "precision": exported.manifest.precision,
-                "max_drop": None,
-                "calibration": CalibrationSpec(),
-            }
-        yield exported
-
-
-def _place(spec: ExportSpec, output: Path, bundles: int) -> Path:
-    """The directory of one bundle; of several, each has its own name below `output`."""
-    if bundles == 1:
-        return output
-    from edgecap.reference.model import weights
-
-    name, _ = weights.resolve(spec.model)
-    return output / spec.directory(name)
 
 
 @dataclass(frozen=True)
@@ -249,11 +159,11 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(Path(bundle))
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
-    captioner: Any = load(bundle, backend=backend, threads=threads)
+    captioner = load(bundle, backend=backend, threads=threads)
     if isinstance(opened.manifest, schema2.Manifest):
         here = replay_expected(captioner, opened)
     else:

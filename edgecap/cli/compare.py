@@ -28,7 +28,7 @@ def run(
     a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference: {MODEL}")],
     b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Candidate, of the same kinds.")],
     n: Annotated[
-        int, count_option("Number of scenes of the shipped evaluation set, up to 512.", 1, 512)
+        int, count_option("Number of scenes of the gate's shipped set, up to 128.", 1, 128)
     ] = 64,
     lang: Languages = "all",
     threshold: Annotated[
@@ -50,16 +50,16 @@ def run(
     from edgecap.benchmarks.compare import check_comparable, compare
     from edgecap.benchmarks.worst import worst_sheet
     from edgecap.cli._image import check_image, save_image
-    from edgecap.models.loading import load
+    from edgecap.cli._model import load_captioner
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.shipped import load_set
 
     if draw is not None:
         check_image(draw)
     languages = picked_languages(lang)
-    first, second = load(a, threads=threads), load(b, threads=threads)
+    first, second = load_captioner(a, threads), load_captioner(b, threads)
     check_comparable(first, second)
-    images = [pixels for pixels, _ in load_set("evaluation", n)]
+    images = [pixels for pixels, _ in load_set("gate", n)]
     names = (_name(a, first), _name(b, second))
     found = compare(first, second, names, images, languages, threshold)
     if draw is not None:

@@ -10,7 +10,6 @@ import typer
 
 from edgecap.cli._options import (
     ADVANCED,
-    WEIGHTS,
     ModelOption,
     Overwrite,
     one_model,
@@ -18,18 +17,20 @@ from edgecap.cli._options import (
     seed_option,
 )
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
-from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.errors import InputError
 from edgecap.core.formats import ALL, FORMATS, PRECISIONS, resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
-    from edgecap.exporters.checkpoints import CheckpointSpec
+    from edgecap.exporters.prepare import AnyExported
 
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
 Every bundle is compared with PyTorch on 64 scenes before it is saved; one that is not close enough
-is not saved, and the exit code is 1.
+is not saved, unless --keep-failed names a directory for it, and the exit code is 1.
 
---int8 means w8a8: int8 weights and activations, statically quantised with calibration images.
+--int8 means the best int8 that is close enough to PyTorch: w8a8 (weights and activations,
+statically quantised with calibration images), and where that is not, w8 (weights alone).
+--precision w8a8 is strict.
 
 Other names of the formats: {_ALIASES}.
 
@@ -41,7 +42,12 @@ Examples:
 
 def run(
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help=f"{WEIGHTS} Default: S.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Shipped model (S or M), a .safetensors file of the reference model, or the "
+            "directory of a Hugging Face checkpoint. Default: S.",
+        ),
     ] = None,
     format_: Annotated[
         str,
@@ -59,7 +65,9 @@ def run(
     fp16: Annotated[
         bool, typer.Option("--fp16", "--half", help="Short for --precision fp16.")
     ] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Short for --precision w8a8.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Short for --precision int8: w8a8, or else w8.")
+    ] = False,
     calib_data: Annotated[
         Path | None,
         typer.Option(
@@ -128,6 +136,15 @@ def run(
             "--no-verify", help="Save without comparing with PyTorch.", rich_help_panel=ADVANCED
         ),
     ] = False,
+    keep_failed: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep-failed",
+            metavar="DIR",
+            help="Keep bundles that fail the comparison here, with the converter's log.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     attention: Annotated[
         bool,
         typer.Option(
@@ -154,43 +171,20 @@ def run(
         ),
     ] = False,
 ) -> None:
-    from edgecap import api
-    from edgecap.exporters.checkpoints import CheckpointSpec, is_checkpoint
+    from edgecap.exporters.prepare import prepare_export
 
     weights = _weights(one_model(model, model_option))
     chosen = resolve_precision(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
-    if is_checkpoint(weights):
-        _export_checkpoint(
-            CheckpointSpec(
-                weights,
-                tuple(resolve_formats(format_)),
-                chosen.name,
-                output,
-                overwrite,
-                not no_verify,
-                images=calib_data,
-                **({} if num_calib is None else {"count": num_calib}),
-            ),
-            json_,
-            given={
-                "--plan": plan,
-                "--max-drop": max_drop,
-                "--observer": observer,
-                "--seed": seed,
-                "--attention": attention,
-                "--stateful": stateful,
-            },
-        )
-        return
-    specs = api.export_specs(
+    prepared = prepare_export(
         weights,
         formats=resolve_formats(format_),
         precision=chosen.name,
         output=output,
         overwrite=overwrite,
         verify=not no_verify,
+        keep_failed=keep_failed,
         plan=plan,
         max_drop=max_drop,
         calib_data=calib_data,
@@ -201,33 +195,11 @@ def run(
         stateful=stateful,
         attention=attention,
     )
-    for spec in specs:
-        assert spec.output is not None
-        refuse_inside(json_, spec.output)
+    for place in prepared.outputs:
+        refuse_inside(json_, place)
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
-    for exported in api.run_exports(specs, _note):
-        results.append(_figures(exported))
-        if json_ != STANDARD_OUTPUT:
-            typer.echo(_line(exported))
-    write_json({"bundles": results}, json_)
-
-
-def _export_checkpoint(spec: CheckpointSpec, json_: str | None, given: dict[str, Any]) -> None:
-    """Export a Hugging Face checkpoint; `given`: options that only our own captioner has."""
-    from edgecap.exporters import checkpoints
-
-    unknown = [name for name, value in given.items() if value]
-    if unknown:
-        raise UnsupportedError(
-            "export.checkpoint",
-            f"{', '.join(unknown)} is not yet there for checkpoints of Hugging Face.",
-            "Leave it out.",
-        )
-    for place in checkpoints.outputs(spec).values():
-        refuse_inside(json_, place)
-    results = []
-    for exported in checkpoints.export(spec, _note):
+    for exported in prepared.run(_note):
         results.append(_figures(exported))
         if json_ != STANDARD_OUTPUT:
             typer.echo(_line(exported))
@@ -250,13 +222,13 @@ def _note(text: str) -> None:
     typer.echo(f"  {text}", err=True)
 
 
-def _line(exported: Any) -> str:
+def _line(exported: AnyExported) -> str:
     manifest, certificate = exported.manifest, exported.certificate
     checked = "not verified"
     if certificate is not None:
         checked = "parity passed"
         tokens = next((a for a in certificate.agreements if a.what == "tokens"), None)
-        if tokens is not None:
+        if tokens is not None:  # not of a model that embeds only
             same = round(tokens.agreement * certificate.scenes)
             checked += f", {same}/{certificate.scenes} captions identical"
     return (
@@ -265,7 +237,7 @@ def _line(exported: Any) -> str:
     )
 
 
-def _figures(exported: Any) -> dict[str, Any]:
+def _figures(exported: AnyExported) -> dict[str, Any]:
     certificate = exported.certificate
     return {
         "path": str(exported.path),

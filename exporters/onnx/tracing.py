@@ -50,7 +50,6 @@ def trace(function: GraphFunction, interface: Interface, parameters: Parameters)
 
 
 def _clean(model: ir.Model, parameters: Parameters) -> None:
-    import onnx_ir as ir
     from onnxscript import optimizer
 
     for value in list(model.graph.initializers.values()):
@@ -74,6 +73,4 @@ def _lazy(value: ir.Value, name: str, parameters: Parameters) -> ir.LazyTensor:
     def read() -> ir.TensorProtocol:
         return ir.tensor(parameters.whole(name), name=value.name)
 
-    return ir.LazyTensor(
-        read, ir.DataType.FLOAT, ir.Shape(parameters.shape(name)), name=value.name
-    )
+    return ir.LazyTensor(read, ir.DataType.FLOAT, ir.Shape(parameters.shape(name)), name=value.name)
