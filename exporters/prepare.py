@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edgecap.core.errors import UnsupportedError
+from edgecap.bundle.manifest import MANIFEST
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.exporters import checkpoints, job
 from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.models.checkpoint import CONFIG
 from edgecap.quant.plan import FILE
 from edgecap.quant.samples import CalibrationSpec
+from edgecap.reference.shipped import SUFFIX
 
 Say: TypeAlias = Callable[[str], None]
 AnyExported: TypeAlias = job.Exported | checkpoints.Exported
@@ -53,7 +56,7 @@ def prepare_export(
     Raises:
         InputError, UnsupportedError and MissingPackageError.
     """
-    if checkpoints.is_checkpoint(model):
+    if _is_checkpoint(model):
         return _prepare_checkpoint(model, formats, precision, output, overwrite, verify, options)
     specs = export_specs(
         model,
@@ -66,6 +69,30 @@ def prepare_export(
     )
     outputs = tuple(spec.output for spec in specs if spec.output is not None)
     return PreparedExport(outputs, lambda say: run_exports(specs, say))
+
+
+def _is_checkpoint(model: str) -> bool:
+    """Whether `model` is, or should have been, a checkpoint and not weights of the reference.
+
+    Raises InputError for a bundle, and for a file that its directory should be given for.
+    """
+    path = Path(model)
+    if (path / MANIFEST).is_file():
+        raise InputError(
+            "export.bundle",
+            f"{model} is a bundle, which was exported already.",
+            "Give the model that it was made from.",
+        )
+    if path.is_file():
+        beside = (path.parent / CONFIG).is_file()
+        if beside and path.suffix == SUFFIX:
+            raise InputError(
+                "model.file",
+                f"{model} is one file of a checkpoint.",
+                f"Give its directory: edgecap export {path.parent}",
+            )
+        return path.suffix != SUFFIX
+    return path.is_dir() or (model.count("/") == 1 and path.suffix != SUFFIX)  # a hub id
 
 
 def _prepare_checkpoint(
