@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edgecap.core.errors import UnsupportedError
+from edgecap.bundle.manifest import MANIFEST
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.exporters import checkpoints, checks, job
 from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportRequest
+from edgecap.models.checkpoint import CONFIG
 from edgecap.quant.samples import CalibrationSpec
+from edgecap.reference.shipped import SUFFIX
 
 Say: TypeAlias = Callable[[str], None]
 AnyExported: TypeAlias = job.Exported | checkpoints.Exported
@@ -52,7 +55,7 @@ def prepare_export(
     Raises:
         InputError, UnsupportedError and MissingPackageError.
     """
-    if checkpoints.is_checkpoint(model):
+    if _is_checkpoint(model):
         return _prepare_checkpoint(model, formats, precision, output, overwrite, verify, options)
     request = export_request(
         model,
@@ -65,6 +68,30 @@ def prepare_export(
     )
     outputs = tuple(checks.check(request).values())
     return PreparedExport(outputs, lambda say: iter(job.run(request, say)))
+
+
+def _is_checkpoint(model: str) -> bool:
+    """Whether `model` is, or should have been, a checkpoint and not weights of the reference.
+
+    Raises InputError for a bundle, and for a file that its directory should be given for.
+    """
+    path = Path(model)
+    if (path / MANIFEST).is_file():
+        raise InputError(
+            "export.bundle",
+            f"{model} is a bundle, which was exported already.",
+            "Give the model that it was made from.",
+        )
+    if path.is_file():
+        beside = (path.parent / CONFIG).is_file()
+        if beside and path.suffix == SUFFIX:
+            raise InputError(
+                "model.file",
+                f"{model} is one file of a checkpoint.",
+                f"Give its directory: edgecap export {path.parent}",
+            )
+        return path.suffix != SUFFIX
+    return path.is_dir() or (model.count("/") == 1 and path.suffix != SUFFIX)  # a hub id
 
 
 def _prepare_checkpoint(

@@ -12,8 +12,8 @@ from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
 
 ADVANCED = "Advanced"
-WEIGHTS = "Shipped model (S or M), or a .safetensors file."
-MODEL = "Bundle directory; or, for PyTorch, a shipped model (S or M) or a .safetensors file."
+WEIGHTS = "The shipped model S, or a .safetensors file of its kind."
+MODEL = "Bundle directory; or, on PyTorch, the shipped model S or a .safetensors file of its kind."
 
 Bundle = Annotated[
     str | None,

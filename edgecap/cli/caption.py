@@ -12,7 +12,7 @@ import typer
 
 from edgecap.cli._image import check_image, save_image
 from edgecap.cli._inputs import GivenImage, GivenImages, report_failure
-from edgecap.cli._options import Bundle, Images, OnError, Threads
+from edgecap.cli._options import MODEL, Images, OnError, Threads
 from edgecap.cli._output import (
     STANDARD_OUTPUT,
     Json,
@@ -41,7 +41,15 @@ length limit cut ends in "[cut]".
 
 def run(
     images: Images,
-    bundle: Bundle = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle",
+            "-b",
+            help=f"{MODEL[:-1]}, or a Hugging Face checkpoint directory. Default: the newest "
+            "bundle here.",
+        ),
+    ] = None,
     lang: Annotated[
         str | None,
         typer.Option(

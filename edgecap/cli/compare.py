@@ -25,7 +25,7 @@ out, tell in which layer the two diverge: the first whose relative error exceeds
 
 
 def run(
-    a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference: {MODEL}")],
+    a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference. {MODEL}")],
     b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Candidate, of the same kinds.")],
     n: Annotated[
         int, count_option("Number of scenes of the gate's shipped set, up to 128.", 1, 128)

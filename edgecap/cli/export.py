@@ -45,8 +45,8 @@ def run(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Shipped model (S or M), a .safetensors file of the reference model, or the "
-            "directory of a Hugging Face checkpoint. Default: S.",
+            help="The shipped model S, a .safetensors file of its kind, or a Hugging Face "
+            "checkpoint: its directory, or the id of one in the local cache. Default: S.",
         ),
     ] = None,
     format_: Annotated[
