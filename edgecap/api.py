@@ -164,7 +164,7 @@ def export_request(
     from edgecap.exporters.spec import ExportRequest
     from edgecap.quant.samples import CalibrationSpec
 
-    calibration = {
+    calibration: dict[str, Any] = {
         "data": None if calib_data is None else Path(calib_data),
         "images": num_calib,
         "seed": seed,
