@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from edgecap.benchmarks.protocol import Plan
     from edgecap.benchmarks.runner import Row
     from edgecap.bundle.certificate import Certificate
-    from edgecap.exporters.job import Exported
-    from edgecap.exporters.spec import ExportRequest
-    from edgecap.runtime import Caption, Captioner
+    from edgecap.exporters.prepare import AnyExported
+    from edgecap.runtime import Caption
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -33,17 +32,19 @@ def _silent(_: str) -> None:
     """The default of `say`."""
 
 
-def load(
-    source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu"
-) -> Captioner:
+def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
     """Open a captioner.
 
     Args:
-        source: a bundle directory; or, for PyTorch, a shipped model ("S", "M") or a .safetensors
-            file.
+        source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
+            the reference model or the directory of a Hugging Face checkpoint.
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
+
+    Returns:
+        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
+        (a bundle) or `CheckpointCaptioner` (on PyTorch).
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.
@@ -56,7 +57,6 @@ def load(
 def caption(
     images: Iterable[ImageLike] | ImageLike,
     bundle: PathLike = "S",
-    lang: str = "en",
     threads: int = 1,
     **options: Any,
 ) -> list[Caption]:
@@ -65,14 +65,14 @@ def caption(
     Args:
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
         bundle: as `source` of `load`.
-        lang: language of the caption, as a BCP 47 tag.
         threads: CPU threads of the engine.
-        options: as of `Captioner.caption`: style, beams, sampling, max_length.
+        options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
+            sampling, max_length.
 
     Raises:
         As `load`, and InputError for an image, language or number that cannot be used.
     """
-    return load(bundle, threads=threads).caption(images, lang=lang, **options)
+    return load(bundle, threads=threads).caption(images, **options)
 
 
 def export(
@@ -87,11 +87,12 @@ def export(
     verify: bool = True,
     say: Say = _silent,
     **options: Any,
-) -> Exported | list[Exported]:
+) -> AnyExported | list[AnyExported]:
     """Convert a captioner, and compare the result with PyTorch before it is saved.
 
     Args:
-        model: a shipped model ("S", "M") or the path of a .safetensors file.
+        model: a shipped model ("S"), the path of a .safetensors file of the reference model,
+            or the directory of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
         precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
             where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
@@ -100,7 +101,7 @@ def export(
         overwrite: replace an older bundle.
         verify: False saves without the comparison.
         say: receives a line at every stage.
-        options: as of `export_request`.
+        options: as of `edgecap.exporters.prepare.export_request`.
 
     Returns:
         The bundle; a list of them where `format` names several or is a list.
@@ -109,10 +110,10 @@ def export(
         InputError, UnsupportedError, MissingPackageError before any work, and GateError where the
         bundle is not close enough to PyTorch; nothing is saved then.
     """
-    from edgecap.exporters import job
+    from edgecap.exporters.prepare import prepare_export
 
     names = format if isinstance(format, str) else ",".join(format)
-    request = export_request(
+    prepared = prepare_export(
         model,
         formats=resolve_formats(names),
         precision=resolve_precision(
@@ -123,68 +124,8 @@ def export(
         verify=verify,
         **options,
     )
-    exported = list(job.run(request, say))
+    exported = list(prepared.run(say))
     return exported[0] if isinstance(format, str) and len(exported) == 1 else exported
-
-
-def export_request(
-    model: str,
-    *,
-    formats: Sequence[str],
-    precision: str,
-    output: PathLike | None = None,
-    overwrite: bool = False,
-    verify: bool = True,
-    keep_failed: PathLike | None = None,
-    plan: PathLike | None = None,
-    max_drop: float | None = None,
-    calib_data: PathLike | None = None,
-    num_calib: int | None = None,
-    seed: int | None = None,
-    observer: str | None = None,
-    target: str = "iOS18",
-    stateful: bool = False,
-    attention: bool = False,
-) -> ExportRequest:
-    """What `edgecap.exporters.job.run` makes: one bundle per format.
-
-    Args:
-        model, output, overwrite, verify: as of `export`.
-        formats, precision: names of edgecap.core.formats; or "int8", the best static int8 that is
-            close enough to PyTorch.
-        keep_failed: directory where bundles that fail the comparison are kept, to be looked at.
-        plan: a plan.json to quantise by.
-        max_drop: accuracy budget in percentage points: search for the cheapest int8 plan.
-        calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
-            the subset, and the observer: "mse", "minmax" or "percentile".
-        target, stateful: CoreML's oldest system, and a decode step with a state.
-        attention: a decode step more, with attention by layer and head.
-    """
-    from edgecap.exporters.coreml.options import CoremlOptions
-    from edgecap.exporters.spec import ExportRequest
-    from edgecap.quant.samples import CalibrationSpec
-
-    calibration: dict[str, Any] = {
-        "data": None if calib_data is None else Path(calib_data),
-        "images": num_calib,
-        "seed": seed,
-        "observer": observer,
-    }
-    coreml = CoremlOptions(target, stateful)
-    return ExportRequest(
-        model=model,
-        formats=tuple(formats),
-        precision=precision,
-        output=None if output is None else Path(output),
-        overwrite=overwrite,
-        verify=verify,
-        keep_failed=None if keep_failed is None else Path(keep_failed),
-        attention=attention,
-        options=() if coreml == CoremlOptions() else (coreml,),
-        plan=None if plan is None else Path(plan),
-        max_drop=max_drop,
-        calibration=CalibrationSpec(**{k: v for k, v in calibration.items() if v is not None}),
-    )
 
 
 @dataclass(frozen=True)
@@ -210,18 +151,24 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     Raises BundleError for a bundle that is not what its manifest says. Outputs outside their
     tolerance are no exception, but `failures` of the result.
     """
+    from edgecap.bundle import schema2
     from edgecap.bundle.certificate import certificate_from_json
     from edgecap.bundle.golden import read_golden
     from edgecap.bundle.io import open_bundle
     from edgecap.bundle.manifest import CERTIFICATE
+    from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(bundle)
+    opened = open_bundle(Path(bundle))
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
-    golden = read_golden(opened)
-    return Verification(replay(load(bundle, backend=backend, threads=threads), golden), at_export)
+    captioner = load(bundle, backend=backend, threads=threads)
+    if isinstance(opened.manifest, schema2.Manifest):
+        here = replay_expected(captioner, opened)
+    else:
+        here = replay(captioner, read_golden(opened))
+    return Verification(here, at_export)
 
 
 @dataclass(frozen=True)
@@ -276,7 +223,7 @@ def bench(
     opened = targets.bundles([Path(one) for one in given], Path())
     for one in opened:
         for language in plan.languages:
-            pick("language", language, one.manifest.languages)
+            pick("language", language, getattr(one.manifest, "languages", (language,)))
     with ExitStack() as stack:
         # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
         directory = (

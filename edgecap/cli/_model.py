@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgecap.core.errors import EdgecapError, InputError
+from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from edgecap.runtime import Captioner
@@ -43,15 +43,32 @@ def chosen(bundle: str | None) -> str:
     return source
 
 
+def load_captioner(source: str, threads: int) -> Captioner:
+    """The loaded captioner; errors as of `edgecap.models.loading.load`.
+
+    UnsupportedError for a model that has prompts in place of languages, which only `caption` and
+    `verify` run.
+    """
+    from edgecap.models.loading import load
+    from edgecap.runtime import Captioner
+
+    loaded = load(source, threads=threads)
+    if not isinstance(loaded, Captioner):
+        raise UnsupportedError(
+            "model.prompts",
+            f"this command needs a model with languages and boxes, and {source} has prompts.",
+            f"Caption with it: edgecap caption IMAGE --bundle {source}",
+        )
+    return loaded
+
+
 def load_maker(source: str, threads: int) -> Captioner:
-    """The loaded captioner that made an index; errors as of `edgecap.models.loading.load`.
+    """The loaded captioner that made an index; errors as of `load_captioner`.
 
     One that has moved is asked for by name.
     """
-    from edgecap.models.loading import load
-
     try:
-        return load(source, threads=threads)
+        return load_captioner(source, threads)
     except EdgecapError as error:
         if error.code not in ("bundle.missing", "weights.missing"):
             raise
@@ -63,7 +80,5 @@ def load_maker(source: str, threads: int) -> Captioner:
 
 
 def load_chosen(bundle: str | None, threads: int) -> Captioner:
-    """The loaded captioner of `chosen`; errors as of `edgecap.models.loading.load`."""
-    from edgecap.models.loading import load
-
-    return load(chosen(bundle), threads=threads)
+    """The loaded captioner of `chosen`; errors as of `load_captioner`."""
+    return load_captioner(chosen(bundle), threads)

@@ -50,14 +50,14 @@ def run(
     from edgecap.benchmarks.compare import check_comparable, compare
     from edgecap.benchmarks.worst import worst_sheet
     from edgecap.cli._image import check_image, save_image
-    from edgecap.models.loading import load
+    from edgecap.cli._model import load_captioner
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.shipped import load_set
 
     if draw is not None:
         check_image(draw)
     languages = picked_languages(lang)
-    first, second = load(a, threads=threads), load(b, threads=threads)
+    first, second = load_captioner(a, threads), load_captioner(b, threads)
     check_comparable(first, second)
     images = [pixels for pixels, _ in load_set("gate", n)]
     names = (_name(a, first), _name(b, second))

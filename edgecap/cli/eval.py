@@ -49,9 +49,9 @@ def run(
 ) -> None:
     from edgecap.benchmarks.reference.evaluate import PARTS, Subject, evaluate
     from edgecap.benchmarks.reference.sets import evaluation_scenes
+    from edgecap.cli._model import load_captioner
     from edgecap.core.choices import pick
     from edgecap.core.errors import InputError
-    from edgecap.models.loading import load
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.splits import split as split_named
 
@@ -65,7 +65,7 @@ def run(
             f"the split {split} varies the texts that are embedded; it measures no captions.",
             "Leave --only out, or run with: --only embeddings",
         )
-    loaded = load(model, threads=threads)
+    loaded = load_captioner(model, threads)
     for language in languages:
         pick("language", language, loaded.languages)
     subject: Subject = _Unconstrained(loaded) if no_grammar else loaded

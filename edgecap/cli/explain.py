@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgecap.cli._inputs import GivenImage, one_image
 from edgecap.cli._options import Bundle, Image, Lang, Style, Threads, output_option
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import InputError
 from edgecap.core.language import resolve_language
 from edgecap.core.printable import printable
@@ -45,6 +47,7 @@ def run(
         str | None,
         typer.Option("--word", help="Word to show first; in a .png of layers, the only one."),
     ] = None,
+    json_: Json = None,
     threads: Threads = 1,
 ) -> None:
     from edgecap.apps.explain import KINDS, find_word, trace_caption
@@ -61,9 +64,24 @@ def run(
     trace = trace_caption(captioner, given.source, language, style)
     first = find_word(trace, word)
     found = [one for kind in kinds for one in _make(kind, captioner, trace)]
-    typer.echo(printable(trace.attention.caption.text))
+    write_json(_report(given.name, trace, found), json_)
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(printable(trace.attention.caption.text))
     _write(given, trace, found, output, captioner, first)
     typer.echo(f"maps of {len(trace.attention.words)} words in {output}", err=True)
+
+
+def _report(name: str, trace: CaptionTrace, maps: Sequence[Maps]) -> dict[str, Any]:
+    """Plain data: the caption, its words, and of each kind a map [words,G,G]."""
+    return {
+        "image": name,
+        "caption": asdict(trace.attention.caption),
+        "words": [word.text for word in trace.attention.words],
+        "maps": [
+            {"kind": m.kind, "layer": m.layer, "head": m.head, "values": m.words.tolist()}
+            for m in maps
+        ],
+    }
 
 
 def _make(kind: str, captioner: Captioner, trace: CaptionTrace) -> Sequence[Maps]:

@@ -10,7 +10,6 @@ import typer
 
 from edgecap.cli._options import (
     ADVANCED,
-    WEIGHTS,
     ModelOption,
     Overwrite,
     one_model,
@@ -22,7 +21,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.formats import ALL, FORMATS, PRECISIONS, resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
-    from edgecap.exporters.job import Exported
+    from edgecap.exporters.prepare import AnyExported
 
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
@@ -43,7 +42,12 @@ Examples:
 
 def run(
     model: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help=f"{WEIGHTS} Default: S.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="Shipped model (S or M), a .safetensors file of the reference model, or the "
+            "directory of a Hugging Face checkpoint. Default: S.",
+        ),
     ] = None,
     format_: Annotated[
         str,
@@ -167,14 +171,13 @@ def run(
         ),
     ] = False,
 ) -> None:
-    from edgecap import api
-    from edgecap.exporters import checks, job
+    from edgecap.exporters.prepare import prepare_export
 
     weights = _weights(one_model(model, model_option))
     chosen = resolve_precision(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
-    request = api.export_request(
+    prepared = prepare_export(
         weights,
         formats=resolve_formats(format_),
         precision=chosen.name,
@@ -192,11 +195,11 @@ def run(
         stateful=stateful,
         attention=attention,
     )
-    for place in checks.check(request).values():
+    for place in prepared.outputs:
         refuse_inside(json_, place)
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
-    for exported in job.run(request, _note):
+    for exported in prepared.run(_note):
         results.append(_figures(exported))
         if json_ != STANDARD_OUTPUT:
             typer.echo(_line(exported))
@@ -219,20 +222,22 @@ def _note(text: str) -> None:
     typer.echo(f"  {text}", err=True)
 
 
-def _line(exported: Exported) -> str:
+def _line(exported: AnyExported) -> str:
     manifest, certificate = exported.manifest, exported.certificate
     checked = "not verified"
     if certificate is not None:
-        tokens = next(a for a in certificate.agreements if a.what == "tokens")
-        same = round(tokens.agreement * certificate.scenes)
-        checked = f"parity passed, {same}/{certificate.scenes} captions identical"
+        checked = "parity passed"
+        tokens = next((a for a in certificate.agreements if a.what == "tokens"), None)
+        if tokens is not None:  # not of a model that embeds only
+            same = round(tokens.agreement * certificate.scenes)
+            checked += f", {same}/{certificate.scenes} captions identical"
     return (
         f"{manifest.format} {manifest.precision} {exported.size / 1e6:.1f} MB, {checked}, "
         f"saved as {exported.path} ({exported.seconds:.0f} s)"
     )
 
 
-def _figures(exported: Exported) -> dict[str, Any]:
+def _figures(exported: AnyExported) -> dict[str, Any]:
     certificate = exported.certificate
     return {
         "path": str(exported.path),

@@ -38,11 +38,11 @@ def run(
 ) -> None:
     from edgecap.benchmarks.reference.faithfulness import card
     from edgecap.cli._maps import check_backend, maker, picked_kinds
-    from edgecap.models.loading import load
+    from edgecap.cli._model import load_captioner
     from edgecap.reference.scenes.shipped import load_set
 
     kinds = picked_kinds(maps, ("attention", "gradient", "occlusion")) if maps else None
-    loaded = load(model, threads=threads)
+    loaded = load_captioner(model, threads)
     kinds = kinds or (["attention", "gradient"] if loaded.backend == "torch" else ["attention"])
     check_backend(loaded, kinds)
     rows = card(

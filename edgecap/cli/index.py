@@ -47,8 +47,7 @@ def run(
     from edgecap.apps.retrieval import update
     from edgecap.apps.retrieval.build import loadable
     from edgecap.apps.retrieval.manifest import MANIFEST, read_manifest
-    from edgecap.cli._model import chosen, load_maker
-    from edgecap.models.loading import load
+    from edgecap.cli._model import chosen, load_captioner, load_maker
 
     known = (output / MANIFEST).exists() and not overwrite
     if known and bundle is None:
@@ -56,7 +55,7 @@ def run(
         captioner = load_maker(source, threads)
     else:
         source = chosen(bundle)
-        captioner = load(source, threads=threads)
+        captioner = load_captioner(source, threads)
     summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite)
     write_json(_report(output, summary), json_)
     for failure in summary.failures:

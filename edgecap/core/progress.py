@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -27,7 +27,7 @@ def progress(
         total: the number of items, where `items` has no length of its own.
         clock: seconds since any moment.
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if not sys.stderr.isatty():
         yield from _lines(items, label, total, clock)

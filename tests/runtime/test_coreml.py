@@ -26,8 +26,8 @@ from tiny_onnx import image
 
 from edgecap.bundle.io import finalize, open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS
+from edgecap.cli._manifests import tensor_shapes
 from edgecap.cli.app import main
-from edgecap.cli.inspect import tensor_shapes
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
 from edgecap.models.loading import load
 from edgecap.runtime import backends

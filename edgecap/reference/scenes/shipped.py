@@ -22,7 +22,8 @@ from edgecap.reference.scenes.graph import Name, Scene, Thing
 
 # Name of a set -> split and number of its scenes; written by
 # `python -m edgecap.reference.scenes.shipped [NAME…]`. The evaluation set is for figures that are
-# reported; whatever decides something (a gate, a comparison, what fine-tuning cost) has the other.
+# reported: whatever decides something (a gate, a comparison, what fine-tuning cost) uses the
+# gate's.
 SETS: dict[str, tuple[str, int]] = {
     "calibration": ("calibration", 128),
     "evaluation": ("test", 512),
