@@ -185,7 +185,7 @@ def export_specs(
 
 
 def run_exports(specs: Sequence[ExportSpec], say: Say = lambda _: None) -> Iterator[AnyExported]:
-    """Make the bundles one after the other; the first int8 one calibrates, and all obey its plan.
+    """Make the bundles one after the other; the first int8 one calibrates, and all follow its plan.
 
     Raises GateError where one is not good enough.
     """
