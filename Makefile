@@ -48,10 +48,10 @@ compilers: ## Install what the C core's tests build with (Debian, as root); else
 		exit 2; \
 	fi
 
-demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
+demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-images: $(STAMP) fonts ## Make the images of README anew.
+images: $(STAMP) fonts ## Make the images of the documents anew.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/images.sh
 
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.

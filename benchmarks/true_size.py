@@ -54,7 +54,7 @@ def export(folder: Path, precision: str) -> dict[str, Any]:
     from edgecap.models.weightless import without_weights
 
     begun, used = time.monotonic(), time.process_time()
-    (folder / EXPORTED).mkdir()
+    (folder / EXPORTED).mkdir(exist_ok=True)
     with quiet():
         adapter = registry.load(open_checkpoint(folder / MODEL), 32, build=without_weights)
         functions.export(adapter, folder / EXPORTED, precision)

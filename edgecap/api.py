@@ -94,14 +94,14 @@ def export(
         model: a shipped model ("S"), the path of a .safetensors file of the reference model,
             or the directory of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
-        precision: "fp32" (the default), "fp16", "w8", "w8a8" or "mixed"; `fp16` and `int8` are
-            short forms.
+        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
+            where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
         output: the bundle's directory; with several formats the directory that the bundles are
             made in. By default <model>-<format>-<precision> in the working directory.
         overwrite: replace an older bundle.
         verify: False saves without the comparison.
         say: receives a line at every stage.
-        options: as of `edgecap.exporters.prepare.export_specs`.
+        options: as of `edgecap.exporters.prepare.export_request`.
 
     Returns:
         The bundle; a list of them where `format` names several or is a list.

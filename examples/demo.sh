@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# From the shipped weights to verified TFLite and CoreML bundles, a captioned picture and a bench.
+# From the shipped weights to verified TFLite and CoreML bundles, a captioned image and a bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=demo
-tflite=$out/captioner-tflite-w8
+tflite=$out/captioner-tflite-int8
 coreml=$out/captioner-coreml-fp16
 mkdir -p "$out"
 
@@ -16,7 +16,7 @@ edgecap bench "$tflite" "$coreml" --quick --output "$out/bench" --overwrite
 
 echo
 echo "bundles:           $tflite  $coreml"
-echo "captioned picture: $out/captioned.png"
+echo "captioned image:   $out/captioned.png"
 echo "report:            $out/bench/report.md"
 echo
 echo "CoreML was converted and proven here by evaluating the package in NumPy. No Mac has run it:"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The pictures of README, made anew from the shipped weights and scenes of the test split.
+# The images of the documents, made anew from the shipped weights and scenes of the test split.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 sample=edgecap/reference/data/sample.png

@@ -4,11 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 page=$PWD/examples/tour.md
-pictures=$PWD/examples/tour
+images=$PWD/examples/tour
 sample=$PWD/edgecap/reference/data/sample.png
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
-mkdir -p "$pictures"
+mkdir -p "$images"
 cd "$scratch"
 cp "$sample" sample.png
 export COLUMNS=100
@@ -25,16 +25,16 @@ run() {
 	} >>"$scratch/page"
 }
 
-# Put a picture that a command has left on the page; those of README are there already.
+# Put an image that a command has left on the page; those of images.sh are there already.
 show() {
-	cp "$1" "$pictures/$(basename "$1")"
+	cp "$1" "$images/$(basename "$1")"
 	say "![$2](tour/$(basename "$1"))"
 }
 
 say "# A tour of the commands"
 say "Each command once, with what it printed: made by \`examples/tour.sh\` from the shipped weights," \
 	"$(date +%F), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), two cores. Progress" \
-	"bars are for terminals and not shown. Small numbers of scenes make it quick; README has the figures."
+	"bars are for terminals and not shown. Small numbers of scenes make it quick; docs/reference-model.md has the figures."
 
 say "## From weights to a bundle"
 run 'edgecap export --format coreml --fp16'
@@ -43,7 +43,7 @@ run 'edgecap export --format onnx --precision w8a8'
 run 'edgecap verify captioner-S-tflite-w8'
 run 'edgecap inspect captioner-S-coreml-fp16'
 
-say "## Pictures to words and boxes"
+say "## Images to words and boxes"
 run 'edgecap caption sample.png --bundle captioner-S-tflite-w8 --draw captioned.png'
 say '![The sample with a labelled box on each thing named](captioned.png)'
 run 'edgecap caption sample.png --bundle captioner-S-onnx-w8 --lang ja --beams 4'
@@ -51,14 +51,14 @@ run 'edgecap ground sample.png "the white star left of the monkey" --draw ground
 say '![A box on the white star](grounded.png)'
 run 'edgecap rank sample.png "The pencil is below the butterfly." "The pencil is above the butterfly." --bundle captioner-S-onnx-w8'
 run 'edgecap explain sample.png -o explained.png --bundle captioner-S-onnx-w8'
-say '![A heat map over the picture for each word](explained.png)'
+say '![A heat map over the image for each word](explained.png)'
 
-say "## Many pictures"
+say "## Many images"
 run 'edgecap scenes --output scenes --n 60 --split test --lang en'
 run 'edgecap classify sample.png --labels "a monkey,a dog,a white star,a red star" --bundle captioner-S-onnx-w8'
-run 'edgecap index scenes/images --output pictures --bundle captioner-S-onnx-w8'
-run 'edgecap search pictures "three ducks" -k 4 --sheet hits.png'
-show hits.png "A contact sheet of the pictures found"
+run 'edgecap index scenes/images --output index --bundle captioner-S-onnx-w8'
+run 'edgecap search index "three ducks" -k 4 --sheet hits.png'
+show hits.png "A contact sheet of the images found"
 
 say "## What it is worth"
 run 'edgecap bench captioner-S-onnx-w8 captioner-S-onnx-w8a8 captioner-S-tflite-w8 --quick --output bench'

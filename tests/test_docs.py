@@ -6,23 +6,25 @@ import importlib.util
 import json
 import re
 import shlex
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image, ImageOps
 
 from edgecap.bundle.manifest import manifest_from_json
 from edgecap.cli.app import COMMANDS, app
-from edgecap.core.formats import FORMATS, PRECISIONS
-from edgecap.exporters.spec import ExportSpec
+from edgecap.core.formats import FORMATS, INT8, PRECISIONS
+from edgecap.exporters.spec import ExportRequest
 from edgecap.mil.ops import KERNELS
 from edgecap.models.loading import load
 from edgecap.models.registry import FAMILIES
 from edgecap.reference.model.weights import resolve
 from edgecap.reference.train.qat import QatSpec, tuned_weights
+from edgecap.runtime import mentions
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -56,7 +58,7 @@ def text_of(name: str) -> str:
 def shown_commands() -> list[tuple[str, str]]:
     """(document, command): a line of its own, or in backticks within a line."""
     found = []
-    for path in [*PAGES, *SCRIPTS]:
+    for path in [*CURRENT, *SCRIPTS]:
         for line in path.read_text().replace("\\\n", " ").splitlines():
             whole = line.strip().removeprefix("$(BIN)/").removeprefix("$ ")
             whole = re.sub(r"^run '(.*)'$", r"\1", whole)  # of tour.sh
@@ -94,13 +96,13 @@ def test_the_commands_page_shows_every_command() -> None:
 
 
 def test_bundles_are_named_as_export_names_them() -> None:
-    name, _ = resolve(ExportSpec().model)
-    specs = [ExportSpec(format=f, precision=p) for f in FORMATS for p in PRECISIONS]
-    specs += [ExportSpec(format=f, precision="mixed", max_drop=0.5) for f in FORMATS]
+    name, _ = resolve(ExportRequest().model)
+    requests = [ExportRequest(precision=precision) for precision in (INT8, *PRECISIONS)]
+    names = {str(one.directory(name, format_)) for one in requests for format_ in FORMATS}
     pattern = rf"\bcaptioner-[\w./-]*-(?:{'|'.join(FORMATS)})\b[\w-]*"
     written = [page for page in PAGES if "examples" not in page.parts]  # by hand, in whole lines
     shown = {one for page in written for one in re.findall(pattern, page.read_text())}
-    assert shown and shown <= {str(spec.directory(name)) for spec in specs}
+    assert shown and shown <= names
 
 
 def test_the_weights_of_qat_are_named_as_it_names_them() -> None:
@@ -235,10 +237,9 @@ def test_codes_are_found_however_they_are_made() -> None:
     assert "sampling.*" in found  # a part is known only at run time
 
 
-def test_generated_parts_have_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_parts_have_their_place() -> None:
     assert "<!-- error codes -->" in text_of("docs/errors.md")
     assert "<!-- command help -->" in text_of("docs/cli.md")
-    monkeypatch.setattr(sys, "argv", ["edgecap"])
     shown = re.findall(r"^### ([a-z]+)$", sources().command_help(), re.M)
     assert shown == list(COMMANDS)
     assert "`bundle.altered`" in sources().code_list()
@@ -277,3 +278,37 @@ def test_the_trace_of_the_specification_is_what_the_model_does() -> None:
         assert after[1] == before[3]  # what is chosen is fed next
     assert caption.text in " ".join(worked_example().split())
     assert caption.mentions[0].boxes == ((4.0, 56.0, 68.0, 104.0),)
+
+
+def test_the_orientations_of_the_specification_are_those_of_exif() -> None:
+    table = text_of("edgecap/bundle/SPEC.md").split("### Resize")[0]
+    cells = re.findall(r"\| (\d) \| `in(\[\S+\]\[\S+\])`", table)
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)  # [h,w]
+    h, w = pixels.shape
+    assert sorted(int(n) for n, _ in cells) == list(range(1, 9))
+    for n, index in cells:
+        image = Image.fromarray(pixels)
+        image.getexif()[0x0112] = int(n)
+        upright = np.asarray(ImageOps.exif_transpose(image))
+        rows, columns = upright.shape
+        names = {"pixels": pixels, "h": h, "w": w}
+        made = [
+            [eval(f"pixels{index}", names | {"x": x, "y": y}) for x in range(columns)]
+            for y in range(rows)
+        ]
+        assert np.array_equal(np.array(made), upright)
+
+
+def test_the_words_of_phrases_are_those_of_the_specification() -> None:
+    section = text_of("edgecap/bundle/SPEC.md").split("conjunctions and leads")[1]
+    rows = re.findall(r"^\| (\w\w) \| ([^|]+) \| ([^|]*)\|$", section.split("## Manifest")[0], re.M)
+    leads = {lang: words for lang, words in mentions._LEADS.items() if lang != "ja"}
+    assert {lang for lang, _, _ in rows} == {
+        *mentions._CONJUNCTIONS,
+        *mentions._DETERMINERS,
+        *leads,
+    }
+    for lang, first, determiners in rows:
+        words = mentions._CONJUNCTIONS.get(lang, ()) + leads.get(lang, ())
+        assert first.replace(",", "").split() == list(words)
+        assert determiners.split() == mentions._DETERMINERS.get(lang, "").split()

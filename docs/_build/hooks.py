@@ -26,12 +26,16 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "conformance/README.md": "conformance.md",
     "examples/tour.md": "examples/tour.md",
-    **{f"examples/claims/{p.name}": f"examples/claims/{p.name}" for p in
-       sorted((REPO / "examples/claims").glob("*.md"))},
+    **{
+        f"examples/claims/{p.name}": f"examples/claims/{p.name}"
+        for p in sorted((REPO / "examples/claims").glob("*.md"))
+    },
 }
 SOURCES = {site: repo for repo, site in PAGES.items()}
 GENERATED = {"<!-- error codes -->": code_list, "<!-- command help -->": command_help}
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s:]*)(#[^)\s]*)?\)")
+INLINE = re.compile(r"<code>[^<]*</code>")
+OPTION = re.compile(r"--?[a-z][\w-]*")
 FENCE = re.compile(r"(^```.*?^```$)", re.M | re.S)
 
 
@@ -56,6 +60,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     for i in range(0, len(parts), 2):
         parts[i] = LINK.sub(lambda match: _link(match, source, here), parts[i])
     return "".join(parts)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Keep an option of a command in one line: a browser would break it behind its dashes."""
+    return INLINE.sub(lambda m: OPTION.sub(r'<span class="option">\g<0></span>', m[0]), html)
 
 
 def _link(match: re.Match[str], source: str, here: str) -> str:

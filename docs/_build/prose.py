@@ -1,7 +1,8 @@
-"""An extension of griffe: a section `Raises:` that is written as prose stays readable.
+"""An extension of griffe: docstrings as Markdown.
 
-Google style wants `Name: when` on every line. Where a docstring says "InputError for an unknown
-name, UnsupportedError for …" instead, griffe drops the section; here it becomes a paragraph.
+A section `Raises:` that is written as prose stays readable. Google style wants `Name: when` on
+every line; where a docstring says "InputError for an unknown name, UnsupportedError for …", griffe
+drops the section, and here it becomes a paragraph. `<name>` in a text is not taken for a tag.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import griffe
 
 SECTION = re.compile(r"^( *)Raises:\n((?:\1 +\S.*\n?)+)", re.M)
+TAG = re.compile(r"(?<![`<])<(?=[a-z])(?![^`\n]*`)")  # outside of code
 ITEM = re.compile(r"\s*\w+(Error|Exception): ")
 
 
@@ -21,7 +23,8 @@ class Prose(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called for every module, class, function and attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = SECTION.sub(_paragraph, obj.docstring.value)
+            text = SECTION.sub(_paragraph, obj.docstring.value)
+            obj.docstring.value = TAG.sub("&lt;", text)
 
 
 def _paragraph(match: re.Match[str]) -> str:

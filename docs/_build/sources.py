@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 REPO = Path(__file__).resolve().parents[2]
 ROOTS = ("edgecap", "exporters", "benchmarks")
@@ -37,6 +38,9 @@ def _codes(tree: ast.Module) -> Iterator[tuple[str, str]]:
                 yield f"{text}.unknown", "InputError"
             elif name.endswith("Error") and CODE.fullmatch(text):
                 yield text, name
+            elif name.startswith("_") and re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_.]+", text):
+                # A helper that makes the error.
+                yield text, "EdgecapError"
 
 
 def _texts(value: ast.expr) -> list[str]:
@@ -66,7 +70,7 @@ def code_list() -> str:
 
 
 def command_help() -> str:
-    """Markdown: usage, arguments and options of every command, as `--help` shows them."""
+    """Markdown: what every command does, its arguments and its options, as `--help` has them."""
     import typer
 
     from edgecap.cli.app import COMMANDS, app
@@ -76,19 +80,42 @@ def command_help() -> str:
     with group.make_context("edgecap", [], resilient_parsing=True) as context:
         for name in COMMANDS:
             command = group.get_command(context, name)  # type: ignore[attr-defined]
-            about = re.sub(r"\n\s*", "\n", command.help or "").strip()
-            rows = [_row(parameter) for parameter in command.params if parameter.name != "help"]
-            table = ["| | | default |", "| --- | --- | --- |", *rows] if rows else []
-            sections.append("\n".join([f"### {name}", "", about, "", *table]))
+            parts = [_paragraph(part) for part in re.split(r"\n\n+", (command.help or "").strip())]
+            shown = [one for one in command.params if one.name != "help"]
+            rows = []
+            for panel in dict.fromkeys(map(_panel, shown)):
+                rows += [f"| **{panel}** | |"] if panel else []
+                rows += [_row(one) for one in shown if _panel(one) == panel]
+            table = "\n".join(["| option | meaning |", "| --- | --- |", *rows])
+            sections.append("\n\n".join([f"### {name}", *parts, table]))
     return "\n\n".join(sections)
 
 
-def _row(parameter: object) -> str:
-    names = [*parameter.opts, *parameter.secondary_opts]  # type: ignore[attr-defined]
-    option = names[0].startswith("-")
-    shown = ", ".join(f"`{n}`" for n in names) if option else f"`{names[0].upper()}`"
-    default = parameter.default  # type: ignore[attr-defined]
-    hidden = default is None or default is False or callable(default) or default == ()
-    value = "" if hidden or not isinstance(default, str | int | float) else f"`{default}`"
-    help_ = (getattr(parameter, "help", None) or "").replace("|", "\\|")
-    return f"| {shown} | {help_} | {value} |"
+def _paragraph(text: str) -> str:
+    """A paragraph of a help text; indented lines are commands."""
+    lines = text.splitlines()
+    prose = " ".join(line for line in lines if not line.startswith("  "))
+    commands = [line.strip() for line in lines if line.startswith("  ")]
+    fenced = "\n".join(["```", *commands, "```"])
+    return "\n\n".join([plain(prose), *([fenced] if commands else [])])
+
+
+def _panel(parameter: Any) -> str | None:
+    return getattr(parameter, "rich_help_panel", None)
+
+
+def _row(parameter: Any) -> str:
+    """One line of a table of options."""
+    names = [*parameter.opts, *parameter.secondary_opts]
+    metavar = f" {parameter.metavar}" if parameter.metavar else ""
+    label = ", ".join(names) + metavar if names[0].startswith("-") else parameter.metavar
+    text = plain(parameter.help or "").replace("|", "\\|")
+    given, default = "Default:" in text, parameter.default
+    if not given and isinstance(default, str | int | float | Path) and default not in (True, False):
+        text += f" Default: {default}."
+    return f"| `{label or names[0].upper()}` | {text} |"
+
+
+def plain(text: str) -> str:
+    """Text with nothing in it that Markdown would read as a tag."""
+    return re.sub(r"<(?=[a-zA-Z/])", "&lt;", text)

@@ -36,7 +36,7 @@ Image = Annotated[
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE...", help="Image files, directories of them, or - for an image on its input."
+        metavar="IMAGE...", help="Image files, directories, patterns, or - for standard input."
     ),
 ]
 Lang = Annotated[

@@ -24,7 +24,8 @@ from edgecap.runtime.image_kinds import kind_of
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
 from edgecap.runtime.image_plugins import hush_plugins, parse
 
-# Also a binary file that is open for reading, and a tensor of torch.
+# Also a binary file that is open for reading, a tensor of torch, and a function that gives one of
+# these: what takes time (a URL) is then done when its turn comes.
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Pixels | Any"
 
 _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
@@ -66,7 +67,11 @@ def is_image(value: object) -> bool:
     if is_array(value) and not isinstance(value, Image.Image):
         return dimensions(value) < 4
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
-    return isinstance(value, kinds) or hasattr(value, "read")
+    return (
+        isinstance(value, kinds)
+        or hasattr(value, "read")
+        or (callable(value) and not isinstance(value, type))
+    )
 
 
 def open_image(source: ImageSource) -> Image.Image:
@@ -78,9 +83,10 @@ def load_image(source: ImageSource) -> LoadedImage:
     """An upright Pillow image, loaded, of whatever mode it has.
 
     Args:
-        source: a path, the bytes of an image file, a binary file open for reading, a Pillow image,
-            or pixels: an array or tensor [h,w], [h,w,1], [h,w,3] or [h,w,4] of uint8, bool, uint16
-            or float in 0 … 1, or image_arrays.Pixels, which says how other ones are to be read.
+        source: a path, the bytes of an image file, a binary file open for reading, a Pillow image;
+            pixels: an array or tensor [h,w], [h,w,1], [h,w,3] or [h,w,4] of uint8, bool, uint16 or
+            float in 0 … 1, or image_arrays.Pixels, which says how other ones are to be read; or a
+            function that gives one of these.
 
     Of an animation the first frame that is not empty (of one colour) is taken. An image of more
     than MAX_PIXELS is decoded at reduced size where its format can be (see image_large).
@@ -100,6 +106,8 @@ def load_image(source: ImageSource) -> LoadedImage:
         return _open(read_image_file(Path(source)), str(source))
     if hasattr(source, "read"):
         return _open(*_read_open(source))
+    if callable(source) and not isinstance(source, type):
+        return load_image(source())
     raise InputError(
         "image.type",
         "an image must be a path, bytes, an open file, a Pillow image or an array; got "

@@ -13,7 +13,8 @@ from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import BundleError, InputError
-from edgecap.runtime.backends import BACKENDS, open_functions, open_session, select
+from edgecap.core.formats import backends
+from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.prompt_captioner import PromptCaptioner
@@ -37,7 +38,7 @@ def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *BACKENDS))
+    pick("backend", backend, ("auto", *backends()))
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")

@@ -37,9 +37,13 @@ class Rewriter:
 
     def constants(self, least: int) -> None:
         """Move what is no parameter and has `least` bytes into the file as well."""
-        for value in list(self._graph.initializers.values()):
+        import onnx_ir as ir
+
+        for value in self._graph.initializers.values():
             data = value.const_value
-            if data is not None and data.nbytes >= least and value.uses():
+            if data is None or isinstance(data, ir.ExternalTensor):
+                continue
+            if data.nbytes >= least:
                 place = self._file.constant(data.numpy())
                 value.const_value = self._external(value.name or "", place)
 
@@ -113,7 +117,7 @@ class Rewriter:
 
     def _read(self, use: Use, storage: Storage, across: bool, last: bool) -> ir.Value:
         """A parameter as float32, whatever it is stored as; `last`: its outputs lie last."""
-        kind, node = storage.kind, use.node
+        kind = storage.kind
         if kind in ("dynamic", "widened") and across == storage.transposed:
             weight, scale = self._int8(use.name, storage)
             op, inputs, axis = "DequantizeLinear", [weight, scale], {"axis": int(last)}

@@ -73,6 +73,4 @@ def _lazy(value: ir.Value, name: str, parameters: Parameters) -> ir.LazyTensor:
     def read() -> ir.TensorProtocol:
         return ir.tensor(parameters.whole(name), name=value.name)
 
-    return ir.LazyTensor(
-        read, ir.DataType.FLOAT, ir.Shape(parameters.shape(name)), name=value.name
-    )
+    return ir.LazyTensor(read, ir.DataType.FLOAT, ir.Shape(parameters.shape(name)), name=value.name)

@@ -87,6 +87,9 @@ FORMATS = [
     ("tflite", "fp16"),
     ("coreml", "fp32"),
     ("coreml", "fp16"),
+    ("onnx", "w8"),
+    ("tflite", "w8"),
+    ("coreml", "w8"),
 ]
 
 
@@ -114,15 +117,17 @@ def test_one_checkpoint_in_every_format(format_: str, precision: str, bundle: Ma
     assert not replay_expected(captioner, open_bundle(exported.path)).failures
     wanted = opened(bundle("blip", "tiny")).caption(photo())[0]
     found = captioner.caption(photo())[0]
-    assert found.tokens[:3] == wanted.tokens[:3]
+    if precision != "w8":  # random weights have near ties, and int8 decides them its own way
+        assert found.tokens[:3] == wanted.tokens[:3]
     if precision == "fp32":
         assert found.tokens == wanted.tokens
 
 
-def test_half_the_bytes(bundle: Make) -> None:
-    full, half = bundle("blip", "tiny"), bundle("blip", "tiny", "onnx", "fp16")
-    sizes = [(each.path / "weights.bin").stat().st_size for each in (full, half)]
-    assert sizes[1] < 0.6 * sizes[0]  # small ones stay float32
+def test_fewer_bytes(bundle: Make) -> None:
+    """Of tiny layers; vectors and small tables stay float."""
+    made = [bundle("blip", "tiny", "onnx", each) for each in ("fp32", "fp16", "w8")]
+    full, half, quarter = ((each.path / "weights.bin").stat().st_size for each in made)
+    assert half < 0.6 * full and quarter < 0.4 * full
 
 
 def test_batches_beams_and_draws(bundle: Make) -> None:
