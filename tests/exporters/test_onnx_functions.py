@@ -62,9 +62,7 @@ def run(file: Path, inputs: Arrays) -> dict[str, np.ndarray]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(
-        str(file), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
@@ -141,9 +139,7 @@ def test_each_tensor_is_in_the_one_file_once(
     assert len({tensor.external_data[1].value for tensor in tables}) == 1
 
 
-def test_linear_layers_multiply_integers(
-    traced: Callable[[str, str], Any], tmp_path: Path
-) -> None:
+def test_linear_layers_multiply_integers(traced: Callable[[str, str], Any], tmp_path: Path) -> None:
     """At w8 every matrix of a linear layer is int8, but what the adapter keeps is not rounded."""
     _, graphs = traced("blip", "tiny")
     functions.write(graphs, tmp_path, "w8")
@@ -155,9 +151,7 @@ def test_linear_layers_multiply_integers(
             assert tensor.data_type == wanted, tensor.name
 
 
-def test_a_loaded_model_is_written_alike(
-    traced: Callable[[str, str], Any], tmp_path: Path
-) -> None:
+def test_a_loaded_model_is_written_alike(traced: Callable[[str, str], Any], tmp_path: Path) -> None:
     checkpoint, graphs = traced("blip", "tiny")
     with quiet():
         loaded = functions.convert(load(checkpoint, bare=False))
