@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
+DOCS := .venv-docs
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 JS_PACKAGES := nodejs npm chromium
@@ -17,7 +18,7 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full bench train clean
+.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -78,10 +79,10 @@ web: js $(STAMP) $(WEB_BUNDLES:%=%/manifest.json) ## Serve the page that caption
 	$(BIN)/python examples/web/build.py -o build/web --modules $(JS)/node_modules $(WEB_BUNDLES)
 	$(BIN)/python examples/web/serve.py build/web --port $(WEB_PORT)
 
-demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
+demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-images: $(STAMP) fonts ## Make the images of README anew.
+images: $(STAMP) fonts ## Make the images of the documents anew.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/images.sh
 
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.
@@ -119,6 +120,16 @@ $(OLD)/.installed: pyproject.toml
 		--editable . tflite-runtime==2.14.0 'numpy<2'
 	touch $@
 
+# An environment of its own: the site is built from the sources, without torch and converters.
+docs: $(DOCS)/.installed ## Build the documentation as a site in site/; a dead link is an error.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
@@ -126,6 +137,6 @@ train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two 
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD) $(DOCS) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info
