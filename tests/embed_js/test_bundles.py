@@ -121,8 +121,11 @@ def test_bundles_that_are_refused(tiny_bundle: Path, caption: Caption) -> None:
     assert refused() == "bundle.altered"
     graph.unlink()
     assert refused() == "bundle.missing_file"
-    graph.symlink_to(tiny_bundle / "encode_image.onnx")
+    graph.mkdir()
     assert refused() == "bundle.not_a_file"
+    graph.rmdir()
+    graph.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    assert refused() == "bundle.lfs_pointer"
     (tiny_bundle / "manifest.json").unlink()
     assert refused() == "bundle.missing_file"
 
@@ -162,3 +165,10 @@ def test_captions_of_schema_2(blip: Path, caption: Caption) -> None:
 def test_schema_2_has_no_languages(blip: Path, caption: Caption) -> None:
     assert caption(blip, [(images()[0], {"lang": "en"})])["code"] == "model.capability"
     assert caption(blip, [(images()[0], {"prompt": "no"})])["code"] == "prompt.unknown"
+
+
+def test_what_people_read_may_be_edited_or_missing(tiny_bundle: Path, caption: Caption) -> None:
+    (tiny_bundle / "README.md").write_text("edited")
+    (tiny_bundle / "decode.onnx").rename(tiny_bundle.parent / "linked.onnx")
+    (tiny_bundle / "decode.onnx").symlink_to(tiny_bundle.parent / "linked.onnx")
+    assert len(caption(tiny_bundle, [(images()[2], {})])["answers"]) == 1

@@ -7,8 +7,10 @@ import { EdgecapError } from "./errors.js";
 import { MANIFEST, functionsOf, readManifest } from "./manifest.js";
 
 const CACHE = "edgecap-bundles-1";
-/** What only checks or tells; a host needs none of it. */
-const TELLS = /^(README\.md|parity\.json|plan\.json|search\.json|pareto\.png|golden\/.*)$/;
+/** What only checks, and what people read and may edit (SPEC.md): a host needs none of it. */
+const CHECKS = /^(parity\.json|plan\.json|search\.json|golden\/.*)$/;
+const PEOPLE_READ = /\.(md|txt|rst|pdf|html|png|jpe?g|gif|svg|webp)$|^(.*\/)?(LICEN[SC]E|COPYING|NOTICE|AUTHORS|CITATION)$/i;
+const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 const AGAIN = "Copy the bundle again, or export it again.";
 
 /**
@@ -23,7 +25,7 @@ export async function openBundle(source, { onProgress = null, cache = true, sign
     throw new EdgecapError("bundle.missing_file", `${describe(source)} has no ${MANIFEST}: not a bundle.`);
   }
   const manifest = readManifest(manifestBytes);
-  const needed = Object.keys(manifest.files).filter((name) => !TELLS.test(name));
+  const needed = Object.keys(manifest.files).filter((name) => !CHECKS.test(name) && !PEOPLE_READ.test(name));
   const total = needed.reduce((sum, name) => sum + manifest.files[name].size, 0);
   const kept = new Map();
   let before = 0;
@@ -51,6 +53,11 @@ export async function openBundle(source, { onProgress = null, cache = true, sign
 }
 
 async function checkFile(name, entry, bytes) {
+  if (new TextDecoder("latin1").decode(bytes.subarray(0, LFS_POINTER.length)) === LFS_POINTER) {
+    throw new EdgecapError(
+      "bundle.lfs_pointer", `${name} is a Git-LFS pointer; the file itself was not downloaded.`, "Run: git lfs pull",
+    );
+  }
   if (bytes.length !== entry.size) {
     const code = bytes.length < entry.size ? "bundle.truncated" : "bundle.oversized";
     throw new EdgecapError(code, `${name} has ${bytes.length} bytes; the manifest says ${entry.size}.`, AGAIN);
@@ -97,13 +104,13 @@ function fromFiles(files) {
 
 function fromDirectory(source) {
   return async (name, entry) => {
-    const [{ readFile, lstat }, { join }, { fileURLToPath }] = await Promise.all([
+    const [{ readFile, stat }, { join }, { fileURLToPath }] = await Promise.all([
       import("node:fs/promises"), import("node:path"), import("node:url"),
     ]);
     const root = String(source).startsWith("file:") ? fileURLToPath(source) : source;
     try {
-      const status = await lstat(join(root, name));
-      if (!status.isFile()) throw new EdgecapError("bundle.not_a_file", `${name} is a link or a device, not a file.`);
+      const status = await stat(join(root, name));
+      if (!status.isFile()) throw new EdgecapError("bundle.not_a_file", `${name} is a directory or a device, not a file.`);
       if (entry === null && status.size > 4 << 20) {
         throw new EdgecapError("bundle.oversized", `${name} has more than the ${4 << 20} bytes that are read.`);
       }

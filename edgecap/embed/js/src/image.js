@@ -1,6 +1,6 @@
 /**
- * Any image an app has to the model's input and its placement. Browsers decode (upright by EXIF, no
- * colour management, alpha kept apart); in Node the caller gives pixels.
+ * Any image an app has to the model's input and its placement. Browsers decode (upright by EXIF, in
+ * sRGB, alpha kept apart); in Node the caller gives pixels.
  */
 import { EdgecapError } from "./errors.js";
 import { toRgb, upright } from "./pixels.js";
@@ -40,7 +40,7 @@ async function bitmapOf(image) {
   if (source instanceof Blob && source.size === 0) throw new EdgecapError("image.empty", "the image is empty.");
   try {
     return await createImageBitmap(source, {
-      colorSpaceConversion: "none", premultiplyAlpha: "none", imageOrientation: "from-image",
+      colorSpaceConversion: "default", premultiplyAlpha: "none", imageOrientation: "from-image",
     });
   } catch (error) {
     throw new EdgecapError("image.unreadable", `this is no image that this browser reads: ${error.message}.`);
