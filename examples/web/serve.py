@@ -7,7 +7,7 @@ to one thread.
 from __future__ import annotations
 
 import argparse
-import contextlib
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -40,7 +40,7 @@ def main() -> None:
     handler = partial(Handler, directory=arguments.directory)
     with ThreadingHTTPServer(("127.0.0.1", arguments.port), handler) as server:
         print(f"http://127.0.0.1:{server.server_port}/", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
 
 
