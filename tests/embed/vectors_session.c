@@ -26,12 +26,12 @@ typedef struct call {
     const uint8_t *image;
 } call;
 
-static const ec_port ENCODE_IN[] = {{"image", "image_in"}};
-static const ec_port ENCODE_OUT[] = {{"seen", "seen_out"}};
+static const ec_port ENCODE_IN[] = {{"image", "image_in", 0}};
+static const ec_port ENCODE_OUT[] = {{"seen", "seen_out", 0}};
 static const ec_port DECODE_IN[] = {
-    {"position", "p"}, {"said", "s"}, {"token", "t"}, {"hash", "h"}, {"seen", "e"}};
+    {"position", "p", 0}, {"said", "s", 0}, {"token", "t", 0}, {"hash", "h", 0}, {"seen", "e", 0}};
 static const ec_port DECODE_OUT[] = {
-    {"new_hash", "nh"}, {"logits", "l"}, {"attention", "a"}, {"new_said", "ns"}};
+    {"new_hash", "nh", 0}, {"logits", "l", 0}, {"attention", "a", 0}, {"new_said", "ns", 0}};
 
 static void shape(ec_tensor *tensor, ec_type type, int32_t rank, int64_t a, int64_t b, int64_t c,
                   int64_t d)
@@ -181,6 +181,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
     manifest.functions = functions;
     manifest.function_count = 2;
     manifest.encode = "encode";
+    manifest.captions = true;
     manifest.state = state;
     manifest.state_count = 3;
     manifest.image_size = S;
