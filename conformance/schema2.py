@@ -78,7 +78,33 @@ def topic_crc(array: np.ndarray) -> dict[str, int]:
 
 # ---- Text ----
 
-_WORDS = "a the dog cat's n't 'm 's do not . , ! ' ## ##s ##n't é 犬 ▁ ▁a ▁the ▁▁ . 've 're".split()
+_WORDS = [
+    "a",
+    "the",
+    "dog",
+    "cat's",
+    "n't",
+    "'m",
+    "'s",
+    "do",
+    "not",
+    ".",
+    ",",
+    "!",
+    "'",
+    "##",
+    "##s",
+    "##n't",
+    "é",
+    "犬",
+    "▁",
+    "▁a",
+    "▁the",
+    "▁▁",
+    ".",
+    "'ve",
+    "'re",
+]
 
 
 def _tokens(family: str, generator: random.Random) -> list[str | None]:

@@ -11,9 +11,10 @@ enum { MOST_SHAPE = 16 };
 static const double MOST_STATE = 2147483648.0; /* bytes */
 
 typedef struct tensor {
-    size_t width, count, last, groups; /* bytes a number; numbers; last size; all but the last two */
+    size_t width, count, last,
+        groups;            /* bytes a number; numbers; last size; all but the last two */
     size_t rank, sizes[4]; /* the first four */
-    bool rows; /* its last size but one is the letter T */
+    bool rows;             /* its last size but one is the letter T */
 } tensor;
 
 static const ec_json *dims_of(const ec_json *interface)
@@ -97,10 +98,10 @@ static bool read_tensor(ec_fields *f, const ec_json *interface, const char *dtyp
                 name);
         }
         groups *= t->rank + 2 < shape->count ? value : 1;
-        t->rows = t->rank + 2 == shape->count && item->kind == EC_JSON_TEXT &&
-                          ec_text_is(item->text, "T")
-                      ? true
-                      : t->rows;
+        t->rows =
+            t->rank + 2 == shape->count && item->kind == EC_JSON_TEXT && ec_text_is(item->text, "T")
+                ? true
+                : t->rows;
         product *= value;
         t->sizes[t->rank < 4 ? t->rank : 3] = value < 2147483648.0 ? (size_t)value : 0;
         t->rank++;

@@ -102,9 +102,10 @@ static void check_listed(ec_fields *f, const ec_manifest *m)
 
 void ec_read_schema2(ec_fields *f, const ec_json *root, ec_manifest *m)
 {
-    static const char *const fields[] = {
-        "schema",  "name",    "model",   "format", "precision", "interface", "functions", "image",
-        "tokenizer", "encoder", "prompts", "regions", "plan", "tools", "files", NULL};
+    static const char *const fields[] = {"schema",    "name",      "model",     "format",
+                                         "precision", "interface", "functions", "image",
+                                         "tokenizer", "encoder",   "prompts",   "regions",
+                                         "plan",      "tools",     "files",     NULL};
     m->schema = EC_SCHEMA_2;
     if (!ec_check_fields(f, root, "manifest", fields, 0) ||
         !ec_is_kind(f, ec_json_get(root, "schema"), EC_JSON_WHOLE, "schema")) {
