@@ -35,10 +35,10 @@ from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.atomic import atomic_dir, refuse_existing
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
+from edgecap.core.formats import FORMATS
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.core.typed import read_json
-from edgecap.exporters import EXPORTERS
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
 from edgecap.models import checkpoint as checkpoints
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
     from edgecap.models.checkpoint import Checkpoint
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "w8")
 GATE_SECONDS = 3600
 CLOSE = 1e-3  # spreads of an output: a converted function is the same function
 Say = Callable[[str], None]
@@ -95,16 +95,18 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     where a conversion is not the same function or a bundle not the same captioner.
     """
     opened = checkpoints.open_checkpoint(spec.model, spec.revision)
-    outputs = _check(spec, opened)
+    places = outputs(spec, opened)
     say(f"loading {opened.source} ({opened.model_type})")
     with quiet():
         adapter = registry.load(opened, spec.text_rows)
     draft = _describe(adapter, opened)
-    images = _images(spec, draft)
-    say(f"asking PyTorch about {len(images)} images")
-    wanted = _ask(adapter, draft, images)
+    wanted = None
+    if spec.verify:
+        images = _images(spec, draft)
+        say(f"asking PyTorch about {len(images)} images")
+        wanted = _ask(adapter, draft, images)
     made = []
-    for name, output in outputs.items():
+    for name, output in places.items():
         begun = time.monotonic()
         with atomic_dir(output, spec.overwrite, marker=is_bundle) as directory:
             manifest, certificate = _one(
@@ -116,8 +118,9 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     return made
 
 
-def _check(spec: CheckpointSpec, opened: Checkpoint) -> dict[str, Path]:
+def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str, Path]:
     """Format -> output directory, after refusing what cannot work; nothing is loaded."""
+    opened = opened or checkpoints.open_checkpoint(spec.model, spec.revision)
     if spec.precision not in PRECISIONS:
         raise UnsupportedError(
             "export.combination",
@@ -125,20 +128,22 @@ def _check(spec: CheckpointSpec, opened: Checkpoint) -> dict[str, Path]:
             f"and {spec.precision} is asked for.",
             "Run with: --precision fp16",
         )
-    if not 1 <= spec.count <= 512:
-        raise InputError("export.scenes", f"images must be in 1 … 512, got {spec.count}.")
-    outputs = {}
+    if not 1 <= spec.count <= 128:
+        raise InputError("export.scenes", f"images must be in 1 … 128, got {spec.count}.")
+    places = {}
     for name in spec.formats:
-        exporter = EXPORTERS[name]
+        exporter = FORMATS[name]
         with quiet():
             for module in (*exporter.needs, "transformers"):
                 require(module, "export")
             if spec.verify and exporter.engine is not None:
                 require(exporter.engine, "export")
         base = f"{opened.directory.name}-{name}-{spec.precision}"
-        outputs[name] = spec.output or Path(base)
-        refuse_existing(outputs[name], spec.overwrite, is_bundle)
-    return outputs
+        several = len(spec.formats) > 1  # then the output is the directory they are made in
+        parent = spec.output if several and spec.output is not None else Path()
+        places[name] = parent / base if several or spec.output is None else spec.output
+        refuse_existing(places[name], spec.overwrite, is_bundle)
+    return places
 
 
 @dataclass(frozen=True)
@@ -191,7 +196,7 @@ def _images(spec: CheckpointSpec, draft: _Draft) -> np.ndarray:
     else:
         from edgecap.reference.scenes.shipped import load_set
 
-        sources = [pixels for pixels, _ in load_set("calibration", spec.count)]
+        sources = [pixels for pixels, _ in load_set("gate", spec.count)]
     crops = [process(source, draft.image).pixels for source in sources]  # each [n,h,w,3]
     if any(len(each) != 1 for each in crops):
         raise UnsupportedError("image.crops", "an image makes several crops; encode takes one.")
@@ -237,7 +242,7 @@ def _one(
     adapter: Adapter,
     opened: Checkpoint,
     draft: _Draft,
-    wanted: ModelOutputs,
+    wanted: ModelOutputs | None,
     directory: Path,
     title: str,
     say: Say,
@@ -245,9 +250,8 @@ def _one(
     """Convert, compare, write and gate one format in `directory`."""
     say(f"converting to {name} {spec.precision}")
     writer = import_module(f"edgecap.exporters.{name}.functions")
-    functions, interface = adapter.functions(), adapter.interface
     with quiet():
-        places = writer.export(functions, interface, directory, spec.precision)
+        places = writer.export(adapter, directory, spec.precision)
     files: dict[str, str | None] = {"tokenizer": None, "encoder": None}
     if draft.text is not None:
         files["tokenizer"] = TOKENIZER
@@ -264,21 +268,21 @@ def _one(
         model=ModelInfo(opened.model_type, adapter.source, adapter.license, weights),
         format=name,
         precision=spec.precision,
-        interface=replace(interface, batch=writer.BATCH),
+        interface=replace(adapter.interface, batch=_batch(writer.BATCH, name, spec.precision)),
         functions=places,
         image=draft.image,
         prompts=draft.prompts,
         regions=draft.regions,
         plan={},
         tools={"edgecap": edgecap.__version__}
-        | {tool: version(tool) for tool in (*EXPORTERS[name].tools, "transformers")},
+        | {t: version(t) for t in (*(one.name for one in FORMATS[name].tools), "transformers")},
         files={},
         **files,
     )
     manifest = finalize(directory, manifest)
     say(f"comparing {', '.join(places)} with PyTorch")
     compare_functions(adapter, directory)
-    certificate = _gate(directory, wanted, say) if spec.verify else None
+    certificate = None if wanted is None else _gate(directory, wanted, say)
     if certificate is not None:
         (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
     (directory / CARD).write_text(_card(manifest, title, certificate), encoding="utf-8")
@@ -299,8 +303,8 @@ def compare_functions(adapter: Adapter, directory: Path, allowed: float | None =
     from edgecap.runtime.backends import open_functions
 
     opened = open_bundle(directory)
-    evaluator = "mlprogram" if opened.manifest.format == "coreml" else "auto"
-    session, eager = open_functions(opened, evaluator), Eager(adapter.functions())
+    session = open_functions(opened, FORMATS[opened.manifest.format].gate)
+    eager = Eager(adapter.functions())
     precision = opened.manifest.precision
     allowed = allowed or (CLOSE if precision == "fp32" else BOUNDS[precision].logits)
     for function in adapter.functions():
@@ -356,6 +360,11 @@ def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
             "Nothing was saved; --no-verify saves it all the same.",
         )
     return certificate
+
+
+def _batch(written: int | None, format_: str, precision: str) -> int | None:
+    """1 where a batch would change captions: layers that round by one scale over all of a call."""
+    return 1 if precision in FORMATS[format_].dynamic else written
 
 
 def _is_model(manifest: Manifest, name: str) -> bool:

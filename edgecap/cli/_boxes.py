@@ -14,4 +14,4 @@ def edges(box: Box) -> str:
 
 def where(boxes: Sequence[Box]) -> str:
     """Of a thing in an image; without boxes, of the whole."""
-    return " ".join(f"[{edges(box)}]" for box in boxes) or "all of it"
+    return " ".join(f"[{edges(box)}]" for box in boxes) or "whole image"

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgecap.core.errors import UnsupportedError
 
-DEFAULT_LENGTH = 20  # transformers' max_length where nobody says one
+DEFAULT_LENGTH = 20  # transformers' max_new_tokens where nobody says one
 
 # Say nothing about which tokens come out, or are read elsewhere.
 IGNORED = {
@@ -79,7 +79,7 @@ def translate(
     length, new = said.get("max_length"), said.get("max_new_tokens")
     longest = max(len(ids) for ids in prompts.values()) + before
     if new is None:
-        new = (length or DEFAULT_LENGTH + before) - longest
+        new = DEFAULT_LENGTH if length is None else length - longest
     words = said.get("bad_words_ids") or []
     if any(len(word) != 1 for word in words):
         raise _refused("bad_words_ids", "words of several tokens")

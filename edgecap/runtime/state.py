@@ -53,6 +53,10 @@ class State:
         self.attention = made.get("attention")
         return made["logits"].astype(np.float32, copy=False)
 
+    def back(self) -> None:
+        """Forget the last token: its rows are written over by the next. For timing one step."""
+        self._fed -= 1
+
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these sequences, in this order; one may go on several times."""
         if list(rows) == list(range(self.size)):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,31 @@ from edgecap.bundle.interface import ENCODE, Interface
 from edgecap.bundle.schema2 import Function
 from edgecap.core.lazy import require
 from edgecap.exporters.examples import example_inputs
-from edgecap.models.adapter import GraphFunction
+from edgecap.models.adapter import Adapter, GraphFunction
 
 FILE = "model.mlpackage"
 BATCH: int | None = 1
 _FLOAT_OUTPUTS = ("logits", "image_embedding", "text_embedding", "attention")  # apps read them
 
 
-def export(
-    functions: Sequence[GraphFunction], interface: Interface, directory: Path, precision: str
-) -> dict[str, Function]:
-    """Write `functions` as one ML program package into `directory`; returns where each lies.
+PRECISIONS = ("fp32", "fp16", "w8")
 
-    `precision`: fp32, or fp16 (weights and arithmetic).
+
+def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Function]:
+    """Write every function of `adapter` as one ML program package; returns where each lies.
+
+    `precision`: fp32; fp16, weights and arithmetic; or w8, int8 weights by row over float16.
     """
+    functions, interface = adapter.functions(), adapter.interface
     coremltools = require("coremltools", "coreml")
     descriptor = coremltools.utils.MultiFunctionDescriptor()
     with tempfile.TemporaryDirectory() as scratch:
         for function in functions:
             package = str(Path(scratch) / f"{function.name}.mlpackage")
-            _program(function, interface, precision).save(package)
+            program = _program(function, interface, precision)
+            if precision == "w8":
+                program = _quantise(program)
+            program.save(package)
             descriptor.add_function(
                 package, src_function_name="main", target_function_name=function.name
             )
@@ -51,7 +55,7 @@ def _program(function: GraphFunction, interface: Interface, precision: str) -> A
     import numpy as np
     import torch
 
-    half = np.float16 if precision == "fp16" else np.float32
+    half = np.float32 if precision == "fp32" else np.float16
     inputs = example_inputs(function, interface, 1)
     module = function.module
     if function.name == ENCODE:
@@ -78,9 +82,21 @@ def _program(function: GraphFunction, interface: Interface, precision: str) -> A
             for name in function.outputs
         ],
         minimum_deployment_target=ct.target.iOS18,
-        compute_precision=ct.precision.FLOAT16 if precision == "fp16" else ct.precision.FLOAT32,
+        compute_precision=ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16,
         skip_model_load=True,
     )
+
+
+def _quantise(program: Any) -> Any:
+    """Int8 weights, symmetric, one scale per row, of layers and tables."""
+    from coremltools.optimize import coreml
+
+    rows = coreml.OpLinearQuantizerConfig(
+        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=512
+    )
+    kinds = dict.fromkeys(("linear", "conv", "gather"), rows)
+    config = coreml.OptimizationConfig(op_type_configs=kinds)
+    return coreml.linear_quantize_weights(program, config)
 
 
 def _from_planes(encode: Any) -> Any:

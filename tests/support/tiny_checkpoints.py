@@ -332,3 +332,12 @@ def make(family: str, variant: str, directory: Path) -> Path:
     torch.manual_seed(7)
     MAKERS[family][variant](directory)
     return directory
+
+
+def make_whole(family: str, variant: str, directory: Path) -> Path:
+    """As `make`, with the tokenizer.json that a hub's copy of such a checkpoint has."""
+    make(family, variant, directory)
+    words = directory / "vocab.txt"
+    if words.is_file() and not (directory / "tokenizer.json").exists():
+        transformers.BertTokenizerFast(str(words)).save_pretrained(directory)
+    return directory
