@@ -168,8 +168,9 @@ static bool cannot_improve(const beams *b, size_t t)
     if (b->done_count < b->K) {
         return false;
     }
-    return s->early_stopping == EC_FIRST || per_length(b, b->running[0].total, longest ? b->N : t) <=
-                                                b->done[b->done_count - 1].score;
+    return s->early_stopping == EC_FIRST ||
+           per_length(b, b->running[0].total, longest ? b->N : t) <=
+               b->done[b->done_count - 1].score;
 }
 
 /* Each open sequence gets a slot with its parent's state: the first child the parent's own. */
@@ -231,8 +232,8 @@ static edgecap_status search(beams *b, ec_generated *g, edgecap_error *error)
         }
         for (i = 0; i < b->running_count && status == EDGECAP_OK; i++) {
             const hypothesis *h = &b->running[i];
-            status = b->model->step(b->model->self, h->slot, h->tokens[h->count - 1],
-                                    begin + t - 1, &logits, &attention, error);
+            status = b->model->step(b->model->self, h->slot, h->tokens[h->count - 1], begin + t - 1,
+                                    &logits, &attention, error);
             if (status == EDGECAP_OK) {
                 status = score(b, i, logits, error);
             }

@@ -117,9 +117,7 @@ static int show(job *j)
 {
     size_t from = j->shown;
     j->shown = j->pieces.length;
-    return j->shown > from
-               ? j->p->on_piece(j->p->user, j->pieces.out + from, j->shown - from)
-               : 0;
+    return j->shown > from ? j->p->on_piece(j->p->user, j->pieces.out + from, j->shown - from) : 0;
 }
 
 static int on_token(void *user, int32_t token)
@@ -246,8 +244,8 @@ edgecap_status ec_describe_prompted(edgecap_captioner *c, const edgecap_image *i
     longest = j.request.longest;
     j.generated.tokens = ec_allocate_array(&c->memory, longest, sizeof *j.generated.tokens);
     if (caption->attention != NULL) {
-        j.generated.attention = ec_allocate_array(
-            &c->memory, longest * (size_t)c->manifest.patches, sizeof *j.generated.attention);
+        j.generated.attention = ec_allocate_array(&c->memory, longest * (size_t)c->manifest.patches,
+                                                  sizeof *j.generated.attention);
     }
     if (params->on_piece != NULL) {
         j.request.on_token = on_token;

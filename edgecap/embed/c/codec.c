@@ -51,22 +51,14 @@ typedef struct rule {
 } rule;
 
 static const rule WHOLE_RULES[] = {/* transformers 5.23, clean_up_tokenization */
-                                   {" .", "."},     {" ?", "?"},     {" !", "!"},
-                                   {" ,", ","},     {" ' ", "'"},    {" n't", "n't"},
-                                   {" 'm", "'m"},   {" 's", "'s"},   {" 've", "'ve"},
-                                   {" 're", "'re"}};
+                                   {" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},
+                                   {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"},
+                                   {" 've", "'ve"}, {" 're", "'re"}};
 static const rule TOKEN_RULES[] = {/* tokenizers 0.23, WordPiece decoder */
-                                   {" .", "."},
-                                   {" ?", "?"},
-                                   {" !", "!"},
-                                   {" ,", ","},
-                                   {" ' ", "'"},
-                                   {" n't", "n't"},
-                                   {" 'm", "'m"},
-                                   {" do not", " don't"},
-                                   {" 's", "'s"},
-                                   {" 've", "'ve"},
-                                   {" 're", "'re"}};
+                                   {" .", "."},     {" ?", "?"},           {" !", "!"},
+                                   {" ,", ","},     {" ' ", "'"},          {" n't", "n't"},
+                                   {" 'm", "'m"},   {" do not", " don't"}, {" 's", "'s"},
+                                   {" 've", "'ve"}, {" 're", "'re"}};
 enum {
     WHOLE_COUNT = sizeof WHOLE_RULES / sizeof *WHOLE_RULES,
     TOKEN_COUNT = sizeof TOKEN_RULES / sizeof *TOKEN_RULES,
@@ -316,8 +308,7 @@ static void push_wordpiece(ec_speller *s, ec_text token)
     }
     put(s, token.data + skip, token.length - skip);
     if (s->codec->clean_tokens) {
-        s->raw_length =
-            from + apply(s->raw + from, s->raw_length - from, TOKEN_RULES, TOKEN_COUNT);
+        s->raw_length = from + apply(s->raw + from, s->raw_length - from, TOKEN_RULES, TOKEN_COUNT);
     }
 }
 

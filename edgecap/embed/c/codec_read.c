@@ -9,8 +9,8 @@ enum { MOST_TOKENS = 1 << 20, MOST_CHARACTERS = 4096, MOST_PREFIX = 16 };
 static void bad(ec_fields *f, const char *where, const char *what)
 {
     if (f->status == EDGECAP_OK) {
-        f->status = ec_fail(f->error, EDGECAP_BUNDLE, "tokenizer.unsupported", "%.60s %s.", where,
-                            what);
+        f->status =
+            ec_fail(f->error, EDGECAP_BUNDLE, "tokenizer.unsupported", "%.60s %s.", where, what);
     }
 }
 
@@ -86,10 +86,10 @@ static ec_text text_or(ec_fields *f, const ec_json *root, const char *name, cons
 
 static void read_spec(ec_fields *f, const ec_json *root, const char *where, ec_codec *c)
 {
-    static const char *const fields[] = {"family",     "tokens", "special",      "space",    "strip",
-                                         "drop_first", "prefix", "clean_tokens", "clean_up", NULL};
-    static const char *const families[] = {"byte_fallback", "byte_level", "wordpiece",
-                                           "metaspace"};
+    static const char *const fields[] = {"family",   "tokens",     "special", "space",
+                                         "strip",    "drop_first", "prefix",  "clean_tokens",
+                                         "clean_up", NULL};
+    static const char *const families[] = {"byte_fallback", "byte_level", "wordpiece", "metaspace"};
     const ec_json *tokens = root->kind == EC_JSON_OBJECT ? ec_json_get(root, "tokens") : NULL;
     const char *family;
     int64_t strip;
@@ -119,12 +119,11 @@ static void read_spec(ec_fields *f, const ec_json *root, const char *where, ec_c
     if (f->status == EDGECAP_OK) {
         read_special(f, ec_inner(f, root, "special", EC_JSON_LIST), where, c);
     }
-    if (f->status == EDGECAP_OK &&
-        (!ec_utf8_valid(c->space.data, c->space.length) ||
-         !ec_utf8_valid(c->prefix.data, c->prefix.length) ||
-         ec_utf8_count(c->space.data, c->space.length) != 1 ||
-         ec_utf8_count(c->prefix.data, c->prefix.length) > MOST_PREFIX || strip < 0 ||
-         strip > MOST_PREFIX)) {
+    if (f->status == EDGECAP_OK && (!ec_utf8_valid(c->space.data, c->space.length) ||
+                                    !ec_utf8_valid(c->prefix.data, c->prefix.length) ||
+                                    ec_utf8_count(c->space.data, c->space.length) != 1 ||
+                                    ec_utf8_count(c->prefix.data, c->prefix.length) > MOST_PREFIX ||
+                                    strip < 0 || strip > MOST_PREFIX)) {
         bad(f, where, "has a space, prefix or strip that is not allowed");
     }
 }
@@ -143,8 +142,7 @@ edgecap_status ec_codec_read(ec_arena *arena, const char *data, size_t length, c
     ec_arena_init(&scratch, &arena->memory);
     f.arena = arena;
     f.error = error;
-    f.status =
-        ec_json_parse_most(&scratch, data, length, EC_CODEC_MOST_BYTES, where, &root, error);
+    f.status = ec_json_parse_most(&scratch, data, length, EC_CODEC_MOST_BYTES, where, &root, error);
     if (f.status == EDGECAP_OK) {
         read_spec(&f, root, where, c);
     }

@@ -212,9 +212,8 @@ EDGECAP_API edgecap_status edgecap_embed_text(edgecap_captioner *captioner, cons
                                               edgecap_error *error);
 
 /* The same from the ids of the model's own tokenizer, begin and end included: 1 ... text_tokens. */
-EDGECAP_API edgecap_status edgecap_embed_tokens(edgecap_captioner *captioner,
-                                                const int32_t *tokens, size_t count,
-                                                float *embedding, size_t capacity,
+EDGECAP_API edgecap_status edgecap_embed_tokens(edgecap_captioner *captioner, const int32_t *tokens,
+                                                size_t count, float *embedding, size_t capacity,
                                                 edgecap_error *error);
 
 /* ---- Measuring ---- */

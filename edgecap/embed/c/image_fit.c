@@ -55,8 +55,7 @@ static edgecap_status resized_again(const edgecap_memory *memory, plane *p,
 {
     plane next = {0};
     edgecap_image image = as_image(p);
-    edgecap_status status =
-        resized(memory, &image, p->width, p->height, spec, W, H, &next, error);
+    edgecap_status status = resized(memory, &image, p->width, p->height, spec, W, H, &next, error);
     ec_release(memory, p->pixels);
     *p = next;
     return status;
@@ -160,8 +159,8 @@ static void centre(const plane *p, const ec_image_spec *s, uint8_t *input, ec_pl
     last = at->left + p->width < W ? at->left + p->width : W;
     for (y = at->top > 0 ? at->top : 0; y < H && y < at->top + p->height; y++) {
         memcpy(input + 3 * ((size_t)y * (size_t)W + (size_t)first),
-               p->pixels + 3 * ((size_t)(y - at->top) * (size_t)p->width +
-                                (size_t)(first - at->left)),
+               p->pixels +
+                   3 * ((size_t)(y - at->top) * (size_t)p->width + (size_t)(first - at->left)),
                3 * (size_t)(last - first));
     }
 }

@@ -11,9 +11,10 @@ enum { MOST_SHAPE = 16 };
 static const double MOST_STATE = 2147483648.0; /* bytes */
 
 typedef struct tensor {
-    size_t width, count, last, groups; /* bytes a number; numbers; last size; all but the last two */
-    size_t rank;
-    bool rows; /* its last size but one is the letter T */
+    size_t width, count, last,
+        groups;            /* bytes a number; numbers; last size; all but the last two */
+    size_t rank, sizes[4]; /* the first four */
+    bool rows;             /* its last size but one is the letter T */
 } tensor;
 
 static const ec_json *dims_of(const ec_json *interface)
@@ -97,11 +98,12 @@ static bool read_tensor(ec_fields *f, const ec_json *interface, const char *dtyp
                 name);
         }
         groups *= t->rank + 2 < shape->count ? value : 1;
-        t->rows = t->rank + 2 == shape->count && item->kind == EC_JSON_TEXT &&
-                          ec_text_is(item->text, "T")
-                      ? true
-                      : t->rows;
+        t->rows =
+            t->rank + 2 == shape->count && item->kind == EC_JSON_TEXT && ec_text_is(item->text, "T")
+                ? true
+                : t->rows;
         product *= value;
+        t->sizes[t->rank < 4 ? t->rank : 3] = value < 2147483648.0 ? (size_t)value : 0;
         t->rank++;
     }
     if (product * (double)t->width > 4 * MOST_STATE) {
@@ -220,7 +222,7 @@ static ec_port *find(ec_port *ports, size_t count, const char *name)
 
 /* Declared tensors, each of which the bundle's function must map: their sizes. */
 static void read_ports(ec_fields *f, const ec_json *interface, const ec_json *declared,
-                       ec_port *ports, size_t count, const char *name)
+                       ec_port *ports, size_t count, const char *name, ec_manifest *m)
 {
     static const char *const fields[] = {"dtype", "shape", NULL};
     const ec_json *item;
@@ -234,14 +236,15 @@ static void read_ports(ec_fields *f, const ec_json *interface, const ec_json *de
         }
         if (port != NULL) {
             port->count = t.count;
-        }
-        if (port == NULL) {
-            ec_refuse(f, "bundle.manifest", "functions.%.60s must map exactly its tensors", name);
+            if (strcmp(port->name, "image") == 0 && strcmp(name, "encode") == 0) {
+                m->input_height = t.sizes[1];
+                m->input_width = t.sizes[2];
+            }
+        } else {
+            m->unmapped = true; /* told after what is wrong with the interface itself */
         }
     }
-    if (declared != NULL && declared->count != count) {
-        ec_refuse(f, "bundle.manifest", "functions.%.60s must map exactly its tensors", name);
-    }
+    m->unmapped = m->unmapped || (declared != NULL && declared->count != count);
 }
 
 static ec_function *function_of(ec_manifest *m, const ec_json *name)
@@ -276,35 +279,33 @@ static void read_declared(ec_fields *f, const ec_json *interface, ec_manifest *m
     }
     for (item = list != NULL ? list->first : NULL; item != NULL && f->status == EDGECAP_OK;
          item = item->next) {
-        ec_function *function = function_of(m, ec_json_get(item, "name"));
+        ec_function none = {0}, *function = function_of(m, ec_json_get(item, "name"));
         const char *name = ec_json_get(item, "name")->text.data;
         if (function == NULL || (strcmp(name, known[0]) != 0 && strcmp(name, known[1]) != 0 &&
                                  strcmp(name, known[2]) != 0)) {
-            ec_refuse(f, "bundle.manifest", "functions must be those of the interface");
-            return;
+            m->unmapped = true;
+            function = &none;
         }
         read_ports(f, interface, ec_inner(f, item, "inputs", EC_JSON_OBJECT), function->inputs,
-                   function->input_count, name);
+                   function->input_count, name, m);
         read_ports(f, interface, ec_inner(f, item, "outputs", EC_JSON_OBJECT), function->outputs,
-                   function->output_count, name);
+                   function->output_count, name, m);
     }
-    if (f->status == EDGECAP_OK && list->count != m->function_count) {
-        ec_refuse(f, "bundle.manifest", "functions must be those of the interface");
-    }
+    m->unmapped = m->unmapped || (list != NULL && list->count != m->function_count);
 }
 
 /* ---- What the host feeds and expects ---- */
 
-typedef struct contract { /* counts the names that were found of those a function has */
+typedef struct contract { /* counts the names that were found of those a function declares */
     ec_fields *f;
     const char *name;
-    ec_port *ports;
-    size_t count, found;
+    const ec_json *declared;
+    size_t found;
 } contract;
 
 static bool has(contract *c, const char *name)
 {
-    bool there = find(c->ports, c->count, name) != NULL;
+    bool there = ec_json_get(c->declared, name) != NULL;
     c->found += there;
     return there;
 }
@@ -318,45 +319,42 @@ static void must(contract *c, const char *name)
 
 static void closed(contract *c)
 {
-    if (c->found != c->count) {
+    if (c->found != c->declared->count) {
         bad(c->f, "has a tensor that the host does not know", c->name);
     }
 }
 
-static contract begin(ec_fields *f, ec_function *function, bool output)
+static contract begin(ec_fields *f, const ec_json *function, const char *side)
 {
     contract c;
     c.f = f;
-    c.name = function->name;
-    c.ports = output ? function->outputs : function->inputs;
-    c.count = output ? function->output_count : function->input_count;
+    c.name = ec_json_get(function, "name")->text.data;
+    c.declared = ec_json_get(function, side);
     c.found = 0;
     return c;
 }
 
-static void check_encode(ec_fields *f, ec_manifest *m, ec_function *encode)
+static void check_encode(ec_fields *f, const ec_manifest *m, const ec_json *encode)
 {
-    contract c = begin(f, encode, false);
+    contract c = begin(f, encode, "inputs");
     size_t i;
     must(&c, "image");
     closed(&c);
-    c = begin(f, encode, true);
+    c = begin(f, encode, "outputs");
     for (i = 0; i < m->state_count; i++) {
         if (m->state[i].from_image != NULL) {
             must(&c, m->state[i].from_image);
         }
     }
-    if (has(&c, "image_embedding")) {
-        m->embedding = (int32_t)find(c.ports, c.count, "image_embedding")->count;
-    } else if (!m->captions) {
+    if (!has(&c, "image_embedding") && !m->captions) {
         bad(f, "without decode must give an image embedding", "a model");
     }
     closed(&c);
 }
 
-static void check_decode(ec_fields *f, ec_manifest *m, ec_function *decode, bool grid)
+static void check_decode(ec_fields *f, const ec_manifest *m, const ec_json *decode, bool grid)
 {
-    contract c = begin(f, decode, false);
+    contract c = begin(f, decode, "inputs");
     size_t i;
     must(&c, "token");
     must(&c, "position");
@@ -364,7 +362,7 @@ static void check_decode(ec_fields *f, ec_manifest *m, ec_function *decode, bool
         must(&c, m->state[i].input);
     }
     closed(&c);
-    c = begin(f, decode, true);
+    c = begin(f, decode, "outputs");
     must(&c, "logits");
     for (i = 0; i < m->state_count; i++) {
         if (m->state[i].from_step != NULL) {
@@ -375,31 +373,43 @@ static void check_decode(ec_fields *f, ec_manifest *m, ec_function *decode, bool
         bad(f, "must give attention where its grid is, and only there", "decode");
     }
     closed(&c);
-    if (grid && f->status == EDGECAP_OK) {
-        m->patches = (int32_t)find(c.ports, c.count, "attention")->count;
+}
+
+static void check_text(ec_fields *f, const ec_json *text)
+{
+    contract c = begin(f, text, "inputs");
+    must(&c, "tokens");
+    must(&c, "length");
+    closed(&c);
+    c = begin(f, text, "outputs");
+    must(&c, "text_embedding");
+    closed(&c);
+}
+
+static const ec_json *declared(const ec_json *interface, const char *name)
+{
+    const ec_json *item = ec_json_get(interface, "functions")->first;
+    while (item != NULL && !ec_text_is(ec_json_get(item, "name")->text, name)) {
+        item = item->next;
     }
+    return item;
 }
 
 static void check_contract(ec_fields *f, const ec_json *interface, ec_manifest *m)
 {
     static const char *const fields[] = {"rows", "columns", "first", NULL};
+    const ec_json *encode = declared(interface, "encode"), *decode = declared(interface, "decode");
+    const ec_json *text = declared(interface, "encode_text");
     bool grid = !ec_is_null(interface, "attention");
     size_t i;
-    ec_function *encode = NULL, *decode = NULL, *text = NULL;
-    for (i = 0; i < m->function_count; i++) {
-        ec_function *one = &m->functions[i];
-        encode = strcmp(one->name, "encode") == 0 ? one : encode;
-        decode = strcmp(one->name, "decode") == 0 ? one : decode;
-        text = strcmp(one->name, "encode_text") == 0 ? one : text;
-    }
-    if (encode == NULL) {
-        bad(f, "is needed", "encode");
-        return;
-    }
     if (grid && ec_check_fields(f, ec_json_get(interface, "attention"), "attention", fields, 0)) {
         for (i = 0; i < 3; i++) {
             ec_whole(f, ec_json_get(interface, "attention"), fields[i]);
         }
+    }
+    if (encode == NULL) {
+        bad(f, "is needed", "encode");
+        return;
     }
     m->captions = decode != NULL;
     check_encode(f, m, encode);
@@ -409,17 +419,20 @@ static void check_contract(ec_fields *f, const ec_json *interface, ec_manifest *
         bad(f, "without decode keeps no state", "a model");
     }
     if (text != NULL) {
-        contract c = begin(f, text, false);
-        must(&c, "tokens");
-        must(&c, "length");
-        closed(&c);
-        if (f->status == EDGECAP_OK) {
-            m->text_length = (int32_t)find(c.ports, c.count, "tokens")->count;
-        }
-        c = begin(f, text, true);
-        must(&c, "text_embedding");
-        closed(&c);
+        check_text(f, text);
     }
+}
+
+/* How many numbers a tensor has; 0 where a model lacks it. */
+static int32_t count_of(const ec_manifest *m, const char *function, bool output, const char *name)
+{
+    const ec_function *of = ec_manifest_function(m, function);
+    const ec_port *port = NULL;
+    if (of != NULL) {
+        port = output ? find(of->outputs, of->output_count, name)
+                      : find(of->inputs, of->input_count, name);
+    }
+    return port != NULL && port->count <= INT32_MAX ? (int32_t)port->count : 0;
 }
 
 void ec_read_interface(ec_fields *f, const ec_json *interface, const ec_json *functions,
@@ -443,6 +456,14 @@ void ec_read_interface(ec_fields *f, const ec_json *interface, const ec_json *fu
     }
     m->encode = "encode";
     check_contract(f, interface, m);
+    if (m->unmapped) {
+        ec_refuse(f, "bundle.manifest", "functions must map exactly those of the interface");
+    }
+    m->patches = count_of(m, "decode", true, "attention");
+    m->embedding = count_of(m, "encode", true, "image_embedding");
+    m->embedding =
+        m->embedding > 0 ? m->embedding : count_of(m, "encode_text", true, "text_embedding");
+    m->text_length = count_of(m, "encode_text", false, "tokens");
     m->vocabulary = (int32_t)dim(interface, "V");
     m->text_rows = (int32_t)dim(interface, "T");
     if (m->captions && (m->vocabulary < 1 || m->text_rows < 1)) {

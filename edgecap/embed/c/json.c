@@ -351,8 +351,7 @@ edgecap_status ec_json_parse_most(ec_arena *arena, const char *data, size_t leng
     r.error = error;
     if (length > most) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.oversized",
-                       "%s has more than the %lu bytes that are read.", where,
-                       (unsigned long)most);
+                       "%s has more than the %lu bytes that are read.", where, (unsigned long)most);
     }
     if (!ec_utf8_valid(data, length)) {
         return bad(&r, "it is not UTF-8");

@@ -220,7 +220,8 @@ static void read_all(ec_fields *f, const ec_json *root, ec_manifest *m)
         return;
     }
     if (schema == NULL || !(schema->kind == EC_JSON_TRUE || schema->number == EC_SCHEMA)) {
-        ec_refuse(f, "bundle.schema", "this edgecap reads schemas 1 and 2: export the bundle again");
+        ec_refuse(f, "bundle.schema",
+                  "this edgecap reads schemas 1 and 2: export the bundle again");
         return;
     }
     if (!ec_check_fields(f, root, "manifest", fields, 1) ||

@@ -56,7 +56,9 @@ typedef struct ec_manifest {
     size_t file_count;
     /* schema 2; above, patches are then the attention's, and text_length is N of encode_text */
     bool captions;
-    int32_t text_rows; /* T */
+    int32_t text_rows;                /* T */
+    size_t input_height, input_width; /* of encode's image */
+    bool unmapped;                    /* while it is read: functions and interface differ */
     ec_image_spec image;
     ec_prompt *prompts;
     size_t prompt_count;

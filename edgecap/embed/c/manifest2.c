@@ -83,9 +83,8 @@ static void read_text(ec_fields *f, const ec_json *root, ec_manifest *m)
 /* encode's image is [1,h,w,3]; its h and w must be what image processing gives. */
 static void check_input(ec_fields *f, const ec_manifest *m)
 {
-    const ec_function *encode = ec_manifest_function(m, m->encode);
     size_t h = (size_t)ec_input_height(&m->image), w = (size_t)ec_input_width(&m->image);
-    if (f->status == EDGECAP_OK && encode->inputs[0].count != 3 * h * w) {
+    if (f->status == EDGECAP_OK && (m->input_height != h || m->input_width != w)) {
         bad(f, "image gives another size than encode takes");
     }
 }
@@ -103,9 +102,10 @@ static void check_listed(ec_fields *f, const ec_manifest *m)
 
 void ec_read_schema2(ec_fields *f, const ec_json *root, ec_manifest *m)
 {
-    static const char *const fields[] = {
-        "schema",  "name",    "model",   "format", "precision", "interface", "functions", "image",
-        "tokenizer", "encoder", "prompts", "regions", "plan", "tools", "files", NULL};
+    static const char *const fields[] = {"schema",    "name",      "model",     "format",
+                                         "precision", "interface", "functions", "image",
+                                         "tokenizer", "encoder",   "prompts",   "regions",
+                                         "plan",      "tools",     "files",     NULL};
     m->schema = EC_SCHEMA_2;
     if (!ec_check_fields(f, root, "manifest", fields, 0) ||
         !ec_is_kind(f, ec_json_get(root, "schema"), EC_JSON_WHOLE, "schema")) {

@@ -70,8 +70,8 @@ static bool give_text(const char *from, size_t length, char *to, size_t capacity
 }
 
 bool ec_give_caption(edgecap_caption *c, const char *text, const char *raw,
-                     const edgecap_phrase *phrases, const edgecap_box *boxes,
-                     const ec_generated *g, size_t patches)
+                     const edgecap_phrase *phrases, const edgecap_box *boxes, const ec_generated *g,
+                     size_t patches)
 {
     size_t looked = g->attention != NULL ? g->count * patches : 0;
     bool fits = give_text(text, c->text_length, c->text, c->text_capacity);

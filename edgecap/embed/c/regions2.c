@@ -196,9 +196,9 @@ static size_t next_run(const walk *w, size_t from)
 
 static bool is_separator(uint32_t c)
 {
-    static const uint32_t marks[] = {'.',    ',',    ';',    ':',    '!',    '?',    0x3001, 0x3002,
-                                     0xFF0C, 0xFF1B, 0xFF1A, 0xFF01, 0xFF1F, 0x300C, 0x300D, '(',
-                                     ')',    '"'};
+    static const uint32_t marks[] = {'.',    ',',    ';',    ':',    '!',    '?',
+                                     0x3001, 0x3002, 0xFF0C, 0xFF1B, 0xFF1A, 0xFF01,
+                                     0xFF1F, 0x300C, 0x300D, '(',    ')',    '"'};
     size_t i;
     for (i = 0; i < sizeof marks / sizeof *marks; i++) {
         if (marks[i] == c) {
@@ -230,7 +230,7 @@ static void after_phrase(walk *w)
             size_t part = text_end > previous ? text_end - previous : 0;
             const char *data = w->text.data + previous;
             size_t begin = previous + (w->v->spec->codec == EC_EDGES4 ? after_mark(data, part)
-                                                                     : leading(data, part));
+                                                                      : leading(data, part));
             add(w, begin < text_end ? begin : text_end, text_end, boxes);
         }
         previous = text_end > previous ? text_end : previous;

@@ -22,7 +22,8 @@ typedef struct ec_found {
     char *block;
 } ec_found;
 
-/* Without regions in the bundle: the words alone. False: no memory; the caller closes either way. */
+/* Without regions in the bundle: the words alone. False: no memory; the caller closes either way.
+ */
 bool ec_find_regions(const edgecap_memory *memory, const ec_view *view, const edgecap_token *tokens,
                      size_t count, ec_found *found);
 void ec_found_close(const edgecap_memory *memory, ec_found *found);

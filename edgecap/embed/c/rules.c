@@ -45,8 +45,8 @@ static void forbid_runs(const ec_generation *s, const int32_t *generated, size_t
     }
     for (i = 0; i + size <= total; i++) {
         int32_t id = history(s, generated, i + size - 1);
-        for (j = 0; j + 1 < size && history(s, generated, i + j) ==
-                                        history(s, generated, total + 1 - size + j);
+        for (j = 0; j + 1 < size &&
+                    history(s, generated, i + j) == history(s, generated, total + 1 - size + j);
              j++) {
         }
         if (j + 1 == size && id < V) {

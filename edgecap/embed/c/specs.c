@@ -39,8 +39,8 @@ static void pair(ec_fields *f, const ec_json *object, const char *name, int32_t 
             sides[i] = item->whole;
         }
     }
-    if (list != NULL && (i != 2 || sides[0] < 1 || sides[0] > MOST_SIDE || sides[1] < 1 ||
-                         sides[1] > MOST_SIDE)) {
+    if (list != NULL &&
+        (i != 2 || sides[0] < 1 || sides[0] > MOST_SIDE || sides[1] < 1 || sides[1] > MOST_SIDE)) {
         bad_image(f, "size and crop must be two sides of 1-4096 px");
         return;
     }
@@ -247,24 +247,15 @@ static void read_sampling(ec_fields *f, const ec_json *object)
 void ec_read_generation(ec_fields *f, const ec_json *object, const char *where, int64_t vocabulary,
                         ec_generation *spec)
 {
-    static const char *const fields[] = {"begin",
-                                         "eos",
-                                         "max_new_tokens",
-                                         "pad",
-                                         "prefix",
-                                         "min_new_tokens",
-                                         "beams",
-                                         "length_penalty",
-                                         "early_stopping",
-                                         "repetition_penalty",
-                                         "no_repeat_ngram",
-                                         "suppress",
-                                         "suppress_first",
-                                         "suppress_first_at",
-                                         "forced_first",
-                                         "forced_last",
-                                         "sampling",
-                                         NULL};
+    static const char *const fields[] = {"begin",           "eos",
+                                         "max_new_tokens",  "pad",
+                                         "prefix",          "min_new_tokens",
+                                         "beams",           "length_penalty",
+                                         "early_stopping",  "repetition_penalty",
+                                         "no_repeat_ngram", "suppress",
+                                         "suppress_first",  "suppress_first_at",
+                                         "forced_first",    "forced_last",
+                                         "sampling",        NULL};
     static const char *const stopping[] = {"heuristic", "first", "never", NULL};
     limit l, any;
     int64_t beams;
@@ -287,8 +278,8 @@ void ec_read_generation(ec_fields *f, const ec_json *object, const char *where, 
     beams = whole_or(f, object, "beams", 1);
     spec->length_penalty = number_or(f, object, "length_penalty", 1);
     if (ec_json_get(object, "early_stopping") != NULL) {
-        spec->early_stopping = (ec_early_stopping)choice(f, object, "early_stopping", stopping,
-                                                         "bundle.generation");
+        spec->early_stopping =
+            (ec_early_stopping)choice(f, object, "early_stopping", stopping, "bundle.generation");
     }
     spec->repetition_penalty = number_or(f, object, "repetition_penalty", 1);
     spec->no_repeat_ngram = whole_or(f, object, "no_repeat_ngram", 0);

@@ -8,13 +8,7 @@
 #include "image.h"
 #include "typed.h"
 
-typedef enum ec_fit {
-    EC_CONTAIN,
-    EC_COVER,
-    EC_STRETCH,
-    EC_THUMBNAIL,
-    EC_LONGEST_EDGE
-} ec_fit;
+typedef enum ec_fit { EC_CONTAIN, EC_COVER, EC_STRETCH, EC_THUMBNAIL, EC_LONGEST_EDGE } ec_fit;
 
 typedef struct ec_image_spec { /* from an image to uint8 [h,w,3] */
     int32_t height, width;     /* what `fit` aims at */

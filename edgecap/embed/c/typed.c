@@ -74,8 +74,8 @@ int64_t ec_whole(ec_fields *f, const ec_json *object, const char *name)
 double ec_number(ec_fields *f, const ec_json *object, const char *name)
 {
     const ec_json *value = f->status == EDGECAP_OK ? ec_json_get(object, name) : NULL;
-    if (value == NULL || (value->kind != EC_JSON_NUMBER &&
-                          !ec_is_kind(f, value, EC_JSON_WHOLE, name))) {
+    if (value == NULL ||
+        (value->kind != EC_JSON_NUMBER && !ec_is_kind(f, value, EC_JSON_WHOLE, name))) {
         return 0;
     }
     if (!isfinite(value->number)) {
@@ -94,8 +94,7 @@ bool ec_flag(ec_fields *f, const ec_json *object, const char *name, bool otherwi
     if (value->kind == EC_JSON_TRUE || value->kind == EC_JSON_FALSE) {
         return value->kind == EC_JSON_TRUE;
     }
-    ec_refuse(f, "bundle.field_type", "%s must be true or false, got %s", name,
-              NAMES[value->kind]);
+    ec_refuse(f, "bundle.field_type", "%s must be true or false, got %s", name, NAMES[value->kind]);
     return otherwise;
 }
 
