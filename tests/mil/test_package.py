@@ -235,7 +235,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "another element type": (
         lambda p: edit(p, lambda m: setattr(weight(m).type.tensorType, "dataType", 10)),
         "bundle.model",
-        "the program says fp16",
+        "the program declares fp16",
     ),
     "garbage": (lambda p: (p / MODEL).write_bytes(b"\x0f" * 99), "bundle.model", "wire type"),
     "model cut": (lambda p: cut(p, MODEL, 300), "bundle.model", "after the end"),
@@ -280,7 +280,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "use before definition": (
         lambda p: edit(p, lambda m: block(m).operations.reverse()),
         "bundle.model",
-        "nothing before it computes",
+        "no earlier operation computes",
     ),
     "defined twice": (
         lambda p: edit(p, lambda m: block(m).operations.append(operation(m, "relu"))),
@@ -290,7 +290,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "output of nothing": (
         lambda p: edit(p, lambda m: block(m).outputs.append("nothing")),
         "bundle.model",
-        "nothing computes it",
+        "no operation computes it",
     ),
     "impossible size": (
         lambda p: edit(
