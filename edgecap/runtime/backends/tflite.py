@@ -1,6 +1,6 @@
-"""Bundles in TFLite, through the first interpreter that is installed.
+"""Runs TFLite bundles with the first interpreter that is installed.
 
-ai-edge-litert is the maintained one, tflite-runtime serves old boards, tensorflow carries one too.
+ai-edge-litert is maintained, tflite-runtime is for old boards, tensorflow includes one as well.
 Letters as in session.py.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
-from edgecap.runtime.backends.hush import hushed
 from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
+from edgecap.runtime.backends.stderr_filter import suppress_stderr_lines
 
 # (package, module that holds Interpreter), in order of preference.
 INTERPRETERS = (
@@ -26,23 +26,23 @@ INTERPRETERS = (
     ("tensorflow", "tensorflow.lite"),
 )
 
-_CHATTER = ("INFO: Created TensorFlow Lite XNNPACK delegate",)
+_HARMLESS_LINES = ("INFO: Created TensorFlow Lite XNNPACK delegate",)
 
 
 def interpreter_class() -> tuple[str, Any]:
     """(package, Interpreter) of the first that is installed.
 
-    Raises MissingPackageError where none is, and where the first does not import.
+    Raises MissingPackageError if none is installed, or if the first cannot be imported.
     """
     for package, module in INTERPRETERS:
         try:
             return package, import_module(module).Interpreter
-        except Exception as error:  # native code built for another numpy raises what it likes
+        except Exception as error:  # native code built for another numpy may raise anything
             if isinstance(error, ModuleNotFoundError) and _is_absent(package, error):
                 continue
             raise MissingPackageError(
                 "package.broken",
-                f"{package} is installed and does not work: {one_line(error)}",
+                f"{package} is installed but does not work: {one_line(error)}",
                 "Run: edgecap doctor",
             ) from error
     names = ", ".join(package for package, _ in INTERPRETERS)
@@ -54,19 +54,19 @@ def interpreter_class() -> tuple[str, Any]:
 
 
 def _is_absent(package: str, error: ModuleNotFoundError) -> bool:
-    """Whether it is the package that was not found, and not something that it needs."""
+    """Whether the package itself is missing, not one of its dependencies."""
     return error.name is not None and error.name.split(".")[0] == package
 
 
 def open_session(bundle: Bundle, threads: int) -> TfliteSession:
-    """Open a bundle's signatures; MissingPackageError or BundleError where that fails."""
+    """Open a bundle's signatures; raises MissingPackageError or BundleError."""
     return TfliteSession(bundle, threads)
 
 
 class TfliteSession(FunctionSession):
     """Signatures of one or several .tflite files.
 
-    An interpreter owns the memory of its tensors, so calls from several threads take turns.
+    An interpreter owns the memory of its tensors, so calls are serialised by a lock.
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
@@ -82,7 +82,7 @@ class TfliteSession(FunctionSession):
                 runner = interpreters[function.file].get_signature_runner(function.entry)
             except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
                 raise BundleError(
-                    "bundle.model", f"{self._package} refuses {function.file}: {one_line(error)}"
+                    "bundle.model", f"{self._package} rejects {function.file}: {one_line(error)}"
                 ) from None
             self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
 
@@ -92,7 +92,7 @@ class TfliteSession(FunctionSession):
 
 
 class _Runner:
-    """One signature, with the names of the contract."""
+    """One signature, by the names of the contract."""
 
     def __init__(
         self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
@@ -115,7 +115,9 @@ class _Runner:
             for name, value in inputs.items()
         }
         try:
-            with nullcontext() if self._ran else hushed(*_CHATTER):  # a delegate is made at first
+            with (
+                nullcontext() if self._ran else suppress_stderr_lines(*_HARMLESS_LINES)
+            ):  # the first run creates a delegate
                 values = self._runner(**feed)
             self._ran = True
         except Exception as error:  # as above

@@ -1,4 +1,4 @@
-"""Lines that an engine writes to standard error although nothing is wrong."""
+"""Filters harmless lines that an engine writes to standard error."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _STDERR = 2
-_lock = threading.Lock()  # the descriptor is the process's
+_lock = threading.Lock()  # the descriptor belongs to the process
 
 
 @contextmanager
-def hushed(*beginnings: str) -> Iterator[None]:
-    """Leave out lines that begin so; all others are written when the work is done.
+def suppress_stderr_lines(*beginnings: str) -> Iterator[None]:
+    """Drop lines that start with one of `beginnings`; others are written on exit.
 
-    On the descriptor, because engines write there themselves. Where there is none, nothing changes.
+    Works on the file descriptor, since engines write to it directly. Does nothing if it is closed.
     """
     with _lock:
         sys.stderr.flush()
