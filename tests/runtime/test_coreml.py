@@ -337,7 +337,7 @@ def test_the_evaluator_is_announced_once(
     stand_in = SimpleNamespace(batch=1)
     monkeypatch.setattr(backends, "load_object", lambda place: lambda bundle, threads: stand_in)
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="linux"))
-    backends._say.cache_clear()
+    backends._warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         backends.open_session(opened, "mlprogram")
         assert caplog.messages == []

@@ -1,6 +1,6 @@
-"""Bundles in TFLite, through the first interpreter that is installed.
+"""Runs TFLite bundles with the first interpreter that is installed.
 
-ai-edge-litert is the maintained one, tflite-runtime serves old boards, tensorflow carries one too.
+ai-edge-litert is maintained, tflite-runtime is for old boards, tensorflow includes one as well.
 Letters as in session.py.
 """
 
@@ -29,17 +29,17 @@ INTERPRETERS = (
 def interpreter_class() -> tuple[str, Any]:
     """(package, Interpreter) of the first that is installed.
 
-    Raises MissingPackageError where none is, and where the first does not import.
+    Raises MissingPackageError if none is installed, or if the first cannot be imported.
     """
     for package, module in INTERPRETERS:
         try:
             return package, import_module(module).Interpreter
-        except Exception as error:  # native code built for another numpy raises what it likes
+        except Exception as error:  # native code built for another numpy may raise anything
             if isinstance(error, ModuleNotFoundError) and _is_absent(package, error):
                 continue
             raise MissingPackageError(
                 "package.broken",
-                f"{package} is installed and does not work: {one_line(error)}",
+                f"{package} is installed but does not work: {one_line(error)}",
                 "Run: edgecap doctor",
             ) from error
     names = ", ".join(package for package, _ in INTERPRETERS)
@@ -51,19 +51,19 @@ def interpreter_class() -> tuple[str, Any]:
 
 
 def _is_absent(package: str, error: ModuleNotFoundError) -> bool:
-    """Whether it is the package that was not found, and not something that it needs."""
+    """Whether the package itself is missing, not one of its dependencies."""
     return error.name is not None and error.name.split(".")[0] == package
 
 
 def open_session(bundle: Bundle, threads: int) -> TfliteSession:
-    """Open a bundle's signatures; MissingPackageError or BundleError where that fails."""
+    """Open a bundle's signatures; raises MissingPackageError or BundleError."""
     return TfliteSession(bundle, threads)
 
 
 class TfliteSession(FunctionSession):
     """Signatures of one or several .tflite files.
 
-    An interpreter owns the memory of its tensors, so calls from several threads take turns.
+    An interpreter owns the memory of its tensors, so calls are serialised by a lock.
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
@@ -81,7 +81,7 @@ class TfliteSession(FunctionSession):
                 runner = interpreters[function.file].get_signature_runner(function.entry)
             except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
                 raise BundleError(
-                    "bundle.model", f"{self._package} refuses {function.file}: {one_line(error)}"
+                    "bundle.model", f"{self._package} rejects {function.file}: {one_line(error)}"
                 ) from None
             self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
 
@@ -91,7 +91,7 @@ class TfliteSession(FunctionSession):
 
 
 class _Runner:
-    """One signature, with the names of the contract."""
+    """One signature, by the names of the contract."""
 
     def __init__(
         self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
