@@ -94,14 +94,14 @@ def export(
         model: a shipped model ("S"), the path of a .safetensors file of the reference model,
             or the directory of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
-        precision: "fp32" (the default), "fp16", "w8", "w8a8" or "mixed"; `fp16` and `int8` are
-            short forms.
+        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
+            where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
         output: the bundle's directory; with several formats the directory that the bundles are
             made in. By default <model>-<format>-<precision> in the working directory.
         overwrite: replace an older bundle.
         verify: False saves without the comparison.
         say: receives a line at every stage.
-        options: as of `edgecap.exporters.prepare.export_specs`.
+        options: as of `edgecap.exporters.prepare.export_request`.
 
     Returns:
         The bundle; a list of them where `format` names several or is a list.
@@ -159,7 +159,7 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(Path(bundle))
+    opened = open_bundle(Path(bundle), verify="full")
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
@@ -199,7 +199,7 @@ def bench(
         output: directory for report.md, report.json, report.csv and latency.png; None: no files.
         overwrite: replace an older report.
         quick: a minute instead of ten.
-        n: scenes for the accuracy, 2 to 512.
+        n: scenes for the accuracy, 2 to 128.
         lang: languages of the accuracy, comma-separated, or "all".
         threads: CPU threads of each engine.
         model: the PyTorch reference; by default the weights that were exported.

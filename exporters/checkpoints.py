@@ -39,7 +39,6 @@ from edgecap.core.formats import FORMATS
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.core.typed import read_json
-from edgecap.exporters import EXPORTERS
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
 from edgecap.models import checkpoint as checkpoints
@@ -129,11 +128,11 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
             f"and {spec.precision} is asked for.",
             "Run with: --precision fp16",
         )
-    if not 1 <= spec.count <= 512:
-        raise InputError("export.scenes", f"images must be in 1 … 512, got {spec.count}.")
+    if not 1 <= spec.count <= 128:
+        raise InputError("export.scenes", f"images must be in 1 … 128, got {spec.count}.")
     places = {}
     for name in spec.formats:
-        exporter = EXPORTERS[name]
+        exporter = FORMATS[name]
         with quiet():
             for module in (*exporter.needs, "transformers"):
                 require(module, "export")
@@ -197,7 +196,7 @@ def _images(spec: CheckpointSpec, draft: _Draft) -> np.ndarray:
     else:
         from edgecap.reference.scenes.shipped import load_set
 
-        sources = [pixels for pixels, _ in load_set("calibration", spec.count)]
+        sources = [pixels for pixels, _ in load_set("gate", spec.count)]
     crops = [process(source, draft.image).pixels for source in sources]  # each [n,h,w,3]
     if any(len(each) != 1 for each in crops):
         raise UnsupportedError("image.crops", "an image makes several crops; encode takes one.")
@@ -276,7 +275,7 @@ def _one(
         regions=draft.regions,
         plan={},
         tools={"edgecap": edgecap.__version__}
-        | {tool: version(tool) for tool in (*EXPORTERS[name].tools, "transformers")},
+        | {t: version(t) for t in (*(one.name for one in FORMATS[name].tools), "transformers")},
         files={},
         **files,
     )
@@ -304,8 +303,8 @@ def compare_functions(adapter: Adapter, directory: Path, allowed: float | None =
     from edgecap.runtime.backends import open_functions
 
     opened = open_bundle(directory)
-    evaluator = "mlprogram" if opened.manifest.format == "coreml" else "auto"
-    session, eager = open_functions(opened, evaluator), Eager(adapter.functions())
+    session = open_functions(opened, FORMATS[opened.manifest.format].gate)
+    eager = Eager(adapter.functions())
     precision = opened.manifest.precision
     allowed = allowed or (CLOSE if precision == "fp32" else BOUNDS[precision].logits)
     for function in adapter.functions():

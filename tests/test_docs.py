@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 
 from edgecap.bundle.manifest import manifest_from_json
 from edgecap.cli.app import COMMANDS, app
-from edgecap.core.formats import FORMATS, PRECISIONS
-from edgecap.exporters.spec import ExportSpec
+from edgecap.core.formats import FORMATS, INT8, PRECISIONS
+from edgecap.exporters.spec import ExportRequest
 from edgecap.mil.ops import KERNELS
 from edgecap.models.loading import load
 from edgecap.models.registry import FAMILIES
@@ -58,7 +58,7 @@ def text_of(name: str) -> str:
 def shown_commands() -> list[tuple[str, str]]:
     """(document, command): a line of its own, or in backticks within a line."""
     found = []
-    for path in [*PAGES, *SCRIPTS]:
+    for path in [*CURRENT, *SCRIPTS]:
         for line in path.read_text().replace("\\\n", " ").splitlines():
             whole = line.strip().removeprefix("$(BIN)/").removeprefix("$ ")
             whole = re.sub(r"^run '(.*)'$", r"\1", whole)  # of tour.sh
@@ -96,13 +96,13 @@ def test_the_commands_page_shows_every_command() -> None:
 
 
 def test_bundles_are_named_as_export_names_them() -> None:
-    name, _ = resolve(ExportSpec().model)
-    specs = [ExportSpec(format=f, precision=p) for f in FORMATS for p in PRECISIONS]
-    specs += [ExportSpec(format=f, precision="mixed", max_drop=0.5) for f in FORMATS]
+    name, _ = resolve(ExportRequest().model)
+    requests = [ExportRequest(precision=precision) for precision in (INT8, *PRECISIONS)]
+    names = {str(one.directory(name, format_)) for one in requests for format_ in FORMATS}
     pattern = rf"\bcaptioner-[\w./-]*-(?:{'|'.join(FORMATS)})\b[\w-]*"
     written = [page for page in PAGES if "examples" not in page.parts]  # by hand, in whole lines
     shown = {one for page in written for one in re.findall(pattern, page.read_text())}
-    assert shown and shown <= {str(spec.directory(name)) for spec in specs}
+    assert shown and shown <= names
 
 
 def test_the_weights_of_qat_are_named_as_it_names_them() -> None:

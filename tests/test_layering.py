@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reference.train": MODELS | {"quant"},
     "models": MODELS | {"quant"},
     "exporters": MODELS | {"quant", "models"},
-    "benchmarks": MODELS | {"models", "benchmarks.reference"},
+    "benchmarks": MODELS | {"models", "exporters", "benchmarks.reference"},
     "benchmarks.reference": MODELS | {"quant", "reference.train", "models", "benchmarks"},
 }
 # What each layer may import from elsewhere when it is itself imported.

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from edgecap.bundle import schema2
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -36,6 +37,7 @@ from edgecap.bundle.manifest import (
     PACKAGE,
     PLAN,
     SEARCH,
+    AnyManifest,
     FileEntry,
     Manifest,
     is_listed,
@@ -59,13 +61,15 @@ _PEOPLE_READ = frozenset(
 _PAPERS = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
+Written = TypeVar("Written", Manifest, schema2.Manifest)
+
 
 @dataclass(frozen=True)
 class Bundle:
     """A bundle whose every file was found as its manifest says."""
 
     path: Path
-    manifest: Manifest
+    manifest: Any  # of schema 1 or 2: whoever reads it knows which one it takes
     # How each file was found; None where the bundle was not opened by open_bundle.
     states: dict[str, State] | None = field(default=None, repr=False, compare=False)
 
@@ -161,19 +165,23 @@ def _people_read(name: str) -> bool:
     return os.path.splitext(last)[1].lower() in _PEOPLE_READ or last.split(".")[0] in _PAPERS
 
 
-def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
+def finalize(
+    directory: str | Path, manifest: Written, hashed: Mapping[str, FileEntry] | None = None
+) -> Written:
     """Write manifest.json over the files that lie in `directory`; returns what was written.
 
     `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be
-    called again after more files were added.
+    called again after more files were added: `hashed` are then the entries of those that have not
+    changed since, and are not hashed again.
     """
+    known = hashed or {}
     root = Path(directory)
     present = sorted(_walk(root))
     for name, _ in present:
         if name.endswith("/"):
             raise BundleError("bundle.extra_file", f"{name} is an empty directory.")
     files = {
-        name: FileEntry(file_sha256(root / name), size)
+        name: known[name] if name in known else FileEntry(file_sha256(root / name), size)
         for name, size in present
         if name != MANIFEST
     }
@@ -213,7 +221,7 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
             raise BundleError("bundle.not_a_file", f"{name} is a device or a pipe, not a file.")
 
 
-def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
+def _compare_names(manifest: AnyManifest, present: dict[str, int]) -> None:
     checks = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
     missing = sorted(
         name

@@ -1,20 +1,20 @@
-"""Images that a command is given: files, directories of them, or one on standard input."""
+"""Images that a command is given: files, directories, patterns, URLs, videos, standard input."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
 
-STANDARD_INPUT = "-"
+if TYPE_CHECKING:
+    from edgecap.runtime.video import Sampling
 
 
 @dataclass(frozen=True)
@@ -22,69 +22,76 @@ class GivenImage:
     """An image as it was named, and where to take it from."""
 
     name: str
-    source: Path | bytes
+    source: Any  # what edgecap.runtime.image_files.load_image takes
 
     @property
     def path(self) -> Path | None:
-        """Its file; None for standard input."""
+        """Its file; None for standard input and frames."""
         return self.source if isinstance(self.source, Path) else None
 
 
-def one_image(given: str) -> GivenImage:
-    """An image file, or standard input; InputError for what can be neither."""
-    if given == STANDARD_INPUT:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise InputError(
-                "image.stdin",
-                "- reads an image from standard input, and nothing is piped in.",
-                "Write: cat photo.jpg | edgecap caption -",
-            )
-        return GivenImage(given, sys.stdin.buffer.read())
-    scheme, separator, _ = given.partition("://")
-    if separator and scheme.isalpha():
-        raise InputError(
-            "image.url",
-            f"{given} is a URL, and edgecap reads files.",
-            f"Write: curl -sL {given} | edgecap caption -",
-        )
-    if any(c in given for c in "*?[") and not os.path.lexists(given):
-        raise InputError(
-            "image.missing",
-            f"{given} does not exist.",
-            "A pattern without quotes is expanded by the shell; or give the directory.",
-        )
-    return GivenImage(given, Path(given))
+class GivenImages:
+    """Images on their way through a captioner, which takes several before it gives one back.
 
-
-def all_images(given: Sequence[str]) -> list[GivenImage]:
-    """The images given, and for a directory those below it that look like images, by name.
-
-    Files of a directory that do not look like images are counted on standard error. InputError for
-    a directory that cannot be read or holds no images, and for standard input given twice.
+    Frames of videos and cameras are read as they are taken.
     """
-    from edgecap.runtime.folders import scan
-    from edgecap.runtime.preprocess import SUFFIXES
 
-    if list(given).count(STANDARD_INPUT) > 1:
-        raise InputError("image.stdin", "standard input holds one image, and - stands twice.")
-    found: list[GivenImage] = []
-    for name in given:
-        path = Path(name)
-        if not path.is_dir():
-            found.append(one_image(name))
-            continue
-        inside = scan(path)
-        passed_over = inside.summary()
-        if not inside.images:
-            raise InputError(
-                "image.none",
-                f"{path} holds no images{f' ({passed_over})' if passed_over else ''}.",
-                f"File name endings: {' '.join(sorted(SUFFIXES))}",
-            )
-        if passed_over:
-            typer.echo(f"edgecap: {printable(name)}: {printable(passed_over)}", err=True)
-        found += [GivenImage(str(path / one), path / one) for one in inside.images]
-    return found
+    def __init__(
+        self, given: Iterable[str], urls: bool = False, sampling: Sampling | None = None
+    ) -> None:
+        """What a directory holds besides images is counted on standard error.
+
+        Raises InputError for a directory that cannot be read or holds no images, a pattern that
+        fits nothing, a URL that was not asked for, and standard input given twice.
+        """
+        from edgecap.runtime.sources import Sources
+
+        self._sources = Sources(given, urls, sampling)
+        self._waiting: deque[GivenImage] = deque()
+        for line in self._sources.passed:
+            typer.echo(f"edgecap: {printable(line)}", err=True)
+
+    @property
+    def count(self) -> int | None:
+        """How many there are; None where a video or camera is among them."""
+        return self._sources.count
+
+    def alone(self) -> GivenImage | None:
+        """The only image, which may be read several times; None where there are others."""
+        if self.count != 1:
+            return None
+        (item,) = self._sources
+        return GivenImage(item.name, item.image() if callable(item.image) else item.image)
+
+    def take(self) -> Iterator[Any]:
+        """What the captioner is given, one by one."""
+        for item in self._sources:
+            self._waiting.append(GivenImage(item.name, item.image))
+            yield item.image
+
+    def done(self) -> GivenImage:
+        """The image that was taken before all others that are not done yet."""
+        return self._waiting.popleft()
+
+
+def one_image(given: str) -> GivenImage:
+    """An image file, or what standard input holds; InputError for what can be neither."""
+    if Path(given).is_dir():
+        return GivenImage(given, Path(given))  # refused when it is read
+    image = GivenImages([given]).alone()
+    if image is None:
+        raise InputError("image.several", f"{given} is more than one image.", "Give one IMAGE.")
+    return image
+
+
+def all_images(given: Iterable[str]) -> list[GivenImage]:
+    """All images given, without frames; errors as of GivenImages."""
+    images = GivenImages(given)
+    if images.count is None:
+        raise InputError("image.several", "a video is many images.", "Run: edgecap caption VIDEO")
+    for _ in images.take():
+        pass
+    return [images.done() for _ in range(images.count)]
 
 
 def report_failure(image: GivenImage, error: InputError) -> dict[str, Any]:

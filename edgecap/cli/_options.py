@@ -12,8 +12,8 @@ from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
 
 ADVANCED = "Advanced"
-WEIGHTS = "Shipped model (S or M), or a .safetensors file."
-MODEL = "Bundle directory; or, for PyTorch, a shipped model (S or M) or a .safetensors file."
+WEIGHTS = "The shipped model S, or a .safetensors file of its kind."
+MODEL = "Bundle directory; or, on PyTorch, the shipped model S or a .safetensors file of its kind."
 
 Bundle = Annotated[
     str | None,
@@ -36,7 +36,7 @@ Image = Annotated[
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE...", help="Image files, directories of them, or - for an image on its input."
+        metavar="IMAGE...", help="Image files, directories, patterns, or - for standard input."
     ),
 ]
 Lang = Annotated[

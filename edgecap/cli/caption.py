@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecap.cli._image import check_image, save_image
-from edgecap.cli._inputs import GivenImage, all_images, report_failure
-from edgecap.cli._options import Bundle, Images, OnError, Threads
+from edgecap.cli._inputs import GivenImage, GivenImages, report_failure
+from edgecap.cli._options import MODEL, Images, OnError, Threads
 from edgecap.cli._output import (
     STANDARD_OUTPUT,
     Json,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgecap.runtime import Caption, Sampling
 
 _GENERATION = "Generation"
+_INPUT = "Videos, cameras and URLs"
 DETAILS = """
 Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
 its confidence. An image that cannot be read is reported and the others are captioned; the exit
@@ -40,7 +41,15 @@ length limit cut ends in "[cut]".
 
 def run(
     images: Images,
-    bundle: Bundle = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            "--bundle",
+            "-b",
+            help=f"{MODEL[:-1]}, or a Hugging Face checkpoint directory. Default: the newest "
+            "bundle here.",
+        ),
+    ] = None,
     lang: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +127,31 @@ def run(
             rich_help_panel=_GENERATION,
         ),
     ] = None,
+    urls: Annotated[
+        bool,
+        typer.Option("--urls", help="Fetch images given as URLs.", rich_help_panel=_INPUT),
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps",
+            metavar="NUMBER",
+            help="Frames per second that are captioned. Default: 1.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            "--every", metavar="N", help="Caption every n-th frame.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames", metavar="N", help="Maximum number of frames.", rich_help_panel=_INPUT
+        ),
+    ] = None,
     threads: Threads = 1,
     device: Annotated[
         str,
@@ -128,20 +162,27 @@ def run(
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
-    given = all_images(images)
+    given = GivenImages(images, urls, _frames(every, fps, frames))
+    drawn = given.alone() if draw is not None else None
     if draw is not None:
-        check_image(draw, [image.path for image in given if image.path])
-        if len(given) > 1:
+        if drawn is None:
             raise InputError("draw.several", "--draw takes one image.", "Give one IMAGE.")
+        check_image(draw, [drawn.path] if drawn.path else [])
     captioner: Any = load(chosen(bundle), threads=threads, device=device)
     captions = captioner.caption_many(
-        [image.source for image in given],
+        [drawn.source] if drawn else given.take(),
         **_of_model(captioner, lang, style, prompt, beams),
         max_length=max_length,
         sampling=_sampling(temperature, top_k, top_p, seed),
         on_error=on_error,
     )
-    _report(given, captions, draw, json_, jsonl)
+    _report(given, drawn, captions, draw, json_, jsonl)
+
+
+def _frames(every: int | None, fps: float | None, most: int | None) -> Any:
+    from edgecap.runtime.video import Sampling
+
+    return Sampling(every, fps, most)
 
 
 def _of_model(
@@ -164,7 +205,8 @@ def _of_model(
 
 
 def _report(
-    given: list[GivenImage],
+    given: GivenImages,
+    drawn: GivenImage | None,
     captions: Iterator[Caption | InputError],
     draw: Path | None,
     json_: str | None,
@@ -172,14 +214,15 @@ def _report(
 ) -> None:
     from edgecap.core.progress import progress
 
-    alone, quiet = len(given) == 1, STANDARD_OUTPUT in (json_, jsonl)
+    alone, quiet = given.count == 1, STANDARD_OUTPUT in (json_, jsonl)
     rows: list[dict[str, Any]] = []
     failures = 0
     if quiet or not alone:
-        captions = progress(captions, "captions", len(given))
+        captions = progress(captions, "captions", given.count)
     try:
         with json_lines(jsonl) if jsonl is not None else nullcontext(lambda _: None) as write_line:
-            for image, caption in zip(given, captions, strict=True):
+            for caption in captions:
+                image = drawn or given.done()
                 if isinstance(caption, InputError):
                     if alone:
                         raise caption

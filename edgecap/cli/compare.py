@@ -25,10 +25,10 @@ out, tell in which layer the two diverge: the first whose relative error exceeds
 
 
 def run(
-    a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference: {MODEL}")],
+    a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference. {MODEL}")],
     b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Candidate, of the same kinds.")],
     n: Annotated[
-        int, count_option("Number of scenes of the shipped evaluation set, up to 512.", 1, 512)
+        int, count_option("Number of scenes of the gate's shipped set, up to 128.", 1, 128)
     ] = 64,
     lang: Languages = "all",
     threshold: Annotated[
@@ -59,7 +59,7 @@ def run(
     languages = picked_languages(lang)
     first, second = load_captioner(a, threads), load_captioner(b, threads)
     check_comparable(first, second)
-    images = [pixels for pixels, _ in load_set("evaluation", n)]
+    images = [pixels for pixels, _ in load_set("gate", n)]
     names = (_name(a, first), _name(b, second))
     found = compare(first, second, names, images, languages, threshold)
     if draw is not None:

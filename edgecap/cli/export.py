@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
 Every bundle is compared with PyTorch on 64 scenes before it is saved; one that is not close enough
-is not saved, and the exit code is 1.
+is not saved, unless --keep-failed names a directory for it, and the exit code is 1.
 
---int8 means w8a8: int8 weights and activations, statically quantised with calibration images.
+--int8 means the best int8 that is close enough to PyTorch: w8a8 (weights and activations,
+statically quantised with calibration images), and where that is not, w8 (weights alone).
+--precision w8a8 is strict.
 
 Other names of the formats: {_ALIASES}.
 
@@ -43,8 +45,8 @@ def run(
         str | None,
         typer.Argument(
             metavar="MODEL",
-            help="Shipped model (S or M), a .safetensors file of the reference model, or the "
-            "directory of a Hugging Face checkpoint. Default: S.",
+            help="The shipped model S, a .safetensors file of its kind, or a Hugging Face "
+            "checkpoint: its directory, or the id of one in the local cache. Default: S.",
         ),
     ] = None,
     format_: Annotated[
@@ -63,7 +65,9 @@ def run(
     fp16: Annotated[
         bool, typer.Option("--fp16", "--half", help="Short for --precision fp16.")
     ] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Short for --precision w8a8.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Short for --precision int8: w8a8, or else w8.")
+    ] = False,
     calib_data: Annotated[
         Path | None,
         typer.Option(
@@ -132,6 +136,15 @@ def run(
             "--no-verify", help="Save without comparing with PyTorch.", rich_help_panel=ADVANCED
         ),
     ] = False,
+    keep_failed: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep-failed",
+            metavar="DIR",
+            help="Keep bundles that fail the comparison here, with the converter's log.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     attention: Annotated[
         bool,
         typer.Option(
@@ -171,6 +184,7 @@ def run(
         output=output,
         overwrite=overwrite,
         verify=not no_verify,
+        keep_failed=keep_failed,
         plan=plan,
         max_drop=max_drop,
         calib_data=calib_data,

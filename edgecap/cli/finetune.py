@@ -93,7 +93,7 @@ def run(
         typer.Option(
             "--check",
             min=0,
-            max=512,
+            max=128,
             metavar="N",
             help="Number of scenes to measure forgetting on; 0: not at all.",
             rich_help_panel=ADVANCED,
@@ -198,5 +198,5 @@ def _print(report: Report, out: Path, file: str) -> None:
     typer.echo(f"  known languages, exact %: {rows}")
     typer.echo(
         f"  they lost {forgetting['drop_points']:.1f} points ({low:.1f} to {high:.1f}) "
-        f"on {forgetting['scenes']} test scenes; plot: {out / 'report.png'}"
+        f"on {forgetting['scenes']} scenes; plot: {out / 'report.png'}"
     )

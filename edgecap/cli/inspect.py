@@ -24,7 +24,7 @@ def run(
     json_: Json = None,
 ) -> None:
     from edgecap.bundle.manifest import MANIFEST
-    from edgecap.inspection import is_model
+    from edgecap.inspection import is_model, readers
 
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
@@ -32,7 +32,7 @@ def run(
         packed = path.suffix.lower() in (".zip", ".tgz", ".gz", ".tar")
         raise BundleError(
             "bundle.missing",
-            f"{path} is a file and neither .onnx nor .tflite; a bundle is a directory.",
+            f"{path} is a file and none of {', '.join(readers())}; a bundle is a directory.",
             "Unpack it and give its directory." if packed else "",
         )
     else:

@@ -11,6 +11,7 @@ import typer
 from edgecap.cli._options import Threads
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import GateError
+from edgecap.core.formats import backends
 
 if TYPE_CHECKING:
     from edgecap.api import Verification
@@ -24,7 +25,7 @@ and 2 where the bundle is not what its manifest says.
 def run(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle directory.")],
     backend: Annotated[
-        str, typer.Option("--backend", help="Engine: auto, onnx, tflite, coreml or mlprogram.")
+        str, typer.Option("--backend", help=f"Engine: auto, {', '.join(backends())}.")
     ] = "auto",
     threads: Threads = 1,
     json_: Json = None,

@@ -11,10 +11,10 @@ from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
+from edgecap.core.formats import backends
 from edgecap.models.checkpoint import CONFIG
 from edgecap.reference.shipped import SUFFIX, called, shipped
 from edgecap.runtime import loading
-from edgecap.runtime.backends import BACKENDS
 
 DEFAULT = "S"
 DEVICES = ("cpu", "cuda")
@@ -37,7 +37,7 @@ def load(
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *BACKENDS, "torch"))
+    pick("backend", backend, ("auto", *backends(), "torch"))
     pick("device", device, DEVICES)
     loading.check_threads(threads)
     if not str(source):

@@ -32,10 +32,10 @@ def fetch(
         timeout: seconds to wait for a connection, and for each piece.
         patience: seconds for all of it.
 
-    Raises InputError: source.url for other schemes, source.fetch where it fails, image.too_large.
+    Raises InputError: image.url for other schemes, image.fetch where it fails, image.too_large.
     """
     if not url.lower().startswith(("http://", "https://")):
-        raise InputError("source.url", f"{url} is not an http or https URL.")
+        raise InputError("image.url", f"{url} is not an http or https URL.")
     headers = {"User-Agent": "edgecap", "Accept": "image/*"}
     until = time.monotonic() + patience
     data = bytearray()
@@ -85,4 +85,4 @@ def _opener() -> Any:
 
 
 def _failed(url: str, reason: str) -> InputError:
-    return InputError("source.fetch", f"{url} cannot be fetched: {reason}")
+    return InputError("image.fetch", f"{url} cannot be fetched: {reason}")

@@ -96,8 +96,10 @@ def _raw_strips(
     rows: list[tuple[int, int, int]] = []  # (where in the file, rows, bytes of a row)
     raw = ""
     for codec, (left, upper, right, lower), offset, args in tiles:
+        if codec != "raw" or (left, right) != (0, size[0]):
+            return None
         raw, stride, orientation = args if isinstance(args, tuple) else (args, 0, 1)
-        if codec != "raw" or (left, right) != (0, size[0]) or orientation != 1:
+        if orientation != 1:
             return None
         if mode not in ("L", "LA", "RGB", "RGBA", "P") or raw.replace("BGR", "RGB") != mode:
             return None
@@ -122,7 +124,7 @@ def _png_strips(
     image: Image.Image, data: bytes, k: int, strip: int
 ) -> Iterator[Image.Image] | None:
     width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    if depth != 8 or interlaced or color not in _PNG_CHANNELS:
+    if (width, height) != image.size or depth != 8 or interlaced or color not in _PNG_CHANNELS:
         return None
     mode, channels = _PNG_CHANNELS[color]
     parts = list(_png_data(data))

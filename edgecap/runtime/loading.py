@@ -12,8 +12,9 @@ from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
-from edgecap.core.errors import BundleError, InputError
-from edgecap.runtime.backends import BACKENDS, open_functions, open_session, select
+from edgecap.core.errors import InputError
+from edgecap.core.formats import backends
+from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.prompt_captioner import PromptCaptioner
@@ -24,7 +25,12 @@ from edgecap.runtime.tokenizer import Tokenizer
 AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
 
-def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> AnyCaptioner:
+def load(
+    bundle: str | os.PathLike[str],
+    backend: str = "auto",
+    threads: int = 1,
+    verify: str = "sizes",
+) -> AnyCaptioner:
     """Open the captioner in a bundle directory.
 
     Args:
@@ -32,23 +38,17 @@ def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1
         backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated anywhere).
         threads: CPU threads of the engine.
+        verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
 
     Raises:
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *BACKENDS))
+    pick("backend", backend, ("auto", *backends()))
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    given = Path(bundle)
-    if not given.exists():
-        raise BundleError(
-            "bundle.missing",
-            f"there is no bundle {given}.",
-            f"Make one with: edgecap export --format tflite --int8 -o {given}",
-        )
-    opened = open_bundle(given)
+    opened = open_bundle(Path(bundle), verify)
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file

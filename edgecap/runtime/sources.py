@@ -59,8 +59,8 @@ class Sources:
             stdin: in place of the process's standard input.
 
         Raises:
-            InputError: source.url where one is given and not asked for, source.nothing for a
-                pattern that fits nothing, source.twice for "-" given twice, image.none for a folder
+            InputError: image.url where one is given and not asked for, image.missing for a
+                pattern that fits nothing, image.stdin for "-" given twice, image.none for a folder
                 without images, index.folder for one that cannot be read.
             MissingPackageError: for a video without OpenCV.
         """
@@ -86,13 +86,15 @@ class Sources:
 
     def _add(self, name: str) -> None:
         if name == STANDARD_INPUT:
-            if any(isinstance(p, Item) and p.name == "standard input" for p in self._parts):
-                raise InputError("source.twice", "- is given twice; standard input is one image.")
-            self._parts.append(Item("standard input", functools.partial(self._read_stdin)))
+            if any(isinstance(p, Item) and p.name == STANDARD_INPUT for p in self._parts):
+                raise InputError(
+                    "image.stdin", "standard input holds one image, and - stands twice."
+                )
+            self._parts.append(Item(STANDARD_INPUT, functools.partial(self._read_stdin)))
         elif is_url(name):
             if not self._urls:
                 raise InputError(
-                    "source.url",
+                    "image.url",
                     f"{name} is a URL, and nothing is fetched unless asked.",
                     "Say --urls (in Python: urls=True), or download it first.",
                 )
@@ -136,7 +138,7 @@ class Sources:
             kept = [name for name in kept if not os.path.isdir(name)]
         if not kept:
             others = f"; {len(found)} that are no images do" if found else ""
-            raise InputError("source.nothing", f"no image fits the pattern {pattern}{others}.")
+            raise InputError("image.missing", f"no image fits the pattern {pattern}{others}.")
         files = sum(not os.path.isdir(name) for name in found)
         if passed := files - sum(not os.path.isdir(name) for name in kept):
             self.passed.append(f"{pattern}: {passed} passed over: no images by their names")
@@ -152,12 +154,13 @@ class Sources:
             yield Item(title, functools.partial(_raise, error))
 
     def _read_stdin(self) -> bytes:
-        stream = self._stdin or sys.stdin.buffer
-        if stream.isatty():
+        here = sys.stdin.buffer if sys.stdin is not None else None
+        stream = self._stdin or here
+        if stream is None or stream.isatty():
             raise InputError(
-                "image.missing",
-                "nothing is piped into standard input.",
-                "For example: cat photo.jpg | edgecap caption -",
+                "image.stdin",
+                "- reads an image from standard input, and nothing is piped in.",
+                "Write: cat photo.jpg | edgecap caption -",
             )
         return _limited(stream, "standard input")
 

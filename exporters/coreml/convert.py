@@ -28,6 +28,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters.contract import functions
+from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportSpec
 from edgecap.quant.plan import Plan
 
@@ -46,7 +47,7 @@ def export(
     """Write `model` as CoreML into `directory`; returns where each function lies."""
     coremltools = require("coremltools", "coreml")
     programs = convert(model, spec, plan)
-    if not spec.coreml.multifunction:
+    if not _options(spec).multifunction:
         for name, program in programs.items():
             program.save(str(directory / f"{name}.mlpackage"))
         alone = {name: identity_names(f"{name}.mlpackage", name) for name in programs}
@@ -75,7 +76,7 @@ def convert(model: CaptionModel, spec: ExportSpec, plan: Plan | None = None) -> 
     encode, decode, text = example["encode_image"], example["decode"], example["encode_text"]
     # A pixel buffer comes as planes of 0 … 255.
     planes = torch.zeros(1, 3, *encode.inputs["image"].shape[1:3])  # [B,3,S,S]
-    to = _Converter(spec.precision, spec.coreml.target, model.config.vocabulary)
+    to = _Converter(spec.precision, _options(spec).target, model.config.vocabulary)
     programs = {
         encode.name: to.program(_from_planes(encode.module), {"image": planes}, encode.outputs),
         decode.name: to.program(decode.module, decode.inputs, decode.outputs),
@@ -84,7 +85,7 @@ def convert(model: CaptionModel, spec: ExportSpec, plan: Plan | None = None) -> 
     if spec.attention:
         each = example[ATTENTION]
         programs[each.name] = to.program(each.module, each.inputs, each.outputs)
-    if spec.coreml.stateful:
+    if _options(spec).stateful:
         from edgecap.reference.model.stateful import StatefulDecode
 
         names, outputs = OPTIONAL_FUNCTIONS[STATEFUL]
@@ -98,6 +99,10 @@ def convert(model: CaptionModel, spec: ExportSpec, plan: Plan | None = None) -> 
             name: _quantise(program, _wide(program, plan)) for name, program in programs.items()
         }
     return programs
+
+
+def _options(spec: ExportSpec) -> CoremlOptions:
+    return CoremlOptions() if spec.options is None else spec.options
 
 
 def _from_planes(module: nn.Module) -> nn.Module:

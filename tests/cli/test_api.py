@@ -14,7 +14,7 @@ import edgecap
 import edgecap.runtime
 from edgecap import api
 from edgecap.core.errors import InputError
-from edgecap.exporters.prepare import export_specs
+from edgecap.exporters.prepare import export_request, prepare_export
 
 
 def test_what_edgecap_offers() -> None:
@@ -87,14 +87,12 @@ def test_what_is_wrong_is_raised_and_not_printed(
 
 
 def test_a_request_becomes_a_bundle_per_format(tmp_path: Path) -> None:
-    one = export_specs("S", formats=["onnx"], precision="fp16", output=tmp_path / "one")
-    assert [spec.output for spec in one] == [tmp_path / "one"]
-    both = export_specs("S", formats=["onnx", "tflite"], precision="w8a8", output=tmp_path)
-    assert [spec.output for spec in both] == [
+    one = prepare_export("S", formats=["onnx"], precision="fp16", output=tmp_path / "one")
+    assert one.outputs == (tmp_path / "one",)
+    both = prepare_export("S", formats=["onnx", "tflite"], precision="w8a8", output=tmp_path)
+    assert both.outputs == (
         tmp_path / "captioner-S-onnx-w8a8",
         tmp_path / "captioner-S-tflite-w8a8",
-    ]
-    calibrated = export_specs(
-        "S", formats=["onnx"], precision="w8a8", output=tmp_path / "c", num_calib=32, seed=7
     )
-    assert (calibrated[0].calibration.images, calibrated[0].calibration.seed) == (32, 7)
+    request = export_request("S", formats=["onnx"], precision="w8a8", num_calib=32, seed=7)
+    assert (request.calibration.images, request.calibration.seed) == (32, 7)

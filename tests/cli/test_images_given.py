@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from tiny_onnx import image
 
@@ -31,7 +33,7 @@ def test_files_passed_over_are_counted(
     assert "4 passed over: 2 videos, 1 .pdf, 1 other file" in line
     photo.unlink()
     assert main(["caption", str(photo.parent), *bundle]) == 2
-    assert "holds no images (4 passed over" in capsys.readouterr().err
+    assert "holds no images; 4 passed over" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,8 @@ def test_an_image_may_come_from_standard_input(
 @pytest.mark.parametrize(
     ("given", "code", "hint"),
     [
-        (["https://example.com/cat.jpg"], "image.url", "curl -sL https://example.com/cat.jpg"),
-        (["no/*.png"], "image.missing", "without quotes"),
+        (["https://example.com/cat.jpg"], "image.url", "--urls"),
+        (["no/*.png"], "image.missing", "no image fits"),
         (["-", "-"], "image.stdin", "one image"),
         (["absent.png"], "image.missing", "absent.png"),
     ],
@@ -80,6 +82,24 @@ def test_what_is_no_file_gets_a_helpful_line(
     assert main(["caption", *given, "--bundle", str(tiny_bundle_made)]) == 2
     line = capsys.readouterr().err
     assert f"[{code}]" in line and hint in line and line.count("\n") == 1
+
+
+def test_frames_of_a_video_and_patterns(
+    photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = photo.parent / "clip.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(30):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    given = ["caption", str(clip), str(photo.parent / "*.png"), "--jsonl", "-"]
+    assert main([*given, "--fps", "2", "--bundle", str(tiny_bundle_made)]) == 0
+    rows = [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [*(f"{clip}#t={i / 2:g}" for i in range(6)), str(photo)]
+    assert main([*given, "--draw", str(clip.with_suffix(".png"))]) == 2
+    assert "[draw.several]" in capsys.readouterr().err
+    assert main([*given, "--fps", "2", "--every", "3"]) == 2
+    assert "[video.sampling]" in capsys.readouterr().err
 
 
 def test_lines_of_json_come_one_by_one(

@@ -212,7 +212,8 @@ def test_the_first_frame_that_shows_something(format: str) -> None:
     data = encoded(format, empty, save_all=True, append_images=frames, duration=50, **options)
     loaded = load_image(data)
     assert loaded.image.convert("RGB").getpixel((1, 1)) == (255, 0, 0)
-    assert loaded.notes == ("frame 3 of its 4 is used",)
+    # Pillow before 11 stores the two empty frames of a GIF as one.
+    assert loaded.notes[0] in ("frame 3 of its 4 is used", "frame 2 of its 3 is used")
     still = load_image(encoded(format, scene, save_all=True, append_images=[black], **options))
     assert still.notes == ("frame 1 of its 2 is used",)
 

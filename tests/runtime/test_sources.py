@@ -80,7 +80,7 @@ def test_patterns(photos: Path, pattern: str, found: list[str]) -> None:
 
 
 def test_a_pattern_that_fits_nothing(photos: Path) -> None:
-    assert refusal(f"{photos}/*.jpg").code == "source.nothing"
+    assert refusal(f"{photos}/*.jpg").code == "image.missing"
     assert "1 that are no images do" in refusal(f"{photos}/*.txt").message
 
 
@@ -110,10 +110,10 @@ class Terminal(io.BytesIO):
 def test_standard_input() -> None:
     sources = Sources(["-"], stdin=Pipe(png("blue")))
     (item,) = sources
-    assert item.name == "standard input" and is_image(item.image) and sources.count == 1
+    assert item.name == "-" and is_image(item.image) and sources.count == 1
     assert colour(item.image) == (0, 0, 255)
-    assert refusal("-", "-").code == "source.twice"
-    for stream, code in ((Terminal(), "image.missing"), (Pipe(), "image.empty")):
+    assert refusal("-", "-").code == "image.stdin"
+    for stream, code in ((Terminal(), "image.stdin"), (Pipe(), "image.empty")):
         (item,) = Sources(["-"], stdin=stream)
         with pytest.raises(InputError) as caught:
             load_image(item.image)
@@ -187,7 +187,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_urls_are_fetched_when_asked(server: str) -> None:
-    assert refusal(f"{server}/image.png").code == "source.url"
+    assert refusal(f"{server}/image.png").code == "image.url"
     sources = Sources([f"{server}/image.png", f"{server}/moved"], urls=True)
     assert names(sources) == [f"{server}/image.png", f"{server}/moved"]
     assert [colour(item.image) for item in sources] == [(0, 128, 0)] * 2
@@ -196,10 +196,10 @@ def test_urls_are_fetched_when_asked(server: str) -> None:
 @pytest.mark.parametrize(
     ("path", "code", "told"),
     [
-        ("/nothing", "source.fetch", "the server says 404 Not Found"),
-        ("/away", "source.fetch", "cannot be fetched"),
-        ("/round", "source.fetch", "cannot be fetched"),
-        ("/cut", "source.fetch", "cannot be fetched"),
+        ("/nothing", "image.fetch", "the server says 404 Not Found"),
+        ("/away", "image.fetch", "cannot be fetched"),
+        ("/round", "image.fetch", "cannot be fetched"),
+        ("/cut", "image.fetch", "cannot be fetched"),
         ("/page", "image.unreadable", "is a web page, not an image"),
     ],
 )
@@ -221,16 +221,16 @@ def test_size_and_time_are_limited(server: str) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/passwd", "s3://bucket/a.png"])
 def test_other_schemes_are_refused(url: str) -> None:
-    assert refusal(url).code == "source.url"
+    assert refusal(url).code == "image.url"
     (item,) = Sources([url], urls=True)
     with pytest.raises(InputError, match=r"not an http or https URL"):
         load_image(item.image)
 
 
 def test_a_server_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"source\.fetch"):
+    with pytest.raises(InputError, match=r"image\.fetch"):
         fetch("http://127.0.0.1:1/a.png")
-    with pytest.raises(InputError, match=r"source\.fetch"):
+    with pytest.raises(InputError, match=r"image\.fetch"):
         fetch("http://[broken/a.png")
 
 
