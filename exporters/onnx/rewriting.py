@@ -125,7 +125,11 @@ class Rewriter:
         kind = storage.kind
         if kind in ("dynamic", "widened") and across == storage.transposed:
             weight, scale = self._int8(use.name, storage)
-            op, inputs, axis = "DequantizeLinear", [weight, scale], {"axis": int(last)}
+            # onnxruntime widens int8 to uint8 for processors without VNNI, and fails where no zero
+            # point, or a shared one, says by how much.
+            zeros = np.zeros(scale.shape.numpy() if scale.shape else (), np.int8)  # [N]
+            zero = self._small(f"{weight.name}.zero", zeros)
+            op, inputs, axis = "DequantizeLinear", [weight, scale, zero], {"axis": int(last)}
         elif kind == "float16":
             weight = self._float(use.name, kind, across)
             op, inputs, axis = "Cast", [weight], {"to": 1}  # FLOAT
