@@ -31,11 +31,11 @@ class WeightScheme:
 class SchemeLookup(Protocol):
     """What the passes ask about the constants of one function of the contract."""
 
-    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
-        """Of the weights f32 [N,D] of a linear layer."""
+    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+        """Of the weights f32 [N,D] of a linear layer; `name` is what the converter calls them."""
 
-    def table(self, weight: np.ndarray) -> WeightScheme:
-        """Of a large table f32 [V,D] that is looked up in."""
+    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+        """Of a table f32 [V,D] that is looked up in."""
 
 
 class PlanLookup:
@@ -57,7 +57,7 @@ class PlanLookup:
                     "plan.same_weights", f"{twin} and {name} have the same weights."
                 )
 
-    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
+    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
         """Raises UnsupportedError where a converter changed the weights beyond recognition."""
         name = self._names.get(_key(weight))
         if name is None:
@@ -70,7 +70,7 @@ class PlanLookup:
         step = "decode" if function == ATTENTION else function  # the same step, the same numbers
         return WeightScheme(self._plan.layers[name].kind, self._plan.grids(name, step))
 
-    def table(self, weight: np.ndarray) -> WeightScheme:
+    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
         """Only the token table is a layer of the plan, the output head; others stay float."""
         name = self._names.get(_key(weight))
         return WeightScheme("fp32" if name is None else self._plan.layers[name].kind, None)

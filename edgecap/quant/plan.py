@@ -3,10 +3,10 @@
 A layer bears its module path (`blocks.3.qkv`); the output head, which is the token table, is
 `token`. It is of one of four kinds:
 
-    w8a8  int8 weights; input and output on fixed int8 grids, one pair for each function
-    w8    int8 weights; the input is rounded as it comes, or not at all; the output stays float
-    w8f   int8 weights, widened before they are used; input and output stay float
-    fp32  as it was
+    w8a8        int8 weights; input and output on fixed int8 grids, one pair for each function
+    w8          int8 weights; the input is rounded as it comes, or not at all; the output stays float
+    w8_dequant  int8 weights, widened before they are used; input and output stay float
+    fp32        as it was
 
 Weights are int8, symmetric, with one scale per row (rounding.rows); they follow from the float
 weights and are not in the plan. A w8a8 layer's output is rounded in units of its row's scale: the
@@ -38,7 +38,7 @@ from edgecap.quant.smooth import can_smooth
 
 SCHEMA = 1
 FILE = PLAN
-KINDS = ("w8a8", "w8", "w8f", "fp32")
+KINDS = ("w8a8", "w8", "w8_dequant", "fp32")
 QuantParamKey = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
 _REMAKE = "Make a plan for these weights: export without --plan."
 
@@ -134,7 +134,7 @@ def read_plan(path: Path) -> Plan:
                 f"{path.name} has plan schema {found!r}; this edgecap reads schema {SCHEMA}.",
                 _REMAKE,
             )
-        plan = decode(Plan, value, path.name)
+        plan = decode(Plan, _renamed(value), path.name)
     except OSError as error:
         raise InputError("plan.missing", f"{path} cannot be read: {error.strerror}.") from None
     except BundleError as error:
@@ -142,6 +142,15 @@ def read_plan(path: Path) -> Plan:
         raise InputError(code, error.message, error.hint) from None
     _check(plan, path.name)
     return plan
+
+
+def _renamed(value: dict[str, Any]) -> dict[str, Any]:
+    """Kinds as they are called today: w8_dequant was w8f."""
+    layers = value.get("layers")
+    for layer in layers.values() if isinstance(layers, dict) else ():
+        if isinstance(layer, dict) and layer.get("kind") == "w8f":
+            layer["kind"] = "w8_dequant"
+    return value
 
 
 def check_weights(plan: Plan, model: str, weights: Path) -> None:

@@ -72,7 +72,7 @@ class Rounding:
         if kind == "fp32":
             return F.linear(x, weight)
         integers, unit = self._rounded.get(layer) or integer_rows(weight)  # [N,D], [N]
-        if kind == "w8f":
+        if kind == "w8_dequant":
             return F.linear(x, integers) * unit
         if grids is None:
             levels, step = _as_it_comes(x)  # [...,D], [...,1]

@@ -16,6 +16,7 @@ from edgecap.bundle.manifest import Function, identity_names
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters import contract
+from edgecap.exporters.onnx import int8 as onnx_int8
 from edgecap.exporters.onnx import passes as onnx_passes
 from edgecap.exporters.spec import ExportSpec
 from edgecap.exporters.treatment import SchemeLookup, by
@@ -49,7 +50,7 @@ def write(
             onnx_passes.halve(graph)
         elif precision in INT8_PRECISIONS:
             assert treat is not None  # every int8 export has a plan
-            onnx_passes.quantise(graph, name, treat)
+            onnx_int8.quantise(graph, name, treat)
     onnx_passes.share_weights(list(graphs.values()), directory / WEIGHTS)
     for name, graph in graphs.items():
         (directory / f"{name}.onnx").write_bytes(graph.SerializeToString())

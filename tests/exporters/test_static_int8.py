@@ -33,7 +33,7 @@ WIDENED = {"encode_image": 1, "decode": 0, "encode_text": 0}  # patches
 WIDER = {"blocks.0.mlp_out": "w8", "blocks.1.qkv": "fp32"}
 
 
-WEIGHTS_ALONE = {"token": "w8f", "blocks.0.qkv": "w8f"}
+WEIGHTS_ALONE = {"token": "w8_dequant", "blocks.0.qkv": "w8_dequant"}
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_w8_keeps_what_no_grid_of_one_call_suits(tiny: Any) -> None:
     plan = calibrate(
         tiny.model, tiny.calibration_set, spec, model="tiny", weights="0" * 64, precision="w8"
     )
-    floats = {name for name, layer in plan.layers.items() if layer.kind == "w8f"}
+    floats = {name for name, layer in plan.layers.items() if layer.kind == "w8_dequant"}
     assert floats == {"patch", "blocks.0.mlp_out", "blocks.1.mlp_out"}
     assert plan.precision == "w8"
 

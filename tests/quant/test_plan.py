@@ -82,6 +82,12 @@ def test_a_plan_that_is_none_is_refused(file: Path, code: str, change: Any) -> N
     assert refused(file).code == code
 
 
+def test_plans_that_say_w8f_are_read(tiny: Any, file: Path) -> None:
+    file.write_text(file.read_text().replace('"w8_dequant"', '"w8f"'))
+    assert '"w8f"' in file.read_text()
+    assert read_plan(file) == tiny.plan
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schema": 1, "schema": 1}', b"\xff"])
 def test_files_of_other_kinds_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "plan.json"
