@@ -109,10 +109,9 @@ def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exp
     where the result is not good enough.
     """
     from edgecap.exporters.parity import collect as references
-    from edgecap.quant.hooks import layer_widths
-    from edgecap.quant.smooth import smooth
     from edgecap.reference.model import weights
     from edgecap.reference.model.session import TorchSession, reference_captioner
+    from edgecap.reference.quant import layer_widths, smooth
 
     begun = time.monotonic()
     output = check(spec)

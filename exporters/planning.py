@@ -76,8 +76,8 @@ def _new_plan(
     Captions are judged in the languages of the model that scenes can be described in; of the
     others `say` is told.
     """
-    from edgecap.quant.calibrate import calibrate
     from edgecap.quant.calibration_set import collect_calibration
+    from edgecap.reference.quant import calibrate
 
     begun = time.monotonic()
     say(f"calibrating on {spec.calibration.images} images")

@@ -2,8 +2,9 @@
 
 Latency is **not measured** here: which of two plans is faster differs from engine to engine, and a
 plan is made for all three formats. Bit operations stand in for it: multiply-adds times the bits of
-a weight times the bits in which activations stand in memory (8·8 for w8a8, 8·32 for w8 and w8_dequant,
-32·32 for fp32), of one caption and one embedding of either kind. `edgecap bench` measures bundles.
+a weight times the bits in which activations stand in memory (8·8 for w8a8, 8·32 for w8 and
+w8_dequant, 32·32 for fp32), of one caption and one embedding of either kind. `edgecap bench`
+measures bundles.
 
 Letters: N outputs and D inputs of a layer, P patches.
 """
@@ -14,8 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgecap.quant.hooks import layer_weights
-from edgecap.quant.recipe import HEAD
+from edgecap.reference.quant import HEAD, layer_weights
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
