@@ -49,7 +49,7 @@ class PlanLookup:
         """Raises InputError where the plan is not for these layers."""
         check_layers(plan, subject.widths())
         self._plan = plan
-        weights = subject.weights()
+        self._weights = weights = subject.weights()
         self._shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
         owners = {id(info.parameter(subject.model)): p for p, info in subject.layers.items()}
         self._paths = {  # also the other paths of tied tables
@@ -65,6 +65,7 @@ class PlanLookup:
         """Raises UnsupportedError where a converter changed the weights beyond recognition, and
         where layers of equal weights are not treated alike."""
         paths = self._named(weight, name) or self._twins.get(_key(weight), [])
+        paths = paths or self._scaled(weight)
         if not paths:
             raise UnsupportedError(
                 "plan.weights_changed",
@@ -87,6 +88,24 @@ class PlanLookup:
         """The layer whose parameter a constant of this name is."""
         path = self._paths.get(name.removeprefix("model.").removesuffix(".weight"))
         return [path] if path is not None and self._shapes[path] == weight.shape else []
+
+    def _scaled(self, weight: np.ndarray) -> list[str]:
+        """Layers whose rows a converter multiplied by positive numbers, as it does where a scale
+        comes after them (the 1/sqrt(Dh) of attention).
+
+        Their integers are the same, and grids of outputs count in units of the row's scale, so
+        that a plan holds for them unchanged.
+        """
+        found = []
+        for path, tensor in self._weights.items():
+            if self._shapes[path] != weight.shape:
+                continue
+            mine = tensor.detach().numpy()
+            factor = (weight * mine).sum(1) / np.maximum((mine * mine).sum(1), 1e-30)  # [N]
+            off = np.abs(weight - factor[:, None] * mine).max()
+            if (factor > 0).all() and off <= 1e-5 * np.abs(weight).max():
+                found.append(path)
+        return found
 
     def _alike(self, paths: list[str], function: str) -> WeightScheme:
         """What the plan says of layers that have the same weights."""
