@@ -8,6 +8,7 @@ the others.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +121,16 @@ class _Method:
 def run_as(module: nn.Module, network: CaptionModel, function: str) -> None:
     """Let a module that calls the blocks of a tapped captioner itself run as `function`."""
     tap = getattr(network, "tap", None)
-    if tap is not None:
-        module.forward = _Method(module.forward, tap, function)
+    if tap is None:
+        return
+    forward = module.forward
+
+    @functools.wraps(forward)  # tracers want a true function with its signature
+    def tapped(*args: Any) -> Any:
+        with tap.running(function):
+            return forward(*args)
+
+    module.forward = tapped  # type: ignore[method-assign]
 
 
 def layer_weights(network: CaptionModel) -> dict[str, Tensor]:
