@@ -5,14 +5,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
+DOCS := .venv-docs
 OLD_PYTHON ?= python3.11
+C_PACKAGES := gcc g++ cmake pkg-config
+JS_PACKAGES := nodejs npm chromium
+JS := build/js
+WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
+WEB_PORT ?= 8000
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts demo images tour test lint format types check check-full bench train clean
+.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,16 +41,54 @@ fonts: ## Install the fonts that drawn scenes need (Debian, as root); elsewhere 
 			"As root: apt-get install $(FONT_PACKAGES)" >&2; exit 2; \
 	fi
 
-demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample picture, bench; say where the report lies.
+compilers: ## Install what the C core's tests build with (Debian, as root); elsewhere say what is missing.
+	@if command -v gcc >/dev/null && command -v g++ >/dev/null && command -v cmake >/dev/null \
+		&& command -v pkg-config >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(C_PACKAGES); \
+	else \
+		echo "gcc, g++, cmake or pkg-config is missing. As root: apt-get install $(C_PACKAGES)" >&2; \
+		exit 2; \
+	fi
+
+node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
+	@if command -v node >/dev/null && command -v npm >/dev/null \
+		&& { command -v chromium || command -v google-chrome; } >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(JS_PACKAGES); \
+	else \
+		echo "node (20 or later), npm or chromium is missing. As root: apt-get install $(JS_PACKAGES)" >&2; \
+		exit 2; \
+	fi
+
+js: node $(JS)/.installed ## Fetch the engines and the browser's driver of the JavaScript runtime's tests and page.
+
+# Without scripts: onnxruntime-node's would fetch CUDA.
+$(JS)/.installed: tests/embed_js/package.json
+	mkdir -p $(JS)
+	cp tests/embed_js/package.json $(JS)/
+	cd $(JS) && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error
+	touch $@
+
+demo/captioner-%-w8/manifest.json: | $(STAMP)
+	$(BIN)/edgecap export --format $* --int8 -o $(@D) --overwrite
+
+web: js $(STAMP) $(WEB_BUNDLES:%=%/manifest.json) ## Serve the page that captions in the browser, at http://127.0.0.1:8000/.
+	$(BIN)/python examples/web/build.py -o build/web --modules $(JS)/node_modules $(WEB_BUNDLES)
+	$(BIN)/python examples/web/serve.py build/web --port $(WEB_PORT)
+
+demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
-images: $(STAMP) fonts ## Make the images of README anew.
+images: $(STAMP) fonts ## Make the images of the documents anew.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/images.sh
 
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/tour.sh
 
-test: $(STAMP) fonts ## Run the tests.
+test: $(STAMP) fonts compilers js ## Run the tests.
 	$(BIN)/python -m pytest -q -n $(TEST_JOBS)
 
 lint: $(STAMP) ## Look for mistakes and formatting with ruff.
@@ -63,7 +107,7 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
+check-full: lint types fonts js $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
@@ -76,6 +120,16 @@ $(OLD)/.installed: pyproject.toml
 		--editable . tflite-runtime==2.14.0 'numpy<2'
 	touch $@
 
+# An environment of its own: the site is built from the sources, without torch and converters.
+docs: $(DOCS)/.installed ## Build the documentation as a site in site/; a dead link is an error.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
@@ -83,6 +137,6 @@ train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two 
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) build dist demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD) $(DOCS) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info

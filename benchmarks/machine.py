@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("edgecap", "numpy", "onnxruntime", "ai-edge-litert", "tflite-runtime", "torch")
+from edgecap.core.formats import backends
 
 
 def machine() -> dict[str, Any]:
@@ -59,8 +59,9 @@ def peak_rss_mb() -> float:
 
 
 def _versions() -> dict[str, str]:
+    engines = (package.name for one in backends().values() for package in one.packages)
     found = {}
-    for package in PACKAGES:
+    for package in dict.fromkeys(("edgecap", "numpy", *engines, "torch")):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

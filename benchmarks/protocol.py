@@ -27,7 +27,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNTIMED = ("mlprogram",)
+from edgecap.core.formats import backends
+
+UNTIMED = tuple(one.name for one in backends().values() if one.evaluator)
 TIMED = ("encode_image_ms", "decode_step_ms", "caption_ms", "batch_ms")
 DECODE_POSITION = 16
 BATCH = 8

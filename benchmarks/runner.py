@@ -178,7 +178,7 @@ def times_faster(
     return {
         key: median(median(theirs[key]) / median(own[key]) for theirs, own in pairs)
         for key in TIMED
-        if pairs
+        if pairs and key in pairs[0][0] and key in pairs[0][1]
     }
 
 
@@ -228,7 +228,7 @@ def _try(worker: Worker, rows: dict[str, Row], request: str, **arguments: Any) -
 
 
 def _sum_up(row: Row, rounds: Sequence[dict[str, list[float]]]) -> None:
-    for key in TIMED:
+    for key in (key for key in TIMED if key in rounds[0]):
         samples = np.concatenate([times[key] for times in rounds])  # [samples]
         p50, p90 = np.percentile(samples, [50, 90])
         row.times[key] = Spread(float(p50), float(p90), len(samples))

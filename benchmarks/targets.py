@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from edgecap.benchmarks.runner import Target
+from edgecap.bundle import schema2
 from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
@@ -37,7 +38,7 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
     if not chosen:
         raise InputError(
             "bench.no_bundles",
-            f"no bundle was given and none lies in {here}.",
+            "no bundle was named, and the working directory holds none.",
             "Make one with: edgecap export --format tflite --int8",
         )
     opened = [open_bundle(path) for path in chosen]
@@ -48,10 +49,10 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
 
 @contextmanager
 def images(count: int = 8) -> Iterator[list[Path]]:
-    """The first scenes of the shipped evaluation set as files, while the context lasts."""
+    """The first scenes of the shipped gate set as files, while the context lasts."""
     with TemporaryDirectory(prefix="edgecap-bench-") as folder:
         files = []
-        for i, (pixels, _) in enumerate(load_set("evaluation", count)):
+        for i, (pixels, _) in enumerate(load_set("gate", count)):
             files.append(Path(folder) / f"{i}.png")
             Image.fromarray(pixels).save(files[-1])
         yield files
@@ -66,7 +67,10 @@ def targets(
     they lie under their name.
     """
     found = []
-    model = weights or opened[0].manifest.model
+    first = opened[0].manifest
+    if isinstance(first, schema2.Manifest):
+        return [*_checkpoint(weights, files, threads), *_bundles(opened, files, threads)]
+    model = weights or first.model
     weights_file = find_weights(model)
     if weights is None and weights_file and not _exported(weights_file, opened[0]):
         weights_file = None
@@ -81,18 +85,30 @@ def targets(
                 reference=True,
             )
         )
+    return found + _bundles(opened, files, threads)
+
+
+def _checkpoint(model: str | None, files: Sequence[Path], threads: int) -> list[Target]:
+    """transformers' own generate, where a checkpoint directory was named."""
+    if model is None:
+        return []
+    weights = sum(file.stat().st_size for file in Path(model).glob("*.safetensors"))
+    command = worker_command(model, "torch", files, threads)
+    return [Target(f"transformers {Path(model).name}", command, weights, reference=True)]
+
+
+def _bundles(opened: Sequence[Bundle], files: Sequence[Path], threads: int) -> list[Target]:
     names = [bundle.path.resolve().name for bundle in opened]
-    for bundle, name in zip(opened, names, strict=True):
-        found.append(
-            Target(
-                # Two of one name lie in different places: say where.
-                name=name if names.count(name) == 1 else str(bundle.path),
-                command=worker_command(str(bundle.path), "auto", files, threads),
-                size_bytes=shipped_bytes(bundle),
-                parity=certified(bundle),
-            )
+    return [
+        Target(
+            # Two of one name lie in different places: say where.
+            name=name if names.count(name) == 1 else str(bundle.path),
+            command=worker_command(str(bundle.path), "auto", files, threads),
+            size_bytes=shipped_bytes(bundle),
+            parity=certified(bundle),
         )
-    return found
+        for bundle, name in zip(opened, names, strict=True)
+    ]
 
 
 def certified(bundle: Bundle) -> dict[str, float]:

@@ -87,7 +87,7 @@ CHANGES: list[tuple[str, list[tuple[str, str]]]] = [
     ("any batch", [('"batch": 1', '"batch": null')]),
     ("a cache of halves", [('"cache": "float32"', '"cache": "float16"')]),
     ("an escaped name", [('"name": "small', '"name": "sm\\u0061ll\\ud83d\\udc36')]),
-    ("schema 2", [('"schema": 1', '"schema": 2')]),
+    ("schema 3", [('"schema": 1', '"schema": 3')]),
     ("schema true", [('"schema": 1', '"schema": true')]),
     ("schema 1.0", [('"schema": 1', '"schema": 1.0')]),
     ("no schema", [('"schema": 1,', "")]),

@@ -21,7 +21,7 @@ from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
 from edgecap.runtime.session import ImageCode, Step
 
-R, T, PROMPT = 61, 24, [2, 3]
+R, T = 61, 24
 
 
 class Scripted:
@@ -75,7 +75,7 @@ def run(values: np.ndarray, case: dict[str, Any]) -> Generated:
     limits = Limits(EOS, case["length"], rule)
     code = session.encode_image(np.zeros((1, 1, 1, 3), np.uint8))
     if case["beams"] > 1:
-        return beam_search(Cache(session, repeat(code, case["beams"]), T), PROMPT, limits)
+        return beam_search(Cache(session, repeat(code, case["beams"]), T), case["prompt"], limits)
     choose = most_probable
     if case["sampling"] is not None:
         how = Sampling(**{n: v for n, v in case["sampling"].items() if n != "crc32"})
@@ -84,7 +84,7 @@ def run(values: np.ndarray, case: dict[str, Any]) -> Generated:
         def choose(scores: np.ndarray, sequence: int, count: int) -> int:
             return draw(probabilities(scores, how), uniform(start, count))
 
-    (generated,) = generate(Cache(session, code, T), PROMPT, limits, choose)
+    (generated,) = generate(Cache(session, code, T), case["prompt"], limits, choose)
     return generated
 
 
@@ -100,13 +100,16 @@ def searching() -> Topic:
             sampling |= [{}, {"top_k": 5}, {"top_p": 0.8}, {"top_k": 9, "top_p": 0.5}][seed]
             sampling["crc32"] = 1000 + seed
             asked.append({"rule": rule, "length": 22, "beams": 1, "sampling": sampling})
+    asked = [{"prompt": [2, 3], **case} for case in asked]
+    for last in range(4, V):  # other beginnings: where <eos> is likely and ranks low among beams
+        case = {"prompt": [2, last], "rule": None, "length": 22, "beams": 2, "sampling": None}
+        asked.append(case)
     topic = Topic(
         "search",
         scale=SCALE,
         vocabulary=V,
         rows=R,
         text_length=T,
-        prompt=PROMPT,
         eos=EOS,
         grammar=plain(small_grammar()),
         cases=(cases := []),

@@ -1,5 +1,38 @@
-"""edgecap: put an image captioner on phones, browsers and boards."""
+"""edgecap: put an image captioner on phones, browsers and boards.
+
+    import edgecap
+
+    edgecap.export("S", format="tflite", int8=True, output="captioner")
+    edgecap.verify("captioner")
+    captioner = edgecap.load("captioner")
+    print(captioner.caption("photo.jpg")[0].text)
+
+These functions are those of `edgecap.api`, which is imported when the first of them is used: an
+app that only runs bundles needs neither torch nor a converter.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from edgecap.core.errors import EdgecapError
+
+if TYPE_CHECKING:
+    from edgecap.api import bench, caption, export, load, verify
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+_LAZY = ("bench", "caption", "export", "load", "verify")
+
+__all__ = ["EdgecapError", "__version__", "bench", "caption", "export", "load", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module("edgecap.api"), name)
+    raise AttributeError(f"module 'edgecap' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

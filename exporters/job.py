@@ -1,51 +1,49 @@
-"""From weights to a verified bundle: load, convert, write, compare, rename.
+"""From a request to verified bundles.
 
-Everything happens in a hidden directory beside the output (edgecap.core.atomic); an exception, a
-failed gate or a kill leaves nothing under the final name.
+    once            1 check     refuse what cannot work, before any work       checks
+                    2 open      the weights, and themselves as the reference    opened
+                    3 plan      of int8: given, calibrated or searched for      planning
+                    4 ask       PyTorch about the gate's scenes                 parity.collect
+    for each format 5 convert   and write the model's files                     <format>.convert
+                    6 describe  tokenizer, golden files, manifest
+                    7 compare   with PyTorch, in a process without torch        parity.gate
+                    8 certify   certificate and card
+                    9 rename    the directory gets its name                     core.atomic
+
+Every bundle is made in a hidden directory beside its place; an exception, a failed gate or a kill
+leaves nothing under the final name. Nothing that is asked for changes on the way: `int8` is a
+request for the first of two precisions that passes step 7, and steps 5 to 7 are done for each.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 import edgecap
-from edgecap.bundle.certificate import Certificate, certificate_from_json, certificate_to_json
-from edgecap.bundle.golden import write_golden
+from edgecap.bundle.certificate import Certificate, certificate_to_json
+from edgecap.bundle.golden import Golden, write_golden
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, SEARCH, TOKENIZER, Function, Manifest
-from edgecap.core.atomic import atomic_dir, refuse_existing
-from edgecap.core.digest import file_sha256
-from edgecap.core.errors import GateError, InputError, UnsupportedError
-from edgecap.core.formats import FORMATS, INT8_PRECISIONS
-from edgecap.core.lazy import require
-from edgecap.core.typed import read_json
-from edgecap.exporters import EXPORTERS
+from edgecap.bundle.manifest import CARD, CERTIFICATE, TOKENIZER, Function, Manifest
+from edgecap.core.atomic import atomic_dir
+from edgecap.core.errors import GateError
+from edgecap.core.formats import FORMATS, Format, load_object
 from edgecap.exporters.card import card
-from edgecap.exporters.planning import make_plan, read_plan
+from edgecap.exporters.checks import check
+from edgecap.exporters.failed import keeping_failed
+from edgecap.exporters.opened import OpenModel, open_model
+from edgecap.exporters.parity.run import run_gate
+from edgecap.exporters.planning import Chosen, Planner
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.spec import CoremlOptions, ExportSpec
-from edgecap.quant import plan as plans
-from edgecap.reference.extension import Extension
+from edgecap.exporters.spec import ExportRequest, ExportSpec
 from edgecap.reference.manifest import build_manifest
-from edgecap.reference.shipped import tokenizer_data
-from edgecap.runtime.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import CaptionModel
-    from edgecap.runtime.captioner import Captioner
-
-GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,174 +54,164 @@ class Exported:
     manifest: Manifest
     size: int  # bytes of the model files
     certificate: Certificate | None  # None: not verified
-    seconds: float
+    seconds: float  # since the bundle before it, the first one's with all that is done once
 
 
-def check(spec: ExportSpec) -> Path:
-    """The output directory, after refusing what cannot work; nothing is loaded or written."""
-    from edgecap.reference.model import weights
+@dataclass(frozen=True)
+class Asked:
+    """What PyTorch said, once for all formats."""
 
-    known = FORMATS[spec.format]
-    if spec.precision not in known.precisions:
-        raise UnsupportedError(
-            "export.combination",
-            f"{spec.format} has no {spec.precision}; it has {', '.join(known.precisions)}.",
-        )
-    if spec.format == "coreml":
-        spec.coreml.check(spec.precision)
-    elif spec.coreml != CoremlOptions():
-        raise UnsupportedError(
-            "export.coreml_only",
-            f"--target and --stateful are CoreML's, and the format is {spec.format}.",
-            "Leave them out, or run with: --format coreml",
-        )
-    if not 4 <= spec.scenes <= 512:
-        raise InputError("export.scenes", f"scenes must be in 4 … 512, got {spec.scenes}.")
-    spec.check_plan()
-    name, path = weights.resolve(spec.model)
-    if spec.plan is not None:
-        read_plan(spec, spec.plan, name, path)
-    if spec.max_drop is not None:
-        require("matplotlib", "export")  # for the image at the end of a long search
-    output = spec.directory(name)
-    refuse_existing(output, spec.overwrite, is_bundle)
-    _require(spec)
-    return output
+    folder: Path  # of parity.outputs.ReferenceOutputs, for the gate's process
+    golden: Golden  # with tolerances of no precision yet
+    spread: float  # of its logits
+    scenes: int
 
 
-def _require(spec: ExportSpec) -> None:
-    """MissingPackageError unless what converts is installed, and what the gate runs it with."""
-    exporter = EXPORTERS[spec.format]
-    with quiet():  # some tell at import what they were not tested with
-        for module in exporter.needs:
-            require(module, "export")
-        runs = spec.verify or spec.max_drop is not None  # a search times its plans
-        if runs and exporter.engine is not None:
-            require(exporter.engine, "export")
+def export(request: ExportRequest, say: Say = lambda _: None) -> Exported:
+    """The one bundle of a request for one format; raises as `run`."""
+    (exported,) = run(request, say)
+    return exported
 
 
-def export(spec: ExportSpec, say: Callable[[str], None] = lambda _: None) -> Exported:
-    """Make the bundle that `spec` asks for; `say` is told about every stage.
+def run(request: ExportRequest, say: Say = lambda _: None) -> Iterator[Exported]:
+    """The bundles of a request, each when it is finished; `say` is told about every stage.
 
-    Raises InputError, UnsupportedError and MissingPackageError before work starts, and GateError
-    where the result is not good enough.
+    Raises InputError, UnsupportedError and MissingPackageError at once, before any work. A bundle
+    that is not good enough raises GateError, and those after it are not made.
     """
-    from edgecap.exporters.parity import collect as references
+    outputs = check(request)  # 1
+    return _run(request, outputs, say)
+
+
+def _run(request: ExportRequest, outputs: dict[str, Path], say: Say) -> Iterator[Exported]:
     from edgecap.reference.model import weights
-    from edgecap.reference.model.session import TorchSession, reference_captioner
-    from edgecap.reference.quant import layer_widths, smooth
 
     begun = time.monotonic()
-    output = check(spec)
-    name, path = weights.resolve(spec.model)
-    with atomic_dir(output, spec.overwrite, marker=is_bundle) as directory:
+    name, path = weights.resolve(request.model)
+    with tempfile.TemporaryDirectory(prefix="edgecap-export-") as scratch:
         say(f"loading {path.name}")
-        network = weights.load(path)
-        extension = weights.extension(path)
-        tokenizer_bytes = tokenizer_data(extension)
-        tokenizer = Tokenizer(tokenizer_bytes, TOKENIZER)
-        plan, exported = None, network
-        told: dict[str, Any] = {}  # of the plan, in the manifest
-        if spec.precision in INT8_PRECISIONS:
-            subject = reference_captioner(TorchSession(network), extension)
-            plan, told = make_plan(spec, name, path, network, subject, directory, say)
-            plans.check_layers(plan, layer_widths(network))
-            spec = replace(spec, precision=plan.precision, max_drop=None)  # as the search chose
-            exported = smooth(network, plan.smoothing)
-        say(f"converting to {spec.format} {spec.precision}")
-        with quiet():
-            writer = import_module(EXPORTERS[spec.format].module)
-            functions = writer.export(exported, spec, directory, plan)
-        size = sum(
-            file.stat().st_size
-            for file in directory.rglob("*")
-            if file.is_file() and file.name not in (plans.FILE, SEARCH, FRONT)
-        )
-        (directory / TOKENIZER).write_bytes(tokenizer_bytes)
-        drafted = _draft(spec, name, network, functions, told, extension)
-        manifest = replace(drafted, weights=file_sha256(path))
+        model = open_model(name, path)  # 2
+        planner = Planner(request, path, model, Path(scratch), say)
+        planner.choose(request.candidates(FORMATS[request.formats[0]])[0])  # 3
         say("asking PyTorch")
-        asked = references.reference(network, manifest, tokenizer)
-        model_inputs = _scenes("evaluation", spec.scenes, manifest)
-        write_golden(directory, references.golden(asked, model_inputs, spec.precision))
-        sealed = finalize(directory, manifest)
-        certificate = None
-        if spec.verify:
-            certificate = _gate(directory, asked, model_inputs, say)
-            (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
-        text = card(sealed, output.name, size, certificate, weights.facts(path))
-        (directory / CARD).write_text(text, encoding="utf-8")
-        sealed = finalize(directory, manifest)
-        open_bundle(directory)
-    return Exported(output, sealed, size, certificate, time.monotonic() - begun)
+        asked = _ask(request, model, Path(scratch) / "asked")  # 4
+        for format_, output in outputs.items():
+            path_, manifest, size, certificate = _bundle(
+                request, FORMATS[format_], output, model, planner, asked, say
+            )
+            yield Exported(path_, manifest, size, certificate, time.monotonic() - begun)
+            begun = time.monotonic()
 
 
-def _draft(
+def _ask(request: ExportRequest, model: OpenModel, folder: Path) -> Asked:
+    """Step 4. What is not compared is asked about few scenes: golden files need their spread."""
+    from edgecap.exporters.parity import collect
+
+    folder.mkdir()
+    scenes = collect.gate_inputs(model.reference, request.scenes)  # uint8 [N,S,S,3]
+    golden = collect.golden(model.reference, scenes)
+    few = scenes if request.verify else scenes[: len(golden.index.cases)]
+    outputs = collect.collect(model.reference, few, request.verify and request.attention)
+    outputs.write(folder)
+    return Asked(folder, golden, outputs.spread, len(few))
+
+
+def _bundle(
+    request: ExportRequest,
+    row: Format,
+    output: Path,
+    model: OpenModel,
+    planner: Planner,
+    asked: Asked,
+    say: Say,
+) -> tuple[Path, Manifest, int, Certificate | None]:
+    """Steps 5 to 9: the first precision that is close enough, each in a directory of its own."""
+    precisions = request.candidates(row)
+    for precision, instead in zip(precisions, (*precisions[1:], None), strict=True):
+        chosen = planner.choose(precision)
+        spec = request.spec(row, chosen.precision)
+        try:
+            with atomic_dir(output, request.overwrite, marker=is_bundle) as directory:  # 9
+                kept, name = request.keep_failed, model.bundle_name(spec)
+                with keeping_failed(directory, kept, name, request.overwrite) as log:
+                    made = _make(request, row, spec, chosen, directory, model, asked, log, say)
+                manifest, size, certificate = made
+                text = card(manifest, output.name, size, certificate, model.facts)
+                (directory / CARD).write_text(text, encoding="utf-8")
+                manifest = finalize(directory, manifest, hashed=manifest.files)
+                open_bundle(directory)
+            return output, manifest, size, certificate
+        except GateError as error:
+            if instead is None or error.code != "parity.failed":
+                raise
+            say(f"{row.name}: {instead}, because {error.message}")
+    raise AssertionError("the last precision returns or raises")
+
+
+def _make(
+    request: ExportRequest,
+    row: Format,
     spec: ExportSpec,
-    name: str,
-    network: CaptionModel,
+    chosen: Chosen,
+    directory: Path,
+    model: OpenModel,
+    asked: Asked,
+    log: Path | None,
+    say: Say,
+) -> tuple[Manifest, int, Certificate | None]:
+    """Steps 5 to 8 but for the card; GateError with everything in `directory` where 7 fails."""
+    from edgecap.exporters.parity import collect
+
+    say(f"converting to {spec.format} {spec.precision}")
+    with quiet(log):
+        functions = load_object(row.converter)(chosen.network, spec, directory, chosen.plan)  # 5
+    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+    chosen.bring(directory)  # 6
+    (directory / TOKENIZER).write_bytes(model.tokenizer)
+    write_golden(directory, collect.tolerating(asked.golden, spec.precision, asked.spread))
+    manifest = finalize(directory, manifest_of(spec, row, model, functions, chosen.summary))
+    if not request.verify:
+        return manifest, size, None
+    say(f"comparing on {asked.scenes} scenes, without torch")
+    certificate = run_gate(directory, asked.folder)  # 7
+    (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))  # 8
+    manifest = finalize(directory, manifest, hashed=manifest.files)  # of each file once
+    if certificate.failures:
+        raise _not_close(certificate, request.keep_failed)
+    return manifest, size, certificate
+
+
+def manifest_of(
+    spec: ExportSpec,
+    row: Format,
+    model: OpenModel,
     functions: dict[str, Function],
-    plan: dict[str, Any],
-    extension: Extension,
+    plan: dict[str, Any] | None = None,
 ) -> Manifest:
-    exporter = EXPORTERS[spec.format]
-    halved = spec.format == "coreml" and spec.precision != "fp32"  # it computes in float16
-    return build_manifest(
-        network.config,
-        name=f"{name}-{spec.format}-{spec.precision}",
-        model=name,
+    """The manifest of a bundle, before its files are known."""
+    built = build_manifest(
+        model.network.config,
+        name=model.bundle_name(spec),
+        model=model.name,
         format=spec.format,
         precision=spec.precision,
         functions=functions,
-        cache="float16" if halved else "float32",
-        batch=1 if spec.precision in FORMATS[spec.format].dynamic else exporter.batch,
+        cache="float16" if spec.precision in row.half_cache else "float32",
+        batch=1 if spec.precision in row.dynamic else row.batch,
         plan=plan,
-        tools={"edgecap": edgecap.__version__} | {t: version(t) for t in exporter.tools},
-        languages=extension.languages,
+        tools={"edgecap": edgecap.__version__} | {t.name: version(t.name) for t in row.tools},
+        languages=model.extension.languages,
     )
+    return replace(built, weights=model.weights)
 
 
-def _scenes(name: str, count: int, manifest: Manifest) -> np.ndarray:
-    """The first scenes of a shipped set as model_inputs uint8 [N,S,S,3]."""
-    from edgecap.reference.scenes.shipped import load_set
-    from edgecap.runtime.preprocess import preprocess
-
-    scenes = load_set(name, count)
-    return np.stack([preprocess(image, manifest.preprocessing)[0] for image, _ in scenes])
-
-
-def _gate(
-    directory: Path, reference: Captioner, model_inputs: np.ndarray, say: Callable[[str], None]
-) -> Certificate:
-    """Run the parity gate in its own process; GateError unless it passes."""
-    from edgecap.exporters.parity import collect as references
-
-    with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
-        references.collect(reference, model_inputs).write(Path(scratch))
-        say(f"comparing on {len(model_inputs)} scenes, without torch")
-        result = Path(scratch) / CERTIFICATE
-        command = [sys.executable, "-P", "-m", "edgecap.exporters.parity.gate"]
-        command += [str(directory), scratch, str(result)]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=GATE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise GateError(
-                "parity.timeout", f"the parity gate did not end in {GATE_SECONDS} s."
-            ) from None
-        if run.returncode or not result.is_file():
-            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
-            raise GateError(
-                "parity.crashed",
-                f"the bundle could not be run (exit status {run.returncode}): {last}",
-                "Look at this machine's engines with: edgecap doctor",
-            )
-        certificate = certificate_from_json(read_json(result, CERTIFICATE))
-    if certificate.failures:
-        raise GateError(
-            "parity.failed",
-            f"{certificate.target} is not close enough to {certificate.reference}: "
-            + "; ".join(certificate.failures)
-            + ".",
-            "Nothing was saved; --no-verify saves it all the same.",
-        )
-    return certificate
+def _not_close(certificate: Certificate, kept: Path | None) -> GateError:
+    what = "Nothing was saved; --keep-failed DIR keeps such a bundle to be looked at, "
+    return GateError(
+        "parity.failed",
+        f"{certificate.target} is not close enough to {certificate.reference}: "
+        + "; ".join(certificate.failures)
+        + ".",
+        (what if kept is None else f"The bundle is kept in {kept}; ")
+        + "--no-verify saves it all the same.",
+    )

@@ -1,78 +1,92 @@
-"""What an export is to make. The only home of its defaults."""
+"""What an export is to make: the request of a user, and what a converter is asked for.
+
+Both are frozen. A request names a model, formats and one precision, which may be `int8`: the best
+int8 that is close enough to PyTorch. A spec is derived from it once the plan is known.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-from edgecap.core.choices import pick
-from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.core.formats import INT8_PRECISIONS
+from edgecap.core.errors import InputError
+from edgecap.core.formats import INT8, INT8_CANDIDATES, INT8_PRECISIONS, Format, load_object
 from edgecap.quant.samples import CalibrationSpec
 
 PARITY_SCENES = 64
-# The oldest system a CoreML package must run on. ML programs with int8 weights and float16 outputs
-# begin with iOS 16; several functions in a package, and states, with iOS 18 (macOS 15).
-COREML_TARGETS = ("iOS16", "iOS17", "iOS18")
 
 
-@dataclass(frozen=True)
-class CoremlOptions:
-    """What only CoreML has."""
-
-    target: str = COREML_TARGETS[-1]
-    stateful: bool = False  # also a decode step whose text rows are a CoreML state
+class FormatOptions(Protocol):
+    """What only one format has: a frozen dataclass that its row names, every field optional."""
 
     def check(self, precision: str) -> None:
-        """Raise InputError or UnsupportedError for what CoreML cannot do."""
-        pick("target", self.target, COREML_TARGETS)
-        if self.stateful and not self.multifunction:
-            raise UnsupportedError(
-                "coreml.stateful",
-                f"states need {COREML_TARGETS[-1]}, and the target is {self.target}.",
-                f"Leave out --stateful, or give --target {COREML_TARGETS[-1]}.",
-            )
-        if self.stateful and precision == "fp32":
-            raise UnsupportedError(
-                "coreml.stateful",
-                "CoreML states are float16, and the precision is fp32.",
-                "Run with: --fp16 --stateful",
-            )
-
-    @property
-    def multifunction(self) -> bool:
-        """One package with all functions, instead of one each."""
-        return self.target == COREML_TARGETS[-1]
+        """Raise InputError or UnsupportedError for what the format cannot do."""
 
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """One bundle to write. `format` and `precision` are names of edgecap.core.formats."""
+    """What a converter is asked for. `format` and `precision` are names of core.formats."""
+
+    format: str
+    precision: str = "fp32"
+    attention: bool = False  # also a decode step that hands out every layer and head
+    options: Any = None  # of the class that the format's row names; None where it names none
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Bundles to write of one model, one for each format. The only home of these defaults."""
 
     model: str = "S"  # a shipped name, or the path of a .safetensors file
-    format: str = "tflite"
-    precision: str = "fp32"
-    output: Path | None = None  # None: <model>-<format>-<precision> in the working directory
+    formats: tuple[str, ...] = ("tflite",)  # names of edgecap.core.formats
+    precision: str = "fp32"  # a name of edgecap.core.formats, or INT8
+    output: Path | None = None  # the bundle's directory; with several formats what they lie in
     overwrite: bool = False
-    verify: bool = True  # False writes the bundle unchecked, and its card says so
+    verify: bool = True  # False writes bundles unchecked, and their cards say so
+    keep_failed: Path | None = None  # where bundles that fail the gate are kept to be looked at
     scenes: int = PARITY_SCENES  # that the parity gate compares
-    attention: bool = False  # also a decode step that hands out every layer and head
-    coreml: CoremlOptions = CoremlOptions()
+    attention: bool = False
+    options: tuple[FormatOptions, ...] = ()  # at most one for a format
     plan: Path | None = None  # of an int8 precision; None: calibration makes one
     calibration: CalibrationSpec = CalibrationSpec()
     # Points of exact scenes that int8 may lose: a search chooses which layers stay wider, and with
     # them the precision, which is "mixed" until then.
     max_drop: float | None = None
 
-    def directory(self, name: str) -> Path:
-        """Where the bundle of the model called `name` goes."""
-        precision = self.precision if self.max_drop is None else "int8"
-        return self.output or Path(f"{name}-{self.format}-{precision}")
+    def directory(self, name: str, format_: str) -> Path:
+        """Where the bundle of the model called `name` goes; known before the precision may be."""
+        precision = INT8 if self.max_drop is not None else self.precision
+        own = Path(f"{name}-{format_}-{precision}")
+        if self.output is None:
+            return own
+        return self.output if len(self.formats) == 1 else self.output / own
+
+    def candidates(self, row: Format) -> tuple[str, ...]:
+        """The precisions to try, of which the first that passes the gate is taken.
+
+        A plan that is given or searched for may say another precision than the one tried.
+        """
+        if self.max_drop is not None:
+            return ("mixed",)
+        if self.precision != INT8:
+            return (self.precision,)
+        known = tuple(one for one in INT8_CANDIDATES if one in row.precisions)
+        return known if self.plan is None else known[:1]
+
+    def spec(self, row: Format, precision: str) -> ExportSpec:
+        """What the converter of a format is asked for."""
+        options = None
+        if row.options is not None:
+            kind = load_object(row.options)
+            given = [one for one in self.options if isinstance(one, kind)]
+            options = given[0] if given else kind()
+        return ExportSpec(row.name, precision, self.attention, options)
 
     def check_plan(self) -> None:
         """Raise InputError for options of int8 that contradict each other or the precision."""
         calibrated = self.calibration != CalibrationSpec()
-        if self.precision not in INT8_PRECISIONS and (self.plan or calibrated):
+        if self.precision not in (INT8, *INT8_PRECISIONS) and (self.plan or calibrated):
             raise InputError(
                 "plan.conflict",
                 f"{self.precision} rounds by no plan and needs no calibration.",
@@ -114,7 +128,7 @@ class ExportSpec:
                 f"{self.plan} is a finished plan, and --max-drop searches for one.",
                 "Give one of them.",
             )
-        if self.precision != "mixed":
+        if self.precision not in (INT8, "mixed"):
             raise InputError(
                 "max_drop.precision",
                 f"--max-drop chooses among int8 plans itself, and {self.precision} is asked for.",

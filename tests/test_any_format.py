@@ -39,7 +39,7 @@ def finite(text: str) -> Any:
     [
         ("caption", "IMAGE --json - --max-length 9 -b MODEL"),
         ("ground", "IMAGE dog --json - -b MODEL"),
-        ("ask", "IMAGE dog cat --json - -b MODEL"),
+        ("rank", "IMAGE dog cat --json - -b MODEL"),
         ("classify", "IMAGE --labels dog,cat --json - -b MODEL"),
     ],
 )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import inspect
 import json
-import re
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -34,12 +32,6 @@ def refusal(capsys: pytest.CaptureFixture[str]):
     return run
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    shown = capsys.readouterr().out
-    assert [name for name in COMMANDS if f" {name} " not in shown] == []
-
-
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "Usage: edgecap" in capsys.readouterr().out
@@ -50,28 +42,9 @@ def test_commands_are_the_files() -> None:
     assert files - {"app"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
-    shown = capsys.readouterr().out
-    assert f"Usage: edgecap {command}" in shown
-    assert re.match(r"[A-Z].{20}", shown.splitlines()[3].strip())  # its sentence, no frame
-
-
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"{edgecap.__version__}\n"
-
-
-def test_help_imports_nothing_heavy() -> None:
-    """What keeps `edgecap --help` under half a second; a clock would measure the machine's mood."""
-    code = (
-        "import sys; from edgecap.cli.app import main; main(['--help']);"
-        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"numpy", "PIL", "torch", "onnx", "onnxruntime", "tokenizers", "ai_edge_litert"}
-    assert heavy & set(done.stderr.split()) == set()
 
 
 def test_unknown_command_names_the_closest(refusal) -> None:
@@ -81,7 +54,7 @@ def test_unknown_command_names_the_closest(refusal) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [("doctor", "--jsn"), ("scenes",), ("scenes", "--out", "x", "--n", "many")]
+    "args", [("doctor", "--jsn"), ("scenes",), ("scenes", "--output", "x", "--n", "many")]
 )
 def test_usage_errors(refusal, args: tuple[str, ...]) -> None:
     code, line = refusal(*args)

@@ -1,4 +1,4 @@
-"""What to put where a part of a image is taken out: the colour around it, which adds least.
+"""What to put where a part of an image is taken out: the colour around it, which adds least.
 
 Letters: S model_input side in px.
 """

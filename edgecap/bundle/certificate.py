@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from edgecap.core.errors import BundleError
@@ -43,6 +43,16 @@ class AgreementParity:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """Where a greedy caption left the reference's, and how sure the reference was there."""
+
+    scene: int
+    lang: str
+    step: int  # of the caption's tokens, the first that differs
+    margin: float  # nats between the reference's best token at that step and its second best
+
+
+@dataclass(frozen=True)
 class Certificate:
     """The whole comparison; `verdict` is "pass" or "fail" and follows from the rest."""
 
@@ -54,6 +64,8 @@ class Certificate:
     outputs: tuple[OutputParity, ...]
     agreements: tuple[AgreementParity, ...]
     verdict: str
+    divergences: tuple[Divergence, ...] = ()  # of the scenes whose tokens differ
+    versions: dict[str, str] = field(default_factory=dict)  # what ran the target: name -> version
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -92,7 +104,7 @@ def extended(
     agreements: tuple[AgreementParity, ...] = (),
 ) -> Certificate:
     """The same comparison with more figures; the verdict follows from all of them."""
-    return certify(
+    again = certify(
         certificate.reference,
         certificate.target,
         certificate.scenes,
@@ -100,6 +112,7 @@ def extended(
         (*certificate.outputs, *outputs),
         (*certificate.agreements, *agreements),
     )
+    return replace(again, divergences=certificate.divergences, versions=certificate.versions)
 
 
 def certificate_to_json(certificate: Certificate) -> bytes:

@@ -1,42 +1,63 @@
 """Reading a bundle strictly, and sealing one that was written.
 
-Nothing is believed before it is checked: every file must be listed, present, of the stated size and
-hash, and a plain file inside the directory. An app may leave out what only checks and tells; what
-is left out is in no `Bundle.manifest.files`. Writing happens in the directory that
-edgecap.core.atomic.atomic_dir gives; `finalize` is the last step before it is renamed.
+Nothing is believed before it is checked. What runs or is compared must be listed, present, of the
+stated size and hash, and a plain file, or a link to one, as hubs' caches have it. What people read
+(the card, a licence, images of a card) is neither needed nor checked, and what file managers, git
+and hubs leave is passed over. An app may leave out what only checks and tells; what is left out is
+in no `Bundle.manifest.files`. A file that changes after its bundle was opened is refused when it is
+used. Writing happens in the directory that edgecap.core.atomic.atomic_dir gives; `finalize` is the
+last step before it is renamed.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgecap.bundle.checks import (
+    VERIFY,
+    State,
+    check_file,
+    is_lfs_pointer,
+    lfs_pointer,
+    state_of,
+)
+from edgecap.bundle.foreign import not_a_bundle
 from edgecap.bundle.manifest import (
     CARD,
     CERTIFICATE,
     FRONT,
     MANIFEST,
     MAX_FOLDERS,
+    PACKAGE,
     PLAN,
     SEARCH,
+    AnyManifest,
     FileEntry,
     Manifest,
-    check_manifest,
     is_listed,
     manifest_from_json,
 )
+from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import dump, read_json
 
 _GOLDEN = "golden/"
 _TELLS = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # and what lies in _GOLDEN checks
-# What file managers leave everywhere; never read.
-_LITTER = frozenset((".DS_Store", "Thumbs.db", "desktop.ini"))
+# What file managers, network storage and archives leave; never read. So is all that begins with a
+# dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
+_LITTER = frozenset(
+    ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "@eaDir", "#recycle", "__MACOSX")
+)
+_PEOPLE_READ = frozenset(
+    (".md", ".txt", ".rst", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
+)
+_PAPERS = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
 
@@ -46,12 +67,34 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    # How each file was found; None where the bundle was not opened by open_bundle.
+    states: dict[str, State] | None = field(default=None, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
-        """The path of a listed file or *.mlpackage; BundleError (bundle.missing_file) otherwise."""
+        """The path of a listed file or *.mlpackage, to be opened now.
+
+        What changed since the bundle was opened is hashed first, and so is what open_bundle does
+        not check. Raises BundleError: bundle.missing_file, or bundle.altered and others of
+        open_bundle.
+        """
         if not is_listed(self.manifest, name):
             raise BundleError("bundle.missing_file", f"{self.path} has no {name}.")
+        if self.states is not None:
+            for each, entry in self.manifest.files.items():
+                if each == name or each.startswith(f"{name}/"):
+                    self._check_again(self.states, each, entry)
         return self.path / name
+
+    def _check_again(self, states: dict[str, State], name: str, entry: FileEntry) -> None:
+        path = self.path / name
+        try:
+            known = states.get(name)
+            if known is None or not known.is_still(state_of(path)):
+                states[name] = check_file(path, name, entry, "full")
+        except FileNotFoundError:
+            raise BundleError(
+                "bundle.missing_file", f"{name} went away after the bundle was opened.", _AGAIN
+            ) from None
 
     def json(self, name: str) -> Any:
         """The plain values of a listed JSON file."""
@@ -81,52 +124,65 @@ def _tells_contract(manifest: Path, unreadable: bool) -> bool:
         value = read_json(manifest, manifest.name)
     except (BundleError, OSError):
         return unreadable
-    return isinstance(value, dict) and "contract" in value
+    return isinstance(value, dict) and not {"contract", "interface"}.isdisjoint(value)
 
 
-def open_bundle(path: str | Path) -> Bundle:
-    """Check a bundle directory completely and return it; raises BundleError, code bundle.*."""
+def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
+    """Check a bundle directory and return it.
+
+    Args:
+        verify: "sizes" hashes files of up to checks.SMALL bytes and compares the sizes of larger
+            ones; "full" hashes all.
+
+    Raises BundleError, code bundle.*, and InputError for another `verify`.
+    """
+    pick("verify", verify, VERIFY)
     root = Path(path)
-    if not root.is_dir():
-        what = "is a file, not a bundle directory" if root.exists() else "does not exist"
-        raise BundleError(
-            "bundle.missing",
-            f"{root} {what}.",
-            "Make a bundle with: edgecap export --format tflite --int8",
-        )
     if not (root / MANIFEST).is_file():  # first, or any directory would be told of its first oddity
-        raise BundleError("bundle.missing_file", f"{root} has no {MANIFEST}: not a bundle.")
+        raise not_a_bundle(root)
+    if is_lfs_pointer(root / MANIFEST):
+        raise lfs_pointer(str(root / MANIFEST))
     present = dict(_walk(root))
     manifest = manifest_from_json(read_json(root / MANIFEST, MANIFEST))
     _compare_names(manifest, present)
     files = {name: entry for name, entry in manifest.files.items() if name in present}
-    for name, entry in files.items():
-        _check_file(root, name, entry, present[name])
-    return Bundle(root, replace(manifest, files=files))
+    states = {
+        name: check_file(root / name, name, entry, verify)
+        for name, entry in files.items()
+        if not _people_read(name)
+    }
+    return Bundle(root, replace(manifest, files=files), states)
 
 
-def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
+def _people_read(name: str) -> bool:
+    """Whether a file is for people: no host needs it, and it may be edited, added or left out."""
+    if name.startswith(_GOLDEN) or PACKAGE in name:
+        return False
+    last = name.rsplit("/", 1)[-1]
+    return os.path.splitext(last)[1].lower() in _PEOPLE_READ or last.split(".")[0] in _PAPERS
+
+
+def finalize(
+    directory: str | Path, manifest: Manifest, hashed: Mapping[str, FileEntry] | None = None
+) -> Manifest:
     """Write manifest.json over the files that lie in `directory`; returns what was written.
 
     `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be
-    called again after more files were added.
+    called again after more files were added: `hashed` are then the entries of those that have not
+    changed since, and are not hashed again.
     """
+    known = hashed or {}
     root = Path(directory)
     present = sorted(_walk(root))
     for name, _ in present:
         if name.endswith("/"):
             raise BundleError("bundle.extra_file", f"{name} is an empty directory.")
     files = {
-        name: FileEntry(file_sha256(root / name), size)
+        name: known[name] if name in known else FileEntry(file_sha256(root / name), size)
         for name, size in present
         if name != MANIFEST
     }
-    tokenizer = manifest.tokenizer
-    if tokenizer.file not in files:
-        raise BundleError("bundle.missing_file", f"{root} has no {tokenizer.file}.")
-    tokenizer = replace(tokenizer, sha256=files[tokenizer.file].sha256)
-    sealed = replace(manifest, files=files, tokenizer=tokenizer)
-    check_manifest(sealed)
+    sealed = manifest.with_files(files)
     (root / MANIFEST).write_bytes(dump(sealed))
     return sealed
 
@@ -134,17 +190,22 @@ def finalize(directory: str | Path, manifest: Manifest) -> Manifest:
 def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
     """(name, size) of every file below `root`; an empty directory counts as a file named "…/".
 
-    Refuses links, devices, and folders deeper than any name may lie: a stranger's directory can be
-    deeper than Python recurses.
+    Links are followed. Refuses those that lead nowhere, devices, and folders deeper than any name
+    may lie: a stranger's directory can be deeper than Python recurses, and lead back into itself.
     """
     with os.scandir(root / prefix) as found:
-        kept = (entry for entry in found if entry.name not in _LITTER)
+        kept = (e for e in found if e.name not in _LITTER and not e.name.startswith("."))
         entries = sorted(kept, key=lambda entry: entry.name)
     if prefix and not entries:
         yield prefix, 0
     for entry in entries:
         name = f"{prefix}{entry.name}"
-        status = entry.stat(follow_symlinks=False)
+        try:
+            status = entry.stat()
+        except OSError:
+            raise BundleError(
+                "bundle.not_a_file", f"{name} is a link that leads nowhere.", _AGAIN
+            ) from None
         if stat.S_ISDIR(status.st_mode):
             if name.count("/") >= MAX_FOLDERS:
                 raise BundleError(
@@ -154,33 +215,26 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         elif stat.S_ISREG(status.st_mode):
             yield name, status.st_size
         else:
-            raise BundleError("bundle.not_a_file", f"{name} is a link or a device, not a file.")
+            raise BundleError("bundle.not_a_file", f"{name} is a device or a pipe, not a file.")
 
 
-def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
+def _compare_names(manifest: AnyManifest, present: dict[str, int]) -> None:
     checks = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
     missing = sorted(
         name
         for name in manifest.files.keys() - present.keys()
-        if name not in _TELLS and (checks or not name.startswith(_GOLDEN))
+        if name not in _TELLS
+        and not _people_read(name)
+        and (checks or not name.startswith(_GOLDEN))
     )
     if missing:
         raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.", _AGAIN)
-    extra = sorted(present.keys() - manifest.files.keys() - {MANIFEST})
+    unlisted = present.keys() - manifest.files.keys() - {MANIFEST}
+    extra = sorted(name for name in unlisted if not _people_read(name))
     if extra:
         what = ", an empty directory," if extra[0].endswith("/") else ""
         raise BundleError(
             "bundle.extra_file",
             f"{extra[0]} is there{what} and not listed.",
             "Remove it, or copy the bundle again.",
-        )
-
-
-def _check_file(root: Path, name: str, entry: FileEntry, size: int) -> None:
-    if size != entry.size:
-        code = "bundle.truncated" if size < entry.size else "bundle.oversized"
-        raise BundleError(code, f"{name} has {size} bytes; the manifest says {entry.size}.", _AGAIN)
-    if file_sha256(root / name) != entry.sha256:
-        raise BundleError(
-            "bundle.altered", f"{name} is not the file the manifest was written for.", _AGAIN
         )

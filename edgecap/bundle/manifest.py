@@ -7,10 +7,13 @@ E shared embedding; Tmax = P + T rows of the cache, Dh = D / H.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+from edgecap.bundle import schema2
 from edgecap.bundle.grammar import Grammar, check_grammar
+from edgecap.bundle.schema2 import PACKAGE, FileEntry, Function
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode
 
@@ -23,7 +26,6 @@ MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
 )
 PLAN = "plan.json"  # of its rounding, where it is int8
 SEARCH, FRONT = "search.json", "pareto.png"  # how the plan was found, where one was searched for
-PACKAGE = ".mlpackage"  # a model that is a directory: files of the bundle, named together
 MAX_CACHE_BYTES = 2 << 30
 MAX_FOLDERS = 4  # model.mlpackage/Data/com.apple.CoreML/weights/weight.bin
 
@@ -40,24 +42,6 @@ OPTIONAL_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     STATEFUL: (("token", "position", "k_image", "v_image"), ("logits", "attention")),
     ATTENTION: FUNCTIONS["decode"],
 }
-
-
-@dataclass(frozen=True)
-class FileEntry:
-    """One file of the bundle: lower-case hex SHA-256 and size in bytes."""
-
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Function:
-    """Where one function of the contract lies: file, entry point (signature), tensor names."""
-
-    file: str  # a listed file, or a directory named *.mlpackage of listed files
-    entry: str
-    inputs: dict[str, str]  # contract name -> the target's name
-    outputs: dict[str, str]
 
 
 def identity_names(file: str, name: str) -> Function:
@@ -94,7 +78,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a image to the uint8 model_input [size, size, 3]; the constants of
+    """From an image to the uint8 model_input [size, size, 3]; the constants of
     runtime.preprocess.
     """
 
@@ -154,14 +138,40 @@ class Manifest:
     files: dict[str, FileEntry]  # every file but the manifest itself
     weights: str | None = None  # hex SHA-256 of the weights file; null where it is not known
 
+    @property
+    def functions(self) -> dict[str, Function]:
+        """Where each function lies."""
+        return self.contract.functions
 
-def manifest_from_json(value: Any) -> Manifest:
-    """A checked manifest from plain JSON values; raises BundleError."""
+    @property
+    def batch(self) -> int | None:
+        """1: the graphs take one image at a time; None: any number."""
+        return self.contract.batch
+
+    def with_files(self, files: Mapping[str, FileEntry]) -> Manifest:
+        """The same manifest over these files, checked."""
+        tokenizer = self.tokenizer
+        if tokenizer.file not in files:
+            raise BundleError("bundle.missing_file", f"there is no {tokenizer.file}.")
+        tokenizer = replace(tokenizer, sha256=files[tokenizer.file].sha256)
+        listed = replace(self, files=dict(files), tokenizer=tokenizer)
+        check_manifest(listed)
+        return listed
+
+
+AnyManifest: TypeAlias = Manifest | schema2.Manifest
+
+
+def manifest_from_json(value: Any) -> AnyManifest:
+    """A checked manifest of schema 1 or 2 from plain JSON values; raises BundleError."""
+    if isinstance(value, dict) and value.get("schema") == schema2.SCHEMA:
+        return schema2.manifest_from_json(value)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         found = value.get("schema") if isinstance(value, dict) else None
         raise BundleError(
             "bundle.schema",
-            f"{MANIFEST} has schema {found!r}; this edgecap reads schema {SCHEMA}.",
+            f"{MANIFEST} has schema {found!r}; this edgecap reads schemas {SCHEMA} and "
+            f"{schema2.SCHEMA}.",
             "Export the bundle again, or use the edgecap that wrote it.",
         )
     manifest = decode(Manifest, value, "manifest")
@@ -222,7 +232,7 @@ def _check_contract(manifest: Manifest) -> None:
             raise BundleError("bundle.missing_file", f"{function.file} of {name} is not listed.")
 
 
-def is_listed(manifest: Manifest, name: str) -> bool:
+def is_listed(manifest: AnyManifest, name: str) -> bool:
     """Whether `name` is a listed file, or a *.mlpackage directory that holds listed files."""
     package = name.endswith(PACKAGE) and any(file.startswith(f"{name}/") for file in manifest.files)
     return package or name in manifest.files

@@ -13,5 +13,5 @@ def edges(box: Box) -> str:
 
 
 def where(boxes: Sequence[Box]) -> str:
-    """Of a thing in a image; without boxes, of the whole."""
-    return " ".join(f"[{edges(box)}]" for box in boxes) or "all of it"
+    """Of a thing in an image; without boxes, of the whole."""
+    return " ".join(f"[{edges(box)}]" for box in boxes) or "whole image"

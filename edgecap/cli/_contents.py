@@ -18,7 +18,7 @@ def show_contents(name: str, contents: Contents) -> None:
 
     typer.echo(f"{plain(name)}: {contents.format}, {contents.bytes:,} bytes with all its weights")
     typer.echo(f"  version   {plain(contents.version)}")
-    typer.echo(f"  producer  {plain(contents.producer) or 'not said'}")
+    typer.echo(f"  producer  {plain(contents.producer) or 'unknown'}")
     for function in contents.functions:
         _show_function(function)
     table = Table("weights", "tensors", "elements", "bytes", "share")
@@ -46,5 +46,5 @@ def _type(tensor: Tensor) -> str:
 
 
 def plain(text: str) -> str:
-    """A stranger's text for a terminal: no control characters, not endless."""
+    """Untrusted text for a terminal: without control characters, and of bounded length."""
     return printable(text) if len(text) <= MAX_NAME else f"{printable(text[:MAX_NAME])}…"

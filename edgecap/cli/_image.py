@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def check_image(path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuse, before any work, a image that could not be written after it; InputError.
+    """Refuse, before any work, an image that could not be written after it; InputError.
 
-    `inputs` are images that must not be drawn over.
+    `inputs` are images that must not be overwritten.
     """
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise InputError("draw.format", f"{path} must end in .png, .jpg or .webp.")

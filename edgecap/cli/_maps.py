@@ -52,7 +52,7 @@ def maker(kind: str, captioner: Captioner) -> Callable[[CaptionTrace], np.ndarra
     if kind == "attention":
         return explain.attention
     if kind == "occlusion":
-        return lambda told: explain.occlusion(captioner, told)
+        return lambda trace: explain.occlusion(captioner, trace)
     return gradients(network_of(captioner))
 
 
@@ -60,6 +60,6 @@ def gradients(network: CaptionModel) -> Callable[[CaptionTrace], np.ndarray]:
     """The maker of gradient x attention for a network."""
     from edgecap.reference.model.explain import gradient_times_attention, look
 
-    return lambda told: gradient_times_attention(
-        look(network, told.model_input, told.prompt, told.tokens)
+    return lambda trace: gradient_times_attention(
+        look(network, trace.model_input, trace.prompt, trace.tokens)
     )

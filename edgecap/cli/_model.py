@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from edgecap.core.errors import EdgecapError
+from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from edgecap.runtime import Captioner
 
+_NAMED = 5  # of the bundles that a refusal lists
+
 
 def chosen(bundle: str | None) -> str:
-    """What was named, else the newest bundle here or the shipped weights, said on standard error.
+    """The bundle named, else the newest one here or the shipped weights, as standard error says.
 
-    Raises InputError where there is none.
+    At a terminal a person reads which one is taken. A script would run with another as soon as
+    another export lands in the directory, so where standard output is no terminal and several
+    bundles lie here, one must be named.
+
+    Raises InputError where there is none, or several and nobody to read.
     """
+    from edgecap.bundle.io import bundles_in
     from edgecap.models.loading import default_model
 
     if bundle is not None:
         return bundle
+    here = sorted(path.name for path in bundles_in(Path()))
+    if len(here) > 1 and not sys.stdout.isatty():
+        more = ", …" if len(here) > _NAMED else ""
+        raise InputError(
+            "bundle.several",
+            f"{len(here)} bundles lie in the working directory: {', '.join(here[:_NAMED])}{more}.",
+            f"Name one: --bundle {here[0]}",
+        )
     source, why = default_model(Path())
     typer.echo(f"using {source} ({why})", err=True)
     return source
 
 
-def load_maker(source: str, threads: int) -> Captioner:
-    """The loaded captioner that made an index; errors as of `edgecap.runtime.load`.
+def load_captioner(source: str, threads: int) -> Captioner:
+    """The loaded captioner; errors as of `edgecap.models.loading.load`.
 
-    One that is no longer where the index says is asked for.
+    UnsupportedError for a model that has prompts in place of languages, which only `caption` and
+    `verify` run.
     """
     from edgecap.models.loading import load
+    from edgecap.runtime import Captioner
 
+    loaded = load(source, threads=threads)
+    if not isinstance(loaded, Captioner):
+        raise UnsupportedError(
+            "model.prompts",
+            f"this command needs a model with languages and boxes, and {source} has prompts.",
+            f"Caption with it: edgecap caption IMAGE --bundle {source}",
+        )
+    return loaded
+
+
+def load_maker(source: str, threads: int) -> Captioner:
+    """The loaded captioner that made an index; errors as of `load_captioner`.
+
+    For one that has moved, the refusal says how to name it.
+    """
     try:
-        return load(source, threads=threads)
+        return load_captioner(source, threads)
     except EdgecapError as error:
         if error.code not in ("bundle.missing", "weights.missing"):
             raise
@@ -47,7 +80,5 @@ def load_maker(source: str, threads: int) -> Captioner:
 
 
 def load_chosen(bundle: str | None, threads: int) -> Captioner:
-    """The loaded captioner of `chosen`; errors as of `edgecap.runtime.load`."""
-    from edgecap.models.loading import load
-
-    return load(chosen(bundle), threads=threads)
+    """The loaded captioner of `chosen`; errors as of `load_captioner`."""
+    return load_captioner(chosen(bundle), threads)

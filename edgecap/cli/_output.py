@@ -1,9 +1,12 @@
-"""Figures that go to a file or to the standard output."""
+"""Results that go to a file or to the standard output."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,8 +27,8 @@ def check_destinations(*destinations: str | None) -> None:
     places = [one if one == STANDARD_OUTPUT else os.path.realpath(one) for one in named]
     for one, place in zip(named, places, strict=True):
         if places.count(place) > 1:
-            said = "the standard output" if one == STANDARD_OUTPUT else one
-            raise InputError("output.twice", f"only one kind of figures can go to {said}.")
+            shown = "standard output" if one == STANDARD_OUTPUT else one
+            raise InputError("output.twice", f"only one kind of output can go to {shown}.")
     for destination in destinations:
         if destination is None or destination == STANDARD_OUTPUT:
             continue
@@ -49,7 +52,7 @@ def refuse_inside(destination: str | None, directory: Path) -> None:
     if place.is_relative_to(directory.resolve()):
         raise InputError(
             "output.inside",
-            f"{destination} lies in {directory}, which holds what is made and no more.",
+            f"{destination} lies in {directory}, which holds this command's output and no more.",
             "Name a file beside it.",
         )
 
@@ -59,33 +62,55 @@ def _checked(destination: str | None) -> str | None:
     return destination
 
 
+def destination_option(name: str, text: str) -> Any:
+    """An option that takes a file, or - for standard output."""
+    return typer.Option(name, metavar="FILE", help=text, callback=_checked)
+
+
 Json = Annotated[
-    str | None,
-    typer.Option(
-        "--json",
-        metavar="-|FILE",
-        help="Write JSON to a file, or - for the output.",
-        callback=_checked,
-    ),
+    str | None, destination_option("--json", "Write JSON to a file, or to standard output (-).")
 ]
 
 
-def as_json(value: Any) -> str:
+def as_json(value: Any, indent: int | None = 1) -> str:
     """Plain data; a file's name that is not Unicode is escaped, so that it can be encoded."""
-    text = json.dumps(value, ensure_ascii=False, indent=1)
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_text(text: str, destination: str | None) -> None:
-    """To the standard output for "-", to a file, or nowhere for None."""
+    """In UTF-8 to standard output for "-", to a file, or nowhere for None."""
     if destination is None:
         return
     if destination == STANDARD_OUTPUT:
-        typer.echo(text.rstrip("\n"))
+        _to_standard_output(text)
         return
     write_file(Path(destination), text.encode("utf-8"))
 
 
 def write_json(value: Any, destination: str | None) -> None:
     """The same for plain data."""
-    write_text(as_json(value) + "\n", destination)
+    if destination is not None:
+        write_text(as_json(value) + "\n", destination)
+
+
+@contextmanager
+def json_lines(destination: str | None) -> Iterator[Callable[[Any], None]]:
+    """Give a function that writes a line of JSON at once, to a file or to standard output."""
+    if destination is None or destination == STANDARD_OUTPUT:
+        yield lambda row: write_text(as_json(row, indent=None) + "\n", destination)
+        return
+    with open(destination, "w", encoding="utf-8") as file:
+
+        def write(row: Any) -> None:
+            file.write(as_json(row, indent=None) + "\n")
+            file.flush()
+
+        yield write
+
+
+def _to_standard_output(text: str) -> None:
+    """UTF-8 whatever the terminal's encoding is: programs read it (RFC 8259)."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()

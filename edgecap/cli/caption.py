@@ -1,7 +1,9 @@
-"""`edgecap caption`: say what is in images, and draw where."""
+"""`edgecap caption`: caption images, and draw where things are."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,108 +11,232 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecap.cli._image import check_image, save_image
-from edgecap.cli._numbers import threads_option
-from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
-from edgecap.core.errors import EdgecapError, InputError
+from edgecap.cli._inputs import GivenImage, GivenImages, report_failure
+from edgecap.cli._options import MODEL, Images, OnError, Threads
+from edgecap.cli._output import (
+    STANDARD_OUTPUT,
+    Json,
+    check_destinations,
+    destination_option,
+    json_lines,
+    write_json,
+)
+from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.runtime import Caption, Sampling
 
-_CHOICE = "How words are chosen"
+_GENERATION = "Generation"
+_INPUT = "Videos, cameras and URLs"
+DETAILS = """
+Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
+its confidence. An image that cannot be read is reported and the others are captioned; the exit
+code is then 2.
+
+Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
+length limit cut ends in "[cut]".
+"""
 
 
 def run(
-    images: Annotated[
-        list[Path], typer.Argument(help="Images of any size and mode, or directories of them.")
-    ],
+    images: Images,
     bundle: Annotated[
         str | None,
-        typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
+        typer.Option(
+            "--bundle",
+            "-b",
+            help=f"{MODEL[:-1]}, or a Hugging Face checkpoint directory. Default: the newest "
+            "bundle here.",
+        ),
     ] = None,
     lang: Annotated[
-        str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")
-    ] = "en",
+        str | None,
+        typer.Option(
+            "--lang",
+            "-l",
+            help="Language of the caption, as a BCP 47 tag: en (the default), pt-BR, ja.",
+        ),
+    ] = None,
     style: Annotated[
-        str | None, typer.Option("--style", help="grounded (the default), plain, relate …")
+        str | None,
+        typer.Option(
+            "--style", help="Caption style: grounded (the default), plain, relate, color or shape."
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="Named prompt, for models that have prompts, not languages."),
     ] = None,
     draw: Annotated[
-        Path | None, typer.Option("--draw", help="Write the image with labelled boxes here.")
+        Path | None,
+        typer.Option("--draw", metavar="FILE", help="Write the image with labelled boxes."),
     ] = None,
     json_: Json = None,
-    on_error: Annotated[
-        str, typer.Option("--on-error", help="At a bad image: skip it, or fail.")
-    ] = "skip",
-    threads: Annotated[int, threads_option()] = 1,
-    device: Annotated[str, typer.Option("--device", help="cpu, or cuda for PyTorch.")] = "cpu",
-    beams: Annotated[int, typer.Option("--beams", help="1: greedy.", rich_help_panel=_CHOICE)] = 1,
+    jsonl: Annotated[
+        str | None,
+        destination_option("--jsonl", "Write one line of JSON per image as soon as it is done."),
+    ] = None,
+    on_error: OnError = "skip",
+    beams: Annotated[
+        int | None,
+        typer.Option(
+            "--beams",
+            metavar="N",
+            help="Beam search width. Default: greedy.",
+            rich_help_panel=_GENERATION,
+        ),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(
-            "--temperature", help="Draw words; 1 as the model says.", rich_help_panel=_CHOICE
+            "--temperature",
+            metavar="NUMBER",
+            help="Sampling temperature.",
+            rich_help_panel=_GENERATION,
         ),
     ] = None,
     top_k: Annotated[
         int | None,
-        typer.Option("--top-k", help="Draw from the k most probable.", rich_help_panel=_CHOICE),
+        typer.Option(
+            "--top-k",
+            metavar="N",
+            help="Sample among the k most probable tokens.",
+            rich_help_panel=_GENERATION,
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option("--top-p", help="Draw from this share.", rich_help_panel=_CHOICE),
+        typer.Option(
+            "--top-p",
+            metavar="NUMBER",
+            help="Nucleus (top-p) threshold.",
+            rich_help_panel=_GENERATION,
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of the drawing.", rich_help_panel=_CHOICE)
+        int | None,
+        typer.Option("--seed", metavar="N", help="Sampling seed.", rich_help_panel=_GENERATION),
     ] = None,
     max_length: Annotated[
         int | None,
-        typer.Option("--max-length", help="Tokens at most.", rich_help_panel=_CHOICE),
+        typer.Option(
+            "--max-length",
+            metavar="N",
+            help="Maximum number of tokens.",
+            rich_help_panel=_GENERATION,
+        ),
     ] = None,
+    urls: Annotated[
+        bool,
+        typer.Option("--urls", help="Fetch images given as URLs.", rich_help_panel=_INPUT),
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps",
+            metavar="NUMBER",
+            help="Frames per second that are captioned. Default: 1.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(
+            "--every", metavar="N", help="Caption every n-th frame.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            "--frames", metavar="N", help="Maximum number of frames.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    threads: Threads = 1,
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="cpu|cuda", help="Device; cuda for PyTorch models only."),
+    ] = "cpu",
 ) -> None:
-    """Caption images; boxes are in the pixels of each image.
-
-    A image that cannot be read is reported and the others are captioned; the exit code is then 2.
-    With --on-error fail it ends the run, after what was captioned before it.
-    Words are the most probable ones, unless beams or one of the options of drawing are given.
-    """
-    from edgecap.cli._folders import all_images, told_failure
     from edgecap.cli._model import chosen
-    from edgecap.core.progress import progress
     from edgecap.models.loading import load
 
-    files = all_images(images)
+    check_destinations(json_, jsonl)
+    given = GivenImages(images, urls, _frames(every, fps, frames))
+    drawn = given.alone() if draw is not None else None
     if draw is not None:
-        check_image(draw, files)
-        if len(files) > 1:
+        if drawn is None:
             raise InputError("draw.several", "--draw takes one image.", "Give one IMAGE.")
-    captioner = load(chosen(bundle), threads=threads, device=device)
-    alone = len(files) == 1
-    said = captioner.caption_many(
-        files,
-        lang=lang,
-        style=style,
-        beams=beams,
+        check_image(draw, [drawn.path] if drawn.path else [])
+    captioner: Any = load(chosen(bundle), threads=threads, device=device)
+    captions = captioner.caption_many(
+        [drawn.source] if drawn else given.take(),
+        **_of_model(captioner, lang, style, prompt, beams),
         max_length=max_length,
         sampling=_sampling(temperature, top_k, top_p, seed),
-        on_error=on_error,  # type: ignore[arg-type]
+        on_error=on_error,
     )
+    _report(given, drawn, captions, draw, json_, jsonl)
+
+
+def _frames(every: int | None, fps: float | None, most: int | None) -> Any:
+    from edgecap.runtime.video import Sampling
+
+    return Sampling(every, fps, most)
+
+
+def _of_model(
+    captioner: Any, lang: str | None, style: str | None, prompt: str | None, beams: int | None
+) -> dict[str, Any]:
+    """The arguments that this kind of model takes; UnsupportedError for one that it does not."""
+    if hasattr(captioner, "prompts"):
+        if lang is not None or style is not None:
+            raise UnsupportedError(
+                "caption.prompts",
+                "this model has prompts, neither --lang nor --style.",
+                f"Choose with --prompt from: {', '.join(captioner.prompts)}",
+            )
+        return {"prompt": prompt, "beams": beams}
+    if prompt is not None:
+        raise UnsupportedError(
+            "caption.no_prompts", "this model has no prompts.", "Choose with --lang and --style."
+        )
+    return {"lang": lang or "en", "style": style, "beams": 1 if beams is None else beams}
+
+
+def _report(
+    given: GivenImages,
+    drawn: GivenImage | None,
+    captions: Iterator[Caption | InputError],
+    draw: Path | None,
+    json_: str | None,
+    jsonl: str | None,
+) -> None:
+    from edgecap.core.progress import progress
+
+    alone, quiet = given.count == 1, STANDARD_OUTPUT in (json_, jsonl)
     rows: list[dict[str, Any]] = []
     failures = 0
-    if json_ == STANDARD_OUTPUT:
-        said = progress(said, "captions", len(files))
+    if quiet or not alone:
+        captions = progress(captions, "captions", given.count)
     try:
-        for image, caption in zip(files, said, strict=True):
-            if isinstance(caption, InputError):
-                if alone:
-                    raise caption
-                failures += 1
-                rows.append(told_failure(image, caption))
-                continue
-            rows.append({"image": str(image), **asdict(caption)})
-            if json_ != STANDARD_OUTPUT:
-                _show(image, caption, several=not alone)
-            if draw is not None:
-                _draw(image, caption, draw)
-    finally:  # whatever ends the run, what is done is told
+        with json_lines(jsonl) if jsonl is not None else nullcontext(lambda _: None) as write_line:
+            for caption in captions:
+                image = drawn or given.done()
+                if isinstance(caption, InputError):
+                    if alone:
+                        raise caption
+                    failures += 1
+                    rows.append(report_failure(image, caption))
+                    write_line(rows[-1])
+                    continue
+                rows.append({"image": image.name, **asdict(caption)})
+                write_line(rows[-1])
+                if not quiet:
+                    _show(image.name, caption, several=not alone)
+                if draw is not None:
+                    _draw(image, caption, draw)
+    finally:  # whatever ends the run, what is done is reported
         if rows:
             write_json(rows, json_)
     if failures:
@@ -120,7 +246,7 @@ def run(
 def _sampling(
     temperature: float | None, top_k: int | None, top_p: float | None, seed: int | None
 ) -> Sampling | None:
-    """How to draw, or None where no option of drawing was given."""
+    """How to sample, or None where no option of sampling was given."""
     from edgecap.runtime import Sampling
 
     given = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
@@ -128,23 +254,23 @@ def _sampling(
     return Sampling(**chosen) if chosen else None  # type: ignore[arg-type]
 
 
-def _draw(image: Path, caption: Caption, path: Path) -> None:
+def _draw(image: GivenImage, caption: Caption, path: Path) -> None:
     from edgecap.runtime.draw import draw
 
-    drawn = draw(image, caption.mentions)
+    drawn = draw(image.source, caption.mentions)
     save_image(drawn.image, path)
     if drawn.note:
-        typer.echo(drawn.note, err=True)
+        typer.echo(printable(drawn.note), err=True)
     boxed = any(mention.boxes for mention in caption.mentions)
-    told = "boxes drawn in" if boxed else "this caption has no boxes; the image is in"
-    typer.echo(f"{told} {path}", err=True)
+    what = "boxes drawn in" if boxed else "this caption has no boxes; the image is in"
+    typer.echo(f"{what} {path}", err=True)
 
 
-def _show(image: Path, caption: Caption, several: bool) -> None:
+def _show(name: str, caption: Caption, several: bool) -> None:
     from edgecap.cli._boxes import edges
 
-    text = printable(caption.text)
-    typer.echo(f"{printable(str(image))}: {text}" if several else text)
+    text = printable(caption.text) + ("" if caption.complete else " [cut]")
+    typer.echo(f"{printable(name)}: {text}" if several else text)
     for mention in caption.mentions:
         for box, score in zip(mention.boxes, mention.scores, strict=True):
             typer.echo(f"  {printable(mention.phrase)}  [{edges(box)}]  {score:.2f}")

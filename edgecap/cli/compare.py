@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgecap.benchmarks.defaults import THRESHOLD
-from edgecap.cli._numbers import threads_option
+from edgecap.cli._options import MODEL, Languages, count_option, threads_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
@@ -16,58 +16,61 @@ if TYPE_CHECKING:
     from edgecap.benchmarks.divergence import Divergence
 
 WORST = 4  # scenes of the image
+RENAMED = {"--scenes": "--n", "--image": "--draw"}
+DETAILS = """
+Both models caption the same scenes, and both are fed the reference's captions token by token. The
+tables show how far outputs, tokens, boxes and captions agree. The caches, which every format hands
+out, tell in which layer the two diverge: the first whose relative error exceeds --threshold.
+"""
 
 
 def run(
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="A bundle, or weights for PyTorch: the reference.")
-    ],
-    b: Annotated[str, typer.Argument(metavar="B", help="What is held to it.")],
-    scenes: Annotated[
-        int, typer.Option("--scenes", min=1, max=512, help="Of the shipped evaluation set.")
+    a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference. {MODEL}")],
+    b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Candidate, of the same kinds.")],
+    n: Annotated[
+        int, count_option("Number of scenes of the gate's shipped set, up to 128.", 1, 128)
     ] = 64,
-    lang: Annotated[
-        str, typer.Option("--lang", help="A language, several as en,ja, or all; scenes take turns.")
-    ] = "all",
+    lang: Languages = "all",
     threshold: Annotated[
-        float, typer.Option("--threshold", min=0, help="Relative error at which a layer diverges.")
+        float,
+        typer.Option(
+            "--threshold",
+            min=0,
+            metavar="NUMBER",
+            help="Relative error from which a layer counts as diverged.",
+        ),
     ] = THRESHOLD,
-    image: Annotated[
-        Path | None, typer.Option("--image", help=f"Draw the {WORST} worst scenes; .png.")
+    draw: Annotated[
+        Path | None,
+        typer.Option("--draw", metavar="FILE", help=f"Draw the {WORST} worst scenes."),
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, threads_option("Of the engines.")] = 1,
+    threads: Annotated[int, threads_option("CPU threads of each engine.")] = 1,
 ) -> None:
-    """Compare outputs, tokens, boxes and captions of two captioners on the same scenes.
-
-    Both are also fed A's captions step by step. The cache, which every format hands out, tells in
-    which layer they part. What each figure means is said in edgecap/benchmarks/compare.py and
-    divergence.py.
-    """
     from edgecap.benchmarks.compare import check_comparable, compare
     from edgecap.benchmarks.worst import worst_sheet
     from edgecap.cli._image import check_image, save_image
-    from edgecap.models.loading import load
+    from edgecap.cli._model import load_captioner
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.shipped import load_set
 
-    if image is not None:
-        check_image(image)
+    if draw is not None:
+        check_image(draw)
     languages = picked_languages(lang)
-    first, second = load(a, threads=threads), load(b, threads=threads)
+    first, second = load_captioner(a, threads), load_captioner(b, threads)
     check_comparable(first, second)
-    images = [pixels for pixels, _ in load_set("evaluation", scenes)]
+    images = [pixels for pixels, _ in load_set("gate", n)]
     names = (_name(a, first), _name(b, second))
     found = compare(first, second, names, images, languages, threshold)
-    if image is not None:
-        save_image(worst_sheet(names, found.worst(WORST), images, scenes), image)
+    if draw is not None:
+        save_image(worst_sheet(names, found.worst(WORST), images, n), draw)
     write_json({"lang": list(languages), **found.to_json()}, json_)
     if json_ != STANDARD_OUTPUT:
         _print(found)
 
 
 def _name(given: str, captioner: Any) -> str:
-    """As it was given, since two bundles may bear one name, and what ran it."""
+    """As it was given, since two bundles may have one name, and what ran it."""
     return f"{given} ({captioner.backend} {captioner.manifest.precision})"
 
 
@@ -93,7 +96,7 @@ def _print(found: Comparison) -> None:
         table.add_row(f"{what}, cosine", *shown)
     table.add_row("logits, largest difference", f"{figures['logits_max_abs']:.3g}", "")
     table.add_row("best next token the same", _percent(figures["top1"]), "")
-    table.add_row("boxes of shared things, IoU", _percent(figures["iou"]), "")
+    table.add_row("boxes of shared objects, IoU", _percent(figures["iou"]), "")
     for edge in ("5", "9"):
         table.add_row(f"  of them with IoU ≥ 0.{edge}", _percent(figures[f"iou_{edge}0"]), "")
     table.add_row("captions, same words", _percent(figures["same_words"]), "")
@@ -102,7 +105,7 @@ def _print(found: Comparison) -> None:
     early = figures["first_difference"]
     if early["earliest"] is not None:
         console.print(
-            f"Differing captions part at token {early['median']:.0f} (median); the first at "
+            f"Differing captions diverge at token {early['median']:.0f} (median); the first at "
             f"{early['earliest']}.",
             highlight=False,
         )
@@ -147,5 +150,5 @@ def _percent(share: float | None) -> str:
 
 
 def _cosine(value: float) -> str:
-    """Enough digits to tell it from 1, which float sums miss by a hair."""
+    """Enough digits to distinguish it from 1, which float sums miss by a hair."""
     return "1" if value > 1 - 5e-7 else f"{value:.6f}"

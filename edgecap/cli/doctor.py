@@ -16,6 +16,7 @@ import typer
 import edgecap
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.cores import usable_cores
+from edgecap.core.formats import FORMATS
 
 
 @dataclass(frozen=True)
@@ -30,26 +31,33 @@ class Part:
     engine: bool = True  # False: works, and at no device's speed
 
 
-# The last tflite-runtime, of 2023, was built for numpy 1.
-OLD_BOARD_NEED = "pip install tflite-runtime 'numpy<2'"
 # Where several packages serve the same backend, the first that is installed is used. Modules are
 # those that the runtime imports.
 BACKENDS = (
-    Part("onnx", "onnxruntime", "onnxruntime", "pip install 'edgecap[onnx]'"),
-    Part("tflite", "ai-edge-litert", "ai_edge_litert.interpreter", "pip install 'edgecap[tflite]'"),
-    Part("tflite", "tflite-runtime", "tflite_runtime.interpreter", OLD_BOARD_NEED),
-    Part("tflite", "tensorflow", "tensorflow.lite", "pip install tensorflow"),
-    Part("coreml", "coremltools", "coremltools", "pip install 'edgecap[coreml]'", "darwin"),
-    Part("mlprogram (coreml)", "numpy", "numpy", "pip install numpy", engine=False),
+    *(
+        Part(
+            one.name if one.name == row.name else f"{one.name} ({row.name})",
+            package.name,
+            package.module,
+            package.install,
+            one.platform,
+            engine=not one.evaluator,
+        )
+        for row in FORMATS.values()
+        for one in row.backends
+        for package in one.packages
+    ),
     Part("torch", "torch", "torch", "pip install 'edgecap[torch]'"),
 )
-MACOS_NEED = "macOS: here backend mlprogram evaluates the same bundles, right but slowly"
+MACOS_NEED = "macOS; elsewhere mlprogram evaluates the same bundles: numerically correct, not timed"
 TOOLS = (
     Part("weights", "safetensors", "safetensors", "pip install 'edgecap[torch]'"),
-    Part("export onnx", "onnx", "onnx", "pip install 'edgecap[export]'"),
-    Part("export onnx", "onnxscript", "onnxscript", "pip install 'edgecap[export]'"),
-    Part("export coreml", "coremltools", "coremltools", "pip install 'edgecap[export]'"),
-    Part("export tflite", "litert-torch", "litert_torch", "pip install 'edgecap[export]'"),
+    *(
+        Part(f"export {row.name}", tool.name, tool.module, row.install)
+        for row in FORMATS.values()
+        for tool in row.tools
+        if tool.name != "torch"
+    ),
     Part("search, large", "usearch", "usearch.index", "pip install 'edgecap[search]'"),
     Part("train", "tokenizers", "tokenizers", "pip install 'edgecap[train]'"),
     Part("train plots", "matplotlib", "matplotlib", "pip install 'edgecap[train]'"),
@@ -74,13 +82,16 @@ CPU_FEATURES = {
 }
 
 
-def run(json_: Json = None) -> None:
-    """Say which backends, versions and CPU features there are, and what is missing.
+DETAILS = """
+Lists engines, converters, versions and CPU features, and how to install what is missing. Every
+engine is imported in a process of its own, because a package built for another CPU dies there.
 
-    Every installed backend is imported in a process of its own, because a package built for
-    another CPU dies there. Exit code 1 where no engine works; the evaluator of CoreML bundles,
-    which needs nothing, is none.
-    """
+The exit code is 1 where no engine works. The evaluator of CoreML bundles always works, and does
+not count as an engine.
+"""
+
+
+def run(json_: Json = None) -> None:
     report = examine()
     write_json(report, json_)
     if json_ != STANDARD_OUTPUT:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._numbers import seed_option, threads_option
+from edgecap.cli._options import MODEL, Languages, Threads, count_option, seed_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
@@ -15,37 +15,43 @@ if TYPE_CHECKING:
     from edgecap.benchmarks.reference.similarity import RawCaption
     from edgecap.runtime import Captioner
 
+RENAMED = {"--unruled": "--no-grammar"}
+DETAILS = """
+Captions and embeds drawn scenes in each language. The table has the mean over languages with a
+95 % bootstrap interval over scenes, beside the score without seeing the image (blind) and with the
+images shuffled; then a column per language. The metrics are defined in the documentation
+(benchmarks) and in the docstrings of edgecap.benchmarks.reference.metrics.
+"""
+
 
 def run(
-    captioner: Annotated[
-        str, typer.Argument(metavar="[WEIGHTS|BUNDLE]", help="A bundle, or weights for PyTorch.")
-    ] = "S",
-    split: Annotated[str, typer.Option("--split", help="Which scenes.")] = "test",
-    n: Annotated[int, typer.Option("--n", min=2, help="How many.")] = 512,
-    seed: Annotated[int, seed_option("Other scenes of the split.")] = 0,
-    lang: Annotated[str, typer.Option("--lang", help="A language, several as en,ja, or all.")] = (
-        "all"
-    ),
-    json_: Json = None,
-    threads: Annotated[int, threads_option("Of the engine.")] = 1,
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL)] = "S",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split",
+            help="Split of the scenes: test, pairs, cooccurrence, quadrant, backgrounds, "
+            "namesakes, counts or phrasing.",
+        ),
+    ] = "test",
+    n: Annotated[int, count_option("Number of scenes.", 2)] = 512,
+    seed: Annotated[int, seed_option("Seed of the scenes; 0 gives the shipped ones.")] = 0,
+    lang: Languages = "all",
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="PART", help="Evaluate only captions or only embeddings."),
+    ] = None,
     no_grammar: Annotated[
         bool, typer.Option("--no-grammar", help="Disable constrained decoding.")
     ] = False,
-    only: Annotated[
-        str | None, typer.Option("--only", help="captions or embeddings; the other takes no time.")
-    ] = None,
+    json_: Json = None,
+    threads: Threads = 1,
 ) -> None:
-    """Caption and embed drawn scenes in each language and compare with the truth.
-
-    Figures are means over languages with 95 % bootstrap intervals over scenes, beside what they are
-    worth blind and with shuffled images; a column per language follows. What each key means is
-    said in edgecap/benchmarks/metrics.py, similarity.py and evaluate.py.
-    """
     from edgecap.benchmarks.reference.evaluate import PARTS, Subject, evaluate
     from edgecap.benchmarks.reference.sets import evaluation_scenes
+    from edgecap.cli._model import load_captioner
     from edgecap.core.choices import pick
     from edgecap.core.errors import InputError
-    from edgecap.models.loading import load
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.splits import split as split_named
 
@@ -56,13 +62,13 @@ def run(
     if held_out_phrasing and only == "captions":
         raise InputError(
             "eval.phrasing",
-            f"the split {split} words the texts that are embedded; captions are not its matter.",
+            f"the split {split} varies the texts that are embedded; it measures no captions.",
             "Leave --only out, or run with: --only embeddings",
         )
-    loaded = load(captioner, threads=threads)
+    loaded = load_captioner(model, threads)
     for language in languages:
         pick("language", language, loaded.languages)
-    subject: Subject = _Unruled(loaded) if no_grammar else loaded
+    subject: Subject = _Unconstrained(loaded) if no_grammar else loaded
     report = evaluate(
         subject,
         evaluation_scenes(split, n, seed),
@@ -86,8 +92,8 @@ def run(
 _FLOORS = ("blind", "shuffled")
 
 
-class _Unruled:
-    """A captioner whose boxes nothing keeps in form: what the model alone would write."""
+class _Unconstrained:
+    """A captioner without constrained decoding: what the model alone would write."""
 
     def __init__(self, captioner: Captioner) -> None:
         self._captioner = captioner

@@ -1,161 +1,243 @@
-"""`edgecap export`: weights to a verified bundle for onnxruntime, TFLite or CoreML."""
+"""`edgecap export`: weights to a verified bundle for ONNX Runtime, LiteRT or Core ML."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._numbers import seed_option
+from edgecap.cli._options import (
+    ADVANCED,
+    ModelOption,
+    Overwrite,
+    one_model,
+    output_option,
+    seed_option,
+)
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
 from edgecap.core.errors import InputError
-from edgecap.core.formats import (
-    FORMATS,
-    INT8_PRECISIONS,
-    PRECISIONS,
-    resolve_format,
-    resolve_precision,
-)
+from edgecap.core.formats import ALL, FORMATS, PRECISIONS, resolve_formats, resolve_precision
 
-_FORMATS = ", ".join(FORMATS)
-_PRECISIONS = ", ".join(PRECISIONS)
+if TYPE_CHECKING:
+    from edgecap.exporters.prepare import AnyExported
+
+_ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
+DETAILS = f"""
+Every bundle is compared with PyTorch on 64 scenes before it is saved; one that is not close enough
+is not saved, unless --keep-failed names a directory for it, and the exit code is 1.
+
+--int8 means the best int8 that is close enough to PyTorch: w8a8 (weights and activations,
+statically quantised with calibration images), and where that is not, w8 (weights alone).
+--precision w8a8 is strict.
+
+Other names of the formats: {_ALIASES}.
+
+Examples:
+  edgecap export S --format tflite --int8 --output captioner
+  edgecap export S --format all --fp16 --output bundles
+"""
 
 
 def run(
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A shipped model (S or M), or a .safetensors file.")
-    ] = "S",
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="The shipped model S, a .safetensors file of its kind, or a Hugging Face "
+            "checkpoint: its directory, or the id of one in the local cache. Default: S.",
+        ),
+    ] = None,
     format_: Annotated[
-        str, typer.Option("--format", "-f", help=f"{_FORMATS}, several with commas, or all.")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help=f"Formats, comma-separated: {', '.join(FORMATS)}; or {ALL}.",
+        ),
     ] = "tflite",
     precision: Annotated[
-        str | None, typer.Option("--precision", "-p", help=f"{_PRECISIONS}; default fp32.")
+        str | None,
+        typer.Option("--precision", "-p", help=f"{', '.join(PRECISIONS)}. Default: fp32."),
     ] = None,
-    fp32: Annotated[bool, typer.Option("--fp32", help="Same as --precision fp32.")] = False,
     fp16: Annotated[
-        bool, typer.Option("--fp16", "--half", help="Same as --precision fp16.")
+        bool, typer.Option("--fp16", "--half", help="Short for --precision fp16.")
     ] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="The best int8 there is; says which it takes.")
+        bool, typer.Option("--int8", help="Short for --precision int8: w8a8, or else w8.")
     ] = False,
-    plan: Annotated[
-        Path | None, typer.Option("--plan", help="Round as this plan.json says, of int8.")
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option("--max-drop", help="Search for an int8 plan: points of exact scenes to lose."),
-    ] = None,
     calib_data: Annotated[
-        Path | None, typer.Option("--calib-data", help="Images for int8; default: ours.")
-    ] = None,
-    num_calib: Annotated[
-        int | None, typer.Option("--num-calib", help="How many of them; default 128.")
-    ] = None,
-    seed: Annotated[int | None, seed_option("Which of them; default 0.")] = None,
-    observer: Annotated[
-        str | None,
-        typer.Option("--observer", help="Ranges for int8: mse (default), minmax, percentile."),
+        Path | None,
+        typer.Option(
+            "--calib-data",
+            metavar="DIR",
+            help="Calibration image directory. Default: shipped scenes.",
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Directory; default <model>-<format>-<precision>, or -int8 with --max-drop.",
+        output_option(
+            "Directory of the bundle; with several formats, the directory to make them in. "
+            "Default: MODEL-FORMAT-PRECISION here."
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old bundle.")] = False,
+    overwrite: Overwrite = False,
+    json_: Json = None,
+    model_option: ModelOption = None,
+    fp32: Annotated[
+        bool,
+        typer.Option("--fp32", help="Short for --precision fp32.", rich_help_panel=ADVANCED),
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-drop",
+            metavar="POINTS",
+            help="Accuracy budget in percentage points: search for the cheapest int8 plan within "
+            "it.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            help="Quantisation plan (plan.json) to apply.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    num_calib: Annotated[
+        int | None,
+        typer.Option(
+            "--num-calib",
+            metavar="N",
+            help="Number of calibration images. Default: 128.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        seed_option("Seed of the calibration subset. Default: 0.", ADVANCED),
+    ] = None,
+    observer: Annotated[
+        str | None,
+        typer.Option(
+            "--observer",
+            help="Calibration observer: mse, minmax or percentile. Default: mse.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Save without comparing with PyTorch.")
+        bool,
+        typer.Option(
+            "--no-verify", help="Save without comparing with PyTorch.", rich_help_panel=ADVANCED
+        ),
     ] = False,
-    target: Annotated[
-        str, typer.Option("--target", help="CoreML: oldest system, iOS16, iOS17 or iOS18.")
-    ] = "iOS18",
-    stateful: Annotated[
-        bool, typer.Option("--stateful", help="CoreML: also a decode step with a state.")
-    ] = False,
+    keep_failed: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep-failed",
+            metavar="DIR",
+            help="Keep bundles that fail the comparison here, with the converter's log.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     attention: Annotated[
         bool,
-        typer.Option("--attention", help="Also a decode step that gives every layer and head."),
+        typer.Option(
+            "--attention",
+            help="Add a decode step whose attention has every layer and head.",
+            rich_help_panel=ADVANCED,
+        ),
     ] = False,
-    json_: Json = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            metavar="SYSTEM",
+            help="CoreML: oldest system to run on, iOS16, iOS17 or iOS18.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = "iOS18",
+    stateful: Annotated[
+        bool,
+        typer.Option(
+            "--stateful",
+            help="CoreML: add a decode step that keeps its cache as a state.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = False,
 ) -> None:
-    """Export a captioner, and check the result against PyTorch before it is saved."""
-    from edgecap.exporters import job as pipeline
-    from edgecap.exporters.spec import CoremlOptions, ExportSpec
-    from edgecap.quant.plan import FILE
-    from edgecap.quant.samples import CalibrationSpec
+    from edgecap.exporters.prepare import prepare_export
 
+    weights = _weights(one_model(model, model_option))
     chosen = resolve_precision(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
-    names = list(FORMATS) if format_.lower() == "all" else format_.split(",")
-    formats = list(dict.fromkeys(resolve_format(name.strip()).name for name in names))
-    if output is not None and len(formats) > 1:
-        raise InputError(
-            "output.several",
-            f"{output} cannot hold {len(formats)} bundles.",
-            "Leave --output out, or give one format.",
-        )
-    calibrated: dict[str, Any] = {"data": calib_data, "images": num_calib, "seed": seed}
-    calibrated["observer"] = observer
-    base = ExportSpec(
-        model=model,
+    prepared = prepare_export(
+        weights,
+        formats=resolve_formats(format_),
         precision=chosen.name,
         output=output,
         overwrite=overwrite,
         verify=not no_verify,
-        attention=attention,
-        coreml=CoremlOptions(target, stateful),
+        keep_failed=keep_failed,
         plan=plan,
         max_drop=max_drop,
-        calibration=CalibrationSpec(**{k: v for k, v in calibrated.items() if v is not None}),
+        calib_data=calib_data,
+        num_calib=num_calib,
+        seed=seed,
+        observer=observer,
+        target=target,
+        stateful=stateful,
+        attention=attention,
     )
-    specs = [replace(base, format=name) for name in formats]
-    # All of them before the work on any begins; the names must outlast the search.
-    outputs = [pipeline.check(spec) for spec in specs]
-    specs = [replace(spec, output=place) for spec, place in zip(specs, outputs, strict=True)]
-    for place in outputs:
+    for place in prepared.outputs:
         refuse_inside(json_, place)
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
-    made: dict[str, Any] = {}
-    for spec in specs:
-        exported = pipeline.export(replace(spec, **made), _note)
-        if chosen.name in INT8_PRECISIONS:  # the first calibrates, and all obey one plan
-            made = {
-                "plan": exported.path / FILE,
-                "precision": exported.manifest.precision,
-                "max_drop": None,
-                "calibration": CalibrationSpec(),
-            }
+    for exported in prepared.run(_note):
         results.append(_figures(exported))
         if json_ != STANDARD_OUTPUT:
             typer.echo(_line(exported))
     write_json({"bundles": results}, json_)
 
 
+def _weights(given: str) -> str:
+    """The model; InputError where the name of a format stands in its place."""
+    names = {*FORMATS, ALL, *(alias for known in FORMATS.values() for alias in known.aliases)}
+    if given.lower() in names and not Path(given).exists():
+        raise InputError(
+            "export.model",
+            f"{given!r} is a format, and stands where the model belongs.",
+            f"Write: edgecap export S --format {given.lower()}",
+        )
+    return given
+
+
 def _note(text: str) -> None:
-    print(f"  {text}", file=sys.stderr)
+    typer.echo(f"  {text}", err=True)
 
 
-def _line(exported: Any) -> str:
+def _line(exported: AnyExported) -> str:
     manifest, certificate = exported.manifest, exported.certificate
     checked = "not verified"
     if certificate is not None:
-        tokens = next(a for a in certificate.agreements if a.what == "tokens")
-        same = round(tokens.agreement * certificate.scenes)
-        checked = f"parity passed, {same}/{certificate.scenes} captions identical"
+        checked = "parity passed"
+        tokens = next((a for a in certificate.agreements if a.what == "tokens"), None)
+        if tokens is not None:  # not of a model that embeds only
+            same = round(tokens.agreement * certificate.scenes)
+            checked += f", {same}/{certificate.scenes} captions identical"
     return (
         f"{manifest.format} {manifest.precision} {exported.size / 1e6:.1f} MB, {checked}, "
         f"saved as {exported.path} ({exported.seconds:.0f} s)"
     )
 
 
-def _figures(exported: Any) -> dict[str, Any]:
+def _figures(exported: AnyExported) -> dict[str, Any]:
     certificate = exported.certificate
     return {
         "path": str(exported.path),

@@ -7,43 +7,42 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._numbers import threads_option
+from edgecap.cli._options import MODEL, Threads, count_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
     from edgecap.benchmarks.reference.faithfulness import Maker, Row
     from edgecap.runtime import Captioner
 
+DETAILS = """
+Compares the maps of edgecap explain with the truth of drawn scenes: whether the highest point lies
+on the object named (pointing), and how the phrase's probability changes while patches are hidden
+or revealed in the order of the map (deletion, insertion), each beside chance. From PyTorch also
+whether maps change when the weights are replaced by random ones, as they should.
+"""
+
 
 def run(
-    captioner: Annotated[
-        str, typer.Argument(metavar="[WEIGHTS|BUNDLE]", help="A bundle, or weights for PyTorch.")
-    ] = "S",
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL)] = "S",
     maps: Annotated[
         str | None,
         typer.Option(
             "--maps",
-            help="attention, occlusion, and from PyTorch gradient; as a,b.",
+            help="Kinds of maps, comma-separated: attention, occlusion, gradient (PyTorch only).",
         ),
     ] = None,
-    n: Annotated[int, typer.Option("--n", min=2, max=512, help="Scenes.")] = 32,
-    lang: Annotated[str, typer.Option("--lang", help="Of the captions.")] = "en",
+    n: Annotated[int, count_option("Number of scenes, 2 to 512.", 2, 512)] = 32,
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Language of the captions.")] = "en",
     json_: Json = None,
-    threads: Annotated[int, threads_option("Of the engine.")] = 1,
+    threads: Threads = 1,
 ) -> None:
-    """Hold maps of words to the truth of drawn scenes, and to what hiding their parts does.
-
-    Pointing, deletion and insertion beside chance, and whether maps survive random weights (only
-    from PyTorch, which has weights to replace). What each figure means is said in
-    edgecap/benchmarks/faithfulness.py.
-    """
     from edgecap.benchmarks.reference.faithfulness import card
     from edgecap.cli._maps import check_backend, maker, picked_kinds
-    from edgecap.models.loading import load
+    from edgecap.cli._model import load_captioner
     from edgecap.reference.scenes.shipped import load_set
 
     kinds = picked_kinds(maps, ("attention", "gradient", "occlusion")) if maps else None
-    loaded = load(captioner, threads=threads)
+    loaded = load_captioner(model, threads)
     kinds = kinds or (["attention", "gradient"] if loaded.backend == "torch" else ["attention"])
     check_backend(loaded, kinds)
     rows = card(
@@ -68,8 +67,8 @@ def _randomised(captioner: Captioner, kinds: Sequence[str]) -> dict[str, Maker]:
 
     fresh = with_random_weights(network_of(captioner))
     makers: dict[str, Maker] = {
-        "attention": lambda told: grid(
-            look(fresh, told.model_input, told.prompt, told.tokens).attention.mean((0, 1))
+        "attention": lambda trace: grid(
+            look(fresh, trace.model_input, trace.prompt, trace.tokens).attention.mean((0, 1))
         ),
         "gradient": gradients(fresh),
     }

@@ -7,60 +7,101 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._numbers import seed_option, threads_option
+from edgecap.cli._options import (
+    ADVANCED,
+    WEIGHTS,
+    ModelOption,
+    OnError,
+    Overwrite,
+    one_model,
+    output_option,
+    seed_option,
+    threads_option,
+)
 from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
+from edgecap.core.errors import EdgecapError
+from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.reference.train.course import Report
 
 REPORT = "report.json"
+DETAILS = """
+Adds a language with a few hundred captions, or tunes a known one on your own images. Writes
+OUTPUT/MODEL-LANG.safetensors, a report and its plot.
+
+The known languages are rehearsed, and measured before and after. Where they lose more than
+--max-drop points of exact captions, the weights are kept all the same and the exit code is 1.
+
+Then:
+  edgecap export OUTPUT/MODEL-LANG.safetensors
+"""
 
 
 def run(
-    lang: Annotated[str, typer.Option("--lang", "-l", help="Code of the language, as nl.")],
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help=f"{WEIGHTS} Default: S.")
+    ] = None,
+    *,
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Code of the language: nl.")],
     data: Annotated[
         Path,
         typer.Option(
-            "--data", help="Captions: COCO .json, .jsonl, a Hugging Face imagefolder, or scenes."
+            "--data",
+            metavar="PATH",
+            help="Captions: COCO .json, .jsonl, a Hugging Face imagefolder, or drawn scenes.",
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Directory; default <model>-<lang>.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Weights to begin with: a name or a file.")
-    ] = "S",
     images: Annotated[
-        Path | None, typer.Option("--images", help="Where the images lie; default: beside them.")
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Directory of the images. Default: beside the captions."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, output_option("Directory to write. Default: MODEL-LANG.")
+    ] = None,
+    overwrite: Overwrite = False,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Number of training steps.")
     ] = None,
     lora: Annotated[
-        int, typer.Option("--lora", metavar="RANK", help="Learn low-rank updates; 0: all weights.")
+        int,
+        typer.Option("--lora", metavar="RANK", help="Rank of low-rank updates; 0: all weights."),
     ] = 0,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Of learning.")] = None,
-    rehearse: Annotated[
-        str, typer.Option("--rehearse", help="Against forgetting: auto, scenes or own captions.")
-    ] = "auto",
-    on_error: Annotated[
-        str, typer.Option("--on-error", help="At a bad image: fail, or skip it.")
-    ] = "fail",
-    check: Annotated[
-        int, typer.Option("--check", min=0, max=512, help="Test scenes to measure forgetting by.")
-    ] = 128,
+    on_error: OnError = "skip",
     max_drop: Annotated[
-        float, typer.Option("--max-drop", help="Points that known languages may lose.")
+        float,
+        typer.Option(
+            "--max-drop",
+            metavar="POINTS",
+            help="Percentage points of exact captions that the known languages may lose.",
+        ),
     ] = 1.0,
-    seed: Annotated[int, seed_option("Of everything drawn by lot.")] = 0,
-    threads: Annotated[int | None, threads_option()] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old OUT.")] = False,
     json_: Json = None,
+    model_option: ModelOption = None,
+    rehearse: Annotated[
+        str,
+        typer.Option(
+            "--rehearse",
+            help="Rehearsal against forgetting: auto, scenes or own captions.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = "auto",
+    check: Annotated[
+        int,
+        typer.Option(
+            "--check",
+            min=0,
+            max=128,
+            metavar="N",
+            help="Number of scenes to measure forgetting on; 0: not at all.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = 128,
+    seed: Annotated[int, seed_option("Seed of the training.", ADVANCED)] = 0,
+    threads: Annotated[int | None, threads_option("CPU threads of PyTorch.")] = None,
 ) -> None:
-    """Add a language with a few hundred captions, or tune a known one on your own images.
-
-    Writes OUT/MODEL-LANG.safetensors, a report and its image. The weights are for edgecap export
-    --model, caption --bundle and eval. Known languages are rehearsed, and measured before and
-    after; where they lose more than --max-drop points of exact captions the weights are kept all
-    the same and the exit code is 1.
-    """
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.core.errors import GateError, InputError
@@ -85,11 +126,11 @@ def run(
         )
     if threads:
         torch.set_num_threads(threads)
-    name, path = weights.resolve(model)
+    name, path = weights.resolve(one_model(model, model_option))
     given: dict[str, Any] = {} if steps is None else {"steps": steps}
     config = FinetuneConfig(lora=lora, seed=seed, **given)
     spec = course.FinetuneSpec(lang, data, images, rehearse, on_error, check, config)
-    final = out or Path(f"{name}-{lang}")
+    final = output or Path(f"{name}-{lang}")
     refuse_inside(json_, final)
     with atomic_dir(final, overwrite, marker=REPORT) as folder:
         network, extension = weights.load(path), weights.extension(path)
@@ -97,7 +138,7 @@ def run(
             network = network.to("cuda")
         material = course.read(spec, network, extension)
         for error in material.skipped:
-            typer.echo(f"edgecap: {error}", err=True)
+            typer.echo(f"edgecap: {printable(str(error))}", err=True)
         learned, report = course.teach(network, extension, material, spec, _note)
         file = f"{name}-{lang}{weights.SUFFIX}"
         facts = weights.facts(path) | {FINETUNED + lang: _facts(report, spec)}
@@ -117,6 +158,8 @@ def run(
             f"Give more captions, or about {FinetuneConfig().steps} --steps"
             + ("." if lora else ", or try --lora 16."),
         )
+    if material.skipped:
+        raise typer.Exit(EdgecapError.exit_code)
 
 
 def _facts(report: Report, spec: Any) -> str:
@@ -146,14 +189,14 @@ def _print(report: Report, out: Path, file: str) -> None:
     if report.forgetting is None:
         typer.echo("  known languages were not measured")
         return
-    told = report.forgetting.to_json()
+    forgetting = report.forgetting.to_json()
     rows = "  ".join(
         f"{lang} {100 * row['before']:.0f}->{100 * row['after']:.0f}"
-        for lang, row in told["languages"].items()
+        for lang, row in forgetting["languages"].items()
     )
-    low, high = told["drop_interval_95"]
+    low, high = forgetting["drop_interval_95"]
     typer.echo(f"  known languages, exact %: {rows}")
     typer.echo(
-        f"  they lost {told['drop_points']:.1f} points ({low:.1f} to {high:.1f}) "
-        f"on {told['scenes']} test scenes; image: {out / 'report.png'}"
+        f"  they lost {forgetting['drop_points']:.1f} points ({low:.1f} to {high:.1f}) "
+        f"on {forgetting['scenes']} scenes; plot: {out / 'report.png'}"
     )

@@ -1,4 +1,4 @@
-"""`edgecap ground`: point at what a phrase means."""
+"""`edgecap ground`: find what a phrase refers to."""
 
 from __future__ import annotations
 
@@ -8,43 +8,50 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._numbers import threads_option
+from edgecap.cli._inputs import one_image
+from edgecap.cli._options import Bundle, Image, Lang, Threads
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+from edgecap.core.language import resolve_language
+from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.apps.grounding import Grounding
 
+DETAILS = """
+Prints the box in the pixels of the image and its probability. Where several things bear the name,
+the rest of the phrase decides, and the others follow with their probability.
+
+Where nothing in the image matches the phrase, standard error says that the box is a guess.
+"""
+
 
 def run(
-    image: Annotated[Path, typer.Argument(help="A image of any size and mode.")],
-    phrase: Annotated[str, typer.Argument(help='"the red circle left of the dog"')],
-    lang: Annotated[
-        str, typer.Option("--lang", "-l", help="en es fr de it pt zh ja, or one added.")
-    ] = "en",
-    bundle: Annotated[
-        str | None,
-        typer.Option("--bundle", "-b", help="Bundle, model name or weights. Default: the newest."),
-    ] = None,
+    image: Image,
+    phrase: Annotated[
+        str,
+        typer.Argument(
+            metavar="PHRASE", help='What to look for: "the red circle left of the dog".'
+        ),
+    ],
+    lang: Lang = "en",
+    bundle: Bundle = None,
     draw: Annotated[
-        Path | None, typer.Option("--draw", help="Write the image with the box here.")
+        Path | None, typer.Option("--draw", metavar="FILE", help="Write the image with the box.")
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, threads_option()] = 1,
+    threads: Threads = 1,
 ) -> None:
-    """The box of what a phrase means, in the image's pixels, and how sure that is.
-
-    Where several things bear the name, what the phrase says of it decides, and the others follow
-    with their probability.
-    """
     from edgecap.apps.grounding import ground
     from edgecap.cli._image import check_image, save_image
     from edgecap.cli._model import load_chosen
 
+    given = one_image(image)
     if draw is not None:
-        check_image(draw, [image])
-    found = ground(load_chosen(bundle, threads), image, phrase, lang)
-    told = {"image": str(image), "lang": lang, "seen": found.seen, **asdict(found)}
-    write_json(told, json_)
+        check_image(draw, [given.path] if given.path else [])
+    captioner = load_chosen(bundle, threads)
+    lang = resolve_language(lang, captioner.languages)
+    found = ground(captioner, given.source, phrase, lang)
+    write_json({"image": given.name, "lang": lang, "seen": found.seen, **asdict(found)}, json_)
     if json_ != STANDARD_OUTPUT:
         _show(found)
     if draw is not None:
@@ -53,10 +60,10 @@ def run(
 
         best = found.referents[0]
         mention = Mention(found.phrase, (0, len(phrase)), (best.box,), (best.probability,))
-        drawn = drawn_on(image, [mention])
+        drawn = drawn_on(given.source, [mention])
         save_image(drawn.image, draw)
         if drawn.note:
-            typer.echo(drawn.note, err=True)
+            typer.echo(printable(drawn.note), err=True)
         typer.echo(f"box drawn in {draw}", err=True)
 
 
@@ -65,6 +72,6 @@ def _show(found: Grounding) -> None:
 
     for referent in found.referents:
         typer.echo(f"[{edges(referent.box)}]  {referent.probability:.2f}")
-    typer.echo(f"asked: {found.sentence}", err=True)
+    typer.echo(f"looked for: {printable(found.sentence)}", err=True)
     if not found.seen:
-        typer.echo("the image does not speak for this phrase: the box is a guess", err=True)
+        typer.echo("nothing in the image matches this phrase: the box is a guess", err=True)

@@ -1,4 +1,4 @@
-"""`edgecap index`: a folder of images, ready to be searched."""
+"""`edgecap index`: embed a folder of images for searching."""
 
 from __future__ import annotations
 
@@ -7,57 +7,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._numbers import threads_option
+from edgecap.cli._options import MODEL, Threads, output_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import EdgecapError
+from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.apps.retrieval import Summary
 
+DETAILS = """
+Indexes the images and the things that the model sees in them. Run it again to refresh the index:
+only new and changed images are embedded, and an interrupted run goes on where it stopped.
+
+An image that cannot be read is reported and left out; the exit code is then 2.
+"""
+
 
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The index's directory.")],
+    output: Annotated[Path, output_option("Directory of the index.")],
     bundle: Annotated[
         str | None,
         typer.Option(
-            "--bundle", "-b", help="Bundle or weights. Default: the index's, else the newest."
+            "--bundle",
+            "-b",
+            help=f"{MODEL} Default: the one that made the index, or the newest bundle here.",
         ),
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="Whole images alone: faster, and texts must say all."),
+        typer.Option("--whole", help="Index whole images only (faster, lower recall)."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew, also where an index is damaged.")
+        bool, typer.Option("--overwrite", help="Build the index anew, also a damaged one.")
     ] = False,
     json_: Json = None,
-    threads: Annotated[int, threads_option()] = 1,
+    threads: Threads = 1,
 ) -> None:
-    """Embed the images of a folder and the things in them; run it again to bring it up to date.
-
-    Only new and changed images are embedded. An interrupted run is taken up where it stopped. A
-    image that cannot be read is reported and left out; the exit code is then 2.
-    """
     from edgecap.apps.retrieval import update
     from edgecap.apps.retrieval.build import loadable
     from edgecap.apps.retrieval.manifest import MANIFEST, read_manifest
-    from edgecap.cli._model import chosen, load_maker
-    from edgecap.models.loading import load
+    from edgecap.cli._model import chosen, load_captioner, load_maker
 
-    known = (out / MANIFEST).exists() and not overwrite
+    known = (output / MANIFEST).exists() and not overwrite
     if known and bundle is None:
-        source = read_manifest(out).model.source
+        source = read_manifest(output).model.source
         captioner = load_maker(source, threads)
     else:
         source = chosen(bundle)
-        captioner = load(source, threads=threads)
-    summary = update(folder, out, captioner, loadable(source), threads, whole, overwrite)
-    write_json(_report(out, summary), json_)
+        captioner = load_captioner(source, threads)
+    summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite)
+    write_json(_report(output, summary), json_)
     for failure in summary.failures:
-        typer.echo(f"edgecap: {failure.path}: {failure.error}", err=True)
+        typer.echo(f"edgecap: {printable(f'{failure.path}: {failure.error}')}", err=True)
     if json_ != STANDARD_OUTPUT:
-        _show(out, summary)
+        _show(output, summary)
     if summary.failures:
         raise typer.Exit(EdgecapError.exit_code)
 
@@ -80,10 +84,10 @@ def _report(out: Path, summary: Summary) -> dict[str, Any]:
 def _show(out: Path, summary: Summary) -> None:
     parts = {
         "embedded": summary.embedded,
-        "known under another name": summary.reused,
+        "renamed": summary.reused,
         "unchanged": summary.unchanged,
         "removed": summary.removed,
-        "not readable": len(summary.failures),
+        "unreadable": len(summary.failures),
     }
-    told = ", ".join(f"{number} {what}" for what, number in parts.items() if number)
-    typer.echo(f"{out}: {summary.images} images ({told})")
+    counts = ", ".join(f"{number} {what}" for what, number in parts.items() if number)
+    typer.echo(f"{out}: {summary.images} images ({counts})")

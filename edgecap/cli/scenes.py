@@ -7,27 +7,37 @@ from typing import Annotated
 
 import typer
 
-from edgecap.cli._numbers import seed_option
+from edgecap.cli._options import Overwrite, count_option, output_option, seed_option
+from edgecap.cli._output import STANDARD_OUTPUT, Json, refuse_inside, write_json
+
+DETAILS = """
+Writes PNG images, annotations.json (COCO format) and captions.jsonl. Captions come in the eight
+languages of the model, or in those of --lang, which may also be nl and ko: languages that the
+model has not learned (see edgecap finetune). Needs the Noto Color Emoji font: edgecap doctor
+"""
 
 
 def run(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")],
-    n: Annotated[int, typer.Option("--n", min=1, help="Number of scenes.")] = 100,
-    seed: Annotated[int | None, seed_option("Default: the split's own.")] = None,
-    split: Annotated[str, typer.Option("--split", help="Which rules the scenes follow.")] = "train",
+    output: Annotated[Path, output_option("Directory to write.")],
+    n: Annotated[int, count_option("Number of scenes.", 1)] = 100,
+    seed: Annotated[
+        int | None, seed_option("Seed of the scenes. Default: the split's own.")
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="Split that the scenes follow.")] = "train",
     lang: Annotated[
-        str, typer.Option("--lang", help="Of the captions: several as en,nl, or all eight.")
+        str,
+        typer.Option("--lang", "-l", help="Languages of the captions, comma-separated, or all."),
     ] = "all",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    overwrite: Overwrite = False,
+    json_: Json = None,
 ) -> None:
-    """Write PNG images, annotations.json (COCO format) and captions.jsonl.
-
-    Captions come in the eight languages of the model, or in those of --lang, which may also be nl
-    and ko: languages that it has not learned (see edgecap finetune).
-    """
     from edgecap.reference.scenes.dataset import write_dataset
     from edgecap.reference.scenes.grammar import picked_languages
 
     languages = picked_languages(lang)
-    write_dataset(out, n=n, seed=seed, split=split, overwrite=overwrite, languages=languages)
-    typer.echo(f"{n} scenes of split {split!r} are in {out}")
+    refuse_inside(json_, output)
+    write_dataset(output, n=n, seed=seed, split=split, overwrite=overwrite, languages=languages)
+    report = {"scenes": n, "split": split, "languages": list(languages), "path": str(output)}
+    write_json(report, json_)
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(f"{n} scenes of split {split!r} are in {output}")

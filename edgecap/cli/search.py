@@ -1,4 +1,4 @@
-"""`edgecap search`: images of an index that fit a text, or look like a image."""
+"""`edgecap search`: the images of an index nearest to a text or to an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgecap.cli._numbers import threads_option
+from edgecap.cli._options import MODEL, Threads
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
@@ -19,31 +19,34 @@ if TYPE_CHECKING:
     from edgecap.apps.retrieval import Hit
     from edgecap.runtime import Captioner
 
+DETAILS = """
+Prints rank, cosine, image and, where a thing in it was found, its boxes. There are always K rows:
+a low cosine means that nothing in the index fits. A query that names a file is an image.
+
+The model must be the one that made the index, in any format or precision: an int8 bundle searches
+an index of its PyTorch weights.
+"""
+
 
 def run(
-    index: Annotated[Path, typer.Argument(help="The index's directory.")],
-    query: Annotated[str, typer.Argument(metavar='"TEXT"|IMAGE', help="What to look for.")],
-    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Directory of the index.")],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Text, or an image file.")],
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of results.")] = 10,
     bundle: Annotated[
         str | None,
-        typer.Option("--bundle", "-b", help="Default: the one that made the index."),
+        typer.Option("--bundle", "-b", help=f"{MODEL} Default: the one that made the index."),
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option("--sheet", help="Write a contact sheet of the hits here.")
+        Path | None,
+        typer.Option("--sheet", metavar="FILE", help="Write a contact sheet of the results."),
     ] = None,
     json_: Json = None,
-    threads: Annotated[int, threads_option()] = 1,
+    threads: Threads = 1,
 ) -> None:
-    """The k nearest images, best first, with their cosine, and where the thing is that was found.
-
-    A query that names a file is a image. The model must be the index's own, in whatever format
-    or precision: an int8 bundle searches what its PyTorch weights have indexed.
-    """
     from edgecap.apps.retrieval import open_index
     from edgecap.apps.retrieval.sheet import MOST, contact_sheet
     from edgecap.cli._image import check_image, save_image
-    from edgecap.cli._model import load_maker
-    from edgecap.models.loading import load
+    from edgecap.cli._model import load_captioner, load_maker
 
     is_text = _is_text(query)
     if sheet is not None:
@@ -53,7 +56,7 @@ def run(
     opened = open_index(index)
     opened.check_number(k)
     source = opened.manifest.model.source
-    captioner = load_maker(source, threads) if bundle is None else load(bundle, threads=threads)
+    captioner = load_maker(source, threads) if bundle is None else load_captioner(bundle, threads)
     opened.check(captioner)
     hits = opened.search(_vector(captioner, query, is_text), k)
     if sheet is not None:
@@ -68,7 +71,7 @@ def run(
 
 
 def _is_text(query: str) -> bool:
-    """Whether a query is a text; InputError for the name of a image that is not there."""
+    """Whether a query is a text; InputError for the name of an image that is not there."""
     from edgecap.runtime.preprocess import SUFFIXES
 
     # Not Path.is_file: that raises at what no file system could name, such as a long text.
@@ -92,6 +95,13 @@ def _vector(captioner: Captioner, query: str, is_text: bool) -> np.ndarray:
 def _show(hits: list[Hit]) -> None:
     from edgecap.cli._boxes import where
 
+    typer.echo("rank  cosine  image")
     for hit in hits:
         found = f"  {where(hit.boxes)}" if hit.boxes else ""
-        typer.echo(f"{hit.rank:3}  {hit.score:6.3f}  {printable(str(hit.path))}{found}")
+        typer.echo(f"{hit.rank:4}  {hit.score:6.3f}  {printable(_from_here(hit.path))}{found}")
+
+
+def _from_here(path: Path) -> str:
+    """A path below the working directory without it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

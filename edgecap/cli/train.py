@@ -8,44 +8,58 @@ from typing import Annotated
 
 import typer
 
-from edgecap.cli._numbers import seed_option, threads_option
+from edgecap.cli._options import ADVANCED, count_option, output_option, seed_option, threads_option
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+
+RENAMED = {"--images": "--n"}
+DETAILS = """
+Writes checkpoints, a log (log.jsonl), its plot (log.png) and, at the end, fp16 weights.
+
+A run that was stopped continues with --resume, on the same stream of scenes; size, recipe and seed
+are then its own, so --size, --n, --seed and --init are refused.
+
+On several GPUs:
+  torchrun --nproc-per-node N -m edgecap train
+"""
 
 
 def run(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the run.")] = Path("run"),
+    output: Annotated[Path, output_option("Directory of the run.")] = Path("run"),
     size: Annotated[
-        str | None, typer.Option("--size", help="Named size of the model: S (default) or M.")
+        str | None,
+        typer.Option("--size", help="Named size of the model: S or M. Default: S."),
     ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", min=64, help="Scenes in all; default: the recipe's.")
+    n: Annotated[
+        int | None, count_option("Number of training scenes. Default: the recipe's.", 64)
     ] = None,
-    seed: Annotated[int | None, seed_option("Of weights and scenes; default 0.")] = None,
+    seed: Annotated[
+        int | None, seed_option("Seed of the weights and the scenes. Default: 0.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from OUT's checkpoint, as the run began.")
+        bool, typer.Option("--resume", help="Continue from the checkpoint in OUTPUT.")
     ] = False,
     init: Annotated[
-        str | None, typer.Option("--init", help="Weights to begin with, of this size or a smaller.")
+        str | None,
+        typer.Option("--init", metavar="MODEL", help="Initial weights, of this size or a smaller."),
     ] = None,
-    threads: Annotated[int | None, threads_option()] = None,
-    compile_: Annotated[bool, typer.Option("--compile/--no-compile", help="Fuse kernels.")] = True,
+    json_: Json = None,
+    threads: Annotated[int | None, threads_option("CPU threads of PyTorch.")] = None,
+    compile_: Annotated[
+        bool,
+        typer.Option("--compile/--no-compile", help="Compile the model.", rich_help_panel=ADVANCED),
+    ] = True,
 ) -> None:
-    """Train, with checkpoints, a log (log.jsonl, log.png) and fp16 weights at the end.
-
-    A run that was stopped goes on with --resume, on the same stream of scenes; size, recipe and
-    seed are then its own, so --size, --images, --seed and --init are refused. On several GPUs:
-    torchrun --nproc-per-node N -m edgecap train …
-    """
     from edgecap.core.choices import pick
     from edgecap.core.errors import InputError
     from edgecap.core.lazy import require
     from edgecap.reference.config import SIZES
 
-    chosen = {"size": size, "images": images, "seed": seed, "init": init}
+    chosen = {"size": size, "n": n, "seed": seed, "init": init}
     given = [f"--{name}" for name, value in chosen.items() if value is not None]
     if resume and given:
         raise InputError(
             "train.start",
-            f"--resume goes on as the run began, and {given[0]} says otherwise.",
+            f"--resume continues as the run began, and {given[0]} would change it.",
             "Give one.",
         )
     torch = require("torch", "train")
@@ -59,33 +73,35 @@ def run(
     from edgecap.reference.train.plots import plot_log
 
     if not resume:
-        check_place(out, begun=(LOG,))
+        check_place(output, begun=(LOG,))
     if threads:
         torch.set_num_threads(threads)
-    config = Checkpoint.load(out).config if resume else TrainConfig()
+    config = Checkpoint.load(output).config if resume else TrainConfig()
     if size is not None:
         config = replace(config, size=pick("size", size, SIZES))
     if seed is not None:
         config = replace(config, seed=seed)
-    if images is not None:
-        config = config.scaled(images)
+    if n is not None:
+        config = config.scaled(n)
     start = None
     if init:
         file = weights.resolve(init)[1]
         start = weights.load(file)
         config = config.knowing(weights.extension(file))
     if config.untrained_languages:
-        mute = ", ".join(config.untrained_languages)
-        typer.echo(f"  no scene can be described in {mute}: it may be forgotten", err=True)
+        untrained = ", ".join(config.untrained_languages)
+        typer.echo(f"  no scene can be described in {untrained}: it may be forgotten", err=True)
 
     def say(text: str) -> None:
         typer.echo(f"  {text}", err=True)
 
-    model = train(config, out, resume=resume, init=start, compile_=compile_, say=say)
+    model = train(config, output, resume=resume, init=start, compile_=compile_, say=say)
     if processes.rank():  # another process writes
         return
-    path = out / f"captioner-{config.size}.safetensors"
+    path = output / f"captioner-{config.size}.safetensors"
     weights.save(model, path, {"run": config.to_dict()}, config.extension)
-    log = out / "log.png"
-    drawn = plot_log(out / LOG, log)
-    typer.echo(f"weights: {path}" + (f"   log: {log}" if drawn else ""))
+    log = output / "log.png"
+    drawn = plot_log(output / LOG, log)
+    write_json({"weights": str(path), "log": str(log) if drawn else None}, json_)
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(f"weights: {path}" + (f"   log: {log}" if drawn else ""))

@@ -16,9 +16,14 @@ def pick(what: str, got: str, allowed: Iterable[str]) -> str:
     names = list(allowed)
     if got in names:
         return got
-    close = get_close_matches(got.lower(), names, n=1)
     raise InputError(
         f"{what}.unknown",
         f"unknown {what} {got!r}; allowed: {', '.join(names)}.",
-        f"Did you mean {close[0]!r}?" if close else "",
+        did_you_mean(got, names),
     )
+
+
+def did_you_mean(got: str, names: Iterable[str]) -> str:
+    """A question that offers the name closest to `got`; empty where none is close."""
+    close = get_close_matches(got.lower(), list(names), n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""

@@ -1,43 +1,250 @@
-"""The formats and precisions there are, as static tables: listing them imports nothing heavy."""
+"""The formats and precisions there are, as static tables: listing them imports nothing heavy.
+
+A format is one row: whatever exports, runs, inspects, times or lists formats reads it from here.
+Rows hold strings only ("module:function"), so this lowest floor imports none of those above it. A
+package from outside adds a row through the entry-point group `edgecap.formats`:
+
+    [project.entry-points."edgecap.formats"]
+    openvino = "edgecap_openvino:FORMAT"    # a Format
+
+`from edgecap.core.formats import Format, Backend` is all that such a module needs to import.
+"""
 
 from __future__ import annotations
 
+import importlib
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 
+GROUP = "edgecap.formats"  # the entry points of rows from outside
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that an engine or a converter needs."""
+
+    name: str  # for pip
+    module: str  # for import
+    install: str  # what to run where it is missing
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to run the bundles of a format."""
+
+    name: str
+    session: str  # "module:function" of (bundle, threads) -> runtime.session.Session
+    packages: tuple[Package, ...]  # the first that is installed is used
+    platform: str | None = None  # sys.platform of the only system it works on
+    takes_threads: bool = True  # False: it divides the work itself
+    # False: only where it is named, because nobody has tried it on a device yet.
+    automatic: bool = True
+    evaluator: bool = False  # it computes what a device would, at no device's speed: never timed
+    note: str = ""  # one line, said once where `auto` takes it
+
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of artifact."""
+    """One kind of artifact: who writes it, runs it and reads it."""
 
     name: str
     suffix: str  # of the model files
     aliases: tuple[str, ...]
     precisions: tuple[str, ...]
-    # Precisions in which layers (of w8a8, the heads) round by one scale over all that a
-    # call gives them: a call must then be one image, or its company would change its caption.
+    converter: str  # "module:function" of (model, ExportSpec, directory, plan) -> name: Function
+    backends: tuple[Backend, ...]  # in order of preference
+    tools: tuple[Package, ...]  # what writes it; their versions go into the manifest
+    needs: tuple[str, ...]  # modules that the converter imports; missing ones are told at once
+    engine: str | None = None  # module the gate runs it with, where `needs` does not bring that
+    gate: str = "auto"  # backend that the gate runs it on
+    batch: int | None = 1  # images that a call of its graphs takes; None: any number
+    # Precisions in which layers (of w8a8, the heads) quantise by one scale over all that a call
+    # gives them: a call must then be one image, or the other images would change its caption.
     dynamic: tuple[str, ...] = ()
+    half_cache: tuple[str, ...] = ()  # precisions whose cache is float16
+    options: str | None = None  # "module:class" of what only this format has
+    inspector: str | None = None  # "module:function" of (path) -> inspection.contents.Contents
+    install: str = "pip install 'edgecap[export]'"  # brings what `needs` and `engine` name
 
 
-INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that a quantisation plan rules
+INT8 = "int8"  # as a request: the first of INT8_CANDIDATES that is close enough to PyTorch
+INT8_CANDIDATES = ("w8a8", "w8")
+INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that follow a quantisation plan
 _PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
+_EXPORT = "pip install 'edgecap[export]'"
+_TORCH = Package("torch", "torch", "pip install 'edgecap[torch]'")
+_COREMLTOOLS = Package("coremltools", "coremltools", "pip install 'edgecap[coreml]'")
 
-FORMATS: dict[str, Format] = {
-    "onnx": Format("onnx", ".onnx", ("ort", "onnxruntime"), _PRECISIONS, INT8_PRECISIONS),
-    "tflite": Format("tflite", ".tflite", ("litert", "android"), _PRECISIONS),
-    "coreml": Format("coreml", ".mlpackage", ("mlpackage", "ios"), _PRECISIONS),
+_OWN: dict[str, Format] = {
+    "onnx": Format(
+        name="onnx",
+        suffix=".onnx",
+        aliases=("ort", "onnxruntime"),
+        precisions=_PRECISIONS,
+        converter="edgecap.exporters.onnx.convert:export",
+        tools=(
+            _TORCH,
+            Package("onnx", "onnx", _EXPORT),
+            Package("onnxscript", "onnxscript", _EXPORT),
+        ),
+        needs=("torch", "onnx", "onnxscript"),
+        engine="onnxruntime",
+        batch=None,
+        dynamic=INT8_PRECISIONS,
+        inspector="edgecap.inspection.onnx:read",
+        backends=(
+            Backend(
+                "onnx",
+                "edgecap.runtime.backends.onnx:open_session",
+                (Package("onnxruntime", "onnxruntime", "pip install 'edgecap[onnx]'"),),
+            ),
+        ),
+    ),
+    "tflite": Format(
+        name="tflite",
+        suffix=".tflite",
+        aliases=("litert", "android"),
+        precisions=_PRECISIONS,
+        converter="edgecap.exporters.tflite.convert:export",
+        tools=(_TORCH, Package("litert-torch", "litert_torch", _EXPORT)),
+        needs=("torch", "ai_edge_litert.interpreter", "litert_torch"),
+        inspector="edgecap.inspection.tflite:read",
+        backends=(
+            Backend(
+                "tflite",
+                "edgecap.runtime.backends.tflite:open_session",
+                (
+                    Package(
+                        "ai-edge-litert",
+                        "ai_edge_litert.interpreter",
+                        "pip install 'edgecap[tflite]'",
+                    ),
+                    # The last one, of 2023, was built for numpy 1.
+                    Package(
+                        "tflite-runtime",
+                        "tflite_runtime.interpreter",
+                        "pip install tflite-runtime 'numpy<2'",
+                    ),
+                    Package("tensorflow", "tensorflow.lite", "pip install tensorflow"),
+                ),
+            ),
+        ),
+    ),
+    "coreml": Format(
+        name="coreml",
+        suffix=".mlpackage",
+        aliases=("mlpackage", "ios"),
+        precisions=_PRECISIONS,
+        converter="edgecap.exporters.coreml.convert:export",
+        options="edgecap.exporters.coreml.options:CoremlOptions",
+        tools=(_TORCH, _COREMLTOOLS),
+        needs=("torch", "coremltools"),
+        gate="mlprogram",  # on a Mac too: one answer on every machine
+        half_cache=("fp16", *INT8_PRECISIONS),  # it computes in float16
+        inspector="edgecap.inspection.mlpackage:read",
+        backends=(
+            Backend(
+                "coreml",
+                "edgecap.runtime.backends.coreml:open_session",
+                (_COREMLTOOLS,),
+                platform="darwin",
+                takes_threads=False,
+                automatic=False,
+            ),
+            Backend(
+                "mlprogram",
+                "edgecap.runtime.backends.mlprogram:open_session",
+                (Package("numpy", "numpy", "pip install numpy"),),
+                takes_threads=False,
+                evaluator=True,
+                note="NumPy evaluates this Core ML program (backend mlprogram): its results "
+                "count, its speed does not. Core ML itself runs on macOS, where it is asked for "
+                "with backend coreml; these bundles have not been run on a Mac yet",
+            ),
+        ),
+    ),
 }
+
+
+class _Rows(Mapping[str, Format]):
+    """Our own rows and those from outside, which are looked for when one is first missed."""
+
+    def __init__(self, own: Mapping[str, Format]) -> None:
+        self._own = own
+        self._known: dict[str, Format] | None = None
+
+    def _all(self) -> dict[str, Format]:
+        if self._known is None:
+            from importlib.metadata import entry_points  # tens of ms, seldom needed
+
+            self._known = dict(self._own)
+            for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+                try:
+                    row = entry.load()
+                    _check_row(entry.name, row, self._known)
+                except Exception as error:  # foreign code; our own formats work without it
+                    logging.getLogger("edgecap").warning(
+                        "edgecap: format %s from %s is left out: %s",
+                        entry.name,
+                        entry.value,
+                        error,
+                    )
+                else:
+                    self._known[row.name] = row
+        return self._known
+
+    def __getitem__(self, name: str) -> Format:
+        return self._own[name] if name in self._own else self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def _check_row(name: str, row: Any, known: Mapping[str, Format]) -> None:
+    """ValueError for a row that is none, or that takes what another row has."""
+    if not isinstance(row, Format) or row.name != name:
+        raise ValueError(f"it gives {row!r}, not a Format named {name!r}")
+    if {one.name for one in row.backends} & {"auto", "torch"}:
+        raise ValueError("its backends may not be called auto or torch")
+    for other in known.values():
+        words = {other.name, *other.aliases} & {row.name, *row.aliases}
+        words |= {b.name for b in other.backends} & {b.name for b in row.backends}
+        if words or other.suffix == row.suffix:
+            what = ", ".join(sorted(words)) or row.suffix
+            raise ValueError(f"{what} is what format {other.name} has")
+
+
+FORMATS: Mapping[str, Format] = _Rows(_OWN)
+
+
+def backends() -> dict[str, Backend]:
+    """Every backend by name, in order of preference. PyTorch runs weights and is none of them."""
+    return {one.name: one for row in FORMATS.values() for one in row.backends}
+
+
+def load_object(place: str) -> Any:
+    """What a row names as "module:name"."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
 
 PRECISIONS: dict[str, str] = {
     "fp32": "float32 weights and arithmetic",
     "fp16": "float16 weights: half the size",
     "w8": "int8 weights, float or dynamically quantised activations: a quarter of the size",
-    "w8a8": "int8 weights and activations on grids that calibration fixed: a quarter of the size",
-    "mixed": "w8a8 with the layers that a plan names kept wider",
+    "w8a8": "int8 weights and activations, statically quantised: a quarter of the size, fastest",
+    "mixed": "w8a8 with the layers that a plan names kept in higher precision",
 }
-_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": "w8"}
+_PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": INT8}
+ALL = "all"  # in place of the name of a format: each of them
 
 
 @dataclass(frozen=True)
@@ -55,7 +262,14 @@ def resolve_format(name: str) -> Format:
         if lower in known.aliases:
             return known
     aliases = (alias for known in FORMATS.values() for alias in known.aliases)
-    return FORMATS[pick("format", lower, (*FORMATS, *aliases))]
+    return FORMATS[pick("format", lower, (*FORMATS, *aliases, ALL))]
+
+
+def resolve_formats(names: str) -> list[str]:
+    """The formats of a list with commas, or of "all", each once; InputError as `resolve_format`."""
+    if names.strip().lower() == ALL:
+        return list(FORMATS)
+    return list(dict.fromkeys(resolve_format(name.strip()).name for name in names.split(",")))
 
 
 def resolve_precision(
@@ -66,10 +280,11 @@ def resolve_precision(
     int8: bool = False,
     searched: bool = False,
 ) -> Precision:
-    """The one precision that an option and its short forms ask for; fp32 where none asks.
+    """The one precision that an option and its short forms request; fp32 where none does.
 
+    `int8` is INT8, and agrees with any int8 precision that is named beside it.
     `searched`: a search shall find the plan. Then int8 is free to become any of its precisions, and
-    the answer is mixed unless another was asked for by name.
+    the answer is mixed unless another was requested by name.
 
     Raises InputError for an unknown name, and where two requests name different precisions.
     """
@@ -77,30 +292,27 @@ def resolve_precision(
         int8 = False
         precision = None if (precision or "int8").lower() == "int8" else precision
         if not (precision or fp32 or fp16):
-            return Precision("mixed", "a search says which layers stay wider than w8a8")
+            return Precision("mixed", "a search finds which layers stay in higher precision")
+    named = None if precision is None else _by_name(precision)
     requests = {
         "--fp32": "fp32" if fp32 else None,
         "--fp16": "fp16" if fp16 else None,
-        "--int8": "w8" if int8 else None,
-        f"--precision {precision}": _by_name(precision) if precision is not None else None,
+        "--int8": (named if named in INT8_PRECISIONS else INT8) if int8 else None,
+        f"--precision {precision}": named,
     }
-    asked = {flag: name for flag, name in requests.items() if name is not None}
-    if len(set(asked.values())) > 1:
+    given = {flag: name for flag, name in requests.items() if name is not None}
+    if len(set(given.values())) > 1:
         raise InputError(
             "precision.conflict",
-            f"{' and '.join(asked)} ask for different precisions.",
+            f"{' and '.join(given)} request different precisions.",
             "Give one of them.",
         )
-    if not asked:
-        return Precision("fp32", "no precision was asked for, and fp32 loses nothing")
-    name = next(iter(asked.values()))
-    if int8 or (precision or "").lower() == "int8":
-        return Precision(
-            name,
-            "int8 means w8 (int8 weights, activations rounded as they come or not at all): as "
-            "small as w8a8 and nearer to fp32",
-        )
-    return Precision(name, f"asked for by {' and '.join(asked)}")
+    if not given:
+        return Precision("fp32", "no precision was requested, and fp32 loses nothing")
+    name = next(iter(given.values()))
+    if (int8 and named is None) or (precision or "").lower() == "int8":
+        return Precision(name, "w8a8 where that is close enough to PyTorch, and w8 where not")
+    return Precision(name, f"requested by {' and '.join(given)}")
 
 
 def _by_name(name: str) -> str:

@@ -1,24 +1,52 @@
-"""Progress bars: on a terminal's standard error, and nowhere else."""
+"""Progress of long work on standard error: a bar on a terminal, else a line every ten seconds."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TypeVar
 
 Item = TypeVar("Item")
+EVERY_S = 10.0  # between two lines where standard error is a file or a pipe
 
 
-def progress(items: Iterable[Item], label: str, total: int | None = None) -> Iterator[Item]:
-    """Pass `items` on while a bar shows how far they are; silent where nobody watches.
+def progress(
+    items: Iterable[Item],
+    label: str,
+    total: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Item]:
+    """Pass `items` on while standard error shows how many are done.
 
-    `total` is the number of items, where `items` has no length of its own.
+    Work that takes less than ten seconds leaves nothing in a log.
+
+    Args:
+        items: what is worked on, one after the other.
+        label: what the work is, in a word or two.
+        total: the number of items, where `items` has no length of its own.
+        clock: seconds since any moment.
     """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
     if not sys.stderr.isatty():
-        yield from items
+        yield from _lines(items, label, total, clock)
         return
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
     yield from track(items, description=label, total=total, console=console, transient=True)
+
+
+def _lines(
+    items: Iterable[Item], label: str, total: int | None, clock: Callable[[], float]
+) -> Iterator[Item]:
+    shown = clock()
+    of = "" if total is None else f"/{total}"
+    for done, item in enumerate(items):
+        now = clock()
+        if now - shown >= EVERY_S:
+            print(f"  {label}: {done}{of}", file=sys.stderr, flush=True)
+            shown = now
+        yield item

@@ -5,25 +5,27 @@ Each format has a file of its own, `read(path) -> Contents`, that reads the stru
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
+from edgecap.core.formats import FORMATS, load_object
 from edgecap.inspection.contents import Contents
 
-READERS = {".onnx": "onnx", ".tflite": "tflite", ".mlpackage": "mlpackage"}
+
+def readers() -> dict[str, str]:
+    """Suffix of a model file -> who reads it, as the rows of edgecap.core.formats say."""
+    return {row.suffix: row.inspector for row in FORMATS.values() if row.inspector is not None}
 
 
 def is_model(path: Path) -> bool:
     """Whether the name says that this is a model and not a bundle."""
-    return path.suffix.lower() in READERS
+    return path.suffix.lower() in readers()
 
 
 def read_contents(path: Path) -> Contents:
-    """The facts of a model file, or of a .mlpackage directory, named as READERS has it.
+    """The facts of a model file, or of a .mlpackage directory, named with a suffix of `readers`.
 
     Raises BundleError: bundle.missing, bundle.missing_file (weights beside the model),
     bundle.path (weights elsewhere), bundle.truncated, and bundle.model for what is not such a file.
     """
-    reader = importlib.import_module(f"{__name__}.{READERS[path.suffix.lower()]}")
-    contents: Contents = reader.read(path)
+    contents: Contents = load_object(readers()[path.suffix.lower()])(path)
     return contents

@@ -101,6 +101,37 @@ class Table:
         places = range(first, first + 4 * length, 4)
         return [Table(self.buffer, self.buffer.follow(place)) for place in places]
 
+    def table(self, field: int) -> Table | None:
+        """The table that a field leads to, checked; None where the field is not there."""
+        place = self._place(field)
+        return Table(self.buffer, self.buffer.follow(place)).checked() if place else None
+
+    def vector(self, field: int, width: int) -> int:
+        """The length of a vector, which lies inside the file; nothing of it is read."""
+        return self._vector(field, width)[1]
+
+    def string(self, field: int) -> None:
+        """Raise FlatError unless a string lies inside the file and ends with a zero."""
+        if self._place(field):
+            first, length = self._vector(field, 1)
+            if self.buffer.unpack("B", first + length):
+                raise FlatError(f"the text at byte {first} does not end")
+
+    def checked(self) -> Table:
+        """This table, whose fields all lie inside the file; FlatError otherwise."""
+        vtable = self.at - self.buffer.unpack("i", self.at)
+        if vtable < 0:
+            raise FlatError(f"the table at byte {self.at} has its fields outside the file")
+        length, size = self.buffer.unpack("H", vtable), self.buffer.unpack("H", vtable + 2)
+        ends = max(vtable + length, self.at + size)
+        if length < 4 or length % 2 or size < 4 or ends > len(self.buffer.data):
+            raise FlatError(f"the table at byte {self.at} ends outside the file")
+        self.buffer.spend(length)
+        offsets = struct.unpack_from(f"<{length // 2 - 2}H", self.buffer.data, vtable + 4)
+        if any(offset >= size for offset in offsets):
+            raise FlatError(f"the table at byte {self.at} has a field outside itself")
+        return self
+
     def _vector(self, field: int, width: int) -> tuple[int, int]:
         place = self._place(field)
         return self.buffer.span(self.buffer.follow(place), width) if place else (0, 0)

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path, PurePosixPath
 
 from edgecap.core.errors import BundleError
-from edgecap.core.protobuf import Record, WireError, decode
+from edgecap.core.protobuf import Record, WireError, decode, schema
 from edgecap.inspection.contents import (
     Contents,
     Function,
@@ -22,6 +22,9 @@ from edgecap.inspection.mapped import map_file
 from edgecap.inspection.onnx_schema import DTYPES, EXTERNAL, MODEL
 
 OWN_DOMAINS = ("", "ai.onnx")
+# The oldest onnxruntime that reads each IR version, tried with its releases up to 1.24.
+RUNTIMES = {8: (1, 10), 9: (1, 15), 10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 24)}
+_VERSION = schema({"ModelProto": {1: "int64 ir_version"}})["ModelProto"]  # all else is skipped
 TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
@@ -33,6 +36,33 @@ def read(path: Path) -> Contents:
 def weight_files(path: Path) -> list[PurePosixPath]:
     """Where weights lie that are not in the graph, from its directory; errors as of `read`."""
     return sorted(_read(path)[1])
+
+
+def ir_version(path: Path) -> int:
+    """The IR version of an .onnx file, without decoding more of it; errors as of `read`."""
+    data = map_file(path)
+    try:
+        version: int = decode(data, _VERSION)["ir_version"]
+    except ValueError as error:
+        raise BundleError("bundle.model", f"{path} is not an ONNX model: {error}.") from None
+    return version
+
+
+def check_ir_version(path: Path, runtime: str) -> None:
+    """Raise BundleError (bundle.model) where an onnxruntime of this version is too old for a file.
+
+    Versions of the format that are newer than RUNTIMES are left to the engine.
+    """
+    version = ir_version(path)
+    needs = RUNTIMES.get(version)
+    found = tuple(int(part) for part in re.findall(r"[0-9]+", runtime)[:2])
+    if needs is not None and found < needs:
+        least = ".".join(map(str, needs))
+        raise BundleError(
+            "bundle.model",
+            f"{path.name} has ONNX IR version {version}; onnxruntime {runtime} is too old for it.",
+            f"Run: pip install 'onnxruntime>={least}', or export for an older one.",
+        )
 
 
 def _read(path: Path) -> tuple[Contents, set[PurePosixPath]]:

@@ -39,7 +39,7 @@ def read(path: Path) -> Contents:
 class _Model:
     def __init__(self, model: Table, size: int) -> None:
         self._model, self._size = model, size
-        self._operators = [_operator(code) for code in model.tables(1)]  # operator_codes
+        self._operators = [operator_name(code) for code in model.tables(1)]  # operator_codes
         self._buffers = model.tables(4)  # buffers
         self._subgraphs = model.tables(2)  # subgraphs
         self._tensors = [subgraph.tables(0) for subgraph in self._subgraphs]  # tensors
@@ -122,9 +122,15 @@ class _Model:
         return size if offset > 1 else len(buffer.bytes(0))  # data
 
 
-def _operator(code: Table) -> str:
+def number_of(code: Table) -> int:
+    """Which operator an entry of operator_codes means."""
     # A signed byte until operator 127, an int32 since; the larger one counts.
-    number = max(code.number(0, "b"), code.number(3, "i"))  # deprecated_builtin_code, builtin_code
+    return max(code.number(0, "b"), code.number(3, "i"))  # deprecated_builtin_code, builtin_code
+
+
+def operator_name(code: Table) -> str:
+    """The name of an entry of operator_codes."""
+    number = number_of(code)
     custom = code.text(1) if number == CUSTOM else ""  # custom_code
     return custom or name_of(OPERATORS, number, "operator")
 

@@ -43,6 +43,19 @@ _DTYPES = """
 fp32 fp16 int32 uint8 int64 string bool int16 complex64 int8 fp64 complex128 uint64 resource
 variant uint32 uint16 int4 bf16 int2 uint4 fp8_e4m3fn fp8_e5m2
 """
+# Bits of an element; of the others (strings, resources) a buffer's size says nothing.
+BITS = {
+    "bool": 8,
+    "complex64": 64,
+    "complex128": 128,
+    **{f"{kind}{bits}": bits for bits in (8, 16, 32, 64) for kind in ("int", "uint", "fp")},
+    "bf16": 16,
+    "int4": 4,
+    "uint4": 4,
+    "int2": 2,
+    "fp8_e4m3fn": 8,
+    "fp8_e5m2": 8,
+}
 OPERATORS, DTYPES = tuple(_OPERATORS.split()), tuple(_DTYPES.split())
 
 

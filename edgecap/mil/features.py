@@ -15,7 +15,7 @@ def take_in(named: Named, feature: Feature | None, given: np.ndarray) -> np.ndar
     """A caller's array as the program's input.
 
     Numbers of the same kind (floats, integers) are converted; integers must fit. An image feature
-    also takes a image uint8 [H,W,3] or [1,H,W,3] in RGB ([H,W] for grayscale), as a pixel
+    also takes an image uint8 [H,W,3] or [1,H,W,3] in RGB ([H,W] for grayscale), as a pixel
     buffer would be: its values 0 … 255 become floats [1,C,H,W] in the declared order of channels.
 
     Raises InputError: input.dtype, input.shape.

@@ -1,6 +1,6 @@
 """An ML program as plain typed data: functions, their features, operations and values.
 
-MIL is CoreML's intermediate language. This is a image of what a file says, checked for form
+MIL is CoreML's intermediate language. This is an image of what a file says, checked for form
 only; package.py makes it, and the evaluator and `edgecap inspect` read it.
 """
 

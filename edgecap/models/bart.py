@@ -37,5 +37,6 @@ def _place(table: Any, token: Tensor, position: Tensor) -> Tensor:
     if hasattr(table, "weight"):
         return functional.embedding(position + table.offset, table.weight)[:, None]
     row = (position + table.padding_idx + 1)[:, None]  # [B,1]
-    row = torch.where(token == table.padding_idx, table.padding_idx, row)
+    padding = torch.full_like(token, table.padding_idx)
+    row = torch.where(token == padding, padding, row)
     return functional.embedding(row, table.weights)

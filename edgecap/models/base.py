@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, PreTrainedModel
 
+from edgecap.core.errors import InputError
 from edgecap.models.adapter import QuantSpec
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.images import Scaling, scaling_of
@@ -23,14 +24,27 @@ Build = Callable[[type[PreTrainedModel], Checkpoint], PreTrainedModel]
 
 
 def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTrainedModel:
-    """The model with its weights, float32."""
-    return model.from_pretrained(
+    """The model with its weights, float32.
+
+    Raises InputError where the files lack a parameter: transformers would draw it at random.
+    """
+    loaded, said = model.from_pretrained(
         checkpoint.directory,
         dtype=torch.float32,
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
+        ignore_mismatched_sizes=True,  # found below, and said in one line
+        output_loading_info=True,
     )
+    missing = sorted({*said["missing_keys"], *(entry[0] for entry in said["mismatched_keys"])})
+    if missing:
+        raise InputError(
+            "model.parameter",
+            f"{checkpoint.directory} holds no {missing[0]} of the shape that its config says"
+            + (f", nor {len(missing) - 1} others." if missing[1:] else "."),
+        )
+    return loaded
 
 
 class Normalize(nn.Module):
@@ -61,9 +75,10 @@ class Base:
     def __init__(self, checkpoint: Checkpoint, build: Build = from_weights) -> None:
         self.checkpoint = checkpoint
         self.source = checkpoint.source
-        self.license = str(checkpoint.config.get("license") or "unknown")
+        self.license = checkpoint.license
         assert checkpoint.architecture is not None
         self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
+        # Pillow's resizing is the one that a host without torch can repeat to the bit.
         self.processor = AutoImageProcessor.from_pretrained(
             checkpoint.directory, backend="pil", local_files_only=True
         )
@@ -88,15 +103,16 @@ class Base:
 
 
 def norm_pairs(
-    model: nn.Module, rules: Mapping[str, tuple[str, ...]]
+    model: nn.Module, rules: Mapping[str, tuple[str, ...]], prefix: str = ""
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Norms and their readers for `QuantSpec.smoothing`, in every block that has both.
 
-    `rules` names, within a block, a norm and the linears that alone read it.
+    `rules` names, within a block, a norm and the linears that alone read it; `prefix` is the path
+    of `model` in the whole.
     """
     modules = dict(model.named_modules())
     return tuple(
-        (f"{path}.{norm}", tuple(f"{path}.{linear}" for linear in linears))
+        (f"{prefix}{path}.{norm}", tuple(f"{prefix}{path}.{linear}" for linear in linears))
         for path in modules
         for norm, linears in rules.items()
         if all(f"{path}.{part}" in modules for part in (norm, *linears))

@@ -11,7 +11,7 @@ from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.generation import translate
-from edgecap.models.rows import Pair, crossed, new_rows, recording, step_mask
+from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 
 class Blip(CaptionerBase):
@@ -52,7 +52,11 @@ class Blip(CaptionerBase):
         rows = recording(self.layers)
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
         self.model.text_decoder.bert(
-            input_ids=token, encoder_hidden_states=seen, past_key_values=rows, is_decoder=True
+            input_ids=token,
+            attention_mask=alone(seen),
+            encoder_hidden_states=seen,
+            past_key_values=rows,
+            is_decoder=True,
         )
         return new_rows(rows.cross_attention_cache)
 

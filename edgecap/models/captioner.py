@@ -22,7 +22,6 @@ from transformers import GenerationConfig
 from edgecap.bundle.interface import (
     DECODE,
     ENCODE,
-    AttentionGrid,
     Interface,
     StateEntry,
     captioner,
@@ -46,7 +45,6 @@ class CaptionerBase(Base):
     vocabulary: int  # V
     positions: int  # what the text may reach
     generation: Generation
-    grid: AttentionGrid | None = None
 
     def __init__(
         self, checkpoint: Checkpoint, text_rows: int | None = None, build: Build = from_weights
@@ -120,7 +118,8 @@ class CaptionerBase(Base):
 
     def _text_rows(self, asked: int | None) -> int:
         longest = max(len(prompt) for prompt in self.generation.prompts.values())
-        rows = asked or min(longest + self.generation.max_tokens, self.positions)
+        most = min(longest + self.generation.max_tokens, self.positions)
+        rows = most if asked is None else asked
         if not longest < rows <= self.positions:
             raise UnsupportedError(
                 "model.text_rows",
@@ -139,7 +138,7 @@ class CaptionerBase(Base):
             for i in range(self.layers)
             for kind in ("key", "value")
         ]
-        return captioner(dims, state, attention=None)
+        return captioner(dims, state)
 
 
 def flat(rows: Sequence[Pair]) -> list[Tensor]:

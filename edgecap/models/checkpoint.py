@@ -43,10 +43,23 @@ class Checkpoint:
     @property
     def source(self) -> str:
         """What the model is called: by its config, else by its directory."""
-        return self.config.get("_name_or_path") or self.directory.name
+        return str(self.config.get("_name_or_path") or self.directory.name)
+
+    @property
+    def license(self) -> str:
+        """What the front matter of its model card says; "unknown" where that says nothing."""
+        card = self.directory / "README.md"
+        if not card.is_file():
+            return "unknown"
+        with card.open(encoding="utf-8", errors="replace") as opened:
+            front = opened.read(1 << 16).split("\n---", 1)[0]
+        said = re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front, re.M)
+        return said[1] if front.startswith("---") and said else "unknown"
 
 
-def open_checkpoint(model: str | Path, revision: str | None = None, fetch: bool = False) -> Any:
+def open_checkpoint(
+    model: str | Path, revision: str | None = None, fetch: bool = False
+) -> Checkpoint:
     """The checkpoint in a directory, or that of a hub id.
 
     Args:
@@ -123,10 +136,11 @@ def _weights(directory: Path, architecture: str | None) -> tuple[Path, ...]:
         table = index.get("weight_map")
         if not isinstance(table, dict) or not all(isinstance(f, str) for f in table.values()):
             raise InputError("model.index", f"{directory / INDEX} has no weight_map.")
-        files = tuple(directory / name for name in sorted(set(table.values())))
-        for file in files:
-            if file.parent != directory:
-                raise InputError("model.index", f"{INDEX} points outside the model: {file.name}.")
+        names = sorted(set(table.values()))
+        for name in names:
+            if Path(name).name != name:
+                raise InputError("model.index", f"{INDEX} points outside the model: {name}.")
+        files = tuple(directory / name for name in names)
     else:
         files = (directory / WEIGHTS,)
     for file in files:

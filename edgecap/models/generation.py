@@ -13,7 +13,7 @@ from typing import Any
 
 from edgecap.core.errors import UnsupportedError
 
-DEFAULT_LENGTH = 20  # transformers' max_length where nobody says one
+DEFAULT_LENGTH = 20  # transformers' max_new_tokens where nobody says one
 
 # Say nothing about which tokens come out, or are read elsewhere.
 IGNORED = {
@@ -64,9 +64,11 @@ def translate(
     prompts: dict[str, tuple[int, ...]],
     end: tuple[int, ...],
     pad: int,
+    before: int = 0,
 ) -> Generation:
     """The settings of `config`, a GenerationConfig as a dict.
 
+    `before` tokens stand in front of the prompts in the sequence whose length transformers counts.
     Raises UnsupportedError, naming the setting, where one has no counterpart here.
     """
     said = {name: value for name, value in config.items() if value is not None}
@@ -75,9 +77,9 @@ def translate(
         return said.pop(name, default)
 
     length, new = said.get("max_length"), said.get("max_new_tokens")
-    longest = max(len(ids) for ids in prompts.values())
+    longest = max(len(ids) for ids in prompts.values()) + before
     if new is None:
-        new = (length or DEFAULT_LENGTH) - longest
+        new = DEFAULT_LENGTH if length is None else length - longest
     words = said.get("bad_words_ids") or []
     if any(len(word) != 1 for word in words):
         raise _refused("bad_words_ids", "words of several tokens")
@@ -115,6 +117,12 @@ def translate(
         if name not in IGNORED and value != neutral.get(name):
             raise _refused(name, repr(value))
     return generation
+
+
+def ids_of(*values: Any) -> tuple[int, ...]:
+    """The first value that is said, one id or several, as ids."""
+    said = next((value for value in values if value is not None), ())
+    return (said,) if isinstance(said, int) else tuple(said)
 
 
 # transformers' own defaults of what is not translated.

@@ -11,7 +11,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import translate
+from edgecap.models.generation import ids_of, translate
 from edgecap.models.rows import Pair, cache, new_rows, step_mask
 
 
@@ -36,9 +36,9 @@ class Git(CaptionerBase):
         self.vocabulary, self.positions = config.vocab_size, config.max_position_embeddings
         self.generation = translate(
             said.to_dict(),
-            {"caption": (said.bos_token_id,)},
-            end=(said.eos_token_id,),
-            pad=said.pad_token_id or 0,
+            {"caption": ids_of(said.bos_token_id, config.bos_token_id)},
+            end=ids_of(said.eos_token_id, config.eos_token_id),
+            pad=ids_of(said.pad_token_id, config.pad_token_id, 0)[0],
         )
         self.quant = QuantSpec(
             keep={

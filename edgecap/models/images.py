@@ -23,7 +23,19 @@ class Scaling:
 
 
 def scaling_of(processor: Any, height: int, width: int) -> Scaling:
-    """The scaling of an image processor of transformers, for a model that takes height x width."""
+    """The scaling of an image processor of transformers, for a model that takes height x width.
+
+    Raises UnsupportedError where the processor makes another size or no colours.
+    """
+    cropped = getattr(processor, "do_center_crop", False)
+    size = processor.crop_size if cropped else processor.size
+    made = (size.get("height"), size.get("width"))
+    if None not in made and made != (height, width):
+        raise UnsupportedError(
+            "model.image_size",
+            f"the image processor makes {made[0]}x{made[1]} px, and the model takes "
+            f"{height}x{width}.",
+        )
     factor = float(processor.rescale_factor) if processor.do_rescale else 1.0
     mean, deviation = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     if processor.do_normalize:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
+from edgecap.core.formats import backends
+from edgecap.models.checkpoint import CONFIG
 from edgecap.reference.shipped import SUFFIX, called, shipped
 from edgecap.runtime import loading
-from edgecap.runtime.backends import BACKENDS
-from edgecap.runtime.captioner import Captioner
 
 DEFAULT = "S"
 DEVICES = ("cpu", "cuda")
@@ -21,7 +22,7 @@ DEVICES = ("cpu", "cuda")
 
 def load(
     source: str | os.PathLike[str], backend: str = "auto", threads: int = 1, device: str = "cpu"
-) -> Captioner:
+) -> Any:
     """Open a captioner.
 
     Args:
@@ -36,13 +37,17 @@ def load(
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *BACKENDS, "torch"))
+    pick("backend", backend, ("auto", *backends(), "torch"))
     pick("device", device, DEVICES)
     loading.check_threads(threads)
     if not str(source):
         raise InputError("bundle.missing", "an empty name is no bundle and no model.")
     given = Path(source)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
+    if backend in ("auto", "torch") and (given / CONFIG).is_file():
+        from edgecap.models.checkpoint_captioner import CheckpointCaptioner
+
+        return CheckpointCaptioner(given, threads)
     if backend == "torch" or (backend == "auto" and is_weights):
         from edgecap.reference.model.session import load_reference
 
@@ -75,6 +80,6 @@ def default_model(here: Path) -> tuple[str, str]:
         return name, "no bundle here, so the shipped weights on PyTorch"
     raise InputError(
         "bundle.none",
-        f"no bundle was named and none lies in {here}.",
+        "no bundle was named, and the working directory holds none.",
         "Make one with: edgecap export --format tflite --int8",
     )

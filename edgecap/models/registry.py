@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
@@ -36,6 +37,13 @@ FAMILIES: dict[str, Family] = {
         "vision_encoder_decoder:VisionEncoderDecoder", ("VisionEncoderDecoderModel",)
     ),
     "git": Family("git:Git", ("GitForCausalLM",)),
+    "florence2": Family("florence2:Florence2", ("Florence2ForConditionalGeneration",)),
+    "kosmos-2": Family("kosmos2:Kosmos2", ("Kosmos2ForConditionalGeneration",)),
+    "idefics3": Family("idefics3:Idefics3", ("Idefics3ForConditionalGeneration",)),
+    "smolvlm": Family("idefics3:Idefics3", ("SmolVLMForConditionalGeneration",)),
+    "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
+    "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
+    "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }
 
 
@@ -60,12 +68,20 @@ def find(model_type: str, architecture: str | None) -> Family:
     return family
 
 
-def load(checkpoint: Checkpoint, text_rows: int | None = None) -> Adapter:
-    """The adapter of a checkpoint, with its weights in memory.
+def load(
+    checkpoint: Checkpoint,
+    text_rows: int | None = None,
+    prompt: str | None = None,
+    build: Callable[..., Any] | None = None,
+) -> Adapter:
+    """The adapter of a checkpoint.
 
     Args:
         checkpoint: as opened by `edgecap.models.checkpoint`.
-        text_rows: T, the longest prompt and caption together; None: what the family suggests.
+        text_rows: T, the longest prompt and caption together (N, of a text to embed); None: what
+            the checkpoint suggests.
+        prompt: the words around the image, of families that have such; None: the family's own.
+        build: makes the model; None: with its weights. `weightless.without_weights`: without.
 
     Raises:
         UnsupportedError: what this checkpoint asks for cannot be done.
@@ -75,7 +91,12 @@ def load(checkpoint: Checkpoint, text_rows: int | None = None) -> Adapter:
     require("transformers", "export")
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
-    made: Adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)(
-        checkpoint, text_rows
-    )
-    return made
+    adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
+    said = {"prompt": prompt, "build": build}
+    if prompt is not None and not hasattr(adapter, "default_prompt"):
+        raise UnsupportedError(
+            "model.prompt",
+            f"{checkpoint.model_type} has no prompt around its image.",
+            "What a caption begins with is given when captioning.",
+        )
+    return adapter(checkpoint, text_rows, **{k: v for k, v in said.items() if v is not None})

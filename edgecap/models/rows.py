@@ -24,7 +24,11 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, EncoderDecoderCache
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
+from transformers.masking_utils import (
+    AttentionMaskInterface,
+    bidirectional_mask_function,
+    sdpa_mask,
+)
 
 NAME = "edgecap"  # of the attention function among transformers' own
 UNSEEN = -1e4  # exp gives 0 even in float16, and no sum of two leaves its range
@@ -104,10 +108,19 @@ def step_mask(position: Tensor, text_rows: int, image_rows: int = 0) -> Tensor:
     Returns an additive mask [B,1,1,S], S = image rows + text rows + 1: being 4-D, it passes
     through every mask function of transformers untouched.
     """
-    rows = torch.arange(text_rows + 1, dtype=position.dtype, device=position.device)  # [T+1]
-    unseen = (rows >= position[:, None]) & (rows < text_rows)  # [B,T+1]
-    mask = unseen.to(torch.float32)[:, None, None] * UNSEEN  # [B,1,1,T+1]
-    return nn.functional.pad(mask, (image_rows, 0))  # [B,1,1,S]
+    rows = torch.arange(text_rows, dtype=position.dtype, device=position.device)  # [T]
+    mask = (rows >= position[:, None]).to(torch.float32)[:, None, None] * UNSEEN  # [B,1,1,T]
+    return nn.functional.pad(mask, (image_rows, 1))  # [B,1,1,S]
+
+
+def causal_mask(rows: int) -> Tensor:
+    """What rows see that see themselves and those before: additive [1,1,rows,rows]."""
+    return torch.full((rows, rows), UNSEEN).triu(1)[None, None]
+
+
+def alone(seen: Tensor) -> Tensor:
+    """The mask [B,1,1,1] of a token that sees itself, one for each of `seen` [B,…]."""
+    return seen.new_zeros(seen.shape[0], 1, 1, 1)
 
 
 def attend(
@@ -159,9 +172,23 @@ def _per_head(left: Tensor, right: Tensor) -> Tensor:
     return (left.reshape(B, G, H // G * N, X) @ right).view(B, H, N, Y)
 
 
+def _mask(
+    mask_function: Any, attention_mask: Tensor | None = None, **settings: Any
+) -> Tensor | None:
+    """The additive mask that transformers asks for where none is given to it.
+
+    None where everything is seen: transformers' own would be made while tracing, and added.
+    """
+    if attention_mask is None and mask_function is bidirectional_mask_function:
+        return None
+    settings |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
+    seen = sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **settings)
+    return None if seen is None else seen.logical_not().to(torch.float32) * UNSEEN
+
+
 AttentionInterface.register(NAME, attend)
 # Without this transformers gives the function no mask at all, not even a causal one.
-AttentionMaskInterface.register(NAME, eager_mask)
+AttentionMaskInterface.register(NAME, _mask)
 
 
 def written_out(

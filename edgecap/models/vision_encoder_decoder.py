@@ -15,12 +15,29 @@ from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import translate
-from edgecap.models.rows import Pair, crossed, new_rows, recording, step_mask
+from edgecap.models.generation import ids_of, translate
+from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 # Rows besides the patches: a class token, and DeiT's distillation token.
 ENCODERS = {"vit": 1, "deit": 2, "donut-swin": 0, "swin": 0}
-DECODERS = ("gpt2", "trocr", "mbart")
+ENCODER_SMOOTHING = {
+    "layernorm_before": tuple(f"attention.{x}_proj" for x in "qkv"),
+    "layernorm_after": ("mlp.fc1",),
+}
+# Of each decoder that is known. TrOCR's norms stand behind the sums that others read too.
+SMOOTHING: dict[str, dict[str, tuple[str, ...]]] = {
+    "gpt2": {
+        "ln_1": ("attn.c_attn",),
+        "ln_2": ("mlp.c_fc",),
+        "ln_cross_attn": ("crossattention.q_attn",),
+    },
+    "mbart": {
+        "self_attn_layer_norm": tuple(f"self_attn.{x}_proj" for x in "qkv"),
+        "encoder_attn_layer_norm": ("encoder_attn.q_proj",),
+        "final_layer_norm": ("fc1",),
+    },
+    "trocr": {},
+}
 
 
 class VisionEncoderDecoder(CaptionerBase):
@@ -32,7 +49,7 @@ class VisionEncoderDecoder(CaptionerBase):
         """Sizes of both parts; UnsupportedError for parts that are not known."""
         model = self.model
         seeing, text = model.config.encoder, model.config.decoder
-        for part, known in ((seeing, tuple(ENCODERS)), (text, DECODERS)):
+        for part, known in ((seeing, tuple(ENCODERS)), (text, tuple(SMOOTHING))):
             if part.model_type not in known:
                 raise UnsupportedError(
                     "model.part",
@@ -53,14 +70,13 @@ class VisionEncoderDecoder(CaptionerBase):
             rows = text.max_position_embeddings + text.pad_token_id + 1
             table.weights = table.get_embedding(rows, text.hidden_size, text.pad_token_id)
         said = model.generation_config
-        start = _first(said.decoder_start_token_id, model.config.decoder_start_token_id)
-        ends = _first(said.eos_token_id, text.eos_token_id)
-        end = tuple(ends) if isinstance(ends, list) else (ends,)
+        starts = (said.decoder_start_token_id, model.config.decoder_start_token_id)
+        end = ids_of(said.eos_token_id, text.eos_token_id)
         self.generation = translate(
             said.to_dict(),
-            {"caption": (_first(start, said.bos_token_id, text.bos_token_id),)},
+            {"caption": ids_of(*starts, said.bos_token_id, text.bos_token_id)},
             end=end,
-            pad=_first(said.pad_token_id, text.pad_token_id, end[0]),
+            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
         )
         self.quant = QuantSpec(
             keep={
@@ -69,15 +85,9 @@ class VisionEncoderDecoder(CaptionerBase):
                     "float", "a small table"
                 ),
             },
-            smoothing=norm_pairs(
-                model,
-                {
-                    "layernorm_before": tuple(f"attention.{x}_proj" for x in "qkv"),
-                    "layernorm_after": ("mlp.fc1",),
-                    "ln_1": ("attn.c_attn",),
-                    "ln_2": ("mlp.c_fc",),
-                    "ln_cross_attn": ("crossattention.q_attn",),
-                },
+            smoothing=(
+                *norm_pairs(model.encoder, ENCODER_SMOOTHING, "encoder."),
+                *norm_pairs(model.decoder, SMOOTHING[text.model_type], "decoder."),
             ),
             tied=tied(model),
         )
@@ -90,7 +100,12 @@ class VisionEncoderDecoder(CaptionerBase):
             seen = model.enc_to_dec_proj(seen)
         rows = recording(self.layers)
         token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
-        model.decoder(input_ids=token, encoder_hidden_states=seen, past_key_values=rows)
+        model.decoder(
+            input_ids=token,
+            attention_mask=alone(seen),
+            encoder_hidden_states=seen,
+            past_key_values=rows,
+        )
         return new_rows(rows.cross_attention_cache)
 
     def step(
@@ -135,8 +150,3 @@ def _rows(config: Any) -> tuple[tuple[int, int], int]:
             "model.image_size", f"{height}x{width} px are not whole patches of {patch} px."
         )
     return (height, width), (height // patch) * (width // patch) + ENCODERS[config.model_type]
-
-
-def _first(*values: Any) -> Any:
-    """The first value that is said."""
-    return next((value for value in values if value is not None), None)

@@ -8,13 +8,11 @@ Letters as in session.py; N images or texts of a call, G patches along one side 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
@@ -32,6 +30,7 @@ from edgecap.runtime.decode import (
     repeat,
     walk,
 )
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.per_head import PerHeadAttention, selection
 from edgecap.runtime.preprocess import ImageLike, Letterbox, preprocess
@@ -41,7 +40,7 @@ from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary
 from edgecap.runtime.words import word_maps
 
-# A image on the model_input, uint8 [S,S,3], and where it lies there.
+# An image on the model_input, uint8 [S,S,3], and where it lies there.
 Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
@@ -102,7 +101,7 @@ class Captioner:
 
         Args:
             images: images (paths, bytes, Pillow images, arrays), or a single one.
-            lang: one of `languages`.
+            lang: one of `languages`, or a BCP 47 tag that asks for one: "pt-BR" for "pt".
             grounded: say where things are; without it, as in style "plain", no box is written.
             style: one of the manifest's styles; by default "grounded" or "plain".
             beams: 1 takes the most probable token each time, more search among that many captions.
@@ -115,8 +114,8 @@ class Captioner:
             One caption per image, in order.
 
         Raises:
-            InputError for a image, language, style or number that cannot be used, and
-            UnsupportedError for beams that are drawn or a image that does not fit in memory.
+            InputError for an image, language, style or number that cannot be used, and
+            UnsupportedError for beams that are drawn or an image that does not fit in memory.
         """
         request = self._request(lang, grounded, style, beams, max_length, rule, sampling)
         said = self._captions(request, images, "fail", None)
@@ -141,7 +140,7 @@ class Captioner:
 
         Args:
             images, lang, grounded, style, beams, max_length, sampling: as of `caption`.
-            on_error: "fail" raises at a image that cannot be read, after the captions of those
+            on_error: "fail" raises at an image that cannot be read, after the captions of those
                 before it; "skip" yields its error in its place and goes on.
             batch: images at a time at most; by default what the free memory is measured to hold,
                 and no more than gains speed: 8 on a CPU.
@@ -273,6 +272,7 @@ class Captioner:
         sampling: Sampling | None,
     ) -> _Request:
         style = style or ("grounded" if grounded else "plain")
+        lang = self.vocabulary.language(lang)
         prompt = self.vocabulary.prompt(lang, style)
         boxes = grounded and style != "plain"  # a style that is asked for alone says so too
         limits = self.vocabulary.limits(max_length, boxes=boxes, constrained=rule)
@@ -363,8 +363,4 @@ class Captioner:
 
 def _images(images: Any) -> Iterable[Any]:
     """The images of a call; a single one needs no list."""
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
-    ):
-        return [images]
-    return images
+    return [images] if is_image(images) else images

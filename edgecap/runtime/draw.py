@@ -1,4 +1,4 @@
-"""A image with its captions' boxes and phrases drawn on it."""
+"""An image with its captions' boxes and phrases drawn on it."""
 
 from __future__ import annotations
 

@@ -1,70 +1,117 @@
-"""Opening an image from wherever it comes: a path, bytes, a Pillow image, an array.
+"""Opening an image from wherever it comes: a path, bytes, an open file, a Pillow image, an array.
 
-The result is upright (EXIF orientation applied) and keeps its mode; edgecap.runtime.
-image_processing turns it into what a model takes. Every refusal is an InputError of one line.
+The result is upright (EXIF orientation applied), in sRGB where the file has a colour profile, and
+keeps its mode; edgecap.runtime.image_processing turns it into what a model takes. Every refusal is
+an InputError of one line. No lock is held anywhere: threads decode side by side.
 """
 
 from __future__ import annotations
 
-import io
+import logging
 import os
 import stat
-import threading
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from edgecap.core.errors import EdgecapError, InputError
+from edgecap.core.errors import EdgecapError, InputError, one_line
+from edgecap.runtime.image_arrays import MAX_PIXELS, Pixels, dimensions, from_array, is_array
+from edgecap.runtime.image_color import to_srgb
+from edgecap.runtime.image_kinds import kind_of
+from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
+from edgecap.runtime.image_plugins import hush_plugins, parse
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray"
+# Also a binary file that is open for reading, a tensor of torch, and a function that gives one of
+# these: what takes time (a URL) is then done when its turn comes.
+ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Pixels | Any"
 
 _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
-MAX_PIXELS = 89_478_485  # of a decoded image: 256 MiB at 3 bytes; Pillow's own warning limit
-# Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised.
-_READ = (
-    "PNG",
-    "JPEG",
-    "MPO",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "PPM",
-    "TGA",
-    "ICO",
-    "JPEG2000",
-    "AVIF",
-)
-# Warning filters are global to the process. Only headers are parsed under the lock, so that
-# threads decode pixels side by side.
-_header_lock = threading.Lock()
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
+_MOST_FRAMES = 64  # that are looked at for one that shows something
+_END = b"\xff\xd9"  # of a JPEG file
+_BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_ORIENTATION = 0x0112
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())  # nothing is printed unless the application says where
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An upright image, and what a reader should know about it."""
+
+    image: Image.Image  # of any mode
+    width: int  # px of the whole image as displayed; `image` is smaller where it is very large
+    height: int
+    bits: int | None = None  # of a value stored in 16, where the file says it
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_reduced(self) -> bool:
+        return self.image.size != (self.width, self.height)
+
+
+@dataclass
+class _Decoded:
+    image: Image.Image
+    size: tuple[int, int]  # as stored, before reduction
+    notes: list[str]
+
+
+def is_image(value: object) -> bool:
+    """Whether this is one image, and not a sequence of them (a batch array is one)."""
+    if is_array(value) and not isinstance(value, Image.Image):
+        return dimensions(value) < 4
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
+    return (
+        isinstance(value, kinds)
+        or hasattr(value, "read")
+        or (callable(value) and not isinstance(value, type))
+    )
 
 
 def open_image(source: ImageSource) -> Image.Image:
+    """The image of `load_image` alone."""
+    return load_image(source).image
+
+
+def load_image(source: ImageSource) -> LoadedImage:
     """An upright Pillow image, loaded, of whatever mode it has.
 
     Args:
-        source: a path, the bytes of an image file, a Pillow image, or an array: [h,w], [h,w,1],
-            [h,w,3] or [h,w,4] of uint8, bool, uint16 or float in 0 … 1.
+        source: a path, the bytes of an image file, a binary file open for reading, a Pillow image;
+            pixels: an array or tensor [h,w], [h,w,1], [h,w,3] or [h,w,4] of uint8, bool, uint16 or
+            float in 0 … 1, or image_arrays.Pixels, which says how other ones are to be read; or a
+            function that gives one of these.
+
+    Of an animation the first frame that is not empty (of one colour) is taken. An image of more
+    than MAX_PIXELS is decoded at reduced size where its format can be (see image_large).
 
     Raises:
         InputError: image.missing, image.empty, image.truncated, image.unreadable, image.too_large,
-            image.array or image.type, each with one line.
+            image.package, image.array or image.type, each with one line.
     """
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
     if isinstance(source, Image.Image):
-        return _load(source, "the image")
+        return _given(source)
+    if is_array(source):
+        image = from_array(source)
+        return LoadedImage(image, *image.size)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(bytes(source), f"what was given, {len(source)} bytes,")
     if isinstance(source, (str, os.PathLike)):
         return _open(read_image_file(Path(source)), str(source))
+    if hasattr(source, "read"):
+        return _open(*_read_open(source))
+    if callable(source) and not isinstance(source, type):
+        return load_image(source())
     raise InputError(
         "image.type",
-        f"an image must be a path, bytes, a Pillow image or an array; got {type(source).__name__}.",
+        "an image must be a path, bytes, an open file, a Pillow image or an array; got "
+        f"{type(source).__name__}.",
     )
 
 
@@ -73,13 +120,13 @@ def read_image_file(path: Path) -> bytes:
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise InputError("image.missing", f"{path} is a device or a pipe, not a file.")
-        if status.st_size > _MAX_BYTES:
             raise InputError(
-                "image.too_large",
-                f"{path} has {status.st_size:,} bytes; at most {_MAX_BYTES:,} are read.",
-                "Shrink it first.",
+                "image.missing",
+                f"{path} is a device or a pipe, not a file.",
+                "Give - to read an image from standard input.",
             )
+        if status.st_size > _MAX_BYTES:
+            raise _too_many_bytes(str(path), status.st_size)
         return path.read_bytes()
     except FileNotFoundError:
         raise InputError("image.missing", f"{path} does not exist.") from None
@@ -90,89 +137,171 @@ def read_image_file(path: Path) -> bytes:
         raise InputError("image.missing", f"{path} cannot be read: {reason}.") from None
 
 
-def _open(data: bytes, name: str) -> Image.Image:
+def _read_open(file: Any) -> tuple[bytes, str]:
+    name = f"the open file {getattr(file, 'name', type(file).__name__)}"
+    try:
+        data = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: closed, or text that is none
+        raise InputError("image.missing", f"{name} cannot be read: {one_line(error)}") from None
+    if not isinstance(data, (bytes, bytearray)):
+        raise InputError("image.type", f"{name} gives text.", "Open it with mode 'rb'.")
+    if len(data) > _MAX_BYTES:
+        raise _too_many_bytes(name, len(data))
+    return bytes(data), name
+
+
+def _open(data: bytes, name: str) -> LoadedImage:
     if not data:
         raise InputError("image.empty", f"{name} is empty.")
+    hush_plugins()
     try:
-        with _header_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # plugins warn of oddities; too large is judged below
-            Image.init()
-            image = Image.open(io.BytesIO(data), formats=[f for f in _READ if f in Image.OPEN])
-    except Image.DecompressionBombError:
-        raise _too_large(name, "far more than") from None
-    except MemoryError:  # the machine's fault, not the image's
+        decoded = _decode_ended(data, name)
+        loaded = _upright(decoded)
+    except (EdgecapError, MemoryError):  # MemoryError: the machine's fault, not the image's
         raise
-    except Exception:  # Pillow's plugins raise whatever their parsers stumble over
-        raise InputError(
-            "image.unreadable", f"{name} is not an image.", f"Formats read: {', '.join(_READ)}."
-        ) from None
-    with image:
-        return _load(image, name)
+    except Exception as error:  # Pillow's plugins raise whatever their parsers stumble over
+        raise _damaged(name, error) from None
+    for note in loaded.notes:
+        _log.warning("%s: %s", name, note)
+    return loaded
 
 
-def _load(image: Image.Image, name: str) -> Image.Image:
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise InputError("image.empty", f"{name} has no pixels: {width} x {height}.")
-    if width * height > MAX_PIXELS:
-        raise _too_large(name, f"{width} x {height} =")
+def _given(image: Image.Image) -> LoadedImage:
+    """A Pillow image, which is not changed."""
+    _check_size("the image", image.size, MAX_PIXELS)
+    hush_plugins()
     try:
         image.load()
-        return _upright(image)
+        return _upright(_Decoded(image, image.size, []))
     except (EdgecapError, MemoryError):
         raise
     except Exception as error:  # as above
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
-        raise InputError(code, f"{name} is damaged: {reason}.") from None
+        raise _damaged("the image", error) from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _decode_ended(data: bytes, name: str) -> _Decoded:
+    """`_decode`, also of a JPEG that lacks nothing but the marker at its end."""
     try:
-        with _header_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ImageOps.exif_transpose(image)
+        return _decode(data, name)
+    except OSError as error:
+        if "truncated" not in str(error) or kind_of(data) != "JPEG":
+            raise
+        # Where every pixel is there, decoders ignore what comes before the marker; where some are
+        # missing, it becomes those.
+        ended = _decode(data + _END, name)
+        if _decode(data + b"\x55" * 4096 + _END, name).image != ended.image:
+            raise
+        ended.notes.append("the marker at its end is missing; every pixel was there")
+        return ended
+
+
+def _decode(data: bytes, name: str) -> _Decoded:
+    image = parse(data, name)
+    size = image.size
+    _check_size(name, size, MOST_PIXELS)
+    if size[0] * size[1] <= MAX_PIXELS:
+        image.load()
+        return _Decoded(image, size, _show_something(image))
+    k = shrink_factor(*size)
+    reduced = read_reduced(image, data, k)
+    if reduced is None:
+        raise InputError(
+            "image.too_large",
+            f"{name} is too large: {_told(size)}; at most {MAX_PIXELS:,} are decoded of such a "
+            f"{image.format} file.",
+            "Shrink it first, or save it as JPEG, which is read at reduced size.",
+        )
+    return _Decoded(reduced, size, [f"{_told(size)}; read at 1/{k} of its size"])
+
+
+def _show_something(image: Image.Image) -> list[str]:
+    """Turn an animation to its first frame that is not of one colour; a note about it."""
+    frames = getattr(image, "n_frames", 1) if image.format in (*_ANIMATED, "TIFF") else 1
+    if frames < 2:
+        return []
+    if image.format == "TIFF":
+        return [f"the first of its {frames} pages is used"]
+    shown = 0
+    if _is_empty(image):
+        shown = _first_shown(image, min(frames, _MOST_FRAMES))
+    return [f"frame {shown + 1} of its {frames} is used"]
+
+
+def _first_shown(image: Image.Image, frames: int) -> int:
+    try:
+        for frame in range(1, frames):
+            image.seek(frame)
+            image.load()
+            if not _is_empty(image):
+                return frame
+    except (OSError, EOFError, SyntaxError):  # a later frame is damaged
+        pass
+    image.seek(0)
+    image.load()
+    return 0
+
+
+def _is_empty(image: Image.Image) -> bool:
+    """Whether an image is of one colour, or transparent everywhere."""
+    if image.mode in ("RGBA", "LA", "PA") and image.getchannel("A").getextrema()[1] == 0:
+        return True
+    extrema: Any = image.getextrema()
+    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
+    return all(low == high for low, high in bands)
+
+
+def _upright(decoded: _Decoded) -> LoadedImage:
+    image, (width, height) = decoded.image, decoded.size
+    bits = _bits(image)
+    try:
+        turned = image.getexif().get(_ORIENTATION) in _TURNED
+        upright = ImageOps.exif_transpose(image)
     except MemoryError:
         raise
     except Exception:  # damaged EXIF must not cost the image
-        return image.copy()
+        turned, upright = False, image.copy()
+    if turned:
+        width, height = height, width
+    if upright.mode == "I" and image.format == "PNG":  # Pillow before 11: 16 bits in 32
+        upright = Image.fromarray(np.asarray(upright).clip(0, 65535).astype(np.uint16))
+    return LoadedImage(to_srgb(upright), width, height, bits, tuple(decoded.notes))
 
 
-def _too_large(name: str, size: str) -> InputError:
+def _bits(image: Image.Image) -> int | None:
+    """How many of 16 bits a TIFF file says that its values have."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None or not image.mode.startswith("I;16"):
+        return None
+    said = [tags.get(_BITS_PER_SAMPLE, (16,))[0]]
+    most = tags.get(_MAX_SAMPLE)
+    said += [int(m).bit_length() for m in (most if isinstance(most, tuple) else (most,)) if m]
+    return min((bits for bits in said if 8 <= bits < 16), default=None)
+
+
+def _check_size(name: str, size: tuple[int, int], most: int) -> None:
+    if min(size) < 1:
+        raise InputError("image.empty", f"{name} has no pixels: {size[0]} x {size[1]}.")
+    if size[0] * size[1] > most:
+        raise InputError(
+            "image.too_large",
+            f"{name} is too large: {_told(size)}; at most {most:,} are decoded.",
+            "Shrink it first.",
+        )
+
+
+def _told(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} = {size[0] * size[1]:,} pixels"
+
+
+def _too_many_bytes(name: str, size: int) -> InputError:
     return InputError(
         "image.too_large",
-        f"{name} is too large: {size} pixels; at most {MAX_PIXELS:,} are decoded.",
+        f"{name} has {size:,} bytes; at most {_MAX_BYTES:,} are read.",
         "Shrink it first.",
     )
 
 
-def _from_array(array: np.ndarray) -> Image.Image:
-    channels = array.shape[2] if array.ndim == 3 else 1
-    if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
-        raise InputError(
-            "image.array",
-            f"an array must be [h,w], [h,w,1], [h,w,3] or [h,w,4] and not empty; got "
-            f"{list(array.shape)}.",
-        )
-    if array.shape[0] * array.shape[1] > MAX_PIXELS:
-        raise _too_large("the array", f"{array.shape[1]} x {array.shape[0]} =")
-    if array.ndim == 3 and channels == 1:
-        array = array[..., 0]  # [h,w]
-    return Image.fromarray(_to_bytes(array))
-
-
-def _to_bytes(array: np.ndarray[Any, Any]) -> np.ndarray:
-    """Values of an array image as uint8 of the same shape, C-contiguous."""
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype == np.uint16:
-        return (array >> 8).astype(np.uint8)
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise InputError("image.array", "a float array must hold values in 0 … 1.")
-        return np.rint(array * 255).astype(np.uint8)
-    raise InputError(
-        "image.array", f"an array must be uint8, bool, uint16 or float; got {array.dtype}."
-    )
+def _damaged(name: str, error: Exception) -> InputError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
+    return InputError(code, f"{name} is damaged: {reason}.")

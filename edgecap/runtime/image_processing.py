@@ -3,8 +3,9 @@
 Specification, the same for every language. Divisions written // round down; int(x) drops the
 fraction of a 64-bit float; (h, w) is the image's size after orientation by EXIF.
 
-1. Colour. With `background` set, transparent pixels are composited over that grey; else alpha is
-   dropped. 16-bit and float values: `wide`. The result is 8-bit RGB.
+1. Colour. An embedded colour profile is converted to sRGB. With `background` set, transparent
+   pixels are composited over that grey; else alpha is dropped. 16-bit and float values: `wide`.
+   The result is 8-bit RGB.
 2. Resize, by Pillow's filter of that name (its arithmetic: tests/support/resampling.py, 60 lines),
    columns first, then rows, each pass rounded to 8 bits and left out where its side stays, to
    - stretch: size.
@@ -40,7 +41,9 @@ from PIL import Image
 
 from edgecap.bundle.image_spec import Crops, ImageSpec
 from edgecap.core.errors import InputError
-from edgecap.runtime.image_files import MAX_PIXELS, ImageSource, open_image
+from edgecap.runtime.image_arrays import MAX_PIXELS
+from edgecap.runtime.image_color import to_rgb
+from edgecap.runtime.image_files import ImageSource, load_image
 
 Box: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1
 
@@ -90,22 +93,24 @@ class ProcessedImage:
     pixels: np.ndarray  # uint8 [n,h,w,3], C-contiguous
     placement: Placement
     grid: tuple[int, int]  # rows and columns of the crops before the one of all; (0, 0): no grid
+    notes: tuple[str, ...] = ()  # what a reader should know of the image, such as a missing end
 
 
 def process(source: ImageSource, spec: ImageSpec) -> ProcessedImage:
     """An image as the crops that `encode` takes.
 
     Args:
-        source: anything edgecap.runtime.image_files.open_image takes.
+        source: anything edgecap.runtime.image_files.load_image takes.
         spec: how, from the bundle's manifest.
 
     Raises:
-        InputError: as open_image; image.elongated where one edge is so much longer than the other
+        InputError: as load_image; image.elongated where one edge is so much longer than the other
             that resizing would take more than MAX_PIXELS.
     """
-    rgb = to_rgb(open_image(source), spec)
-    width, height = rgb.size
-    resized = _fit(rgb, spec)
+    loaded = load_image(source)
+    width, height = loaded.width, loaded.height
+    rgb = to_rgb(loaded.image, spec.background, spec.wide == "high_byte", loaded.bits)
+    resized = _fit(rgb, (height, width), spec)
     if spec.crops is not None:
         crops, grid = _cut(resized, spec.crops, spec)
         side = spec.crops.side
@@ -117,38 +122,19 @@ def process(source: ImageSource, spec: ImageSpec) -> ProcessedImage:
     pixels = np.stack(crops)  # [n,h,w,3]
     if spec.channels == "BGR":
         pixels = np.ascontiguousarray(pixels[..., ::-1])
-    return ProcessedImage(pixels, placement, grid)
+    return ProcessedImage(pixels, placement, grid, loaded.notes)
 
 
-def to_rgb(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """Any mode to RGB, by the spec's `background` and `wide`."""
-    if spec.wide == "high_byte" and (image.mode.startswith("I") or image.mode == "F"):
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
-    if image.mode == "La":
-        image = image.convert("LA")  # Pillow knows no shorter way
-    alpha = image.mode in ("RGBA", "LA", "PA", "RGBa")
-    if spec.background is not None and (alpha or image.info.get("transparency") is not None):
-        rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, (spec.background,) * 3 + (255,))
-        return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB")
+def contain(width: int, height: int, size: tuple[int, int]) -> Placement:
+    """Where fit `contain` puts a w x h image in an input of `size` (h, w)."""
+    scaled_height, scaled_width = _contained(height, width, *size)
+    left, top = (size[1] - scaled_width) // 2, (size[0] - scaled_height) // 2
+    return Placement(width, height, left, top, scaled_width, scaled_height)
 
 
-def _high_byte(values: np.ndarray) -> np.ndarray:
-    """Integers of 16 bits, or floats, [h,w] to uint8 [h,w]; 8-bit values in a wide type stay."""
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
-        scaled = values * 255 if values.max() <= 1 else values
-        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    clipped = np.clip(values, 0, 65535)
-    if values.dtype != np.uint16 and clipped.max() <= 255:
-        return clipped.astype(np.uint8)
-    return (clipped.astype(np.uint16) >> 8).astype(np.uint8)
-
-
-def _fit(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """The image, resized once or twice as `fit` says."""
-    w, h = image.size
+def _fit(image: Image.Image, whole: tuple[int, int], spec: ImageSpec) -> Image.Image:
+    """The image, resized once or twice as `fit` says; `whole`: its (h, w) when not reduced."""
+    h, w = whole
     H, W = spec.size
     if spec.fit == "stretch":
         return _resize(image, (H, W), spec)

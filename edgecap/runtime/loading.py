@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from functools import cache
+from typing import TypeAlias
 
+from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
-from edgecap.core.errors import BundleError, InputError
-from edgecap.runtime.backends import BACKENDS, open_session, select
+from edgecap.core.errors import InputError
+from edgecap.core.formats import backends
+from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.text import TextCodec
+from edgecap.runtime.text.prompts import PromptEncoder
 from edgecap.runtime.tokenizer import Tokenizer
 
+AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
-def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> Captioner:
+
+def load(
+    bundle: str | os.PathLike[str],
+    backend: str = "auto",
+    threads: int = 1,
+    verify: str = "sizes",
+) -> AnyCaptioner:
     """Open the captioner in a bundle directory.
 
     Args:
@@ -23,28 +37,40 @@ def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1
         backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated anywhere).
         threads: CPU threads of the engine.
+        verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
 
     Raises:
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *BACKENDS))
+    pick("backend", backend, ("auto", *backends()))
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    given = Path(bundle)
-    if not given.exists():
-        raise BundleError(
-            "bundle.missing",
-            f"there is no bundle {given}.",
-            f"Make one with: edgecap export --format tflite --int8 -o {given}",
-        )
-    opened = open_bundle(given)
+    opened = open_bundle(bundle, verify)
+    if isinstance(opened.manifest, schema2.Manifest):
+        return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
     tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
     runs_on = select(opened.manifest.format, backend)
     return Captioner(session, opened.manifest, tokenizer, runs_on, weights=_weights(opened))
+
+
+def _prompted(
+    opened: Bundle, manifest: schema2.Manifest, backend: str, threads: int
+) -> PromptCaptioner:
+    """A captioner or embedder of schema 2."""
+    codec, encoder = None, None
+    if manifest.tokenizer is not None:
+        data = opened.file(manifest.tokenizer).read_bytes()
+        codec = TextCodec.from_bytes(data, manifest.tokenizer)
+    if manifest.encoder is not None:
+        file = opened.file(manifest.encoder)
+        encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
+    graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
+    runs_on = select(manifest.format, backend)
+    return PromptCaptioner(graphs, manifest, codec, runs_on, encoder)
 
 
 def check_threads(threads: int) -> None:

@@ -6,8 +6,8 @@ the order of their ids, is found by a number u in 0 … 1: the first at which th
 probabilities exceeds u.
 
 Numbers come from SplitMix64 (Steele, Lea, Flood 2014), because it is five lines in any language.
-The state begins at seed * 2^32 + CRC-32 of the model_input: a image is captioned alike alone and in
-company, and two images of one call do not share their luck.
+The state begins at seed * 2^32 + CRC-32 of the model_input: an image is captioned alike alone and
+in company, and two images of one call do not share their luck.
 
 Letters: V vocabulary, S model_input side.
 """
@@ -34,14 +34,14 @@ class Sampling:
     seed: int = 0  # 0 … 2^32 - 1
 
     def __post_init__(self) -> None:
-        _check_shape(
+        _check_range(
             "temperature", self.temperature, 0.01 <= self.temperature <= 100, "in 0.01 … 100"
         )
-        _check_shape("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1")
-        _check_shape(
+        _check_range("top_k", self.top_k, self.top_k is None or self.top_k >= 1, "at least 1")
+        _check_range(
             "top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"
         )
-        _check_shape("seed", self.seed, 0 <= self.seed < 1 << 32, "in 0 … 4294967295")
+        _check_range("seed", self.seed, 0 <= self.seed < 1 << 32, "in 0 … 4294967295")
 
 
 class Sampler:
@@ -85,6 +85,6 @@ def uniform(start: int, count: int) -> float:
     return ((z ^ (z >> 31)) >> 11) / (1 << 53)
 
 
-def _check_shape(name: str, value: float | int | None, fits: bool, allowed: str) -> None:
+def _check_range(name: str, value: float | int | None, fits: bool, allowed: str) -> None:
     if not fits:
         raise InputError(f"sampling.{name}", f"{name} must be {allowed}, got {value}.")

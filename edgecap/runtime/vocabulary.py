@@ -13,6 +13,7 @@ from edgecap.bundle.grammar import BOXES, PLAIN
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError
+from edgecap.core.language import resolve_language
 from edgecap.runtime.decode import Limits
 from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.tokenizer import Tokenizer
@@ -50,11 +51,14 @@ class Vocabulary:
         """Tokens that a caption can have, `<eos>` included."""
         return self.text_length - _PROMPT
 
+    def language(self, tag: str) -> str:
+        """The model's language for a BCP 47 tag; InputError for one that it does not have."""
+        return resolve_language(tag, self._languages)
+
     def prompt(self, lang: str, style: str) -> list[int]:
         """`<lang> <style>`; InputError for a language or style that the model was not made for."""
-        pick("language", lang, self._languages)
         pick("style", style, self._styles)
-        return [self._languages[lang], self._styles[style]]
+        return [self._languages[self.language(lang)], self._styles[style]]
 
     def limits(self, max_length: int | None, boxes: bool, constrained: bool) -> Limits:
         """When decoding stops; InputError for a length that the model cannot reach."""

@@ -27,6 +27,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.exporters import contract, verify
+from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportSpec
 from edgecap.quant.plan import Plan
 
@@ -46,8 +47,9 @@ def export(
     """Write `model` as CoreML into `directory`; returns where each function lies."""
     coremltools = require("coremltools", "coreml")
     functions = _reference(model, spec, plan)
-    programs = convert(functions, spec.precision, spec.coreml.target, model.config.vocabulary, plan)
-    if not spec.coreml.multifunction:
+    target = _options(spec).target
+    programs = convert(functions, spec.precision, target, model.config.vocabulary, plan)
+    if not _options(spec).multifunction:
         for name, program in programs.items():
             program.save(str(directory / f"{name}.mlpackage"))
         alone = {
@@ -109,7 +111,7 @@ def _reference(
 
         model = insert_qdq(model, plan)
     found = contract.functions(model, spec.attention)
-    if not spec.coreml.stateful:
+    if not _options(spec).stateful:
         return found
     from edgecap.reference.model.stateful import StatefulDecode
     from edgecap.reference.quant import run_as
@@ -124,6 +126,10 @@ def _reference(
     inputs = dict(zip(names, rows, strict=True))
     stateful = contract.Function(STATEFUL, module, inputs, outputs, {}, decode.tops)
     return (*found, stateful)
+
+
+def _options(spec: ExportSpec) -> CoremlOptions:
+    return CoremlOptions() if spec.options is None else spec.options
 
 
 def _from_planes(module: nn.Module) -> nn.Module:

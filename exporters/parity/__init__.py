@@ -1,1 +1,12 @@
-"""The parity gate: a bundle against its PyTorch model, without torch."""
+"""The parity gate: a bundle against its PyTorch model, without torch.
+
+outputs      what PyTorch said, as data; known to both sides
+answers      how both sides ask
+collect      asks PyTorch                        imports torch
+run          starts the gate                     no torch from here on
+gate         opens the bundle, joins what follows into a certificate
+compare      figures of every bundle
+attention    of `decode_attention`, where there is one
+state        of `decode_stateful`, where there is one
+tolerances   what is allowed
+"""

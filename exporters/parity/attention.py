@@ -5,7 +5,7 @@ PyTorch's: the two graphs differ in what they hand out and in nothing else. Its 
 against PyTorch's, all maps of a step as one row, so that a head that hardly looks at the image
 weighs as little as its attention.
 
-Letters as in parity.py.
+Letters as in session.py; K steps of one scene, M' steps of the scenes that are looked at.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import numpy as np
 from edgecap.bundle.certificate import OutputParity
 from edgecap.bundle.golden import measure
 from edgecap.bundle.manifest import ATTENTION
-from edgecap.exporters.parity.gate import ReferenceCaption, ReferenceOutputs, worst_of
-from edgecap.exporters.parity.tolerances import BOUNDS, SAME_LOGITS
+from edgecap.exporters.parity.compare import worst_of
+from edgecap.exporters.parity.outputs import ReferenceCaption, ReferenceOutputs
+from edgecap.exporters.parity.tolerances import BOUNDS, SAME_LOGITS, in_units
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
 from edgecap.runtime.per_head import PerHeadAttention
@@ -49,7 +50,8 @@ def compare_attention(
     captioner: Captioner, references: ReferenceOutputs
 ) -> tuple[OutputParity, ...]:
     """Scores against the plain step's, maps against PyTorch's."""
-    allowed = {LOGITS: SAME_LOGITS, MAPS: BOUNDS[captioner.manifest.precision].by_head}
+    same = in_units(SAME_LOGITS, references.spread)
+    allowed = {LOGITS: same, MAPS: BOUNDS[captioner.manifest.precision].by_head}
     stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
     assert references.by_head is not None
     found: list[tuple[int, OutputParity]] = []

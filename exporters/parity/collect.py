@@ -1,28 +1,24 @@
-"""What the parity gate compares with: the PyTorch model's answers about evaluation scenes.
+"""What the parity gate compares with: the PyTorch model's answers about the gate's scenes.
 
-Letters as in parity.py; b scenes of one batch.
+Letters as in session.py; N scenes, K steps of one scene, M of all, b scenes of one batch.
 """
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 
 from edgecap.bundle.golden import Golden
-from edgecap.bundle.manifest import ATTENTION, Manifest
+from edgecap.exporters.parity.answers import answer, frame
 from edgecap.exporters.parity.attention import reference_maps
-from edgecap.exporters.parity.gate import ReferenceCaption, ReferenceOutputs, answer, frame
+from edgecap.exporters.parity.outputs import ReferenceCaption, ReferenceOutputs
 from edgecap.exporters.parity.tolerances import BOUNDS
-from edgecap.reference.model.session import TorchSession
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
+from edgecap.runtime.preprocess import preprocess
 from edgecap.runtime.replay import record
-from edgecap.runtime.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import CaptionModel
 
 BATCH = 8
 STYLE = "grounded"
@@ -30,20 +26,28 @@ GOLDEN = (("en", 0, (224, 224)), ("de", 1, (320, 200)), ("zh", 2, (150, 260)), (
 TEXTS = ("A dog and a cat.", "Ein roter Kreis über einem blauen Quadrat.", "一只狗在猫的左边。")
 
 
-def reference(network: CaptionModel, manifest: Manifest, tokenizer: Tokenizer) -> Captioner:
-    """The PyTorch model behind the runtime's interface."""
-    return Captioner(TorchSession(network), manifest, tokenizer, "torch")
+def gate_inputs(captioner: Captioner, count: int) -> np.ndarray:
+    """The first scenes of the gate's shipped set as model_inputs uint8 [N,S,S,3]."""
+    from edgecap.reference.scenes.shipped import load_set
+
+    settings = captioner.manifest.preprocessing
+    return np.stack([preprocess(image, settings)[0] for image, _ in load_set("gate", count)])
 
 
-def collect(captioner: Captioner, model_inputs: np.ndarray) -> ReferenceOutputs:
-    """Ask about model_inputs uint8 [N,S,S,3], in all languages in turn."""
+def collect(
+    captioner: Captioner, model_inputs: np.ndarray, attention: bool = False
+) -> ReferenceOutputs:
+    """Ask about model_inputs uint8 [N,S,S,3], in all languages in turn.
+
+    `attention`: also about every layer and head, for bundles that hand these out.
+    """
     import torch
 
     languages = captioner.languages
     together = max(1, min(BATCH, len(model_inputs) // len(languages)))  # b, of one language each
     asked = [(languages[i // together % len(languages)], STYLE) for i in range(len(model_inputs))]
     answers: list[ReferenceCaption] = []
-    embeddings, logits, attention = [], [], []
+    embeddings, logits, maps = [], [], []
     for start in range(0, len(model_inputs), together):
         rows = slice(start, start + together)
         code = captioner.session.encode_image(model_inputs[rows])  # k, v [L,b,H,P,Dh]
@@ -52,12 +56,12 @@ def collect(captioner: Captioner, model_inputs: np.ndarray) -> ReferenceOutputs:
         tokens, T = [one.tokens for one in said], captioner.vocabulary.text_length
         for scores, looked in teacher_forced(captioner.session, code, prompt, tokens, T):
             logits.append(scores)  # [K,V]
-            attention.append(looked)  # [K,P]
+            maps.append(looked)  # [K,P]
         answers += said
         embeddings.append(code.embedding)  # [b,E]
     framed = [frame(captioner, one.text) for one in answers]
     by_head = None
-    if ATTENTION in captioner.manifest.contract.functions:
+    if attention:
         by_head = reference_maps(captioner, model_inputs, asked, answers)  # [M',L,H,P]
     texts = [captioner.session.encode_text(*one) for one in framed]  # each [1,E]
     return ReferenceOutputs(
@@ -68,13 +72,16 @@ def collect(captioner: Captioner, model_inputs: np.ndarray) -> ReferenceOutputs:
         np.concatenate(embeddings),
         np.concatenate(texts),
         np.concatenate(logits),
-        np.concatenate(attention),
+        np.concatenate(maps),
         by_head,
     )
 
 
-def golden(captioner: Captioner, scenes: np.ndarray, precision: str) -> Golden:
-    """Golden files from the first of `scenes` uint8 [N,S,S,3], as images of several sizes."""
+def golden(captioner: Captioner, scenes: np.ndarray) -> Golden:
+    """Golden files from the first of `scenes` uint8 [N,S,S,3], as images of several sizes.
+
+    They are as exact as the fp32 of a bundle must be; `tolerating` says what others may miss.
+    """
     from PIL import Image
 
     images, asked = {}, []
@@ -83,5 +90,14 @@ def golden(captioner: Captioner, scenes: np.ndarray, precision: str) -> Golden:
         Image.fromarray(scenes[index]).resize(size).save(encoded, "PNG")
         images[f"image_{index:02d}.png"] = encoded.getvalue()
         asked.append((lang if lang in captioner.languages else captioner.languages[0], STYLE))
+    exact = BOUNDS["fp32"]
+    return record(captioner, images, asked, TEXTS, exact.outputs(1), float(exact.golden))
+
+
+def tolerating(made: Golden, precision: str, spread: float) -> Golden:
+    """The same files, with what a precision may deviate; `spread` as of ReferenceOutputs."""
     bounds = BOUNDS[precision]
-    return record(captioner, images, asked, TEXTS, bounds.outputs, float(bounds.golden))
+    index = replace(
+        made.index, tolerances=bounds.outputs(spread), token_agreement=float(bounds.golden)
+    )
+    return replace(made, index=index)

@@ -339,7 +339,7 @@ def test_ground_from_the_command_line(
 def test_ask_from_the_command_line(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["ask", str(photo), "A dog.", "A cat.", "--bundle", str(tiny_bundle_made)]
+    asked = ["rank", str(photo), "A dog.", "A cat.", "--bundle", str(tiny_bundle_made)]
     assert main([*asked, "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)["statements"]
     assert {one["statement"] for one in told} == {"A dog.", "A cat."}

@@ -52,7 +52,7 @@ READERS = {
     "caption": [],
     "classify": ["--labels", "a dog,a cat"],
     "ground": ["the dog"],
-    "ask": ["A dog.", "A cat."],
+    "rank": ["A dog.", "A cat."],
     "explain": ["-o", "page.html"],
 }
 

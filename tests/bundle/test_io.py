@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgecap.bundle.checks import SMALL
 from edgecap.bundle.io import bundles_in, finalize, open_bundle
 from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
 from edgecap.cli.app import main
-from edgecap.core.errors import BundleError
+from edgecap.core.errors import BundleError, InputError
 from edgecap.core.typed import MAX_JSON_BYTES, parse
 from edgecap.models.loading import load
 
@@ -50,7 +51,7 @@ FILE_DAMAGE: dict[str, Callable[[Path], object]] = {
     "bundle.truncated": lambda b: (b / "decode.onnx").write_bytes(b"short"),
     "bundle.oversized": lambda b: append(b / "tokenizer.json", b" "),
     "bundle.altered": lambda b: flip(b / "decode.onnx"),
-    "bundle.not_a_file": lambda b: (b / "link").symlink_to("/etc/passwd"),
+    "bundle.not_a_file": lambda b: (b / "link").symlink_to("nowhere"),
     "bundle.json": lambda b: (b / MANIFEST).write_text("{"),
 }
 
@@ -69,11 +70,152 @@ def test_damaged_files_are_refused_by_name(tiny_bundle: Path, code: str) -> None
     assert refusal(tiny_bundle).code == code
 
 
-def test_a_listed_file_that_is_a_link_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    (tiny_bundle / "decode.onnx").rename(elsewhere)
-    (tiny_bundle / "decode.onnx").symlink_to(elsewhere)
-    assert refusal(tiny_bundle).code == "bundle.not_a_file"
+def captions(bundle: Path) -> list[str]:
+    return [c.raw for c in load(bundle).caption([np.zeros((9, 9, 3), np.uint8)], max_length=4)]
+
+
+def test_through_a_hubs_cache(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A snapshot of links into blobs, as huggingface_hub lays it."""
+    expected = captions(tiny_bundle)
+    snapshot, blobs = tmp_path / "models--me--tiny" / "snapshots" / "0a1b", tmp_path / "blobs"
+    blobs.mkdir(parents=True)
+    for file in sorted(tiny_bundle.rglob("*")):
+        if file.is_file():
+            name = file.relative_to(tiny_bundle)
+            blob = blobs / str(len(list(blobs.iterdir())))
+            shutil.copyfile(file, blob)
+            (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+            up = "/".join([".."] * (len(name.parts) + 2))
+            (snapshot / name).symlink_to(f"{up}/blobs/{blob.name}")
+    assert captions(snapshot) == expected
+    assert main(["verify", str(snapshot)]) == 0
+    flip((snapshot / "decode.onnx").resolve())
+    assert refusal(snapshot).code == "bundle.altered"
+    (snapshot / "decode.onnx").resolve().unlink()
+    assert refusal(snapshot).code == "bundle.not_a_file"
+    cache = snapshot.parent.parent
+    assert refusal(cache).hint == f"Give a snapshot: {snapshot}"
+
+
+def test_from_a_clone_a_mac_and_network_storage(tiny_bundle: Path) -> None:
+    for name in (
+        ".git/objects/pack/a/b/c/d/e",
+        ".gitattributes",
+        ".cache/huggingface/download/decode.onnx.metadata",
+        "._decode.onnx",
+        "golden/._logits.npy",
+        "Icon\r",
+        "@eaDir/decode.onnx/SYNOINDEX",
+        ".nomedia",
+        ".DS_Store",
+        "golden/.DS_Store",
+        "Thumbs.db",
+        "__MACOSX/x",
+        "LICENSE",
+        "LICENSE.md",
+        "docs/screenshot.png",
+    ):
+        (tiny_bundle / name).parent.mkdir(parents=True, exist_ok=True)
+        (tiny_bundle / name).write_bytes(b"\0\5\x16\7")
+    assert captions(tiny_bundle)
+    assert main(["verify", str(tiny_bundle)]) == 0
+    assert "LICENSE" not in open_bundle(tiny_bundle).manifest.files
+
+
+def test_the_card_may_be_edited(tiny_bundle: Path) -> None:
+    (tiny_bundle / "README.md").write_text("line\nline\n")
+    sealed = finalize(tiny_bundle, open_bundle(tiny_bundle).manifest)
+    assert "README.md" in sealed.files
+    for card in (b"line\r\nline\r\n", b"another, much longer card", b""):
+        (tiny_bundle / "README.md").write_bytes(card)
+        assert "README.md" in open_bundle(tiny_bundle, "full").manifest.files
+    with pytest.raises(BundleError, match=r"bundle\.truncated"):  # who reads it by the bundle knows
+        open_bundle(tiny_bundle).file("README.md")
+
+
+def test_other_line_ends_are_named(tiny_bundle: Path) -> None:
+    tokenizer = tiny_bundle / "tokenizer.json"
+    text = b'{\n "a": 1\n}\n'
+    manifest = open_bundle(tiny_bundle).manifest
+    tokenizer.write_bytes(text)
+    finalize(tiny_bundle, manifest)
+    tokenizer.write_bytes(text.replace(b"\n", b"\r\n"))
+    assert "line ends (CRLF)" in refusal(tiny_bundle).message
+    (tiny_bundle / MANIFEST).write_bytes(
+        (tiny_bundle / MANIFEST).read_bytes().replace(b"\n", b"\r\n")
+    )
+    assert refusal(tiny_bundle).code == "bundle.oversized"
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "decode.onnx", "tokenizer.json"])
+def test_what_git_lfs_left_out_is_named(tiny_bundle: Path, name: str) -> None:
+    (tiny_bundle / name).write_bytes(POINTER)
+    error = refusal(tiny_bundle)
+    assert error.code == "bundle.lfs_pointer" and name in error.message
+    assert error.hint == "Run: git lfs pull"
+
+
+def test_what_is_given_in_place_of_a_bundle_is_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "tiny"), "zip", tiny_bundle)
+    tar = shutil.make_archive(str(tmp_path / "tiny"), "gztar", tiny_bundle)
+    packed = tmp_path / "tiny.edgecap"
+    shutil.copyfile(archive, packed)
+    (tmp_path / "pointer").write_bytes(POINTER)
+    (tmp_path / "alone.tflite").write_bytes(b"\x1c\0\0\0TFL3")
+    (tmp_path / "model.safetensors").write_bytes(b"{}")
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "config.json").write_text("{}")
+    (tmp_path / "alone.mlpackage").mkdir()
+    (tmp_path / "gone").symlink_to("nowhere")
+    for path, message, hint in (
+        (archive, "is a zip archive", f"unzip {archive} -d {tmp_path}/tiny"),
+        (tar, "is a packed archive", f"tar -xf {tar} -C {tmp_path}/tiny"),
+        (packed, "is a packed bundle", f"edgecap unpack {packed}"),
+        (tmp_path / "pointer", "is a Git-LFS pointer", "git lfs pull"),
+        (tiny_bundle / "decode.onnx", "is a model alone", f"that it is in: {tiny_bundle}"),
+        (tmp_path / "alone.tflite", "is a model alone", "edgecap inspect"),
+        (tmp_path / "alone.mlpackage", "is a model alone", "edgecap inspect"),
+        (tiny_bundle / MANIFEST, "is the manifest of a bundle", f"its directory: {tiny_bundle}"),
+        (tmp_path / "model.safetensors", "is a file of weights", "edgecap export --model"),
+        (tmp_path / "checkpoint", "is a checkpoint", "edgecap export --model"),
+        (tmp_path, "there are bundles in it: tiny-onnx-fp32", f"Give one: {tiny_bundle}"),
+        (tmp_path / "gone", "a link that leads nowhere", ""),
+        (tmp_path / "nothing", "does not exist", "edgecap export"),
+    ):  # fmt: skip
+        error = refusal(Path(path))
+        assert message in error.message and hint in error.hint, (path, str(error))
+
+
+def test_weights_replaced_after_loading_are_refused(tiny_bundle: Path) -> None:
+    captioner = load(tiny_bundle)
+    opened = open_bundle(tiny_bundle)
+    flip(tiny_bundle / "encode_text.onnx")  # which is opened at its first use
+    with pytest.raises(BundleError, match=r"\[bundle\.altered\] encode_text\.onnx"):
+        captioner.embed_texts(["a cat"])
+    with pytest.raises(BundleError, match=r"bundle\.altered"):
+        opened.file("encode_text.onnx")
+    (tiny_bundle / "encode_text.onnx").unlink()
+    with pytest.raises(BundleError, match=r"encode_text\.onnx went away"):
+        opened.file("encode_text.onnx")
+    assert opened.file("decode.onnx").is_file()
+
+
+def test_large_files_are_believed_by_size_until_all_is_asked_for(tiny_bundle: Path) -> None:
+    manifest = open_bundle(tiny_bundle).manifest
+    weights = tiny_bundle / "weights.bin"
+    weights.write_bytes(bytes(SMALL + 1))
+    finalize(tiny_bundle, manifest)
+    flip(weights)
+    assert "weights.bin" in open_bundle(tiny_bundle).manifest.files
+    with pytest.raises(BundleError, match=r"\[bundle\.altered\] weights\.bin"):
+        open_bundle(tiny_bundle, verify="full")
+    with pytest.raises(InputError, match=r"allowed: sizes, full"):
+        open_bundle(tiny_bundle, verify="none")
+    weights.write_bytes(bytes(SMALL))
+    assert refusal(tiny_bundle).code == "bundle.truncated"
 
 
 def test_numbers_of_more_than_64_bits_are_refused(tiny_bundle: Path) -> None:
@@ -158,7 +300,7 @@ def _set(*keys: str, value: object) -> Callable[[dict], None]:
 
 ENTRY = {"sha256": "0" * 64, "size": 3}
 MANIFEST_DAMAGE = [
-    (_set("schema", value=2), "bundle.schema"),
+    (_set("schema", value=3), "bundle.schema"),
     (_set("schema", value="1"), "bundle.schema"),
     (_set("surprise", value=1), "bundle.unknown_field"),
     (_set("contract", "surprise", value=1), "bundle.unknown_field"),

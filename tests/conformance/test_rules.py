@@ -100,7 +100,7 @@ class Scripted:
 def test_searches(case: dict[str, Any]) -> None:
     session = Scripted()
     grammar = decode(Grammar, SEARCH["grammar"], "grammar")
-    V, T, prompt = SEARCH["vocabulary"], SEARCH["text_length"], SEARCH["prompt"]
+    V, T, prompt = SEARCH["vocabulary"], SEARCH["text_length"], case["prompt"]
     rule = TokenGrammar(grammar, case["rule"], V, V) if case["rule"] else None
     limits = Limits(SEARCH["eos"], case["length"], rule)
     code = session.encode_image(np.zeros((1, 1, 1, 3), np.uint8))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from edgecap.core.errors import InputError
-from edgecap.core.formats import FORMATS, PRECISIONS, resolve_format, resolve_precision
+from edgecap.core.formats import (
+    FORMATS,
+    INT8,
+    PRECISIONS,
+    resolve_format,
+    resolve_formats,
+    resolve_precision,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +56,13 @@ def test_short_forms() -> None:
 def test_no_request_is_fp32_with_a_reason() -> None:
     chosen = resolve_precision()
     assert chosen.name == "fp32"
-    assert "no precision was asked for" in chosen.reason
+    assert "no precision was requested" in chosen.reason
 
 
 @pytest.mark.parametrize("chosen", [resolve_precision(int8=True), resolve_precision("INT8")])
 def test_int8_says_what_it_takes(chosen) -> None:
-    assert chosen.name == "w8"
-    assert "nearer to fp32" in chosen.reason
+    assert chosen.name == INT8
+    assert "w8a8 where that is close enough to PyTorch, and w8 where not" in chosen.reason
 
 
 def test_conflicting_requests_are_refused() -> None:
@@ -76,7 +83,7 @@ def test_unknown_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "name"),
+    ("request_", "name"),
     [
         ({}, "mixed"),
         ({"int8": True}, "mixed"),
@@ -86,5 +93,22 @@ def test_unknown_precision() -> None:
         ({"fp16": True, "int8": True}, "fp16"),
     ],
 )
-def test_a_search_leaves_int8_open(asked: dict, name: str) -> None:
-    assert resolve_precision(**asked, searched=True).name == name
+def test_a_search_leaves_int8_open(request_: dict, name: str) -> None:
+    assert resolve_precision(**request_, searched=True).name == name
+
+
+@pytest.mark.parametrize(
+    ("names", "formats"),
+    [
+        ("all", ["onnx", "tflite", "coreml"]),
+        ("ios, android,ios", ["coreml", "tflite"]),
+        ("ONNX", ["onnx"]),
+    ],
+)
+def test_lists_of_formats(names: str, formats: list[str]) -> None:
+    assert resolve_formats(names) == formats
+
+
+def test_all_stands_among_the_allowed_formats() -> None:
+    with pytest.raises(InputError, match="mlpackage, ios, all"):
+        resolve_formats("onnx,torchscript")

@@ -1,25 +1,44 @@
-"""Progress bars pass their items on, with and without a terminal."""
+"""Progress passes its items on: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 
-from edgecap.core.progress import progress
+from edgecap.core.progress import EVERY_S, progress
 
 
-def test_silent_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_leaves_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(progress(range(3), "work")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
 
 
-def test_shown_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("items", "total", "lines"),
+    [
+        (range(7), None, ["  work: 2/7", "  work: 5/7"]),
+        (iter(range(7)), None, ["  work: 2", "  work: 5"]),
+        (iter(range(7)), 7, ["  work: 2/7", "  work: 5/7"]),
+    ],
+)
+def test_long_work_is_never_silent(
+    items: range, total: int | None, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert list(progress(iter("abc"), "work", total=3)) == ["a", "b", "c"]
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "work" in captured.err
+    ticks = iter(range(100))
+    shown = progress(items, "work", total, clock=lambda: next(ticks) * EVERY_S / 2.5)
+    assert list(shown) == list(range(7))
+    out, err = capsys.readouterr()
+    assert out == "" and err.splitlines() == lines
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.openpty()
+    with open(writer, "w", encoding="utf-8") as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", terminal)
+        patched.setenv("TERM", "xterm")
+        assert list(progress(iter("abc"), "work", total=3)) == ["a", "b", "c"]
+        shown = os.read(reader, 4096).decode()
+    os.close(reader)
+    assert "work" in shown

@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-import torch
+from tiny_export import write_weights
 
 from edgecap.exporters.contract import functions
 from edgecap.exporters.onnx import convert as to_onnx
@@ -19,13 +19,10 @@ from edgecap.exporters.treatment import PlanLookup
 from edgecap.quant.calibration_set import collect_calibration
 from edgecap.quant.plan import fingerprint
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model import weights
 from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession, reference_captioner
 from edgecap.reference.quant import ReferenceSubject, calibrate, smooth
-
-TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 
 
 @dataclass(frozen=True)
@@ -40,20 +37,8 @@ class Converted:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A weights file. A strong token table makes the choice of words survive rounding."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    model = CaptionModel(TINY)
-    with torch.no_grad():
-        model.token.weight.mul_(50)
-        for name, parameter in model.named_parameters():
-            if (
-                "norm" in name or name == "pool"
-            ):  # as after training: converters drop gains of 1 and biases of 0
-                parameter.add_(0.1 * torch.randn_like(parameter))
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    weights.save(model, path, {"steps": 0})
-    return path
+    """A weights file."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_export import spec
 from tiny_onnx import image
 
 from edgecap.apps.explain import layers, trace_caption
@@ -15,7 +16,6 @@ from edgecap.exporters import job as pipeline
 from edgecap.exporters.parity.attention import LOGITS, MAPS, compare_attention
 from edgecap.exporters.parity.collect import collect
 from edgecap.exporters.parity.tolerances import BOUNDS
-from edgecap.exporters.spec import ExportSpec
 from edgecap.models.loading import load
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.scenes.shipped import load_set
@@ -25,16 +25,9 @@ from edgecap.runtime.session import Step
 
 def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Path) -> None:
     """The plan's grids of `decode` serve both steps; values in each format: test_formats."""
-    spec = ExportSpec(
-        str(tiny),
-        "onnx",
-        "w8a8",
-        tmp_path / "b",
-        scenes=4,
-        attention=True,
-        calibration=CalibrationSpec(images=16),
-    )
-    done = pipeline.export(spec)
+    small = CalibrationSpec(images=16)
+    request = spec(tiny, tmp_path / "b", precision="w8a8", attention=True, calibration=small)
+    done = pipeline.export(request)
     assert done.certificate is not None and done.certificate.verdict == "pass"
     judged = {one.output: one for one in done.certificate.outputs}
     assert judged[LOGITS].max_abs < 1e-5  # of the plain step's, int8 or not
@@ -67,8 +60,8 @@ class Damaged:
 @pytest.mark.parametrize("damage", [LOGITS, MAPS])
 def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> None:
     captioner = load(tiny)
-    model_inputs = np.stack([image for image, _ in load_set("evaluation", 4)])
-    references = collect(captioner, model_inputs)
+    model_inputs = np.stack([image for image, _ in load_set("gate", 4)])
+    references = collect(captioner, model_inputs, attention=True)
     assert all(one.passed for one in compare_attention(captioner, references))
     session = Damaged(captioner, damage)
     other = Captioner(session, captioner.manifest, captioner.tokenizer, "torch")
@@ -78,7 +71,5 @@ def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> 
 
 def test_an_export_without_it_measures_no_heads(tiny: Path) -> None:
     captioner = load(tiny)
-    functions = captioner.manifest.contract.functions
-    functions.pop(ATTENTION)
-    model_inputs = np.stack([image for image, _ in load_set("evaluation", 4)])
+    model_inputs = np.stack([image for image, _ in load_set("gate", 4)])
     assert collect(captioner, model_inputs).by_head is None

@@ -12,9 +12,10 @@ from contract_examples import CLOSE, examples, expected
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters.contract import functions
 from edgecap.exporters.coreml import convert as to_coreml
+from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.parity.tolerances import SAME_LOGITS
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.exporters.spec import ExportSpec
 from edgecap.mil.package import open_package
 from edgecap.mil.program import Program
 from edgecap.quant.rounding import rows
@@ -23,9 +24,9 @@ from edgecap.reference.model import weights
 FUNCTIONS = ("encode_image", "decode", "encode_text")
 SPECS = {
     "fp32": ExportSpec(format="coreml", precision="fp32"),
-    "fp16": ExportSpec(format="coreml", precision="fp16", coreml=CoremlOptions(stateful=True)),
+    "fp16": ExportSpec(format="coreml", precision="fp16", options=CoremlOptions(stateful=True)),
     "w8": ExportSpec(format="coreml", precision="w8", attention=True),
-    "old": ExportSpec(format="coreml", precision="w8", coreml=CoremlOptions("iOS16")),
+    "old": ExportSpec(format="coreml", precision="w8", options=CoremlOptions("iOS16")),
 }
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
 

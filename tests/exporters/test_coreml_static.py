@@ -14,8 +14,9 @@ from tiny_quant import Calibrated, calibrated
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.exporters.coreml import convert as to_coreml
+from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.exporters.spec import ExportSpec
 from edgecap.mil.package import open_package
 from edgecap.mil.program import Program
 from edgecap.quant.plan import Layer
@@ -36,7 +37,7 @@ def made() -> Calibrated:
 @pytest.fixture(scope="module")
 def package(made: Calibrated, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("w8a8")
-    spec = ExportSpec(format="coreml", precision="w8a8", coreml=CoremlOptions(stateful=True))
+    spec = ExportSpec(format="coreml", precision="w8a8", options=CoremlOptions(stateful=True))
     with quiet():
         to_coreml.export(smooth(made.model, made.plan.smoothing), spec, directory, made.plan)
     return directory / to_coreml.FILE

@@ -16,8 +16,9 @@ from edgecap.bundle.io import open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import GateError
 from edgecap.exporters import planning
-from edgecap.exporters.planning import make_plan
-from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.opened import OpenModel, open_model
+from edgecap.exporters.planning import Planner, make_plan
+from edgecap.exporters.spec import ExportRequest
 from edgecap.quant.plan import fingerprint_of, read_plan
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.extension import Extension
@@ -95,9 +96,10 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     assert "searched for, within a loss of 1 points" in (bundle.path / "README.md").read_text()
     (told,) = json.loads(Path("told.json").read_text())["bundles"]
     assert told["precision"] == "mixed"
-    # Another format obeys the same plan, and its bundle says as much.
-    spec = ExportSpec(str(tiny), "tflite", "mixed", plan=bundle.path / "plan.json")
-    copied = make_plan(spec, "tiny", tiny, None, None, tmp_path, print)  # type: ignore[arg-type]
+    # Another export obeys the same plan, and its bundle says as much.
+    model, never = open_model("tiny", tiny), pytest.fail
+    request = ExportRequest(str(tiny), ("tflite",), "mixed", plan=bundle.path / "plan.json")
+    copied = make_plan(request, "mixed", tiny, model, tmp_path, print, never)
     assert copied == (plan, bundle.manifest.plan)
     assert (tmp_path / "pareto.png").read_bytes() == (bundle.path / "pareto.png").read_bytes()
     # Figures about another plan are not taken for this one's.
@@ -105,12 +107,8 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     elsewhere.mkdir()
     found["plan"] = "0" * 64
     (tmp_path / "search.json").write_text(json.dumps(found))
-    assert (
-        "search"
-        not in make_plan(
-            replace(spec, plan=tmp_path / "plan.json"), "tiny", tiny, None, None, elsewhere, print
-        )[1]
-    )  # type: ignore[arg-type]
+    request = replace(request, plan=tmp_path / "plan.json")
+    assert "search" not in make_plan(request, "mixed", tiny, model, elsewhere, print, never)[1]
     assert [path.name for path in elsewhere.iterdir()] == ["plan.json"]
     # The name is known before the search, so what stands in its way is too.
     assert main([*options, "--int8", "--max-drop", "1"]) == 2
@@ -137,11 +135,14 @@ def test_weights_are_judged_in_every_language_that_can_be_read(
     monkeypatch.setattr("edgecap.quant.search.evaluator.TaskEvaluator", LosesByLayer)
     more = Extension().with_language("sv").with_language("nl")
     network = weights.load(tiny)
-    subject = reference_captioner(TorchSession(network), more)
+    reference = reference_captioner(TorchSession(network), more)
+    model = OpenModel("tiny", network, reference, more, "0" * 64, {})
     small = CalibrationSpec(images=16)
-    spec = ExportSpec(str(tiny), "coreml", "mixed", max_drop=1, calibration=small)
+    request = ExportRequest(str(tiny), ("coreml",), "mixed", max_drop=1, calibration=small)
     said: list[str] = []
-    make_plan(spec, "tiny", tiny, network, subject, tmp_path, said.append)
+    planner = Planner(request, tiny, model, tmp_path, said.append)
+    tmp_path = tmp_path / "mixed"
+    planner.choose("mixed")
     found = json.loads((tmp_path / "search.json").read_text())
     assert found["languages"] == [*LANGUAGES, "nl"]
     assert "no scene can be described in sv: losses there are not measured" in said

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecap.bundle.io import open_bundle
 from edgecap.exporters import job as pipeline
-from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.spec import ExportRequest
 from edgecap.models.loading import load
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
@@ -25,7 +25,7 @@ def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path
     grown = extend_vocabulary.resize_embeddings(weights.load(tiny), before, after)
     path = tmp_path / "more.safetensors"
     weights.save(grown, path, {}, after)
-    spec = ExportSpec(model=str(path), format="onnx", scenes=12, output=tmp_path / "bundle")
+    spec = ExportRequest(model=str(path), formats=("onnx",), scenes=12, output=tmp_path / "bundle")
     done = pipeline.export(spec)
     assert done.certificate is not None and done.certificate.verdict == "pass"
     assert set(done.certificate.languages) == {*LANGUAGES, "ko", "sv"}

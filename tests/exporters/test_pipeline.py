@@ -10,7 +10,6 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,9 +22,11 @@ from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, STATEFUL
 from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
-from edgecap.core.errors import GateError, InputError, MissingPackageError
+from edgecap.core.errors import InputError, MissingPackageError
 from edgecap.exporters import job as pipeline
-from edgecap.exporters.spec import CoremlOptions, ExportSpec
+from edgecap.exporters.checks import check, check_room
+from edgecap.exporters.coreml.options import CoremlOptions
+from edgecap.exporters.spec import ExportRequest
 from edgecap.models.loading import load
 from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import (
@@ -88,7 +89,7 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
     tiny: Path, tmp_path: Path, precision: str, options: CoremlOptions, files: set[str]
 ) -> None:
     out = tmp_path / "bundle"
-    changes = {"format": "coreml", "precision": precision, "coreml": options}
+    changes = {"format": "coreml", "precision": precision, "options": (options,)}
     certificate = pipeline.export(spec(tiny, out, **changes)).certificate
     assert certificate is not None and certificate.verdict == "pass"
     assert "evaluator" in certificate.target
@@ -137,13 +138,12 @@ def test_refusals_come_before_any_work(
         "format.unknown": ["-f", "onx", *model],
         "precision.unknown": ["-p", "int4", *model],
         "precision.conflict": ["--fp16", "--int8", *model],
-        "output.several": ["-f", "all", "-o", str(tmp_path / "x"), *model],
         "output.inside": ["-o", str(tmp_path / "x"), "--json", str(tmp_path / "x"), *model],
         "weights.missing": ["-m", str(tmp_path / "none.safetensors")],
         "model.unknown": ["-m", "XXL"],
         "target.unknown": ["-f", "coreml", "--target", "iOS9", *model],
         "coreml.stateful": ["-f", "ios", "--fp32", "--stateful", *model],
-        "export.coreml_only": ["-f", "onnx", "--stateful", *model],
+        "export.options": ["-f", "onnx", "--stateful", *model],
         "calibration.data": ["-p", "w8a8", "--calib-data", str(tmp_path / "none"), *model],
         "calibration.too_few": ["-p", "w8a8", "--calib-data", str(taken), *model],
         "calibration.number": ["-p", "w8a8", "--num-calib", "3", *model],
@@ -190,20 +190,6 @@ def test_a_web_apps_folder_is_not_overwritten(tiny: Path, tmp_path: Path, manife
     assert (app_ / "manifest.json").read_text("latin-1") == manifest
 
 
-def test_the_observer_that_was_asked_for_calibrates(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def check(spec: ExportSpec) -> Path:
-        asked.append(spec.calibration)
-        raise InputError("enough", "of it.")
-
-    monkeypatch.setattr(pipeline, "check", check)
-    assert main(["export", "-p", "w8a8", "--observer", "mse", "-m", str(tiny)]) == 2
-    assert asked == [CalibrationSpec(observer="mse")]
-
-
 @pytest.mark.parametrize(
     ("format_", "blocked"),
     [
@@ -231,9 +217,9 @@ def test_no_engine_is_needed_where_nothing_is_verified(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    pipeline.check(spec(tiny, tmp_path / "bundle", verify=False))
+    check(spec(tiny, tmp_path / "bundle", verify=False))
     with pytest.raises(MissingPackageError, match="onnxruntime"):
-        pipeline.check(spec(tiny, tmp_path / "bundle"))
+        check(spec(tiny, tmp_path / "bundle"))
 
 
 def test_a_plan_for_other_weights_or_another_precision_is_refused(
@@ -251,11 +237,11 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
     ):
         write_plan(changed, path)
         with pytest.raises(InputError) as caught:
-            pipeline.check(spec(tiny, tmp_path / "bundle", precision=precision, plan=path))
+            check(spec(tiny, tmp_path / "bundle", precision=precision, plan=path))
         assert caught.value.code == code
     both = {"precision": "w8a8", "plan": path, "calibration": CalibrationSpec(seed=1)}
     with pytest.raises(InputError) as caught:
-        pipeline.check(spec(tiny, tmp_path / "bundle", **both))
+        check(spec(tiny, tmp_path / "bundle", **both))
     assert caught.value.code == "plan.conflict"
     # One layer of many, and a smoothed one that no network has.
     write_plan(replace(plan, smoothing={"blocks.99.qkv": (1.0,)}), path)
@@ -264,34 +250,55 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
     assert caught.value.code == "plan.layers"
 
 
-def test_several_formats_obey_the_plan_of_the_first(
+def test_several_formats_ask_pytorch_once_and_obey_one_plan(tiny: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    request = ExportRequest(
+        model=str(tiny),
+        formats=("onnx", "tflite"),
+        precision="w8a8",
+        output=tmp_path,
+        scenes=SCENES,
+        calibration=CalibrationSpec(images=16, observer="minmax"),
+    )
+    made = list(pipeline.run(request, said.append))
+    assert [one.path for one in made] == [
+        tmp_path / "tiny-onnx-w8a8",
+        tmp_path / "tiny-tflite-w8a8",
+    ]
+    for once in ("loading tiny.safetensors", "asking PyTorch", "calibrating on 16 images"):
+        assert said.count(once) == 1
+    plans = [(one.path / "plan.json").read_bytes() for one in made]
+    assert plans[0] == plans[1]
+    assert read_plan(made[0].path / "plan.json").calibration.observer == "minmax"
+    assert all(one.certificate and one.certificate.verdict == "pass" for one in made)
+
+
+def test_a_full_disk_is_noticed_before_any_work(tiny: Path, tmp_path: Path) -> None:
+    request = spec(tiny, tmp_path / "new" / "bundle")
+    outputs = check(request)
+    check_room(request, tiny.stat().st_size, outputs)
+    with pytest.raises(InputError, match="MB left") as caught:
+        check_room(request, 1 << 60, outputs)
+    assert caught.value.code == "output.full"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_large_file_is_hashed_once(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[ExportSpec] = []
+    """In this process; the gate's looks at sizes, as test_io says."""
+    hashed: list[Path] = []
 
-    def record(given: ExportSpec, _: object) -> object:
-        asked.append(given)
-        if len(asked) == 2:
-            raise GateError("parity.failed", "enough is known.")
-        return SimpleNamespace(
-            path=tmp_path / "first",
-            manifest=SimpleNamespace(format=given.format, precision=given.precision),
-            certificate=None,
-            size=1,
-            seconds=1.0,
-        )
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return file_sha256(path)
 
-    monkeypatch.setattr(pipeline, "export", record)
-    monkeypatch.chdir(tmp_path)
-    options = ["-f", "onnx,tflite", "-p", "w8a8", "--num-calib", "32", "-m", str(tiny)]
-    assert main(["export", *options]) == 1
-    assert [one.format for one in asked] == ["onnx", "tflite"]
-    assert [one.precision for one in asked] == ["w8a8", "w8a8"]
-    assert (asked[0].plan, asked[0].calibration.images) == (None, 32)
-    assert (asked[1].plan, asked[1].calibration) == (
-        tmp_path / "first" / "plan.json",
-        CalibrationSpec(),
-    )
+    for module in ("bundle.io", "bundle.checks", "exporters.opened"):
+        monkeypatch.setattr(f"edgecap.{module}.file_sha256", counted)
+    monkeypatch.setattr("edgecap.bundle.checks.SMALL", 0)
+    pipeline.export(spec(tiny, tmp_path / "bundle"))
+    assert len(hashed) == len(set(hashed))
+    assert {"weights.bin", "decode.onnx", "tiny.safetensors"} <= {path.name for path in hashed}
 
 
 def test_help_names_the_formats() -> None:

@@ -179,7 +179,7 @@ def test_a_state_that_is_missing_or_foreign(stateful: Path) -> None:
 
 @pytest.fixture(scope="module")
 def multifunction(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two functions that share the weights of one layer; one takes a image."""
+    """Two functions that share the weights of one layer; one takes an image."""
     folder = tmp_path_factory.mktemp("multi")
     layer = nn.Linear(3, 4)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from function_export import export, runner
+from function_export import onnx
 from host_loop import Run, eager
-from tiny_checkpoints import MAKERS, make
+from tiny_checkpoints import EAGER_ONLY, MAKERS, make
 
 from edgecap.models import checkpoint, registry
 
@@ -33,16 +33,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Tiny]
     @cache
     def opened(family: str, variant: str) -> Tiny:
         directory = make(family, variant, tmp_path_factory.mktemp(f"{family}-{variant}"))
-        adapter = registry.load(checkpoint.open_checkpoint(directory), TEXT_ROWS)
+        rows = TEXT_ROWS if registry.FAMILIES[family].captions else None
+        adapter = registry.load(checkpoint.open_checkpoint(directory), rows)
 
         @cache
-        def onnx() -> Run:
+        def exported() -> Run:
             folder = tmp_path_factory.mktemp("onnx")
-            return runner(
-                {f.name: export(f, adapter.interface, folder) for f in adapter.functions()}
-            )
+            return onnx(adapter.functions(), adapter.interface, folder)
 
-        return Tiny(directory, adapter, eager(adapter), onnx)
+        return Tiny(directory, adapter, eager(adapter), exported)
 
     return opened
 
@@ -51,14 +50,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Tiny]
 EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
 CAPTIONERS = [case for case in EVERY if registry.FAMILIES[case[0]].captions]
 
+EMBEDDERS = [case for case in EVERY if case not in CAPTIONERS]
+
 
 def named(case: tuple[str, str]) -> str:
     return "-".join(case)
 
 
 def exported(cases: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Of shapes that differ in sizes only, one: an export takes seconds."""
-    return [case for case in cases if not case[1].endswith("wide")]
+    return [case for case in cases if case not in EAGER_ONLY]
 
 
 @pytest.fixture(params=EVERY, ids=named)
@@ -78,4 +78,14 @@ def exported_case(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tin
 
 @pytest.fixture(params=exported(CAPTIONERS), ids=named)
 def exported_captioner(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=EMBEDDERS, ids=named)
+def embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
+    return tiny(*request.param)
+
+
+@pytest.fixture(params=exported(EMBEDDERS), ids=named)
+def exported_embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
     return tiny(*request.param)

@@ -1,4 +1,4 @@
-"""What a model says of a image or a text does not depend on what else is asked with it."""
+"""What a model says of an image or a text does not depend on what else is asked with it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tiny_onnx import CONFIG, write_bundle
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.core.formats import FORMATS
 from edgecap.exporters import job as pipeline
 from edgecap.exporters.spec import ExportSpec
 from edgecap.models.loading import load
@@ -57,5 +58,8 @@ def test_an_export_says_how_many_a_call_may_take(
     spec = ExportSpec(format=format_, precision=precision)
     functions = {name: identity_names("model", name) for name in FUNCTIONS}
     network: Any = SimpleNamespace(config=CONFIG)
-    manifest = pipeline._draft(spec, "tiny", network, functions, {}, Extension())
+    model: Any = SimpleNamespace(
+        name="tiny", network=network, extension=Extension(), weights="0" * 64, bundle_name=str
+    )
+    manifest = pipeline.manifest_of(spec, FORMATS[format_], model, functions)
     assert manifest.contract.batch == batch

@@ -37,7 +37,7 @@ def ids(text: str) -> list[int]:
 
 
 def scripted(texts: Sequence[str], batch: int | None = None) -> Captioner:
-    """A captioner that says texts[i] of a image whose red value is i."""
+    """A captioner that says texts[i] of an image whose red value is i."""
     scripts = [ids(text + "<eos>") for text in texts]
     session = FakeSession(scripts, CONFIG.vocabulary, patches=196, embedding=4, batch=batch)
     return Captioner(session, MANIFEST, TOKENIZER, "fake")
@@ -89,7 +89,7 @@ def test_boxes_are_in_the_pixels_of_the_image() -> None:
         ("zh", "图中有一只狗{box}、两只猫{box}{box}和一个红色的圆形{box}。",
          ["一只狗", "两只猫", "一个红色的圆形"]),
         ("ja", "2匹の犬{box}{box}と赤い円{box}。", ["2匹の犬", "赤い円"]),
-        ("en", "A image of a dog{box}.", ["a dog"]),
+        ("en", "An image of a dog{box}.", ["a dog"]),
     ],
 )  # fmt: skip
 def test_phrases_in_every_language(lang: str, raw: str, phrases: list[str]) -> None:

@@ -3,7 +3,11 @@
 import json
 import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pytest
@@ -39,7 +43,18 @@ def test_caption_as_json(
     assert row["image"] == str(photo)
 
 
-def test_the_newest_bundle_here_is_taken_and_named(
+def test_the_only_bundle_here_is_taken_and_named(
+    photo: Path,
+    tiny_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tiny_bundle.parent)
+    assert main(["caption", str(photo)]) == 0
+    assert f"using {tiny_bundle.name} (the newest bundle here)" in capsys.readouterr().err
+
+
+def test_of_several_bundles_a_script_must_name_one(
     photo: Path,
     tiny_bundle_made: Path,
     tmp_path: Path,
@@ -50,8 +65,24 @@ def test_the_newest_bundle_here_is_taken_and_named(
     for age, name in enumerate(("new", "old")):
         shutil.copytree(tiny_bundle_made, tmp_path / name)
         os.utime(tmp_path / name / "manifest.json", (1e9 - age, 1e9 - age))
-    assert main(["caption", str(photo)]) == 0
+    assert main(["caption", str(photo)]) == 2
+    refusal = capsys.readouterr().err
+    assert "[bundle.several]" in refusal and "new, old" in refusal and "--bundle new" in refusal
+    with pseudo_terminal() as terminal, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", terminal)
+        assert main(["caption", str(photo)]) == 0
     assert "using new (the newest bundle here)" in capsys.readouterr().err
+
+
+@contextmanager
+def pseudo_terminal() -> Iterator[TextIO]:
+    """The writing end of a terminal that nobody looks at."""
+    reader, writer = os.openpty()
+    try:
+        with open(writer, "w", encoding="utf-8") as terminal:
+            yield terminal
+    finally:
+        os.close(reader)
 
 
 @pytest.mark.parametrize(("shipped", "taken"), [("MS", "S"), ("M", "M")])

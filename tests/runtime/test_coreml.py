@@ -26,8 +26,8 @@ from tiny_onnx import image
 
 from edgecap.bundle.io import finalize, open_bundle
 from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS
+from edgecap.cli._manifests import tensor_shapes
 from edgecap.cli.app import main
-from edgecap.cli.inspect import tensor_shapes
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
 from edgecap.models.loading import load
 from edgecap.runtime import backends
@@ -196,7 +196,7 @@ def test_captions_come_out_of_the_whole_runtime(
     native: Recorder, portable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="darwin"))
-    captioner = load(portable)
+    captioner = load(portable, backend="coreml")
     assert captioner.backend == "coreml"
     (caption,) = captioner.caption(image(0, 50, 40), max_length=4)
     assert (caption.tokens, caption.complete) == ((), True)  # all words alike: the first, <eos>
@@ -295,7 +295,7 @@ def test_without_coremltools_the_remedy_is_named(
 @pytest.mark.parametrize(
     ("format_", "backend", "platform", "chosen"),
     [
-        ("coreml", "auto", "darwin", "coreml"),
+        ("coreml", "auto", "darwin", "mlprogram"),  # Core ML is asked for by name
         ("coreml", "auto", "linux", "mlprogram"),
         ("coreml", "auto", "win32", "mlprogram"),
         ("coreml", "mlprogram", "darwin", "mlprogram"),
@@ -334,8 +334,8 @@ def test_the_evaluator_is_announced_once(
 ) -> None:
     """Where `auto` takes it; who asks for it by name knows."""
     opened = open_bundle(portable)
-    stand_in = SimpleNamespace(open_session=lambda bundle, threads: SimpleNamespace(batch=1))
-    monkeypatch.setattr(backends.importlib, "import_module", lambda name: stand_in)
+    stand_in = SimpleNamespace(batch=1)
+    monkeypatch.setattr(backends, "load_object", lambda place: lambda bundle, threads: stand_in)
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="linux"))
     backends._say.cache_clear()
     with caplog.at_level(logging.WARNING):

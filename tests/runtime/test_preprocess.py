@@ -1,8 +1,10 @@
 """Any image reaches the model_input; boxes come back to its pixels."""
 
 import io
+import json
 from dataclasses import replace
 
+import golden_images
 import numpy as np
 import pytest
 from hypothesis import given
@@ -196,3 +198,10 @@ def test_shrinking_averages_instead_of_picking() -> None:
     checks = (np.indices((896, 896)).sum(0) % 2 * 255).astype(np.uint8)
     model_input, _ = preprocess(checks)
     assert np.abs(model_input.astype(int) - 127).max() <= 2
+
+
+def test_pixels_are_those_before_the_two_ways_became_one() -> None:
+    expected = json.loads(golden_images.FILE.read_text())
+    found = golden_images.hashes()
+    assert {name for name in expected if found[name] != expected[name]} == set()
+    assert found.keys() == expected.keys() and len(expected) > 140

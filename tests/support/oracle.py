@@ -1,6 +1,6 @@
-"""A language model that knows what is in a image, for as long as it can be seen there.
+"""A language model that knows what is in an image, for as long as it can be seen there.
 
-A image is a grey model_input with plain rectangles; a thing is there while the middle of its box
+An image is a grey model_input with plain rectangles; a thing is there while the middle of its box
 shows its colour, so taking it out of the image takes it out of what is said. The next token is one
 of those with which a sentence goes on: true ones are equally likely, and false ones that the
 grammar could say of the same things a thousandth as likely.
@@ -50,9 +50,9 @@ def image(things: Sequence[Thing]) -> np.ndarray:
 
 
 class OracleSession:
-    """Sees those of `things` that a image shows.
+    """Sees those of `things` that an image shows.
 
-    Of a name in `indefinite` that is alone in a image it says "a …", and hardly ever "the …".
+    Of a name in `indefinite` that is alone in an image it says "a …", and hardly ever "the …".
     """
 
     batch = None

@@ -1,6 +1,6 @@
 """Captioners that know the answers, or see nothing: what metrics must tell apart.
 
-A image is a model_input whose first pixel holds the number of its scene.
+An image is a model_input whose first pixel holds the number of its scene.
 """
 
 from __future__ import annotations

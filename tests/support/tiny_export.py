@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecap.exporters.spec import ExportSpec
+import torch
+
+from edgecap.exporters.spec import ExportRequest
+from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.model import weights
+from edgecap.reference.model.captioner import CaptionModel
 
 SCENES = 4
+TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
 
 
-def spec(tiny: Path, output: Path, **changes: object) -> ExportSpec:
-    values: dict = {"model": str(tiny), "format": "onnx", "scenes": SCENES, "output": output}
-    return ExportSpec(**(values | changes))
+def write_weights(path: Path) -> Path:
+    """Random weights. A strong token table makes the choice of words survive rounding."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = CaptionModel(TINY)
+    with torch.no_grad():
+        model.token.weight.mul_(50)
+        for name, parameter in model.named_parameters():
+            # As after training: converters drop gains of 1 and biases of 0.
+            if "norm" in name or name == "pool":
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    weights.save(model, path, {"steps": 0})
+    return path
+
+
+def spec(tiny: Path, output: Path, **changes: object) -> ExportRequest:
+    """A request for one bundle; `format` may name another than ONNX."""
+    format_ = changes.pop("format", "onnx")
+    values: dict = {"model": str(tiny), "formats": (format_,), "scenes": SCENES, "output": output}
+    return ExportRequest(**(values | changes))

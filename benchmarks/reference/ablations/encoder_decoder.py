@@ -83,7 +83,7 @@ class EncoderDecoder(CaptionModel):
         segments: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """As of CaptionModel: [B,T,D]. Without a image, as for `encode_text`, nothing is
+        """As of CaptionModel: [B,T,D]. Without an image, as for `encode_text`, nothing is
         crossed.
         """
         x = self.embed_words(tokens, positions)  # [B,T,D]

@@ -35,7 +35,7 @@ WORLD = {
     )
     for size, rules in WINDOW_RULES.items()
 }
-# One shape in a image: what each colour and each shape looks like is all there is to learn.
+# One shape in an image: what each colour and each shape looks like is all there is to learn.
 SHAPES = {size: replace(rules, nouns=(), things=(1, 1)) for size, rules in WORLD.items()}
 
 # A model_input of one window: a quarter of the cost for what does not depend on the model_input.

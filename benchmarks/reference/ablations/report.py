@@ -1,4 +1,4 @@
-"""What an ablation leaves: a Markdown table, JSON, and a image."""
+"""What an ablation leaves: a Markdown table, JSON, and an image."""
 
 from __future__ import annotations
 

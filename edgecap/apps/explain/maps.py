@@ -40,7 +40,7 @@ KINDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class CaptionTrace:
-    """The greedy caption of a image, and all that is needed to ask the model again."""
+    """The greedy caption of an image, and all that is needed to ask the model again."""
 
     model_input: np.ndarray  # uint8 [S,S,3]
     prompt: tuple[int, ...]
@@ -74,7 +74,7 @@ def trace_caption(
     style: str = "grounded",
     max_length: int | None = None,
 ) -> CaptionTrace:
-    """Caption a image; errors as of `Captioner.attention`."""
+    """Caption an image; errors as of `Captioner.attention`."""
     attention = captioner.attention(image, lang=lang, style=style, max_length=max_length)
     model_input, _ = preprocess(image, captioner.manifest.preprocessing)
     return CaptionTrace(model_input, tuple(captioner.vocabulary.prompt(lang, style)), attention)

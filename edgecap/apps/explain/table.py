@@ -1,4 +1,4 @@
-"""One word's maps by layer and head as a image: a row per layer, a column per head.
+"""One word's maps by layer and head as an image: a row per layer, a column per head.
 
 Letters: L layers, H heads, G patches along one side of the model_input.
 """

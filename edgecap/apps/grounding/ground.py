@@ -53,7 +53,7 @@ class Referent:
 
 @dataclass(frozen=True)
 class Grounding:
-    """What a phrase means in a image."""
+    """What a phrase means in an image."""
 
     phrase: str
     name: str  # the part that names the thing
@@ -78,7 +78,7 @@ class Grounding:
 def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en") -> Grounding:
     """The boxes that a phrase, or a statement about one thing, means.
 
-    Raises InputError for a image that cannot be read, a language that the model does not have,
+    Raises InputError for an image that cannot be read, a language that the model does not have,
     and a phrase that is empty, too long or without a known word.
     """
     speech = CaptionScorer(captioner, lang)

@@ -1,4 +1,4 @@
-"""Taking things out of a image: what the model then says tells what it had said because of them.
+"""Taking things out of an image: what the model then says tells what it had said because of them.
 
 Letters: S model_input side in px.
 """

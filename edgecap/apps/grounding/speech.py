@@ -79,7 +79,7 @@ class CaptionScorer:
         return self._each(asked, work)
 
     def next_token(self, code: ImageCode, text: str) -> list[str]:
-        """What the model says next after a text, one token a image, as a relation."""
+        """What the model says next after a text, one token an image, as a relation."""
         ids = (*self._relate, *self.tokens(text))
 
         def work(batch: Sequence[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which of some statements is true of a image: by how much the image speaks for each.
+"""Which of some statements is true of an image: by how much the image speaks for each.
 
 A sentence may be likely because it is common. So each is scored by log p(sentence | image) less
 log p(sentence | a grey image): what the image adds, whatever the wording. That compares, and

@@ -1,10 +1,10 @@
-"""A image, and each thing in it alone.
+"""An image, and each thing in it alone.
 
 An embedding says all that is there, and "a dog" is not all of a dog among cats: of images that
 show a thing beside others, its name finds one in six. With the others taken out it finds nearly all
 (python -m edgecap.benchmarks.reference.name_search).
 
-Letters: n views of a image, E embedding width, S model_input side in px.
+Letters: n views of an image, E embedding width, S model_input side in px.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgecap.runtime.mentions import InputBox
 
 @dataclass(frozen=True)
 class View:
-    """A image, or what is left of it without all other things."""
+    """An image, or what is left of it without all other things."""
 
     model_input: np.ndarray  # uint8 [S,S,3]
     boxes: tuple[InputBox, ...] = ()  # of the thing, or the group of one name; none: all of it

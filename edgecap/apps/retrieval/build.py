@@ -1,6 +1,6 @@
 """Bringing an index up to date with its folder: only what is new is embedded.
 
-A image is taken as unchanged while its size and modification time are. Any other is read; one
+An image is taken as unchanged while its size and modification time are. Any other is read; one
 whose bytes are known (renamed, copied, touched) gets the vectors there are. Every CHECKPOINT
 embedded images, or every fiftieth of a large index, the index on disk becomes right and complete
 so far, so a killed run loses little.
@@ -34,13 +34,13 @@ from edgecap.runtime.preprocess import preprocess, read_file
 CHECKPOINT = 64  # images: some seconds of work, half a minute with the things in them
 _CHECKPOINT_SHARE = 0.02  # of a large index: the number of its segments grows with a logarithm
 EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
-MOST_VIEWS = 8  # of a image; more is rare
+MOST_VIEWS = 8  # of an image; more is rare
 _DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A image that could not be read."""
+    """An image that could not be read."""
 
     path: str  # below the folder
     error: InputError
@@ -282,7 +282,7 @@ class _Run:
         return Graph(name, int(keys[-1]) + 1, len(keys))
 
 
-_NO_KEY = -1  # of a image whose number of vectors is not known yet
+_NO_KEY = -1  # of an image whose number of vectors is not known yet
 _Known = tuple[Entry, np.ndarray]  # its vectors f32 [rows,E]
 
 

@@ -1,8 +1,8 @@
-"""Zero-shot choice: which of some labels fits a image best.
+"""Zero-shot choice: which of some labels fits an image best.
 
 Labels are held against the image, and against each thing in it alone (grounding/views.py).
 
-n views of a image, Q labels, E embedding width.
+n views of an image, Q labels, E embedding width.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ZeroShotClassifier:
     def rank_many(self, images: Iterable[ImageLike]) -> Iterator[list[LabelScore] | InputError]:
         """`rank` of any number of images, in batches that fit in memory.
 
-        A image that cannot be read is yielded as its error, in its place.
+        An image that cannot be read is yielded as its error, in its place.
         """
         size = self._captioner.batch_size()
         return in_batches_past_errors(self._captioner.placed(images), size, self._ranked)
@@ -70,7 +70,7 @@ class ZeroShotClassifier:
     def rank(self, images: Sequence[ImageLike]) -> list[list[LabelScore]]:
         """For each image all labels, best first; equal scores in the order given.
 
-        Raises InputError for a image that cannot be read.
+        Raises InputError for an image that cannot be read.
         """
         settings = self._captioner.manifest.preprocessing
         return self._ranked([preprocess(image, settings) for image in images])

@@ -3,7 +3,7 @@
 The graph covers the keys that were there when it was built. What came since is compared exactly,
 and what has gone since is passed over, so an index is right before its graph is built anew.
 
-A image is as near as the nearest of its vectors, of the whole or of a thing in it.
+An image is as near as the nearest of its vectors, of the whole or of a thing in it.
 
 Letters: N images, R vectors, n proposals, E embedding width.
 """
@@ -77,7 +77,7 @@ class Index:
             rows = self._proposed(query, k)
             vectors = self._stored.vectors[rows]
         scores = vectors @ query  # one per row
-        # Rows ascend, so those of a image lie together.
+        # Rows ascend, so those of an image lie together.
         firsts = np.flatnonzero(np.diff(self._owners[rows], prepend=-1))  # one per image
         lasts = np.append(firsts[1:], len(rows))
         best = _top(np.maximum.reduceat(scores, firsts), k)

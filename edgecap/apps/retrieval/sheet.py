@@ -14,15 +14,15 @@ from edgecap.runtime.fonts import font_for
 from edgecap.runtime.preprocess import Box, ImageLike, to_rgb
 
 TILE, GAP, LINE, COLUMNS = 176, 12, 20, 5  # px, px, px, tiles
-MOST = 200  # tiles: more would make a image that few programs open
+MOST = 200  # tiles: more would make an image that few programs open
 _PAPER, _INK, _FAINT, _EMPTY = "#FFFFFF", "#202020", "#606060", "#D8D8D8"
 
 
 def contact_sheet(looked_for: str | ImageLike, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
     """The hits in rows of COLUMNS, each with its rank, its score and its file's name.
 
-    A thing that was found in a image has a box. Above all stands the text, or the image, that
-    was looked for. A image that has gone since it was indexed leaves an empty tile that says so.
+    A thing that was found in an image has a box. Above all stands the text, or the image, that
+    was looked for. An image that has gone since it was indexed leaves an empty tile that says so.
     """
     columns = max(1, min(COLUMNS, len(hits)))
     rows = -(-len(hits) // columns)

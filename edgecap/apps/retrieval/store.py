@@ -299,5 +299,5 @@ def _live(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     things: dict[str, Things] = {}
     for entry in entries:
         if things.setdefault(entry.sha256, entry.things) != entry.things:
-            raise bad(f"{entry.path} shows other things than a image of the same bytes")
+            raise bad(f"{entry.path} shows other things than an image of the same bytes")
     return tuple(entries)

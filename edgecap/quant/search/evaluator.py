@@ -35,7 +35,7 @@ from edgecap.runtime.session import ImageCode
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
 
-BATCH = 64  # k and v of a image of S are 3.2 MB
+BATCH = 64  # k and v of an image of S are 3.2 MB
 STYLE = "grounded"
 Seen = tuple[list[Tensor], list[Tensor]]  # keys and values of images, one [B,H,P,K] a layer
 

@@ -1,4 +1,4 @@
-"""What a search found, as a image: accuracy against size and against latency.
+"""What a search found, as an image: accuracy against size and against latency.
 
 Bit operations stand in for latency where it was not measured.
 """

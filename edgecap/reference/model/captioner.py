@@ -6,7 +6,7 @@ Letters used on every line that makes a tensor:
     L layers  D width           H heads                 K = Dh head width
     V vocabulary                E embedding width
 
-A image is P patch tokens that see each other and nothing else, so its keys, values and embedding
+An image is P patch tokens that see each other and nothing else, so its keys, values and embedding
 do not depend on any text: computed once, they serve every caption and every search. A text token
 sees the whole image and the text before it (prefix-LM: GIT, arXiv 2205.14100). Boxes are words
 of the vocabulary (Pix2Seq, arXiv 2109.10852); no box head. The token table is also the output head.
@@ -104,7 +104,7 @@ class CaptionModel(nn.Module):
     # ------------------------------------------------------------------ the contract
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See a image once.
+        """See an image once.
 
         Args:
             image: uint8 [B,224,224,3], RGB; scaling happens inside.
@@ -234,7 +234,7 @@ class CaptionModel(nn.Module):
         segments: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """Whole texts at once, after a image or without one.
+        """Whole texts at once, after an image or without one.
 
         Args:
             tokens: int [B,T].
@@ -243,7 +243,7 @@ class CaptionModel(nn.Module):
                 of one row do not see each other.
             positions: int [B,T], the place of each token in its own text.
 
-        Returns the hidden state [B,T,D]. With a image this is the teacher-forced twin of
+        Returns the hidden state [B,T,D]. With an image this is the teacher-forced twin of
         `decode`, one call instead of T.
         """
         x = self.embed_words(tokens, positions)  # [B,T,D]

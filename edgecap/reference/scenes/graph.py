@@ -1,4 +1,4 @@
-"""The scene graph: what is in a image, exactly. Renderer, grammar, parser, metrics speak it."""
+"""The scene graph: what is in an image, exactly. Renderer, grammar, parser, metrics speak it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two sets of scenes that travel with the package, so that no font is needed to use them.
+"""The sets of scenes that travel with the package, so that no font is needed to use them.
 
 A set is a zip archive of lossless WebP images and `truth.jsonl`, one scene a line:
 `{"image": "000.webp", "size": 224, "things": [{"noun": …, "color": …, "box": [x0, y0, x1, y1]}]}`.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from PIL import Image
 from edgecap.core.errors import InputError
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 
-# Name of a set -> split and number of its scenes;
-# `python -m edgecap.reference.scenes.shipped` writes them.
+# Name of a set -> split and number of its scenes; written by
+# `python -m edgecap.reference.scenes.shipped [NAME…]`. The evaluation set is for figures that are
+# reported: whatever decides something (a gate, a comparison, what fine-tuning cost) uses the
+# gate's.
 SETS: dict[str, tuple[str, int]] = {
     "calibration": ("calibration", 128),
     "evaluation": ("test", 512),
+    "gate": ("gate", 128),
 }
 _TRUTH = "truth.jsonl"
 _DATA = Path(__file__).resolve().parents[1] / "data"
@@ -53,7 +57,7 @@ def read_set(path: Path, limit: int | None = None) -> list[tuple[np.ndarray, Sce
         raise InputError(
             "scenes.set.damaged",
             f"{path.name} is missing or damaged: {error}.",
-            "Install edgecap again.",
+            "Run in a checkout, which has all sets, or install edgecap again.",
         ) from error
 
 
@@ -92,12 +96,13 @@ def _pixels(encoded: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
 
 
-def _write_all() -> None:
+def _write(names: Sequence[str]) -> None:
     from edgecap.reference.scenes.splits import scenes
 
-    for name, (split, n) in SETS.items():
+    for name in names or SETS:
+        split, n = SETS[name]
         write_set(_DATA / f"{name}.zip", scenes(split, n))
 
 
 if __name__ == "__main__":
-    _write_all()
+    _write(sys.argv[1:])

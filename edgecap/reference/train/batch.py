@@ -31,7 +31,7 @@ class Batch:
     claims: Tensor  # int64 [2C,Tc], of these images a true claim, then a false one, C/Q of each
     claim_lengths: Tensor  # int64 [2C]
     text_questions: Tensor  # int64 [Q,4], what parts a text from its twin where that is a relation
-    questions: Tensor  # int64 [C,4], what each claim asks of a image: see hints.py
+    questions: Tensor  # int64 [C,4], what each claim asks of an image: see hints.py
     seen: Tensor  # float32 [Q,K,4], what things they show and where: see hints.py
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
 

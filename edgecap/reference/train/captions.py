@@ -34,7 +34,7 @@ _SHARE = 0.5  # of the free memory, for model_inputs
 
 @dataclass(frozen=True)
 class CaptionSample:
-    """One caption of a image, framed."""
+    """One caption of an image, framed."""
 
     caption: tuple[int, ...]  # <lang> <style> words and boxes <eos>
     text: tuple[int, ...]  # <text> words <eos>
@@ -103,7 +103,7 @@ class CaptionDataset:
 def _matches(places: Sequence[int], texts: Sequence[tuple[int, ...]]) -> np.ndarray:
     """Bool [B,R]: which texts are true of which images, each drawn with a text of its own.
 
-    Two images may say the same, and a image may be drawn twice.
+    Two images may say the same, and an image may be drawn twice.
     """
     own = np.array(places)  # [B]
     said = np.array([[text == other for other in texts] for text in texts])  # [B,R]
@@ -167,7 +167,7 @@ def with_boxes(pair: Pair, where: Letterbox) -> str:
 def open_pairs(
     pairs: Sequence[Pair], framing: SampleEncoder, size: int, on_error: str = "fail"
 ) -> tuple[CaptionDataset, list[InputError]]:
-    """Images opened and captions framed; a image with several captions comes once.
+    """Images opened and captions framed; an image with several captions comes once.
 
     Returns them and, where `on_error` is "skip", the errors of the images and captions that were
     left out. Raises InputError: the first error with "fail", pairs.none where nothing is left, and

@@ -50,7 +50,7 @@ def matches(scenes: list[Scene], texts: list[Statement]) -> Tensor:
 
 
 def parting(true: Statement, false: Statement) -> list[int]:
-    """What a image must be asked to tell a text from its twin, as of `question`."""
+    """What an image must be asked to tell a text from its twin, as of `question`."""
     relation_parts = true.mentions == false.mentions and true != false
     return question(true.relation if relation_parts else None)
 

@@ -40,7 +40,7 @@ class FinetuneSpec:
     data: Path
     images: Path | None = None  # where the names of images begin; None: beside the data
     rehearse: str = "auto"  # one of rehearsal.KINDS
-    on_error: str = "fail"  # at a image that cannot be read: fail, or skip
+    on_error: str = "fail"  # at an image that cannot be read: fail, or skip
     # Test scenes by which forgetting is measured; 0: it is not. One that is seen wrongly fails in
     # every language, and may not be a point by itself.
     check: int = 128

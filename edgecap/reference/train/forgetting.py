@@ -1,4 +1,4 @@
-"""What fine-tuning did to what a model knew: exact captions of test scenes, before and after.
+"""What fine-tuning did to what a model knew: exact captions of the gate's scenes, before and after.
 
 K languages   N scenes
 """
@@ -23,18 +23,19 @@ from edgecap.runtime.captioner import Captioner
 
 def check_number(n: int) -> None:
     """InputError for more scenes than there are."""
-    there = SETS["evaluation"][1]
+    there = SETS["gate"][1]
     if n > there:
         raise InputError("check.scenes", f"{n} scenes are to be checked; there are {there}.")
 
 
 def exact(captioner: Captioner, languages: Sequence[str], n: int) -> np.ndarray:
-    """Bool [K,N]: in which languages which of the first n test scenes are named exactly.
+    """Bool [K,N]: in which languages which of the first n scenes of the gate's set are named
+    exactly.
 
     Raises InputError for more than there are.
     """
     check_number(n)
-    scenes = load_set("evaluation", n)
+    scenes = load_set("gate", n)
     images = [pixels for pixels, _ in scenes]
     rows = []
     for lang in progress(languages, "checking languages"):

@@ -165,7 +165,7 @@ class PatchHints(nn.Module):
 
 
 class EmbeddingHints(nn.Module):
-    """A linear question to a image's embedding for every name: where is that thing, how large?"""
+    """A linear question to an image's embedding for every name: where is that thing, how large?"""
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
@@ -183,7 +183,7 @@ class EmbeddingHints(nn.Module):
         return (wrong * (ids >= 0)).sum()
 
     def direction(self, questions: Tensor) -> Tensor:
-        """What a image's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
+        """What an image's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
         subject, other, axis = questions[:, :3].clamp_min(0).unbind(1)  # each [C]
         where = self.where.weight.detach().unflatten(1, (3, -1))  # [names,3,E]
         beside = where[other, axis] * (questions[:, 1:2] >= 0)  # [C,E]

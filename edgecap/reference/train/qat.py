@@ -199,6 +199,6 @@ def _fitted(
             "qat.minutes",
             f"{minutes:g} minutes are too few: a step takes {seconds:.1f} s here, "
             f"and {LEAST_STEPS} are the least.",
-            "Give more minutes, or a number of scenes with --images.",
+            "Give more minutes, or a number of scenes with --n.",
         )
     return config.scaled(steps * BATCH)

@@ -6,7 +6,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.bundle.manifest import Function
 from edgecap.core.errors import BundleError, InputError
 from edgecap.mil.program import Program
-from edgecap.runtime.backends.single import Arrays, FunctionSession
+from edgecap.runtime.backends.single import Arrays, FunctionSession, needed_at_once
 
 
 def open_session(bundle: Bundle, threads: int) -> ProgramSession:
@@ -27,11 +27,11 @@ class ProgramSession(FunctionSession):
     def __init__(self, bundle: Bundle) -> None:
         self._functions: dict[str, _ContractFunction] = {}
         programs: dict[str, Program] = {}
-        for name, function in bundle.manifest.contract.functions.items():
+        for name, function in bundle.manifest.functions.items():
             if function.file not in programs:
                 programs[function.file] = Program.open(bundle.path / function.file)
             self._functions[name] = _ContractFunction(programs[function.file], function)
-        for name in ("encode_image", "decode"):
+        for name in needed_at_once(bundle.manifest.functions):
             self._functions[name].prepare()
 
     def run(self, name: str, inputs: Arrays) -> Arrays:

@@ -13,8 +13,8 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.inspection.onnx import weight_files
-from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
+from edgecap.inspection.onnx import check_ir_version, weight_files
+from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -41,8 +41,8 @@ class OnnxSession(FunctionSession):
         self._bundle, self._threads = bundle, threads
         self._loading = threading.Lock()
         self._graphs: dict[str, _Graph] = {}
-        self.batch = bundle.manifest.contract.batch
-        for name in ("encode_image", "decode"):
+        self.batch = bundle.manifest.batch
+        for name in needed_at_once(bundle.manifest.functions):
             self._graph(name)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
@@ -79,7 +79,7 @@ class _Graph:
     """One function of the contract."""
 
     def __init__(self, engine: Any, bundle: Bundle, name: str, threads: int) -> None:
-        function = bundle.manifest.contract.functions[name]
+        function = bundle.manifest.functions[name]
         self._file = function.file
         options = engine.SessionOptions()
         options.intra_op_num_threads = threads
@@ -88,6 +88,7 @@ class _Graph:
             options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 4  # what goes wrong is raised; nothing else is printed
         path = str(bundle.file(function.file))
+        check_ir_version(Path(path), engine.__version__)
         _check_weights(bundle, function.file)
         try:
             self._session = engine.InferenceSession(

@@ -6,7 +6,7 @@ Letters as in session.py.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -15,6 +15,13 @@ from edgecap.core.errors import BundleError, is_out_of_memory, one_line
 from edgecap.runtime.session import ImageCode, Step
 
 Arrays = Mapping[str, np.ndarray]
+# What every caption needs; other functions are made ready at their first use.
+_CAPTIONS_NEED = ("encode_image", "encode", "decode")
+
+
+def needed_at_once(functions: Iterable[str]) -> list[str]:
+    """Those of a bundle's functions that are made ready when it is opened."""
+    return [name for name in functions if name in _CAPTIONS_NEED]
 
 
 def failed(file: str, error: Exception) -> Exception:

@@ -50,7 +50,7 @@ def test_the_index_remembers_its_model(
     assert (told["images"], told["embedded"], told["unchanged"]) == (7, 1, 6)
     assert main(["search", str(index), "a dog", "-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
+    assert [line.split()[0] for line in lines] == ["rank", "1", "2", "3"]
 
 
 def test_a_image_finds_itself(
@@ -107,7 +107,7 @@ def test_a_text_longer_than_a_file_name_may_be(
 ) -> None:
     text = "triangle " * 34  # 306 characters and 34 tokens or so
     assert main(["search", str(index), text, "-k", "2"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3  # a heading and two
 
 
 def test_searches_that_cannot_be(

@@ -26,7 +26,7 @@ def narrow() -> CaptionModel:
 
 
 def answers(model: CaptionModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits [2,7,V] of words after a image, and both embeddings [2,E]."""
+    """Logits [2,7,V] of words after an image, and both embeddings [2,E]."""
     generator = torch.Generator().manual_seed(1)
     image = torch.randint(0, 256, (2, 224, 224, 3), generator=generator, dtype=torch.uint8)
     tokens = torch.randint(0, NARROW.vocabulary, (2, 7), generator=generator)

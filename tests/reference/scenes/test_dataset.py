@@ -130,7 +130,9 @@ def test_bad_requests_leave_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [other] and (other / "thesis.txt").exists()
 
 
-@pytest.mark.parametrize(("name", "size"), [("calibration", 128), ("evaluation", 512)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("calibration", 128), ("evaluation", 512), ("gate", 128)]
+)
 def test_shipped_sets_are_the_first_scenes_of_their_split(name: str, size: int) -> None:
     loaded = shipped.load_set(name)
     split, n = shipped.SETS[name]
@@ -142,10 +144,21 @@ def test_shipped_sets_are_the_first_scenes_of_their_split(name: str, size: int) 
     assert [scene for _, scene in few] == [scene for _, scene in loaded[:3]]
 
 
+def test_what_decides_never_sees_what_is_reported() -> None:
+    """Sets are of different splits, and no image of one is in another."""
+    assert len({split for split, _ in shipped.SETS.values()}) == len(shipped.SETS)
+    seen: dict[bytes, str] = {}
+    for name in shipped.SETS:
+        for pixels, _ in shipped.load_set(name):
+            assert seen.setdefault(pixels.tobytes(), name) == name
+    assert len(seen) == sum(n for _, n in shipped.SETS.values())
+
+
 def test_shipped_sets_stay_small() -> None:
     path = Path(shipped.__file__).parents[1] / "data"
     assert (path / "evaluation.zip").stat().st_size < 12e6
     assert (path / "calibration.zip").stat().st_size < 3e6
+    assert (path / "gate.zip").stat().st_size < 3e6
 
 
 def test_a_set_is_written_the_same_twice(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_grounded_captions_put_boxes_after_their_phrase() -> None:
     statement = Statement((Mention(Name("dog"), 1, boxes[:1]), Mention(Name("key"), 2, boxes)))
     first, second = "<loc_01><loc_02><loc_25><loc_56>", "<loc_00><loc_00><loc_04><loc_04>"
     english, japanese = (for_language(lang).render(statement, 1, True) for lang in ("en", "ja"))
-    assert english == f"A image of a dog{first} and two keys{first}{second}."
+    assert english == f"An image of a dog{first} and two keys{first}{second}."
     assert japanese == f"犬{first}と2本の鍵{first}{second}の画像。"
 
 

@@ -64,10 +64,10 @@ def test_what_the_run_has_said_already_is_refused(
     stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = Checkpoint.load(stopped)
-    for option, value in {"size": "S", "images": "5000", "seed": "0", "init": "S"}.items():
+    for option, value in {"size": "S", "n": "5000", "seed": "0", "init": "S"}.items():
         assert main(["train", "-o", str(stopped), "--resume", f"--{option}", value]) == 2
         told = capsys.readouterr().err
-        assert "[train.start]" in told and f"--{option} says otherwise" in told
+        assert "[train.start]" in told and f"--{option} would change it" in told
     assert main(["train", "-o", str(stopped)]) == 2
     assert "[train.exists]" in capsys.readouterr().err
     assert Checkpoint.load(stopped).step == before.step

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
+from edgecap.core.language import resolve_language
 from edgecap.reference.scenes.grammar import (
     chinese,
     dutch,
@@ -43,7 +43,7 @@ def picked_languages(text: str) -> tuple[str, ...]:
     """
     if text == "all":
         return LANGUAGES
-    return tuple(dict.fromkeys(pick("language", lang.strip(), SPOKEN) for lang in text.split(",")))
+    return tuple(dict.fromkeys(resolve_language(lang, SPOKEN) for lang in text.split(",")))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A image and what is said of it, and how a row of a file becomes one."""
+"""An image and what is said of it, and how a row of a file becomes one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Pair:
-    """A image and one caption."""
+    """An image and one caption."""
 
     image: Path
     caption: str

@@ -1,0 +1,105 @@
+"""Checkpoints of true shape with random weights, written a block at a time: for measurements only.
+
+Norms are 1 and biases 0, as models are initialised; everything else is normal noise, the same on
+every run. Letters: N rows, the first axis of a parameter.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BLOCK_ELEMENTS = 4 << 20
+SPREAD = 0.02  # of the noise; transformers' usual initializer_range
+
+
+def blip_base(directory: Path) -> None:
+    """Salesforce/blip-image-captioning-base: 224 M parameters, 384 px."""
+    import transformers
+
+    text = {"num_attention_heads": 12, "vocab_size": 30524}
+    config = transformers.BlipConfig(text_config=text, vision_config={"image_size": 384})
+    write(directory, transformers.BlipForConditionalGeneration, config)
+    size = {"height": 384, "width": 384}
+    transformers.BlipImageProcessorPil(size=size).save_pretrained(directory)
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = [*names, *(f"w{i}" for i in range(config.text_config.vocab_size - len(names)))]
+    (directory / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+
+
+def kosmos_2(directory: Path) -> None:
+    """microsoft/kosmos-2-patch14-224: 1664 M parameters, 224 px; its tokenizer knows bytes only."""
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    config = transformers.Kosmos2Config()
+    write(directory, transformers.Kosmos2ForConditionalGeneration, config)
+    marks = ["<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>", "<grounding>"]
+    marks += ["</delimiter_of_multi_objects/>", "<patch_index_0000>"]
+    words = ["<s>", "<pad>", "</s>", "<unk>", *marks]
+    words += sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        bos_token="<s>",
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+    )
+    images = transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 224}, crop_size={"height": 224, "width": 224}
+    )
+    transformers.Kosmos2Processor(images, tokenizer, num_patch_index_tokens=1).save_pretrained(
+        directory
+    )
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {"blip-base": blip_base, "kosmos-2": kosmos_2}
+
+
+def write(directory: Path, architecture: type, config: Any) -> None:
+    """config.json and one float32 safetensors file of a model that is never in memory."""
+    import torch
+
+    directory.mkdir(parents=True, exist_ok=True)
+    config.architectures = [architecture.__name__]
+    config.save_pretrained(directory)
+    with torch.device("meta"):
+        model = architecture(config)
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    write_safetensors(directory / "model.safetensors", shapes)
+
+
+def write_safetensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """A safetensors file of these float32 tensors."""
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
+    text += b" " * (-len(text) % 8)
+    rng = np.random.default_rng(7)
+    with file.open("wb") as opened:
+        opened.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in shapes.items():
+            for block in _values(name, math.prod(shape), rng):
+                opened.write(block.tobytes())
+
+
+def _values(name: str, elements: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for start in range(0, elements, BLOCK_ELEMENTS):
+        count = min(BLOCK_ELEMENTS, elements - start)
+        if name.endswith(".bias"):
+            yield np.zeros(count, np.float32)
+        elif "norm" in name.lower() or name.rpartition(".")[0].endswith("_ln"):
+            yield np.ones(count, np.float32)
+        else:
+            yield rng.standard_normal(count, np.float32) * SPREAD

@@ -1,0 +1,245 @@
+"""The commands as functions: export, verify, load, caption and bench.
+
+Each takes what its command takes, under the same names, and raises what the command would print
+(edgecap.EdgecapError: a stable code, a message, a hint). Nothing is printed; `say` receives the
+lines that the command shows while it works.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edgecap.core.formats import resolve_formats, resolve_precision
+
+if TYPE_CHECKING:
+    from edgecap.benchmarks.protocol import Plan
+    from edgecap.benchmarks.runner import Row
+    from edgecap.bundle.certificate import Certificate
+    from edgecap.exporters.prepare import AnyExported
+    from edgecap.runtime import Caption
+    from edgecap.runtime.preprocess import ImageLike
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
+Say: TypeAlias = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """The default of `say`."""
+
+
+def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
+    """Open a captioner.
+
+    Args:
+        source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
+            the reference model or the directory of a Hugging Face checkpoint.
+        backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
+        threads: CPU threads of the engine.
+        device: "cpu", or "cuda" for PyTorch.
+
+    Returns:
+        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
+        (a bundle) or `CheckpointCaptioner` (on PyTorch).
+
+    Raises:
+        BundleError, InputError, UnsupportedError or MissingPackageError.
+    """
+    from edgecap.models import loading
+
+    return loading.load(source, backend=backend, threads=threads, device=device)
+
+
+def caption(
+    images: Iterable[ImageLike] | ImageLike,
+    bundle: PathLike = "S",
+    threads: int = 1,
+    **options: Any,
+) -> list[Caption]:
+    """Caption images once; to caption again and again, keep the captioner that `load` gives.
+
+    Args:
+        images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
+        bundle: as `source` of `load`.
+        threads: CPU threads of the engine.
+        options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
+            sampling, max_length.
+
+    Raises:
+        As `load`, and InputError for an image, language or number that cannot be used.
+    """
+    return load(bundle, threads=threads).caption(images, **options)
+
+
+def export(
+    model: str = "S",
+    *,
+    format: str | Sequence[str] = "tflite",
+    precision: str | None = None,
+    fp16: bool = False,
+    int8: bool = False,
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    verify: bool = True,
+    say: Say = _silent,
+    **options: Any,
+) -> AnyExported | list[AnyExported]:
+    """Convert a captioner, and compare the result with PyTorch before it is saved.
+
+    Args:
+        model: a shipped model ("S"), the path of a .safetensors file of the reference model,
+            or the directory of a Hugging Face checkpoint.
+        format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
+        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
+            where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
+        output: the bundle's directory; with several formats the directory that the bundles are
+            made in. By default <model>-<format>-<precision> in the working directory.
+        overwrite: replace an older bundle.
+        verify: False saves without the comparison.
+        say: receives a line at every stage.
+        options: as of `edgecap.exporters.prepare.export_request`.
+
+    Returns:
+        The bundle; a list of them where `format` names several or is a list.
+
+    Raises:
+        InputError, UnsupportedError, MissingPackageError before any work, and GateError where the
+        bundle is not close enough to PyTorch; nothing is saved then.
+    """
+    from edgecap.exporters.prepare import prepare_export
+
+    names = format if isinstance(format, str) else ",".join(format)
+    prepared = prepare_export(
+        model,
+        formats=resolve_formats(names),
+        precision=resolve_precision(
+            precision, fp16=fp16, int8=int8, searched=options.get("max_drop") is not None
+        ).name,
+        output=output,
+        overwrite=overwrite,
+        verify=verify,
+        **options,
+    )
+    exported = list(prepared.run(say))
+    return exported[0] if isinstance(format, str) and len(exported) == 1 else exported
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a bundle does here, and what it did when it was exported."""
+
+    here: Certificate
+    at_export: Certificate | None  # None: exported without verification
+
+    @property
+    def failures(self) -> list[str]:
+        """What lies outside its tolerance; empty where the bundle is verified."""
+        at_export = () if self.at_export is None else self.at_export.failures
+        return [
+            *(f"here: {line}" for line in self.here.failures),
+            *(f"at export: {line}" for line in at_export),
+        ]
+
+
+def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verification:
+    """Check every file of a bundle, then replay its golden cases on this machine's engine.
+
+    Raises BundleError for a bundle that is not what its manifest says. Outputs outside their
+    tolerance are no exception, but `failures` of the result.
+    """
+    from edgecap.bundle import schema2
+    from edgecap.bundle.certificate import certificate_from_json
+    from edgecap.bundle.golden import read_golden
+    from edgecap.bundle.io import open_bundle
+    from edgecap.bundle.manifest import CERTIFICATE
+    from edgecap.runtime.expected import replay_expected
+    from edgecap.runtime.replay import replay
+
+    opened = open_bundle(Path(bundle), verify="full")
+    at_export = None
+    if CERTIFICATE in opened.manifest.files:
+        at_export = certificate_from_json(opened.json(CERTIFICATE))
+    captioner = load(bundle, backend=backend, threads=threads)
+    if isinstance(opened.manifest, schema2.Manifest):
+        here = replay_expected(captioner, opened)
+    else:
+        here = replay(captioner, read_golden(opened))
+    return Verification(here, at_export)
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What a benchmark measured: a row per target, how, and on which machine."""
+
+    rows: list[Row]
+    plan: Plan
+    machine: dict[str, Any]
+
+
+def bench(
+    bundles: Sequence[PathLike] | PathLike = (),
+    *,
+    output: PathLike | None = None,
+    overwrite: bool = False,
+    quick: bool = False,
+    n: int | None = None,
+    lang: str = "en",
+    threads: int = 1,
+    model: str | None = None,
+    say: Say = _silent,
+) -> BenchReport:
+    """Measure bundles in processes of their own, in turns with PyTorch as the reference.
+
+    Args:
+        bundles: bundle directories, or one; by default those in the working directory.
+        output: directory for report.md, report.json, report.csv and latency.png; None: no files.
+        overwrite: replace an older report.
+        quick: a minute instead of ten.
+        n: scenes for the accuracy, 2 to 128.
+        lang: languages of the accuracy, comma-separated, or "all".
+        threads: CPU threads of each engine.
+        model: the PyTorch reference; by default the weights that were exported.
+        say: receives notes, such as that there is nothing to compare with.
+
+    Raises:
+        BundleError and InputError for what cannot be measured. A target that fails while it is
+        measured has `error` set in its row.
+    """
+    from edgecap.benchmarks import report, runner, targets
+    from edgecap.benchmarks.machine import machine
+    from edgecap.benchmarks.protocol import QUICK, Plan
+    from edgecap.core.atomic import atomic_dir
+    from edgecap.core.choices import pick
+    from edgecap.reference.scenes.grammar import picked_languages
+
+    plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)
+    if n is not None:
+        plan = replace(plan, scenes=n)
+    given = [bundles] if isinstance(bundles, str | os.PathLike) else list(bundles)
+    opened = targets.bundles([Path(one) for one in given], Path())
+    for one in opened:
+        for language in plan.languages:
+            pick("language", language, getattr(one.manifest, "languages", (language,)))
+    with ExitStack() as stack:
+        # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
+        directory = (
+            None
+            if output is None
+            else stack.enter_context(atomic_dir(output, overwrite, report.MARKER))
+        )
+        files = stack.enter_context(targets.images())
+        measured_on = machine()
+        chosen = targets.targets(opened, model, files, threads)
+        if not any(target.reference for target in chosen):
+            say(
+                "no PyTorch, or not the weights that were exported (--model FILE): nothing to "
+                "compare with"
+            )
+        rows = runner.bench(chosen, plan)
+        if directory is not None:
+            report.write_files(directory, rows, plan, measured_on)
+    return BenchReport(rows, plan, measured_on)

@@ -1,0 +1,168 @@
+"""Manifest schema 2: any captioner or embedder, described by its interface instead of by name.
+
+What differs between models is data: the interface (functions, state, dims), how an image becomes
+the bytes that `encode` takes, how ids become text, how the next token is chosen after each named
+prompt, and how boxes are written. SPEC.md says the same for other languages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from edgecap.bundle.generation_spec import GenerationSpec, check_generation_spec
+from edgecap.bundle.image_spec import ImageSpec, check_image_spec
+from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT, Interface
+from edgecap.bundle.interface import checked as checked_interface
+from edgecap.bundle.regions_spec import RegionsSpec, check_regions_spec
+from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode
+
+SCHEMA = 2
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"  # ids to text: edgecap.bundle.text_spec
+ENCODER = "prompts.json"  # text to ids, as the tokenizers library reads it; optional
+FUNCTIONS = (ENCODE, DECODE, ENCODE_TEXT)
+PACKAGE = ".mlpackage"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle: lower-case hex SHA-256 and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Function:
+    """Where one function lies: file, entry point, and the target's names of its tensors."""
+
+    file: str  # a listed file, or a directory named *.mlpackage of listed files
+    entry: str
+    inputs: dict[str, str]  # name in the interface -> the target's name
+    outputs: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Where the weights came from."""
+
+    family: str
+    source: str  # what the checkpoint is called
+    license: str  # as the checkpoint says; "unknown" where it does not
+    weights: str | None = None  # hex SHA-256 of its weights; null where it is not known
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a host needs to know before it runs a bundle of schema 2."""
+
+    schema: int
+    name: str
+    model: ModelInfo
+    format: str
+    precision: str
+    interface: Interface
+    functions: dict[str, Function]  # a row for each function of the interface
+    image: ImageSpec
+    tokenizer: str | None  # listed file of the text spec; null for models without decode
+    encoder: str | None  # listed file that turns text into ids; null where texts are fixed prompts
+    prompts: dict[str, GenerationSpec]  # by name; the first is the default
+    regions: RegionsSpec | None
+    plan: dict[str, Any]
+    tools: dict[str, str]  # package -> version that wrote this bundle
+    files: dict[str, FileEntry]  # every file but the manifest itself
+
+    @property
+    def batch(self) -> int | None:
+        """1: the graphs take one image at a time; None: any number."""
+        return self.interface.batch
+
+    @property
+    def default_prompt(self) -> str:
+        """The prompt that is used where none is named."""
+        return next(iter(self.prompts))
+
+    def with_files(self, files: Mapping[str, FileEntry]) -> Manifest:
+        """The same manifest over these files, checked."""
+        listed = replace(self, files=dict(files))
+        check_manifest(listed)
+        return listed
+
+
+def manifest_from_json(value: dict[str, Any]) -> Manifest:
+    """A checked manifest from plain JSON values; raises BundleError."""
+    manifest = decode(Manifest, value, "manifest")
+    check_manifest(manifest)
+    return manifest
+
+
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
+    """The plain JSON values of a manifest."""
+    return asdict(manifest)
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Raise BundleError unless the manifest agrees with itself and with what a host can do."""
+    from edgecap.bundle.manifest import check_name  # one rule for names in both schemas
+
+    for name, entry in manifest.files.items():
+        check_name(name)
+        if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256) or entry.size < 0:
+            raise _bad(f"files.{name} has no valid SHA-256 and size")
+    if len({name.casefold() for name in manifest.files}) != len(manifest.files):
+        raise _bad("two files differ in upper and lower case only")
+    checked_interface(manifest.interface)
+    check_image_spec(manifest.image)
+    _check_functions(manifest)
+    _check_text(manifest)
+    image = manifest.interface.function(ENCODE).inputs["image"]
+    h, w = manifest.interface.sizes(image.shape, 1)[1:3]
+    if manifest.image.input_size != (h, w):
+        raise _bad(f"image gives {manifest.image.input_size}, and encode takes {(h, w)}")
+    weights = manifest.model.weights
+    if weights is not None and not re.fullmatch(r"[0-9a-f]{64}", weights):
+        raise _bad("model.weights must be null or a SHA-256")
+
+
+def _check_functions(manifest: Manifest) -> None:
+    declared = {spec.name: spec for spec in manifest.interface.functions}
+    if set(declared) != set(manifest.functions) or not set(declared) <= set(FUNCTIONS):
+        raise _bad(f"functions must be those of the interface; known: {', '.join(FUNCTIONS)}")
+    for name, function in manifest.functions.items():
+        spec = declared[name]
+        if set(function.inputs) != set(spec.inputs) or set(function.outputs) != set(spec.outputs):
+            raise _bad(f"functions.{name} must map exactly the tensors of the interface")
+        package = function.file.endswith(PACKAGE) and any(
+            file.startswith(f"{function.file}/") for file in manifest.files
+        )
+        if not package and function.file not in manifest.files:
+            raise BundleError("bundle.missing_file", f"{function.file} of {name} is not listed.")
+
+
+def _check_text(manifest: Manifest) -> None:
+    captions = manifest.interface.has(DECODE)
+    if captions != (manifest.tokenizer is not None) or captions != bool(manifest.prompts):
+        raise _bad("a model with decode needs a tokenizer and prompts, and no other may have them")
+    for file in (manifest.tokenizer, manifest.encoder):
+        if file is not None and file not in manifest.files:
+            raise BundleError("bundle.missing_file", f"{file} is not listed.")
+    if not captions:
+        return
+    V, T = manifest.interface.dims["V"], manifest.interface.dims["T"]
+    for name, spec in manifest.prompts.items():
+        check_generation_spec(spec, f"prompts.{name}", V)
+        if len(spec.begin) + spec.max_new_tokens - 1 > T:
+            raise _bad(
+                f"prompts.{name} feeds {len(spec.begin)} ids and generates up to "
+                f"{spec.max_new_tokens}; the state has {T} text rows"
+            )
+    if manifest.regions is not None:
+        check_regions_spec(manifest.regions, "regions", V)
+
+
+def _bad(message: str) -> BundleError:
+    return BundleError("bundle.manifest", f"{MANIFEST}: {message}.")

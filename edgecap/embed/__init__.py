@@ -1,0 +1,1 @@
+"""The runtime for apps that are not written in Python: sources, not imported by the package."""

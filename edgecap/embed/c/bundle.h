@@ -1,0 +1,28 @@
+/* bundle.h: a bundle's directory, checked before anything in it runs. */
+#ifndef EDGECAP_BUNDLE_H
+#define EDGECAP_BUNDLE_H
+
+#include "manifest.h"
+
+/* Reads the manifest and holds every file to it: names and sizes, with `verify` hashes too. */
+edgecap_status ec_bundle_open(ec_arena *arena, const char *directory, bool verify,
+                              ec_manifest *manifest, edgecap_error *error);
+
+/* The bytes of a file, at most `most` and one, to be given to ec_release. */
+edgecap_status ec_read_file(const edgecap_memory *memory, const char *directory, const char *name,
+                            size_t most, char **data, size_t *length, edgecap_error *error);
+
+/* "<directory>/<name>" in the arena; NULL: no memory. */
+char *ec_path(ec_arena *arena, const char *directory, const char *name);
+
+typedef struct ec_sha256 {
+    uint32_t state[8];
+    uint64_t length;
+    uint8_t block[64];
+} ec_sha256;
+
+void ec_sha256_begin(ec_sha256 *hash);
+void ec_sha256_add(ec_sha256 *hash, const uint8_t *data, size_t length);
+void ec_sha256_end(ec_sha256 *hash, char hex[65]);
+
+#endif

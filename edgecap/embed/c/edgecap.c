@@ -1,0 +1,302 @@
+/* edgecap.c: opening and closing; see edgecap.h. */
+#include <string.h>
+
+#include "bundle.h"
+#include "captioner.h"
+
+enum { MOST_THREADS = 64 };
+
+static const struct {
+    const char *name, *format;
+    ec_engine_open *open;
+} ENGINES[] = {
+    /* of one format, in order of preference */
+    {"litert", "tflite", ec_litert_open},
+    {"tflite", "tflite", ec_tflite_open},
+    {"onnxruntime", "onnx", ec_onnxruntime_open},
+};
+enum { ENGINE_COUNT = sizeof ENGINES / sizeof *ENGINES };
+
+edgecap_open_params edgecap_open_default_params(void)
+{
+    edgecap_open_params params;
+    memset(&params, 0, sizeof params);
+    params.engine = "auto";
+    params.threads = 1;
+    params.verify = 1;
+    return params;
+}
+
+size_t ec_longest_caption(const edgecap_captioner *c)
+{
+    return c->manifest.schema == EC_SCHEMA_2 ? ec_longest_of_prompts(c)
+                                             : (size_t)c->manifest.text_length - EC_PROMPT;
+}
+
+size_t ec_text_bound(const edgecap_captioner *c)
+{
+    size_t longest; /* a byte may become three */
+    if (c->manifest.schema == EC_SCHEMA_2) {
+        return c->codec != NULL ? ec_codec_bound(c->codec, ec_longest_caption(c)) : 1;
+    }
+    longest = ec_tokenizer_longest(c->tokenizer);
+    return ec_longest_caption(c) * (longest < 3 ? 3 : longest) + 1;
+}
+
+static edgecap_status check_params(const edgecap_open_params *p, edgecap_error *error)
+{
+    size_t i;
+    if (p->threads < 1 || p->threads > MOST_THREADS) {
+        return ec_fail(error, EDGECAP_INPUT, "threads.number", "threads must be 1-%d, got %ld.",
+                       MOST_THREADS, (long)p->threads);
+    }
+    if ((p->memory.allocate == NULL) != (p->memory.release == NULL)) {
+        return ec_fail(error, EDGECAP_INPUT, "memory.functions",
+                       "give both functions for memory, or none.");
+    }
+    if (p->engine == NULL || strcmp(p->engine, "auto") == 0) {
+        return EDGECAP_OK;
+    }
+    for (i = 0; i < ENGINE_COUNT; i++) {
+        if (strcmp(ENGINES[i].name, p->engine) == 0) {
+            return EDGECAP_OK;
+        }
+    }
+    return ec_fail(error, EDGECAP_INPUT, "backend.unknown",
+                   "unknown engine '%.40s'; allowed: auto, litert, tflite, onnxruntime.",
+                   p->engine);
+}
+
+static edgecap_status read_tokenizer(edgecap_captioner *c, const char *bundle, edgecap_error *error)
+{
+    char *data;
+    size_t length;
+    edgecap_status status = ec_read_file(&c->memory, bundle, c->manifest.tokenizer,
+                                         EC_JSON_MOST_BYTES, &data, &length, error);
+    if (status == EDGECAP_OK) {
+        status =
+            ec_tokenizer_read(&c->arena, data, length, c->manifest.tokenizer, &c->tokenizer, error);
+        ec_release(&c->memory, data);
+    }
+    if (status == EDGECAP_OK && ec_tokenizer_size(c->tokenizer) > c->manifest.vocabulary) {
+        status = ec_fail(error, EDGECAP_BUNDLE, "tokenizer.size",
+                         "the tokenizer has %ld tokens and the model %ld.",
+                         (long)ec_tokenizer_size(c->tokenizer), (long)c->manifest.vocabulary);
+    }
+    return status;
+}
+
+/* Schema 2: the codec, and the names of prompts; nothing where the model writes no captions. */
+static edgecap_status read_codec(edgecap_captioner *c, const char *bundle, edgecap_error *error)
+{
+    const ec_manifest *m = &c->manifest;
+    char *data;
+    size_t length, i;
+    edgecap_status status;
+    if (!m->captions) {
+        return EDGECAP_OK;
+    }
+    c->prompts = ec_arena_array(&c->arena, m->prompt_count, sizeof *c->prompts);
+    if (c->prompts == NULL) {
+        return ec_no_memory(error);
+    }
+    for (i = 0; i < m->prompt_count; i++) {
+        c->prompts[i] = m->prompts[i].name;
+    }
+    status =
+        ec_read_file(&c->memory, bundle, m->tokenizer, EC_CODEC_MOST_BYTES, &data, &length, error);
+    if (status == EDGECAP_OK) {
+        status = ec_codec_read(&c->arena, data, length, m->tokenizer, &c->codec, error);
+        ec_release(&c->memory, data);
+    }
+    return status;
+}
+
+/* The tokens <name> of some names. */
+static edgecap_status name_tokens(edgecap_captioner *c, const char *const *names, size_t count,
+                                  int32_t **ids, edgecap_error *error)
+{
+    size_t i;
+    *ids = ec_arena_array(&c->arena, count, sizeof **ids);
+    if (*ids == NULL) {
+        return ec_no_memory(error);
+    }
+    for (i = 0; i < count; i++) {
+        size_t length = strlen(names[i]);
+        char *token = ec_arena_take(&c->arena, length + 3);
+        edgecap_status status;
+        if (token == NULL) {
+            return ec_no_memory(error);
+        }
+        token[0] = '<';
+        memcpy(token + 1, names[i], length);
+        token[length + 1] = '>';
+        status = ec_tokenizer_id(c->tokenizer, token, &(*ids)[i], error);
+        if (status != EDGECAP_OK) {
+            return status;
+        }
+    }
+    return EDGECAP_OK;
+}
+
+static edgecap_status find_tokens(edgecap_captioner *c, edgecap_error *error)
+{
+    const ec_manifest *m = &c->manifest;
+    edgecap_status status = ec_tokenizer_id(c->tokenizer, m->pad, &c->pad, error);
+    if (status == EDGECAP_OK) {
+        status = ec_tokenizer_id(c->tokenizer, m->eos, &c->eos, error);
+    }
+    if (status == EDGECAP_OK) {
+        status = ec_tokenizer_id(c->tokenizer, m->text, &c->text, error);
+    }
+    if (status == EDGECAP_OK) {
+        status = name_tokens(c, m->languages, m->language_count, &c->languages, error);
+    }
+    if (status == EDGECAP_OK) {
+        status = name_tokens(c, m->styles, m->style_count, &c->styles, error);
+    }
+    if (status == EDGECAP_OK) {
+        status = ec_tokenizer_id(c->tokenizer, m->first_location, &c->locations.first, error);
+    }
+    c->locations.bins = m->bins;
+    c->locations.bin_px = m->bin_px;
+    if (status == EDGECAP_OK && m->bins > ec_tokenizer_size(c->tokenizer) - c->locations.first) {
+        status = ec_fail(error, EDGECAP_BUNDLE, "tokenizer.token",
+                         "there are fewer than %ld locations.", (long)m->bins);
+    }
+    if (status == EDGECAP_OK && m->text_length <= EC_PROMPT) {
+        status = ec_fail(error, EDGECAP_BUNDLE, "bundle.manifest",
+                         "contract.text_length leaves no room for a caption.");
+    }
+    return status;
+}
+
+static edgecap_status open_engine(edgecap_captioner *c, const edgecap_open_params *p,
+                                  ec_engine **engine, edgecap_error *error)
+{
+    bool any = p->engine == NULL || strcmp(p->engine, "auto") == 0;
+    edgecap_status status = EDGECAP_OK;
+    bool tried = false;
+    size_t i;
+    for (i = 0; i < ENGINE_COUNT; i++) {
+        if (strcmp(ENGINES[i].format, c->manifest.format) == 0 &&
+            (any || strcmp(ENGINES[i].name, p->engine) == 0)) {
+            edgecap_error other;
+            edgecap_status opened =
+                ENGINES[i].open(&c->memory, p->library, p->threads, engine, tried ? &other : error);
+            if (opened == EDGECAP_OK) {
+                ec_clear(error);
+                return EDGECAP_OK;
+            }
+            if (opened == EDGECAP_MEMORY) {
+                return ec_no_memory(error);
+            }
+            status = tried ? status : opened; /* the preferred one's reason is told */
+            tried = true;
+        }
+    }
+    return tried ? status
+                 : ec_fail(error, EDGECAP_UNSUPPORTED, "backend.format",
+                           "%.40s cannot run a bundle in %.40s.", any ? "this edgecap" : p->engine,
+                           c->manifest.format);
+}
+
+static edgecap_status open_all(edgecap_captioner *c, const char *bundle,
+                               const edgecap_open_params *p, edgecap_error *error)
+{
+    ec_engine *engine = NULL;
+    const char *directory;
+    edgecap_status status = ec_bundle_open(&c->arena, bundle, p->verify != 0, &c->manifest, error);
+    if (status == EDGECAP_OK && c->manifest.schema == EC_SCHEMA_2) {
+        status = read_codec(c, bundle, error);
+    } else if (status == EDGECAP_OK) {
+        status = read_tokenizer(c, bundle, error);
+        status = status == EDGECAP_OK ? find_tokens(c, error) : status;
+    }
+    if (status == EDGECAP_OK) {
+        status = open_engine(c, p, &engine, error);
+    }
+    if (status != EDGECAP_OK) {
+        return status;
+    }
+    c->engine = engine->name;
+    directory = ec_arena_text(&c->arena, bundle, strlen(bundle));
+    if (directory == NULL) {
+        engine->close(engine);
+        return ec_no_memory(error);
+    }
+    return ec_session_open(&c->memory, &c->manifest, directory, engine, &c->session, error);
+}
+
+edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *params,
+                                edgecap_error *error)
+{
+    edgecap_open_params defaults = edgecap_open_default_params();
+    const edgecap_open_params *p = params != NULL ? params : &defaults;
+    edgecap_captioner *c;
+    ec_clear(error);
+    if (bundle == NULL || *bundle == '\0') {
+        ec_fail(error, EDGECAP_INPUT, "bundle.missing", "no bundle was named.");
+        return NULL;
+    }
+    if (check_params(p, error) != EDGECAP_OK) {
+        return NULL;
+    }
+    c = ec_allocate_array(&p->memory, 1, sizeof *c);
+    if (c == NULL) {
+        ec_no_memory(error);
+        return NULL;
+    }
+    c->memory = p->memory;
+    ec_arena_init(&c->arena, &c->memory);
+    if (open_all(c, bundle, p, error) != EDGECAP_OK) {
+        edgecap_close(c);
+        return NULL;
+    }
+    return c;
+}
+
+void edgecap_close(edgecap_captioner *captioner)
+{
+    edgecap_memory memory;
+    if (captioner != NULL) {
+        memory = captioner->memory;
+        ec_session_close(captioner->session);
+        ec_arena_free(&captioner->arena);
+        ec_release(&memory, captioner);
+    }
+}
+
+edgecap_info edgecap_get_info(const edgecap_captioner *c)
+{
+    edgecap_info info;
+    memset(&info, 0, sizeof info);
+    if (c != NULL) {
+        info.name = c->manifest.name;
+        info.format = c->manifest.format;
+        info.precision = c->manifest.precision;
+        info.engine = c->engine;
+        info.language_count = c->manifest.language_count;
+        info.style_count = c->manifest.style_count;
+        info.languages = c->manifest.languages;
+        info.styles = c->manifest.styles;
+        info.image_size = c->manifest.image_size;
+        info.patches = c->manifest.patches;
+        info.embedding = c->manifest.embedding;
+        info.vocabulary = c->manifest.vocabulary;
+        info.most_tokens = ec_longest_caption(c);
+        info.most_text_bytes = ec_text_bound(c);
+        info.most_boxes = ec_longest_caption(c) / (c->manifest.schema == EC_SCHEMA_2 ? 2 : 4);
+        info.prompt_count = c->manifest.prompt_count;
+        info.prompts = c->prompts;
+        info.text_tokens = c->manifest.text_length;
+    }
+    return info;
+}
+
+void edgecap_set_clock(edgecap_captioner *captioner, double (*seconds)(void))
+{
+    if (captioner != NULL) {
+        captioner->clock = seconds;
+    }
+}

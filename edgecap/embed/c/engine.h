@@ -1,0 +1,64 @@
+/* engine.h: what an engine must do, as a table of functions; one file each implements it.
+ *
+ * Libraries are opened at run time and never linked. An engine runs functions of model files on
+ * tensors whose memory is the caller's: bound once, written in place, run many times.
+ */
+#ifndef EDGECAP_ENGINE_H
+#define EDGECAP_ENGINE_H
+
+#include "core.h"
+
+enum { EC_MOST_RANK = 8 };
+
+/* The numbers of TensorFlow Lite. */
+typedef enum ec_type { EC_F32 = 1, EC_I32 = 2, EC_U8 = 3, EC_I64 = 4, EC_F16 = 10 } ec_type;
+
+typedef struct ec_tensor {
+    const char *name; /* in the file */
+    ec_type type;
+    int32_t rank;
+    int64_t shape[EC_MOST_RANK]; /* -1: any */
+    void *data;                  /* 64-byte aligned, of `bytes` */
+    size_t bytes;
+} ec_tensor;
+
+typedef struct ec_engine ec_engine;
+struct ec_engine {
+    const char *name;
+    /* Finds a function's tensors by name and fills in type, rank and shape; bundle.model where the
+     * file cannot be run or its tensors are others. */
+    edgecap_status (*load)(ec_engine *engine, const char *path, const char *entry,
+                           ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
+                           size_t output_count, void **function, edgecap_error *error);
+    /* Binds memory and concrete shapes: a call that can be run again and again. */
+    edgecap_status (*bind)(ec_engine *engine, void *function, const ec_tensor *inputs,
+                           const ec_tensor *outputs, void **call, edgecap_error *error);
+    edgecap_status (*run)(ec_engine *engine, void *call, edgecap_error *error);
+    void (*unbind)(ec_engine *engine, void *call); /* NULL is allowed */
+    void (*close)(ec_engine *engine);              /* after all calls were unbound */
+};
+
+/* `library` NULL: the usual names, then the program itself. Codes engine.missing, engine.too_old,
+ * engine.failed. */
+typedef edgecap_status ec_engine_open(const edgecap_memory *memory, const char *library,
+                                      int32_t threads, ec_engine **engine, edgecap_error *error);
+ec_engine_open ec_litert_open, ec_tflite_open, ec_onnxruntime_open;
+
+/* ---- Shared by the engines: engine.c ---- */
+
+/* Opens the first library that has `symbol`. */
+edgecap_status ec_engine_library(const char *name, const char *given, const char *const *usual,
+                                 const char *symbol, void **library, edgecap_error *error);
+
+typedef struct ec_symbol {
+    const char *name;
+    void *function; /* address of a function pointer */
+} ec_symbol;
+
+edgecap_status ec_engine_symbols(const char *name, void *library, const ec_symbol *symbols,
+                                 size_t count, edgecap_error *error);
+edgecap_status ec_engine_refuses(const char *name, const char *what, edgecap_error *error);
+
+size_t ec_type_bytes(ec_type type); /* 0: not known */
+
+#endif

@@ -1,0 +1,87 @@
+"""Florence-2 (arXiv 2311.06242): a DaViT and a BART whose encoder reads image and task together.
+
+transformers' own classes only (florence-community); the first checkpoints bring code of their own
+and name their weights differently.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgecap.models import bart
+from edgecap.models.adapter import Keep, QuantSpec
+from edgecap.models.base import tied
+from edgecap.models.generation import translate
+from edgecap.models.prompted import PromptedBase
+from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
+
+
+class Florence2(PromptedBase):
+    """Florence2ForConditionalGeneration, one task per export."""
+
+    name = "florence2"
+    default_prompt = "<CAPTION>"
+
+    def describe(self) -> None:
+        """Sizes, task and what to keep from rounding."""
+        config = self.model.config
+        text, said = config.text_config, self.model.generation_config
+        size = self.processor.crop_size if self.processor.do_center_crop else self.processor.size
+        self.image_size = (size["height"], size["width"])
+        self.write(config.image_token_id)
+        self.layers, self.kv_heads = text.decoder_layers, text.decoder_attention_heads
+        self.head_width = text.d_model // text.decoder_attention_heads
+        self.image_rows = len(self.ids)
+        self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
+        start = said.decoder_start_token_id
+        self.generation = translate(
+            said.to_dict(),
+            {"caption": (text.decoder_start_token_id if start is None else start,)},
+            end=(text.eos_token_id,),
+            pad=text.pad_token_id,
+        )
+        self.quant = QuantSpec(
+            keep={
+                "model.vision_tower.convs.0.conv": Keep("weights", "sees raw pixels"),
+                "*.embed_positions": Keep("float", "a small table"),
+            },
+            tied=tied(self.model),
+        )
+
+    def see(self, pixels: Tensor) -> list[Pair]:
+        """What cross-attention makes of the encoder's rows of image and task."""
+        model = self.model.model
+        features = model.get_image_features(pixel_values=pixels).pooler_output  # [B,N,D]
+        x = self.spliced(model.get_input_embeddings(), features, len(self.ids))  # [B,P,D]
+        seen = model.language_model.encoder(inputs_embeds=x).last_hidden_state  # [B,P,D]
+        rows = recording(self.layers)
+        token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
+        model.language_model.decoder(
+            input_ids=token,
+            attention_mask=alone(seen),
+            encoder_hidden_states=seen,
+            past_key_values=rows,
+        )
+        return new_rows(rows.cross_attention_cache)
+
+    def step(
+        self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
+    ) -> tuple[Tensor, list[Pair]]:
+        """One forward of the decoder."""
+        rows, decoder = crossed(text, image), self.model.model.language_model.decoder
+        mask = step_mask(position, self.text_rows)
+        x = bart.decode(decoder, token, position, mask, image[0][0][:, 0], rows)  # [B,1,D]
+        return self.model.lm_head(x)[:, 0], new_rows(rows.self_attention_cache)
+
+    def generate(self, pixels: Tensor, prompt: list[int], **settings: Any) -> Tensor:
+        """The prompt is what the decoder starts with; the task is the encoder's."""
+        ids = self.model.generate(
+            input_ids=torch.tensor([self.ids]),
+            pixel_values=pixels,
+            decoder_input_ids=torch.tensor([prompt]),
+            **settings,
+        )
+        return ids[:, len(prompt) :]

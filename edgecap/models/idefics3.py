@@ -1,0 +1,117 @@
+"""Idefics3 (arXiv 2408.12637) and SmolVLM (arXiv 2504.05299): a SigLIP ViT, a Llama behind it.
+
+The image is one crop, which is what the image processor makes with `do_image_splitting` off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer
+
+from edgecap.core.errors import UnsupportedError
+from edgecap.models.adapter import Keep, QuantSpec
+from edgecap.models.base import norm_pairs, tied
+from edgecap.models.clip import SMOOTHING
+from edgecap.models.generation import ids_of, translate
+from edgecap.models.prompted import PrefixBase
+from edgecap.models.rows import Pair, causal_mask, step_mask
+
+# Of Llama's and Gemma's layers.
+DECODER_SMOOTHING = {
+    "input_layernorm": tuple(f"self_attn.{x}_proj" for x in "qkv"),
+    "post_attention_layernorm": ("mlp.gate_proj", "mlp.up_proj"),
+}
+
+
+class Idefics3(PrefixBase):
+    """Idefics3ForConditionalGeneration and SmolVLMForConditionalGeneration."""
+
+    name = "idefics3"
+    default_prompt = "Describe this image."
+
+    def describe(self) -> None:
+        """Sizes, prompt and what to keep from rounding."""
+        config = self.model.config
+        text, vision, said = config.text_config, config.vision_config, self.model.generation_config
+        self.image_size = (vision.image_size, vision.image_size)
+        side = vision.image_size // vision.patch_size
+        self._template(side * side // config.scale_factor**2)
+        self.begin()
+        self.layers, self.kv_heads = text.num_hidden_layers, text.num_key_value_heads
+        self.head_width = text.head_dim
+        self.vocabulary = text.vocab_size
+        self.positions = text.max_position_embeddings - self.image_rows
+        end = ids_of(said.eos_token_id, text.eos_token_id)
+        self.generation = translate(
+            said.to_dict(),
+            {"caption": (self.first_token,)},
+            end=end,
+            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
+            before=self.image_rows,
+        )
+        self.patches = _patch_places(side)
+        self.quant = QuantSpec(
+            keep={"*.patch_embedding": Keep("weights", "sees raw pixels")},
+            smoothing=norm_pairs(self.model, {**SMOOTHING, **DECODER_SMOOTHING}),
+            tied=tied(self.model),
+        )
+
+    def _template(self, rows: int) -> None:
+        """The chat template around one image, as the processor writes it for one crop."""
+        directory = self.checkpoint.directory
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        if tokenizer.chat_template is None:
+            raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
+        said = [{"type": "image"}, {"type": "text", "text": self.prompt}]
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": said}], add_generation_prompt=True, tokenize=False
+        )
+        around, image = "<fake_token_around_image>", "<image>"
+        text = text.replace(image, f"{around}<global-img>{image * rows}{around}")
+        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+        self.place(ids, [token == self.model.config.image_token_id for token in ids])
+
+    def see(self, pixels: Tensor) -> list[Pair]:
+        """The prompt's rows, but for its last token, through the language model."""
+        model = self.model.model
+        vision, parts = model.vision_model, model.vision_model.embeddings
+        x = parts.patch_embedding(pixels).flatten(2).transpose(1, 2)  # [B,patches,Dv]
+        x = x + parts.position_embedding(self.patches)
+        x = vision.post_layernorm(vision.encoder(inputs_embeds=x).last_hidden_state)
+        language = model.text_model
+        x = self.spliced(language.get_input_embeddings(), model.connector(x), self.image_rows)
+        return self.prefix(language, x, causal_mask(self.image_rows))
+
+    def step(
+        self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
+    ) -> tuple[Tensor, list[Pair]]:
+        """One token behind image and text."""
+        mask = step_mask(position, self.text_rows, self.image_rows)
+        x, rows = self.follow(self.model.model.text_model, token, position, mask, image, text)
+        return self.model.lm_head(x)[:, 0], rows
+
+    def generate(self, pixels: Tensor, prompt: list[int], **settings: Any) -> Tensor:
+        """The prompt goes on where the fixed one ends."""
+        ids = self.whole(prompt)  # [1,n]
+        made = self.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            pixel_values=pixels[:, None],  # [1,crops,3,h,w]
+            **settings,
+        )
+        return made[:, ids.shape[1] :]
+
+
+def _patch_places(side: int) -> Tensor:
+    """Rows of the position table for a crop without padding: int [side * side].
+
+    The model finds them by fractions of the image (`bucketize`), which rounding keeps from being
+    0, 1, 2, … for some sizes; coremltools cannot convert it, and for whole crops it is constant.
+    """
+    place = torch.clamp(torch.arange(side, dtype=torch.float32) * (1.0 / side), max=1 - 1e-6)
+    edges = torch.arange(1 / side, 1.0, 1 / side)
+    place = torch.bucketize(place, edges, right=True)  # [side]
+    return (place[:, None] * side + place).flatten()

@@ -1,0 +1,123 @@
+"""Captioners whose image stands inside a prompt of tokens, fixed when they are exported.
+
+The family's own processor writes the prompt; its tokens before and behind the image are constants
+of encode. Where the prompt goes on into the caption, its last token is not among them: it is the
+first one fed to decode, so that encode needs no logits.
+
+Letters: B batch, N rows of image features, D width, n tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoProcessor
+
+from edgecap.core.errors import UnsupportedError, one_line
+from edgecap.models.base import Build, from_weights
+from edgecap.models.captioner import CaptionerBase
+from edgecap.models.checkpoint import Checkpoint
+from edgecap.models.rows import Pair, cache, new_rows
+
+
+class PromptedBase(CaptionerBase):
+    """A captioner with a prompt around its image."""
+
+    default_prompt: ClassVar[str]  # as its users write it
+    ids: list[int]  # the whole prompt, image tokens included; set by `write`
+    first: int  # where the image tokens begin
+    count: int  # N
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        text_rows: int | None = None,
+        prompt: str | None = None,
+        build: Build = from_weights,
+    ) -> None:
+        self.prompt = self.default_prompt if prompt is None else prompt
+        super().__init__(checkpoint, text_rows, build)
+
+    def write(self, image_token: int | None, **settings: Any) -> None:
+        """Let the family's processor write the prompt for an image of the size that is exported.
+
+        `image_token` stands for rows of the image; None: the processor says where they are.
+        """
+        height, width = self.image_size
+        blank = Image.new("RGB", (width, height))
+        writer = AutoProcessor.from_pretrained(self.checkpoint.directory, local_files_only=True)
+        try:
+            written = writer(images=[blank], text=[self.prompt], **settings)
+        except ValueError as error:
+            raise UnsupportedError(
+                "model.prompt", f"the prompt {self.prompt!r} is not possible: {one_line(error)}"
+            ) from None
+        ids = list(written["input_ids"][0])
+        if image_token is None:
+            self.place(ids, [bool(here) for here in written["image_embeds_position_mask"][0]])
+        else:
+            self.place(ids, [token == image_token for token in ids])
+
+    def place(self, ids: list[int], here: list[bool]) -> None:
+        """Take `ids` as the prompt; `here` says which of them stand for rows of the image."""
+        self.ids = ids
+        self.first, self.count = (here.index(True), sum(here)) if any(here) else (0, 0)
+        if not self.count or not all(here[self.first : self.first + self.count]):
+            raise UnsupportedError(
+                "model.prompt", f"the prompt {self.prompt!r} must hold one image, in one piece."
+            )
+
+    def spliced(self, embed: Callable[[Tensor], Tensor], features: Tensor, end: int) -> Tensor:
+        """The prompt up to token `end` as embeddings [B,n,D], features [B,N,D] in their place."""
+
+        def constant(ids: list[int]) -> Tensor:
+            return embed(torch.tensor(ids)[None]).expand(features.shape[0], -1, -1)  # [B,n,D]
+
+        behind = self.first + self.count
+        parts = [constant(self.ids[: self.first])] if self.first else []
+        parts += [features]
+        parts += [constant(self.ids[behind:end])] if behind < end else []
+        return torch.cat(parts, 1)
+
+
+class PrefixBase(PromptedBase):
+    """A language model that reads image and prompt before the caption, in one sequence."""
+
+    first_position = 0  # of the sequence, as the model counts
+
+    def begin(self) -> None:
+        """Rows and first token, once the prompt is written."""
+        self.image_rows = len(self.ids) - 1
+        self.first_token = self.ids[-1]
+        if self.first + self.count > self.image_rows:
+            raise UnsupportedError(
+                "model.prompt", f"the prompt {self.prompt!r} must have a word behind the image."
+            )
+
+    def whole(self, prompt: list[int]) -> Tensor:
+        """The ids [1,n] that transformers' generate wants for `prompt`."""
+        return torch.tensor([[*self.ids[:-1], *prompt]])
+
+    def prefix(self, language: Any, x: Tensor, mask: Any) -> list[Pair]:
+        """The rows of embeddings x [B,n,D] in every layer of a model like Llama's."""
+        rows = cache(self.layers)
+        places = torch.arange(x.shape[1], device=x.device) + self.first_position  # [n]
+        language(
+            inputs_embeds=x, attention_mask=mask, position_ids=places[None], past_key_values=rows
+        )
+        return new_rows(rows)
+
+    def follow(
+        self, language: Any, token: Tensor, place: Tensor, mask: Any, *past: list[Pair]
+    ) -> tuple[Tensor, list[Pair]]:
+        """The last state [B,1,D] of token [B,1] behind `past`, and its rows."""
+        rows = cache(self.layers, *past)
+        places = place[:, None] + (self.image_rows + self.first_position)  # [B,1]
+        x = language(
+            input_ids=token, attention_mask=mask, position_ids=places, past_key_values=rows
+        )
+        return x.last_hidden_state, new_rows(rows)

@@ -1,0 +1,150 @@
+"""The answers that a bundle of schema 2 gave when it was made, and whether it still gives them.
+
+`golden/expected.json` names images of the bundle with the tokens that this very bundle generated,
+and `golden/expected.npz` holds the logits of each first choice and the images' embeddings.
+`edgecap verify` replays them on the engine of the machine.
+
+Letters: N images, V vocabulary, E embedding.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgecap.bundle.certificate import AgreementParity, Certificate, OutputParity, certify
+from edgecap.bundle.interface import DECODE, ENCODE
+from edgecap.bundle.io import Bundle
+from edgecap.core.errors import BundleError
+from edgecap.core.typed import decode, dump
+from edgecap.runtime.image_processing import process
+from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.state import State
+
+FOLDER, FILE, ARRAYS = "golden", "golden/expected.json", "golden/expected.npz"
+IMAGES = 4
+# Of the spread of the logits: engines of other versions and processors round otherwise.
+LOGITS = 0.25
+COSINE = 0.99
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and what was generated for it."""
+
+    image: str  # a file of the bundle
+    prompt: str | None  # None: the model only embeds
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """All cases, and the engine that gave these answers."""
+
+    engine: str
+    cases: tuple[Case, ...]
+
+
+def write_expected(captioner: PromptCaptioner, images: np.ndarray, directory: Path) -> None:
+    """Ask a bundle about images uint8 [N,h,w,3] and write what it answers below `directory`."""
+    (directory / FOLDER).mkdir()
+    cases, logits, embeddings = [], [], []
+    for number, pixels in enumerate(images[:IMAGES]):
+        name = f"{FOLDER}/image_{number:02d}.png"
+        encoded = io.BytesIO()
+        Image.fromarray(pixels).save(encoded, "PNG")
+        (directory / name).write_bytes(encoded.getvalue())
+        prompt, tokens, first, embedding = _answer(captioner, encoded.getvalue())
+        cases.append(Case(name, prompt, tokens))
+        logits += [] if first is None else [first]
+        embeddings += [] if embedding is None else [embedding]
+    expected = Expected(captioner.backend, tuple(cases))
+    (directory / FILE).write_bytes(dump(asdict(expected)))
+    arrays = {"logits": logits, "embeddings": embeddings}
+    held = {name: np.stack(rows) for name, rows in arrays.items() if rows}
+    with (directory / ARRAYS).open("wb") as file:
+        np.savez(file, allow_pickle=False, **held)
+
+
+def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
+    """Answer the bundle's cases again; BundleError where it carries none."""
+    if FILE not in opened.manifest.files or ARRAYS not in opened.manifest.files:
+        raise BundleError(
+            "bundle.missing_file",
+            f"{opened.path} has no {FILE}: what checks it was left out.",
+            "Verify the bundle that was exported.",
+        )
+    expected = decode(Expected, opened.json(FILE), FILE)
+    try:
+        with np.load(opened.file(ARRAYS), allow_pickle=False) as held:
+            wanted = {name: held[name] for name in ("logits", "embeddings") if name in held}
+    except (ValueError, OSError) as error:
+        raise BundleError("bundle.golden", f"{ARRAYS} cannot be read: {error}.") from None
+    same: list[bool] = []
+    found: dict[str, list[np.ndarray]] = {"logits": [], "embeddings": []}
+    for case in expected.cases:
+        _, tokens, first, embedding = _answer(captioner, opened.file(case.image).read_bytes())
+        same.append(tokens == case.tokens)
+        found["logits"] += [] if first is None else [first]
+        found["embeddings"] += [] if embedding is None else [embedding]
+    outputs = [
+        _compare(name, rows, np.stack(found[name]), expected.cases)
+        for name, rows in wanted.items()
+        if len(rows) == len(found[name])
+    ]
+    if len(outputs) != len(wanted) or not wanted:
+        raise BundleError("bundle.golden", f"{ARRAYS} is not about the cases of {FILE}.")
+    agreements = ()
+    if captioner.manifest.prompts:
+        agreements = (AgreementParity("tokens", float(np.mean(same)), 0.75),)
+    return certify(
+        f"export with {expected.engine}",
+        f"{captioner.backend} {captioner.manifest.precision}",
+        len(expected.cases),
+        (),
+        tuple(outputs),
+        agreements,
+    )
+
+
+def _answer(
+    captioner: PromptCaptioner, image: bytes
+) -> tuple[str | None, tuple[int, ...], np.ndarray | None, np.ndarray | None]:
+    """Prompt, tokens, logits f32 [V] of the first choice and embedding f32 [E] of one image."""
+    manifest, graphs = captioner.manifest, captioner.graphs
+    encoded = graphs.encode(process(image, manifest.image).pixels)
+    embedding = None
+    if "image_embedding" in manifest.interface.function(ENCODE).outputs:
+        embedding = encoded["image_embedding"][0].astype(np.float32)
+    if not manifest.interface.has(DECODE):
+        return None, (), None, embedding
+    prompt = manifest.default_prompt
+    state = State(graphs, encoded)
+    for token in manifest.prompts[prompt].begin:
+        logits = state.feed([token])  # [1,V]
+    (caption,) = captioner.caption([image])
+    return prompt, caption.tokens, logits[0], embedding
+
+
+def _compare(
+    name: str, wanted: np.ndarray, found: np.ndarray, cases: Sequence[Case]
+) -> OutputParity:
+    """Rows f32 [N,V] or [N,E]."""
+    distance = np.abs(wanted - found).max(-1)  # [N]
+    centred = [rows - rows.mean(-1, keepdims=True) for rows in (wanted, found)]
+    norms = np.linalg.norm(centred[0], axis=-1) * np.linalg.norm(centred[1], axis=-1)
+    cosines = (centred[0] * centred[1]).sum(-1) / np.maximum(norms, 1e-12)  # [N]
+    worst = int(distance.argmax())
+    return OutputParity(
+        name,
+        float(distance[worst]),
+        float(cosines.min()),
+        LOGITS * max(float(centred[0].std()), 1e-9) * (1 if name == "logits" else 4),
+        COSINE,
+        cases[worst].image,
+    )

@@ -1,0 +1,119 @@
+"""Which of Pillow's plugins read images here, and opening a file with the one that knows it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from edgecap.core.errors import InputError
+from edgecap.runtime.image_kinds import HEAD, IMAGE_KINDS, kind_of
+
+# Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised. In
+# this order, TGA last because it is known by nothing that it begins with.
+_PLUGINS = {
+    "PNG": "Png",
+    "JPEG": "Jpeg",
+    "MPO": "Mpo",
+    "WEBP": "WebP",
+    "GIF": "Gif",
+    "BMP": "Bmp",
+    "TIFF": "Tiff",
+    "PPM": "Ppm",
+    "ICO": "Ico",
+    "JPEG2000": "Jpeg2K",
+    "AVIF": "Avif",  # since Pillow 11.3
+    "TGA": "Tga",
+}
+_PILLOW = r"PIL\."  # modules that may warn of oddities
+
+
+def formats_read() -> tuple[str, ...]:
+    """Names of the formats that this installation reads."""
+    return tuple(name for name, _, accept in _openers() if not isinstance(_ask(accept), str))
+
+
+def parse(data: bytes, name: str) -> Image.Image:
+    """The image as its plugin opens it: the header is read, no pixel.
+
+    Not Image.open, whose judgement of what is too large is a setting of the whole process.
+    """
+    kind = kind_of(data[:HEAD])
+    if kind == "HEIC":
+        return _parse_heic(data, name)
+    for _, factory, accept in _openers():
+        try:
+            if accept is None or accept(data[:16]) is True:
+                return factory(io.BytesIO(data), "")
+        except MemoryError:
+            raise
+        except Exception:  # as in _open
+            continue
+    if kind == "AVIF":
+        raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
+    what = "is not an image"
+    if kind:
+        told = f"a damaged {kind} file" if kind in IMAGE_KINDS else f"a {kind}"
+        what = f"is {told}" if kind in IMAGE_KINDS else f"is {told}, not an image"
+        what = what.replace("a SVG", "an SVG")
+    raise InputError(
+        "image.unreadable",
+        f"{name} {what}.",
+        "Run: git lfs pull"
+        if kind == "Git-LFS pointer"
+        else f"Formats read: {', '.join(formats_read())}.",
+    )
+
+
+def _parse_heic(data: bytes, name: str) -> Image.Image:
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        raise _package(name, "a HEIC image", "pillow-heif", "edgecap[heic]") from None
+    return heif.HeifImageFile(io.BytesIO(data))
+
+
+def _package(name: str, what: str, needs: str, install: str) -> InputError:
+    return InputError(
+        "image.package",
+        f"{name} is {what}; to read it {needs} must be installed.",
+        f"Run: pip install '{install}'",
+    )
+
+
+@functools.cache
+def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Any], ...]:
+    """(format, what opens it, what knows it by 16 bytes) of what this Pillow has."""
+    found = []
+    for format, plugin in _PLUGINS.items():
+        try:
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
+        except ImportError:
+            continue
+        if format in Image.OPEN:
+            found.append((format, *Image.OPEN[format]))
+    return tuple(found)
+
+
+def _ask(accept: Any) -> Any:
+    """A text where the plugin lacks its library."""
+    heads = (b"RIFF\0\0\0\0WEBPVP8 ", b"\0\0\0\x1cftypavif\0\0\0\0")
+    return next((a for a in (accept and accept(head) for head in heads) if isinstance(a, str)), 0)
+
+
+def hush_plugins() -> None:
+    """See that oddities in files, of which Pillow's plugins warn, are no warnings here.
+
+    A filter for these modules alone, set once: to take it away again would change the filters of
+    every other thread.
+    """
+    hushed = ("ignore", None, UserWarning)
+    if not any(
+        f[:3] == hushed and getattr(f[3], "pattern", "") == _PILLOW for f in warnings.filters
+    ):
+        warnings.filterwarnings("ignore", category=UserWarning, module=_PILLOW)

@@ -1,0 +1,104 @@
+"""Frames of videos and cameras, through OpenCV (the extra `video`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from edgecap.core.errors import InputError
+from edgecap.core.lazy import require
+from edgecap.runtime.image_arrays import Pixels
+
+CAMERA = "camera"  # "camera" or "camera:1" in place of a path
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which frames are taken: every n-th, or so many a second; by default one a second."""
+
+    every: int | None = None
+    fps: float | None = None
+    limit: int | None = None  # frames at most; a camera never ends by itself
+
+    def __post_init__(self) -> None:
+        """Raises InputError (video.sampling)."""
+        if self.every is not None and self.fps is not None:
+            raise _bad("every n-th frame and frames per second exclude each other")
+        if self.every is not None and self.every < 1:
+            raise _bad(f"every n-th frame: n must be at least 1, got {self.every}")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise _bad(f"frames per second must be above 0 and at most 1000, got {self.fps}")
+        if self.limit is not None and self.limit < 1:
+            raise _bad(f"at least 1 frame must be taken, got {self.limit}")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame and its time from the beginning."""
+
+    pixels: Pixels
+    seconds: float
+
+
+def opencv() -> ModuleType:
+    """OpenCV, silent; MissingPackageError where it is not installed."""
+    # What a broken file is said to be is raised here; OpenCV and FFmpeg would print it as well.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    return require("cv2", "video")
+
+
+def camera_index(name: str) -> int | None:
+    """Which camera "camera" or "camera:1" means; None where a name is not a camera's."""
+    if name == CAMERA:
+        return 0
+    number = name.removeprefix(f"{CAMERA}:")
+    return int(number) if number != name and number.isdecimal() and len(number) < 4 else None
+
+
+def frames(source: str | int, sampling: Sampling) -> Iterator[Frame]:
+    """The chosen frames of a video file, or of the camera of this number.
+
+    Raises InputError (video.unreadable) where there is none, or nothing in it.
+    """
+    cv2 = opencv()
+    what = f"camera {source}" if isinstance(source, int) else source
+    capture = cv2.VideoCapture(source)
+    try:
+        if not capture.isOpened():
+            told = "cannot be opened" if isinstance(source, int) else "cannot be read as a video"
+            raise InputError("video.unreadable", f"{what} {told}.")
+        if isinstance(source, int):
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # else slow captions are of old frames
+        taken = 0
+        for frame in _chosen(capture, cv2, sampling):
+            yield frame
+            taken += 1
+            if taken == sampling.limit:
+                return
+        if not taken:
+            raise InputError("video.unreadable", f"{what} holds no frame.")
+    finally:
+        capture.release()
+
+
+def _chosen(capture: Any, cv2: ModuleType, sampling: Sampling) -> Iterator[Frame]:
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    period = 1 / (sampling.fps or 1.0)  # seconds
+    index, due = 0, 0.0
+    while capture.grab():  # decoded only where it is wanted
+        seconds = index / rate if rate > 0 else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if index % sampling.every == 0 if sampling.every else seconds >= due - 1e-6:
+            whole, values = capture.retrieve()
+            if whole:
+                yield Frame(Pixels(values, channels="bgr"), seconds)  # uint8 [h,w,3]
+            while due <= seconds + 1e-6:
+                due += period
+        index += 1
+
+
+def _bad(message: str) -> InputError:
+    return InputError("video.sampling", f"{message}.")

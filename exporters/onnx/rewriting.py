@@ -1,0 +1,213 @@
+"""Rewriting a traced graph so that its parameters come from the shared file, stored as decided.
+
+Letters: K inputs, N outputs of a linear layer; V words, D width of a table; ids [...] have any
+rank.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecap.exporters.onnx.external import Place, WeightsFile
+from edgecap.exporters.onnx.storing import LINEAR, TABLE, Storage, Use
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class Rewriter:
+    """Rewrites the uses of parameters in one graph."""
+
+    def __init__(self, graph: ir.Graph, file: WeightsFile, location: str) -> None:
+        self._graph, self._file, self._location = graph, file, location
+        self._rounded: dict[str, list[ir.Value]] = {}  # input of linear layers -> int8, scale, zero
+        self._widened: dict[tuple[str, str], ir.Value] = {}
+
+    def apply(self, use: Use, storage: Storage) -> None:
+        """Let one node read its parameter as it is stored."""
+        if use.role == LINEAR:
+            self._linear(use, storage)
+        elif use.role == TABLE:
+            self._lookup(use, storage)
+        else:
+            value = self._read(use, storage, use.transposed, last=False)
+            use.node.replace_input_with(use.index, value)
+
+    def constants(self, least: int) -> None:
+        """Move what is no parameter and has `least` bytes into the file as well."""
+        import onnx_ir as ir
+
+        for value in self._graph.initializers.values():
+            data = value.const_value
+            if data is None or isinstance(data, ir.ExternalTensor):
+                continue
+            if data.nbytes >= least:
+                place = self._file.constant(data.numpy())
+                value.const_value = self._external(value.name or "", place)
+
+    # ------------------------------------------------------------------- operators
+
+    def _linear(self, use: Use, storage: Storage) -> None:
+        node, across = use.node, storage.transposed
+        if across and not use.across:  # others multiply with its transpose, this one does not
+            if node.op_type == "Gemm":
+                node.attributes["transB"] = _attribute("transB", 0)
+            node.replace_input_with(use.index, self._float(use.name, "float32", across=False))
+            return
+        if storage.kind == "dynamic" and _plain(node):
+            self._integers(use, storage)
+            return
+        if node.op_type == "Gemm":
+            # What is stored is [K,N], or else the parameter as it is.
+            node.attributes["transB"] = _attribute("transB", int(use.across and not across))
+        last = across or storage.outputs_last
+        node.replace_input_with(use.index, self._read(use, storage, across, last))
+
+    def _integers(self, use: Use, storage: Storage) -> None:
+        """x [...,K] times a parameter, as integers; x is rounded as it comes."""
+        node, name = use.node, use.name
+        x, out = node.inputs[0], node.outputs[0]
+        assert x is not None and x.name is not None
+        weight, scale = self._int8(name, storage)  # [K,N], [N]
+        if x.name not in self._rounded:
+            outputs = [f"{x.name}.q", f"{x.name}.scale", f"{x.name}.zero"]
+            self._rounded[x.name] = self._before(node, "DynamicQuantizeLinear", [x], outputs)
+        q, x_scale, zero = self._rounded[x.name]
+        base = f"{out.name}"
+        (product,) = self._before(node, "MatMulInteger", [q, weight, zero], [f"{base}.int"])
+        (wide,) = self._before(node, "Cast", [product], [f"{base}.float"], to=1)  # FLOAT
+        (scales,) = self._before(node, "Mul", [x_scale, scale], [f"{base}.scale"])  # [N]
+        bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
+        last = "Mul" if bias is None else "Add"
+        inputs = [wide, scales]
+        if bias is not None:
+            inputs = [*self._before(node, "Mul", inputs, [f"{base}.scaled"]), bias]
+        self._instead(node, last, inputs)
+
+    def _lookup(self, use: Use, storage: Storage) -> None:
+        """Rows of a table [V,D], or of the same table stored as [D,V]."""
+        node, name, across = use.node, use.name, storage.transposed
+        ids, out = node.inputs[1], node.outputs[0]
+        if storage.outputs_last or (storage.kind == "float32" and not across):
+            # Scales of columns do not help to look up rows.
+            node.replace_input_with(0, self._float(name, "float32", across=False))
+            return
+        assert ids is not None and ids.shape is not None
+        int8 = storage.kind in ("dynamic", "widened")
+        if int8:
+            table, scale = self._int8(name, storage)
+        else:
+            table = self._float(name, storage.kind, across)
+        steps: list[tuple[str, list[ir.Value], dict[str, Any]]] = [
+            ("Gather", [table, ids], {"axis": int(across)})
+        ]
+        if across:  # [D,...] to [...,D]
+            steps.append(("Transpose", [], {"perm": [*range(1, len(ids.shape) + 1), 0]}))
+        if storage.kind != "float32":
+            steps.append(("Cast", [], {"to": 1}))  # FLOAT
+        if int8:
+            (scales,) = self._before(node, "Gather", [scale, ids], [f"{out.name}.scales"])
+            axis = self._small("minus_one", np.array([-1], np.int64))
+            scaled = self._before(node, "Unsqueeze", [scales, axis], [f"{out.name}.scale"])
+            steps.append(("Mul", scaled, {}))  # [...,1]
+        values: list[ir.Value] = []
+        for i, (op, inputs, attributes) in enumerate(steps[:-1]):
+            values = self._before(node, op, [*values, *inputs], [f"{out.name}.{i}"], **attributes)
+        op, inputs, attributes = steps[-1]
+        self._instead(node, op, [*values, *inputs], **attributes)
+
+    # ------------------------------------------------------------------ parameters
+
+    def _read(self, use: Use, storage: Storage, across: bool, last: bool) -> ir.Value:
+        """A parameter as float32, whatever it is stored as; `last`: its outputs lie last."""
+        kind = storage.kind
+        if kind in ("dynamic", "widened") and across == storage.transposed:
+            weight, scale = self._int8(use.name, storage)
+            op, inputs, axis = "DequantizeLinear", [weight, scale], {"axis": int(last)}
+        elif kind == "float16":
+            weight = self._float(use.name, kind, across)
+            op, inputs, axis = "Cast", [weight], {"to": 1}  # FLOAT
+        else:
+            return self._float(use.name, "float32", across)
+        key = (weight.name or "", op)
+        if key not in self._widened:
+            first = next(iter(self._graph))
+            (self._widened[key],) = self._before(first, op, inputs, [f"{weight.name}.wide"], **axis)
+        return self._widened[key]
+
+    def _float(self, name: str, dtype: str, across: bool) -> ir.Value:
+        place = self._file.floats(name, dtype, across)
+        return self._initializer(f"{name}{'.T' if across else ''}.{dtype}", place)
+
+    def _int8(self, name: str, storage: Storage) -> tuple[ir.Value, ir.Value]:
+        weight, scale = self._file.rounded(name, storage.transposed, storage.outputs_last)
+        turned = ".T" if storage.transposed else ""
+        return (
+            self._initializer(f"{name}{turned}.int8", weight),
+            self._initializer(f"{name}.scale", scale),
+        )
+
+    def _initializer(self, name: str, place: Place) -> ir.Value:
+        there = self._graph.initializers.get(name)
+        return there or self._register(name, self._external(name, place))
+
+    def _small(self, name: str, array: np.ndarray) -> ir.Value:
+        import onnx_ir as ir
+
+        there = self._graph.initializers.get(name)
+        return there or self._register(name, ir.tensor(array, name=name))
+
+    def _register(self, name: str, tensor: Any) -> ir.Value:
+        import onnx_ir as ir
+
+        value = ir.Value(
+            name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
+        self._graph.register_initializer(value)
+        return value
+
+    def _external(self, name: str, place: Place) -> Any:
+        import onnx_ir as ir
+
+        return ir.ExternalTensor(
+            self._location,
+            place.offset,
+            place.length,
+            ir.DataType.from_numpy(np.dtype(place.dtype)),
+            shape=ir.Shape(place.shape),
+            name=name,
+        )
+
+    # ----------------------------------------------------------------------- nodes
+
+    def _before(
+        self, node: ir.Node, op: str, inputs: list[Any], outputs: list[str], **attributes: Any
+    ) -> list[ir.Value]:
+        import onnx_ir as ir
+
+        made = ir.node(op, inputs, attributes, outputs=[ir.Value(name=name) for name in outputs])
+        self._graph.insert_before(node, made)
+        return list(made.outputs)
+
+    def _instead(self, node: ir.Node, op: str, inputs: list[Any], **attributes: Any) -> None:
+        import onnx_ir as ir
+
+        made = ir.node(op, inputs, attributes)
+        ir.convenience.replace_nodes_and_values(
+            self._graph, node, [node], [made], node.outputs, made.outputs
+        )
+
+
+def _plain(node: ir.Node) -> bool:
+    """Whether a MatMul or Gemm is x times a matrix, plus a bias at most."""
+    attributes = node.attributes
+    factors = (attributes.get_float("alpha", 1.0), attributes.get_float("beta", 1.0))
+    return factors == (1.0, 1.0) and not attributes.get_int("transA", 0)
+
+
+def _attribute(name: str, value: int) -> ir.Attr:
+    import onnx_ir as ir
+
+    return ir.AttrInt64(name, value)

@@ -1,0 +1,127 @@
+"""A target's outputs beside PyTorch's, figure by figure, and what was allowed.
+
+Letters as in session.py; N scenes, K steps of one scene, M steps of all scenes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from edgecap.bundle.certificate import (
+    AgreementParity,
+    Certificate,
+    Divergence,
+    OutputParity,
+    certify,
+)
+from edgecap.bundle.golden import measure, output_cosines
+from edgecap.core.boxes import iou
+from edgecap.exporters.parity.answers import answer, frame
+from edgecap.exporters.parity.outputs import FLOATS, ReferenceOutputs
+from edgecap.exporters.parity.tolerances import BOUNDS, CLOSE, Bounds
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.forcing import teacher_forced
+
+
+def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> Certificate:
+    """What the target makes of the same scenes, and the verdict. `engine`: who runs it."""
+    manifest = captioner.manifest
+    bounds = BOUNDS[manifest.precision]
+    allowed = bounds.outputs(references.spread)
+    found: list[tuple[int, OutputParity]] = []
+    diverged: list[Divergence] = []
+    same: Counter[str] = Counter()
+    start = 0
+    for i, wanted in enumerate(references.answers):
+        code = captioner.session.encode_image(references.model_input[i : i + 1])
+        asked = references.asked[i]
+        got = answer(captioner, code, [asked])[0]
+        same["tokens"] += got.tokens == wanted.tokens
+        same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
+        same["text"] += got.text == wanted.text
+        prompt = captioner.vocabulary.prompt(*asked)
+        ((logits, attention),) = teacher_forced(  # [K,V], [K,P]
+            captioner.session, code, prompt, [wanted.tokens], captioner.vocabulary.text_length
+        )
+        end = start + len(logits)
+        embedding = captioner.session.encode_text(*frame(captioner, wanted.text))  # [1,E]
+        outputs = {
+            "image_embedding": (code.embedding, slice(i, i + 1)),
+            "text_embedding": (embedding, slice(i, i + 1)),
+            "logits": (logits, slice(start, end)),
+            "attention": (attention, slice(start, end)),
+        }
+        for name, (value, rows) in outputs.items():
+            expected = np.asarray(getattr(references, name)[rows])
+            found.append((i, measure(name, expected, value, allowed)))
+            if name in ("logits", "attention"):
+                same[f"close_{name}"] += int((output_cosines(name, expected, value) >= CLOSE).sum())
+        scores = np.asarray(references.logits[start:end])  # [K,V]
+        same["next_token"] += _within_tie(scores, logits.argmax(-1), bounds.tie)
+        step = first_difference(got.tokens, wanted.tokens)
+        if step is not None and step < len(scores):
+            diverged.append(Divergence(i, asked[0], step, _margin(scores[step])))
+        start = end
+    return replace(
+        certify(
+            references.reference,
+            f"{engine} {manifest.precision}",
+            len(references.answers),
+            tuple(sorted({lang for lang, _ in references.asked})),
+            tuple(worst_of(name, found) for name in FLOATS),
+            _agreements(bounds, same, len(references.answers), start),
+        ),
+        divergences=tuple(diverged),
+    )
+
+
+def first_difference(got: list[int], wanted: list[int]) -> int | None:
+    """The first place where two captions have different tokens, or one has ended; None: equal."""
+    if got == wanted:
+        return None
+    pairs = zip(got, wanted, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(got), len(wanted)))
+
+
+def worst_of(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
+    """One output over all scenes."""
+    mine = [(i, parity) for i, parity in found if parity.output == name]
+    scene, worst = max(mine, key=lambda entry: entry[1].max_abs)
+    cosine = min(parity.cosine for _, parity in mine)
+    return replace(worst, cosine=cosine, worst=f"scene {scene}, {worst.worst}")
+
+
+def _margin(scores: np.ndarray) -> float:
+    """Best less second best of the logits f32 [V] of one step: nats, as of log-probabilities."""
+    second, best = np.partition(scores, -2)[-2:]
+    return float(best - second)
+
+
+def _same_boxes(got: list[list[float]], wanted: list[list[float]], least: float) -> bool:
+    pairs = zip(got, wanted, strict=False)
+    return len(got) == len(wanted) and all(a == b or iou(a, b) >= least for a, b in pairs)
+
+
+def _within_tie(wanted: np.ndarray, choice: np.ndarray, tie: float) -> int:
+    """Of K steps, those whose choice [K] the reference scores [K,V] within `tie` of its best."""
+    chosen = np.take_along_axis(wanted, choice[:, None], axis=-1)[:, 0]  # [K]
+    return int((wanted.max(-1) - chosen <= tie).sum())
+
+
+def _agreements(
+    bounds: Bounds, same: Counter[str], scenes: int, steps: int
+) -> tuple[AgreementParity, ...]:
+    of_steps = {
+        "next_token": bounds.next_token,
+        "close_logits": bounds.close,
+        "close_attention": bounds.close,
+    }
+    of_scenes = {"tokens": bounds.tokens, "boxes": bounds.boxes, "text": bounds.text}
+    return tuple(
+        AgreementParity(what, same[what] / of, float(least))
+        for required, of in ((of_steps, steps), (of_scenes, scenes))
+        for what, least in required.items()
+    )

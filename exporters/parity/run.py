@@ -1,0 +1,41 @@
+"""Starting the gate in a process of its own, and what its silence means."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from edgecap.bundle.certificate import Certificate, certificate_from_json
+from edgecap.bundle.manifest import CERTIFICATE
+from edgecap.core.errors import GateError
+from edgecap.core.typed import read_json
+
+GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
+
+
+def run_gate(bundle: Path, references: Path) -> Certificate:
+    """The certificate of a bundle, of whatever verdict.
+
+    `references` is the directory that ReferenceOutputs.write filled. Raises GateError where the
+    process does not end, or ends without a certificate.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
+        result = Path(scratch) / CERTIFICATE
+        command = [sys.executable, "-P", "-m", "edgecap.exporters.parity.gate"]
+        command += [str(bundle), str(references), str(result)]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=GATE_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise GateError(
+                "parity.timeout", f"the parity gate did not end in {GATE_SECONDS} s."
+            ) from None
+        if run.returncode or not result.is_file():
+            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+            raise GateError(
+                "parity.crashed",
+                f"the bundle could not be run (exit status {run.returncode}): {last}",
+                "Look at this machine's engines with: edgecap doctor",
+            )
+        return certificate_from_json(read_json(result, CERTIFICATE))

@@ -1,0 +1,233 @@
+"""The parity gate of schema 2: a bundle against its PyTorch model, on words first.
+
+Data only, and its torch-free side: `ModelOutputs` is what PyTorch said, `compare` runs the bundle.
+Bounds are relative to the spread of the model's own logits, so that they mean the same for any
+model. Cosines never decide alone: near-equal states can give other words (winml-cli PR 1122).
+
+Letters: N images, n tokens of a caption, V vocabulary, E embedding, M all steps.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgecap.bundle.certificate import (
+    AgreementParity,
+    Certificate,
+    OutputParity,
+    certificate_to_json,
+    certify,
+)
+from edgecap.bundle.generation_spec import GenerationSpec
+from edgecap.core.errors import EdgecapError
+from edgecap.runtime.expected import write_expected
+from edgecap.runtime.generation import generate
+from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.state import State
+
+OUTPUTS, TOKENS = "outputs.npz", "captions.json"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a precision may cost."""
+
+    logits: float  # largest difference, in spreads of the model's logits
+    cosine: float  # smallest, of rows of logits less their mean
+    next_token: float  # share of steps whose best token is the same, or as good
+    tie: float  # spreads: a token scored this close to the best is as good
+    captions: float  # share of captions with the same tokens
+    embedding: float  # smallest cosine of an embedding
+
+
+BOUNDS = {
+    "fp32": Bounds(1e-3, 0.999999, 1.0, 1e-3, 1.0, 0.999999),
+    "fp16": Bounds(0.1, 0.9999, 0.99, 0.02, 0.9, 0.9999),
+    "w8": Bounds(1.0, 0.99, 0.97, 0.1, 0.5, 0.99),
+    "w8a8": Bounds(1.5, 0.98, 0.95, 0.15, 0.4, 0.98),
+}
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """What the PyTorch model says about N images after one prompt."""
+
+    reference: str  # e.g. "torch 2.13.0 fp32"
+    prompt: str | None  # None: a model that only embeds
+    images: np.ndarray  # uint8 [N,h,w,3], as encode takes them
+    captions: list[list[int]]  # ids behind the prompt, the end included where there is one
+    logits: np.ndarray  # f32 [M,V], along the captions
+    embeddings: np.ndarray | None  # f32 [N,E]
+
+    def write(self, directory: Path) -> None:
+        """As two files."""
+        arrays = {"images": self.images, "logits": self.logits}
+        if self.embeddings is not None:
+            arrays["embeddings"] = self.embeddings
+        np.savez(directory / OUTPUTS, allow_pickle=False, **arrays)
+        said = {"reference": self.reference, "prompt": self.prompt, "captions": self.captions}
+        (directory / TOKENS).write_text(json.dumps(said), encoding="utf-8")
+
+    @classmethod
+    def read(cls, directory: Path) -> ModelOutputs:
+        """The inverse of `write`."""
+        said = json.loads((directory / TOKENS).read_text(encoding="utf-8"))
+        with np.load(directory / OUTPUTS, allow_pickle=False) as arrays:
+            return cls(
+                said["reference"],
+                said["prompt"],
+                arrays["images"],
+                said["captions"],
+                arrays["logits"],
+                arrays.get("embeddings"),
+            )
+
+
+def forced_logits(
+    graphs: Graphs, image: np.ndarray, spec: GenerationSpec, ids: list[int]
+) -> np.ndarray:
+    """Logits f32 [n,V] of the steps that chose `ids`, for one image uint8 [1,h,w,3]."""
+    state = State(graphs, graphs.encode(image))
+    for token in spec.begin:
+        logits = state.feed([token])  # [1,V]
+    rows = [logits[0]]
+    for token in ids[:-1]:
+        rows.append(state.feed([token])[0])
+    return np.stack(rows)
+
+
+def compare(captioner: PromptCaptioner, wanted: ModelOutputs, target: str) -> Certificate:
+    """How far a bundle lies from its model, and the verdict."""
+    bounds = BOUNDS.get(captioner.manifest.precision, BOUNDS["w8a8"])
+    graphs = captioner.graphs
+    outputs: list[OutputParity] = []
+    agreements: list[AgreementParity] = []
+    if wanted.prompt is not None:
+        spec = captioner.manifest.prompts[wanted.prompt]
+        found = np.concatenate(
+            [
+                forced_logits(graphs, image[None], spec, ids)
+                for image, ids in zip(wanted.images, wanted.captions, strict=True)
+            ]
+        )  # [M,V]
+        outputs.append(_logits(wanted.logits, found, bounds))
+        agreements.append(
+            AgreementParity(
+                "next_token", _same_choice(wanted.logits, found, bounds.tie), bounds.next_token
+            )
+        )
+        tie = bounds.tie * spread(wanted.logits)
+        ends = np.cumsum([len(ids) for ids in wanted.captions])
+        same = [
+            _same_caption(
+                ids,
+                generate(graphs, graphs.encode(image[None]), spec)[0].tokens,
+                wanted.logits[end - len(ids) : end],
+                spec,
+                tie,
+            )
+            for image, ids, end in zip(wanted.images, wanted.captions, ends, strict=True)
+        ]
+        agreements.insert(0, AgreementParity("tokens", float(np.mean(same)), bounds.captions))
+    if wanted.embeddings is not None:
+        made = np.concatenate([graphs.encode(i[None])["image_embedding"] for i in wanted.images])
+        cosines = _cosines(wanted.embeddings, made)
+        outputs.append(
+            OutputParity(
+                "image_embedding",
+                float(np.abs(wanted.embeddings - made).max()),
+                float(cosines.min()),
+                float(np.abs(wanted.embeddings).max()),
+                bounds.embedding,
+                f"image {int(cosines.argmin())}",
+            )
+        )
+    return certify(
+        wanted.reference, target, len(wanted.images), (), tuple(outputs), tuple(agreements)
+    )
+
+
+def spread(logits: np.ndarray) -> float:
+    """Standard deviation of logits f32 [M,V] within their rows."""
+    return max(float((logits - logits.mean(-1, keepdims=True)).std()), 1e-9)
+
+
+def _logits(wanted: np.ndarray, found: np.ndarray, bounds: Bounds) -> OutputParity:
+    distance = np.abs(wanted - found).max(-1)  # [M]
+    worst = int(distance.argmax())
+    centred = [rows - rows.mean(-1, keepdims=True) for rows in (wanted, found)]
+    return OutputParity(
+        "logits",
+        float(distance[worst]),
+        float(_cosines(*centred).min()),
+        bounds.logits * spread(wanted),
+        bounds.cosine,
+        f"step {worst}",
+    )
+
+
+def _same_choice(wanted: np.ndarray, found: np.ndarray, tie: float) -> float:
+    """Share of M steps whose best token of `found` the model scores within `tie` of its best."""
+    chosen = found.argmax(-1)  # [M]
+    lost = wanted.max(-1) - wanted[np.arange(len(wanted)), chosen]  # [M]
+    return float(np.mean(lost <= tie * spread(wanted)))
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of the rows of two arrays [M,…]."""
+    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
+    return (a * b).sum(-1) / np.maximum(norms, 1e-12)  # [M]
+
+
+def _same_caption(
+    wanted: list[int], found: tuple[int, ...], logits: np.ndarray, spec: GenerationSpec, tie: float
+) -> bool:
+    """Whether two captions are the same, or part where the model itself is undecided.
+
+    `wanted` may hold the end token; `logits` f32 [n,V] are the model's along it; a tie is a token
+    scored within `tie` of the best. Beams weigh whole captions: there only the same is the same.
+    """
+    words = wanted[:-1] if wanted and wanted[-1] in spec.eos else wanted
+    if tuple(words) == found:
+        return True
+    if spec.beams > 1:
+        return False
+    step = next(
+        (i for i, pair in enumerate(zip(words, found, strict=False)) if pair[0] != pair[1]), None
+    )
+    if step is None:  # one goes on where the other ends
+        step = min(len(words), len(found))
+        chosen = found[step : step + 1] or spec.eos
+    else:
+        chosen = found[step : step + 1]
+    if step >= len(logits):
+        return False
+    row = logits[step]  # [V]
+    return bool(row.max() - max(row[token] for token in chosen) <= tie)
+
+
+def main(bundle: str, scratch: str, result: str) -> None:
+    """Compare a bundle with what lies in `scratch`, and write the certificate to `result`."""
+    sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
+    from edgecap.runtime.loading import load
+
+    captioner = load(bundle)
+    assert isinstance(captioner, PromptCaptioner)
+    target = f"{captioner.backend} {captioner.manifest.precision}"
+    asked = ModelOutputs.read(Path(scratch))
+    certificate = compare(captioner, asked, target)
+    Path(result).write_bytes(certificate_to_json(certificate))
+    write_expected(captioner, asked.images, Path(scratch))
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except EdgecapError as error:  # the parent quotes the last line
+        sys.exit(str(error))

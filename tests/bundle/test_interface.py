@@ -1,0 +1,132 @@
+"""Contract 2 as data: what agrees with itself is read back the same, anything else refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edgecap.bundle.interface import (
+    AttentionGrid,
+    Interface,
+    StateEntry,
+    captioner,
+    checked,
+    embedder,
+    interface_from_json,
+)
+from edgecap.core import typed
+from edgecap.core.errors import BundleError
+
+DIMS = {"h": 32, "w": 48, "P": 7, "T": 5, "G": 2, "Dh": 4, "V": 11, "E": 3}
+
+
+def state() -> list[StateEntry]:
+    rows = [
+        StateEntry(f"{role}_{kind}_{layer}", role, kind, layer, ("B", "G", size, "Dh"), "float32")
+        for role, size in (("image", "P"), ("text", "T"))
+        for layer in (0, 1)
+        for kind in ("key", "value")
+    ]
+    return [*rows, StateEntry("conv_0", "rolling", "other", 0, ("B", 6, 3), "float16")]
+
+
+def whole() -> Interface:
+    return captioner(DIMS, state(), embeds=True)
+
+
+def plain(interface: Interface) -> Any:
+    return json.loads(typed.dump(interface))
+
+
+def test_functions_follow_from_the_state() -> None:
+    interface = whole()
+    encode, decode = interface.function("encode"), interface.function("decode")
+    assert list(encode.inputs) == ["image"]
+    assert interface.sizes(encode.inputs["image"].shape, 3) == (3, 32, 48, 3)
+    assert list(encode.outputs)[-2:] == ["conv_0", "image_embedding"]
+    assert list(decode.inputs) == ["token", "position", *(entry.name for entry in state())]
+    shapes = {name: interface.sizes(spec.shape, 2) for name, spec in decode.outputs.items()}
+    assert shapes == {
+        "logits": (2, 11),
+        "new_text_key_0": (2, 2, 1, 4),
+        "new_text_value_0": (2, 2, 1, 4),
+        "new_text_key_1": (2, 2, 1, 4),
+        "new_text_value_1": (2, 2, 1, 4),
+        "new_conv_0": (2, 6, 3),
+    }
+    assert decode.outputs["new_conv_0"].dtype == "float16"
+    assert interface.state_bytes() == 4 * 2 * (7 + 5) * 4 * 4 + 6 * 3 * 2
+    assert interface.has("decode") and not interface.has("encode_text")
+
+
+@pytest.mark.parametrize("made", [whole, lambda: embedder({**DIMS, "N": 9})])
+def test_it_survives_json(made: Callable[[], Interface]) -> None:
+    assert interface_from_json(plain(made())) == made()
+
+
+def change(value: Any, path: str, to: Any) -> Any:
+    """`value` with the place `a.0.b` set."""
+    *inner, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    place = value
+    for step in inner:
+        place = place[step]
+    place[last] = to
+    return value
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "match"),
+    [
+        ("dims.P", 0, "dims.P is 0"),
+        ("dims.B", 2, "dims.B is 2"),
+        ("batch", 3, "batch is 3"),
+        ("state.0.role", "picture", "role is 'picture'"),
+        ("state.0.name", "Image", "must be named in"),
+        ("state.0.name", "image_value_0", "one name"),
+        ("state.0.dtype", "int4", "'int4'"),
+        ("state.0.shape", ["G", "P"], "batch B first"),
+        ("state.0.shape", ["B", "X"], "size 'X'"),
+        ("state.0.shape", ["B", 0], "size 0"),
+        ("state.4.shape", ["B", "G", "P", "Dh"], "must have the shape"),
+        ("state.0.shape", ["B", True], "whole number"),
+        ("state.0.shape", ["B", 2.5], "must be"),
+        ("state.0.shape", ["B", None], "must be"),
+        ("state.0.layer", "x", "whole number"),
+        ("functions.0.name", "see", "encode is needed"),
+        ("functions.0.inputs", {}, "encode must map image"),
+        ("functions.0.outputs.extra", {"dtype": "float32", "shape": ["B"]}, "encode must map"),
+        ("functions.1.inputs.extra", {"dtype": "int32", "shape": ["B"]}, "decode must take"),
+        ("functions.1.outputs.extra", {"dtype": "int32", "shape": ["B"]}, "decode must give"),
+        ("functions.1.outputs.attention", {"dtype": "float32", "shape": ["B", "P"]}, "attention"),
+        ("attention", {"rows": 1, "columns": 6, "first": 1}, "attention must be given"),
+        ("functions.1", {"name": "encode", "inputs": {}, "outputs": {}}, "each once"),
+        ("more", 1, "unknown field"),
+    ],
+)
+def test_what_does_not_agree_is_refused(path: str, to: Any, match: str) -> None:
+    with pytest.raises(BundleError, match=match):
+        interface_from_json(change(plain(whole()), path, to))
+
+
+def test_a_state_without_decode_is_refused() -> None:
+    interface = whole()
+    with pytest.raises(BundleError, match="without decode"):
+        checked(dataclasses.replace(interface, functions=interface.functions[:1]))
+
+
+def test_a_state_of_many_gigabytes_is_refused() -> None:
+    with pytest.raises(BundleError) as refused:
+        captioner({**DIMS, "P": 1 << 26}, state())
+    assert refused.value.code == "bundle.oversized"
+
+
+def test_attention_comes_with_its_grid() -> None:
+    value = plain(whole())
+    value["attention"] = {"rows": 2, "columns": 3, "first": 1}
+    spec = {"dtype": "float32", "shape": ["B", "P"]}
+    value["functions"][1]["outputs"]["attention"] = spec
+    assert interface_from_json(value).attention == AttentionGrid(2, 3, 1)
