@@ -114,6 +114,11 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     name, directory = request.param, tmp_path_factory.mktemp(request.param)
     checkpoint_ = make(name, next(iter(MAKERS[name])), tmp_path_factory.mktemp("checkpoint"))
     adapter: Any = registry.load(checkpoint.open_checkpoint(checkpoint_), 32)
+    with torch.no_grad():  # as after training: converters fold a norm's gain where its bias is 0
+        for module in adapter.model.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.weight.add_(0.1 * torch.randn_like(module.weight))
+                module.bias.add_(0.1 * torch.randn_like(module.bias))
     subject = subject_of(adapter.functions(), adapter.quant, adapter.interface.dims["V"])
     size = (16, *adapter.image_size, 3)
     images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
