@@ -22,6 +22,7 @@ from edgecap.exporters.contract import Function, ready
 from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.treatment import PlanLookup
 from edgecap.models import checkpoint, registry
 from edgecap.quant.agreement import agree
@@ -241,7 +242,11 @@ def _ai_edge(family: Family, directory: Path) -> tuple[int, Answers]:
     """ai-edge-quantizer's dynamic int8."""
     from ai_edge_quantizer import quantizer, recipe
 
-    (directory / "float.tflite").write_bytes(family.tflite)
+    tree = tflite_graph.read(family.tflite)
+    for i, subgraph in enumerate(tree.subgraphs):  # it wants names, and no two alike
+        for j, tensor in enumerate(subgraph.tensors):
+            tensor.name = f"tensor_{i}_{j}".encode()
+    (directory / "float.tflite").write_bytes(tflite_graph.write(tree))
     with quiet():
         made = quantizer.Quantizer(str(directory / "float.tflite"), recipe.dynamic_wi8_afp32())
         data = bytes(made.quantize().quantized_model)
