@@ -34,7 +34,7 @@ class CheckpointCaptioner:
 
     def __init__(self, model: str | os.PathLike[str], threads: int = 1) -> None:
         """Errors as of `open_checkpoint` and `registry.load`."""
-        opened = open_checkpoint(model)
+        opened = open_checkpoint(os.fspath(model))
         self.adapter: Adapter = registry.load(opened)
         import torch
 

@@ -99,7 +99,7 @@ def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
     ]
     if len(outputs) != len(wanted) or not wanted:
         raise BundleError("bundle.golden", f"{ARRAYS} is not about the cases of {FILE}.")
-    agreements = ()
+    agreements: tuple[AgreementParity, ...] = ()
     if captioner.manifest.prompts:
         agreements = (AgreementParity("tokens", float(np.mean(same)), 0.75),)
     return certify(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
+from pathlib import Path
 from typing import TypeAlias
 
 from edgecap.bundle import schema2
@@ -47,7 +48,7 @@ def load(
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    opened = open_bundle(bundle, verify)
+    opened = open_bundle(Path(bundle), verify)
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file

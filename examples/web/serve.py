@@ -7,6 +7,7 @@ to one thread.
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -39,10 +40,8 @@ def main() -> None:
     handler = partial(Handler, directory=arguments.directory)
     with ThreadingHTTPServer(("127.0.0.1", arguments.port), handler) as server:
         print(f"http://127.0.0.1:{server.server_port}/", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 if __name__ == "__main__":
