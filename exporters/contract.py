@@ -6,10 +6,16 @@ K = Dh head width, S model_input side in px.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from edgecap.bundle.interface import Interface
 from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.manifest import Function as Place
+from edgecap.models.adapter import GraphFunction
 from edgecap.reference.config import CaptionerConfig
 
 if TYPE_CHECKING:
@@ -27,6 +33,70 @@ class Function:
     inputs: dict[str, Tensor]  # examples, B = 1, in the order of the arguments
     outputs: tuple[str, ...]
     batch_axes: dict[str, int]
+    tops: dict[str, int] = field(default_factory=dict)  # integer input -> least value beyond it
+
+    def random_inputs(self, seed: int = 0) -> dict[str, np.ndarray]:
+        """Values for every input, of its example's shape: all of the state too."""
+        rng = np.random.default_rng(seed)
+        found: dict[str, np.ndarray] = {}
+        for name, example in self.inputs.items():
+            size, dtype = tuple(example.shape), str(example.dtype).removeprefix("torch.")
+            if example.is_floating_point():
+                found[name] = rng.standard_normal(size).astype(dtype)
+            else:
+                top = 256 if dtype == "uint8" else self.tops.get(name, 2)
+                found[name] = rng.integers(int(name == "length"), top, size).astype(dtype)
+        return found
+
+    def eager(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What PyTorch answers, by output."""
+        import torch
+
+        before = {n: rows.clone() for n, rows in self.module.named_buffers()}
+        with torch.no_grad():
+            made = self.module(*(torch.from_numpy(inputs[name]) for name in self.inputs))
+            for name, rows in self.module.named_buffers():  # a step may keep state in them
+                rows.copy_(before[name])
+        made = made if isinstance(made, tuple) else (made,)
+        return {name: value.numpy() for name, value in zip(self.outputs, made, strict=True)}
+
+
+def placed(file: str, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Place:
+    """Where a function lies whose entry and tensors bear the contract's own names."""
+    return Place(file, name, {n: n for n in inputs}, {n: n for n in outputs})
+
+
+def ready(functions: Sequence[GraphFunction], interface: Interface) -> tuple[Function, ...]:
+    """An adapter's functions, ready to be traced at batch 1."""
+    return tuple(_ready(function, interface) for function in functions)
+
+
+def _ready(function: GraphFunction, interface: Interface) -> Function:
+    import torch
+
+    def example(shape: tuple[int, ...], dtype: str) -> Tensor:
+        kind = getattr(torch, dtype)
+        return torch.zeros(shape, dtype=kind) if "float" in dtype else torch.ones(shape, dtype=kind)
+
+    inputs = {
+        name: example(interface.sizes(spec.shape, 1), spec.dtype)
+        for name, spec in function.inputs.items()
+    }
+    dims = interface.dims
+    words = dims.get("V", dims.get("words", 2))
+    return Function(
+        function.name,
+        function.module,
+        inputs,
+        tuple(function.outputs),
+        dict.fromkeys((*function.inputs, *function.outputs), 0),  # the contract: batch first
+        {
+            "token": words,
+            "tokens": words,
+            "position": dims.get("T", 2),
+            "length": dims.get("N", 1) + 1,
+        },
+    )
 
 
 def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, ...]:
@@ -91,6 +161,8 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
     stepping = ("logits", "k_new", "v_new", "attention")
     stepped = {"token": 0, "position": 0, "k": 1, "v": 1}
     stepped |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
+    words = config.vocabulary
+    tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
     told = {"tokens": 0, "length": 0, "text_embedding": 0}
     made = (
         Function(
@@ -100,9 +172,9 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
             ("k", "v", "image_embedding"),
             seen,
         ),
-        Function("decode", Decode().eval(), step, stepping, stepped),
-        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), told),
+        Function("decode", Decode().eval(), step, stepping, stepped, tops),
+        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), told, tops),
     )
     if not attention:
         return made
-    return (*made, Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped))
+    return (*made, Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped, tops))

@@ -71,8 +71,7 @@ class Planner:
         return self._chosen[precision]
 
     def _make(self, precision: str) -> Chosen:
-        from edgecap.quant.hooks import layer_widths
-        from edgecap.quant.smooth import smooth
+        from edgecap.reference.quant import layer_widths, smooth
 
         network = self._model.network
         if precision not in INT8_PRECISIONS:
@@ -148,7 +147,7 @@ def _new_plan(
     Captions are judged in the languages of the model that scenes can be described in; of the
     others `say` is told.
     """
-    from edgecap.quant.calibrate import calibrate
+    from edgecap.reference.quant import calibrate
 
     begun = time.monotonic()
     calibration_set = calibrated()

@@ -17,7 +17,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
 if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import CaptionModel
+    from edgecap.quant.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -31,36 +31,42 @@ class WeightScheme:
 class SchemeLookup(Protocol):
     """What the passes ask about the constants of one function of the contract."""
 
-    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
-        """Of the weights f32 [N,D] of a linear layer."""
+    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+        """Of the weights f32 [N,D] of a linear layer; `name` is what the converter calls them."""
 
-    def table(self, weight: np.ndarray) -> WeightScheme:
-        """Of a large table f32 [V,D] that is looked up in."""
+    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+        """Of a table f32 [V,D] that is looked up in."""
 
 
 class PlanLookup:
-    """What a plan says of the constants of a model that is smoothed already."""
+    """What a plan says of the constants of a model that is smoothed already.
 
-    def __init__(self, plan: Plan, model: CaptionModel) -> None:
-        """Raises InputError where the plan is not for these layers, UnsupportedError where two
-        layers have the same weights, so that a constant would not say which it is."""
-        from edgecap.quant.hooks import layer_weights
+    A constant is known by its name, where the converter kept the path of the parameter, and
+    otherwise by its content.
+    """
 
-        layers = layer_weights(model)
-        check_layers(plan, {name: tensor.shape[1] for name, tensor in layers.items()})
+    def __init__(self, plan: Plan, subject: Subject) -> None:
+        """Raises InputError where the plan is not for these layers."""
+        check_layers(plan, subject.widths())
         self._plan = plan
-        self._names: dict[str, str] = {}
-        for name, tensor in layers.items():
-            twin = self._names.setdefault(_key(tensor.detach().numpy()), name)
-            if twin != name:
-                raise UnsupportedError(
-                    "plan.same_weights", f"{twin} and {name} have the same weights."
-                )
+        self._weights = weights = subject.weights()
+        self._shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
+        owners = {id(info.parameter(subject.model)): p for p, info in subject.layers.items()}
+        self._paths = {  # also the other paths of tied tables
+            path: owners[id(module.weight)]
+            for path, module in subject.model.named_modules()
+            if id(getattr(module, "weight", None)) in owners
+        }
+        self._twins: dict[str, list[str]] = {}  # content -> layers
+        for path, weight in weights.items():
+            self._twins.setdefault(_key(weight.detach().numpy()), []).append(path)
 
-    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
-        """Raises UnsupportedError where a converter changed the weights beyond recognition."""
-        name = self._names.get(_key(weight))
-        if name is None:
+    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+        """Raises UnsupportedError where a converter changed the weights beyond recognition, and
+        where layers of equal weights are not treated alike."""
+        paths = self._named(weight, name) or self._twins.get(_key(weight), [])
+        paths = paths or self._scaled(weight)
+        if not paths:
             raise UnsupportedError(
                 "plan.weights_changed",
                 f"{function} has a linear layer {list(weight.shape)} whose weights are none of the "
@@ -68,17 +74,59 @@ class PlanLookup:
                 "Export with --precision fp32 or fp16.",
             )
         step = "decode" if function == ATTENTION else function  # the same step, the same numbers
-        return WeightScheme(self._plan.layers[name].kind, self._plan.grids(name, step))
+        return self._alike(paths, step)
 
-    def table(self, weight: np.ndarray) -> WeightScheme:
-        """Only the token table is a layer of the plan, the output head; others stay float."""
-        name = self._names.get(_key(weight))
-        return WeightScheme("fp32" if name is None else self._plan.layers[name].kind, None)
+    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+        """Tables that are no layer of the plan stay float: they are small, or positions."""
+        paths = self._named(weight, name) or self._twins.get(_key(weight), [])
+        kinds = {self._plan.layers[path].kind for path in paths}
+        if len(kinds) > 1:
+            raise _differ(paths)
+        return WeightScheme(kinds.pop() if kinds else "fp32", None)
+
+    def _named(self, weight: np.ndarray, name: str) -> list[str]:
+        """The layer whose parameter a constant of this name is."""
+        path = self._paths.get(name.removeprefix("model.").removesuffix(".weight"))
+        return [path] if path is not None and self._shapes[path] == weight.shape else []
+
+    def _scaled(self, weight: np.ndarray) -> list[str]:
+        """Layers whose rows a converter multiplied by positive numbers, as it does where a scale
+        comes after them (the 1/sqrt(Dh) of attention).
+
+        Their integers are the same, and grids of outputs count in units of the row's scale, so
+        that a plan holds for them unchanged.
+        """
+        found = []
+        for path, tensor in self._weights.items():
+            if self._shapes[path] != weight.shape:
+                continue
+            mine = tensor.detach().numpy()
+            factor = (weight * mine).sum(1) / np.maximum((mine * mine).sum(1), 1e-30)  # [N]
+            off = np.abs(weight - factor[:, None] * mine).max()
+            if (factor > 0).all() and off <= 1e-5 * np.abs(weight).max():
+                found.append(path)
+        return found
+
+    def _alike(self, paths: list[str], function: str) -> WeightScheme:
+        """What the plan says of layers that have the same weights."""
+        layers = [self._plan.layers[path] for path in paths]
+        found = [WeightScheme(one.kind, one.functions.get(function)) for one in layers]
+        if any(one != found[0] for one in found):
+            raise _differ(paths)
+        return WeightScheme(found[0].kind, self._plan.grids(paths[0], function))
 
 
-def by(plan: Plan | None, model: CaptionModel) -> SchemeLookup | None:
+def _differ(paths: list[str]) -> UnsupportedError:
+    return UnsupportedError(
+        "plan.same_weights",
+        f"{' and '.join(paths)} have the same weights, and the plan does not treat them alike.",
+        "Export with a plan that does, or with --precision fp32 or fp16.",
+    )
+
+
+def by(plan: Plan | None, subject: Subject) -> SchemeLookup | None:
     """What a plan says; float exports have none."""
-    return None if plan is None else PlanLookup(plan, model)
+    return None if plan is None else PlanLookup(plan, subject)
 
 
 def _key(weight: np.ndarray) -> str:

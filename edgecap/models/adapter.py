@@ -38,8 +38,23 @@ class GraphFunction:
 class Keep:
     """Why a layer is not rounded like the others."""
 
-    kind: str  # float: not rounded; weights: its weights are, its inputs are not
+    kind: str  # float: not rounded; weights: they alone; dynamic: inputs as they come, outputs not
     reason: str
+    precision: str | None = None  # w8 or w8a8, where it is so in one of them only
+
+
+@dataclass(frozen=True)
+class ValuePair:
+    """A linear some of whose outputs reach another linear through nothing but weighted sums.
+
+    The values of an attention do: what they are divided by, the other's columns can be multiplied
+    by. Rows `first` to `first + count` of `source` are the columns of `reader`.
+    """
+
+    source: str
+    first: int
+    count: int
+    reader: str
 
 
 @dataclass(frozen=True)
@@ -48,11 +63,13 @@ class QuantSpec:
 
     keep: glob of module paths -> how and why it stays wider.
     smoothing: a norm, and the linears that alone read it: the norm's scale may move into them.
-    tied: two paths of one table, the embedding first.
+    values: the same for the values of an attention and the linear behind it.
+    tied: two paths of one table, the embedding first; twice the same where the head is no module.
     """
 
     keep: dict[str, Keep] = field(default_factory=dict)
     smoothing: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    values: tuple[ValuePair, ...] = ()
     tied: tuple[tuple[str, str], ...] = ()
 
 

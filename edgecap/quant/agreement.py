@@ -53,6 +53,7 @@ def agree(pairs: Iterable[tuple[Replayed, Replayed]]) -> Agreement:
         near += int((best.values - a.gather(1, choice[:, None])[:, 0] <= TIE).sum())
         log_a, log_b = a.log_softmax(-1), b.log_softmax(-1)  # [m,V]
         divergence += float(F.kl_div(log_b, log_a, log_target=True, reduction="sum"))
-        cosine = min(cosine, float(F.cosine_similarity(embedding, rounded).min()))
+        if embedding is not None and rounded is not None:
+            cosine = min(cosine, float(F.cosine_similarity(embedding, rounded).min()))
         steps += len(a)
     return Agreement(steps, same / steps, near / steps, divergence / steps, cosine)

@@ -8,30 +8,35 @@ Letters: D inputs and N outputs of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.quant.calibration_set import CalibrationSet
-from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.observers import OBSERVERS, Extremes, Histogram
 from edgecap.quant.plan import SCHEMA, Activations, Calibration, Layer, Plan
-from edgecap.quant.recipe import kinds
 from edgecap.quant.samples import SHIPPED, CalibrationSpec
 from edgecap.quant.simulate import row_scales
 from edgecap.quant.smooth import factors, smooth
-
-if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import CaptionModel
+from edgecap.quant.subject import Subject
 
 QuantParamKey = tuple[str, str]  # function, layer
 
 
+class Replayable(Protocol):
+    """What calibration watches: images and their captions."""
+
+    def __len__(self) -> int:
+        """How many images."""
+
+    def replay(self, tapped: Any, label: str) -> Iterable[Any]:
+        """Run everything through a tapped subject."""
+
+
 def calibrate(
-    network: CaptionModel,
-    calibration_set: CalibrationSet,
+    subject: Subject,
+    calibration_set: Replayable,
     spec: CalibrationSpec,
     *,
     model: str,
@@ -47,24 +52,30 @@ def calibrate(
         keep: layers that shall stay wider than that: layer -> kind.
     """
     channels = _Channels()
-    _watch(network, channels, calibration_set, "input channels")
-    divisors = factors(network, channels.largest)
-    kind = kinds(layer_weights(network), precision, keep or {})
+    _watch(subject, channels, calibration_set, "input channels")
+    divisors = factors(subject, channels.largest)
+    exceptions = {of: dict(kinds) for of, kinds in subject.exceptions.items()}
+    for name, info in subject.layers.items():
+        if info.operation in ("linear", "conv1d") and name not in channels.largest:
+            for kinds in exceptions.values():  # no function runs it: no graph has it
+                kinds[name] = "fp32"
+    wider = exceptions[precision] | dict(keep or {})
+    kind = {name: wider.get(name, precision) for name in subject.layers}
     grids: dict[QuantParamKey, Activations] = {}
     if "w8a8" in kind.values():
-        smoothed = smooth(network, divisors)
+        smoothed = smooth(subject, divisors)
         grids = _grids(smoothed, calibration_set, spec.ranges)
     layers = {
         name: Layer(how, {f: g for (f, n), g in grids.items() if n == name and how == "w8a8"})
         for name, how in kind.items()
     }
     source = SHIPPED if spec.data is None else spec.data.name
-    measured = Calibration(source, len(calibration_set.model_inputs), spec.seed, spec.ranges)
-    return Plan(SCHEMA, model, weights, measured, divisors, layers)
+    measured = Calibration(source, len(calibration_set), spec.seed, spec.ranges)
+    return Plan(SCHEMA, model, weights, measured, divisors, layers, exceptions)
 
 
 def _grids(
-    smoothed: CaptionModel, calibration_set: CalibrationSet, observer: str
+    smoothed: Subject, calibration_set: Replayable, observer: str
 ) -> dict[QuantParamKey, Activations]:
     """Grids of every layer in every function that runs it."""
     ends = _Ranges(lambda _: Extremes())
@@ -81,9 +92,9 @@ def _grids(
 
 
 def _watch(
-    network: CaptionModel, hook: _Channels | _Ranges, calibration_set: CalibrationSet, label: str
+    subject: Subject, hook: _Channels | _Ranges, calibration_set: Replayable, label: str
 ) -> None:
-    for _ in calibration_set.replay(HookedModel(network, hook), label):
+    for _ in calibration_set.replay(subject.tapped(hook), label):
         pass
 
 
@@ -98,7 +109,7 @@ class _Channels:
         self.largest[layer] = seen.maximum(self.largest.get(layer, seen))
         return F.linear(x, weight)
 
-    def table(self, weight: Tensor) -> Tensor:
+    def stored(self, layer: str, weight: Tensor) -> Tensor:
         return weight
 
 
@@ -118,5 +129,5 @@ class _Ranges:
             self.seen[key].update(values)
         return y
 
-    def table(self, weight: Tensor) -> Tensor:
+    def stored(self, layer: str, weight: Tensor) -> Tensor:
         return weight

@@ -38,6 +38,9 @@ class CalibrationSet:
     captions: list[list[int]]  # N of prompt and caption, without <eos>
     texts: list[list[int]]  # N of <text> words <eos>
 
+    def __len__(self) -> int:
+        return len(self.model_inputs)
+
     def first(self, number: int) -> CalibrationSet:
         """The first of its images and what was said about them."""
         return CalibrationSet(

@@ -1,133 +1,130 @@
-"""A captioner whose linear layers are in someone else's hands: to watch them, or to round them.
+"""Somebody else's hands on the layers of a model, while it runs: to watch them, or to round them.
 
-A LinearHook is told the function of the contract that is running, because the same weights see
-other numbers in each: patches in encode_image, words before an image in decode, words alone in
-encode_text.
+No module is replaced and no weight copied: within `Tap.running` every product with the weights of
+a layer goes through a hook, whoever multiplies: an nn.Linear, transformers' Conv1D, or a line of
+code with a tied table. A hook is told the function that is running, because the same weights see
+other numbers in each: image rows in encode, the new row of a text in decode. Exporters trace
+through it like through any code.
 
-Letters: B batch, T tokens, P patches, L layers, H heads, K head width, E embedding,
-D inputs and N outputs of a layer (D also the model's width), V vocabulary.
+Letters: D inputs and N outputs of a layer, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from edgecap.quant.recipe import HEAD
-from edgecap.reference.model.captioner import CaptionModel
-
-
-def layer_weights(network: CaptionModel) -> dict[str, Tensor]:
-    """The weights [N,D] of every linear layer, the head among them, by the name in a plan."""
-    found = {n: m.weight for n, m in network.named_modules() if isinstance(m, nn.Linear)}
-    return found | {HEAD: network.token.weight}
-
-
-def layer_widths(network: CaptionModel) -> dict[str, int]:
-    """Layer -> D, its input channels: what a plan must fit."""
-    return {name: weight.shape[1] for name, weight in layer_weights(network).items()}
+from edgecap.quant.layers import LayerInfo
 
 
 class LinearHook(Protocol):
-    """What a tapped captioner asks for."""
+    """What a tapped model asks for."""
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
-        """The layer's output [...,N] for x [...,D] and weight [N,D]."""
+        """The layer's output [...,N] without bias, for x [...,D] and weight [N,D]."""
 
-    def table(self, weight: Tensor) -> Tensor:
-        """The token table [V,D] as it is looked up in."""
+    def stored(self, layer: str, weight: Tensor) -> Tensor:
+        """The weights [N,D] of a table or a convolution as they are used."""
 
 
-class HookedModel(CaptionModel):
-    """The same parameters under the same names; every linear layer goes through `hook`."""
+class Tap:
+    """A hook on the layers of one model."""
 
-    def __init__(self, model: CaptionModel, hook: LinearHook) -> None:
-        with torch.device("meta"):
-            super().__init__(model.config)
+    def __init__(self, model: nn.Module, layers: Mapping[str, LayerInfo], hook: LinearHook) -> None:
         self.hook = hook
-        self._function = "decode"  # of whoever asks the blocks themselves: StatefulDecode
-        for name, module in list(self.named_modules()):
-            if isinstance(module, nn.Linear):
-                parent, _, child = name.rpartition(".")
-                setattr(self.get_submodule(parent), child, _Layer(self, name))
-        self.token = _Table(self)
-        own = dict(model.named_parameters())  # of any shape; shared, not copied
-        for name, _ in list(self.named_parameters()):
-            parent, _, child = name.rpartition(".")
-            setattr(self.get_submodule(parent), child, own[name])
-        self.train(model.training)
-
-    def see(self, *args: Any, **kwargs: Any) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Keys and values, L of [B,H,P,K], and hidden states, L of [B,P,D]."""
-        with self._running("encode_image"):
-            return super().see(*args, **kwargs)
-
-    def embed_image(self, x: Tensor) -> Tensor:
-        """Hidden patches [B,P,D] to [B,E]."""
-        with self._running("encode_image"):
-            return super().embed_image(x)
-
-    def read(
-        self, tokens: Tensor, keys: list[Tensor] | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:
-        """Tokens int [B,T], and keys L of [B,H,P,K] of an image, to hidden states [B,T,D]."""
-        with self._running("encode_text" if keys is None else "decode"):
-            return super().read(tokens, keys, *args, **kwargs)
-
-    def decode_attention(self, *args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Scores [B,V], new rows of the cache [L,B,H,1,K] twice, attention [B,L,H,P]."""
-        with self._running("decode"):  # which is made of it
-            return super().decode_attention(*args)
-
-    def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:
-        """Tokens int [B,T] and their numbers int [B] to [B,E]."""
-        with self._running("encode_text"):
-            return super().encode_text(tokens, length)
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Hidden text [...,D] to scores [...,V]."""
-        return self.hook.linear("decode", HEAD, self.final_norm(x), self.token.weight)  # [...,V]
-
-    def _call_hook(self, layer: str, x: Tensor, weight: Tensor) -> Tensor:
-        """x [...,D] through a layer's weight [N,D] to [...,N], as the hook has it."""
-        return self.hook.linear(self._function, layer, x, weight)
+        self.function: str | None = None  # that is running
+        self._model, self._layers = model, layers
+        self.by_weight: dict[int, LayerInfo] = {}  # identity of a parameter -> its layer
 
     @contextmanager
-    def _running(self, function: str) -> Iterator[None]:
-        before, self._function = self._function, function
+    def running(self, function: str) -> Iterator[None]:
+        """Within this, products with layers' weights are the hook's; the innermost name counts."""
+        before, self.function = self.function, function
         try:
-            yield
+            if before is not None:
+                yield
+                return
+            # Anew each time: tracers put other tensors in the place of parameters.
+            self.by_weight = {
+                id(info.parameter(self._model)): info for info in self._layers.values()
+            }
+            with _Intercept(self):
+                yield
         finally:
-            self._function = before
+            self.function = before
 
 
-class _Layer(nn.Module):
-    """In the place of a linear layer of `owner`."""
+class Tapped(nn.Module):
+    """The module of one function, run under a tap."""
 
-    def __init__(self, owner: HookedModel, name: str) -> None:
+    def __init__(self, module: nn.Module, tap: Tap, function: str) -> None:
         super().__init__()
-        old = owner.get_submodule(name)
-        self.weight = nn.Parameter(torch.empty_like(old.weight), requires_grad=False)  # [N,D]
-        self._ask = owner._call_hook  # a bound method: the owner must not become a child
-        self._name = name
+        self.inner = module
+        self._running: Callable[[], Any] = lambda: tap.running(function)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._ask(self._name, x, self.weight)  # [...,N]
+    def forward(self, *inputs: Tensor) -> Any:
+        """As the module's."""
+        with self._running():
+            return self.inner(*inputs)
 
 
-class _Table(nn.Module):
-    """In the place of the token table."""
+class _Intercept(TorchFunctionMode):
+    """Hands four functions of torch to the tap where they are given the weights of a layer."""
 
-    def __init__(self, owner: HookedModel) -> None:
+    def __init__(self, tap: Tap) -> None:
         super().__init__()
-        table = torch.empty_like(owner.token.weight)  # [V,D]
-        self.weight = nn.Parameter(table, requires_grad=False)  # [V,D]
-        self._tap = owner.hook
+        self._tap = tap
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return F.embedding(tokens, self._tap.table(self.weight))  # [...,D]
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        handler = _HANDLERS.get(func)
+        if handler is not None:
+            return handler(self._tap, *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _linear(tap: Tap, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    info = tap.by_weight.get(id(weight))
+    if info is None:
+        return F.linear(x, weight, bias)
+    assert tap.function is not None
+    y = tap.hook.linear(tap.function, info.path, x, info.matrix(weight))  # [...,N]
+    return y if bias is None else y + bias
+
+
+def _addmm(tap: Tap, bias: Tensor, x: Tensor, weight: Tensor, **scalars: Any) -> Tensor:
+    """Conv1D of transformers: bias [N] + x [n,D] @ weight [D,N]."""
+    info = tap.by_weight.get(id(weight))
+    if info is None or scalars:
+        return torch.addmm(bias, x, weight, **scalars)
+    assert tap.function is not None
+    return tap.hook.linear(tap.function, info.path, x, info.matrix(weight)) + bias  # [n,N]
+
+
+def _conv2d(tap: Tap, x: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    info = tap.by_weight.get(id(weight))
+    if info is not None:
+        weight = tap.hook.stored(info.path, info.matrix(weight)).view(weight.shape)
+    return torch.conv2d(x, weight, *args, **kwargs)
+
+
+def _embedding(tap: Tap, ids: Tensor, weight: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    info = tap.by_weight.get(id(weight))
+    if info is not None:
+        weight = tap.hook.stored(info.path, weight)  # [V,D]
+    return F.embedding(ids, weight, *args, **kwargs)
+
+
+_HANDLERS: dict[Any, Callable[..., Tensor]] = {
+    F.linear: _linear,
+    torch.addmm: _addmm,
+    torch.conv2d: _conv2d,
+    F.embedding: _embedding,
+}

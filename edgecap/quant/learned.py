@@ -9,17 +9,15 @@ Letters: N outputs (rows), D inputs of a layer; G grids of a plan.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from edgecap.quant.hooks import layer_weights
 from edgecap.quant.params import QuantParams, short
 from edgecap.quant.plan import Activations, Layer, Plan, QuantParamKey
 from edgecap.quant.simulate import integer_rows
-from edgecap.reference.model.captioner import CaptionModel
+from edgecap.quant.subject import Subject
 
 # Optimisers move every number by about its learning rate; a logarithm has further to go than a
 # weight has.
@@ -65,15 +63,16 @@ class LearnedScales(nn.Module):
         return replace(plan, layers=layers)
 
 
-def on_grid(model: CaptionModel, plan: Plan) -> CaptionModel:
-    """A copy of `model` with its int8 weights where rounding puts them.
+def on_grid(subject: Subject, plan: Plan) -> Subject:
+    """A copy with its int8 weights where rounding puts them.
 
     Exports in float then compute with the very weights that int8 exports store.
     """
-    moved = copy.deepcopy(model)
+    int8 = [name for name, layer in plan.layers.items() if layer.kind != "fp32"]
+    moved = subject.with_own(int8)
+    weights = moved.weights()
     with torch.no_grad():
-        for name, weight in layer_weights(moved).items():
-            if plan.layers[name].kind != "fp32":
-                integers, scale = integer_rows(weight)  # [N,D], [N]
-                weight.copy_(integers * scale[:, None])
+        for name in int8:
+            integers, scale = integer_rows(weights[name])  # [N,D], [N]
+            weights[name].copy_(integers * scale[:, None])
     return moved

@@ -3,10 +3,10 @@
 A layer bears its module path (`blocks.3.qkv`); the output head, which is the token table, is
 `token`. It is of one of four kinds:
 
-    w8a8  int8 weights; input and output on fixed int8 grids, one pair for each function
-    w8    int8 weights; the input is rounded as it comes, or not at all; the output stays float
-    w8f   int8 weights, widened before they are used; input and output stay float
-    fp32  as it was
+    w8a8        int8 weights; input and output on fixed int8 grids, one pair for each function
+    w8          int8 weights; the input is rounded as it comes or not at all; the output stays float
+    w8_dequant  int8 weights, widened before they are used; input and output stay float
+    fp32        as it was
 
 Weights are int8, symmetric, with one scale per row (rounding.rows); they follow from the float
 weights and are not in the plan. A w8a8 layer's output is rounded in units of its row's scale: the
@@ -27,18 +27,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT
 from edgecap.bundle.manifest import FUNCTIONS, PLAN
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.typed import decode, dump, read_json
 from edgecap.quant.params import HIGH, LOW, QuantParams
-from edgecap.quant.recipe import default_kind
-from edgecap.quant.smooth import can_smooth
 
 SCHEMA = 1
+_FUNCTIONS = {*FUNCTIONS, ENCODE, DECODE, ENCODE_TEXT}
 FILE = PLAN
-KINDS = ("w8a8", "w8", "w8f", "fp32")
+KINDS = ("w8a8", "w8", "w8_dequant", "fp32")
 QuantParamKey = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"
 _REMAKE = "Make a plan for these weights: export without --plan."
 
@@ -79,12 +79,18 @@ class Plan:
     calibration: Calibration
     smoothing: dict[str, tuple[float, ...]]  # layer -> divisor of each input channel, [D]
     layers: dict[str, Layer]
+    # precision -> layer -> kind, of the layers that are not rounded as that precision says
+    exceptions: dict[str, dict[str, str]]
+
+    def default_kind(self, layer: str, precision: str) -> str:
+        """The kind of a layer in a plan of w8 or w8a8 where nothing else is asked for."""
+        return self.exceptions.get(precision, {}).get(layer, precision)
 
     @property
     def precision(self) -> str:
         """w8a8 or w8 as calibration makes them, mixed where more layers are kept wider."""
         for precision in ("w8a8", "w8"):
-            if all(one.kind == default_kind(n, precision) for n, one in self.layers.items()):
+            if all(one.kind == self.default_kind(n, precision) for n, one in self.layers.items()):
                 return precision
         return "mixed"
 
@@ -134,7 +140,7 @@ def read_plan(path: Path) -> Plan:
                 f"{path.name} has plan schema {found!r}; this edgecap reads schema {SCHEMA}.",
                 _REMAKE,
             )
-        plan = decode(Plan, value, path.name)
+        plan = decode(Plan, _renamed(value), path.name)
     except OSError as error:
         raise InputError("plan.missing", f"{path} cannot be read: {error.strerror}.") from None
     except BundleError as error:
@@ -142,6 +148,19 @@ def read_plan(path: Path) -> Plan:
         raise InputError(code, error.message, error.hint) from None
     _check(plan, path.name)
     return plan
+
+
+def _renamed(value: dict[str, Any]) -> dict[str, Any]:
+    """As plans are today: w8_dequant was w8f, and the reference's exceptions were not written."""
+    layers = value.get("layers")
+    if "exceptions" not in value and isinstance(layers, dict):
+        from edgecap.reference.quant import default_exceptions
+
+        value["exceptions"] = default_exceptions(layers)
+    for layer in layers.values() if isinstance(layers, dict) else ():
+        if isinstance(layer, dict) and layer.get("kind") == "w8f":
+            layer["kind"] = "w8_dequant"
+    return value
 
 
 def check_weights(plan: Plan, model: str, weights: Path) -> None:
@@ -162,7 +181,7 @@ def check_layers(plan: Plan, widths: dict[str, int]) -> None:
         what = f"lacks {min(missing)}" if missing else f"names {min(unknown)}, which is not there"
         raise InputError("plan.layers", f"the plan {what}.", _REMAKE)
     for name, factors in plan.smoothing.items():
-        if not can_smooth(name) or widths.get(name) != len(factors):
+        if widths.get(name) != len(factors):
             raise InputError(
                 "plan.layers", f"the plan's smoothing does not fit the layer {name}.", _REMAKE
             )
@@ -180,7 +199,7 @@ def _check(plan: Plan, where: str) -> None:
         if (layer.kind == "w8a8") != bool(layer.functions):
             raise bad(f"{name} is {layer.kind} and has grids for {len(layer.functions)} functions")
         for function, grids in layer.functions.items():
-            if function not in FUNCTIONS:
+            if function not in _FUNCTIONS:
                 raise bad(f"{name} has grids for the unknown function {function!r}")
             for grid in (grids.input, grids.output):
                 if grid.scale <= 0 or not LOW <= grid.zero_point <= HIGH:

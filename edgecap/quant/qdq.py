@@ -10,29 +10,28 @@ Letters: D inputs and N outputs of a layer, V vocabulary.
 
 from __future__ import annotations
 
-import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.ao.quantization.fx import _decomposed  # noqa: F401 -- registers the operations
 
-from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.params import HIGH, LOW, QuantParams
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import integer_rows
-from edgecap.reference.model.captioner import CaptionModel
+from edgecap.quant.subject import Subject
 
 
-def insert_qdq(model: CaptionModel, plan: Plan) -> CaptionModel:
-    """`model`, smoothed already, with the plan's grids marked in it."""
-    whole = copy.deepcopy(model)
-    hook = QdqHook(plan)
+def insert_qdq(subject: Subject, plan: Plan) -> Any:
+    """`subject`, smoothed already, with the plan's grids marked in it; as `Subject.tapped`."""
+    static = [name for name, layer in plan.layers.items() if layer.kind == "w8a8"]
+    whole, hook = subject.with_own(static), QdqHook(plan)
+    weights = whole.weights()
     with torch.no_grad():
-        for name, weight in layer_weights(whole).items():
-            if plan.layers[name].kind == "w8a8":
-                weight.copy_(hook.quantize_weight(name, weight))
-    return HookedModel(whole, hook)
+        for name in static:
+            weights[name].copy_(hook.quantize_weight(name, weights[name]))
+    return whole.tapped(hook)
 
 
 class QdqHook:
@@ -58,7 +57,7 @@ class QdqHook:
         y = F.linear(x, weight)  # [...,N]
         return _on(QuantParams(grids.output.scale * unit, grids.output.zero_point), y) * rest
 
-    def table(self, weight: Tensor) -> Tensor:
+    def stored(self, layer: str, weight: Tensor) -> Tensor:
         return weight
 
 

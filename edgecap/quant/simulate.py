@@ -15,16 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.quant.hooks import HookedModel, layer_weights, layer_widths
 from edgecap.quant.params import HIGH, LOW, QuantParams
 from edgecap.quant.plan import Plan, QuantParamKey, check_layers
-from edgecap.quant.recipe import HEAD
 from edgecap.quant.smooth import smooth
-from edgecap.reference.model.captioner import CaptionModel
+from edgecap.quant.subject import Subject
 
 
-def simulate(model: CaptionModel, plan: Plan) -> CaptionModel:
-    """A captioner that computes as an export of `model` by `plan` does, up to float32 sums.
+def simulate(subject: Subject, plan: Plan) -> Any:
+    """What computes as an export of `subject` by `plan` does, up to float32 sums.
+
+    Of the kind that `Subject.tapped` returns: the functions of an adapter, or a model.
 
     The input of a w8 layer is rounded by the vector, as TFLite does; ONNX rounds it by the call,
     CoreML not at all.
@@ -32,11 +32,11 @@ def simulate(model: CaptionModel, plan: Plan) -> CaptionModel:
     Its weights are rounded now, once for every step that it will take. Raises InputError where the
     plan is not for these layers.
     """
-    check_layers(plan, layer_widths(model))
-    smoothed, rounding = smooth(model, plan.smoothing), Rounding(plan)
+    check_layers(plan, subject.widths())
+    smoothed, rounding = smooth(subject, plan.smoothing), Rounding(plan)
     with torch.no_grad():
-        rounding.prepare(layer_weights(smoothed), {})
-    return HookedModel(smoothed, rounding)
+        rounding.prepare(smoothed.weights(), {})
+    return smoothed.tapped(rounding)
 
 
 class Rounding:
@@ -72,7 +72,7 @@ class Rounding:
         if kind == "fp32":
             return F.linear(x, weight)
         integers, unit = self._rounded.get(layer) or integer_rows(weight)  # [N,D], [N]
-        if kind == "w8f":
+        if kind == "w8_dequant":
             return F.linear(x, integers) * unit
         if grids is None:
             levels, step = _as_it_comes(x)  # [...,D], [...,1]
@@ -83,10 +83,10 @@ class Rounding:
         sums = F.linear(levels, integers)  # [...,N]
         return _levels(sums * (into / out), grids.output) * (unit * out)
 
-    def table(self, weight: Tensor) -> Tensor:
-        if self._plan.layers[HEAD].kind == "fp32":
+    def stored(self, layer: str, weight: Tensor) -> Tensor:
+        if self._plan.layers[layer].kind == "fp32":
             return weight
-        integers, unit = self._rounded.get(HEAD) or integer_rows(weight)  # [V,D], [V]
+        integers, unit = self._rounded.get(layer) or integer_rows(weight)  # [V,D], [V]
         return integers * unit[:, None]
 
 

@@ -2,62 +2,103 @@
 
 A channel of a linear layer's input is divided by s and the matching column of its weights is
 multiplied by it (SmoothQuant, arXiv 2211.10438). The division is free where something linear comes
-before: the gain of a LayerNorm, or the value rows of the attention. In float nothing changes.
+before: the gain of a norm, or the value rows of an attention. In float nothing changes. What comes
+before what is the family's to say (QuantSpec.smoothing, QuantSpec.values).
 
 Letters: D width, N outputs of a layer.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from edgecap.core.errors import InputError
+from edgecap.models.adapter import QuantSpec, ValuePair
+from edgecap.quant.subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgecap.reference.model.captioner import CaptionModel
-
 STRENGTH = 0.5  # share of the burden that goes to the weights, as in the paper
-_SMOOTHED = ("qkv", "mlp_in", "attention_out")
 
 
-def can_smooth(layer: str) -> bool:
-    """Whether something linear comes before a layer, by its name."""
-    return layer.rpartition(".")[2] in _SMOOTHED
+def pairs(spec: QuantSpec) -> Iterator[tuple[str | ValuePair, tuple[str, ...]]]:
+    """What takes the division, and the linears that read it."""
+    yield from spec.smoothing
+    yield from ((pair, (pair.reader,)) for pair in spec.values)
 
 
-def factors(model: CaptionModel, largest: Mapping[str, Tensor]) -> dict[str, tuple[float, ...]]:
-    """s [D] of every layer that can be smoothed.
+def smoothable(spec: QuantSpec) -> set[str]:
+    """The layers that something linear comes before."""
+    return {reader for _, readers in pairs(spec) for reader in readers}
+
+
+def factors(subject: Subject, largest: Mapping[str, Tensor]) -> dict[str, tuple[float, ...]]:
+    """s [D] of every layer that can be smoothed, the same for all readers of one norm.
 
     `largest` gives, by layer, the largest absolute value [D] of each input channel.
     """
-    found = {}
-    for i in range(len(model.blocks)):
-        for child in _SMOOTHED:
-            name = f"blocks.{i}.{child}"
-            column = model.get_submodule(name).weight.abs().amax(0).clamp_min(1e-5)  # [D]
-            s = largest[name].clamp_min(1e-5) ** STRENGTH / column ** (1 - STRENGTH)  # [D]
-            found[name] = tuple(s.clamp(1e-2, 1e2).tolist())
+    import torch
+
+    found: dict[str, tuple[float, ...]] = {}
+    weights = subject.weights()
+    for _, readers in pairs(subject.spec):
+        if any(reader not in largest for reader in readers):
+            continue  # no function runs it
+        column = torch.stack([weights[r].abs().amax(0) for r in readers]).amax(0)  # [D]
+        seen = torch.stack([largest[r] for r in readers]).amax(0)  # [D]
+        column = column.clamp_min(1e-5)
+        s = seen.clamp_min(1e-5) ** STRENGTH / column ** (1 - STRENGTH)  # [D]
+        found |= dict.fromkeys(readers, tuple(s.clamp(1e-2, 1e2).tolist()))
     return found
 
 
-def smooth(model: CaptionModel, divisors: Mapping[str, Sequence[float]]) -> CaptionModel:
-    """A copy of `model` that gives the same outputs and rounds better; `divisors` by layer."""
+def smooth(subject: Subject, divisors: Mapping[str, Sequence[float]]) -> Subject:
+    """A copy that gives the same outputs and rounds better; `divisors` [D] by layer.
+
+    What does not change is shared. Raises InputError where the divisors are not for this model.
+    """
     import torch
 
-    smoothed = copy.deepcopy(model)
-    D = model.config.width
+    todo = [(source, readers) for source, readers in pairs(subject.spec) if readers[0] in divisors]
+    _check(subject, divisors)
+    sources = [s.source if isinstance(s, ValuePair) else s for s, _ in todo]
+    smoothed = subject.with_own({*sources, *(r for _, readers in todo for r in readers)})
+    weights = smoothed.weights()
     with torch.no_grad():
-        for name, values in divisors.items():
-            s = torch.tensor(values)  # [D]
-            parent, _, child = name.rpartition(".")
-            block = smoothed.get_submodule(parent)
-            getattr(block, child).weight.mul_(s)  # [N,D]
-            if child == "attention_out":
-                block.qkv.weight[2 * D :].div_(s[:, None])  # the rows of v, [D,D]
+        for source, readers in todo:
+            s = torch.tensor(divisors[readers[0]])  # [D]
+            for reader in readers:
+                weights[reader].mul_(s)  # [N,D]
+            if isinstance(source, ValuePair):
+                rows = slice(source.first, source.first + source.count)
+                weights[source.source][rows].div_(s[:, None])  # [D,D']
+                bias = smoothed.model.get_submodule(source.source).bias
+                shift = None if bias is None else bias[rows]  # type: ignore[index]
             else:
-                norm = block.attention_norm if child == "qkv" else block.mlp_norm
-                norm.weight.div_(s)  # [D]
-                norm.bias.div_(s)
+                norm = smoothed.model.get_submodule(source)
+                norm.weight.div_(s)  # type: ignore[operator]  # [D]
+                shift = norm.bias
+            if shift is not None:
+                shift.div_(s)  # type: ignore[operator]
     return smoothed
+
+
+def _check(subject: Subject, divisors: Mapping[str, Sequence[float]]) -> None:
+    """Raise InputError unless the divisors fit, alike for all that read one norm."""
+    can, widths = smoothable(subject.spec), subject.widths()
+    for name, values in divisors.items():
+        if name not in can or widths.get(name) != len(values):
+            raise InputError(
+                "plan.layers",
+                f"the plan's smoothing does not fit the layer {name}.",
+                "Make a plan for these weights: export without --plan.",
+            )
+    for _, readers in pairs(subject.spec):
+        if len({tuple(divisors[r]) if r in divisors else None for r in readers}) > 1:
+            raise InputError(
+                "plan.layers",
+                f"the plan smooths {', '.join(readers)} differently, which read the same inputs.",
+                "Make a plan for these weights: export without --plan.",
+            )

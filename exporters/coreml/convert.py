@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecap.bundle.manifest import (
-    ATTENTION,
     OPTIONAL_FUNCTIONS,
     STATEFUL,
     Function,
-    identity_names,
 )
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
-from edgecap.exporters.contract import functions
+from edgecap.exporters import contract, verify
 from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportSpec
 from edgecap.quant.plan import Plan
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
 
 FILE = "model.mlpackage"
-HALF_OUTPUTS = ("k", "v", "k_new", "v_new")  # the cache, which goes back in as it came out
+# All others are state, which goes back in as it came out: float16 where the program computes so.
+FLOAT_OUTPUTS = ("logits", "image_embedding", "text_embedding", "attention")
 
 
 def export(
@@ -46,11 +46,16 @@ def export(
 ) -> dict[str, Function]:
     """Write `model` as CoreML into `directory`; returns where each function lies."""
     coremltools = require("coremltools", "coreml")
-    programs = convert(model, spec, plan)
+    functions = _reference(model, spec, plan)
+    target = _options(spec).target
+    programs = convert(functions, spec.precision, target, model.config.vocabulary, plan)
     if not _options(spec).multifunction:
         for name, program in programs.items():
             program.save(str(directory / f"{name}.mlpackage"))
-        alone = {name: identity_names(f"{name}.mlpackage", name) for name in programs}
+        alone = {
+            f.name: contract.placed(f"{f.name}.mlpackage", f.name, f.inputs, f.outputs)
+            for f in functions
+        }
         return {name: replace(function, entry="main") for name, function in alone.items()}
     with tempfile.TemporaryDirectory() as scratch:
         merged = coremltools.utils.MultiFunctionDescriptor()
@@ -60,45 +65,67 @@ def export(
             merged.add_function(path, src_function_name="main", target_function_name=name)
         merged.default_function_name = next(iter(programs))
         coremltools.utils.save_multifunction(merged, str(directory / FILE))
-    return {name: identity_names(FILE, name) for name in programs}
+    put = {f.name: f for f in functions}
+    return {
+        name: contract.placed(FILE, name, put[name].inputs, put[name].outputs) for name in programs
+    }
 
 
-def convert(model: CaptionModel, spec: ExportSpec, plan: Plan | None = None) -> dict[str, Any]:
-    """Every function as an ML program of its own (coremltools MLModel), by name."""
-    import torch
+def convert(
+    functions: Sequence[contract.Function],
+    precision: str,
+    target: str,
+    vocabulary: int | None,
+    plan: Plan | None = None,
+) -> dict[str, Any]:
+    """Every function as an ML program of its own (coremltools MLModel), by name.
 
+    Args:
+        functions: float, or with a plan's grids marked in them (edgecap.quant.qdq).
+        precision: fp32, fp16 or one of int8.
+        target: the oldest system, as coremltools calls it.
+        vocabulary: rows of the word table, which stays float32.
+        plan: where `precision` is int8.
+
+    Raises GateError where a program does not compute the same.
+    """
+    to = _Converter(precision, target, vocabulary)
+    programs = {}
+    for function in functions:
+        programs[function.name] = program = to.program(function)
+        run = verify.coreml_runner(program, function)
+        static = plan is not None and any(one.kind == "w8a8" for one in plan.layers.values())
+        bound = "coreml static" if static else "coreml half" if to.half else "coreml"
+        verify.verify_converted(function, run, bound)
+    if precision in INT8_PRECISIONS:
+        return {name: _quantise(one, _wide(one, plan)) for name, one in programs.items()}
+    return programs
+
+
+def _reference(
+    model: CaptionModel, spec: ExportSpec, plan: Plan | None = None
+) -> tuple[contract.Function, ...]:
+    """The functions of the reference captioner, its stateful step among them where asked for."""
     if plan is not None:
-        from edgecap.quant.qdq import insert_qdq
+        from edgecap.reference.quant import insert_qdq
 
         model = insert_qdq(model, plan)
+    found = contract.functions(model, spec.attention)
+    if not _options(spec).stateful:
+        return found
+    from edgecap.reference.model.stateful import StatefulDecode
+    from edgecap.reference.quant import run_as
 
-    example = {f.name: f for f in functions(model, spec.attention)}
-    encode, decode, text = example["encode_image"], example["decode"], example["encode_text"]
-    # A pixel buffer comes as planes of 0 … 255.
-    planes = torch.zeros(1, 3, *encode.inputs["image"].shape[1:3])  # [B,3,S,S]
-    to = _Converter(spec.precision, _options(spec).target, model.config.vocabulary)
-    programs = {
-        encode.name: to.program(_from_planes(encode.module), {"image": planes}, encode.outputs),
-        decode.name: to.program(decode.module, decode.inputs, decode.outputs),
-        text.name: to.program(text.module, text.inputs, text.outputs),
-    }
-    if spec.attention:
-        each = example[ATTENTION]
-        programs[each.name] = to.program(each.module, each.inputs, each.outputs)
-    if _options(spec).stateful:
-        from edgecap.reference.model.stateful import StatefulDecode
-
-        names, outputs = OPTIONAL_FUNCTIONS[STATEFUL]
-        token, position, k, v = decode.inputs.values()
-        P = model.config.patches
-        rows = (token, position, k[:, :, :, :P], v[:, :, :, :P])
-        inputs = dict(zip(names, rows, strict=True))
-        programs[STATEFUL] = to.program(StatefulDecode(model), inputs, outputs)
-    if spec.precision in INT8_PRECISIONS:
-        return {
-            name: _quantise(program, _wide(program, plan)) for name, program in programs.items()
-        }
-    return programs
+    names, outputs = OPTIONAL_FUNCTIONS[STATEFUL]
+    decode = next(f for f in found if f.name == "decode")
+    token, position, k, v = decode.inputs.values()
+    P = model.config.patches
+    rows = (token, position, k[:, :, :, :P], v[:, :, :, :P])
+    module = StatefulDecode(model)
+    run_as(module, model, "decode")
+    inputs = dict(zip(names, rows, strict=True))
+    stateful = contract.Function(STATEFUL, module, inputs, outputs, {}, decode.tops)
+    return (*found, stateful)
 
 
 def _options(spec: ExportSpec) -> CoremlOptions:
@@ -106,7 +133,7 @@ def _options(spec: ExportSpec) -> CoremlOptions:
 
 
 def _from_planes(module: nn.Module) -> nn.Module:
-    """encode_image of a pixel buffer, float [B,3,S,S] of 0 … 255."""
+    """The function of a pixel buffer, float [B,3,h,w] of 0 … 255, instead of uint8 [B,h,w,3]."""
     from torch import nn
 
     class FromPlanes(nn.Module):
@@ -114,8 +141,8 @@ def _from_planes(module: nn.Module) -> nn.Module:
             super().__init__()
             self.encode = module
 
-        def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            return self.encode(image.permute(0, 2, 3, 1).contiguous())  # [B,S,S,3]
+        def forward(self, image: Tensor) -> Any:
+            return self.encode(image.permute(0, 2, 3, 1).contiguous())  # [B,h,w,3]
 
     return FromPlanes()
 
@@ -128,7 +155,7 @@ class _Converter:
     one type, so that it is stored once.
     """
 
-    def __init__(self, precision: str, target: str, vocabulary: int) -> None:
+    def __init__(self, precision: str, target: str, vocabulary: int | None) -> None:
         self.tools = require("coremltools", "coreml")
         self.half = precision != "fp32"
 
@@ -140,17 +167,23 @@ class _Converter:
         self.compute = half if self.half else self.tools.precision.FLOAT32
         self.target = getattr(self.tools.target, target)
 
-    def program(
-        self, module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...]
-    ) -> Any:
+    def program(self, function: contract.Function) -> Any:
         import torch
 
-        traced = torch.export.export(module.eval(), tuple(inputs.values()), strict=False)
+        module, inputs = function.module, dict(function.inputs)
+        if "image" in inputs:  # a pixel buffer comes as planes of 0 … 255
+            module = _from_planes(module)
+            inputs["image"] = torch.zeros(1, 3, *inputs["image"].shape[1:3])  # [B,3,h,w]
+        with torch.no_grad():
+            traced = torch.export.export(module.eval(), tuple(inputs.values()), strict=False)
+        lowered = traced.run_decompositions({torch.ops.aten.gelu.default: _gelu})
+        _drop_aliases(lowered)
+        states = function.module.named_buffers() if function.name == STATEFUL else ()
         return self.tools.convert(
-            traced.run_decompositions({torch.ops.aten.gelu.default: _tanh_gelu}),
+            lowered,
             inputs=[self._input(name, example) for name, example in inputs.items()],
-            outputs=[self._output(name) for name in outputs],
-            states=[self._state(name, rows) for name, rows in module.named_buffers()] or None,
+            outputs=[self._output(name) for name in function.outputs],
+            states=[self._state(name, rows) for name, rows in states] or None,
             minimum_deployment_target=self.target,
             compute_precision=self.compute,
             skip_model_load=True,
@@ -166,7 +199,7 @@ class _Converter:
         return self.tools.TensorType(name, tuple(example.shape), dtype=self._float(half=True))
 
     def _output(self, name: str) -> Any:
-        return self.tools.TensorType(name, dtype=self._float(half=name in HALF_OUTPUTS))
+        return self.tools.TensorType(name, dtype=self._float(half=name not in FLOAT_OUTPUTS))
 
     def _state(self, name: str, rows: Tensor) -> Any:
         kind = self.tools.TensorType(shape=tuple(rows.shape), dtype=np.float16)
@@ -176,15 +209,30 @@ class _Converter:
         return np.float16 if half and self.half else np.float32
 
 
-def _tanh_gelu(x: Tensor, approximate: str) -> Tensor:
-    """GELU's tanh form, spelled as coremltools fuses it into one operation.
+def _gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """GELU in both of its forms, spelled as coremltools fuses each into one operation.
 
-    coremltools 9 loses keyword arguments on its torch.export path and would take the exact form.
+    coremltools 9 loses keyword arguments on its torch.export path and would take the exact form
+    for both.
     """
     import torch
 
-    assert approximate == "tanh"
+    if approximate == "none":
+        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
     return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))))
+
+
+def _drop_aliases(program: Any) -> None:
+    """Remove aten.alias, which coremltools 9 does not know and decomposing leaves behind."""
+    import torch
+
+    graph = program.graph
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is torch.ops.aten.alias.default:
+            node.replace_all_uses_with(node.args[0])
+            program.graph_signature.replace_all_uses(node.name, node.args[0].name)
+            graph.erase_node(node)
+    program.graph_module.recompile()
 
 
 def _wide(program: Any, plan: Plan | None) -> list[str]:

@@ -9,17 +9,21 @@ fixes grids, DequantizeLinear of the weights alone where it keeps floats.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgecap.bundle.manifest import Function, identity_names
+from edgecap.bundle.manifest import Function
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
-from edgecap.exporters import contract
+from edgecap.exporters import contract, verify
+from edgecap.exporters.onnx import int8 as onnx_int8
 from edgecap.exporters.onnx import passes as onnx_passes
 from edgecap.exporters.spec import ExportSpec
 from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
+from edgecap.reference.quant import ReferenceSubject
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -30,10 +34,14 @@ OPSET = 20  # the first with Gelu
 WEIGHTS = "weights.bin"
 
 
-def convert(model: CaptionModel, attention: bool = False) -> dict[str, ModelProto]:
-    """The functions of the contract as float32 ONNX models, by name."""
+def convert(functions: Sequence[contract.Function]) -> dict[str, ModelProto]:
+    """Functions as float32 ONNX models, by name; GateError where one does not compute the same."""
     require("onnxscript", "export")
-    return {function.name: _trace(function) for function in contract.functions(model, attention)}
+    graphs = {}
+    for function in functions:
+        graphs[function.name] = graph = _trace(function)
+        verify.verify_converted(function, verify.onnx_runner(graph, function), "onnx")
+    return graphs
 
 
 def write(
@@ -49,18 +57,24 @@ def write(
             onnx_passes.halve(graph)
         elif precision in INT8_PRECISIONS:
             assert treat is not None  # every int8 export has a plan
-            onnx_passes.quantise(graph, name, treat)
+            onnx_int8.quantise(graph, name, treat)
     onnx_passes.share_weights(list(graphs.values()), directory / WEIGHTS)
     for name, graph in graphs.items():
         (directory / f"{name}.onnx").write_bytes(graph.SerializeToString())
-    return {name: identity_names(f"{name}.onnx", name) for name in graphs}
+    return {
+        name: contract.placed(
+            f"{name}.onnx", name, (i.name for i in g.graph.input), (o.name for o in g.graph.output)
+        )
+        for name, g in graphs.items()
+    }
 
 
 def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
-    return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))
+    graphs = convert(contract.functions(model, spec.attention))
+    return write(graphs, spec.precision, directory, by(plan, ReferenceSubject(model)))
 
 
 def _trace(function: contract.Function) -> ModelProto:
@@ -77,9 +91,19 @@ def _trace(function: contract.Function) -> ModelProto:
         opset_version=OPSET,
         input_names=list(function.inputs),
         output_names=list(function.outputs),
-        dynamic_shapes=tuple({function.batch_axes[name]: batch} for name in function.inputs),
+        dynamic_shapes=_shapes(function, batch),
     )
     assert program is not None  # only without dynamo
     model = program.model_proto
     onnx_passes.clean(model)
     return model
+
+
+def _shapes(function: contract.Function, batch: Any) -> tuple[Any, ...]:
+    """The dynamic axes of every argument; a `*state` counts as one."""
+    axes = [{function.batch_axes[name]: batch} for name in function.inputs]
+    parameters = inspect.signature(function.module.forward).parameters.values()
+    named = sum(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    if named == len(parameters):
+        return tuple(axes)
+    return (*axes[:named], tuple(axes[named:]))

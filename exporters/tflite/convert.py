@@ -7,19 +7,22 @@ row by row as they come, on the fixed grids of a plan, or not at all: see tflite
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.bundle.manifest import Function, identity_names
+from edgecap.bundle.manifest import Function as Place
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
-from edgecap.exporters.contract import functions
+from edgecap.exporters import contract, verify
+from edgecap.exporters.contract import Function
 from edgecap.exporters.spec import ExportSpec
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.tflite import passes as tflite_passes
 from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
+from edgecap.reference.quant import ReferenceSubject
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
@@ -27,26 +30,28 @@ if TYPE_CHECKING:
 FILE = "model.tflite"
 
 
-def convert(model: CaptionModel, attention: bool = False) -> bytes:
-    """The functions of the contract as one float32 .tflite file."""
+def convert(functions: Sequence[Function]) -> bytes:
+    """Functions as one float32 .tflite file; GateError where one does not compute the same."""
     litert_torch = require("litert_torch", "export")
     conversion: Any = litert_torch
-    wanted = functions(model, attention)
-    for function in wanted:
+    for function in functions:
         examples = tuple(function.inputs.values())
         conversion = conversion.signature(function.name, function.module, examples)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / FILE
         conversion.convert().export(str(path))
         tree = tflite_graph.read(path.read_bytes())
-    names = {f.name: (tuple(f.inputs), f.outputs) for f in wanted}
+    names = {f.name: (tuple(f.inputs), f.outputs) for f in functions}
     tflite_passes.finish(tree, names)
-    return tflite_graph.write(tree)
+    data = tflite_graph.write(tree)
+    for function in functions:
+        verify.verify_converted(function, verify.tflite_runner(data, function), "tflite")
+    return data
 
 
 def write(
     data: bytes, precision: str, directory: Path, treat: SchemeLookup | None
-) -> dict[str, Function]:
+) -> dict[str, Place]:
     """Bring a float32 file to `precision` and write it; returns where each function lies.
 
     `treat` says how each layer is rounded, where the precision is int8.
@@ -59,12 +64,20 @@ def write(
         tflite_int8.quantise(tree, treat)
     tflite_passes.merge_buffers(tree)
     (directory / FILE).write_bytes(tflite_graph.write(tree))
-    names = [signature.signatureKey.decode() for signature in tree.signatureDefs]
-    return {name: identity_names(FILE, name) for name in names}
+    found = {}
+    for signature in tree.signatureDefs:
+        name = signature.signatureKey.decode()
+        inputs, outputs = (
+            [entry.name.decode() for entry in entries]
+            for entries in (signature.inputs, signature.outputs)
+        )
+        found[name] = contract.placed(FILE, name, inputs, outputs)
+    return found
 
 
 def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
-) -> dict[str, Function]:
+) -> dict[str, Place]:
     """Write `model` as TFLite into `directory`; returns where each function lies."""
-    return write(convert(model, spec.attention), spec.precision, directory, by(plan, model))
+    data = convert(contract.functions(model, spec.attention))
+    return write(data, spec.precision, directory, by(plan, ReferenceSubject(model)))

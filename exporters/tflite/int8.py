@@ -7,6 +7,10 @@ TFLite has scales per row as well, but tflite-runtime 2.14 ignores those of EMBE
 FULLY_CONNECTED with float inputs, and returns zeros without a word; this form is right on every
 version, and stores each scale once instead of once per signature.
 
+A bias is taken out of its layer and added in float behind the row scales. As an int32 within the
+kernel it would count in units of its row's scale, and a large bias on a row of small weights would
+take the steps of the whole output's grid.
+
 A layer with fixed grids becomes QUANTIZE, FULLY_CONNECTED from int8 to int8, DEQUANTIZE, MUL: the
 one form of a static layer that every runtime has a fused kernel for (XNNPACK, ruy, NNAPI). Its
 output needs a grid of its own, because no kernel adds up int8 products to float. Where a plan keeps
@@ -19,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from edgecap.core.errors import UnsupportedError
 from edgecap.exporters.tflite.graph import Graph, builtin, schema
-from edgecap.exporters.thresholds import TABLE_ELEMENTS
-from edgecap.exporters.treatment import SchemeLookup
+from edgecap.exporters.treatment import SchemeLookup, WeightScheme
 from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations
 from edgecap.quant.rounding import rows
@@ -31,28 +35,27 @@ def quantise(model: Any, treat: SchemeLookup) -> None:
     """Linear layers and large tables to int8, as `treat` says of each in each function."""
     codes = schema().BuiltinOperator
     for signature in model.signatureDefs:
-        subgraph, function = model.subgraphs[signature.subgraphIndex], signature.signatureKey
+        subgraph = model.subgraphs[signature.subgraphIndex]
+        function = signature.signatureKey.decode()
         graph = Graph(model, subgraph)
         int8 = _Constants(graph)
-        operators = []
+        operators: list[Any] = []
         for operator in subgraph.operators:
-            if graph.code(operator) == codes.FULLY_CONNECTED:
-                how = treat.linear(int8.was(operator.inputs[1]), function.decode())
-                if how.kind == "fp32":
-                    operators.append(operator)
-                elif how.kind == "w8f":
-                    operators += _widened(graph, operator, int8)
-                elif how.grids is None:
-                    operators += _linear(graph, operator, int8)
-                else:
-                    operators += _static(graph, operator, how.grids, int8)
-            elif graph.code(operator) == codes.EMBEDDING_LOOKUP:
-                table = int8.was(operator.inputs[1])  # [V,D]
-                small = table.size < TABLE_ELEMENTS
-                stays = small or treat.table(table).kind == "fp32"
-                operators += [operator] if stays else _lookup(graph, operator, int8)
-            else:
+            code = graph.code(operator)
+            constant = code in (codes.FULLY_CONNECTED, codes.EMBEDDING_LOOKUP, codes.CONV_2D)
+            value = int8.was(operator.inputs[1]) if constant else None
+            if value is None:
                 operators.append(operator)
+            elif code == codes.FULLY_CONNECTED:
+                operators += _connected(graph, operator, treat.linear(value, function), int8)
+            elif code == codes.CONV_2D:
+                planes = value.transpose(0, 3, 1, 2)  # [O,I,y,x], as PyTorch has it
+                how = treat.linear(planes.reshape(len(value), -1), function)
+                operators += _convolved(graph, operator, how, int8, function)
+            elif treat.table(value).kind == "fp32":
+                operators.append(operator)
+            else:
+                operators += _lookup(graph, operator, int8)
         subgraph.operators = operators
     # What a runtime must know: inputs rounded as `_linear` asks, and int8 from end to end.
     versions = {codes.FULLY_CONNECTED: 9, codes.DEQUANTIZE: 2}
@@ -68,20 +71,59 @@ class _Constants:
         self._float: dict[int, np.ndarray] = {}
         self._scales: dict[int, np.ndarray] = {}
 
-    def was(self, index: int) -> np.ndarray:
-        """The float32 value, [N,K] or of a table [V,D], also after it was replaced."""
+    def was(self, index: int) -> np.ndarray | None:
+        """The float32 value, also after it was replaced; None for what is no such constant."""
         if index not in self._float:
             value = self._graph.constant(index)
-            assert value is not None  # every linear layer and table of this model is constant
+            if value is None:
+                return None
             self._float[index] = value
         return self._float[index]
 
     def scales(self, index: int) -> np.ndarray:
-        """Make the constant int8, and return the scale of each row [N]."""
+        """Make the constant int8, and return the scale [N] of each row, whatever its shape."""
         if index not in self._scales:
-            quantised, self._scales[index] = rows(self.was(index))
-            self._graph.replace(index, schema().TensorType.INT8, quantised, 1.0)
+            value = self._float[index]
+            quantised, self._scales[index] = rows(value.reshape(len(value), -1))
+            shaped = quantised.reshape(value.shape)
+            self._graph.replace(index, schema().TensorType.INT8, shaped, 1.0)
         return self._scales[index]
+
+
+def _connected(graph: Graph, operator: Any, how: WeightScheme, int8: _Constants) -> list[Any]:
+    """A FULLY_CONNECTED of a constant, as its kind asks."""
+    if how.kind == "fp32":
+        return [operator]
+    _check_plain(operator)
+    if how.kind == "w8_dequant":
+        return _widened(graph, operator, int8)
+    if how.grids is None:
+        return _linear(graph, operator, int8)
+    return _static(graph, operator, how.grids, int8)
+
+
+def _convolved(
+    graph: Graph, operator: Any, how: WeightScheme, int8: _Constants, function: str
+) -> list[Any]:
+    """A CONV_2D of floats whose int8 weights [O,y,x,I] are widened when the file is loaded."""
+    if how.kind == "fp32":
+        return [operator]
+    _check_plain(operator)
+    if how.kind != "w8_dequant":
+        raise UnsupportedError(
+            "plan.kind",
+            f"{function} has a convolution that the plan makes {how.kind}; "
+            "a convolution can be w8_dequant or fp32.",
+        )
+    module = schema()
+    weight, bias = operator.inputs[1], _bias(operator)
+    scale = _constant(graph, int8.scales(weight))  # [O]
+    wide = graph.add_tensor(graph.subgraph.tensors[weight].shape, module.TensorType.FLOAT32)
+    widen = graph.operator("DEQUANTIZE", [weight], [wide], module.DequantizeOptionsT())
+    # A convolution needs a bias: runtimes refuse one without.
+    none = _constant(graph, np.zeros(len(int8.scales(weight)), np.float32))
+    operator.inputs = [operator.inputs[0], wide, none]
+    return [widen, operator, *_scaled(graph, operator, scale, bias)]
 
 
 def _linear(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
@@ -90,42 +132,35 @@ def _linear(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
     From its least to its largest value: tflite-runtime would take a range around 0 otherwise, twice
     as wide as GELU's outputs need.
     """
-    _check_plain(operator)
     operator.builtinOptions.asymmetricQuantizeInputs = True
+    bias = _bias(operator)
     scale = _constant(graph, int8.scales(operator.inputs[1]))  # [N]
-    return [operator, _scaled(graph, operator, scale)]
+    operator.inputs = [*operator.inputs[:2], -1]
+    return [operator, *_scaled(graph, operator, scale, bias)]
 
 
 def _widened(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
     """FULLY_CONNECTED of floats; int8 [N,K] is widened once, when the file is loaded."""
     module = schema()
-    _check_plain(operator)
-    weight = operator.inputs[1]
+    weight, bias = operator.inputs[1], _bias(operator)
     scale = _constant(graph, int8.scales(weight))  # [N]
     wide = graph.add_tensor(graph.subgraph.tensors[weight].shape, module.TensorType.FLOAT32)
     widen = graph.operator("DEQUANTIZE", [weight], [wide], module.DequantizeOptionsT())
     operator.inputs = [operator.inputs[0], wide, -1]
-    return [widen, operator, _scaled(graph, operator, scale)]
+    return [widen, operator, *_scaled(graph, operator, scale, bias)]
 
 
 def _static(graph: Graph, operator: Any, grids: Activations, int8: _Constants) -> list[Any]:
     """FULLY_CONNECTED of int8 with int8 [N,K] to int8, between float tensors."""
     module = schema()
-    _check_plain(operator)
-    weight, out = operator.inputs[1], operator.outputs[0]
+    weight, bias, out = operator.inputs[1], _bias(operator), operator.outputs[0]
     x = _on_grid(graph, operator.inputs[0], grids.input)
     y = _on_grid(graph, out, grids.output)
-    z = graph.add_tensor(graph.subgraph.tensors[out].shape, module.TensorType.FLOAT32)
     quantise_ = graph.operator("QUANTIZE", [operator.inputs[0]], [x], module.QuantizeOptionsT())
-    operator.inputs, operator.outputs = [x, weight, -1], [y]
-    widen = graph.operator("DEQUANTIZE", [y], [z], module.DequantizeOptionsT())
     factor = _constant(graph, int8.scales(weight))  # [N]
-    return [
-        quantise_,
-        operator,
-        widen,
-        graph.operator("MUL", [z, factor], [out], module.MulOptionsT()),
-    ]
+    operator.inputs, operator.outputs = [x, weight, -1], [y]
+    widen = graph.operator("DEQUANTIZE", [y], [out], module.DequantizeOptionsT())
+    return [quantise_, operator, widen, *_scaled(graph, widen, factor, bias)]
 
 
 def _on_grid(graph: Graph, like: int, grid: QuantParams) -> int:
@@ -135,9 +170,21 @@ def _on_grid(graph: Graph, like: int, grid: QuantParams) -> int:
     return index
 
 
+def _bias(operator: Any) -> int | None:
+    """The index of a layer's bias [N], where it has one."""
+    inputs = operator.inputs
+    return int(inputs[2]) if len(inputs) > 2 and inputs[2] >= 0 else None
+
+
 def _check_plain(operator: Any) -> None:
-    has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
-    assert not has_bias and not operator.builtinOptions.fusedActivationFunction  # none here
+    """Raise UnsupportedError for what an int8 layer would lose: its scales come after it."""
+    if operator.builtinOptions.fusedActivationFunction:
+        raise UnsupportedError(
+            "export.fused_activation",
+            "the converter fused an activation function into a linear layer, which int8 cannot "
+            f"carry (code {operator.builtinOptions.fusedActivationFunction}).",
+            "Export with --precision fp32 or fp16.",
+        )
 
 
 def _lookup(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
@@ -147,16 +194,27 @@ def _lookup(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
     scale = graph.add_tensor([count, 1], schema().TensorType.FLOAT32)
     column = _constant(graph, int8.scales(table)[:, None])  # [V,1]
     gather = graph.operator("GATHER", [column, ids], [scale], schema().GatherOptionsT())
-    return [operator, gather, _scaled(graph, operator, scale)]
+    return [operator, gather, *_scaled(graph, operator, scale)]
 
 
-def _scaled(graph: Graph, operator: Any, factor: int) -> Any:
-    """A MUL that takes over the output of `operator`, which gets a new tensor to write to."""
+def _scaled(graph: Graph, operator: Any, factor: int, bias: int | None = None) -> list[Any]:
+    """MUL, and ADD where there is a bias, that take over the output of `operator`."""
     module = schema()
     out = operator.outputs[0]
-    raw = graph.add_tensor(graph.subgraph.tensors[out].shape, module.TensorType.FLOAT32)
+
+    def between() -> int:
+        shape = graph.subgraph.tensors[out].shape
+        return graph.add_tensor(shape, module.TensorType.FLOAT32)
+
+    raw = between()
     operator.outputs = [raw]
-    return graph.operator("MUL", [raw, factor], [out], module.MulOptionsT())
+    if bias is None:
+        return [graph.operator("MUL", [raw, factor], [out], module.MulOptionsT())]
+    scaled = between()
+    return [
+        graph.operator("MUL", [raw, factor], [scaled], module.MulOptionsT()),
+        graph.operator("ADD", [scaled, bias], [out], module.AddOptionsT()),
+    ]
 
 
 def _constant(graph: Graph, value: np.ndarray) -> int:

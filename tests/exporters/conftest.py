@@ -11,18 +11,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from tiny_export import write_weights
 
+from edgecap.exporters.contract import functions
 from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.treatment import PlanLookup
-from edgecap.quant.calibrate import calibrate
 from edgecap.quant.calibration_set import collect_calibration
 from edgecap.quant.plan import fingerprint
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.quant.smooth import smooth
 from edgecap.reference.model import weights
 from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession, reference_captioner
+from edgecap.reference.quant import ReferenceSubject, calibrate, smooth
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,11 @@ def converted(tiny: Path) -> Converted:
     )
     model = smooth(network, plan.smoothing)
     with quiet():
-        made = to_onnx.convert(model, attention=True)
+        made = to_onnx.convert(functions(model, attention=True))
         graphs = {name: g.SerializeToString() for name, g in made.items()}
         return Converted(
-            model, PlanLookup(plan, model), graphs, to_tflite.convert(model, attention=True)
+            model,
+            PlanLookup(plan, ReferenceSubject(model)),
+            graphs,
+            to_tflite.convert(functions(model, attention=True)),
         )

@@ -20,8 +20,7 @@ from edgecap.exporters.spec import ExportSpec
 from edgecap.mil.package import open_package
 from edgecap.mil.program import Program
 from edgecap.quant.plan import Layer
-from edgecap.quant.simulate import simulate
-from edgecap.quant.smooth import smooth
+from edgecap.reference.quant import simulate, smooth
 
 LAYERS = 2
 NO_OPERATIONS = SimpleNamespace(operations=[])

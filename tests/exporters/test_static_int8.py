@@ -22,9 +22,8 @@ from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.treatment import PlanLookup
 from edgecap.quant.plan import Layer
-from edgecap.quant.simulate import simulate
-from edgecap.quant.smooth import smooth
 from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.quant import ReferenceSubject, simulate, smooth
 
 LAYERS = 2
 STATIC = dict.fromkeys(("encode_image", "decode", "encode_text"), 4 * LAYERS)
@@ -33,7 +32,7 @@ WIDENED = {"encode_image": 1, "decode": 0, "encode_text": 0}  # patches
 WIDER = {"blocks.0.mlp_out": "w8", "blocks.1.qkv": "fp32"}
 
 
-WEIGHTS_ALONE = {"token": "w8f", "blocks.0.qkv": "w8f"}
+WEIGHTS_ALONE = {"token": "w8_dequant", "blocks.0.qkv": "w8_dequant"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Written:
         plan = replace(self.made.plan, layers=layers)
         directory = self.directory / name
         directory.mkdir()
-        treat = PlanLookup(plan, self.smoothed)
+        treat = PlanLookup(plan, ReferenceSubject(self.smoothed))
         graphs = {n: onnx.ModelProto.FromString(data) for n, data in self.graphs.items()}
         to_onnx.write(graphs, plan.precision, directory, treat)
         to_tflite.write(self.data, plan.precision, directory, treat)
@@ -64,8 +63,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     made = calibrated()
     smoothed = smooth(made.model, made.plan.smoothing)
     with quiet():
-        graphs = {n: g.SerializeToString() for n, g in to_onnx.convert(smoothed).items()}
-        data = to_tflite.convert(smoothed)
+        graphs = {n: g.SerializeToString() for n, g in to_onnx.convert(functions(smoothed)).items()}
+        data = to_tflite.convert(functions(smoothed))
     return Written(made, smoothed, graphs, data, tmp_path_factory.mktemp("static"))
 
 
@@ -201,7 +200,7 @@ def test_processors_that_overflow_have_exact_kernels(w8a8: tuple[Path, Any]) -> 
 
 
 def test_weights_that_a_converter_changed_are_refused(written: Written) -> None:
-    treat = PlanLookup(written.made.plan, written.smoothed)
+    treat = PlanLookup(written.made.plan, ReferenceSubject(written.smoothed))
     with pytest.raises(UnsupportedError) as caught:
         treat.linear(np.ones((4, 4), np.float32), "decode")
     assert caught.value.code == "plan.weights_changed"
@@ -212,7 +211,9 @@ def test_a_plan_without_the_grids_of_a_function_is_refused(written: Written) -> 
     layer = written.made.plan.layers["blocks.0.qkv"]
     short = Layer("w8a8", {"decode": layer.functions["decode"]})
     layers = written.made.plan.layers | {"blocks.0.qkv": short}
-    treat = PlanLookup(replace(written.made.plan, layers=layers), written.smoothed)
+    treat = PlanLookup(
+        replace(written.made.plan, layers=layers), ReferenceSubject(written.smoothed)
+    )
     weight = written.smoothed.blocks[0].qkv.weight.numpy()
     assert treat.linear(weight, "decode").grids == layer.functions["decode"]
     with pytest.raises(InputError, match="no grids for blocks.0.qkv in encode_text"):

@@ -15,15 +15,14 @@ from tiny_quant import network
 
 from edgecap.core.errors import InputError
 from edgecap.quant.agreement import compare
-from edgecap.quant.calibrate import calibrate
 from edgecap.quant.calibration_set import last_sentence
-from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.plan import Layer, Plan
-from edgecap.quant.recipe import HEAD, WIDE
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import LEAST, CalibrationSpec
-from edgecap.quant.simulate import Rounding, integer_rows, row_scales, simulate
-from edgecap.quant.smooth import smooth
+from edgecap.quant.simulate import Rounding, integer_rows, row_scales
+from edgecap.reference.quant import HEAD, calibrate, hooked, layer_weights, simulate, smooth
+
+WIDE = {HEAD: "w8", "patch": "w8_dequant", "image_embedding": "w8", "text_embedding": "w8"}
 
 
 def images(directory: Path, count: int) -> Path:
@@ -54,7 +53,7 @@ def test_w8_keeps_what_no_grid_of_one_call_suits(tiny: Any) -> None:
     plan = calibrate(
         tiny.model, tiny.calibration_set, spec, model="tiny", weights="0" * 64, precision="w8"
     )
-    floats = {name for name, layer in plan.layers.items() if layer.kind == "w8f"}
+    floats = {name for name, layer in plan.layers.items() if layer.kind == "w8_dequant"}
     assert floats == {"patch", "blocks.0.mlp_out", "blocks.1.mlp_out"}
     assert plan.precision == "w8"
 
@@ -94,11 +93,11 @@ def test_a_tapped_captioner_computes_the_same(tiny: Any) -> None:
             self.calls.append((function, layer))
             return torch.nn.functional.linear(x, weight)
 
-        def table(self, weight: Any) -> Any:
+        def stored(self, layer: str, weight: Any) -> Any:
             return weight
 
     hook = Nothing()
-    tapped = HookedModel(tiny.model, hook)
+    tapped = hooked(tiny.model, hook)
     assert tapped.state_dict().keys() == tiny.model.state_dict().keys()
     same = compare(tiny.model, tapped, tiny.calibration_set)
     assert same.top1 == 1 and same.divergence == 0
@@ -136,7 +135,7 @@ def test_a_wider_plan_lies_closer(tiny: Any) -> None:
 
 def test_gradients_pass_through_the_rounding(tiny: Any) -> None:
     model = copy.deepcopy(tiny.model).requires_grad_(True)
-    rounded = HookedModel(smooth(model, tiny.plan.smoothing), Rounding(tiny.plan))
+    rounded = hooked(smooth(model, tiny.plan.smoothing), Rounding(tiny.plan))
     keys, values, _ = rounded.see(torch.from_numpy(tiny.calibration_set.model_inputs[:1]))
     tokens = torch.tensor([tiny.calibration_set.captions[0]])
     rounded.logits(rounded.read(tokens, keys, values)).logsumexp(-1).sum().backward()

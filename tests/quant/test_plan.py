@@ -19,7 +19,7 @@ from edgecap.quant.plan import (
     read_plan,
     write_plan,
 )
-from edgecap.quant.recipe import default_kind
+from edgecap.reference.quant import ReferenceSubject, default_kind, simulate
 
 
 @pytest.fixture
@@ -82,6 +82,14 @@ def test_a_plan_that_is_none_is_refused(file: Path, code: str, change: Any) -> N
     assert refused(file).code == code
 
 
+def test_plans_that_say_w8f_are_read(tiny: Any, file: Path) -> None:
+    """As they were written: without exceptions, too, which were the reference's."""
+    value = json.loads(file.read_text().replace('"w8_dequant"', '"w8f"'))
+    assert value["layers"]["patch"]["kind"] == "w8f" and value.pop("exceptions")
+    file.write_text(json.dumps(value))
+    assert read_plan(file) == tiny.plan
+
+
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schema": 1, "schema": 1}', b"\xff"])
 def test_files_of_other_kinds_are_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "plan.json"
@@ -115,10 +123,10 @@ def test_a_plan_names_every_layer_and_no_other(tiny: Any) -> None:
 
 @pytest.mark.parametrize("name", ["patch", "token", "blocks.0.mlp_out"])
 def test_a_plan_that_smooths_what_cannot_be_is_refused(tiny: Any, name: str) -> None:
-    widths = {layer: 64 for layer in tiny.plan.layers}
-    plan = replace(tiny.plan, smoothing={name: (1.0,) * 64})
+    width = ReferenceSubject(tiny.model).widths()[name]
+    plan = replace(tiny.plan, smoothing={name: (1.0,) * width})
     with pytest.raises(InputError, match=f"smoothing does not fit the layer {name}") as caught:
-        check_layers(plan, widths)
+        simulate(tiny.model, plan)
     assert caught.value.code == "plan.layers"
 
 

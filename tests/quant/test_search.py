@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from edgecap.core.errors import GateError, InputError
-from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.plan import Plan
 from edgecap.quant.search import evaluator as judging
 from edgecap.quant.search.candidates import Candidate, build_candidates, pick_candidates
@@ -25,7 +24,7 @@ from edgecap.quant.search.front import draw_front
 from edgecap.quant.search.paired import drop
 from edgecap.quant.search.search import Point, SearchResult, search
 from edgecap.quant.search.sensitivity import wider, with_kinds
-from edgecap.quant.simulate import simulate
+from edgecap.reference.quant import layer_weights, simulate
 from edgecap.reference.scenes.graph import Scene
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.tokens import LANGUAGES
@@ -159,7 +158,7 @@ class ByKind:
     def __post_init__(self) -> None:
         self.exact = np.ones((128, 8), bool)
 
-    def exact_match(self, plan: HookedModel, label: str) -> np.ndarray:
+    def exact_match(self, plan: Any, label: str) -> np.ndarray:
         self.asked += 1
         kinds = [layer.kind for layer in plan.hook._plan.layers.values()]
         lost = np.zeros(self.exact.size, bool)

@@ -219,14 +219,14 @@ def images(folder: Path, count: int) -> Path:
 
 def _round(model: ModelProto, function: str) -> None:
     """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
-    from edgecap.exporters.onnx.passes import quantise
+    from edgecap.exporters.onnx.int8 import quantise
     from edgecap.exporters.treatment import WeightScheme
 
     class Linear:
-        def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
+        def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
             return WeightScheme("w8", None)
 
-        def table(self, weight: np.ndarray) -> WeightScheme:
+        def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
             return WeightScheme("fp32", None)
 
     quantise(model, function, Linear())

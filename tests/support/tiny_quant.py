@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from edgecap.quant.calibrate import calibrate
 from edgecap.quant.calibration_set import CalibrationSet, collect_calibration
 from edgecap.quant.plan import Plan
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession, reference_captioner
+from edgecap.reference.quant import calibrate
 
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32, text_length=24)
 

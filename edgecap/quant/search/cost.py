@@ -2,8 +2,9 @@
 
 Latency is **not measured** here: which of two plans is faster differs from engine to engine, and a
 plan is made for all three formats. Bit operations stand in for it: multiply-adds times the bits of
-a weight times the bits in which activations stand in memory (8·8 for w8a8, 8·32 for w8 and w8f,
-32·32 for fp32), of one caption and one embedding of either kind. `edgecap bench` measures bundles.
+a weight times the bits in which activations stand in memory (8·8 for w8a8, 8·32 for w8 and
+w8_dequant, 32·32 for fp32), of one caption and one embedding of either kind. `edgecap bench`
+measures bundles.
 
 Letters: N outputs and D inputs of a layer, P patches.
 """
@@ -14,15 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgecap.quant.hooks import layer_weights
-from edgecap.quant.recipe import HEAD
+from edgecap.reference.quant import HEAD, layer_weights
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
 
 CAPTION = 48  # tokens of a typical caption
-BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "w8f": 8 * 32, "fp32": 32 * 32}  # of one multiply-add
-WEIGHT_BYTES = {"w8a8": 1, "w8": 1, "w8f": 1, "fp32": 4}
+BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "w8_dequant": 8 * 32, "fp32": 32 * 32}  # of one multiply-add
+WEIGHT_BYTES = {"w8a8": 1, "w8": 1, "w8_dequant": 1, "fp32": 4}
 _TRAINING_ONLY = ("contrast_scale", "contrast_bias")
 
 

@@ -31,7 +31,7 @@ from edgecap.quant.search.candidates import Candidate, build_candidates, pick_ca
 from edgecap.quant.search.cost import CAPTION, Costs, costs
 from edgecap.quant.search.paired import Drop, drop
 from edgecap.quant.search.sensitivity import Divergence, Sensitivity, with_kinds
-from edgecap.quant.simulate import simulate
+from edgecap.reference.quant import simulate
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from edgecap.quant.agreement import agree
 from edgecap.quant.calibration_set import CalibrationSet
 from edgecap.quant.plan import Layer, Plan
-from edgecap.quant.recipe import default_kind
-from edgecap.quant.simulate import simulate
+from edgecap.reference.quant import default_kind, simulate
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel

@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.quant.hooks import HookedModel, layer_weights
 from edgecap.quant.learned import LearnedScales
 from edgecap.quant.plan import Plan
 from edgecap.quant.simulate import Rounding
 from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.quant import hooked, layer_weights
 from edgecap.reference.tokens import PAD_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.config import TrainConfig
@@ -45,7 +45,7 @@ class Distillation(Teaching):
         super().__init__()
         self.scales = LearnedScales(plan)
         self._rounding = Rounding(plan)
-        self.captioner = HookedModel(captioner, self._rounding)
+        self.captioner = hooked(captioner, self._rounding)
         self._weights = layer_weights(captioner)
         self._teacher = teacher
 

@@ -18,17 +18,13 @@ from edgecap.core.atomic import make_directory
 from edgecap.core.errors import InputError
 from edgecap.quant import plan as plans
 from edgecap.quant.agreement import Agreement, compare
-from edgecap.quant.calibrate import calibrate
 from edgecap.quant.calibration_set import collect_calibration
-from edgecap.quant.hooks import layer_widths
-from edgecap.quant.learned import on_grid
 from edgecap.quant.plan import Plan, check_layers
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.quant.simulate import simulate
-from edgecap.quant.smooth import smooth
 from edgecap.reference.extension import SHIPPED, Extension
 from edgecap.reference.model import weights
 from edgecap.reference.model.session import TorchSession, reference_captioner
+from edgecap.reference.quant import calibrate, layer_widths, on_grid, simulate, smooth
 from edgecap.reference.train import processes
 from edgecap.reference.train.checkpoint import Checkpoint, check_place
 from edgecap.reference.train.config import Stage, TrainConfig

@@ -17,18 +17,17 @@ from tiny_quant import network
 
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError
-from edgecap.quant.hooks import layer_weights
-from edgecap.quant.learned import SPEED, LearnedScales, on_grid
+from edgecap.quant.learned import SPEED, LearnedScales
 from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations, Layer, Plan, fingerprint, read_plan, write_plan
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.quant.simulate import Rounding, simulate
-from edgecap.quant.smooth import smooth
+from edgecap.quant.simulate import Rounding
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.extension import Extension
 from edgecap.reference.model import weights
 from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.quant import layer_weights, on_grid, simulate, smooth
 from edgecap.reference.scenes import sprites
 from edgecap.reference.tokens import ID, LANGUAGES
 from edgecap.reference.train import extend_vocabulary, log, loop, qat

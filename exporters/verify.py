@@ -1,0 +1,104 @@
+"""Every converted function against PyTorch, right after its conversion.
+
+Converters lie: litert-torch 0.10 turns attention with one key/value head into something else and
+says nothing. So each function is run on random values of all its inputs, state too, before any
+pass touches its weights; what differs beyond float32 sums stops the export.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecap.core.errors import GateError
+from edgecap.core.lazy import require
+from edgecap.exporters.contract import Function
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+# Float16 and int8 grids, which CoreML's converter is given at once, cost what they cost.
+# Of an output's spread (its standard deviation). Sums in another order cost 1e-5; a wrong graph
+# is off by about 1.
+BOUND = {"onnx": 1e-3, "tflite": 1e-3, "coreml": 1e-3, "coreml half": 0.1, "coreml static": 0.5}
+
+
+def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) -> None:
+    """Raise GateError unless `run` answers as PyTorch does, for every output."""
+    inputs = function.random_inputs(seed)
+    wanted, got = function.eager(inputs), run(inputs)
+    for name, value in wanted.items():
+        answer = got[name]
+        if answer.shape != value.shape:
+            raise _wrong(function, name, format_, f"of shape {answer.shape}, not {value.shape}")
+        off = np.abs(answer.astype(np.float64) - value)
+        off = np.where(np.isfinite(answer), off, np.inf)
+        bound = BOUND[format_] * max(float(value.std()), 1e-6)
+        worst = np.unravel_index(int(off.argmax()), off.shape)
+        if off[worst] > bound:
+            place = list(map(int, worst))
+            raise _wrong(
+                function,
+                name,
+                format_,
+                f"{answer[worst]:.6g} at {place} where PyTorch says {value[worst]:.6g}; "
+                f"allowed is a difference of {bound:.2g}",
+            )
+
+
+def onnx_runner(model: ModelProto, function: Function) -> Run:
+    """Run a float32 graph in onnxruntime."""
+    onnxruntime = require("onnxruntime", "export")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    kept = {put.name for put in session.get_inputs()}
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        feeds = {name: value for name, value in inputs.items() if name in kept}
+        return dict(zip(function.outputs, session.run(None, feeds), strict=True))
+
+    return run
+
+
+def tflite_runner(data: bytes, function: Function) -> Run:
+    """Run one signature of a float32 file."""
+    require("ai_edge_litert", "export")
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=data, num_threads=1).get_signature_runner(function.name)
+    return lambda inputs: runner(**inputs)
+
+
+def coreml_runner(program: Any, function: Function) -> Run:
+    """Run one ML program in edgecap's evaluator."""
+    from edgecap.mil.program import Program
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        feeds = dict(inputs)
+        if "image" in feeds:  # planes of 0 … 255
+            feeds["image"] = feeds["image"].transpose(0, 3, 1, 2).astype(np.float32)  # [B,3,h,w]
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "main.mlpackage"
+            program.save(str(path))
+            main = Program.open(path).function("main")
+            state = main.make_state() if main.states else None
+            return main.run(feeds, state)
+
+    return run
+
+
+def _wrong(function: Function, output: str, format_: str, what: str) -> GateError:
+    return GateError(
+        "export.conversion",
+        f"the {format_} converter changed what {function.name} computes: {output} is {what}.",
+        "Nothing was saved. This is a fault of the converter or of the adapter: export another "
+        "format, and report the model's type.",
+    )
