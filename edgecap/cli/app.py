@@ -23,8 +23,8 @@ from edgecap.core.command import (
     INTERRUPTED_EXIT,
     Stopped,
     prepare_streams,
+    print_error,
     report_error,
-    say,
     signals_as_interrupt,
 )
 from edgecap.core.errors import EdgecapError
@@ -111,7 +111,7 @@ def _run(args: list[str], stopped: Stopped) -> int:
         code = command.main(args or ["--help"], prog_name="edgecap", standalone_mode=False)
     except typer.TyperException as error:
         message = f"[usage] {error.format_message().rstrip('.')}. Run with --help."
-        return say("edgecap", message, EdgecapError.exit_code)
+        return print_error("edgecap", message, EdgecapError.exit_code)
     except SystemExit:  # click's: whoever reads the output has left, as `head` does
         return UNREAD_EXIT
     except Exception as error:

@@ -49,7 +49,7 @@ def test_fields_of_other_tools_are_left_to_them() -> None:
         ({"size": 224}, "bundle.field_type", "image.size"),
         ({"size": [224.5, 224]}, "bundle.field_type", "image.size"),
         ({"crop": None}, "bundle.image", "image.crop is needed"),
-        ({"fit": "contain"}, "bundle.image", "image.crop goes with"),
+        ({"fit": "contain"}, "bundle.image", "image.crop is allowed with"),
         ({"background": 256}, "bundle.image", "image.background"),
         ({"fill": -1}, "bundle.image", "image.fill"),
         ({"crops": {"side": 64, "split": True}}, "bundle.image", "image.crops"),
