@@ -42,7 +42,7 @@ def test_marks_may_be_left_out_where_there_are_none() -> None:
         ({"bin_px": 4}, "bundle.regions", "bin_px must be 1-4096 with edges4"),
         ({"marks": {}}, "bundle.regions", "marks must name phrase"),
         ({"marks": MARKS | {"object": 11}}, "bundle.regions", "not places"),
-        ({"marks": MARKS | {"object": 1}}, "bundle.regions", "different ids"),
+        ({"marks": MARKS | {"object": 1}}, "bundle.regions", "distinct ids"),
         ({"order": "xyxy"}, "bundle.unknown_field", "'order'"),
     ],
 )

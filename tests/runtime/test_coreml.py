@@ -347,7 +347,7 @@ def test_the_evaluator_is_announced_once(
     assert "macOS" in message and "mlprogram" in message and "\n" not in message
     with caplog.at_level(logging.WARNING):
         backends.open_session(opened, "mlprogram", threads=4)
-    assert "threads is not used" in caplog.messages[-1]
+    assert "threads is ignored" in caplog.messages[-1]
 
 
 def test_inspect_shows_the_step_with_a_state(

@@ -30,20 +30,18 @@ def contact_sheet(looked_for: str | ImageLike, is_text: bool, hits: Sequence[Hit
     width = max(columns, 2) * (TILE + GAP) + GAP
     height = head + rows * (TILE + 2 * LINE + GAP)
     sheet = Image.new("RGB", (width, height), _PAPER)
-    model_input = ImageDraw.Draw(sheet)
+    pen = ImageDraw.Draw(sheet)
     if is_text:
-        _write(model_input, (GAP, GAP), str(looked_for), width - 2 * GAP, _INK, LINE - 4)
+        _write(pen, (GAP, GAP), str(looked_for), width - 2 * GAP, _INK, LINE - 4)
     else:
-        _write(model_input, (GAP, GAP // 2), "images like", width - 2 * GAP, _INK, LINE - 4)
+        _write(pen, (GAP, GAP // 2), "images like", width - 2 * GAP, _INK, LINE - 4)
         sheet.paste(_thumbnail(looked_for), (GAP, GAP + LINE))
     for i, hit in enumerate(hits):
         x = GAP + i % columns * (TILE + GAP)
         y = head + i // columns * (TILE + 2 * LINE + GAP)
         sheet.paste(_thumbnail(hit.path, hit.boxes), (x, y))
-        _write(
-            model_input, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6
-        )
-        _write(model_input, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
+        _write(pen, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6)
+        _write(pen, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
     return sheet
 
 
@@ -66,12 +64,12 @@ def _thumbnail(image: ImageLike, boxes: Sequence[Box] = ()) -> Image.Image:
 
 
 def _write(
-    model_input: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
+    pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
 ) -> None:
     """One line, cut where the room ends."""
     shown = printable(text)
     font, _ = font_for(shown, px)
     cut = shown
-    while cut and model_input.textlength(cut + ("…" if cut != shown else ""), font=font) > room:
+    while cut and pen.textlength(cut + ("…" if cut != shown else ""), font=font) > room:
         cut = cut[:-1]
-    model_input.text(at, cut + ("…" if cut != shown else ""), fill=ink, font=font)
+    pen.text(at, cut + ("…" if cut != shown else ""), fill=ink, font=font)
