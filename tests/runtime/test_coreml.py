@@ -196,7 +196,7 @@ def test_captions_come_out_of_the_whole_runtime(
     native: Recorder, portable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="darwin"))
-    captioner = load(portable)
+    captioner = load(portable, "coreml")
     assert captioner.backend == "coreml"
     (caption,) = captioner.caption(image(0, 50, 40), max_length=4)
     assert (caption.tokens, caption.complete) == ((), True)  # all words alike: the first, <eos>

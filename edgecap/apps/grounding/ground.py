@@ -81,14 +81,12 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
     that is empty, too long or without a known word.
     """
     scorer = CaptionScorer(captioner, lang)
-    candidates = readings(phrase, lang)
+    options = readings(phrase, lang)
     check_words(captioner, phrase)
-    scorer.tokens(max((reading.sentence for reading in candidates), key=len))
+    scorer.tokens(max((reading.sentence for reading in options), key=len))
     settings = captioner.manifest.preprocessing
     model_input, placement = preprocess(image, settings)  # [S,S,3]
-    reading = _likeliest(
-        scorer, [model_input, np.full_like(model_input, settings.fill)], candidates
-    )
+    reading = _likeliest(scorer, [model_input, np.full_like(model_input, settings.fill)], options)
     boxes = _distinct(scorer.named_boxes(model_input))
     fits, without, least = _names(scorer, model_input, boxes, reading)  # [N], one, [N]
     if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
@@ -117,7 +115,7 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
 
 
 def _likeliest(
-    scorer: CaptionScorer, model_inputs: Sequence[np.ndarray], candidates: Sequence[Reading]
+    scorer: CaptionScorer, model_inputs: Sequence[np.ndarray], options: Sequence[Reading]
 ) -> Reading:
     """The reading whose sentence has the highest mean log-probability.
 
@@ -126,11 +124,11 @@ def _likeliest(
     rojo."
     """
     code = scorer.encode(np.stack(model_inputs))
-    tokens = [scorer.tokens(reading.sentence) for reading in candidates]
+    tokens = [scorer.tokens(reading.sentence) for reading in options]
     pairs = [(image, ids) for ids in tokens for image in range(len(model_inputs))]
     rows = _in_groups(scorer.likelihoods(code, pairs), len(model_inputs))
     means = [np.max(of_one, 0).mean() for of_one in rows]
-    return candidates[int(np.argmax(means))]
+    return options[int(np.argmax(means))]
 
 
 def _in_groups(rows: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:
