@@ -15,8 +15,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from edgecap.bundle import schema2
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -35,6 +36,7 @@ from edgecap.bundle.manifest import (
     PACKAGE,
     PLAN,
     SEARCH,
+    AnyManifest,
     FileEntry,
     Manifest,
     is_listed,
@@ -58,13 +60,15 @@ _DOCUMENT_SUFFIXES = frozenset(
 _DOCUMENT_NAMES = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
+Written = TypeVar("Written", Manifest, schema2.Manifest)
+
 
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle, whose files match its manifest."""
 
     path: Path
-    manifest: Manifest
+    manifest: Any  # a Manifest of schema 1 or 2
     # The state of each file when verified; None if the bundle was not opened by open_bundle.
     states: dict[str, State] | None = field(default=None, repr=False, compare=False)
 
@@ -163,8 +167,8 @@ def _is_document(name: str) -> bool:
 
 
 def finalize(
-    directory: str | Path, manifest: Manifest, hashed: Mapping[str, FileEntry] | None = None
-) -> Manifest:
+    directory: str | Path, manifest: Written, hashed: Mapping[str, FileEntry] | None = None
+) -> Written:
     """Write manifest.json for the files in `directory`; returns the written manifest.
 
     `manifest.files` and `manifest.tokenizer.sha256` are recomputed. May be called again after files
@@ -214,8 +218,7 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         else:
             raise BundleError("bundle.not_a_file", f"{name} is a device or a pipe, not a file.")
 
-
-def _compare_names(manifest: Manifest, present: dict[str, int]) -> None:
+    manifest: Any  # a Manifest of schema 1 or 2
     has_golden = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
     missing = sorted(
         name

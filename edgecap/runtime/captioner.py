@@ -7,13 +7,11 @@ Letters as in session.py; N images or texts of a call, G patches along one side 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
@@ -31,6 +29,7 @@ from edgecap.runtime.decode import (
     repeat,
     walk,
 )
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.per_head import PerHeadAttention, selection
 from edgecap.runtime.preprocess import ImageLike, Letterbox, preprocess
@@ -361,9 +360,5 @@ class Captioner:
 
 
 def _images(images: Any) -> Iterable[Any]:
-    """The images of a call; a single image becomes a list."""
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
-    ):
-        return [images]
-    return images
+    """The images of a call; a single one needs no list."""
+    return [images] if is_image(images) else images

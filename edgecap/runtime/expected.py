@@ -98,8 +98,8 @@ def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
         if len(rows) == len(actual[name])
     ]
     if len(outputs) != len(wanted) or not wanted:
-        raise BundleError("bundle.golden", f"{ARRAYS} does not match the cases of {FILE}.")
-    agreements = ()
+        raise BundleError("bundle.golden", f"{ARRAYS} is not about the cases of {FILE}.")
+    agreements: tuple[AgreementParity, ...] = ()
     if captioner.manifest.prompts:
         agreements = (AgreementParity("tokens", float(np.mean(same)), 0.75),)
     return certify(

@@ -12,7 +12,7 @@ from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
-from edgecap.core.errors import BundleError, InputError
+from edgecap.core.errors import InputError
 from edgecap.core.formats import backends
 from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
@@ -25,14 +25,20 @@ from edgecap.runtime.tokenizer import Tokenizer
 AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
 
-def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> AnyCaptioner:
-    """Load the captioner of a bundle directory.
+def load(
+    bundle: str | os.PathLike[str],
+    backend: str = "auto",
+    threads: int = 1,
+    verify: str = "sizes",
+) -> AnyCaptioner:
+    """Open the captioner in a bundle directory.
 
     Args:
         bundle: a bundle directory.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
+        verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
 
     Raises:
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
@@ -41,15 +47,8 @@ def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1
     pick("backend", backend, ("auto", *backends()))
     check_threads(threads)
     if not str(bundle):
-        raise InputError("bundle.missing", "the path of the bundle is empty.")
-    given = Path(bundle)
-    if not given.exists():
-        raise BundleError(
-            "bundle.missing",
-            f"{given} does not exist.",
-            f"Make one with: edgecap export --format tflite --int8 -o {given}",
-        )
-    opened = open_bundle(given)
+        raise InputError("bundle.missing", "an empty name is no bundle.")
+    opened = open_bundle(Path(bundle), verify)
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file

@@ -5,13 +5,11 @@ Letters: B batch, N images or texts of a call, E embedding, h and w the input's 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT
@@ -22,6 +20,7 @@ from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
 from edgecap.runtime.captions import Caption, Mention
 from edgecap.runtime.generation import Choose, Generated, generate, limited, most_probable, steps
 from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.image_processing import ProcessedImage, process
 from edgecap.runtime.memory import SHARE, free_bytes
 from edgecap.runtime.regions import Input, read_regions
@@ -305,8 +304,4 @@ def _functions(interface: Any) -> str:
 
 def _as_images(images: Iterable[ImageLike] | ImageLike) -> Iterable[ImageLike]:
     """The images of a call; a single image becomes a list, an array of four axes is a batch."""
-    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
-        return [images]
-    if isinstance(images, np.ndarray):
-        return images if images.ndim == 4 else [images]
-    return images
+    return [images] if is_image(images) else images

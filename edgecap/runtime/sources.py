@@ -154,7 +154,8 @@ class Sources:
             yield Item(title, functools.partial(_raise, error))
 
     def _read_stdin(self) -> bytes:
-        stream = self._stdin or (sys.stdin and sys.stdin.buffer)
+        here = sys.stdin.buffer if sys.stdin is not None else None
+        stream = self._stdin or here
         if stream is None or stream.isatty():
             raise InputError(
                 "image.stdin",

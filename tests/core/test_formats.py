@@ -7,6 +7,7 @@ import pytest
 from edgecap.core.errors import InputError
 from edgecap.core.formats import (
     FORMATS,
+    INT8,
     PRECISIONS,
     resolve_format,
     resolve_formats,
@@ -60,7 +61,7 @@ def test_no_request_is_fp32_with_a_reason() -> None:
 
 @pytest.mark.parametrize("chosen", [resolve_precision(int8=True), resolve_precision("INT8")])
 def test_int8_says_what_it_takes(chosen) -> None:
-    assert chosen.name == "int8"
+    assert chosen.name == INT8
     assert "w8a8 if" in chosen.reason
 
 

@@ -376,7 +376,9 @@ def test_a_result_of_another_shape_than_declared(package: Path) -> None:
 
     edit(package, change)
     function = Program.open(package).function()
-    with pytest.raises(BundleError, match=r"returned \[2, 16\]; the program declares fp32 \[2,15\]"):
+    with pytest.raises(
+        BundleError, match=r"returned \[2, 16\]; the program declares fp32 \[2,15\]"
+    ):
         function.run({"a": normal(2, 8)})
 
 

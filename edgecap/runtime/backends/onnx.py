@@ -13,7 +13,7 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.inspection.onnx import weight_files
+from edgecap.inspection.onnx import check_ir_version, weight_files
 from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
 
 _TYPES = {
@@ -88,6 +88,7 @@ class _Graph:
             options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 4  # errors are raised; nothing is printed
         path = str(bundle.file(function.file))
+        check_ir_version(Path(path), engine.__version__)
         _check_weights(bundle, function.file)
         try:
             self._session = engine.InferenceSession(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -16,8 +15,8 @@ import numpy as np
 
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
+from edgecap.inspection.tflite_check import check_tflite
 from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
-from edgecap.runtime.backends.stderr_filter import suppress_stderr_lines
 
 # (package, module that holds Interpreter), in order of preference.
 INTERPRETERS = (
@@ -25,8 +24,6 @@ INTERPRETERS = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite"),
 )
-
-_HARMLESS_LINES = ("INFO: Created TensorFlow Lite XNNPACK delegate",)
 
 
 def interpreter_class() -> tuple[str, Any]:
@@ -75,10 +72,12 @@ class TfliteSession(FunctionSession):
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.functions.items():
+            path = bundle.file(function.file)
+            if function.file not in interpreters:
+                check_tflite(path)  # a native interpreter trusts every offset of a file
             try:
                 if function.file not in interpreters:
-                    path = str(bundle.file(function.file))
-                    interpreters[function.file] = make(model_path=path, num_threads=threads)
+                    interpreters[function.file] = make(model_path=str(path), num_threads=threads)
                 runner = interpreters[function.file].get_signature_runner(function.entry)
             except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
                 raise BundleError(
@@ -106,7 +105,6 @@ class _Runner:
             raise BundleError(
                 "bundle.model", f"{file} lacks {wrong}; it has {sorted(details)} {sorted(there)}."
             )
-        self._ran = False
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -115,11 +113,7 @@ class _Runner:
             for name, value in inputs.items()
         }
         try:
-            with (
-                nullcontext() if self._ran else suppress_stderr_lines(*_HARMLESS_LINES)
-            ):  # the first run creates a delegate
-                values = self._runner(**feed)
-            self._ran = True
+            values = self._runner(**feed)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
         return {name: values[target] for name, target in self._outputs.items()}
