@@ -238,8 +238,8 @@ def test_its_aliases_and_refusals_are_those_of_any_format(
     [
         ("raise RuntimeError('it is broken')", "it is broken"),
         ("FORMAT = 3", "not a Format named 'toy'"),
-        (ROW.replace('"plaything"', '"ort"'), "ort is what format onnx has"),
-        (ROW.replace('".toy"', '".tflite"'), ".tflite is what format tflite has"),
+        (ROW.replace('"plaything"', '"ort"'), "ort is already used by format onnx"),
+        (ROW.replace('".toy"', '".tflite"'), ".tflite is already used by format tflite"),
         (ROW.replace('"toyengine"', '"auto"'), "may not be called auto or torch"),
     ],
 )
@@ -250,7 +250,7 @@ def test_a_row_that_cannot_be_used_is_said_and_spoils_nothing(
     done = python(installed, "from edgecap.core.formats import FORMATS; print(*FORMATS)")
     assert done.returncode == 0
     assert done.stdout.split() == ["onnx", "tflite", "coreml"]
-    assert "edgecap: format toy from toyformat:FORMAT is left out" in done.stderr
+    assert "edgecap: format toy from toyformat:FORMAT is ignored" in done.stderr
     assert said in done.stderr
 
 

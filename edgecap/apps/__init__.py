@@ -1,1 +1,1 @@
-"""What is built on a captioner: retrieval, grounding, explanation. No torch."""
+"""Applications of a captioner: retrieval, grounding, explanation. No torch."""

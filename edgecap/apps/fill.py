@@ -1,6 +1,6 @@
-"""What to put where a part of an image is taken out: the colour around it, which adds least.
+"""The fill colour for a removed part of an image: the colour around it, the least conspicuous.
 
-Letters: S model_input side in px.
+Letters: S side of the model input in px.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ Area = tuple[slice, slice]  # rows and columns, px
 
 
 def local_fill_colour(model_input: np.ndarray, inner: Area, outer: Area) -> np.ndarray:
-    """The median colour, uint8 [3], of uint8 [S,S,3] in `outer` and not in `inner`.
+    """The median colour, uint8 [3], of uint8 [S,S,3] in `outer` but not in `inner`.
 
-    Of the whole model_input where nothing is left of the ring.
+    If that ring is empty, the median colour of the whole model input.
     """
     ring = np.zeros(model_input.shape[:2], np.bool_)  # [S,S]
     ring[outer] = True

@@ -1,4 +1,4 @@
-"""Whether a text says anything to a model."""
+"""Validation of texts against a model's vocabulary."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from edgecap.runtime.tokenizer import SPACE
 
 
 def check_words(captioner: Captioner, text: str) -> None:
-    """Refuse a text in a script that the vocabulary has no piece of; InputError (text.no_words).
+    """Raise InputError (text.no_words) for a text in a script without tokens in the vocabulary.
 
-    Such a text reaches the model as single bytes, which it was never taught to read: an answer
-    would look like any other and mean nothing. A language that was added needs no exception: what
-    its captions were written in has pieces of its own
+    Such a text is encoded as single bytes, which the model was not trained on: a result would be
+    meaningless. Languages that were added later have tokens of their own
     (`edgecap.reference.train.extend_vocabulary`).
     """
     tokenizer = captioner.tokenizer

@@ -1,4 +1,4 @@
-"""parity.json: how far a bundle's outputs lie from the reference model's, and the verdict."""
+"""parity.json: the deviation of a bundle's outputs from the reference model, and the verdict."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class OutputParity:
-    """One output over all scenes, next to what was allowed."""
+    """The deviation of one output over all scenes, and its bounds."""
 
-    output: str  # a name of the graph contract, maybe behind what it is of: "golden logits"
+    output: str  # a name of the graph contract, optionally with a prefix: "golden logits"
     max_abs: float  # largest absolute difference
     cosine: float  # smallest cosine similarity of one scene
     allowed_max_abs: float
     allowed_cosine: float
-    worst: str  # where max_abs was met, for people
+    worst: str  # where max_abs occurred, as text
 
     @property
     def passed(self) -> bool:
@@ -29,10 +29,10 @@ class OutputParity:
 
 @dataclass(frozen=True)
 class AgreementParity:
-    """The share of scenes in which something discrete came out the same."""
+    """The share of scenes with an identical discrete output."""
 
-    # tokens, boxes, text; of steps: next_token, close_logits, close_attention; maybe behind what
-    # they are of
+    # tokens, boxes, text; per step: next_token, close_logits, close_attention; optionally with a
+    # prefix
     what: str
     agreement: float  # 0-1
     required: float  # 0-1
@@ -44,17 +44,17 @@ class AgreementParity:
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where a greedy caption left the reference's, and how sure the reference was there."""
+    """Where a greedy caption diverges from the reference, and the reference's margin there."""
 
     scene: int
     lang: str
-    step: int  # of the caption's tokens, the first that differs
-    margin: float  # nats between the reference's best token at that step and its second best
+    step: int  # index of the first token that differs
+    margin: float  # nats between the reference's best and second best token at that step
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """The whole comparison; `verdict` is "pass" or "fail" and follows from the rest."""
+    """The whole comparison; `verdict` is "pass" or "fail", computed from the figures."""
 
     schema: int
     reference: str  # e.g. "torch 2.13.0 fp32"
@@ -65,11 +65,13 @@ class Certificate:
     agreements: tuple[AgreementParity, ...]
     verdict: str
     divergences: tuple[Divergence, ...] = ()  # of the scenes whose tokens differ
-    versions: dict[str, str] = field(default_factory=dict)  # what ran the target: name -> version
+    versions: dict[str, str] = field(
+        default_factory=dict
+    )  # name -> version, of the target's runtime
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """One line per figure outside its bound: what, by how much, where."""
+        """One line per figure outside its bound: name, value, bound, place."""
         lines = [
             f"{o.output}: max abs {o.max_abs:.3g} (allowed {o.allowed_max_abs:.3g}), "
             f"cosine {o.cosine:.6f} (allowed {o.allowed_cosine:.6f}), worst at {o.worst}"
@@ -92,7 +94,7 @@ def certify(
     outputs: tuple[OutputParity, ...],
     agreements: tuple[AgreementParity, ...],
 ) -> Certificate:
-    """A certificate whose verdict follows from its figures."""
+    """A certificate with the verdict computed from its figures."""
     good = all(o.passed for o in outputs) and all(a.passed for a in agreements)
     verdict = "pass" if good else "fail"
     return Certificate(SCHEMA, reference, target, scenes, languages, outputs, agreements, verdict)
@@ -103,7 +105,7 @@ def extended(
     outputs: tuple[OutputParity, ...],
     agreements: tuple[AgreementParity, ...] = (),
 ) -> Certificate:
-    """The same comparison with more figures; the verdict follows from all of them."""
+    """The same certificate with more figures; the verdict is computed from all of them."""
     again = certify(
         certificate.reference,
         certificate.target,
@@ -127,6 +129,6 @@ def certificate_from_json(value: Any) -> Certificate:
     if certificate.verdict != ("fail" if certificate.failures else "pass"):
         raise BundleError(
             "bundle.certificate",
-            f"parity.json says {certificate.verdict!r} and its figures say otherwise.",
+            f"parity.json has the verdict {certificate.verdict!r}, which contradicts its figures.",
         )
     return certificate

@@ -1,4 +1,4 @@
-"""Whether a file of a bundle is the one that its manifest was written for, and still is."""
+"""Verification of a bundle's files against its manifest, on opening and on later use."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from edgecap.core.errors import BundleError
 from edgecap.core.typed import MAX_JSON_BYTES
 
 VERIFY = ("sizes", "full")
-# What verify="sizes" hashes all the same: manifests, tokenizers, graphs, the models of boards.
-# 16 MiB take 10 ms where the processor has SHA instructions and 0.1 s on a Raspberry Pi 4, less
-# than an engine needs to open the same file. Of larger files every byte is read by
-# verify="full", and by all of them whenever they change after the bundle was opened.
+# Files up to this size are hashed even with verify="sizes": manifests, tokenizers, graphs, small
+# models. 16 MiB take 10 ms on processors with SHA instructions and 0.1 s on a Raspberry Pi 4, less
+# than an engine needs to open the file. Larger files are hashed with verify="full", and whenever
+# they change after the bundle was opened.
 SMALL = 16 << 20  # bytes
 
 _LFS = b"version https://git-lfs.github.com/spec/"
-_SETTLED = 2_000_000_000  # ns; a file may change unseen within one tick of its file system's clock
+_SETTLED = 2_000_000_000  # ns; changes within one clock tick of the file system are not detectable
 _AGAIN = "Copy the bundle again, or export it again."
 
 
 class State(NamedTuple):
-    """What changes when a file does, and when that was looked at."""
+    """Metadata that changes when a file does, and the time of the observation."""
 
     device: int
     inode: int
     size: int
     modified: int  # ns
-    changed: int  # ns; no user can set it
-    seen: int  # ns
+    changed: int  # ns; users cannot set it
+    observed: int  # ns
 
     def is_still(self, now: State) -> bool:
-        """Whether the file has surely not changed between the two looks."""
-        return self[:5] == now[:5] and self.changed + _SETTLED < self.seen
+        """Whether the file has certainly not changed between the two observations."""
+        return self[:5] == now[:5] and self.changed + _SETTLED < self.observed
 
 
 def state_of(path: Path) -> State:
-    """The state of a file, or of what a link leads to; OSError where there is none."""
+    """The state of a file, or of the target of a link; OSError if it does not exist."""
     status = os.stat(path)
     times = (status.st_mtime_ns, status.st_ctime_ns, time.time_ns())
     return State(status.st_dev, status.st_ino, status.st_size, *times)
 
 
 def check_file(path: Path, name: str, entry: FileEntry, verify: str) -> State:
-    """The state of a file that is as listed; BundleError (bundle.*) where it is not.
+    """Verify a file and return its state; BundleError (bundle.*) if it differs from its entry.
 
-    With verify "sizes" a file of more than SMALL bytes is believed if it has the right size.
+    With verify "sizes", only the size of a file of more than SMALL bytes is checked.
     """
     state = state_of(path)
     if state.size != entry.size:
@@ -59,13 +59,13 @@ def check_file(path: Path, name: str, entry: FileEntry, verify: str) -> State:
             code, path, name, entry, f"has {state.size} bytes; the manifest says {entry.size}"
         )
     if (verify == "full" or entry.size <= SMALL) and file_sha256(path) != entry.sha256:
-        told = "is not the file the manifest was written for"
-        raise _wrong("bundle.altered", path, name, entry, told)
+        problem = "is not the file the manifest was written for"
+        raise _wrong("bundle.altered", path, name, entry, problem)
     return state
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether git left a pointer where Git LFS would have put the file."""
+    """Whether the file is a Git LFS pointer instead of the file itself."""
     with path.open("rb") as file:
         return file.read(len(_LFS)) == _LFS
 
@@ -78,16 +78,16 @@ def lfs_pointer(name: str) -> BundleError:
     )
 
 
-def _wrong(code: str, path: Path, name: str, entry: FileEntry, told: str) -> BundleError:
+def _wrong(code: str, path: Path, name: str, entry: FileEntry, problem: str) -> BundleError:
     if is_lfs_pointer(path):
         return lfs_pointer(name)
     if _has_other_line_ends(path, entry):
         return BundleError(
             code,
-            f"{name} was given other line ends (CRLF) on its way.",
+            f"{name} has changed line ends (CRLF).",
             "Copy the bundle again, with git config core.autocrlf false.",
         )
-    return BundleError(code, f"{name} {told}.", _AGAIN)
+    return BundleError(code, f"{name} {problem}.", _AGAIN)
 
 
 def _has_other_line_ends(path: Path, entry: FileEntry) -> bool:

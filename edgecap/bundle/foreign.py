@@ -1,4 +1,4 @@
-"""What was given in place of a bundle, and the command that helps."""
+"""Errors for paths that are not bundles, with the command that helps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STARTS = {
 
 
 def not_a_bundle(path: Path) -> BundleError:
-    """Why `path`, which is no directory with a manifest, cannot be opened as a bundle."""
+    """The error for `path`, which is not a directory with a manifest."""
     if not os.path.lexists(path):
         return BundleError("bundle.missing", f"{path} does not exist.", _MAKE)
     if path.suffix.lower() in _MODELS:
@@ -28,7 +28,7 @@ def not_a_bundle(path: Path) -> BundleError:
     if path.is_dir():
         return _directory(path)
     if not path.is_file():
-        what = "is a link that leads nowhere" if path.is_symlink() else "is a device or a pipe"
+        what = "is a broken link" if path.is_symlink() else "is a device or a pipe"
         return BundleError("bundle.missing", f"{path} {what}, not a bundle directory.")
     if path.name == MANIFEST:
         hint = f"Give its directory: {path.parent}"
@@ -40,10 +40,10 @@ def not_a_bundle(path: Path) -> BundleError:
 
 
 def _model(path: Path) -> BundleError:
-    hint = f"Look into it with: edgecap inspect {path}"
+    hint = f"Inspect it with: edgecap inspect {path}"
     if (path.parent / MANIFEST).is_file():
-        hint = f"Give the bundle that it is in: {path.parent}"
-    message = f"{path} is a model alone, not a bundle directory."
+        hint = f"Give the bundle that contains it: {path.parent}"
+    message = f"{path} is a model file, not a bundle directory."
     code = "bundle.missing_file" if path.is_dir() else "bundle.missing"
     return BundleError(code, message, hint)
 
@@ -69,9 +69,7 @@ def _directory(path: Path) -> BundleError:
     inside = sorted(file.parent.name for file in path.glob(f"*/{MANIFEST}"))
     if inside:
         more = " …" if len(inside) > 4 else ""
-        message = (
-            f"{path} has no {MANIFEST}; there are bundles in it: {', '.join(inside[:4])}{more}."
-        )
+        message = f"{path} has no {MANIFEST}; it contains bundles: {', '.join(inside[:4])}{more}."
         return BundleError("bundle.missing_file", message, f"Give one: {path / inside[0]}")
     if (path / "snapshots").is_dir():
         found = sorted(path.glob(f"snapshots/*/{MANIFEST}"))

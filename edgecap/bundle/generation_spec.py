@@ -1,10 +1,10 @@
-"""How a model's own `generate` chooses tokens: the settings that its checkpoint ships, as data.
+"""The generation settings of a checkpoint, as data.
 
-edgecap.runtime.logits applies the rules on logits, edgecap.runtime.beams searches. Names follow
-transformers' GenerationConfig where the meaning is the same.
+edgecap.runtime.logits applies the rules to logits, edgecap.runtime.beams implements beam search.
+Names follow transformers' GenerationConfig where the meaning is the same.
 
-History: the ids that transformers' `generate` has before it chooses, which is `prefix` + `begin` +
-what was generated. Repetition rules look at all of it.
+History: the input ids of transformers' `generate`, which are `prefix` + `begin` + generated ids.
+Repetition rules use all of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 64, 1 << 16
 
 @dataclass(frozen=True)
 class Sampling:
-    """What the checkpoint samples with. A host that is asked for greedy ids ignores it."""
+    """The checkpoint's sampling settings. Greedy decoding ignores them."""
 
     temperature: float = 1.0
     top_k: int = 0  # 0: any
@@ -34,17 +34,17 @@ class Sampling:
 class GenerationSpec:
     """Settings of one prompt. Lengths count generated tokens, the end token included."""
 
-    begin: tuple[int, ...]  # fed to decode before the first choice, at least one
+    begin: tuple[int, ...]  # fed to decode before the first generated token, at least one
     eos: tuple[int, ...]  # any of these ends a sequence; empty: only max_new_tokens does
     max_new_tokens: int
     pad: int | None = None
-    prefix: tuple[int, ...] = ()  # history before `begin`, which encode has consumed
-    min_new_tokens: int = 0  # no end token before these many others
+    prefix: tuple[int, ...] = ()  # history before `begin`, consumed by encode
+    min_new_tokens: int = 0  # number of tokens before an end token is allowed
     beams: int = 1
     length_penalty: float = 1.0
     early_stopping: str = "heuristic"  # one of EARLY_STOPPING
     repetition_penalty: float = 1.0
-    no_repeat_ngram: int = 0  # 0: any may repeat
+    no_repeat_ngram: int = 0  # size of n-grams that may not repeat; 0: no limit
     suppress: tuple[int, ...] = ()  # never generated
     suppress_first: tuple[int, ...] = ()  # not generated as token number `suppress_first_at`
     suppress_first_at: int = 0
@@ -63,9 +63,9 @@ def generation_spec_from_json(value: Any, where: str = "generation") -> Generati
 def check_generation_spec(
     spec: GenerationSpec, where: str = "generation", vocabulary: int | None = None
 ) -> None:
-    """Raise BundleError (bundle.generation) unless a host can follow the spec.
+    """Raise BundleError (bundle.generation) for an invalid spec.
 
-    `vocabulary`: V, where ids are to be checked against it.
+    `vocabulary`: V, to check ids against it.
     """
     ids: dict[str, Sequence[int]] = {
         "begin": spec.begin,
@@ -80,14 +80,14 @@ def check_generation_spec(
     for name, given in ids.items():
         if len(given) > MAX_IDS or any(i < 0 for i in given):
             raise _bad(f"{where}.{name} must be at most {MAX_IDS} ids of 0 or more")
-        # The history may hold ids that the model reads and cannot write.
+        # The prefix may hold ids that the model accepts but cannot generate.
         if vocabulary is not None and name != "prefix" and any(i >= vocabulary for i in given):
             raise _bad(f"{where}.{name} has an id beyond the {vocabulary} of the vocabulary")
     if not spec.begin:
-        raise _bad(f"{where}.begin is empty: decode has nothing to begin with")
+        raise _bad(f"{where}.begin is empty; decode needs a first token")
     forced = {*ids["forced_first"]}, {*spec.forced_last}
     if any(tokens and tokens <= {*spec.suppress} for tokens in forced):
-        raise _bad(f"{where}: every forced id is also suppressed, so nothing could come")
+        raise _bad(f"{where}: every forced id is also suppressed, so no token is allowed")
     if not 1 <= spec.max_new_tokens <= MAX_NEW_TOKENS:
         raise _bad(f"{where}.max_new_tokens is {spec.max_new_tokens}; allowed: 1-{MAX_NEW_TOKENS}")
     if not 0 <= spec.min_new_tokens <= spec.max_new_tokens:

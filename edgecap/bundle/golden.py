@@ -1,11 +1,11 @@
-"""Inputs and the outputs the reference gave for them: enough to check a bundle on any machine.
+"""Golden files: inputs and reference outputs, to verify a bundle on any machine (schema 1).
 
     golden/golden.json          cases, texts, tolerances (GoldenIndex)
     golden/image_NN.png         inputs, of any size and mode
-    golden/model_input.npy           uint8 [N,S,S,3]  what preprocessing must make of them
+    golden/model_input.npy      uint8 [N,S,S,3]  expected results of preprocessing
     golden/image_embedding.npy  f32 [N,E]
     golden/logits.npy           f32 [N,K,V]      of the first K steps after the prompt, fed with the
-    golden/attention.npy        f32 [N,K,P]      reference's own tokens
+    golden/attention.npy        f32 [N,K,P]      reference's tokens
     golden/text_embedding.npy   f32 [M,E]        of the M texts
 
 Letters: N cases, K steps, M texts; the others as in manifest.py.
@@ -33,15 +33,15 @@ ARRAYS = ("model_input", "image_embedding", SCORES, "attention", "text_embedding
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an output may lie from the reference."""
+    """The allowed deviation of an output from the reference."""
 
     max_abs: float
-    cosine: float  # smallest allowed, of any row of the last axis
+    cosine: float  # minimum, over all rows of the last axis
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image, how it is asked for, and the greedy caption of the reference."""
+    """One image, its prompt, and the greedy caption of the reference."""
 
     image: str  # a file of this folder
     lang: str
@@ -59,7 +59,7 @@ class GoldenIndex:
     texts: tuple[str, ...]
     steps: int  # K
     tolerances: dict[str, Tolerance]  # for each of ARRAYS
-    token_agreement: float  # 0-1: share of cases whose greedy tokens must be equal
+    token_agreement: float  # 0-1: required share of cases with equal greedy tokens
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Golden:
 
 
 def write_golden(directory: str | Path, golden: Golden) -> None:
-    """Write the folder golden/ into a bundle directory that is being made."""
+    """Write the folder golden/ into a new bundle directory."""
     folder = Path(directory) / FOLDER
     folder.mkdir(exist_ok=True)
     (folder / INDEX).write_bytes(dump(golden.index))
@@ -83,21 +83,21 @@ def write_golden(directory: str | Path, golden: Golden) -> None:
 
 
 def read_golden(bundle: Bundle) -> Golden:
-    """The golden files of a bundle; BundleError where they are missing or contradict it."""
+    """The golden files of a bundle; BundleError if they are missing or do not match it."""
     if f"{FOLDER}/{INDEX}" not in bundle.manifest.files:
         raise BundleError(
             "bundle.missing_file",
-            f"{bundle.path} has no {FOLDER}/{INDEX}, so nothing tells what it should say.",
+            f"{bundle.path} has no {FOLDER}/{INDEX}, which is needed to verify it.",
             "Verify the bundle that it was copied from.",
         )
     index = decode(GoldenIndex, bundle.json(f"{FOLDER}/{INDEX}"), "golden")
     if index.schema != SCHEMA or set(index.tolerances) != set(ARRAYS) or not index.cases:
-        raise BundleError("bundle.golden", f"{INDEX} is not of schema {SCHEMA} with all arrays.")
+        raise BundleError("bundle.golden", f"{INDEX} does not have schema {SCHEMA} and all arrays.")
     if index.steps < 1 or not index.texts:
         raise BundleError("bundle.golden", f"{INDEX} has no steps or no texts to compare.")
     contract, size = bundle.manifest.contract, bundle.manifest.preprocessing.size
     if any(not 0 <= token < contract.vocabulary for case in index.cases for token in case.tokens):
-        raise BundleError("bundle.golden", f"{INDEX} has tokens that are in no vocabulary.")
+        raise BundleError("bundle.golden", f"{INDEX} has tokens outside the vocabulary.")
     N, K, M = len(index.cases), index.steps, len(index.texts)
     shapes = {
         "model_input": (N, size, size, 3),
@@ -118,11 +118,12 @@ def measure(
     if expected.shape != actual.shape:
         raise BundleError(
             "bundle.model",
-            f"{output} has shape {list(actual.shape)}, the contract says {list(expected.shape)}.",
+            f"{output} has shape {list(actual.shape)}; the contract declares "
+            f"{list(expected.shape)}.",
         )
     wanted = expected.astype(np.float64)
     got = actual.astype(np.float64)
-    # An output that is no number is infinitely far off; JSON and people need a finite figure.
+    # NaN and infinity count as 1e30, because JSON needs a finite number.
     difference = np.nan_to_num(np.abs(wanted - got), nan=1e30, posinf=1e30)
     worst = np.unravel_index(int(difference.argmax()), difference.shape)
     tolerance = tolerances[output]
@@ -139,7 +140,7 @@ def measure(
 def output_cosines(output: str, expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """`cosines` of the rows of an output, f64 [N,…].
 
-    Rows of logits are taken less their mean: no probability depends on what all share.
+    The mean of a row of logits is subtracted first: probabilities do not depend on it.
     """
     if output != SCORES:
         return cosines(expected, actual)
@@ -149,7 +150,7 @@ def output_cosines(output: str, expected: np.ndarray, actual: np.ndarray) -> np.
 
 
 def _read_image(bundle: Bundle, name: str) -> bytes:
-    if name not in bundle.manifest.files:  # bundle.file knows directories too
+    if name not in bundle.manifest.files:  # bundle.file accepts directories too
         raise BundleError("bundle.missing_file", f"{bundle.path} has no file {name}.")
     return bundle.file(name).read_bytes()
 
@@ -158,13 +159,13 @@ def _read_array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> np.ndarray
     path = bundle.file(f"{FOLDER}/{name}.npy")
     kind = np.dtype(np.uint8 if name == "model_input" else np.float32)
     try:
-        # Mapped first: a header that promises more than the file holds allocates nothing.
+        # Memory-mapped, so that a header with a wrong size does not allocate memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # NumPy's header parser passes on whatever Python's tokenizer says
+    except Exception as error:  # NumPy's header parser raises any error of Python's tokenizer
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleError("bundle.golden", f"{path.name} cannot be read: {reason}.") from None
-    if not isinstance(array, np.ndarray):  # of a zip it makes something else, whatever its name
-        raise BundleError("bundle.golden", f"{path.name} holds no single array.")
+    if not isinstance(array, np.ndarray):  # np.load returns another type for a zip archive
+        raise BundleError("bundle.golden", f"{path.name} does not hold a single array.")
     if array.shape != shape or array.dtype != kind:
         raise BundleError(
             "bundle.golden",

@@ -1,8 +1,8 @@
-"""How an image becomes the bytes that `encode` takes: image processing as data.
+"""Image preprocessing as data: from an image to the uint8 pixels that `encode` takes.
 
-A bundle's manifest holds one ImageSpec under `image`. It says everything up to the uint8 pixels;
+A bundle's manifest holds one ImageSpec under `image`. It covers all steps up to uint8 pixels;
 scale, mean and standard deviation are constants inside the graph. edgecap.runtime.image_processing
-carries it out, and its docstring gives the arithmetic to the bit for other languages.
+implements it; its docstring defines the arithmetic exactly, for ports to other languages.
 
 Letters: n crops of one image, h and w the height and width of a crop in px.
 """
@@ -17,7 +17,7 @@ from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode
 
 # contain: the whole image inside `size`, aspect kept, centred, the rest filled.
-# cover: the shortest edge becomes size[0], aspect kept; `crop` cuts the middle out.
+# cover: the shortest edge becomes size[0], aspect kept; then a centre `crop`.
 # stretch: to exactly `size`, aspect lost.
 # thumbnail: as cover with the smaller side of `size`, then shrunk into `size`, centred (Donut).
 # longest_edge: the longest edge becomes size[0], then cut into crops (Idefics3, SmolVLM).
@@ -32,11 +32,11 @@ MAX_SIDE = 4096  # px, of a resized image or a crop
 
 @dataclass(frozen=True)
 class Crops:
-    """How a resized image becomes several crops.
+    """How a resized image is split into crops.
 
     With `split`, the image is resized to multiples of `side` and cut into a grid of rows x columns
-    crops, row by row, followed by one crop that shows all of it; an image that is a single cell
-    gives that cell alone. Without, only the crop that shows all of it.
+    crops, row by row, followed by one crop of the whole image; an image of a single cell has one
+    crop. Without `split`, only the crop of the whole image.
     """
 
     side: int  # px, every crop is side x side
@@ -45,15 +45,15 @@ class Crops:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """From an image to uint8 [n,h,w,3]. Fields in the order in which they are applied."""
+    """From an image to uint8 [n,h,w,3]. Fields are in the order of application."""
 
-    size: tuple[int, ...]  # [h, w] in px, what `fit` aims at
+    size: tuple[int, ...]  # [h, w] in px, the target of `fit`
     fit: str  # one of FITS
     filter: str  # one of FILTERS
     background: int | None = None  # grey 0-255 behind transparent pixels; null: alpha is dropped
-    wide: str = "clip"  # one of WIDE: what becomes of 16-bit and float values
-    crop: tuple[int, ...] | None = None  # [h, w] cut from the middle afterwards; null: nothing
-    fill: int = 0  # grey 0-255 of what the image does not cover
+    wide: str = "clip"  # one of WIDE: conversion of 16-bit and float values
+    crop: tuple[int, ...] | None = None  # [h, w] of a centre crop after `fit`; null: none
+    fill: int = 0  # grey 0-255 of the area that the image does not cover
     channels: str = "RGB"  # one of CHANNELS, the order in the array
     crops: Crops | None = None  # null: the image is one crop
 
@@ -69,8 +69,8 @@ class ImageSpec:
 def image_spec_from_json(value: Any, where: str = "image") -> ImageSpec:
     """A checked ImageSpec from plain JSON values.
 
-    Raises BundleError: bundle.unknown_field for a field that is not known and does not start with
-    x_, bundle.missing_field, bundle.field_type, or bundle.image for values that make no sense.
+    Raises BundleError: bundle.unknown_field for an unknown field that does not start with x_,
+    bundle.missing_field, bundle.field_type, or bundle.image for invalid values.
     """
     spec = decode(ImageSpec, value, where)
     check_image_spec(spec, where)
@@ -95,7 +95,7 @@ def image_spec_to_json(spec: ImageSpec) -> dict[str, Any]:
 
 
 def check_image_spec(spec: ImageSpec, where: str = "image") -> None:
-    """Raise BundleError (bundle.image) unless a host can carry the spec out."""
+    """Raise BundleError (bundle.image) for an invalid spec."""
     _check_choice(f"{where}.fit", spec.fit, FITS)
     _check_choice(f"{where}.filter", spec.filter, FILTERS)
     _check_choice(f"{where}.channels", spec.channels, CHANNELS)
@@ -107,13 +107,13 @@ def check_image_spec(spec: ImageSpec, where: str = "image") -> None:
     if spec.crop is not None:
         _check_size(f"{where}.crop", spec.crop)
     if spec.fit in ("cover", "longest_edge") and spec.size[0] != spec.size[1]:
-        raise _bad(f"{where}.size must name one edge twice where fit is {spec.fit}")
+        raise _bad(f"{where}.size must have two equal sides if fit is {spec.fit}")
     if spec.fit == "cover" and spec.crop is None:
-        raise _bad(f"{where}.crop is needed where fit is cover: else every image has its own size")
+        raise _bad(f"{where}.crop is required if fit is cover, to get a fixed size")
     if spec.crop is not None and spec.fit not in ("cover", "stretch"):
-        raise _bad(f"{where}.crop goes with fit cover or stretch, not with {spec.fit}")
+        raise _bad(f"{where}.crop is allowed with fit cover or stretch, not with {spec.fit}")
     if (spec.fit == "longest_edge") != (spec.crops is not None):
-        raise _bad(f"{where}.crops goes with fit longest_edge, and only with it")
+        raise _bad(f"{where}.crops is required with fit longest_edge, and allowed only with it")
     if spec.crops is not None:
         _check_size(f"{where}.crops.side", (spec.crops.side, spec.crops.side))
 

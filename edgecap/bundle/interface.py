@@ -1,4 +1,4 @@
-"""Contract 2: the functions a captioner is exported as, and the state that flows between them.
+"""The interface of schema 2: the functions of an exported captioner, and the state between them.
 
     encode(image uint8 [B,h,w,3])              -> state of role image and rolling, [image_embedding]
     decode(token [B,1], position [B], state)   -> logits [B,V], one new row per text entry, rolling
@@ -7,7 +7,7 @@
 The state is a list of named tensors. `image` entries are constant after encode. `text` entries are
 buffers of T rows: the host writes the row `new_<entry>` of step t at row t, and the graph masks
 the rows from `position` on. `rolling` entries are replaced by the output `new_<entry>`.
-`position` counts text tokens from 0, whatever numbers the model itself works with.
+`position` counts text tokens from 0, whatever position ids the model uses internally.
 
 Letters: B batch, P image rows, T text rows, G key/value heads, Dh head width, V vocabulary,
 E embedding, N tokens of a text to embed, h and w the image's height and width in px. `dims` binds
@@ -25,7 +25,7 @@ from typing import Any
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode as decode_json
 
-Size = int | str  # a number, or a letter bound in `dims`
+Size = int | str  # a number, or a letter defined in `dims`
 
 ENCODE, DECODE, ENCODE_TEXT = "encode", "decode", "encode_text"
 ROLES = ("image", "text", "rolling")
@@ -48,14 +48,14 @@ class StateEntry:
 
     name: str
     role: str  # image, text or rolling
-    kind: str  # key, value, or what else it is
+    kind: str  # key, value, or another description
     layer: int
     shape: tuple[Size, ...]  # batch first; [B,G,T,Dh] for text
     dtype: str
 
     @property
     def new(self) -> str:
-        """The output of decode that carries this entry's new row, or its replacement."""
+        """The output of decode with this entry's new row, or its replacement."""
         return f"new_{self.name}"
 
     @property
@@ -73,7 +73,7 @@ class StateEntry:
 
 @dataclass(frozen=True)
 class FunctionSpec:
-    """One function: its tensors by name, in the order of its arguments and results."""
+    """One function: its tensors by name, in the order of arguments and results."""
 
     name: str
     inputs: dict[str, TensorSpec]
@@ -82,7 +82,7 @@ class FunctionSpec:
 
 @dataclass(frozen=True)
 class AttentionGrid:
-    """Which image rows are patches: `rows` x `columns` of them, row by row, from row `first` on."""
+    """The image rows that are patches: `rows` x `columns`, row by row, from row `first` on."""
 
     rows: int
     columns: int
@@ -97,18 +97,18 @@ class Interface:
     functions: tuple[FunctionSpec, ...]
     state: tuple[StateEntry, ...]
     attention: AttentionGrid | None = None
-    batch: int | None = None  # null: the graphs take any B
+    batch: int | None = None  # null: the graphs accept any B
 
     def has(self, function: str) -> bool:
         """Whether the model has this function."""
         return any(spec.name == function for spec in self.functions)
 
     def function(self, name: str) -> FunctionSpec:
-        """The function called `name`; KeyError where there is none: ask `has` before."""
+        """The function called `name`; KeyError if there is none (see `has`)."""
         return {spec.name: spec for spec in self.functions}[name]
 
     def entries(self, *roles: str) -> tuple[StateEntry, ...]:
-        """The state of these roles, in order."""
+        """The state entries with these roles, in order."""
         return tuple(entry for entry in self.state if entry.role in roles)
 
     def sizes(self, shape: Iterable[Size], batch: int) -> tuple[int, ...]:
@@ -117,7 +117,7 @@ class Interface:
         return tuple(bound[size] if isinstance(size, str) else size for size in shape)
 
     def state_bytes(self) -> int:
-        """What the state of one image takes."""
+        """The size in bytes of the state of one image."""
         return sum(
             math.prod(self.sizes(entry.shape, 1)) * DTYPES[entry.dtype] for entry in self.state
         )
@@ -130,21 +130,24 @@ def captioner(
     embeds: bool = False,
     attention: AttentionGrid | None = None,
 ) -> Interface:
-    """The interface of a model with encode and decode; `embeds`: encode also gives an embedding."""
+    """The interface of a model with encode and decode; `embeds`: encode also embeds."""
     state = tuple(state)
-    seen = {entry.name: entry.tensor for entry in state if entry.role in ("image", "rolling")}
+    encoded = {entry.name: entry.tensor for entry in state if entry.role in ("image", "rolling")}
     if embeds:
-        seen["image_embedding"] = TensorSpec("float32", (BATCH, "E"))
-    step = {
+        encoded["image_embedding"] = TensorSpec("float32", (BATCH, "E"))
+    inputs = {
         "token": TensorSpec("int32", (BATCH, 1)),
         "position": TensorSpec("int32", (BATCH,)),
         **{entry.name: entry.tensor for entry in state},
     }
-    stepped = {
+    outputs = {
         "logits": TensorSpec("float32", (BATCH, "V")),
         **{entry.new: entry.step for entry in state if entry.role in ("text", "rolling")},
     }
-    functions = (FunctionSpec(ENCODE, {"image": IMAGE}, seen), FunctionSpec(DECODE, step, stepped))
+    functions = (
+        FunctionSpec(ENCODE, {"image": IMAGE}, encoded),
+        FunctionSpec(DECODE, inputs, outputs),
+    )
     return checked(Interface(dict(dims), functions, state, attention))
 
 
@@ -171,16 +174,16 @@ def interface_from_json(value: Any, where: str = "interface") -> Interface:
 
 
 def checked(interface: Interface) -> Interface:
-    """The same interface; raises BundleError unless it agrees with itself and the contract."""
+    """The same interface; raises BundleError if it is inconsistent or violates the contract."""
     for letter, size in interface.dims.items():
         if letter == BATCH or not 1 <= size < 1 << 31:
-            raise _bad(f"dims.{letter} is {size}; sizes are positive, and B is left to the caller")
+            raise _bad(f"dims.{letter} is {size}; sizes must be positive, and B is not allowed")
     if interface.batch not in (None, 1):
         raise _bad(f"batch is {interface.batch}; allowed: null (any) and 1")
     _check_state(interface)
     names = [spec.name for spec in interface.functions]
     if len(set(names)) != len(names) or ENCODE not in names:
-        raise _bad(f"functions are {', '.join(names)}; encode is needed, and each once")
+        raise _bad(f"functions are {', '.join(names)}; encode is required, each name once")
     for spec in interface.functions:
         for name, tensor in {**spec.inputs, **spec.outputs}.items():
             _check_tensor(interface, f"{spec.name}.{name}", tensor.dtype, tensor.shape)
@@ -191,7 +194,7 @@ def checked(interface: Interface) -> Interface:
 def _check_state(interface: Interface) -> None:
     names = [entry.name for entry in interface.state]
     if len(set(names)) != len(names):
-        raise _bad("two state entries have one name")
+        raise _bad("two state entries have the same name")
     for entry in interface.state:
         if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", entry.name):
             raise _bad(f"state entry {entry.name!r} must be named in a-z, 0-9 and _")
@@ -199,7 +202,7 @@ def _check_state(interface: Interface) -> None:
             raise _bad(f"{entry.name}.role is {entry.role!r}; allowed: {', '.join(ROLES)}")
         _check_tensor(interface, entry.name, entry.dtype, entry.shape)
         if entry.role == "text" and (len(entry.shape) != 4 or entry.shape[2] != "T"):
-            raise _bad(f"{entry.name} is text and must have the shape [B,G,T,Dh]")
+            raise _bad(f"{entry.name} has role text and must have the shape [B,G,T,Dh]")
     if interface.state_bytes() > MAX_STATE_BYTES:
         raise BundleError(
             "bundle.oversized", f"a state of {interface.state_bytes()} bytes is too large."
@@ -210,31 +213,31 @@ def _check_tensor(interface: Interface, name: str, dtype: str, shape: tuple[Size
     if dtype not in DTYPES:
         raise _bad(f"{name} is {dtype!r}; allowed: {', '.join(DTYPES)}")
     if not shape or shape[0] != BATCH:
-        raise _bad(f"{name} must have the batch B first")
+        raise _bad(f"the first size of {name} must be the batch B")
     for size in shape[1:]:
         known = size in interface.dims if isinstance(size, str) else size >= 1
         if not known:
-            raise _bad(f"{name} has the size {size!r}, which dims does not bind")
+            raise _bad(f"{name} has the size {size!r}, which is not defined in dims")
 
 
 def _check_contract(interface: Interface) -> None:
-    """Raise BundleError where a function lacks what the host feeds it or expects of it."""
+    """Raise BundleError if a function's inputs or outputs differ from the contract."""
     encode = interface.function(ENCODE)
-    seen = {entry.name for entry in interface.entries("image", "rolling")}
-    if set(encode.inputs) != {"image"} or set(encode.outputs) - {"image_embedding"} != seen:
+    encoded = {entry.name for entry in interface.entries("image", "rolling")}
+    if set(encode.inputs) != {"image"} or set(encode.outputs) - {"image_embedding"} != encoded:
         raise _bad("encode must map image to every image and rolling entry, and nothing else")
     if interface.has(DECODE):
         decode = interface.function(DECODE)
-        stepped = {entry.new for entry in interface.entries("text", "rolling")}
+        updated = {entry.new for entry in interface.entries("text", "rolling")}
         needed = {"token", "position"} | {entry.name for entry in interface.state}
         if set(decode.inputs) != needed:
             raise _bad("decode must take token, position and every state entry")
-        if set(decode.outputs) - {"attention"} != {"logits"} | stepped:
-            raise _bad("decode must give logits and new_<entry> for text and rolling entries")
+        if set(decode.outputs) - {"attention"} != {"logits"} | updated:
+            raise _bad("decode must return logits and new_<entry> for text and rolling entries")
         if (interface.attention is None) == ("attention" in decode.outputs):
-            raise _bad("attention must be given by decode where its grid is, and only there")
+            raise _bad("decode must return attention if its grid is defined, and only then")
     elif interface.state or "image_embedding" not in encode.outputs:
-        raise _bad("a model without decode keeps no state and must give an image embedding")
+        raise _bad("a model without decode must have no state and must return an image embedding")
     if interface.has(ENCODE_TEXT):
         text = interface.function(ENCODE_TEXT)
         if set(text.inputs) != {"tokens", "length"} or set(text.outputs) != {"text_embedding"}:

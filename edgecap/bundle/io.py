@@ -1,12 +1,11 @@
-"""Reading a bundle strictly, and sealing one that was written.
+"""Strict reading of bundles, and finalisation of new ones.
 
-Nothing is believed before it is checked. What runs or is compared must be listed, present, of the
-stated size and hash, and a plain file, or a link to one, as hubs' caches have it. What people read
-(the card, a licence, images of a card) is neither needed nor checked, and what file managers, git
-and hubs leave is passed over. An app may leave out what only checks and tells; what is left out is
-in no `Bundle.manifest.files`. A file that changes after its bundle was opened is refused when it is
-used. Writing happens in the directory that edgecap.core.atomic.atomic_dir gives; `finalize` is the
-last step before it is renamed.
+Bundles are untrusted input. Files that are run or compared must be listed, present, of the listed
+size and hash, and plain files or links to them (as in hub caches). Documents (the card, a licence,
+images of a card) are optional and not checked; files of file managers, git and hubs are ignored. An
+app may omit files that only verify or describe; omitted files are not in `Bundle.manifest.files`. A
+file that changes after the bundle was opened is refused when it is used. New bundles are written
+into the directory of edgecap.core.atomic.atomic_dir; `finalize` is the last step before its rename.
 """
 
 from __future__ import annotations
@@ -49,16 +48,16 @@ from edgecap.core.errors import BundleError
 from edgecap.core.typed import dump, read_json
 
 _GOLDEN = "golden/"
-_TELLS = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # and what lies in _GOLDEN checks
-# What file managers, network storage and archives leave; never read. So is all that begins with a
+_OPTIONAL = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # as is the whole of _GOLDEN
+# Files of file managers, network storage and archives; ignored, as is any name that begins with a
 # dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
-_LITTER = frozenset(
+_IGNORED = frozenset(
     ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "@eaDir", "#recycle", "__MACOSX")
 )
-_PEOPLE_READ = frozenset(
+_DOCUMENT_SUFFIXES = frozenset(
     (".md", ".txt", ".rst", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
 )
-_PAPERS = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
+_DOCUMENT_NAMES = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
 Written = TypeVar("Written", Manifest, schema2.Manifest)
@@ -66,19 +65,18 @@ Written = TypeVar("Written", Manifest, schema2.Manifest)
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose every file was found as its manifest says."""
+    """An opened bundle, whose files match its manifest."""
 
     path: Path
-    manifest: Any  # of schema 1 or 2: whoever reads it knows which one it takes
-    # How each file was found; None where the bundle was not opened by open_bundle.
+    manifest: Any  # a Manifest of schema 1 or 2
+    # The state of each file when verified; None if the bundle was not opened by open_bundle.
     states: dict[str, State] | None = field(default=None, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
-        """The path of a listed file or *.mlpackage, to be opened now.
+        """The path of a listed file or *.mlpackage, verified for immediate use.
 
-        What changed since the bundle was opened is hashed first, and so is what open_bundle does
-        not check. Raises BundleError: bundle.missing_file, or bundle.altered and others of
-        open_bundle.
+        A file that may have changed since the bundle was opened, or that open_bundle does not
+        check, is hashed first. Raises BundleError: bundle.missing_file, and as open_bundle.
         """
         if not is_listed(self.manifest, name):
             raise BundleError("bundle.missing_file", f"{self.path} has no {name}.")
@@ -96,32 +94,32 @@ class Bundle:
                 states[name] = check_file(path, name, entry, "full")
         except FileNotFoundError:
             raise BundleError(
-                "bundle.missing_file", f"{name} went away after the bundle was opened.", _AGAIN
+                "bundle.missing_file", f"{name} was deleted after the bundle was opened.", _AGAIN
             ) from None
 
     def json(self, name: str) -> Any:
-        """The plain values of a listed JSON file."""
+        """The parsed contents of a listed JSON file."""
         return read_json(self.file(name), name)
 
 
 def bundles_in(folder: Path) -> list[Path]:
-    """The directories below `folder` that are bundles, by name; nothing in them is checked.
+    """The directories below `folder` that are bundles, sorted by name; their files are not checked.
 
-    A web app has a manifest.json too, so those that tell of no contract are passed over. One that
-    cannot be read counts: whoever uses it is told why not.
+    Web apps have a manifest.json too, so a manifest without contract or interface is ignored. An
+    unreadable one counts as a bundle, so that opening it reports the reason.
     """
     manifests = folder.glob(f"*/{MANIFEST}")
-    return sorted(file.parent for file in manifests if _tells_contract(file, unreadable=True))
+    return sorted(file.parent for file in manifests if _has_contract(file, unreadable=True))
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a directory may be replaced as a bundle: what its manifest cannot say, it is not."""
-    return _tells_contract(folder / MANIFEST, unreadable=False)
+    """Whether a directory may be replaced as a bundle: its manifest must be readable."""
+    return _has_contract(folder / MANIFEST, unreadable=False)
 
 
-def _tells_contract(manifest: Path, unreadable: bool) -> bool:
-    """Whether this is a bundle's manifest; `unreadable` is the answer where it cannot be read."""
-    if not manifest.is_file():  # a pipe would be waited for
+def _has_contract(manifest: Path, unreadable: bool) -> bool:
+    """Whether this is a bundle's manifest; `unreadable` is the result if it cannot be read."""
+    if not manifest.is_file():  # reading a pipe would block
         return False
     try:
         value = read_json(manifest, manifest.name)
@@ -131,7 +129,7 @@ def _tells_contract(manifest: Path, unreadable: bool) -> bool:
 
 
 def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
-    """Check a bundle directory and return it.
+    """Verify a bundle directory and open it.
 
     Args:
         verify: "sizes" hashes files of up to checks.SMALL bytes and compares the sizes of larger
@@ -141,7 +139,7 @@ def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
     """
     pick("verify", verify, VERIFY)
     root = Path(path)
-    if not (root / MANIFEST).is_file():  # first, or any directory would be told of its first oddity
+    if not (root / MANIFEST).is_file():  # first, since errors about other files would mislead
         raise not_a_bundle(root)
     if is_lfs_pointer(root / MANIFEST):
         raise lfs_pointer(str(root / MANIFEST))
@@ -152,27 +150,29 @@ def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
     states = {
         name: check_file(root / name, name, entry, verify)
         for name, entry in files.items()
-        if not _people_read(name)
+        if not _is_document(name)
     }
     return Bundle(root, replace(manifest, files=files), states)
 
 
-def _people_read(name: str) -> bool:
-    """Whether a file is for people: no host needs it, and it may be edited, added or left out."""
+def _is_document(name: str) -> bool:
+    """Whether a file is documentation: hosts do not need it; it may be edited, added or omitted."""
     if name.startswith(_GOLDEN) or PACKAGE in name:
         return False
     last = name.rsplit("/", 1)[-1]
-    return os.path.splitext(last)[1].lower() in _PEOPLE_READ or last.split(".")[0] in _PAPERS
+    return (
+        os.path.splitext(last)[1].lower() in _DOCUMENT_SUFFIXES
+        or last.split(".")[0] in _DOCUMENT_NAMES
+    )
 
 
 def finalize(
     directory: str | Path, manifest: Written, hashed: Mapping[str, FileEntry] | None = None
 ) -> Written:
-    """Write manifest.json over the files that lie in `directory`; returns what was written.
+    """Write manifest.json for the files in `directory`; returns the written manifest.
 
-    `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be
-    called again after more files were added: `hashed` are then the entries of those that have not
-    changed since, and are not hashed again.
+    `manifest.files` and `manifest.tokenizer.sha256` are recomputed. May be called again after files
+    were added: `hashed` then holds the entries of unchanged files, which are not hashed again.
     """
     known = hashed or {}
     root = Path(directory)
@@ -185,19 +185,19 @@ def finalize(
         for name, size in present
         if name != MANIFEST
     }
-    sealed = manifest.with_files(files)
-    (root / MANIFEST).write_bytes(dump(sealed))
-    return sealed
+    final = manifest.with_files(files)
+    (root / MANIFEST).write_bytes(dump(final))
+    return final
 
 
 def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
     """(name, size) of every file below `root`; an empty directory counts as a file named "…/".
 
-    Links are followed. Refuses those that lead nowhere, devices, and folders deeper than any name
-    may lie: a stranger's directory can be deeper than Python recurses, and lead back into itself.
+    Links are followed. Raises BundleError for broken links, devices, and folders nested deeper than
+    MAX_FOLDERS: an untrusted directory can be deeper than Python recurses, or contain itself.
     """
     with os.scandir(root / prefix) as found:
-        kept = (e for e in found if e.name not in _LITTER and not e.name.startswith("."))
+        kept = (e for e in found if e.name not in _IGNORED and not e.name.startswith("."))
         entries = sorted(kept, key=lambda entry: entry.name)
     if prefix and not entries:
         yield prefix, 0
@@ -206,13 +206,11 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         try:
             status = entry.stat()
         except OSError:
-            raise BundleError(
-                "bundle.not_a_file", f"{name} is a link that leads nowhere.", _AGAIN
-            ) from None
+            raise BundleError("bundle.not_a_file", f"{name} is a broken link.", _AGAIN) from None
         if stat.S_ISDIR(status.st_mode):
             if name.count("/") >= MAX_FOLDERS:
                 raise BundleError(
-                    "bundle.path", f"{name} is a folder too deep; {MAX_FOLDERS} are allowed."
+                    "bundle.path", f"{name} is nested too deeply; at most {MAX_FOLDERS} folders."
                 )
             yield from _walk(root, f"{name}/")
         elif stat.S_ISREG(status.st_mode):
@@ -220,24 +218,23 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         else:
             raise BundleError("bundle.not_a_file", f"{name} is a device or a pipe, not a file.")
 
-
-def _compare_names(manifest: AnyManifest, present: dict[str, int]) -> None:
-    checks = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
+    manifest: Any  # a Manifest of schema 1 or 2
+    has_golden = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
     missing = sorted(
         name
         for name in manifest.files.keys() - present.keys()
-        if name not in _TELLS
-        and not _people_read(name)
-        and (checks or not name.startswith(_GOLDEN))
+        if name not in _OPTIONAL
+        and not _is_document(name)
+        and (has_golden or not name.startswith(_GOLDEN))
     )
     if missing:
-        raise BundleError("bundle.missing_file", f"{missing[0]} is listed and not there.", _AGAIN)
+        raise BundleError("bundle.missing_file", f"{missing[0]} is listed but missing.", _AGAIN)
     unlisted = present.keys() - manifest.files.keys() - {MANIFEST}
-    extra = sorted(name for name in unlisted if not _people_read(name))
+    extra = sorted(name for name in unlisted if not _is_document(name))
     if extra:
-        what = ", an empty directory," if extra[0].endswith("/") else ""
+        what = " (an empty directory)" if extra[0].endswith("/") else ""
         raise BundleError(
             "bundle.extra_file",
-            f"{extra[0]} is there{what} and not listed.",
+            f"{extra[0]}{what} is not listed.",
             "Remove it, or copy the bundle again.",
         )

@@ -1,4 +1,4 @@
-"""What a bundle says about itself. SPEC.md is the same on one page, for every language.
+"""The bundle manifest, schema 1. SPEC.md describes it for other languages.
 
 Letters: B batch, P image patches, T text tokens, D width, H heads, L layers, V vocabulary,
 E shared embedding; Tmax = P + T rows of the cache, Dh = D / H.
@@ -24,19 +24,19 @@ MANIFEST, TOKENIZER, CERTIFICATE, CARD = (
     "parity.json",
     "README.md",
 )
-PLAN = "plan.json"  # of its rounding, where it is int8
-SEARCH, FRONT = "search.json", "pareto.png"  # how the plan was found, where one was searched for
+PLAN = "plan.json"  # the quantisation plan, in int8 bundles
+SEARCH, FRONT = "search.json", "pareto.png"  # the search that found the plan, if there was one
 MAX_CACHE_BYTES = 2 << 30
 MAX_FOLDERS = 4  # model.mlpackage/Data/com.apple.CoreML/weights/weight.bin
 
-# The graph contract: every input and output by name. A manifest maps these to the target's names.
+# The graph contract: every input and output by name. A manifest maps them to the target's names.
 FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "encode_image": (("image",), ("k", "v", "image_embedding")),
     "decode": (("token", "position", "k", "v"), ("logits", "k_new", "v_new", "attention")),
     "encode_text": (("tokens", "length"), ("text_embedding",)),
 }
-# Functions that a bundle may have besides: a step that keeps its text rows in a CoreML state, and
-# one whose attention is that of every layer and head.
+# Optional functions: a step that keeps its text rows in a CoreML state, and one that returns the
+# attention of every layer and head.
 STATEFUL, ATTENTION = "decode_stateful", "decode_attention"
 OPTIONAL_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     STATEFUL: (("token", "position", "k_image", "v_image"), ("logits", "attention")),
@@ -45,14 +45,14 @@ OPTIONAL_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def identity_names(file: str, name: str) -> Function:
-    """A function whose entry and tensors bear the contract's own names."""
+    """A function whose entry point and tensors have the contract's names."""
     inputs, outputs = (FUNCTIONS | OPTIONAL_FUNCTIONS)[name]
     return Function(file, name, {n: n for n in inputs}, {n: n for n in outputs})
 
 
 @dataclass(frozen=True)
 class Contract:
-    """The shapes every function keeps to."""
+    """The shapes of all functions."""
 
     layers: int  # L
     heads: int  # H
@@ -62,7 +62,7 @@ class Contract:
     vocabulary: int  # V
     embedding: int  # E
     cache: str  # dtype of k and v: float32 or float16
-    batch: int | None  # 1: the graphs take one at a time; null: any B
+    batch: int | None  # 1: the graphs take one image at a time; null: any B
     functions: dict[str, Function]
 
     @property
@@ -72,26 +72,24 @@ class Contract:
 
     @property
     def grid(self) -> int:
-        """Patches along one side."""
+        """The number of patches along one side."""
         return round(self.patches**0.5)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an image to the uint8 model_input [size, size, 3]; the constants of
-    runtime.preprocess.
-    """
+    """From an image to the model input uint8 [size,size,3]; parameters of runtime.preprocess."""
 
-    size: int  # px, square model_input
-    fit: str  # contain: keep the aspect, the longer side fills the model_input
+    size: int  # px, side of the square model input
+    fit: str  # contain: keep the aspect; the longer side fills the model input
     resample: str  # bilinear, antialiased when shrinking
     anchor: str  # centre
-    fill: int  # grey of the padding, and behind transparent pixels
+    fill: int  # grey 0-255 of the padding, and behind transparent pixels
     channels: str  # RGB
 
 
 def standard_preprocessing(size: int = 224) -> Preprocessing:
-    """The one kind of preprocessing that schema 1 knows; the padding is middle grey."""
+    """The only preprocessing of schema 1; the padding is medium grey."""
     return Preprocessing(size, "contain", "bilinear", "centre", 127, "RGB")
 
 
@@ -103,12 +101,12 @@ class TokenizerInfo:
     sha256: str
     pad: str
     eos: str
-    text: str  # opens a text to embed
+    text: str  # the first token of a text to embed
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Boxes as tokens: four per box, edges `bin_px` px of the model_input apart."""
+    """Boxes as location tokens: four per box, in bins of `bin_px` px of the model input."""
 
     order: str  # x0y0x1y1
     bins: int
@@ -118,7 +116,7 @@ class Coordinates:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a host needs to know before it runs a bundle."""
+    """The complete description of a bundle for a host."""
 
     schema: int
     name: str
@@ -136,11 +134,11 @@ class Manifest:
     tools: dict[str, str]  # package -> version that wrote this bundle
     license: str
     files: dict[str, FileEntry]  # every file but the manifest itself
-    weights: str | None = None  # hex SHA-256 of the weights file; null where it is not known
+    weights: str | None = None  # hex SHA-256 of the weights file; null if unknown
 
     @property
     def functions(self) -> dict[str, Function]:
-        """Where each function lies."""
+        """The location of each function."""
         return self.contract.functions
 
     @property
@@ -149,7 +147,7 @@ class Manifest:
         return self.contract.batch
 
     def with_files(self, files: Mapping[str, FileEntry]) -> Manifest:
-        """The same manifest over these files, checked."""
+        """The same manifest with these files, checked."""
         tokenizer = self.tokenizer
         if tokenizer.file not in files:
             raise BundleError("bundle.missing_file", f"there is no {tokenizer.file}.")
@@ -180,7 +178,7 @@ def manifest_from_json(value: Any) -> AnyManifest:
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Raise BundleError unless the manifest agrees with itself and with what a host can do."""
+    """Raise BundleError if the manifest is inconsistent or not supported by this host."""
     for name, entry in manifest.files.items():
         check_name(name)
         if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256) or entry.size < 0:
@@ -191,12 +189,12 @@ def check_manifest(manifest: Manifest) -> None:
     preprocessing = manifest.preprocessing
     modes = (preprocessing.fit, preprocessing.resample, preprocessing.anchor)
     if modes != ("contain", "bilinear", "centre") or preprocessing.channels != "RGB":
-        raise _bad(f"preprocessing {modes} {preprocessing.channels} is not one this edgecap knows")
+        raise _bad(f"preprocessing {modes} {preprocessing.channels} is not supported")
     if not 1 <= preprocessing.size <= 4096 or not 0 <= preprocessing.fill <= 255:
         raise _bad("preprocessing.size must be 1-4096 and fill 0-255")
     coordinates = manifest.coordinates
     if coordinates.order != "x0y0x1y1" or coordinates.bins < 2 or coordinates.bin_px < 1:
-        raise _bad(f"coordinates {coordinates.order} with {coordinates.bins} bins are not known")
+        raise _bad(f"coordinates {coordinates.order}, {coordinates.bins} bins: not supported")
     check_grammar(manifest.grammar, manifest.contract.vocabulary)
     if manifest.weights is not None and not re.fullmatch(r"[0-9a-f]{64}", manifest.weights):
         raise _bad("weights must be null or a SHA-256")
@@ -213,7 +211,7 @@ def _check_contract(manifest: Manifest) -> None:
     shape = [contract.layers, contract.heads, contract.head_width, contract.patches]
     shape += [contract.text_length, contract.vocabulary, contract.embedding]
     if min(shape) < 1 or contract.grid**2 != contract.patches:
-        raise _bad("contract sizes must be positive and patches a square number")
+        raise _bad("contract sizes must be positive, and patches must be a square number")
     rows = contract.layers * contract.heads * contract.context * contract.head_width
     if 8 * rows > MAX_CACHE_BYTES or contract.vocabulary > 1 << 22 or contract.embedding > 1 << 16:
         raise BundleError("bundle.oversized", f"a cache of {8 * rows} bytes is too large.")
@@ -223,7 +221,7 @@ def _check_contract(manifest: Manifest) -> None:
         raise _bad("contract.batch must be null (any) or 1")
     known = FUNCTIONS | OPTIONAL_FUNCTIONS
     if not FUNCTIONS.keys() <= contract.functions.keys() <= known.keys():
-        raise _bad(f"contract.functions must be {', '.join(FUNCTIONS)}; got others or fewer")
+        raise _bad(f"contract.functions must be {', '.join(FUNCTIONS)}; one is missing or unknown")
     for name, function in contract.functions.items():
         inputs, outputs = known[name]
         if set(function.inputs) != set(inputs) or set(function.outputs) != set(outputs):

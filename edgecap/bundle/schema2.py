@@ -1,8 +1,8 @@
-"""Manifest schema 2: any captioner or embedder, described by its interface instead of by name.
+"""The bundle manifest, schema 2: any captioner or embedder, described by its interface.
 
-What differs between models is data: the interface (functions, state, dims), how an image becomes
-the bytes that `encode` takes, how ids become text, how the next token is chosen after each named
-prompt, and how boxes are written. SPEC.md says the same for other languages.
+Differences between models are data: the interface (functions, state, dims), image preprocessing,
+the tokenizer, the generation settings of each named prompt, and the encoding of boxes. SPEC.md
+describes it for other languages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Function:
-    """Where one function lies: file, entry point, and the target's names of its tensors."""
+    """The location of one function: file, entry point, and the target's names of its tensors."""
 
     file: str  # a listed file, or a directory named *.mlpackage of listed files
     entry: str
@@ -48,17 +48,17 @@ class Function:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Where the weights came from."""
+    """The origin of the weights."""
 
     family: str
-    source: str  # what the checkpoint is called
-    license: str  # as the checkpoint says; "unknown" where it does not
-    weights: str | None = None  # hex SHA-256 of its weights; null where it is not known
+    source: str  # the name of the checkpoint
+    license: str  # as stated by the checkpoint, or "unknown"
+    weights: str | None = None  # hex SHA-256 of its weights; null if unknown
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a host needs to know before it runs a bundle of schema 2."""
+    """The complete description of a schema 2 bundle for a host."""
 
     schema: int
     name: str
@@ -66,10 +66,10 @@ class Manifest:
     format: str
     precision: str
     interface: Interface
-    functions: dict[str, Function]  # a row for each function of the interface
+    functions: dict[str, Function]  # one per function of the interface
     image: ImageSpec
     tokenizer: str | None  # listed file of the text spec; null for models without decode
-    encoder: str | None  # listed file that turns text into ids; null where texts are fixed prompts
+    encoder: str | None  # listed file that turns text into ids; null if only prompts are supported
     prompts: dict[str, GenerationSpec]  # by name; the first is the default
     regions: RegionsSpec | None
     plan: dict[str, Any]
@@ -83,11 +83,11 @@ class Manifest:
 
     @property
     def default_prompt(self) -> str:
-        """The prompt that is used where none is named."""
+        """The prompt that is used by default."""
         return next(iter(self.prompts))
 
     def with_files(self, files: Mapping[str, FileEntry]) -> Manifest:
-        """The same manifest over these files, checked."""
+        """The same manifest with these files, checked."""
         listed = replace(self, files=dict(files))
         check_manifest(listed)
         return listed
@@ -106,8 +106,8 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def check_manifest(manifest: Manifest) -> None:
-    """Raise BundleError unless the manifest agrees with itself and with what a host can do."""
-    from edgecap.bundle.manifest import check_name  # one rule for names in both schemas
+    """Raise BundleError if the manifest is inconsistent or not supported by this host."""
+    from edgecap.bundle.manifest import check_name  # shared by both schemas
 
     for name, entry in manifest.files.items():
         check_name(name)
@@ -122,7 +122,7 @@ def check_manifest(manifest: Manifest) -> None:
     image = manifest.interface.function(ENCODE).inputs["image"]
     h, w = manifest.interface.sizes(image.shape, 1)[1:3]
     if manifest.image.input_size != (h, w):
-        raise _bad(f"image gives {manifest.image.input_size}, and encode takes {(h, w)}")
+        raise _bad(f"image has the size {manifest.image.input_size}, but encode takes {(h, w)}")
     weights = manifest.model.weights
     if weights is not None and not re.fullmatch(r"[0-9a-f]{64}", weights):
         raise _bad("model.weights must be null or a SHA-256")
@@ -146,7 +146,7 @@ def _check_functions(manifest: Manifest) -> None:
 def _check_text(manifest: Manifest) -> None:
     captions = manifest.interface.has(DECODE)
     if captions != (manifest.tokenizer is not None) or captions != bool(manifest.prompts):
-        raise _bad("a model with decode needs a tokenizer and prompts, and no other may have them")
+        raise _bad("a model needs a tokenizer and prompts if it has decode, and only then")
     for file in (manifest.tokenizer, manifest.encoder):
         if file is not None and file not in manifest.files:
             raise BundleError("bundle.missing_file", f"{file} is not listed.")

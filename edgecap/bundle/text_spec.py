@@ -1,14 +1,14 @@
-"""What a host needs to turn ids into text: one small JSON file of a bundle.
+"""tokenizer.json of a schema 2 bundle: the data that a host needs to turn ids into text.
 
-Four families cover the tokenizers of captioners; each is a short rule over the tokens' own texts,
-so that a host needs no tokenizer library and runs no pattern from a file:
+Four families cover the tokenizers of captioners; each is a short rule over the token strings, so a
+host needs no tokenizer library and runs no pattern from a file:
 
 - byte_fallback (Llama, Gemma, this package's own): `space` stands for a space, <0xNN> for a byte.
 - byte_level (GPT-2, BART, Qwen2): every character of a token stands for one byte.
 - wordpiece (BERT): a token without `prefix` begins a new word.
-- metaspace (T5, XLM-RoBERTa): `space` stands for a space; the first token's may vanish.
+- metaspace (T5, XLM-RoBERTa): `space` stands for a space; that of the first token may be dropped.
 
-edgecap.runtime.text carries it out. Letter: V vocabulary, special and added tokens included.
+edgecap.runtime.text implements it. Letter: V vocabulary, special and added tokens included.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class TextSpec:
     """How ids become text. Fields that a family does not use keep their defaults."""
 
     family: str  # one of FAMILIES
-    tokens: tuple[str | None, ...]  # [V], by id; null where an id has no token
-    special: tuple[int, ...]  # ascending ids left out of what people read: pad, begin, end …
+    tokens: tuple[str | None, ...]  # [V], by id; null for an id without a token
+    special: tuple[int, ...]  # ascending ids that are not part of the text: pad, begin, end …
     space: str = "▁"  # byte_fallback, metaspace: stands for a space
-    strip: int = 0  # byte_fallback: spaces taken off the beginning of the text
-    drop_first: bool = True  # metaspace: the first token's `space` vanishes
+    strip: int = 0  # byte_fallback: maximum number of leading spaces to remove
+    drop_first: bool = True  # metaspace: remove the first token's `space`
     prefix: str = "##"  # wordpiece: continues a word
-    clean_tokens: bool = False  # wordpiece: the decoder's own clean-up, token by token
+    clean_tokens: bool = False  # wordpiece: the decoder's clean-up, token by token
     clean_up: bool = False  # transformers' clean_up_tokenization_spaces, over the whole text
 
 
@@ -46,9 +46,9 @@ def text_spec_from_json(value: Any, where: str = "tokenizer.json") -> TextSpec:
     if not isinstance(value, dict) or not isinstance(value.get("tokens"), list):
         raise _bad(f"{where} has no list of tokens")
     tokens = value["tokens"]
-    # A quarter of a million tokens are checked in one sweep, not field by field.
+    # Checked here because field-by-field decoding is slow for 250,000 tokens.
     if not all(token is None or isinstance(token, str) for token in tokens):
-        raise _bad(f"{where}: tokens must be texts or null")
+        raise _bad(f"{where}: tokens must be strings or null")
     spec = decode(TextSpec, {**value, "tokens": []}, where)
     spec = replace(spec, tokens=tuple(tokens))
     check_text_spec(spec, where)
@@ -56,7 +56,7 @@ def text_spec_from_json(value: Any, where: str = "tokenizer.json") -> TextSpec:
 
 
 def text_spec_to_json(spec: TextSpec) -> dict[str, Any]:
-    """The plain JSON values of a spec: what its family uses."""
+    """The plain JSON values of a spec: the fields that its family uses."""
     value: dict[str, Any] = {"family": spec.family}
     used = {
         "byte_fallback": ("space", "strip"),
@@ -70,7 +70,7 @@ def text_spec_to_json(spec: TextSpec) -> dict[str, Any]:
 
 
 def check_text_spec(spec: TextSpec, where: str = "tokenizer.json") -> None:
-    """Raise BundleError (tokenizer.unsupported) unless a host can carry the spec out."""
+    """Raise BundleError (tokenizer.unsupported) for an invalid spec."""
     if spec.family not in FAMILIES:
         raise _bad(f"{where}: family is {spec.family!r}; allowed: {', '.join(FAMILIES)}")
     if not 1 <= len(spec.tokens) <= MAX_TOKENS:
@@ -89,7 +89,7 @@ def check_text_spec(spec: TextSpec, where: str = "tokenizer.json") -> None:
 def _check_utf8(texts: Sequence[str], where: str) -> None:
     try:
         "".join(texts).encode("utf-8")
-    except UnicodeEncodeError:  # JSON can spell half a character, UTF-8 cannot
+    except UnicodeEncodeError:  # JSON allows half a surrogate pair, UTF-8 does not
         raise _bad(f"{where} has a token with a lone surrogate") from None
 
 

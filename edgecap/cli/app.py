@@ -23,8 +23,8 @@ from edgecap.core.command import (
     INTERRUPTED_EXIT,
     Stopped,
     prepare_streams,
+    print_error,
     report_error,
-    say,
     signals_as_interrupt,
 )
 from edgecap.core.errors import EdgecapError
@@ -113,7 +113,7 @@ def _run(args: list[str], stopped: Stopped) -> int:
         context = getattr(error, "ctx", None)
         command_path = context.command_path if context is not None else "edgecap"
         message = f"[usage] {error.format_message().rstrip('.')}. Run: {command_path} --help"
-        return say("edgecap", message, EdgecapError.exit_code)
+        return print_error("edgecap", message, EdgecapError.exit_code)
     except SystemExit:  # click's: whoever reads the output has left, as `head` does
         return UNREAD_EXIT
     except Exception as error:

@@ -1,8 +1,8 @@
-"""Directories and files that appear complete or not at all.
+"""Atomic output: directories and files appear complete or not at all.
 
-A directory `out` is written as `new` inside a hidden workspace beside it, `.out.edgecap-XXXXXXXX`,
-and moved to its name at the end. The workspace stays locked (flock) while its process lives, so a
-later run knows the workspaces of killed ones by their free locks, and removes them. POSIX only.
+A directory `out` is written as `new` inside a hidden workspace next to it, `.out.edgecap-XXXXXXXX`,
+and renamed at the end. The workspace is locked (flock) while its process runs, so a later run
+recognises the workspaces of killed processes by their free locks, and removes them. POSIX only.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from edgecap.core.locks import open_locked
 
 _MARK = ".edgecap-"
 _WORKSPACE = re.compile(rf"\.(.+){re.escape(_MARK)}[0-9a-f]{{8}}", re.DOTALL)
-_NEW, _OLD = "new", "old"  # all that a workspace holds
+_NEW, _OLD = "new", "old"  # the only entries of a workspace
 DRAFT = ".draft-"  # in the name of a file that is being written
 
-# What a directory of the same command is known by: a file's name, or a look into it.
+# Identifies an output directory of the same command: a file name, or a test of the directory.
 Marker = str | Callable[[Path], bool]
 
 
@@ -32,14 +32,14 @@ Marker = str | Callable[[Path], bool]
 def atomic_dir(
     path: str | os.PathLike[str], overwrite: bool = False, marker: Marker | None = None
 ) -> Iterator[Path]:
-    """Yield an empty directory to fill; on leaving it becomes `path`, on an exception it vanishes.
+    """Yield an empty directory; on exit it is renamed to `path`, on an exception it is deleted.
 
-    With `overwrite` an older directory keeps its place until the new one is complete. Where
-    `marker` is given, only a directory that bears it, or holds nothing, is replaced: a slip in an
-    output path must not cost a home directory. Missing parents are made.
+    With `overwrite`, an existing directory is kept until the new one is complete. If `marker` is
+    given, only an empty directory or one with the marker is replaced, so that a typing error in an
+    output path cannot delete a home directory. Missing parents are created.
 
-    Raises InputError where `path` exists and may not be replaced, where its parent cannot be
-    written, and where the disk is full.
+    Raises InputError if `path` exists and may not be replaced, if its parent is not writable, or if
+    the disk is full.
     """
     final = Path(path).resolve()
     try:
@@ -74,22 +74,22 @@ def atomic_dir(
 
 
 def make_directory(path: Path) -> None:
-    """The directory and those above it, where they are not there; InputError where it cannot be."""
+    """Create a directory and its parents if they do not exist; InputError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             "output.unwritable",
-            f"{path} cannot be made: {error.strerror}.",
+            f"{path} cannot be created: {error.strerror}.",
             "Choose another output directory.",
         ) from error
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write one file, replacing an older one in one step; on disk when this returns.
+    """Write one file, atomically replacing an older one; synced to disk on return.
 
-    A link is followed, and what is no file, such as a pipe, is written to as it is. Raises
-    InputError where the place cannot be written or the disk is full.
+    Links are followed; a path that is not a file, such as a pipe, is written to directly. Raises
+    InputError if the path is not writable or the disk is full.
     """
     try:
         if path.exists() and not path.is_file():
@@ -100,7 +100,7 @@ def write_file(path: Path, data: bytes) -> None:
         raise InputError(
             "output.unwritable",
             f"{path} cannot be written: {error.strerror}.",
-            "Free some space or choose another place.",
+            "Free some space or choose another path.",
         ) from error
 
 
@@ -112,7 +112,7 @@ def _replace_file(path: Path, data: bytes) -> None:
             shutil.copymode(path, draft)
         _sync(draft)
         draft.replace(path)
-    except BaseException:  # Ctrl-C too: nobody else would ever remove it
+    except BaseException:  # Ctrl-C too: no other code removes it
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise
@@ -120,7 +120,7 @@ def _replace_file(path: Path, data: bytes) -> None:
 
 
 def refuse_existing(final: Path, overwrite: bool, marker: Marker | None) -> None:
-    """InputError where a directory may not be replaced, as `atomic_dir` says."""
+    """Raise InputError if a directory may not be replaced, by the rules of `atomic_dir`."""
     if not final.exists():
         return
     if not final.is_dir():
@@ -129,7 +129,7 @@ def refuse_existing(final: Path, overwrite: bool, marker: Marker | None) -> None
         raise InputError(
             "output.exists", f"{final} exists already.", "Pass --overwrite to replace it."
         )
-    if marker is not None and not _bears(final, marker) and any(final.iterdir()):
+    if marker is not None and not _has_marker(final, marker) and any(final.iterdir()):
         lacking = f" holds no {marker}, so it" if isinstance(marker, str) else ""
         raise InputError(
             "output.foreign",
@@ -138,17 +138,17 @@ def refuse_existing(final: Path, overwrite: bool, marker: Marker | None) -> None
         )
 
 
-def _bears(directory: Path, marker: Marker) -> bool:
+def _has_marker(directory: Path, marker: Marker) -> bool:
     return (directory / marker).exists() if isinstance(marker, str) else marker(directory)
 
 
 def _publish(new: Path, final: Path, aside: Path) -> None:
-    """Give `new` its final name. A kill between the two moves is repaired by the next run."""
+    """Rename `new` to `final`. The next run repairs a kill between the two renames."""
     try:
         if final.exists():
             final.rename(aside)
         new.rename(final)
-    except BaseException:  # Ctrl-C too: what is left aside is deleted with the workspace
+    except BaseException:  # Ctrl-C too: whatever is left in `aside` is deleted with the workspace
         if aside.exists() and not final.exists():
             aside.rename(final)
         raise
@@ -156,7 +156,7 @@ def _publish(new: Path, final: Path, aside: Path) -> None:
 
 
 def _workspace(final: Path) -> tuple[Path, int]:
-    """A new locked workspace beside `final`, and the descriptor that holds its lock."""
+    """A new locked workspace next to `final`, and the file descriptor that holds its lock."""
     while True:
         workspace = final.parent / f".{final.name}{_MARK}{secrets.token_hex(4)}"
         workspace.mkdir()
@@ -167,20 +167,20 @@ def _workspace(final: Path) -> tuple[Path, int]:
             raise
         if lock is not None:
             return workspace, lock
-        # another run took it for a stale one in the moment before it was locked, and removes it
+        # Another run took it for a stale one before it was locked, and removes it: try again.
 
 
 def _recover(parent: Path) -> None:
-    """Put back what killed runs had moved aside, and remove their workspaces."""
+    """Restore directories that killed runs had moved aside, and remove their workspaces."""
     for workspace in parent.glob(f".*{_MARK}*"):
         named = _WORKSPACE.fullmatch(workspace.name)
         if named is not None:
-            with suppress(OSError):  # a file, another user's: no reason to refuse the caller's work
+            with suppress(OSError):  # a file, or another user's: not the caller's problem
                 _clear(workspace, parent / named[1])
 
 
 def _clear(workspace: Path, final: Path) -> None:
-    """Finish with one workspace, unless its run lives or it holds what no run leaves."""
+    """Restore from and remove one workspace, unless its run is alive or it has other contents."""
     lock = open_locked(workspace)
     if lock is None:
         return
@@ -201,7 +201,7 @@ def _sync_tree(top: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    with suppress(OSError):  # some file systems cannot sync a directory, Windows opens none
+    with suppress(OSError):  # some file systems cannot sync directories; Windows cannot open them
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

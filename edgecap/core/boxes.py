@@ -1,4 +1,4 @@
-"""How far two boxes (x0, y0, x1, y1) agree, in any one unit."""
+"""The overlap of boxes (x0, y0, x1, y1), in any unit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
-    """Intersection over union of two boxes; 0 where either is empty."""
+    """Intersection over union of two boxes; 0 if either is empty."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:

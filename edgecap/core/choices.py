@@ -1,4 +1,4 @@
-"""Picking one of a few allowed names, with a helpful refusal."""
+"""Validation of a name against a list of allowed names, with a helpful error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgecap.core.errors import InputError
 
 
 def pick(what: str, got: str, allowed: Iterable[str]) -> str:
-    """`got` itself where it is allowed.
+    """Return `got` if it is allowed.
 
     Raises InputError with the code `<what>.unknown`, the allowed names and the closest of them.
     """
@@ -24,6 +24,6 @@ def pick(what: str, got: str, allowed: Iterable[str]) -> str:
 
 
 def did_you_mean(got: str, names: Iterable[str]) -> str:
-    """A question that offers the name closest to `got`; empty where none is close."""
+    """A hint with the name closest to `got`; empty if none is close."""
     close = get_close_matches(got.lower(), list(names), n=1)
     return f"Did you mean {close[0]!r}?" if close else ""

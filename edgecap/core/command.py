@@ -1,4 +1,4 @@
-"""What every command does with errors, signals and numbers: one line on standard error, a code."""
+"""Error, signal and number handling of every command: one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ from edgecap.core.errors import EdgecapError, InputError, is_out_of_memory
 from edgecap.core.printable import printable
 
 INTERNAL_EXIT, INTERRUPTED_EXIT = 70, 130
-MOST_SEED = 2**63 - 1  # what torch takes as well
-_MOST = {"threads": MOST_THREADS, "seed": MOST_SEED}  # of options, in every command
+MOST_SEED = 2**63 - 1  # torch's limit
+_MOST = {"threads": MOST_THREADS, "seed": MOST_SEED}  # upper limits of options, in every command
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 @dataclass
 class Stopped:
-    """Which signal ended a command, where one did."""
+    """The signal that stopped a command, if any."""
 
     signal: int | None = None
 
     def report(self, name: str) -> int:
-        """Say what ended the command; its exit code is 128 + the signal's number, as in a shell."""
+        """Print what stopped the command; the exit code is 128 + signal number, as in a shell."""
         if self.signal is None:
-            return say(name, "interrupted.", INTERRUPTED_EXIT)
-        return say(name, f"stopped by {signal.Signals(self.signal).name}.", 128 + self.signal)
+            return print_error(name, "interrupted.", INTERRUPTED_EXIT)
+        return print_error(
+            name, f"stopped by {signal.Signals(self.signal).name}.", 128 + self.signal
+        )
 
 
 @contextmanager
 def signals_as_interrupt() -> Iterator[Stopped]:
     """SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that `finally` cleans up.
 
-    A signal that the caller ignores (nohup) or handles itself is left alone, and so are all of
-    them outside the main thread.
+    Signals that the caller ignores (nohup) or handles itself are not changed, nor is any signal
+    outside the main thread.
     """
     stopped = Stopped()
 
@@ -62,17 +64,17 @@ def signals_as_interrupt() -> Iterator[Stopped]:
 
 
 def prepare_streams() -> None:
-    """Let standard output and error take any text; InputError where the output is closed.
+    """Let stdout and stderr accept any text; InputError if stdout is closed.
 
-    What an encoding lacks (Japanese in a cp1252 pipe) is written as an escape, not an error.
+    Characters that the encoding lacks (Japanese in a cp1252 pipe) are written as escapes.
     """
-    if sys.stderr is None:  # closed: errors have nowhere to go, and print would use the output
+    if sys.stderr is None:  # closed: discard errors, otherwise print would write them to stdout
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 -- lives as long as the process
     if sys.stdout is None:
         raise InputError(
             "output.closed",
             "standard output is closed.",
-            "Open it, or send it away: > /dev/null",
+            "Open it, or discard it: > /dev/null",
         )
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -80,9 +82,7 @@ def prepare_streams() -> None:
 
 
 def run_command(name: str, work: Callable[[], None]) -> int:
-    """Do the work of the command `name`; an error is reported as `report_error` does. Returns the
-    exit code.
-    """
+    """Run the command `name` with errors reported by `report_error`; returns the exit code."""
     with signals_as_interrupt() as stopped:
         try:
             prepare_streams()
@@ -95,23 +95,23 @@ def run_command(name: str, work: Callable[[], None]) -> int:
 
 
 def report_error(name: str, error: Exception) -> int:
-    """Say in one line on standard error what ended the command `name`; its exit code.
+    """Print one line about the error that stopped the command `name`; returns the exit code.
 
-    1 a gate failed, 2 refused, 70 a defect of edgecap. With EDGECAP_DEBUG=1 what edgecap did not
-    raise itself is raised on, for its traceback.
+    1 a gate failed, 2 invalid input, 70 a defect of edgecap. With EDGECAP_DEBUG=1, errors that
+    edgecap did not raise itself are re-raised, for their traceback.
     """
     if isinstance(error, EdgecapError):
-        return say(name, str(error), error.exit_code)
+        return print_error(name, str(error), error.exit_code)
     if os.environ.get("EDGECAP_DEBUG") == "1":
         raise error
     if isinstance(error, OSError) and error.strerror is not None:  # a full disk names no file
         place = "" if error.filename is None else f": {error.filename}"
-        return say(name, f"[system] {error.strerror}{place}.", EdgecapError.exit_code)
-    # Beyond a batch, which is halved.
+        return print_error(name, f"[system] {error.strerror}{place}.", EdgecapError.exit_code)
+    # Out of memory outside batches, which are halved and retried.
     if isinstance(error, MemoryError | RuntimeError) and is_out_of_memory(error):
         message = "[memory.exhausted] there is not enough memory for this."
-        return say(name, message, EdgecapError.exit_code)
-    return say(
+        return print_error(name, message, EdgecapError.exit_code)
+    return print_error(
         name,
         f"[internal] {type(error).__name__}: {error}. This is a defect of edgecap; "
         "run with EDGECAP_DEBUG=1 for the traceback.",
@@ -119,16 +119,16 @@ def report_error(name: str, error: Exception) -> int:
     )
 
 
-def say(name: str, message: str, code: int) -> int:
-    """One line of the command `name` on standard error; gives the exit code back."""
+def print_error(name: str, message: str, code: int) -> int:
+    """Print one line of the command `name` on stderr; returns the exit code."""
     print(f"{name}:", printable(" ".join(message.split())), file=sys.stderr)
     return code
 
 
 def check_numbers(args: Namespace, command: str, **least: int) -> None:
-    """InputError for an option below its least, or above what its name may be in every command.
+    """Raise InputError for an option below its minimum here or above its maximum in all commands.
 
-    One that was left out has no number to check.
+    Options without a value are not checked.
     """
     for option, limit in least.items():
         most = _MOST.get(option, math.inf)

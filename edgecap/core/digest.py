@@ -1,4 +1,4 @@
-"""What a file is known by."""
+"""File hashes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """The hex SHA-256 of a file, read in pieces; OSError where it cannot be read."""
+    """The hex SHA-256 of a file, read in chunks; OSError if it cannot be read."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

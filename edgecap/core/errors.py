@@ -1,11 +1,11 @@
-"""One error tree. Every error a user can meet says what was got, what is allowed, what to run next.
+"""The error classes. Messages state what was got and what is allowed; hints, what to run next.
 
 EdgecapError            exit 2
-├── InputError          an image, text, option or path that cannot be used
-├── BundleError         a bundle that is missing, altered, truncated or foreign
-├── UnsupportedError    an impossible combination, refused before work starts
+├── InputError          an invalid image, text, option or path
+├── BundleError         a bundle that is missing, altered, truncated or otherwise invalid
+├── UnsupportedError    an unsupported combination, refused before work starts
 ├── MissingPackageError a runtime or converter that is not installed or does not work
-└── GateError           exit 1: the work was done and the result is not good enough
+└── GateError           exit 1: the work is complete but the result is not good enough
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ class EdgecapError(Exception):
 
 
 class InputError(EdgecapError):
-    """What the caller gave cannot be used."""
+    """The caller's input is invalid."""
 
 
 class BundleError(EdgecapError):
-    """A bundle that cannot be trusted."""
+    """A bundle is invalid or damaged."""
 
 
 class UnsupportedError(EdgecapError):
-    """A combination that no work could make possible."""
+    """A request is not supported."""
 
 
 class MissingPackageError(EdgecapError):
-    """A package that the request needs is not installed, or does not work."""
+    """A required package is not installed, or does not work."""
 
 
 class GateError(EdgecapError):
-    """A result that was computed and found not good enough."""
+    """A result was computed but is not good enough."""
 
     exit_code = 1
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception of another package says, as one sentence of at most 200 characters."""
+    """The message of another package's exception, as one sentence of at most 200 characters."""
     text = " ".join(str(error).split())
     return (text[:200] or type(error).__name__).rstrip(".") + "."
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is an allocator's: engines share no class for it, torch's CPU has none."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+    """Whether an error means out of memory: engines have no common class for it."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in message for words in _OUT_OF_MEMORY)

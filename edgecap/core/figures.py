@@ -1,4 +1,4 @@
-"""Drawn figures, written as every other file is."""
+"""Atomic saving of matplotlib figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DPI = 110
 
 
 def save_figure(figure: Any, path: Path) -> None:
-    """A matplotlib figure as a PNG that appears complete or not at all; errors of `write_file`."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI)
-    write_file(path, drawn.getvalue())
+    """Write a matplotlib figure as PNG, atomically; errors as in `write_file`."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI)
+    write_file(path, png.getvalue())

@@ -1,13 +1,13 @@
-"""The formats and precisions there are, as static tables: listing them imports nothing heavy.
+"""The formats and precisions as static tables: listing them imports nothing heavy.
 
-A format is one row: whatever exports, runs, inspects, times or lists formats reads it from here.
-Rows hold strings only ("module:function"), so this lowest floor imports none of those above it. A
-package from outside adds a row through the entry-point group `edgecap.formats`:
+A format is one row, used by all code that exports, runs, inspects, benchmarks or lists formats.
+Rows refer to code by strings ("module:function"), so this layer imports no higher one. Another
+package adds a row through the entry-point group `edgecap.formats`:
 
     [project.entry-points."edgecap.formats"]
     openvino = "edgecap_openvino:FORMAT"    # a Format
 
-`from edgecap.core.formats import Format, Backend` is all that such a module needs to import.
+Such a module only needs `from edgecap.core.formats import Format, Backend`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 
-GROUP = "edgecap.formats"  # the entry points of rows from outside
+GROUP = "edgecap.formats"  # the entry-point group of formats in other packages
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Package:
 
     name: str  # for pip
     module: str  # for import
-    install: str  # what to run where it is missing
+    install: str  # the command that installs it
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,16 @@ class Backend:
     name: str
     session: str  # "module:function" of (bundle, threads) -> runtime.session.Session
     packages: tuple[Package, ...]  # the first that is installed is used
-    platform: str | None = None  # sys.platform of the only system it works on
-    takes_threads: bool = True  # False: it divides the work itself
-    # False: only where it is named, because nobody has tried it on a device yet.
-    automatic: bool = True
-    evaluator: bool = False  # it computes what a device would, at no device's speed: never timed
-    note: str = ""  # one line, said once where `auto` takes it
+    platform: str | None = None  # sys.platform of the only system it works on; None: all
+    takes_threads: bool = True  # False: it schedules its work itself
+    automatic: bool = True  # False: must be requested by name, since it is untested on a device
+    evaluator: bool = False  # a correctness evaluator, not at device speed: never benchmarked
+    note: str = ""  # one line, logged once if `auto` selects it
 
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of artifact: who writes it, runs it and reads it."""
+    """One model format: the code that writes, runs and reads it."""
 
     name: str
     suffix: str  # of the model files
@@ -58,23 +57,23 @@ class Format:
     precisions: tuple[str, ...]
     converter: str  # "module:function" of (model, ExportSpec, directory, plan) -> name: Function
     backends: tuple[Backend, ...]  # in order of preference
-    tools: tuple[Package, ...]  # what writes it; their versions go into the manifest
-    needs: tuple[str, ...]  # modules that the converter imports; missing ones are told at once
-    engine: str | None = None  # module the gate runs it with, where `needs` does not bring that
-    gate: str = "auto"  # backend that the gate runs it on
-    batch: int | None = 1  # images that a call of its graphs takes; None: any number
-    # Precisions in which layers (of w8a8, the heads) quantise by one scale over all that a call
-    # gives them: a call must then be one image, or the other images would change its caption.
+    tools: tuple[Package, ...]  # packages that write it; their versions go into the manifest
+    needs: tuple[str, ...]  # modules that the converter imports; checked before work starts
+    engine: str | None = None  # module of the gate's engine, if not in `needs`
+    gate: str = "auto"  # backend that the parity gate uses
+    batch: int | None = 1  # images per call of its graphs; None: any number
+    # Precisions with dynamically quantised layers (in w8a8, the heads), whose scale depends on all
+    # inputs of a call: a call must hold one image, or other images would change its caption.
     dynamic: tuple[str, ...] = ()
     half_cache: tuple[str, ...] = ()  # precisions whose cache is float16
-    options: str | None = None  # "module:class" of what only this format has
+    options: str | None = None  # "module:class" of format-specific options
     inspector: str | None = None  # "module:function" of (path) -> inspection.contents.Contents
-    install: str = "pip install 'edgecap[export]'"  # brings what `needs` and `engine` name
+    install: str = "pip install 'edgecap[export]'"  # installs `needs` and `engine`
 
 
-INT8 = "int8"  # as a request: the first of INT8_CANDIDATES that is close enough to PyTorch
+INT8 = "int8"  # a request: the first of INT8_CANDIDATES that passes the parity gate
 INT8_CANDIDATES = ("w8a8", "w8")
-INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # those that follow a quantisation plan
+INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # precisions with a quantisation plan
 _PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
 _EXPORT = "pip install 'edgecap[export]'"
 _TORCH = Package("torch", "torch", "pip install 'edgecap[torch]'")
@@ -144,7 +143,7 @@ _OWN: dict[str, Format] = {
         options="edgecap.exporters.coreml.options:CoremlOptions",
         tools=(_TORCH, _COREMLTOOLS),
         needs=("torch", "coremltools"),
-        gate="mlprogram",  # on a Mac too: one answer on every machine
+        gate="mlprogram",  # on a Mac too: the same result on every machine
         half_cache=("fp16", *INT8_PRECISIONS),  # it computes in float16
         inspector="edgecap.inspection.mlpackage:read",
         backends=(
@@ -162,9 +161,9 @@ _OWN: dict[str, Format] = {
                 (Package("numpy", "numpy", "pip install numpy"),),
                 takes_threads=False,
                 evaluator=True,
-                note="NumPy evaluates this Core ML program (backend mlprogram): its results "
-                "count, its speed does not. Core ML itself runs on macOS, where it is asked for "
-                "with backend coreml; these bundles have not been run on a Mac yet",
+                note="this CoreML program is evaluated in NumPy (backend mlprogram): results are "
+                "valid, speed is not. On macOS, backend coreml runs CoreML itself; bundles have "
+                "not been tested on a Mac yet",
             ),
         ),
     ),
@@ -172,7 +171,7 @@ _OWN: dict[str, Format] = {
 
 
 class _Rows(Mapping[str, Format]):
-    """Our own rows and those from outside, which are looked for when one is first missed."""
+    """edgecap's own rows and those of other packages, which are loaded on first need."""
 
     def __init__(self, own: Mapping[str, Format]) -> None:
         self._own = own
@@ -180,16 +179,16 @@ class _Rows(Mapping[str, Format]):
 
     def _all(self) -> dict[str, Format]:
         if self._known is None:
-            from importlib.metadata import entry_points  # tens of ms, seldom needed
+            from importlib.metadata import entry_points  # takes tens of ms, rarely needed
 
             self._known = dict(self._own)
             for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
                 try:
                     row = entry.load()
                     _check_row(entry.name, row, self._known)
-                except Exception as error:  # foreign code; our own formats work without it
+                except Exception as error:  # third-party code; edgecap's formats work without it
                     logging.getLogger("edgecap").warning(
-                        "edgecap: format %s from %s is left out: %s",
+                        "edgecap: format %s from %s is ignored: %s",
                         entry.name,
                         entry.value,
                         error,
@@ -209,9 +208,9 @@ class _Rows(Mapping[str, Format]):
 
 
 def _check_row(name: str, row: Any, known: Mapping[str, Format]) -> None:
-    """ValueError for a row that is none, or that takes what another row has."""
+    """Raise ValueError for an invalid row, or one that conflicts with another row."""
     if not isinstance(row, Format) or row.name != name:
-        raise ValueError(f"it gives {row!r}, not a Format named {name!r}")
+        raise ValueError(f"it is {row!r}, not a Format named {name!r}")
     if {one.name for one in row.backends} & {"auto", "torch"}:
         raise ValueError("its backends may not be called auto or torch")
     for other in known.values():
@@ -219,19 +218,19 @@ def _check_row(name: str, row: Any, known: Mapping[str, Format]) -> None:
         words |= {b.name for b in other.backends} & {b.name for b in row.backends}
         if words or other.suffix == row.suffix:
             what = ", ".join(sorted(words)) or row.suffix
-            raise ValueError(f"{what} is what format {other.name} has")
+            raise ValueError(f"{what} is already used by format {other.name}")
 
 
 FORMATS: Mapping[str, Format] = _Rows(_OWN)
 
 
 def backends() -> dict[str, Backend]:
-    """Every backend by name, in order of preference. PyTorch runs weights and is none of them."""
+    """Every backend by name, in order of preference. PyTorch is not a backend of bundles."""
     return {one.name: one for row in FORMATS.values() for one in row.backends}
 
 
 def load_object(place: str) -> Any:
-    """What a row names as "module:name"."""
+    """Import the object that a row refers to as "module:name"."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -244,19 +243,19 @@ PRECISIONS: dict[str, str] = {
     "mixed": "w8a8 with the layers that a plan names kept in higher precision",
 }
 _PRECISION_ALIASES = {"float32": "fp32", "half": "fp16", "float16": "fp16", "int8": INT8}
-ALL = "all"  # in place of the name of a format: each of them
+ALL = "all"  # instead of a format's name: every format
 
 
 @dataclass(frozen=True)
 class Precision:
-    """A precision and the reason it was taken, to be printed."""
+    """A precision and the reason it was selected, to be printed."""
 
     name: str
     reason: str
 
 
 def resolve_format(name: str) -> Format:
-    """The format of that name or alias, in any case; InputError for any other."""
+    """The format with that name or alias, ignoring case; InputError for any other name."""
     lower = name.lower()
     for known in FORMATS.values():
         if lower in known.aliases:
@@ -266,7 +265,7 @@ def resolve_format(name: str) -> Format:
 
 
 def resolve_formats(names: str) -> list[str]:
-    """The formats of a list with commas, or of "all", each once; InputError as `resolve_format`."""
+    """The formats of a comma-separated list, or "all"; each once. Errors as in `resolve_format`."""
     if names.strip().lower() == ALL:
         return list(FORMATS)
     return list(dict.fromkeys(resolve_format(name.strip()).name for name in names.split(",")))
@@ -280,19 +279,19 @@ def resolve_precision(
     int8: bool = False,
     searched: bool = False,
 ) -> Precision:
-    """The one precision that an option and its short forms request; fp32 where none does.
+    """The precision that --precision and its short forms request; by default fp32.
 
-    `int8` is INT8, and agrees with any int8 precision that is named beside it.
-    `searched`: a search shall find the plan. Then int8 is free to become any of its precisions, and
-    the answer is mixed unless another was requested by name.
+    `int8` means INT8, and is compatible with any int8 precision that is also named.
+    `searched`: a search will find the plan. Then int8 may become any int8 precision, and the result
+    is mixed unless another precision was requested by name.
 
-    Raises InputError for an unknown name, and where two requests name different precisions.
+    Raises InputError for an unknown name, or if two options request different precisions.
     """
     if searched:
         int8 = False
         precision = None if (precision or "int8").lower() == "int8" else precision
         if not (precision or fp32 or fp16):
-            return Precision("mixed", "a search finds which layers stay in higher precision")
+            return Precision("mixed", "a search selects the layers that stay in higher precision")
     named = None if precision is None else _by_name(precision)
     requests = {
         "--fp32": "fp32" if fp32 else None,
@@ -308,10 +307,10 @@ def resolve_precision(
             "Give one of them.",
         )
     if not given:
-        return Precision("fp32", "no precision was requested, and fp32 loses nothing")
+        return Precision("fp32", "no precision was requested, and fp32 is exact")
     name = next(iter(given.values()))
     if (int8 and named is None) or (precision or "").lower() == "int8":
-        return Precision(name, "w8a8 where that is close enough to PyTorch, and w8 where not")
+        return Precision(name, "w8a8 if it is close enough to PyTorch, otherwise w8")
     return Precision(name, f"requested by {' and '.join(given)}")
 
 

@@ -1,4 +1,4 @@
-"""Language tags as phones and browsers give them: BCP 47, matched as RFC 4647 (Lookup) says."""
+"""Language tags of phones and browsers: BCP 47, matched by the Lookup scheme of RFC 4647."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 from edgecap.core.choices import pick
 
-# What a bare language does not stand for: "zh" is Chinese in simplified characters, so a request
-# for traditional ones is refused, not answered in the wrong script.
+# Subtags that a plain language does not match: "zh" is Chinese in simplified characters, so a
+# request for traditional ones is refused instead of answered in the wrong script.
 _OTHER_SCRIPT = {"zh": frozenset({"hant", "tw", "hk", "mo"})}
 
 
 def resolve_language(tag: str, allowed: Iterable[str]) -> str:
-    """The allowed language that a BCP 47 tag asks for: "pt-BR" and "pt_BR" ask for "pt".
+    """The allowed language that matches a BCP 47 tag: "pt-BR" and "pt_BR" match "pt".
 
-    The tag is compared whole first, then without its last subtag, and so on, in any case. Raises
-    InputError (language.unknown), with the allowed names, where none of these is allowed.
+    The whole tag is compared first, then the tag without its last subtag, and so on, ignoring case.
+    Raises InputError (language.unknown), with the allowed names, if none matches.
     """
     names = list(allowed)
     if tag in names:

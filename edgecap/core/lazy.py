@@ -1,4 +1,4 @@
-"""Heavy packages are imported where they are used; a missing one becomes one clear line."""
+"""Lazy import of optional packages, with a clear error for a missing one."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from edgecap.core.errors import MissingPackageError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra of edgecap brings it.
+    """Import `module`; MissingPackageError names the extra of edgecap that installs it.
 
     Only the absence of the package itself is translated: an import error inside an installed
-    package is a defect to be seen, not a missing package.
+    package is passed on.
     """
     try:
         return importlib.import_module(module)

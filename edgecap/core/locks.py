@@ -1,4 +1,4 @@
-"""Exclusive locks on directories, so that two runs do not write one place. POSIX alone has them."""
+"""Exclusive locks on directories, so that two runs do not write to the same one. POSIX only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from edgecap.core.errors import UnsupportedError
 
 
 def open_locked(directory: Path) -> int | None:
-    """A descriptor that holds the lock of a directory, no link, until it is closed or its run dies.
+    """A file descriptor that holds the lock of a directory (not a link) until closed or killed.
 
-    None where another run holds it, or the directory is gone. Raises UnsupportedError on Windows.
+    None if another run holds the lock, or the directory is gone. UnsupportedError on Windows.
     """
     try:
         import fcntl

@@ -17,15 +17,15 @@ def progress(
     total: int | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Item]:
-    """Pass `items` on while standard error shows how many are done.
+    """Yield `items` while stderr shows how many are done.
 
-    Work that takes less than ten seconds leaves nothing in a log.
+    Work of less than ten seconds prints nothing to a log.
 
     Args:
-        items: what is worked on, one after the other.
-        label: what the work is, in a word or two.
-        total: the number of items, where `items` has no length of its own.
-        clock: seconds since any moment.
+        items: the items to process.
+        label: a short name of the work.
+        total: the number of items, if `items` has no length.
+        clock: returns seconds, monotonic.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)

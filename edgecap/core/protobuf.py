@@ -1,7 +1,7 @@
 """A small reader of protobuf's wire format, driven by tables that read like .proto files.
 
-Bundles of CoreML and ONNX are protobuf messages; the runtime reads the parts it needs without the
-protobuf package. A schema names the fields of each message, everything else is skipped:
+CoreML and ONNX models are protobuf messages; the runtime reads the parts it needs without the
+protobuf package. A schema names the fields of each message; other fields are skipped:
 
     SCHEMA = schema({
         "Node": {1: "string name", 2: "repeated Node children", 3: "map<string, int64> sizes"},
@@ -9,10 +9,10 @@ protobuf package. A schema names the fields of each message, everything else is 
     node = decode(data, SCHEMA["Node"])
     node["name"], node["children"][0]["sizes"]
 
-"unread" in the place of "repeated" keeps the bytes of a field as they lie in the input, for who
-asks only whether they are there: as Python's numbers they are many times as large.
+"unread" instead of "repeated" keeps the raw bytes of a field, to test its presence only: decoded to
+Python numbers it would be many times as large.
 
-Encoding: https://protobuf.dev/programming-guides/encoding. Kinds known: int32, int64, uint32,
+Encoding: https://protobuf.dev/programming-guides/encoding. Supported kinds: int32, int64, uint32,
 uint64, enum, bool, float, double, string, bytes, and messages; groups and zigzag kinds are not.
 """
 
@@ -24,14 +24,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MAX_DEPTH = 100  # protobuf's own limit of messages within messages
-MAX_MESSAGES = 1_000_000  # some 400 MB of Python; what edgecap writes has a hundredth of it
+MAX_DEPTH = 100  # protobuf's own limit of nested messages
+MAX_MESSAGES = 1_000_000  # about 400 MB of Python objects; edgecap's files have 1 % of that
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class WireError(ValueError):
-    """Bytes that are no message of the schema; says what and at which byte."""
+    """Bytes that are not a message of the schema; the text gives the reason and the byte."""
 
 
 @dataclass
@@ -51,11 +51,11 @@ class Field:
     kind: str | Message
     repeated: bool
     is_map: bool
-    unread: bool = False  # repeated, and kept as the bytes that it takes in the input
+    unread: bool = False  # repeated, and kept as raw bytes
 
 
 class Record(dict[str, Any]):
-    """A decoded message. `in` tells what was there; an absent field reads as its default.
+    """A decoded message. `in` tests the presence of a field; absent fields read as their default.
 
     Defaults: 0, False, "", b"", None for a message, [] for repeated fields, {} for maps. `bytes`
     are memoryviews into the input: nothing is copied.
@@ -69,7 +69,7 @@ class Record(dict[str, Any]):
 
 
 def schema(tables: Mapping[str, Mapping[int, str]]) -> dict[str, Message]:
-    """Messages by name, from fields written as in .proto files without the number."""
+    """Messages by name, from fields written as in .proto files, keyed by number."""
     messages = {name: Message(name) for name in tables}
     for name, table in tables.items():
         for number, text in table.items():
@@ -79,7 +79,7 @@ def schema(tables: Mapping[str, Mapping[int, str]]) -> dict[str, Message]:
 
 
 def decode(data: bytes | memoryview, message: Message) -> Record:
-    """One message that fills `data`; raises WireError where that is not what `data` holds."""
+    """Decode one message that fills `data`; raises WireError for invalid bytes."""
     view = memoryview(data).cast("B")
     record = Record(message)
     _Reader(view).read(0, len(view), record, 0)
@@ -125,7 +125,7 @@ def _set_defaults(message: Message) -> None:
 
 
 class _Reader:
-    """Messages of one input, which may not be more than an honest one holds."""
+    """Reads the messages of one input, up to MAX_MESSAGES."""
 
     def __init__(self, view: memoryview) -> None:
         self._view = view
@@ -200,7 +200,7 @@ def _keep(record: Record, known: Field, value: Any) -> None:
 
 
 def _scalar(known: Field, wire: int, at: int) -> str:
-    """The kind of a field that came in this wire type; WireError where it cannot have."""
+    """The kind of a field, checked against its wire type; WireError if they do not match."""
     if isinstance(known.kind, Message) or _SCALARS[known.kind][0] != wire:
         raise WireError(f"{known.name} before byte {at} has wire type {wire}")
     return known.kind
@@ -230,16 +230,16 @@ def _from_varint(kind: str, value: int) -> int | bool:
         return value & 0xFFFF_FFFF
     if kind == "int64":
         return value - (1 << 64) if value >> 63 else value
-    value &= 0xFFFF_FFFF  # int32 and enum: negative ones come in ten bytes
+    value &= 0xFFFF_FFFF  # int32 and enum: negative values take ten bytes
     return value - (1 << 32) if value >> 31 else value
 
 
 def _unpack(kind: str, view: memoryview) -> list[Any]:
-    """Scalars that stand one after the other."""
+    """Decode packed scalars."""
     if kind in ("float", "double"):
         width, letter = (4, "f") if kind == "float" else (8, "d")
         if len(view) % width:
-            raise WireError(f"{len(view)} bytes are no {kind}s")
+            raise WireError(f"{len(view)} bytes are not a whole number of {kind}s")
         return list(struct.unpack(f"<{len(view) // width}{letter}", view))
     values, at = [], 0
     while at < len(view):

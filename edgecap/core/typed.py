@@ -1,8 +1,8 @@
-"""JSON from a stranger into frozen dataclasses: strict, typed, no code run.
+"""Strict decoding of untrusted JSON into frozen dataclasses; runs no code from the input.
 
-A field that the dataclass does not know is refused, unless its name starts with `x_`: those are
-left to other tools and ignored here. A missing one is refused unless it has a default. Every
-refusal is a BundleError that names the place.
+An unknown field is an error unless its name starts with `x_`: those are for other tools and are
+ignored. A missing field is an error unless it has a default. Every error is a BundleError that
+names the field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def read_json(file: Path, where: str) -> Any:
-    """What a JSON file says, as of `parse`; no more of it is read than may be. Also OSError."""
+    """Parse a JSON file as `parse` does, reading at most MAX_JSON_BYTES. Also raises OSError."""
     with file.open("rb") as opened:
         return parse(opened.read(MAX_JSON_BYTES + 1), where)
 
@@ -35,9 +35,7 @@ def parse(data: bytes, where: str, limit: int = MAX_JSON_BYTES) -> Any:
     NaN or Infinity, at most `limit` bytes long.
     """
     if len(data) > limit:
-        raise BundleError(
-            "bundle.oversized", f"{where} has more than the {limit} bytes that are read."
-        )
+        raise BundleError("bundle.oversized", f"{where} is larger than the limit of {limit} bytes.")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         table: dict[str, Any] = {}
@@ -66,7 +64,7 @@ def dump(value: Any) -> bytes:
 
 
 def decode(kind: type[T], value: Any, where: str) -> T:
-    """Plain values into the dataclass `kind`; `where` is the place named in errors."""
+    """Decode plain values into the dataclass `kind`; `where` names the value in errors."""
     decoded: T = _decode(kind, value, where)
     return decoded
 
@@ -79,7 +77,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         kinds = [argument for argument in arguments if argument is not type(None)]
-        # Of several scalars (a number or a letter), the one that the value is; else the first.
+        # Of several scalar types (int or str), the one of the value; otherwise the first.
         fits = [kind for kind in kinds if len(kinds) > 1 and isinstance(value, kind)]
         return _decode((fits or kinds)[0], value, where)
     if origin is tuple:
@@ -105,7 +103,7 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise BundleError(
             "bundle.unknown_field",
             f"{where} has the unknown field {unknown[0]!r}; known: {', '.join(fields)}.",
-            "Names of your own must start with x_.",
+            "Names of custom fields must start with x_.",
         )
     missing = [
         name

@@ -31,7 +31,7 @@ def test_folders_without_end_are_refused(
     with pytest.raises(BundleError) as caught:
         open_bundle(tiny_bundle)
     assert caught.value.code == "bundle.path"
-    assert "d/d/d/d/d is a folder too deep; 4 are allowed" in caught.value.message
+    assert "d/d/d/d/d is nested too deeply; at most 4 folders" in caught.value.message
     assert main(["verify", str(tiny_bundle)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("edgecap: [bundle.path]") and error.count("\n") == 1

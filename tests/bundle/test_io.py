@@ -175,14 +175,14 @@ def test_what_is_given_in_place_of_a_bundle_is_named(tiny_bundle: Path, tmp_path
         (tar, "is a packed archive", f"tar -xf {tar} -C {tmp_path}/tiny"),
         (packed, "is a packed bundle", f"edgecap unpack {packed}"),
         (tmp_path / "pointer", "is a Git-LFS pointer", "git lfs pull"),
-        (tiny_bundle / "decode.onnx", "is a model alone", f"that it is in: {tiny_bundle}"),
-        (tmp_path / "alone.tflite", "is a model alone", "edgecap inspect"),
-        (tmp_path / "alone.mlpackage", "is a model alone", "edgecap inspect"),
+        (tiny_bundle / "decode.onnx", "is a model file", f"that contains it: {tiny_bundle}"),
+        (tmp_path / "alone.tflite", "is a model file", "edgecap inspect"),
+        (tmp_path / "alone.mlpackage", "is a model file", "edgecap inspect"),
         (tiny_bundle / MANIFEST, "is the manifest of a bundle", f"its directory: {tiny_bundle}"),
         (tmp_path / "model.safetensors", "is a file of weights", "edgecap export --model"),
         (tmp_path / "checkpoint", "is a checkpoint", "edgecap export --model"),
-        (tmp_path, "there are bundles in it: tiny-onnx-fp32", f"Give one: {tiny_bundle}"),
-        (tmp_path / "gone", "a link that leads nowhere", ""),
+        (tmp_path, "it contains bundles: tiny-onnx-fp32", f"Give one: {tiny_bundle}"),
+        (tmp_path / "gone", "a broken link", ""),
         (tmp_path / "nothing", "does not exist", "edgecap export"),
     ):  # fmt: skip
         error = refusal(Path(path))
@@ -198,7 +198,7 @@ def test_weights_replaced_after_loading_are_refused(tiny_bundle: Path) -> None:
     with pytest.raises(BundleError, match=r"bundle\.altered"):
         opened.file("encode_text.onnx")
     (tiny_bundle / "encode_text.onnx").unlink()
-    with pytest.raises(BundleError, match=r"encode_text\.onnx went away"):
+    with pytest.raises(BundleError, match=r"encode_text\.onnx was deleted"):
         opened.file("encode_text.onnx")
     assert opened.file("decode.onnx").is_file()
 

@@ -24,7 +24,7 @@ def test_defaults_are_those_of_the_family() -> None:
         ({"family": "sentencepiece"}, "tokenizer.unsupported", "family is 'sentencepiece'"),
         ({"tokens": "abc"}, "tokenizer.unsupported", "no list of tokens"),
         ({"tokens": []}, "tokenizer.unsupported", "has 0 tokens"),
-        ({"tokens": ["a", 3]}, "tokenizer.unsupported", "texts or null"),
+        ({"tokens": ["a", 3]}, "tokenizer.unsupported", "strings or null"),
         ({"tokens": [None] * (MAX_TOKENS + 1)}, "tokenizer.unsupported", "tokens; allowed"),
         ({"tokens": ["a" * 5000]}, "tokenizer.unsupported", "characters"),
         ({"tokens": ["\ud800"]}, "tokenizer.unsupported", "lone surrogate"),

@@ -213,7 +213,7 @@ def nested(depth: int) -> bytes:
         (b"\x42\x05ab", "field 8 at byte 2 ends 3 bytes after the end"),
         (b"\x42\x01\xff", "not UTF-8"),
         (b"\x30\x01", "one_float before byte 2 has wire type 0"),
-        (b"\xd2\x01\x03abc", "3 bytes are no floats"),
+        (b"\xd2\x01\x03abc", "3 bytes are not a whole number of floats"),
         (nested(MAX_DEPTH + 1), "nest deeper"),
     ],
 )

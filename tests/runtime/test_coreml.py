@@ -196,7 +196,7 @@ def test_captions_come_out_of_the_whole_runtime(
     native: Recorder, portable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="darwin"))
-    captioner = load(portable, backend="coreml")
+    captioner = load(portable, "coreml")
     assert captioner.backend == "coreml"
     (caption,) = captioner.caption(image(0, 50, 40), max_length=4)
     assert (caption.tokens, caption.complete) == ((), True)  # all words alike: the first, <eos>
@@ -347,7 +347,7 @@ def test_the_evaluator_is_announced_once(
     assert "macOS" in message and "mlprogram" in message and "\n" not in message
     with caplog.at_level(logging.WARNING):
         backends.open_session(opened, "mlprogram", threads=4)
-    assert "threads is not used" in caplog.messages[-1]
+    assert "threads is ignored" in caplog.messages[-1]
 
 
 def test_inspect_shows_the_step_with_a_state(

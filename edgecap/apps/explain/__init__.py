@@ -1,4 +1,4 @@
-"""Why a caption says what it says, as far as that can be seen: maps of words over the image."""
+"""Explanation of captions: maps of each word over the image."""
 
 from __future__ import annotations
 

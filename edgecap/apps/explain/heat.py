@@ -1,7 +1,6 @@
-"""A map laid over its image.
+"""Draws a map over its image.
 
-Letters: G patches along one side of the model_input, S model_input side in px; h, w the image
-drawn.
+Letters: G patches along one side of the model input, S its side in px; h, w the drawn image.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from PIL import Image
 
 from edgecap.runtime.preprocess import Letterbox
 
-# From nothing to the most, as (share of the map's maximum, red, green, blue, opacity): one ramp of
-# rising lightness, which readers without colour vision see as well (after matplotlib's inferno).
+# Colour map: (share of the map's maximum, red, green, blue, opacity), with increasing lightness, so
+# that it is readable without colour vision (after matplotlib's inferno).
 STOPS = (
     (0.0, 40, 11, 84, 0.0),
     (0.3, 120, 28, 109, 0.45),
@@ -20,11 +19,11 @@ STOPS = (
     (0.8, 251, 155, 6, 0.75),
     (1.0, 252, 255, 164, 0.8),
 )
-GREYNESS = 0.8  # how far the image is drained of its own colours
+GREYNESS = 0.8  # 0-1, desaturation of the image
 
 
 def levels(maps: np.ndarray) -> np.ndarray:
-    """Maps f32 [...,G,G] as uint8, each by its own maximum; what is below 0 becomes 0."""
+    """Maps f32 [...,G,G] as uint8, each scaled by its own maximum; negative values become 0."""
     shown = np.maximum(maps, 0)
     most = shown.max((-2, -1), keepdims=True)  # [...,1,1]
     scaled = np.divide(shown, most, out=np.zeros_like(shown), where=most > 0)

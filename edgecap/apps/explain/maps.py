@@ -1,4 +1,4 @@
-"""A caption that was told, and maps of its words.
+"""The trace of a caption, and maps of its words.
 
 Letters as in session.py; t tokens of the caption, W words, G patches along one side of the
 model_input.
@@ -17,30 +17,30 @@ from edgecap.runtime.preprocess import Box, ImageLike, preprocess
 
 PUNCTUATION = ".,;:!?、。，；：！？"
 
-# What each kind of map shows, in the words that a reader of it is given.
+# The explanation of each kind of map for its reader.
 KINDS: dict[str, str] = {
     "attention": (
-        "Attention: where the model looked while it chose the word, mean over layers and heads. "
-        "It is not an explanation: what is looked at need not be what decided."
+        "Attention while the word was generated, mean over layers and heads. Not an explanation: "
+        "a region with attention need not be the cause of the word."
     ),
     "layers": (
-        "Attention of each head of each layer. It is not an explanation: what is looked at need "
-        "not be what decided."
+        "Attention of each head of each layer. Not an explanation: a region with attention need "
+        "not be the cause of the word."
     ),
     "gradient": (
-        "Gradient × attention: looks that would have made the word more likely had they been "
-        "stronger. Nearer to a cause than attention alone, and still no proof."
+        "Gradient × attention: attention that would make the word more likely if it were "
+        "stronger. Closer to a cause than attention alone, but no proof."
     ),
     "occlusion": (
         "Occlusion: how much less likely the word becomes when this part of the image is hidden. "
-        "The causal check; two parts that say the same can hide each other's effect."
+        "A causal check; two parts with the same information can mask each other's effect."
     ),
 }
 
 
 @dataclass(frozen=True)
 class CaptionTrace:
-    """The greedy caption of an image, and all that is needed to ask the model again."""
+    """The greedy caption of an image, with all inputs needed to run the model again."""
 
     model_input: np.ndarray  # uint8 [S,S,3]
     prompt: tuple[int, ...]
@@ -63,7 +63,7 @@ class Maps:
 
     @property
     def note(self) -> str:
-        """What the reader must know."""
+        """The explanation for the reader."""
         return KINDS[self.kind]
 
 
@@ -74,46 +74,46 @@ def trace_caption(
     style: str = "grounded",
     max_length: int | None = None,
 ) -> CaptionTrace:
-    """Caption an image; errors as of `Captioner.attention`."""
+    """Caption an image; errors as in `Captioner.attention`."""
     attention = captioner.attention(image, lang=lang, style=style, max_length=max_length)
     model_input, _ = preprocess(image, captioner.manifest.preprocessing)
     return CaptionTrace(model_input, tuple(captioner.vocabulary.prompt(lang, style)), attention)
 
 
-def per_word(told: CaptionTrace, tokens: np.ndarray) -> np.ndarray:
+def per_word(trace: CaptionTrace, tokens: np.ndarray) -> np.ndarray:
     """Maps of tokens f32 [t,G,G] as maps of words [W,G,G]: the mean over a word's tokens."""
-    spans = [word.tokens for word in told.attention.words]
+    spans = [word.tokens for word in trace.attention.words]
     G = tokens.shape[-1]
     if not spans:
         return np.zeros((0, G, G), np.float32)
     return np.stack([tokens[start:end].mean(0) for start, end in spans])
 
 
-def word_boxes(told: CaptionTrace) -> list[Box | None]:
-    """Per word of the caption the box that it is, px of the image; None for words in letters."""
-    boxes = iter([box for mention in told.attention.caption.mentions for box in mention.boxes])
-    return [next(boxes, None) if word.is_box else None for word in told.attention.words]
+def word_boxes(trace: CaptionTrace) -> list[Box | None]:
+    """Per word of the caption its box in px of the image; None for words that are no box."""
+    boxes = iter([box for mention in trace.attention.caption.mentions for box in mention.boxes])
+    return [next(boxes, None) if word.is_box else None for word in trace.attention.words]
 
 
-def find_word(told: CaptionTrace, text: str | None) -> int | None:
-    """The place of a word in the caption; by default the longest, which says most of the image.
+def find_word(trace: CaptionTrace, text: str | None) -> int | None:
+    """The index of a word in the caption; by default of the longest, often the most informative.
 
-    None where a caption has no words. Raises InputError for a word that it has not.
+    None if the caption has no words. Raises InputError for a word that is not in it.
     """
-    words = [word.text for word in told.attention.words]
-    said = [i for i, word in enumerate(told.attention.words) if not word.is_box]
+    words = [word.text for word in trace.attention.words]
+    spoken = [i for i, word in enumerate(trace.attention.words) if not word.is_box]
     if text is None:
-        return max(said, key=lambda i: len(words[i]), default=None)
-    found = [i for i in said if words[i].strip(PUNCTUATION).casefold() == text.casefold()]
+        return max(spoken, key=lambda i: len(words[i]), default=None)
+    found = [i for i in spoken if words[i].strip(PUNCTUATION).casefold() == text.casefold()]
     if not found:
-        known = ", ".join(dict.fromkeys(words[i].strip(PUNCTUATION) for i in said))
+        known = ", ".join(dict.fromkeys(words[i].strip(PUNCTUATION) for i in spoken))
         raise InputError(
             "explain.word", f"the caption has no word {text!r}; it has {known or 'none'}."
         )
     return found[0]
 
 
-def attention(told: CaptionTrace) -> np.ndarray:
-    """The default map, which every artifact gives: f32 [t,G,G], alike for the tokens of a word."""
-    maps = [np.stack([w.map] * (w.tokens[1] - w.tokens[0])) for w in told.attention.words]
+def attention(trace: CaptionTrace) -> np.ndarray:
+    """The default maps, of any bundle: f32 [t,G,G], equal for all tokens of a word."""
+    maps = [np.stack([w.map] * (w.tokens[1] - w.tokens[0])) for w in trace.attention.words]
     return np.concatenate(maps) if maps else np.zeros((0, 1, 1), np.float32)

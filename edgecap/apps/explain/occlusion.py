@@ -1,7 +1,7 @@
-"""The causal check: hide a part of the image and see how much less likely each word becomes.
+"""Occlusion: hide a part of the image and measure how much less likely each word becomes.
 
-Works on any artifact, because it only asks the model again (Zeiler and Fergus, arXiv 1311.2901).
-A hidden window is filled with the median colour around it, so that hiding adds as little as it can.
+A causal check that works with any bundle (Zeiler and Fergus, arXiv 1311.2901). A hidden window is
+filled with the median colour around it, so that it adds as little as possible.
 
 Letters as in session.py; t tokens of the caption, G patches along one side, N windows.
 """
@@ -19,25 +19,25 @@ from edgecap.runtime.batches import in_batches
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.scoring import token_scores
 
-WINDOW = 2  # patches a side: 32 px of 224, about the smallest thing that is told of
+WINDOW = 2  # patches per side: 32 px of 224, about the smallest object in captions
 
 Window = tuple[slice, slice]  # rows and columns, in patches
 
 
-def occlusion(captioner: Captioner, told: CaptionTrace, window: int = WINDOW) -> np.ndarray:
-    """Per token, how much its log-probability falls where each window is hidden: f32 [t,G,G].
+def occlusion(captioner: Captioner, trace: CaptionTrace, window: int = WINDOW) -> np.ndarray:
+    """Per token, the drop of its log-probability when each window is hidden: f32 [t,G,G].
 
-    Negative where hiding makes the token more likely. Windows beside the image, on the
-    model_input's padding, are not tried and count 0.
+    Negative if hiding makes the token more likely. Windows in the padding of the model input are
+    skipped and count 0.
     """
     G = captioner.manifest.contract.grid
-    drops = np.zeros((len(told.tokens), G, G), np.float32)
-    if not told.tokens:
+    drops = np.zeros((len(trace.tokens), G, G), np.float32)
+    if not trace.tokens:
         return drops
-    windows = [w for w in _windows(G, window) if _on_image(told, w, G)]
-    (whole,) = forced_scores(captioner, [told.model_input], told.prompt, told.tokens)  # [t]
-    hidden = (hide(told.model_input, w, told.model_input.shape[0] // G) for w in windows)
-    scores = forced_scores(captioner, hidden, told.prompt, told.tokens)
+    windows = [w for w in _windows(G, window) if _on_image(trace, w, G)]
+    (whole,) = forced_scores(captioner, [trace.model_input], trace.prompt, trace.tokens)  # [t]
+    hidden = (hide(trace.model_input, w, trace.model_input.shape[0] // G) for w in windows)
+    scores = forced_scores(captioner, hidden, trace.prompt, trace.tokens)
     for (rows, columns), left in zip(
         windows, progress(scores, "hiding", len(windows)), strict=True
     ):
@@ -53,11 +53,11 @@ def forced_scores(
 ) -> Iterable[np.ndarray]:
     """log p of each of the tokens, f32 [t], for each model_input uint8 [S,S,3], in order."""
     text_length = captioner.manifest.contract.text_length
-    said = [*prompt, *tokens]
+    sequence = [*prompt, *tokens]
 
     def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
         code = captioner.session.encode_image(np.stack(batch))
-        scores = token_scores(captioner.session, code, text_length, [said] * len(batch))
+        scores = token_scores(captioner.session, code, text_length, [sequence] * len(batch))
         return [row[len(prompt) - 1 :] for row in scores]
 
     return in_batches(model_inputs, captioner.batch_size(), work)
@@ -83,8 +83,8 @@ def _pixels(window: Window, patch: int, margin: int) -> Window:
     return rows, columns
 
 
-def _on_image(told: CaptionTrace, window: Window, G: int) -> bool:
-    place, patch = told.attention.placement, told.model_input.shape[0] // G
+def _on_image(trace: CaptionTrace, window: Window, G: int) -> bool:
+    place, patch = trace.attention.placement, trace.model_input.shape[0] // G
     rows, columns = _pixels(window, patch, 0)
     return (
         rows.start < place.top + place.scaled_height

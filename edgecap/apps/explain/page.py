@@ -1,7 +1,7 @@
-"""One HTML file that shows every word's maps over the image: no network, no library.
+"""A self-contained HTML page with the maps of every word: no network, no library.
 
-Everything that comes from a model or a user goes in as JSON whose "<" is escaped, and reaches the
-page as text, never as markup.
+Model output and user input are embedded as JSON with "<" escaped, and shown as text, never as
+markup.
 
 Letters: W words, G patches along one side of the model_input.
 """
@@ -28,7 +28,7 @@ LARGEST = 896  # px of the longer side of the embedded image
 
 def page(
     image: ImageLike,
-    told: CaptionTrace,
+    trace: CaptionTrace,
     maps: Sequence[Maps],
     title: str,
     facts: Mapping[str, str],
@@ -37,23 +37,23 @@ def page(
     """The page.
 
     Args:
-        maps: what can be chosen on it, the first shown first.
+        maps: the selectable kinds of maps; the first is shown initially.
         title: of the page, e.g. the image's name.
         facts: shown below: model, format, language.
-        word: the place of the word that is shown first, if any.
+        word: the index of the word that is shown initially, if any.
     """
     rgb = to_rgb(image)
-    placement, size = told.attention.placement, told.model_input.shape[0]
-    caption = told.attention.caption
+    placement, size = trace.attention.placement, trace.model_input.shape[0]
+    caption = trace.attention.caption
     words = [
         {"text": word.text, "box": list(box or ()) if word.is_box else None}
-        for word, box in zip(told.attention.words, word_boxes(told), strict=True)
+        for word, box in zip(trace.attention.words, word_boxes(trace), strict=True)
     ]
     data: dict[str, Any] = {
         "caption": caption.text,
         "width": rgb.width,
         "height": rgb.height,
-        # The image's part of the model_input, in shares of its side.
+        # The image's area in the model input, in shares of its side.
         "part": [
             placement.left / size,
             placement.top / size,
@@ -80,7 +80,7 @@ def page(
 
 
 def _fill(template: str, parts: Mapping[str, str]) -> str:
-    """Replace each {{NAME}} once; what is put in is not looked at again."""
+    """Replace each {{NAME}} once; inserted text is not scanned again."""
     pieces = template.split("{{")
     filled = [pieces[0]]
     for piece in pieces[1:]:

@@ -17,15 +17,15 @@ TEXT, SMALL = 17, 13  # px
 PAPER, INK, FADED = "white", "#1a1a1a", "#5a5a5a"
 
 
-def sheet(image: ImageLike, told: CaptionTrace, maps: Maps) -> Image.Image:
+def sheet(image: ImageLike, trace: CaptionTrace, maps: Maps) -> Image.Image:
     """The sheet of one kind of maps, RGB."""
-    words, rgb = told.attention.words, to_rgb(image)
+    words, rgb = trace.attention.words, to_rgb(image)
     tile = fit(rgb, TILE)
-    size = told.model_input.shape[0]
+    size = trace.model_input.shape[0]
     tiles = [tile] + [
-        heat(tile, level, told.attention.placement, size) for level in levels(maps.words)
+        heat(tile, level, trace.attention.placement, size) for level in levels(maps.words)
     ]
-    for one, box in zip(tiles[1:], word_boxes(told), strict=True):
+    for one, box in zip(tiles[1:], word_boxes(trace), strict=True):
         if box:
             ImageDraw.Draw(one).rectangle(
                 [edge * tile.width / rgb.width for edge in box], outline=PAPER
@@ -34,12 +34,14 @@ def sheet(image: ImageLike, told: CaptionTrace, maps: Maps) -> Image.Image:
     columns = min(COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     width = max(columns, 3) * (TILE + GAP) + GAP
-    font, _ = font_for(told.attention.caption.text, TEXT)
+    font, _ = font_for(trace.attention.caption.text, TEXT)
     small, _ = font_for("", SMALL)
     title = list(
-        wrapped(told.attention.caption.text or "(an empty caption)", font, width - 2 * GAP)
+        wrapped(trace.attention.caption.text or "(an empty caption)", font, width - 2 * GAP)
     )
-    note = list(wrapped(maps.note + " Each map by its own maximum.", small, width - 2 * GAP))
+    note = list(
+        wrapped(maps.note + " Each map is scaled by its own maximum.", small, width - 2 * GAP)
+    )
     head = GAP + len(title) * (TEXT + 6) + GAP
     cell = tile.height + TEXT + 2 * GAP
     height = head + rows * cell + len(note) * (SMALL + 5) + GAP

@@ -18,23 +18,23 @@ from edgecap.runtime.preprocess import ImageLike, to_rgb
 
 TILE, LABEL, TEXT, SMALL = 132, 70, 17, 13  # px
 READING = (
-    " The last column is the mean of a layer's heads. Each map by its own maximum; the percentage "
-    "is how much of the attention lies on the image, the rest on the words before."
+    " The last column is the mean of a layer's heads. Each map is scaled by its own maximum; the "
+    "percentage is the share of attention on the image, the rest is on the words before."
 )
 
 
-def table(image: ImageLike, told: CaptionTrace, maps: Sequence[Maps], word: int) -> Image.Image:
-    """The table of the word at `word`, RGB; `maps` are of every layer and head."""
-    said = told.attention.words[word].text
+def table(image: ImageLike, trace: CaptionTrace, maps: Sequence[Maps], word: int) -> Image.Image:
+    """The table of the word with index `word`, RGB; `maps` holds every layer and head."""
+    text = trace.attention.words[word].text
     L, H = 1 + max(m.layer or 0 for m in maps), 1 + max(m.head or 0 for m in maps)
     grid = np.stack([m.words[word] for m in maps]).reshape(L, H, *maps[0].words.shape[1:])
     grid = np.concatenate([grid, grid.mean(1, keepdims=True)], 1)  # [L,H+1,G,G]
     tile = fit(to_rgb(image), TILE)
-    font, _ = font_for(told.attention.caption.text, TEXT)
+    font, _ = font_for(trace.attention.caption.text, TEXT)
     small, _ = font_for("", SMALL)
     wide, high = tile.width + GAP, tile.height + SMALL + GAP
     width = max(LABEL + (H + 1) * wide + GAP, 3 * TILE)
-    title = list(wrapped(f"“{said}” in: {told.attention.caption.text}", font, width - 2 * GAP))
+    title = list(wrapped(f"“{text}” in: {trace.attention.caption.text}", font, width - 2 * GAP))
     note = list(wrapped(maps[0].note + READING, small, width - 2 * GAP))
     head = GAP + len(title) * (TEXT + 6) + GAP + SMALL + 6
     page = Image.new("RGB", (width, head + L * high + len(note) * (SMALL + 5) + 2 * GAP), PAPER)
@@ -49,7 +49,9 @@ def table(image: ImageLike, told: CaptionTrace, maps: Sequence[Maps], word: int)
         pen.text((GAP, y + tile.height // 2 - SMALL // 2), f"layer {layer + 1}", INK, small)
         for h in range(H + 1):
             x = LABEL + h * wide
-            drawn = heat(tile, shown[layer, h], told.attention.placement, told.model_input.shape[0])
+            drawn = heat(
+                tile, shown[layer, h], trace.attention.placement, trace.model_input.shape[0]
+            )
             page.paste(drawn, (x, y))
             share = f"{100 * grid[layer, h].sum():.0f} %"
             pen.text((x, y + tile.height + 1), share, fill=FADED, font=small)

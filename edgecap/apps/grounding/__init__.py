@@ -1,7 +1,7 @@
-"""From words to places: which box a phrase means, and which of some statements is true.
+"""Grounding: the box that a phrase refers to, and ranking of statements about an image.
 
-No box head and no parser: the captioner is asked how likely it finds the words, of the image as
-it is and of the image with things taken out of it. Works on every artifact that decodes.
+Needs no box head and no parser: both compare the captioner's likelihood of the words for the image
+and for the image with objects removed. Works with every bundle that decodes.
 """
 
 from __future__ import annotations

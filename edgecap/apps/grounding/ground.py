@@ -1,19 +1,18 @@
-"""Phrase to box: "the red circle left of the dog" to the one circle that is meant.
+"""Phrase to box: "the red circle left of the dog" to the one circle that it refers to.
 
-1. Candidates are the boxes of the image's grounded caption. Where none of them bears the name,
-   one more: the box that the model writes after the name, of the image without those.
-2. Which of them the name fits: p(name | its article, the image with all other candidates taken
-   out). Alone in its image, a thing is neither outshone by others nor one of two. The article is
-   given: a caption of one thing says "a fox", so how likely "the" is tells of the grammar only.
-   Where a language has no articles and counts (一只狐狸), the counter is given, or none.
-3. Where several fit alike, what is said of the thing decides: p(rest | the image with the other
-   fitting ones taken out), so that "the red circle" is unique in it, as in every sentence that the
-   model was taught.
+1. Candidates are the boxes of the image's grounded caption. If the name fits none of them, one more
+   is added: the box that the model generates after the name, for the image without the others.
+2. The name scores of candidates: p(name | its article, the image with all other candidates
+   removed), so that an object does not compete with others. The article is given, because captions
+   of one object say "a fox": the likelihood of "the" depends on grammar only. In languages without
+   articles but with counters (一只狐狸), the better score with and without a counter is used.
+3. If several candidates fit, the rest of the phrase decides: p(rest | the image with the other
+   fitting candidates removed), so that "the red circle" is unique, as in the training data.
 
-Where the name ends is asked of the model too: of all ways to make a sentence of the phrase (see
-phrases.py) the likeliest per token is taken.
+The end of the name is also determined by the model: of all readings of the phrase as a sentence
+(see phrases.py), the one with the highest mean log-probability per token is used.
 
-Letters: N candidates, S model_input side in px.
+Letters: N candidates, S side of the model input in px.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from edgecap.runtime.mentions import InputBox
 from edgecap.runtime.preprocess import Box, ImageLike, preprocess
 from edgecap.runtime.session import ImageCode
 
-SAME = 0.5  # IoU from which two boxes are of one thing
-FITS = 3.0  # nats below the best name score: a twentieth as likely, and no rival any more
-SPEAKS = 0.7  # nats: a thing that makes its name less than twice as likely is not what is meant
-# Nats by which the log_likelihood_ratio for a name outweighs its oddest token: in some languages
-# definite names of lone things are odd, and for names of what is not there little speaks in any
-# (LOG.md).
+SAME = 0.5  # IoU from which two boxes are the same object
+FITS = 3.0  # nats below the best name score; worse candidates (a twentieth as likely) are dropped
+SPEAKS = 0.7  # nats; a candidate must make its name at least twice as likely
+# Nats by which log_likelihood_ratio must exceed the surprise of the name's least likely token: in
+# some languages definite names of single objects are unlikely, and names of absent objects have a
+# low ratio in all (LOG.md).
 OUTWEIGHS = 2.0
 
 
 @dataclass(frozen=True)
 class Referent:
-    """A thing that the phrase may mean."""
+    """An object that the phrase may refer to."""
 
     box: Box  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
     probability: float  # 0-1, among the referents of this phrase
@@ -53,14 +52,14 @@ class Referent:
 
 @dataclass(frozen=True)
 class Grounding:
-    """What a phrase means in an image."""
+    """The referents of a phrase in an image."""
 
     phrase: str
-    name: str  # the part that names the thing
-    sentence: str  # what the model was asked
-    referents: tuple[Referent, ...]  # the best first
-    log_likelihood_ratio: float  # nats: how much likelier the name is with the thing than without
-    least: float  # nats: log p of the name's least likely token, with the thing alone
+    name: str  # the part that names the object
+    sentence: str  # the sentence that was scored
+    referents: tuple[Referent, ...]  # best first
+    log_likelihood_ratio: float  # nats: log p of the name with the object, less that without it
+    least: float  # nats: log p of the name's least likely token, with the object alone
 
     @property
     def box(self) -> Box:
@@ -68,43 +67,45 @@ class Grounding:
 
     @property
     def seen(self) -> bool:
-        """Whether the image speaks for the name more than its words are odd; else box is a guess.
+        """Whether the image supports the name; otherwise the box is a guess.
 
-        It may speak for a thing that looks alike.
+        A similar-looking object may also support it.
         """
         return self.log_likelihood_ratio + self.least >= OUTWEIGHS
 
 
 def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en") -> Grounding:
-    """The boxes that a phrase, or a statement about one thing, means.
+    """The boxes that a phrase, or a statement about one object, refers to.
 
-    Raises InputError for an image that cannot be read, a language that the model does not have,
-    and a phrase that is empty, too long or without a known word.
+    Raises InputError for an unreadable image, a language that the model does not have, and a phrase
+    that is empty, too long or without a known word.
     """
-    speech = CaptionScorer(captioner, lang)
-    ways = readings(phrase, lang)
+    scorer = CaptionScorer(captioner, lang)
+    options = readings(phrase, lang)
     check_words(captioner, phrase)
-    speech.tokens(max((way.sentence for way in ways), key=len))
+    scorer.tokens(max((reading.sentence for reading in options), key=len))
     settings = captioner.manifest.preprocessing
     model_input, placement = preprocess(image, settings)  # [S,S,3]
-    way = _likeliest(speech, [model_input, np.full_like(model_input, settings.fill)], ways)
-    boxes = _distinct(speech.named_boxes(model_input))
-    fits, without, least = _names(speech, model_input, boxes, way)  # [N], one, [N]
+    reading = _likeliest(scorer, [model_input, np.full_like(model_input, settings.fill)], options)
+    boxes = _distinct(scorer.named_boxes(model_input))
+    fits, without, least = _names(scorer, model_input, boxes, reading)  # [N], one, [N]
     if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
-        boxes.append(speech.box_of(hide(model_input, boxes, []), speech.tokens(way.name)))
-        fits, without, least = _names(speech, model_input, boxes, way)
-    bar = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one always counts
+        boxes.append(scorer.box_of(hide(model_input, boxes, []), scorer.tokens(reading.name)))
+        fits, without, least = _names(scorer, model_input, boxes, reading)
+    bar = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one is always kept
     rivals = np.flatnonzero(fits >= bar)
     scores = fits[rivals]
-    if way.rest and len(rivals) > 1:
-        scores = scores + _told(speech, model_input, [boxes[i] for i in rivals], way)
+    if reading.rest and len(rivals) > 1:
+        scores = scores + _description_scores(
+            scorer, model_input, [boxes[i] for i in rivals], reading
+        )
     shares = np.exp(log_softmax(scores))
     order = np.argsort(-shares, kind="stable")
     best = rivals[order[0]]
     return Grounding(
         phrase=phrase,
-        name=way.name,
-        sentence=way.sentence if way.rest else way.name,
+        name=reading.name,
+        sentence=reading.sentence if reading.rest else reading.name,
         referents=tuple(
             Referent(placement.to_image(boxes[rivals[i]]), float(shares[i])) for i in order
         ),
@@ -114,20 +115,20 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
 
 
 def _likeliest(
-    speech: CaptionScorer, model_inputs: Sequence[np.ndarray], ways: Sequence[Reading]
+    scorer: CaptionScorer, model_inputs: Sequence[np.ndarray], options: Sequence[Reading]
 ) -> Reading:
-    """The way to take the phrase whose sentence has the highest mean log-probability.
+    """The reading whose sentence has the highest mean log-probability.
 
-    Of each token its likelier image counts: the one that is asked about knows its words, a grey
-    one the words of what is not there. By a grey one alone, "el cuadrado rojo" was cut behind its
-    noun, "El cuadrado está rojo."
+    For each token, the higher log-probability over the given images (the image, a grey one) is
+    used. With the grey image alone, "el cuadrado rojo" was split after its noun: "El cuadrado está
+    rojo."
     """
-    code = speech.see(np.stack(model_inputs))
-    tokens = [speech.tokens(way.sentence) for way in ways]
-    asked = [(image, ids) for ids in tokens for image in range(len(model_inputs))]
-    rows = _in_groups(speech.likelihoods(code, asked), len(model_inputs))
+    code = scorer.encode(np.stack(model_inputs))
+    tokens = [scorer.tokens(reading.sentence) for reading in options]
+    pairs = [(image, ids) for ids in tokens for image in range(len(model_inputs))]
+    rows = _in_groups(scorer.likelihoods(code, pairs), len(model_inputs))
     means = [np.max(of_one, 0).mean() for of_one in rows]
-    return ways[int(np.argmax(means))]
+    return options[int(np.argmax(means))]
 
 
 def _in_groups(rows: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.ndarray]]:
@@ -135,7 +136,7 @@ def _in_groups(rows: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.nd
 
 
 def _distinct(boxes: Sequence[InputBox]) -> list[InputBox]:
-    """The boxes in order, each thing once."""
+    """The boxes in order, without duplicates."""
     kept: list[InputBox] = []
     for box in boxes:
         if all(iou(box, other) < SAME for other in kept):
@@ -144,52 +145,51 @@ def _distinct(boxes: Sequence[InputBox]) -> list[InputBox]:
 
 
 def _names(
-    speech: CaptionScorer, model_input: np.ndarray, boxes: Sequence[InputBox], way: Reading
+    scorer: CaptionScorer, model_input: np.ndarray, boxes: Sequence[InputBox], reading: Reading
 ) -> tuple[np.ndarray, float, np.ndarray]:
-    """log p(name | article) with each candidate alone, f32 [N], and with none.
-
-    Third, with each candidate, that of the name's least likely token, f32 [N].
+    """(log p(name | article) with each candidate alone, f32 [N]; the same with none of them; log p
+    of the name's least likely token with each candidate alone, f32 [N]).
     """
-    name = speech.tokens(way.name)
-    start = _shared(speech.tokens(way.article), name) if way.article else 0
+    name = scorer.tokens(reading.name)
+    start = _shared(scorer.tokens(reading.article), name) if reading.article else 0
     alone = [hide(model_input, [b for b in boxes if b is not box], [box]) for box in boxes]
-    code = speech.see(np.stack([*alone, hide(model_input, boxes, [])]))  # N + 1
-    rows = speech.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
+    code = scorer.encode(np.stack([*alone, hide(model_input, boxes, [])]))  # N + 1
+    rows = scorer.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
     found = _sums_and_least([row[start:] for row in rows])  # [2,N+1]
-    one = copula_of(speech.lang).one
-    if one and not way.name.startswith(one):
-        found = np.maximum(found, _counted(speech, code, one, way.name))
+    one = copula_of(scorer.lang).one
+    if one and not reading.name.startswith(one):
+        found = np.maximum(found, _counted(scorer, code, one, reading.name))
     sums, least = found
     return sums[:-1], float(sums[-1]), least[:-1]
 
 
 def _sums_and_least(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """f32 [2,n] of n rows of log-probabilities."""
+    """The sum and the minimum of n rows of log-probabilities, f32 [2,n]."""
     return np.array([[row.sum(), row.min(initial=0.0)] for row in rows], np.float32).T
 
 
-def _counted(speech: CaptionScorer, code: ImageCode, one: str, name: str) -> np.ndarray:
-    """What `_sums_and_least` gives, after the number one and the counter that the model chooses."""
-    leads = [one + counter for counter in speech.next_token(code, one)]
-    asked = [(i, speech.tokens(lead + name)) for i, lead in enumerate(leads)]
-    starts = [_shared(speech.tokens(lead), asked[i][1]) for i, lead in enumerate(leads)]
-    rows = speech.likelihoods(code, asked)
+def _counted(scorer: CaptionScorer, code: ImageCode, one: str, name: str) -> np.ndarray:
+    """`_sums_and_least` of the name after the number one and the model's preferred counter."""
+    leads = [one + counter for counter in scorer.next_token(code, one)]
+    pairs = [(i, scorer.tokens(lead + name)) for i, lead in enumerate(leads)]
+    starts = [_shared(scorer.tokens(lead), pairs[i][1]) for i, lead in enumerate(leads)]
+    rows = scorer.likelihoods(code, pairs)
     return _sums_and_least([row[at:] for row, at in zip(rows, starts, strict=True)])
 
 
-def _told(
-    speech: CaptionScorer, model_input: np.ndarray, rivals: Sequence[InputBox], way: Reading
+def _description_scores(
+    scorer: CaptionScorer, model_input: np.ndarray, rivals: Sequence[InputBox], reading: Reading
 ) -> np.ndarray:
-    """log p of what is said of each rival, the others taken out: f32 [N]."""
-    sentence = speech.tokens(way.sentence)
-    start = _shared(speech.tokens(way.name + way.joint), sentence)
+    """log p of the rest of the sentence for each rival, with the others removed: f32 [N]."""
+    sentence = scorer.tokens(reading.sentence)
+    start = _shared(scorer.tokens(reading.name + reading.joint), sentence)
     images = [hide(model_input, [b for b in rivals if b is not box], [box]) for box in rivals]
-    code = speech.see(np.stack(images))
-    rows = speech.likelihoods(code, [(i, sentence) for i in range(len(rivals))])
+    code = scorer.encode(np.stack(images))
+    rows = scorer.likelihoods(code, [(i, sentence) for i in range(len(rivals))])
     return np.array([row[start:].sum() for row in rows], np.float32)
 
 
 def _shared(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
+    """The length of the common prefix of two sequences."""
     differ = [i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y]
     return differ[0] if differ else min(len(a), len(b))

@@ -1,6 +1,6 @@
-"""Taking things out of an image: what the model then says tells what it had said because of them.
+"""Removes objects from an image, to measure their influence on the model's output.
 
-Letters: S model_input side in px.
+Letters: S side of the model input in px.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 from edgecap.apps.fill import Area, local_fill_colour
 from edgecap.runtime.mentions import InputBox
 
-MARGIN = 4  # px beyond a box: one step of the location tokens, which may be off by as much
-_RING = 4  # px around the margin, taken for the background
+MARGIN = 4  # px around a box: one bin of the location tokens, their possible error
+_RING = 4  # px around the margin, used as background
 
 
 def hide(
     model_input: np.ndarray, hidden: Sequence[InputBox], kept: Sequence[InputBox]
 ) -> np.ndarray:
-    """A copy of uint8 [S,S,3] with the boxes `hidden` filled with what surrounds them.
+    """A copy of uint8 [S,S,3] with the boxes `hidden` filled with the colour around them.
 
-    Pixels of `kept` boxes stay as they are, where the two overlap.
+    Pixels of `kept` boxes are not changed.
     """
     bare = model_input.copy()  # [S,S,3]
     for box in hidden:

@@ -1,9 +1,9 @@
-"""A phrase as sentences that the model may have been taught: how, is for the model to say.
+"""Possible readings of a phrase as a sentence like those in the training data.
 
-"the red circle left of the dog" is no caption, "The red circle is left of the dog." is. All that is
-known here of a language is how it says "is" and whether what a thing is told by stands before or
-after it, and of a language that was added, nothing. Where the name ends is not parsed, but scored
-by the model: see ground.py.
+"the red circle left of the dog" is not a caption; "The red circle is left of the dog." is. Per
+language, this module knows only the copula ("is") and whether a modifier precedes its noun; for a
+language that was added later, nothing. The end of the name is not parsed but scored by the model:
+see ground.py.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from edgecap.runtime.mentions import determiner_end
 
 @dataclass(frozen=True)
 class Copula:
-    """How a language makes a statement of a name and what is said of it."""
+    """How a language joins a name and a predicate to a statement."""
 
-    word: str  # "is", as it stands between the name and the rest
-    also: tuple[str, ...] = ()  # other words that a statement may have there
-    of: str = ""  # links a modifier that stands before its name: 的, の
+    word: str  # "is", between the name and the rest
+    also: tuple[str, ...] = ()  # alternatives to `word`
+    of: str = ""  # links a modifier to the name after it: 的, の
     end: str = ""  # after the rest: です
     stop: str = "."
     gap: str = " "
@@ -40,19 +40,19 @@ COPULAS: dict[str, Copula] = {
     "zh": Copula("在", also=("位于",), of="的", stop="。", gap="", one="一"),
     "ja": Copula("は", of="の", end="です", stop="。", gap=""),
 }
-# Of any other language: all of a phrase is the name, and a statement is taken as it stands.
+# For any other language: the whole phrase is the name, and a statement is not changed.
 NEUTRAL = Copula("", gap="")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to take a phrase: `name` for a thing, `rest` said of it ("" where nothing is)."""
+    """One reading of a phrase: the `name` of an object, and the `rest` said about it, or ""."""
 
     name: str  # "The red circle"
-    joint: str  # what leads from the name to the rest: " is"
+    joint: str  # between name and rest: " is"
     rest: str  # " left of the dog."
 
-    article: str = ""  # with which the name begins: "The"
+    article: str = ""  # the article at the start of the name: "The"
 
     @property
     def sentence(self) -> str:
@@ -60,9 +60,9 @@ class Reading:
 
 
 def readings(phrase: str, lang: str) -> list[Reading]:
-    """Every way to take a phrase or a statement; the first takes all of it as a name.
+    """All readings of a phrase or a statement; in the first, all of it is the name.
 
-    A name is more than an article. InputError for an empty phrase.
+    A name is more than an article. Raises InputError for an empty phrase.
     """
     text, copula = _bare(phrase), copula_of(lang)
     joint = copula.gap + copula.word
@@ -88,33 +88,33 @@ def readings(phrase: str, lang: str) -> list[Reading]:
 
 
 def _places(text: str, copula: Copula) -> Sequence[int]:
-    """Where a name may end."""
+    """The positions where a name may end."""
     if not copula.word:
         return []
     return [m.start() for m in re.finditer(" ", text)] if copula.gap else range(1, len(text))
 
 
 def _stated(after: str, copula: Copula) -> str:
-    """The joint with which `after` begins, where the phrase is a statement already; or ""."""
+    """The joint at the start of `after`, if the phrase is already a statement; otherwise ""."""
     joints = (copula.gap + word for word in (copula.word, *copula.also))
     return next((j for j in joints if after.startswith(j + copula.gap) and after != j), "")
 
 
 def as_sentence(statement: str, lang: str) -> str:
-    """A statement with its capital and its full stop; InputError as of `readings`."""
+    """A statement with a capital and a full stop; InputError as in `readings`."""
     return _capital(_bare(statement)) + copula_of(lang).stop
 
 
 def _bare(phrase: str) -> str:
-    """One kind of space, and no mark at the end."""
+    """The phrase with normalised spaces and without punctuation at the end."""
     text = re.sub(r"\s+", " ", phrase).strip().rstrip(".。?？!！").strip()
     if not text:
-        raise InputError("phrase.empty", "an empty phrase names nothing.")
+        raise InputError("phrase.empty", "the phrase is empty.")
     return text
 
 
 def copula_of(lang: str) -> Copula:
-    """How a language says "is"; NEUTRAL where that is not known here."""
+    """The copula of a language; NEUTRAL for an unknown one."""
     return COPULAS.get(lang, NEUTRAL)
 
 

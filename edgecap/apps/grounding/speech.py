@@ -1,6 +1,6 @@
-"""What grounding asks of a captioner, on model_inputs: boxes, and how likely words are.
+"""The operations of grounding on a captioner: boxes, and likelihoods of words.
 
-Letters as in session.py; N model_inputs, W tokens of a sequence.
+Letters as in session.py; N model inputs, W tokens of a sequence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class CaptionScorer:
-    """One captioner speaking one language. Safe to share between threads."""
+    """One captioner in one language. Thread-safe."""
 
     def __init__(self, captioner: Captioner, lang: str) -> None:
         """Raises InputError for a language or style that the model does not have."""
@@ -33,7 +33,7 @@ class CaptionScorer:
         self._grounded = captioner.vocabulary.prompt(lang, GROUNDED)
         self._text_length = captioner.manifest.contract.text_length
 
-    def see(self, model_inputs: np.ndarray) -> ImageCode:
+    def encode(self, model_inputs: np.ndarray) -> ImageCode:
         """The codes of model_inputs uint8 [N,S,S,3]."""
 
         def work(batch: Sequence[np.ndarray]) -> list[ImageCode]:
@@ -53,7 +53,7 @@ class CaptionScorer:
         return list(in_batches(items, self._captioner.batch_size(), work))
 
     def tokens(self, text: str) -> list[int]:
-        """Ids of a sentence; InputError (text.too_long) where a box after it would not fit."""
+        """Ids of a sentence; InputError (text.too_long) if a box after it would not fit."""
         ids = self._captioner.tokenizer.encode(text)
         room = self._text_length - len(self._relate) - 4
         if len(ids) > room:
@@ -65,9 +65,9 @@ class CaptionScorer:
         return ids
 
     def likelihoods(
-        self, code: ImageCode, asked: Sequence[tuple[int, Sequence[int]]]
+        self, code: ImageCode, pairs: Sequence[tuple[int, Sequence[int]]]
     ) -> list[np.ndarray]:
-        """For each (image, sentence): log p of the sentence's tokens as a relation, f32 [W]."""
+        """For each (image, sentence): log p of the tokens with the prompt "relate", f32 [W]."""
 
         def work(batch: Sequence[tuple[int, Sequence[int]]]) -> list[np.ndarray]:
             images = pick_images(code, [image for image, _ in batch])
@@ -76,10 +76,10 @@ class CaptionScorer:
             scores = token_scores(session, images, self._text_length, sequences)
             return [row[len(self._relate) - 1 :] for row in scores]
 
-        return self._each(asked, work)
+        return self._each(pairs, work)
 
     def next_token(self, code: ImageCode, text: str) -> list[str]:
-        """What the model says next after a text, one token an image, as a relation."""
+        """The most likely next token after a text, per image, with the prompt "relate"."""
         ids = (*self._relate, *self.tokens(text))
 
         def work(batch: Sequence[int]) -> list[str]:
@@ -90,33 +90,33 @@ class CaptionScorer:
         return self._each(range(code.k.shape[1]), work)
 
     def named_boxes(self, model_input: np.ndarray) -> list[InputBox]:
-        """Every box of the grounded caption of uint8 [S,S,3], px of the model_input."""
+        """All boxes of the grounded caption of uint8 [S,S,3], in px of the model input."""
         (caption,) = self._captioner.caption([model_input], self.lang, style=GROUNDED)
         return [box for mention in caption.mentions for box in mention.boxes]
 
     def box_of(self, model_input: np.ndarray, name: Sequence[int]) -> InputBox:
-        """The box that the model writes after a name, greedily, of uint8 [S,S,3].
+        """The box that the model generates greedily after a name, for uint8 [S,S,3].
 
-        Raises UnsupportedError where the rule of the bundle lets no location follow.
+        Raises UnsupportedError if the grammar of the bundle allows no location token there.
         """
         vocabulary = self._captioner.vocabulary
-        rule, bin_px = vocabulary.box_grammar, self._captioner.manifest.coordinates.bin_px
-        cache = Cache(self._captioner.session, self.see(model_input[None]), self._text_length)
+        grammar, bin_px = vocabulary.box_grammar, self._captioner.manifest.coordinates.bin_px
+        cache = Cache(self._captioner.session, self.encode(model_input[None]), self._text_length)
         step = cache.prompt([*self._grounded, *name])
         box: list[int] = []
         location = np.zeros(step.logits.shape[1], np.bool_)  # [V]
         location[vocabulary.locations] = True
-        state = rule.start
+        state = grammar.start
         for left in range(4, 0, -1):
-            allowed = rule.allowed(state, box, left) & location  # [V]
+            allowed = grammar.allowed(state, box, left) & location  # [V]
             if not allowed.any():
                 raise UnsupportedError(
                     "ground.no_boxes",
-                    f"the rule of {self._captioner.manifest.name} lets no box follow a name.",
-                    "Take a model that writes boxes.",
+                    f"the grammar of {self._captioner.manifest.name} allows no box after a name.",
+                    "Use a model that generates boxes.",
                 )
             box.append(int(np.where(allowed, step.logits[0], -np.inf).argmax()))
-            state = rule.after(state, box[-1])
+            state = grammar.after(state, box[-1])
             if left > 1:
                 step = cache.step([box[-1]])
         x0, y0, x1, y1 = (float((token - vocabulary.locations[0]) * bin_px) for token in box)

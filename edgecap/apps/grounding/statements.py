@@ -1,9 +1,9 @@
-"""Which of some statements is true of an image: by how much the image speaks for each.
+"""Ranks statements about an image by how much the image supports each.
 
-A sentence may be likely because it is common. So each is scored by log p(sentence | image) less
-log p(sentence | a grey image): what the image adds, whatever the wording. That compares, and
-says nothing of one sentence alone: a dog that is not there is left or right of a cat in any
-image. So each also has log p of its least likely token, "dog".
+A sentence may be likely because it is common. So its score is log p(sentence | image) less
+log p(sentence | a grey image), which is independent of the wording. The score only compares
+statements: if there is no dog, "the dog is left of the cat" still has one. So each statement also
+has the log p of its least likely token, here "dog".
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.preprocess import ImageLike, preprocess
 
-# Nats, log p of a statement's least likely token. What is true and worded as captions word it has
-# more in 19 of 20 statements; what names absent things, or is no caption, has less (LOG.md).
+# Nats, log p of a statement's least likely token. 19 of 20 true statements worded like captions
+# are above it; those that name absent objects or are unlike captions are below (LOG.md).
 PLAUSIBLE = -5.0
 
 
 @dataclass(frozen=True)
 class StatementScore:
-    """A statement and how far the image speaks for it."""
+    """A statement and its support by the image."""
 
     statement: str
     log_likelihood_ratio: float  # nats
@@ -37,20 +37,20 @@ class StatementScore:
 
     @property
     def above_threshold(self) -> bool:
-        """Whether the model might say it of the image: else it is untrue, or no caption."""
+        """Whether the statement is plausible; otherwise it is untrue or unlike a caption."""
         return self.least >= PLAUSIBLE
 
 
 def rank_statements(
     captioner: Captioner, image: ImageLike, statements: Sequence[str], lang: str = "en"
 ) -> list[StatementScore]:
-    """The statements, the one that the image speaks for most first.
+    """The statements, best supported first.
 
-    Give the alternatives: "The dog is left of the cat.", "The dog is right of the cat.". One always
-    comes first; `above_threshold` says of each by itself whether the model might have said it.
-    Raises InputError for fewer than two statements or one given twice, and as `ground` does.
+    Pass alternatives: "The dog is left of the cat.", "The dog is right of the cat.". The ranking is
+    relative; `above_threshold` is a criterion for each statement alone. Raises InputError for fewer
+    than two statements or duplicates, and as `ground`.
     """
-    speech = CaptionScorer(captioner, lang)
+    scorer = CaptionScorer(captioner, lang)
     sentences = [as_sentence(statement, lang) for statement in statements]
     different = len(set(sentences))
     if different < 2 or different < len(sentences):
@@ -61,12 +61,12 @@ def rank_statements(
         )
     for statement in statements:
         check_words(captioner, statement)
-    tokens = [speech.tokens(sentence) for sentence in sentences]
+    tokens = [scorer.tokens(sentence) for sentence in sentences]
     settings = captioner.manifest.preprocessing
     model_input, _ = preprocess(image, settings)  # [S,S,3]
-    code = speech.see(np.stack([model_input, np.full_like(model_input, settings.fill)]))
-    asked = [(which, ids) for which in (0, 1) for ids in tokens]
-    rows = speech.likelihoods(code, asked)
+    code = scorer.encode(np.stack([model_input, np.full_like(model_input, settings.fill)]))
+    pairs = [(which, ids) for which in (0, 1) for ids in tokens]
+    rows = scorer.likelihoods(code, pairs)
     sums = np.array([row.sum() for row in rows], np.float32)
     log_likelihood_ratio = sums[: len(tokens)] - sums[len(tokens) :]  # one per statement
     shares = np.exp(log_softmax(log_likelihood_ratio))

@@ -1,10 +1,10 @@
-"""An image, and each thing in it alone.
+"""Views of an image: the whole image, and each object alone.
 
-An embedding says all that is there, and "a dog" is not all of a dog among cats: of images that
-show a thing beside others, its name finds one in six. With the others taken out it finds nearly all
+An embedding represents the whole image, so the name of one object among several finds one image in
+six. With the other objects removed it finds nearly all
 (python -m edgecap.benchmarks.reference.name_search).
 
-Letters: n views of an image, E embedding width, S model_input side in px.
+Letters: n views of an image, E embedding width, S side of the model input in px.
 """
 
 from __future__ import annotations
@@ -21,32 +21,31 @@ from edgecap.runtime.mentions import InputBox
 
 @dataclass(frozen=True)
 class View:
-    """An image, or what is left of it without all other things."""
+    """The whole image, or one object with all others removed."""
 
     model_input: np.ndarray  # uint8 [S,S,3]
-    boxes: tuple[InputBox, ...] = ()  # of the thing, or the group of one name; none: all of it
+    boxes: tuple[InputBox, ...] = ()  # of the object, or group of one name; empty: whole image
 
 
 def embedded_views(
     captioner: Captioner, model_inputs: Sequence[np.ndarray], whole: bool
 ) -> list[tuple[list[View], np.ndarray]]:
-    """The views of each model_input and where they lie in the shared space, f32 [n,E].
+    """The views of each model input and their embeddings, f32 [n,E].
 
-    Raises BundleError (bundle.not_finite) where the model's numbers are none.
+    Raises BundleError (bundle.not_finite) if the model returns NaN or infinity.
     """
-    shown = _views(captioner, model_inputs, whole)
-    vectors = captioner.embed_images([view.model_input for each in shown for view in each])
-    ends = np.cumsum([len(each) for each in shown])
-    return list(zip(shown, np.split(vectors, ends[:-1]), strict=True))
+    views = _views(captioner, model_inputs, whole)
+    vectors = captioner.embed_images([view.model_input for each in views for view in each])
+    ends = np.cumsum([len(each) for each in views])
+    return list(zip(views, np.split(vectors, ends[:-1]), strict=True))
 
 
 def _views(
     captioner: Captioner, model_inputs: Sequence[np.ndarray], whole: bool
 ) -> list[list[View]]:
-    """Of each model_input uint8 [S,S,3] the whole, then the things that its caption names.
+    """For each model input uint8 [S,S,3] the whole image, then the objects that its caption names.
 
-    One thing that is all there is gives no view of its own. `whole`: nothing does, and no caption
-    is made.
+    A single object has no view of its own. `whole`: only the whole image, without a caption.
     """
     if whole:
         return [[View(model_input)] for model_input in model_inputs]

@@ -1,9 +1,9 @@
-"""A folder of images as vectors on disk, and the search through them. No torch.
+"""Image search: an index of embeddings of a folder, on disk. No torch.
 
-    update(folder, out, captioner, source)  embed what is new, forget what is gone
+    update(folder, out, captioner, source)  embed new images, remove deleted ones
     open_index(out).search(vector, k)       the nearest images
 
-An index is data and is read as strictly as a bundle: see manifest.py.
+An index is untrusted input, read as strictly as a bundle: see manifest.py.
 """
 
 from __future__ import annotations

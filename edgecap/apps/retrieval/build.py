@@ -1,11 +1,12 @@
-"""Bringing an index up to date with its folder: only what is new is embedded.
+"""Updates an index from its folder: only new images are embedded.
 
-An image is taken as unchanged while its size and modification time are. Any other is read; one
-whose bytes are known (renamed, copied, touched) gets the vectors there are. Every CHECKPOINT
-embedded images, or every fiftieth of a large index, the index on disk becomes right and complete
-so far, so a killed run loses little.
+An image is unchanged if its size and modification time are. Other images are read; one with known
+bytes (renamed, copied, touched) reuses the existing vectors. After every CHECKPOINT embedded images
+(in a large index, after 2 % of it) the index on disk is made consistent, so that a killed run loses
+little.
 
-Letters: b images of a batch, r vectors of some images, E embedding width, S model_input side in px.
+Letters: b images of a batch, r vectors of some images, E embedding width, S side of the model input
+in px.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from edgecap.runtime.captioner import Captioner, Placed
 from edgecap.runtime.folders import images
 from edgecap.runtime.preprocess import preprocess, read_file
 
-CHECKPOINT = 64  # images: some seconds of work, half a minute with the things in them
-_CHECKPOINT_SHARE = 0.02  # of a large index: the number of its segments grows with a logarithm
-EXACT_ROWS = 50_000  # vectors; so many are compared one by one in about 5 ms
+CHECKPOINT = 64  # images: some seconds of work, half a minute with their objects
+_CHECKPOINT_SHARE = 0.02  # of a large index: the number of segments grows logarithmically
+EXACT_ROWS = 50_000  # vectors; exact comparison with so many takes about 5 ms
 MOST_VIEWS = 8  # of an image; more is rare
-_DEAD_SHARE = 0.1  # of a graph: above it, searches waste their proposals
+_DEAD_SHARE = 0.1  # of a graph: with more deleted vectors, searches waste their proposals
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did. `images` are in the index now."""
+    """The result of a run. `images`: the number of images in the index."""
 
     images: int
     embedded: int
     reused: int  # known bytes under another name or time
     unchanged: int
-    removed: int  # names that have gone from the folder, or cannot be read any more
+    removed: int  # files that were deleted from the folder, or are no longer readable
     failures: tuple[Failure, ...]
 
 
@@ -67,27 +68,28 @@ def update(
     whole: bool = False,
     overwrite: bool = False,
 ) -> Summary:
-    """Make or refresh the index `out` of the images below `folder`.
+    """Create or update the index `out` of the images below `folder`.
 
     Args:
-        source: what the captioner was loaded from, kept for `edgecap search`; see `loadable`.
+        source: the path or name the captioner was loaded from, stored for `edgecap search`; see
+            `loadable`.
         threads: for building the graph of a large index.
-        whole: embed whole images alone, several times as fast: a text finds what says all that
-            there is. What an index holds it goes on with.
-        overwrite: begin anew where an index lies, also a damaged one.
+        whole: embed whole images only: several times as fast, but lower recall for texts that
+            describe one object. An existing index keeps its setting.
+        overwrite: replace an existing index, also a damaged one.
 
     Raises:
-        InputError for a folder without (readable) images, for an `out` that is something else
-        or the index of another folder, BundleError for an index that is damaged or was made by
-        other weights, MissingPackageError where a large folder needs usearch. The index on disk is
-        then as it was.
+        InputError for a folder without (readable) images, or an `out` that is not an index or the
+        index of another folder; BundleError for an index that is damaged or was made by other
+        weights; MissingPackageError if a large folder needs usearch. The index on disk is then
+        unchanged.
     """
     root, top = Path(out), Path(folder)
     names = images(top, skip=root)
     _refuse_foreign(root)
     known = (root / MANIFEST).is_file() and not overwrite
-    goes_on = read_manifest(root).whole if known else whole
-    if len(names) * (1 if goes_on else MOST_VIEWS) > EXACT_ROWS:
+    whole_only = read_manifest(root).whole if known else whole
+    if len(names) * (1 if whole_only else MOST_VIEWS) > EXACT_ROWS:
         require(*graph.PACKAGE)  # before hours of work, not after them
     made = not root.exists()
     make_directory(root)
@@ -103,7 +105,7 @@ def update(
 
 
 def loadable(source: str) -> str:
-    """What names the same model from any directory: a path becomes absolute, a name stays."""
+    """A source that is valid in any directory: paths become absolute, names are unchanged."""
     return str(Path(source).resolve()) if Path(source).exists() else source
 
 
@@ -113,7 +115,7 @@ def _refuse_foreign(root: Path) -> None:
     if not root.is_dir() or not store.is_blank(root):
         raise InputError(
             "output.foreign",
-            f"{root} exists and is no index; it is kept as it is.",
+            f"{root} exists and is not an index; it was not changed.",
             "Choose another output directory.",
         )
 
@@ -139,10 +141,10 @@ class _Run:
             entry.path: (entry, vectors) for entry, vectors in _each(self._before)
         }
         self._by_content = {known[0].sha256: known for known in self._by_path.values()}
-        self._contents = set(self._by_content)  # and what waits to be embedded
-        self._same: list[Entry] = []  # other names for these; their vectors come at the end
+        self._contents = set(self._by_content)  # including images waiting to be embedded
+        self._same: list[Entry] = []  # copies of known images; their vectors are added at the end
         self._next_key = self._manifest.next_key
-        self._rows: list[_Known] = []  # of the index to come
+        self._rows: list[_Known] = []  # of the new index
         self._unsaved: list[_Known] = []
         self._failures: list[Failure] = []
         self._embedded = self._unchanged = 0
@@ -157,20 +159,20 @@ class _Run:
         if waiting:
             self._embed(waiting)
         self._finish()
-        gone = self._by_path.keys() - {entry.path for entry, _ in self._rows}
+        removed = self._by_path.keys() - {entry.path for entry, _ in self._rows}
         return Summary(
             images=len(self._rows),
             embedded=self._embedded,
             reused=len(self._same),
             unchanged=self._unchanged,
-            removed=len(gone),
+            removed=len(removed),
             failures=tuple(self._failures),
         )
 
     def _open(self, source: str, whole: bool, overwrite: bool) -> Stored:
         width = self._captioner.manifest.contract.embedding
         if overwrite or not (self._root / MANIFEST).exists():
-            if not overwrite:  # what is there stays until something takes its place
+            if not overwrite:  # existing files are kept until they are replaced
                 store.sweep(self._root, None)
             made_by = probes.maker(self._captioner, source)
             blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, whole, 0, (), None, {})
@@ -185,7 +187,7 @@ class _Run:
         if whole and not stored.manifest.whole:
             raise InputError(
                 "index.whole",
-                f"{self._root} holds the things of its images, not whole images alone.",
+                f"{self._root} includes embeddings of objects, not of whole images only.",
                 "Leave --whole out, or choose another output directory.",
             )
         probes.check(self._captioner, stored.manifest.model, stored.manifest.embedding)
@@ -193,7 +195,7 @@ class _Run:
         return stored
 
     def _examine(self, name: str) -> list[tuple[Entry, Placed]]:
-        """What must be embedded for a file: one entry and its image, or nothing."""
+        """The entry and image to embed for a file, or nothing."""
         file = self._folder / name
         known = self._by_path.get(name)
         try:
@@ -213,7 +215,7 @@ class _Run:
         digest = hashlib.sha256(data).hexdigest()
         touched = known is not None and known[0].sha256 == digest
         key = known[0].key if known and touched else _NO_KEY
-        # The status was taken before the bytes: a file changed in between is seen next time.
+        # The status was read before the bytes: the next run detects a change in between.
         entry = Entry(key, name, status.st_size, status.st_mtime_ns, digest)
         if digest in self._contents:
             self._same.append(entry)
@@ -228,8 +230,8 @@ class _Run:
 
     def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
         model_inputs = [model_input for _, (model_input, _) in waiting]  # b of [S,S,3]
-        shown = embedded_views(self._captioner, model_inputs, self._manifest.whole)
-        for (entry, (_, placement)), (parts, vectors) in zip(waiting, shown, strict=True):
+        views = embedded_views(self._captioner, model_inputs, self._manifest.whole)
+        for (entry, (_, placement)), (parts, vectors) in zip(waiting, views, strict=True):
             things = tuple(tuple(map(placement.to_image, view.boxes)) for view in parts[1:])
             known = self._keyed(entry._replace(things=things)), vectors
             self._by_content[entry.sha256] = known
@@ -242,14 +244,14 @@ class _Run:
             self._unsaved = []
 
     def _keyed(self, entry: Entry) -> Entry:
-        """The entry with keys of its own, if it has none."""
+        """The entry, with new keys if it has none."""
         if entry.key == _NO_KEY:
             entry = entry._replace(key=self._next_key)
             self._next_key = entry.end
         return entry
 
     def _finish(self) -> None:
-        """Merge all into one segment, unless the index on disk says it all already."""
+        """Merge all entries into one segment, unless the index on disk is already up to date."""
         self._rows += self._unsaved
         for entry in self._same:
             like, vectors = self._by_content[entry.sha256]
@@ -268,21 +270,21 @@ class _Run:
         store.rewrite(self._root, self._manifest, entries, vectors, covering)
 
     def _graph(self, keys: np.ndarray, vectors: np.ndarray) -> Graph | None:
-        """The graph for the rows to come: none, the one there is, or a new one."""
+        """The graph for the new rows: none, the existing one, or a new one."""
         if len(keys) <= EXACT_ROWS:
             return None
-        there = self._manifest.graph
-        if there is not None:
-            covered = int((keys < there.before).sum())
-            dead = there.rows - covered
-            if len(keys) - covered <= EXACT_ROWS and dead <= _DEAD_SHARE * there.rows:
-                return there
+        existing = self._manifest.graph
+        if existing is not None:
+            covered = int((keys < existing.before).sum())
+            dead = existing.rows - covered
+            if len(keys) - covered <= EXACT_ROWS and dead <= _DEAD_SHARE * existing.rows:
+                return existing
         name = store.new_name("graph", ".usearch")
         write_file(self._root / name, graph.build(keys, vectors, self._threads))
         return Graph(name, int(keys[-1]) + 1, len(keys))
 
 
-_NO_KEY = -1  # of an image whose number of vectors is not known yet
+_NO_KEY = -1  # of an image whose number of vectors is still unknown
 _Known = tuple[Entry, np.ndarray]  # its vectors f32 [rows,E]
 
 

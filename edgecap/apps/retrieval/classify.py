@@ -1,8 +1,8 @@
-"""Zero-shot choice: which of some labels fits an image best.
+"""Zero-shot classification: which of several labels fits an image best.
 
-Labels are held against the image, and against each thing in it alone (grounding/views.py).
+Labels are compared with the whole image, and with each object alone (grounding/views.py).
 
-n views of an image, Q labels, E embedding width.
+Letters: n views of an image, Q labels, E embedding width.
 """
 
 from __future__ import annotations
@@ -24,32 +24,34 @@ from edgecap.runtime.preprocess import Box, ImageLike, Letterbox, preprocess
 
 @dataclass(frozen=True)
 class LabelScore:
-    """A label and its cosine to what it fits best.
+    """A label and its cosine to the view of the image that it fits best.
 
-    Cosines rank and are no probabilities. The contrastive loss is a sigmoid per pair, so no softmax
-    over labels was ever trained, and its scale and bias stay behind with the training: shares would
-    be made up from a temperature that nobody measured.
+    Cosines rank labels; they are not probabilities. The contrastive loss is a sigmoid per pair, so
+    a softmax over labels was not trained, and the scale and bias of the loss are not exported:
+    probabilities would depend on an arbitrary temperature.
     """
 
     label: str
     score: float
-    boxes: tuple[Box, ...] = ()  # of the things that it fits, px of the image; none: all of it
+    boxes: tuple[
+        Box, ...
+    ] = ()  # of the objects that it fits, px of the image; empty: the whole image
 
 
 class ZeroShotClassifier:
-    """Some labels, embedded once, to be held against images."""
+    """A set of labels, embedded once and compared with images."""
 
     def __init__(self, captioner: Captioner, labels: Sequence[str], whole: bool = False) -> None:
-        """`whole`: against whole images alone, which takes no caption.
+        """`whole`: compare with whole images only, which needs no caption.
 
-        Raises InputError for fewer than two labels, one given twice, and one that is empty, too
-        long or without a known word.
+        Raises InputError for fewer than two labels, duplicates, and labels that are empty, too long
+        or without a known word.
         """
         if len(labels) < 2:
             raise InputError(
                 "labels.number",
                 f"two labels or more are needed, got {len(labels)}.",
-                "Part them with commas, or put one on each line of a --labels-file.",
+                "Separate them with commas, or write one per line in a --labels-file.",
             )
         twice = [label for label, times in Counter(labels).items() if times > 1]
         if twice:
@@ -76,24 +78,24 @@ class ZeroShotClassifier:
         return self._ranked([preprocess(image, settings) for image in images])
 
     def _ranked(self, placed: Sequence[Placed]) -> list[list[LabelScore]]:
-        shown = embedded_views(
+        views = embedded_views(
             self._captioner, [model_input for model_input, _ in placed], self._whole
         )
         return [
             self._choices(vectors @ self._texts.T, [view.boxes for view in parts], placement)
-            for (parts, vectors), (_, placement) in zip(shown, placed, strict=True)
+            for (parts, vectors), (_, placement) in zip(views, placed, strict=True)
         ]
 
     def _choices(
-        self, cosines: np.ndarray, things: Sequence[Sequence[InputBox]], placement: Letterbox
+        self, cosines: np.ndarray, boxes: Sequence[Sequence[InputBox]], placement: Letterbox
     ) -> list[LabelScore]:
-        """All labels by their cosine to what they fit best; cosines [n,Q]."""
+        """All labels by their highest cosine over the views; cosines [n,Q]."""
         best = cosines.argmax(0)  # [Q]
         return [
             LabelScore(
                 self.labels[q],
                 float(cosines[best[q], q]),
-                tuple(placement.to_image(box) for box in things[best[q]]),
+                tuple(placement.to_image(box) for box in boxes[best[q]]),
             )
             for q in np.argsort(-cosines.max(0), kind="stable")
         ]

@@ -1,7 +1,7 @@
 """The HNSW graph (arXiv 1603.09320) over the vectors of a large index, in a usearch file.
 
-usearch reads the same file on phones and in browsers. Vectors are kept in float16 in it: it only
-proposes, and what it proposes is scored again with the float32 vectors.
+usearch reads the same file on phones and in browsers. It stores float16 vectors: the graph only
+proposes candidates, which are scored again with the float32 vectors.
 
 Letters: n vectors, E embedding width.
 """
@@ -18,14 +18,14 @@ from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 
 CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 128, 512
-PACKAGE = ("usearch.index", "search")  # and the extra of edgecap that brings it
+PACKAGE = ("usearch.index", "search")  # module, and the extra of edgecap that installs it
 _CHUNK = 512  # vectors added between two steps of the progress bar
 
 
 def build(keys: np.ndarray, vectors: np.ndarray, threads: int = 1) -> bytes:
     """The usearch file of vectors f32 [n,E] under keys int [n].
 
-    Raises MissingPackageError where usearch is not installed.
+    Raises MissingPackageError if usearch is not installed.
     """
     graph = _empty(vectors.shape[1])
     for start in progress(range(0, len(keys), _CHUNK), "building the graph"):
@@ -35,7 +35,7 @@ def build(keys: np.ndarray, vectors: np.ndarray, threads: int = 1) -> bytes:
 
 
 def open_graph(file: Path, rows: int, width: int) -> Any:
-    """The graph of a file that must hold `rows` vectors of `width` numbers; BundleError else."""
+    """The graph of a file; BundleError unless it holds `rows` vectors of `width` numbers."""
     graph = _empty(width)
     try:
         graph.view(str(file))
@@ -51,7 +51,7 @@ def open_graph(file: Path, rows: int, width: int) -> Any:
 
 
 def nearest(graph: Any, query: np.ndarray, count: int) -> np.ndarray:
-    """Keys int64 of about the `count` vectors nearest to `query` f32 [E]."""
+    """Keys int64 of (approximately) the `count` vectors nearest to `query` f32 [E]."""
     return np.asarray(graph.search(query, count).keys).astype(np.int64)
 
 

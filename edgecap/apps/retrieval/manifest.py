@@ -1,13 +1,13 @@
-"""What an index says about itself: `index.json`, the only file that names the others.
+"""The manifest of an index, `index.json`, which lists all other files.
 
-    index.json              this, replaced in one step after every other file is on disk
-    entries-XXXXXXXX.jsonl  one image a line, in the order of its vectors: see store.Entry
-    vectors-XXXXXXXX.f32    little-endian float32 [rows,E], norm 1; of each image the whole, then
-                            each thing in it
-    graph-XXXXXXXX.usearch  above a size: an HNSW graph over the keys below `before`
+    index.json              this file, replaced atomically after every other file is on disk
+    entries-XXXXXXXX.jsonl  one image per line, in the order of the vectors: see store.Entry
+    vectors-XXXXXXXX.f32    little-endian float32 [rows,E], norm 1; per image the whole image, then
+                            each object in it
+    graph-XXXXXXXX.usearch  in large indexes: an HNSW graph over the keys below `before`
 
 While images are embedded, segments are added; the end of a run merges them into one. Files that
-the manifest does not name are left-overs of a killed run and are never read.
+are not in the manifest are left over from a killed run and are never read.
 
 Letters: E embedding width.
 """
@@ -31,14 +31,14 @@ _MAX_EMBEDDING = 1 << 16
 
 @dataclass(frozen=True)
 class Maker:
-    """The model whose vectors these are; `probes` tell it from others (see probes.py)."""
+    """The model that made the vectors; `probes` identify it (see probes.py)."""
 
     name: str
-    source: str  # what was loaded: a bundle's path, a weights file, or a shipped name
+    source: str  # a bundle's path, a weights file, or the name of a shipped model
     format: str
     precision: str
     probes: tuple[tuple[float, ...], ...]  # E numbers for each probe image
-    weights: str | None = None  # hex SHA-256 of the weights file; null where it is not known
+    weights: str | None = None  # hex SHA-256 of the weights file; null if unknown
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Graph:
-    """A usearch file that holds `rows` keys, all of those that were in use below `before`."""
+    """A usearch file that holds `rows` keys: all those below `before` when it was built."""
 
     file: str
     before: int
@@ -68,9 +68,9 @@ class IndexManifest:
     folder: str  # absolute path of the folder that is indexed
     model: Maker
     embedding: int  # E
-    whole: bool  # no vectors of things, of whole images alone
-    next_key: int  # keys are given once and never again
-    segments: tuple[Segment, ...]  # of two entries with one path, the later counts
+    whole: bool  # vectors of whole images only, none of objects
+    next_key: int  # keys are never reused
+    segments: tuple[Segment, ...]  # of two entries with one path, the later is valid
     graph: Graph | None
     files: dict[str, FileEntry]  # every file but this one
 
@@ -105,20 +105,20 @@ def read_manifest(root: Path) -> IndexManifest:
         manifest = decode(IndexManifest, value, MANIFEST)
         for name in manifest.files:
             check_name(name)
-    except BundleError as error:  # the bundle's reader, speaking of an index
+    except BundleError as error:  # from the bundle's reader
         raise as_index_error(error) from None
     _check(manifest)
     return manifest
 
 
 def as_index_error(error: BundleError) -> BundleError:
-    """The same refusal with a code of the index."""
+    """The same error with a code of the index."""
     code = "index." + error.code.removeprefix("bundle.").removeprefix("index.")
     return BundleError(code, error.message, error.hint or AGAIN)
 
 
 def _check(manifest: IndexManifest) -> None:
-    """Refuse a manifest that does not agree with itself."""
+    """Raise BundleError for an inconsistent manifest."""
     for name, entry in manifest.files.items():
         if not re.fullmatch(r"[0-9a-f]{64}", entry.sha256) or entry.size < 0:
             raise _bad(f"files.{name} has no valid SHA-256 and size")

@@ -1,11 +1,10 @@
-"""Is this the model that made the index? Asked of its weights, else of what it does.
+"""Checks that a model is the one that made an index, by its weights or by probe images.
 
-An index keeps which weights file its model came from, if that was known: PyTorch and bundles know
-it, but for older float bundles. Where both sides do, that decides. Elsewhere it is where the model
-puts a few fixed images: the same weights in another format or precision put them in the same
-place.
+An index stores the SHA-256 of its model's weights file, if known (older float bundles lack it). If
+both are known, they are compared. Otherwise the embeddings of a few fixed probe images are
+compared: they agree for the same weights in another format or precision.
 
-Letters: K probe images, S model_input side in px, E embedding width.
+Letters: K probe images, S side of the model input in px, E embedding width.
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ from edgecap.apps.retrieval.manifest import Maker
 from edgecap.core.errors import BundleError
 from edgecap.runtime.captioner import Captioner
 
-# Int8 forms of the same weights agree to 0.9999, two stages of one training to 0.99.
+# Int8 versions of the same weights agree to 0.9999, two stages of one training run to 0.99.
 CLOSE = 0.998  # cosine
 _GREY = 127
-# Per probe the rectangles drawn on grey: x0 y0 x1 y1 in sixteenths of the model_input, and the
-# colour.
+# Per probe, rectangles on grey: x0 y0 x1 y1 in sixteenths of the model input, and the colour.
 _PROBES = (
     ((2, 3, 7, 8, (220, 40, 40)), (9, 9, 13, 13, (40, 70, 220))),
     ((5, 1, 10, 6, (250, 220, 60)), (1, 9, 6, 15, (20, 20, 20)), (10, 10, 14, 12, (40, 160, 70))),
@@ -29,7 +27,7 @@ _PROBES = (
 
 
 def images(size: int) -> np.ndarray:
-    """The probe images, uint8 [K,S,S,3]; the same everywhere and always."""
+    """The probe images, uint8 [K,S,S,3]; identical on every machine."""
     drawn = np.full((len(_PROBES), size, size, 3), _GREY, np.uint8)  # [K,S,S,3]
     for model_input, rectangles in zip(drawn, _PROBES, strict=True):
         for *edges, colour in rectangles:
@@ -39,7 +37,7 @@ def images(size: int) -> np.ndarray:
 
 
 def probe(captioner: Captioner) -> np.ndarray:
-    """Where a model puts the probe images: f32 [K,E], norm 1."""
+    """The embeddings of the probe images: f32 [K,E], norm 1."""
     return captioner.embed_images(list(images(captioner.manifest.preprocessing.size)))
 
 
@@ -58,9 +56,9 @@ def maker(captioner: Captioner, source: str) -> Maker:
 
 
 def check(captioner: Captioner, made_by: Maker, width: int) -> None:
-    """Raise BundleError (index.other_model) unless `made_by` says that it was this model."""
+    """Raise BundleError (index.other_model) unless `made_by` describes this model."""
     about = captioner.manifest
-    hint = f"Pass --bundle {made_by.source}, or make the index anew with --overwrite."
+    hint = f"Pass --bundle {made_by.source}, or recreate the index with --overwrite."
     if about.contract.embedding != width:
         raise BundleError(
             "index.other_model",
@@ -73,7 +71,7 @@ def check(captioner: Captioner, made_by: Maker, width: int) -> None:
             raise BundleError(
                 "index.other_model",
                 f"the index was made by other weights ({made_by.name}, SHA-256 "
-                f"{made_by.weights[:12]}…) than {about.name}'s.",
+                f"{made_by.weights[:12]}…) than those of {about.name}.",
                 hint,
             )
         return
@@ -85,7 +83,7 @@ def check(captioner: Captioner, made_by: Maker, width: int) -> None:
     if not cosine >= CLOSE:
         raise BundleError(
             "index.other_model",
-            f"the index was made by other weights ({made_by.name}): on images that both know, "
-            f"{about.name} agrees with them to a cosine of {cosine:.4f} only.",
+            f"the index was made by other weights ({made_by.name}): embeddings of probe images by "
+            f"{about.name} have a cosine of only {cosine:.4f} to them.",
             hint,
         )

@@ -1,9 +1,9 @@
-"""Finding the images nearest to a vector: exactly in a small index, by the graph in a large one.
+"""Searches the images nearest to a vector: exactly in a small index, by a graph in a large one.
 
-The graph covers the keys that were there when it was built. What came since is compared exactly,
-and what has gone since is passed over, so an index is right before its graph is built anew.
+The graph covers the keys that existed when it was built. Newer vectors are compared exactly, and
+deleted ones are skipped, so results are correct without rebuilding the graph.
 
-An image is as near as the nearest of its vectors, of the whole or of a thing in it.
+The score of an image is that of its nearest vector, of the whole image or of an object in it.
 
 Letters: N images, R vectors, n proposals, E embedding width.
 """
@@ -26,21 +26,23 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.preprocess import Box
 
 MOST = 10_000  # hits of one search
-_PROPOSALS = 64  # at least so many are scored again
+_PROPOSALS = 64  # minimum number of candidates that are scored again
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One image that was found."""
+    """One result of a search."""
 
     rank: int  # from 1
     path: Path
     score: float  # cosine of the two embeddings
-    boxes: tuple[Box, ...] = ()  # of the thing that was found, px of the image; none: all of it
+    boxes: tuple[
+        Box, ...
+    ] = ()  # of the object that was found, px of the image; empty: the whole image
 
 
 class Index:
-    """An opened index. Safe to share between threads."""
+    """An opened index. Thread-safe."""
 
     def __init__(self, stored: Stored) -> None:
         self._stored = stored
@@ -54,7 +56,7 @@ class Index:
         return self._stored.manifest
 
     def check(self, captioner: Captioner) -> None:
-        """Raise BundleError (index.other_model) unless this model's vectors fit the index."""
+        """Raise BundleError (index.other_model) unless the index was made by this model."""
         probes.check(captioner, self.manifest.model, self.manifest.embedding)
 
     @staticmethod
@@ -64,9 +66,9 @@ class Index:
             raise InputError("search.number", f"k must be in 1 … {MOST}, got {k}.")
 
     def search(self, vector: np.ndarray, k: int = 10, exact: bool = False) -> list[Hit]:
-        """The k images nearest to f32 [E] of norm 1, best first; equal scores by age.
+        """The k images nearest to f32 [E] of norm 1, best first; ties by age.
 
-        `exact` compares with every image, whatever the size. Raises InputError for a k outside
+        `exact`: compare with every image, in a large index too. Raises InputError for a k outside
         1 … MOST.
         """
         self.check_number(k)
@@ -77,7 +79,7 @@ class Index:
             rows = self._proposed(query, k)
             vectors = self._stored.vectors[rows]
         scores = vectors @ query  # one per row
-        # Rows ascend, so those of an image lie together.
+        # Rows ascend, so the rows of an image are adjacent.
         firsts = np.flatnonzero(np.diff(self._owners[rows], prepend=-1))  # one per image
         lasts = np.append(firsts[1:], len(rows))
         best = _top(np.maximum.reduceat(scores, firsts), k)
@@ -97,13 +99,13 @@ class Index:
 
     @cached_property
     def _owners(self) -> np.ndarray:
-        """Of each vector the place of its image, [R] ascending."""
+        """The index of the image of each vector, [R] ascending."""
         rows = [entry.rows for entry in self._stored.entries]
         return np.repeat(np.arange(len(rows)), rows)
 
     @cached_property
     def _keys(self) -> np.ndarray:
-        """Of each vector its name in the graph, [R] ascending."""
+        """The key of each vector in the graph, [R] ascending."""
         return keys_of(self._stored.entries)
 
     @cached_property
@@ -115,12 +117,12 @@ class Index:
         )
 
     def _rows_of(self, keys: np.ndarray) -> np.ndarray:
-        """The rows of those of `keys` that live."""
+        """The rows of those `keys` that still exist."""
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.unique(places[self._keys[places] == keys])
 
     def _proposed(self, query: np.ndarray, k: int) -> np.ndarray:
-        """Rows worth scoring, ascending: the graph's proposals that live, and all it lacks."""
+        """Candidate rows, ascending: existing ones proposed by the graph, and all newer ones."""
         covered = self.manifest.graph
         assert covered is not None
         tail = np.arange(np.searchsorted(self._keys, covered.before), len(self._keys))
@@ -140,7 +142,7 @@ def open_index(path: str | os.PathLike[str]) -> Index:
 
 
 def _top(scores: np.ndarray, k: int) -> np.ndarray:
-    """Places of the k largest of [n], largest first, ties by place."""
+    """Indices of the k largest of [n], largest first, ties by index."""
     if k < len(scores):
         kth = np.partition(scores, len(scores) - k)[len(scores) - k]
         candidates = np.flatnonzero(scores >= kth)

@@ -1,4 +1,4 @@
-"""A contact sheet: what was looked for and what was found, in one image."""
+"""A contact sheet: the query and the results of a search in one image."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from edgecap.runtime.fonts import font_for
 from edgecap.runtime.preprocess import Box, ImageLike, to_rgb
 
 TILE, GAP, LINE, COLUMNS = 176, 12, 20, 5  # px, px, px, tiles
-MOST = 200  # tiles: more would make an image that few programs open
+MOST = 200  # tiles: few programs open a larger image
 _PAPER, _INK, _FAINT, _EMPTY = "#FFFFFF", "#202020", "#606060", "#D8D8D8"
 
 
-def contact_sheet(looked_for: str | ImageLike, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
+def contact_sheet(query: str | ImageLike, is_text: bool, hits: Sequence[Hit]) -> Image.Image:
     """The hits in rows of COLUMNS, each with its rank, its score and its file's name.
 
-    A thing that was found in an image has a box. Above all stands the text, or the image, that
-    was looked for. An image that has gone since it was indexed leaves an empty tile that says so.
+    An object that was found has a box. The query, a text or an image, is at the top. An image that
+    can no longer be read has an empty tile with a note.
     """
     columns = max(1, min(COLUMNS, len(hits)))
     rows = -(-len(hits) // columns)
@@ -30,25 +30,23 @@ def contact_sheet(looked_for: str | ImageLike, is_text: bool, hits: Sequence[Hit
     width = max(columns, 2) * (TILE + GAP) + GAP
     height = head + rows * (TILE + 2 * LINE + GAP)
     sheet = Image.new("RGB", (width, height), _PAPER)
-    model_input = ImageDraw.Draw(sheet)
+    pen = ImageDraw.Draw(sheet)
     if is_text:
-        _write(model_input, (GAP, GAP), str(looked_for), width - 2 * GAP, _INK, LINE - 4)
+        _write(pen, (GAP, GAP), str(query), width - 2 * GAP, _INK, LINE - 4)
     else:
-        _write(model_input, (GAP, GAP // 2), "images like", width - 2 * GAP, _INK, LINE - 4)
-        sheet.paste(_thumbnail(looked_for), (GAP, GAP + LINE))
+        _write(pen, (GAP, GAP // 2), "images like", width - 2 * GAP, _INK, LINE - 4)
+        sheet.paste(_thumbnail(query), (GAP, GAP + LINE))
     for i, hit in enumerate(hits):
         x = GAP + i % columns * (TILE + GAP)
         y = head + i // columns * (TILE + 2 * LINE + GAP)
         sheet.paste(_thumbnail(hit.path, hit.boxes), (x, y))
-        _write(
-            model_input, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6
-        )
-        _write(model_input, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
+        _write(pen, (x, y + TILE + 2), f"{hit.rank}   {hit.score:.3f}", TILE, _INK, LINE - 6)
+        _write(pen, (x, y + TILE + LINE), hit.path.name, TILE, _FAINT, LINE - 8)
     return sheet
 
 
 def _thumbnail(image: ImageLike, boxes: Sequence[Box] = ()) -> Image.Image:
-    """The whole image in the middle of a square tile, with boxes in px of the image."""
+    """The whole image, centred in a square tile, with boxes given in px of the image."""
     tile = Image.new("RGB", (TILE, TILE), _EMPTY)
     try:
         rgb = to_rgb(image)
@@ -66,12 +64,12 @@ def _thumbnail(image: ImageLike, boxes: Sequence[Box] = ()) -> Image.Image:
 
 
 def _write(
-    model_input: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
+    pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, room: int, ink: str, px: int
 ) -> None:
-    """One line, cut where the room ends."""
+    """Write one line, truncated to `room` px."""
     shown = printable(text)
     font, _ = font_for(shown, px)
     cut = shown
-    while cut and model_input.textlength(cut + ("…" if cut != shown else ""), font=font) > room:
+    while cut and pen.textlength(cut + ("…" if cut != shown else ""), font=font) > room:
         cut = cut[:-1]
-    model_input.text(at, cut + ("…" if cut != shown else ""), fill=ink, font=font)
+    pen.text(at, cut + ("…" if cut != shown else ""), fill=ink, font=font)

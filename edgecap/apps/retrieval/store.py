@@ -1,7 +1,7 @@
-"""The files of an index: read strictly, written so that a kill at any moment costs nothing.
+"""The files of an index: strict reading, and writing that is safe against a kill at any time.
 
-Every change writes new files first and then replaces index.json in one step; what the manifest
-named before is deleted after it.
+Every change writes new files first, then replaces index.json atomically; files that only the old
+manifest lists are deleted afterwards.
 
 Letters: N images of the index, R vectors, E embedding width.
 """
@@ -39,30 +39,30 @@ from edgecap.core.typed import dump
 from edgecap.runtime.preprocess import Box
 
 _VECTORS = np.dtype("<f4")
-# The names that this module gives, exactly: a user's entries-2024.jsonl is not one of them.
+# The exact names of files of this module: a user's entries-2024.jsonl does not match.
 _PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}\.usearch)"
 _DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
 _OURS = re.compile(f"{_PART}|{_DRAFT}")
-_TOGETHER = 1024  # lines decoded at once: nearly as fast as all, in a fraction of the memory
-_FAR = 1e9  # px, wider than any image that opens
+_LINES = 1024  # lines decoded at once: nearly as fast as all, with a fraction of the memory
+_FAR = 1e9  # px, larger than any image
 
 
-Things = tuple[tuple[Box, ...], ...]  # boxes of each thing, or group of one name; px of the image
+Things = tuple[tuple[Box, ...], ...]  # boxes of each object, or group of one name; px of the image
 
 
 class Entry(NamedTuple):
     """One image as it was when it was embedded."""
 
-    key: int  # the name of its first vector in the graph; those of its things follow
+    key: int  # of its first vector in the graph; the keys of its objects follow
     path: str  # below the folder, parts joined by "/"
     size: int  # bytes
     mtime_ns: int
     sha256: str
-    things: Things = ()  # what each further vector is of
+    things: Things = ()  # the object of each further vector
 
     @property
     def rows(self) -> int:
-        """How many vectors it has."""
+        """The number of its vectors."""
         return 1 + len(self.things)
 
     @property
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Stored:
-    """An index as it lies on disk: the live entries and, one after another, their vectors."""
+    """An index on disk: the current entries and, in their order, their vectors."""
 
     root: Path
     manifest: IndexManifest
@@ -96,7 +96,7 @@ def read(root: Path) -> Stored:
         try:
             return _read(root, manifest)
         except (BundleError, FileNotFoundError) as error:
-            # A refresh may have replaced what the manifest named; then it names other files now.
+            # An update may have replaced the files meanwhile; then the manifest has changed.
             newer = read_manifest(root)
             altered = isinstance(error, BundleError) and error.code != "index.missing_file"
             if altered or newer == manifest:
@@ -127,7 +127,7 @@ def _read(root: Path, manifest: IndexManifest) -> Stored:
 def append(
     root: Path, manifest: IndexManifest, entries: Sequence[Entry], vectors: np.ndarray
 ) -> IndexManifest:
-    """A checkpoint: `manifest` with one more segment, on disk; vectors f32 [r,E]."""
+    """Write a checkpoint: `manifest` with one more segment; vectors f32 [r,E]."""
     segment, files = _write_segment(root, entries, vectors)
     return _publish(
         root,
@@ -147,9 +147,9 @@ def rewrite(
     vectors: np.ndarray,
     graph: Graph | None,
 ) -> IndexManifest:
-    """The whole index as one segment, and what it replaces deleted; vectors f32 [R,E].
+    """Write the whole index as one segment and delete replaced files; vectors f32 [R,E].
 
-    `graph` names a file that lies in `root` already.
+    `graph` refers to a file that is already in `root`.
     """
     segment, files = _write_segment(root, entries, vectors)
     if graph is not None:
@@ -162,7 +162,7 @@ def rewrite(
 
 
 def sweep(root: Path, manifest: IndexManifest | None) -> None:
-    """Delete files of this module that no manifest names: left-overs of a killed run."""
+    """Delete files of this module that are not in the manifest: left over from a killed run."""
     named = set(manifest.files) if manifest else set()
     for file in _ours(root):
         if file.name not in named:
@@ -170,7 +170,7 @@ def sweep(root: Path, manifest: IndexManifest | None) -> None:
 
 
 def is_blank(root: Path) -> bool:
-    """Whether a directory without a manifest holds nothing but what a killed first run left."""
+    """Whether a directory without a manifest is empty, except for files of a killed first run."""
     return not set(root.iterdir()) - _ours(root)
 
 
@@ -184,7 +184,7 @@ def new_name(kind: str, suffix: str) -> str:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Keep other runs out of an index while it is written; a killed run's lock is free."""
+    """Lock an index against other runs while it is written; a kill releases the lock."""
     descriptor = open_locked(root.resolve())
     if descriptor is None:
         raise InputError("index.busy", f"{root} is being written by another run.")
@@ -220,7 +220,7 @@ def _entry_of(file: Path) -> FileEntry:
 
 def _check_file(file: Path, entry: FileEntry) -> None:
     if file.is_symlink() or not file.is_file():
-        raise BundleError("index.missing_file", f"{file.name} is listed and not there.", AGAIN)
+        raise BundleError("index.missing_file", f"{file.name} is listed but missing.", AGAIN)
     size = file.stat().st_size
     if size != entry.size:
         code = "index.truncated" if size < entry.size else "index.oversized"
@@ -237,24 +237,24 @@ def _read_entries(file: Path, segment: Segment, next_key: int) -> list[Entry]:
 
     lines = file.read_bytes().split(b"\n")
     if len(lines) != segment.images + 1 or lines.pop():
-        raise bad(f"has not {segment.images} lines")
+        raise bad(f"does not have {segment.images} lines")
     entries: list[Entry] = []
-    for start in range(0, len(lines), _TOGETHER):
-        some = lines[start : start + _TOGETHER]
+    for start in range(0, len(lines), _LINES):
+        some = lines[start : start + _LINES]
         try:
             values = json.loads(b"[" + b",".join(some) + b"]")
         except (ValueError, RecursionError) as error:
             raise bad(f"is not JSON: {error}") from None
         if len(values) != len(some) or not all(map(_is_entry, values)):
-            raise bad(f"holds something else than {', '.join(Entry._fields)}")
+            raise bad(f"has an entry without exactly the fields {', '.join(Entry._fields)}")
         entries += map(_entry, values)
     outside = [entry.path for entry in entries if not _is_inside(entry.path)]
     if outside:
         raise BundleError("index.path", f"{file.name}: {outside[0]!r} leaves the folder.", AGAIN)
     if sum(entry.rows for entry in entries) != segment.rows:
-        raise bad(f"tells of other things than of {segment.rows} vectors")
+        raise bad(f"does not describe {segment.rows} vectors")
     if any(entry.key < 0 or entry.end > next_key for entry in entries):
-        raise bad("has keys that the manifest does not know")
+        raise bad("has keys that are not below next_key of the manifest")
     return entries
 
 
@@ -289,15 +289,15 @@ def _is_inside(path: str) -> bool:
 
 
 def _live(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The entries of an index, one for a path, with keys of their own in their order."""
+    """The entries of an index, checked: keys ascend, and equal images have equal objects."""
 
     def bad(what: str) -> BundleError:
         return BundleError("index.entries", f"{what}.", AGAIN)
 
     if any(a.end > b.key for a, b in pairwise(entries)):
-        raise bad("the keys of its images do not ascend, or one stands twice")
+        raise bad("the keys of its images do not ascend, or one occurs twice")
     things: dict[str, Things] = {}
     for entry in entries:
         if things.setdefault(entry.sha256, entry.things) != entry.things:
-            raise bad(f"{entry.path} shows other things than an image of the same bytes")
+            raise bad(f"{entry.path} has other objects than an image with the same bytes")
     return tuple(entries)

@@ -252,7 +252,7 @@ def test_files_named_almost_like_those_of_an_index_are_kept(
         other = tmp_path / f"with {name}"
         other.mkdir()
         (other / name).write_text("precious")
-        with pytest.raises(InputError, match="is no index"):
+        with pytest.raises(InputError, match="is not an index"):
             update(folder, other, captioner, "tiny")
         assert [file.name for file in other.iterdir()] == [name]
 

@@ -175,7 +175,7 @@ def test_a_box_that_is_none(
         rows[0]["things"][1][0] = box  # as many things as before
 
     reseal(out, change)
-    with pytest.raises(BundleError, match="holds something else than") as refused:
+    with pytest.raises(BundleError, match="has an entry without exactly") as refused:
         open_index(out)
     assert refused.value.code == "index.entries"
 
@@ -207,7 +207,7 @@ def test_keys_that_reach_into_a_neighbour(
     out, parts = tmp_path / "index", tmp_path / "parts"
     update(folder, out, captioner, "oracle")
     reseal(out, lambda rows: rows[1].update(key=rows[0]["key"] + 3))
-    with pytest.raises(BundleError, match="stands twice"):
+    with pytest.raises(BundleError, match="occurs twice"):
         open_index(out)
     monkeypatch.setattr(build, "CHECKPOINT", 1)
     monkeypatch.setattr(build, "BATCH", 1)
@@ -215,7 +215,7 @@ def test_keys_that_reach_into_a_neighbour(
         killed.setattr(build._Run, "_finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
         update(folder, parts, captioner, "oracle")
     reseal(parts, lambda rows: rows[0].update(key=0))  # of each segment
-    with pytest.raises(BundleError, match="stands twice"):
+    with pytest.raises(BundleError, match="occurs twice"):
         open_index(parts)
 
 
