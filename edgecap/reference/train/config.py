@@ -11,7 +11,7 @@ from typing import Any
 from edgecap.core.errors import InputError
 from edgecap.reference.config import SIZES, CaptionerConfig
 from edgecap.reference.extension import Extension
-from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
 from edgecap.reference.tokens import LANGUAGES, STYLES
 
 # A quarter of the captions with boxes name shapes by one attribute only (mention dropout), so that
@@ -142,7 +142,9 @@ class TrainConfig:
 
         Stages in all languages take its languages, those that scenes can be described in.
         """
-        spoken = tuple(language for language in extension.languages if language in SPOKEN)
+        spoken = tuple(
+            language for language in extension.languages if language in GRAMMAR_LANGUAGES
+        )
         stages = tuple(
             replace(stage, languages=spoken) if stage.languages == LANGUAGES else stage
             for stage in self.stages

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from edgecap.reference.extension import Extension
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.train.bpe_merges import SEEN, joins, known_pairs
 from edgecap.runtime.tokenizer import Tokenizer
@@ -24,7 +24,7 @@ def extend(extension: Extension, language: str, captions: Sequence[str]) -> Exte
     """`extension` with the language and with tokens for what its captions are written in."""
     after = extension.with_language(language).with_tokens(_characters(extension, captions), ())
     tokenizer = Tokenizer(tokenizer_data(after))
-    spoken = [known for known in extension.languages if known in SPOKEN]
+    spoken = [known for known in extension.languages if known in GRAMMAR_LANGUAGES]
     merges = tuple(joins(tokenizer, captions, known_pairs(tokenizer, spoken)))
     # Two pairs may make the same token.
     return after.with_tokens(tuple(dict.fromkeys(map("".join, merges))), merges)

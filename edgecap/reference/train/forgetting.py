@@ -14,7 +14,7 @@ import numpy as np
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.reference.scenes.exact import is_exact
-from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
 from edgecap.reference.scenes.parse import parse
 from edgecap.reference.scenes.resampling import draw_weights, interval
 from edgecap.reference.scenes.shipped import SETS, load_set
@@ -84,4 +84,4 @@ class Forgetting:
 
 def measurable(languages: Sequence[str]) -> tuple[str, ...]:
     """Those of `languages` whose captions of scenes can be read."""
-    return tuple(language for language in languages if language in SPOKEN)
+    return tuple(language for language in languages if language in GRAMMAR_LANGUAGES)

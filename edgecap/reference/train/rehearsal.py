@@ -15,7 +15,7 @@ from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.reference.extension import Extension
-from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.tokens import EOS_ID, STYLES, TEXT_ID
 from edgecap.reference.train.batch import Batch
@@ -35,7 +35,7 @@ _OWN_STYLE = "grounded"
 def chosen(kind: str, languages: Sequence[str]) -> tuple[str, str]:
     """The kind that "auto" stands for here, and why; InputError for one that cannot be had."""
     pick("rehearsal", kind, KINDS)
-    mute = [language for language in languages if language not in SPOKEN]
+    mute = [language for language in languages if language not in GRAMMAR_LANGUAGES]
     if kind != "own" and mute:
         if kind == "scenes":
             raise InputError(
