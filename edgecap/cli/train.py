@@ -95,7 +95,7 @@ def run(
     def say(text: str) -> None:
         typer.echo(f"  {text}", err=True)
 
-    model = train(config, output, resume=resume, init=start, compile_=compile_, say=say)
+    model = train(config, output, resume=resume, init=start, compile_=compile_, notify=say)
     if processes.rank():  # another process writes
         return
     path = output / f"captioner-{config.size}.safetensors"
