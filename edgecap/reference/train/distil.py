@@ -58,7 +58,7 @@ class Distillation(TrainingObjective):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed divergence of the words, summed distances of embeddings and states, scalars."""
-        wanted = self._teacher.answer(batch)
+        wanted = self._teacher.outputs(batch)
         self._rounding.prepare(self._weights, self.scales.factors())
         got = run_model(self.captioner, batch)
         self._rounding.forget()

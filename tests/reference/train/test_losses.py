@@ -28,9 +28,7 @@ def test_twins_are_told_apart_by_the_margin_alone() -> None:
     image = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # [Q,E]
     true, false = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
     texts = torch.stack([true, false, true, false])  # [2C,E]
-    far = torch.tensor(
-        0.2 / NEGATIVE_TEMPERATURE
-    )  # the first image is nearer to the false one, by 0.2
+    far = torch.tensor(0.2 / NEGATIVE_TEMPERATURE)  # nearer to the false one, by 0.2
     first = hard_negative_loss(image, texts, torch.tensor([True, False]))
     torch.testing.assert_close(first, F.softplus(far))
     both = hard_negative_loss(image, texts, torch.tensor([True, True]))
