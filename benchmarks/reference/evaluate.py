@@ -91,7 +91,8 @@ def evaluate(
 
     `batch` images or texts go into one call of the captioner; with `held_out_phrasing` the texts
     to embed use phrasings that are not in training; `only` is one of PARTS, and keys of the other
-    are then None. Needs two scenes or more, because some keys compare scenes; raises InputError otherwise.
+    are then None. Needs two scenes or more, because some keys compare scenes; raises InputError
+    otherwise.
     """
     if only is not None:
         pick("part", only, PARTS)

@@ -100,8 +100,8 @@ def compare(captioner: Subject, lang: str, shown: Gallery, batch: int) -> Tally:
     """The keys of COMPARED in one language, with their floors.
 
     blind_KEY is chance: for retrieval the share of true texts, for k hard negatives 1 / (k + 1),
-    for a single one 1 / 2. shuffled_KEY of HARD pairs every text with the image of another scene; for
-    retrieval it would be no floor, since the text of that image is found.
+    for a single one 1 / 2. shuffled_KEY of HARD pairs every text with the image of another scene;
+    for retrieval it would be no floor, since the text of that image is found.
     """
     grammar = for_language(lang)
     wording = grammar.held_out_templates[0] if shown.held_out_phrasing else 0
