@@ -1,11 +1,11 @@
-"""`edgecap compare`: two captioners side by side on the same scenes, whatever runs them.
+"""`edgecap compare`: two captioners on the same scenes, with any backends.
 
-Both see the same images. Each captions by itself (greedy, under the rule of boxes); and both are
-fed A's caption (teacher forcing) and asked for the next token at every step, so that one early
-difference does not count for all the words after it. Languages take turns from scene to scene. What
-is measured: comparison.py.
+Both get the same images. Each generates captions by itself (greedy, with the box grammar). Then
+both are fed A's caption (teacher forcing) and compared in the next token of every step, so that one
+early difference does not count for all the tokens after it. Languages alternate from scene to
+scene. For the metrics see comparison.py.
 
-Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S model_input side.
+Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S model input side.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from edgecap.runtime.session import ImageCode
 
 BATCH = 8
 STYLE = "grounded"
-MOST_ALIKE = 7  # boxes of one name, as many as scenes have; a babbling caption may list more
+MOST_ALIKE = 7  # most boxes of one name in a scene; a degenerate caption may list more
 
 
 def check_comparable(a: Captioner, b: Captioner) -> None:
-    """Raise UnsupportedError where the two do not speak of the same tokens and pixels."""
+    """Raise UnsupportedError unless the two have the same tokens and preprocessing."""
     shapes = [(c.manifest.contract.vocabulary, c.manifest.contract.text_length) for c in (a, b)]
     words = [c.tokenizer.decode(range(len(c.tokenizer))) for c in (a, b)]
-    seen = [(c.manifest.preprocessing, c.manifest.contract.patches) for c in (a, b)]
+    inputs = [(c.manifest.preprocessing, c.manifest.contract.patches) for c in (a, b)]
     if shapes[0] != shapes[1] or words[0] != words[1]:
         raise UnsupportedError(
             "compare.tokens",
@@ -52,10 +52,10 @@ def check_comparable(a: Captioner, b: Captioner) -> None:
             "so their tokens cannot be compared.",
             "Compare bundles of one model, or score each with: edgecap eval",
         )
-    if seen[0] != seen[1]:
+    if inputs[0] != inputs[1]:
         raise UnsupportedError(
             "compare.model_input",
-            f"{a.manifest.name} and {b.manifest.name} see images on different model_inputs.",
+            f"{a.manifest.name} and {b.manifest.name} preprocess images differently.",
             "Score each with: edgecap eval",
         )
 
@@ -68,17 +68,17 @@ def compare(
     languages: Sequence[str],
     threshold: float = THRESHOLD,
 ) -> Comparison:
-    """Hold B to A on images uint8 [S,S,3], scene i in language i modulo their number.
+    """Compare B with A on images uint8 [S,S,3], scene i in language i modulo their number.
 
     Raises UnsupportedError as `check_comparable`, and InputError for a language that one of them
-    does not speak.
+    lacks.
     """
     check_comparable(a, b)
     for captioner in (a, b):
         for lang in languages:
             captioner.vocabulary.prompt(lang, STYLE)
     if not images:
-        raise InputError("compare.nothing", "there is no scene to compare on.")
+        raise InputError("compare.nothing", "there are no scenes to compare.")
     sums = {"encode_image": CacheSums(), "decode": CacheSums()}
     of_one_shape = _rows(a.manifest.contract) == _rows(b.manifest.contract)
     of_one_width = a.manifest.contract.embedding == b.manifest.contract.embedding
@@ -98,7 +98,7 @@ def compare(
 
 
 class _Batch:
-    """b scenes in one language, seen by both."""
+    """b scenes in one language, encoded by both."""
 
     def __init__(self, a: Captioner, b: Captioner, images: Sequence[np.ndarray], lang: str) -> None:
         self._both, self._lang = (a, b), lang
@@ -118,7 +118,7 @@ class _Batch:
             if with_embeddings:
                 sums["encode_image"].out(*(code.embedding for code in codes))
         captions = list(zip(*map(self._caption, self._both, codes), strict=True))
-        forced = self._force([said.tokens for said, _ in captions], sums.get("decode"))
+        forced = self._force([one.tokens for one, _ in captions], sums.get("decode"))
         results = []
         for row, (index, pair, steps) in enumerate(zip(indices, captions, forced, strict=True)):
             ious, named = _shared_boxes(pair, self._lang)
@@ -140,10 +140,10 @@ class _Batch:
             )
         ]
 
-    def _force(self, said: Sequence[Sequence[int]], sums: CacheSums | None) -> list[Forced]:
-        """Feed both A's captions; the steps from the prompt's last token on."""
+    def _force(self, captions: Sequence[Sequence[int]], sums: CacheSums | None) -> list[Forced]:
+        """Feed A's captions to both; the steps from the prompt's last token on."""
         T, begin = self._both[0].vocabulary.text_length, len(self._prompt) - 1
-        fed = [[*self._prompt, *tokens][:T] for tokens in said]
+        fed = [[*self._prompt, *tokens][:T] for tokens in captions]
         caches = [
             Cache(c.session, code, T) for c, code in zip(self._both, self._codes, strict=True)
         ]
@@ -170,7 +170,7 @@ class _Batch:
         return [Forced(*(np.array(c) for c in zip(*rows, strict=True))) for rows in seen]
 
     def _text_cosine(self, text: str) -> float | None:
-        """Of the caption's words; None where there are none, or more than a text may have."""
+        """Cosine of the caption's text embeddings; None for an empty or too long text."""
         try:
             embedded = [captioner.embed_texts([text])[0] for captioner in self._both]  # [E] both
         except InputError:

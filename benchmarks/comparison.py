@@ -1,10 +1,10 @@
-"""What `edgecap compare` finds between two captioners, A and B.
+"""The results of `edgecap compare` for two captioners, A and B.
 
     outputs   cosine of embeddings, logits (less their mean) and attention maps, mean and smallest;
               largest difference
-    tokens    steps along A's captions whose best next token is the same
+    tokens    steps of A's captions with the same best next token
     boxes     IoU of the things that both captions name, matched one to one
-    captions  scenes whose words are the same; whose words and boxes are, to the last token
+    captions  scenes with equal text; with equal tokens, boxes included
 
 K steps along A's caption of one scene, M steps of all.
 """
@@ -37,7 +37,7 @@ class SceneComparison:
 
     index: int
     captions: tuple[Caption, Caption]
-    image_cosine: float | None  # None: the spaces are not of one width
+    image_cosine: float | None  # None: the embedding widths differ
     text_cosine: float | None  # of A's words
     forced: Forced
     ious: tuple[float, ...]  # of the boxes of things that both name
@@ -58,7 +58,7 @@ class SceneComparison:
 
     @property
     def agreement(self) -> float:
-        """0-1: IoU summed over shared things by things that either names; what scenes rank by."""
+        """0-1: IoU summed over shared things by things that either names; the ranking of scenes."""
         return sum(self.ious) / self.named if self.named else float(self.same_words)
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class SceneComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All scenes, and where the two part; no `layers` where their caches differ in shape."""
+    """All scenes, and where the two diverge; no `layers` where their caches differ in shape."""
 
     names: tuple[str, str]
     scenes: tuple[SceneComparison, ...]
@@ -89,7 +89,7 @@ class Comparison:
         return sorted(differing, key=lambda one: (one.agreement, -one.forced.apart.max()))[:number]
 
     def figures(self) -> dict[str, Any]:
-        """Every figure, in JSON's types; None where there was nothing to measure."""
+        """All figures as JSON values; None where there was nothing to measure."""
         scenes = self.scenes
         ious = np.array([value for one in scenes for value in one.ious])
         differences = [d for one in scenes if (d := one.first_difference) is not None]

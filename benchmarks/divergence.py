@@ -1,10 +1,10 @@
-"""Where two captioners part: the KV cache layer by layer, which every format hands out.
+"""Where two captioners diverge: the KV cache by layer, which every format outputs.
 
-PyTorch has the state after every layer, a bundle has not; what both have is the contract's cache.
-Its rows of layer l are the keys and values that block l's qkv makes of the residual stream. So an
-error that first shows in layer l arose in blocks.l.qkv or in what block l-1 added to the stream
-(attention_out, mlp_in, mlp_out), for layer 0 in the patches or the token table. What the last block
-adds shows in the function's own output, the stage after the last layer.
+PyTorch gives the hidden state after every layer, a bundle does not; both give the contract's cache.
+Its rows of layer l are the keys and values that block l's qkv computes from the residual stream. So
+an error that first appears in layer l comes from blocks.l.qkv or from what block l-1 added to the
+stream (attention_out, mlp_in, mlp_out), for layer 0 from the patches or the token table. Errors of
+the last block appear in the function's output, the stage after the last layer.
 
 The error of a stage is relative: the root of |A - B|² over |A|², summed over all scenes. Values are
 compared up to one factor per channel, the best one: an int8 export may have divided value channels
@@ -24,7 +24,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Stage:
-    """How far apart the two are in one place. Without A's energy there is no error: 0 and 1."""
+    """Error and cosine at one stage; 0 and 1 where A is all zero."""
 
     name: str  # "layer 0" … "layer L-1", then the function's output
     key_error: float  # relative
@@ -74,7 +74,7 @@ class Sums:
     aa: np.ndarray | float = 0.0
     ab: np.ndarray | float = 0.0
     bb: np.ndarray | float = 0.0
-    apart: np.ndarray | float = 0.0  # of (a - b)², which aa - 2ab + bb would lose to rounding
+    apart: np.ndarray | float = 0.0  # of (a - b)²; aa - 2ab + bb would lose precision
 
     def update(self, a: np.ndarray, b: np.ndarray) -> None:
         """Two arrays [G,M,C]: groups, samples, channels."""
@@ -94,14 +94,14 @@ class Sums:
         """The same after each channel of b was multiplied by its best factor, ab / bb."""
         aa, ab, bb = (np.asarray(x) for x in (self.aa, self.ab, self.bb))  # [G,C]
         kept = _share(ab**2, bb, 0.0).sum(-1)  # [G], energy of a that b explains
-        same = np.asarray(self.apart).sum(-1) == 0  # [G]; exact, where the sums have rounded
+        same = np.asarray(self.apart).sum(-1) == 0  # [G]; exact, unlike the rounded sums
         lost = np.where(same, 0.0, (aa.sum(-1) - kept).clip(0))  # [G]
         return np.sqrt(_share(lost, aa.sum(-1), 0.0)), np.sqrt(_share(kept, aa.sum(-1), 1.0))
 
 
 @dataclass
 class CacheSums:
-    """What is kept of one function while scenes pass by."""
+    """The running sums of one function over scenes."""
 
     keys: Sums = field(default_factory=Sums)
     values: Sums = field(default_factory=Sums)

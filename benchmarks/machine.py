@@ -1,4 +1,4 @@
-"""What a measurement was made on: without it a figure in milliseconds means nothing."""
+"""The machine of a measurement, without which a latency means nothing."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def machine() -> dict[str, Any]:
 
 
 def _load() -> tuple[float, ...]:
-    """Runnable processes over 1, 5 and 15 minutes; Windows tells none."""
+    """Runnable processes over 1, 5 and 15 minutes; empty on Windows."""
     return os.getloadavg() if hasattr(os, "getloadavg") else ()
 
 
 def cpu_model() -> str:
-    """The name of the processor, as the system tells it."""
+    """The name of the processor, as the system reports it."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        told = ""
-    for line in told.splitlines():
+        cpuinfo = ""
+    for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
         # x86 says "model name"; boards with Arm cores say "Model" or "Hardware", or nothing.
         if key.strip() in ("model name", "Model", "Hardware"):
@@ -44,7 +44,7 @@ def cpu_model() -> str:
 
 
 def peak_rss_mb() -> float:
-    """The most memory this process has held so far, MiB."""
+    """Peak memory of this process so far, MiB."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -53,7 +53,7 @@ def peak_rss_mb() -> float:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
-    # ru_maxrss would do no good here: on Linux a new process inherits the peak of its parent.
+    # ru_maxrss would be wrong: on Linux a new process inherits the peak of its parent.
     line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
 

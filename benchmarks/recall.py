@@ -1,14 +1,14 @@
-"""How often a large index finds what comparing with every image finds, and how fast.
+"""Recall and speed of approximate search in a large index against exact search.
 
     python -m edgecap.benchmarks.recall --n 100000
 
-n vectors of E numbers, Q queries. Embeddings of images use few of their directions: those of the
-shipped weights spread over about 7 (participation ratio of 400 test scenes). What is drawn here:
+n vectors of width E, Q queries. Image embeddings have a low effective dimension: about 7 for the
+shipped weights (participation ratio of 400 test scenes). Kinds of random vectors here:
 
-    spread    variances that fall as exp(-i / 16): about 32 directions
-    clusters  a thousand centres, and around each as much noise as lies between them
-    even      all 256 directions alike, where nothing is much nearer than anything else: the
-              hardest case for a graph, and no model's
+    spread    variances that fall as exp(-i / 16): effective dimension about 32
+    clusters  a thousand centres, with noise as large as their spread
+    even      all 256 dimensions alike, where all distances are similar: the hardest case for a
+              graph, and unlike any model
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ class Recall:
 
 
 def measure(kind: str, n: int, queries: int = 100, k: int = K, threads: int = 1) -> Recall:
-    """Build a graph over n drawn vectors and search it; the same figures but for times."""
+    """Build a graph over n random vectors and search it; deterministic except for times."""
     rng = np.random.default_rng(0)
     drawn = draw(kind, n + queries, rng)
-    vectors, asked = drawn[:n], drawn[n:]  # [n,E], [Q,E]
+    vectors, query_vectors = drawn[:n], drawn[n:]  # [n,E], [Q,E]
     start = time.perf_counter()
     data = graph.build(np.arange(n), vectors, threads)
     built = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "graph").write_bytes(data)
         index = Index(_stored(Path(place), vectors))
-        index.search(asked[0], k)  # opens the file
+        index.search(query_vectors[0], k)  # opens the file
         (found, ms), (truth, exact_ms) = (
-            _timed(index, asked, k, exact=exact) for exact in (False, True)
+            _timed(index, query_vectors, k, exact=exact) for exact in (False, True)
         )
     shared = sum(len(set(a) & set(b)) for a, b in zip(found, truth, strict=True))
     return Recall(kind, n, shared / (k * queries), ms, exact_ms, built, len(data) / 1e6)
@@ -88,10 +88,10 @@ def _stored(root: Path, vectors: np.ndarray) -> Stored:
     return Stored(root, manifest, entries, vectors)
 
 
-def _timed(index: Index, asked: np.ndarray, k: int, exact: bool) -> tuple[list[list[str]], float]:
-    """What each query finds, and the median ms of one."""
+def _timed(index: Index, queries: np.ndarray, k: int, exact: bool) -> tuple[list[list[str]], float]:
+    """The hits of each query, and the median ms per query."""
     found, times = [], []
-    for query in asked:
+    for query in queries:
         start = time.perf_counter()
         hits = index.search(query, k, exact=exact)
         times.append(time.perf_counter() - start)
@@ -106,15 +106,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--threads", type=int, default=1, help="for building")
-    asked = parser.parse_args(arguments)
-    return run_command("recall", lambda: _run(asked))
+    args = parser.parse_args(arguments)
+    return run_command("recall", lambda: _run(args))
 
 
-def _run(asked: Namespace) -> None:
-    check_numbers(asked, "recall", n=K, queries=1, threads=1)
-    kinds = [pick("kind", kind, KINDS) for kind in asked.kinds.split(",")]
+def _run(args: Namespace) -> None:
+    check_numbers(args, "recall", n=K, queries=1, threads=1)
+    kinds = [pick("kind", kind, KINDS) for kind in args.kinds.split(",")]
     for kind in kinds:
-        row = measure(kind, asked.n, asked.queries, threads=asked.threads)
+        row = measure(kind, args.n, args.queries, threads=args.threads)
         print(
             f"{kind}: {row.vectors} vectors, recall@{K} {row.recall:.4f}, {row.ms:.1f} ms a search "
             f"(exact {row.exact_ms:.1f}), built in {row.build:.0f} s, {row.megabytes:.0f} MB"

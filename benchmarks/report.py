@@ -1,4 +1,4 @@
-"""What a bench leaves: a table, JSON, CSV, Markdown, and a directory with an image."""
+"""Reports of a bench: table, JSON, CSV, Markdown, and a directory with a plot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.benchmarks.protocol import Plan
+from edgecap.benchmarks.protocol import BenchPlan
 from edgecap.benchmarks.reference.evaluate import MEASURED
 from edgecap.benchmarks.runner import Row
 from edgecap.core.figures import save_figure
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARKER = "report.json"
-COUNTED = "malformed"  # of what eval measures, the one that is no share
-# The scenes of a bench show nothing that the training withheld.
+COUNTED = "malformed"  # the one metric of eval that is a count, not a share
+# The scenes of a bench contain no withheld combinations.
 SHOWN = tuple(key for key in MEASURED if key != "withheld")
 FIGURES = (
     "size MB",
@@ -38,13 +38,13 @@ FIGURES = (
 OPERATIONS = ("encode_image_ms", "decode_step_ms", "caption_ms")
 
 
-def to_json(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> dict[str, Any]:
+def to_json(rows: Sequence[Row], plan: BenchPlan, machine: dict[str, Any]) -> dict[str, Any]:
     """Everything measured, unrounded."""
     return {"machine": machine, "plan": asdict(plan), "targets": [asdict(row) for row in rows]}
 
 
 def cells(row: Row) -> list[str]:
-    """The figures of one target, in the order of `FIGURES`; a dash is not measured."""
+    """The figures of one target, in the order of `FIGURES`; a dash where not measured."""
 
     def number(value: float | None, digits: int = 1) -> str:
         return "–" if value is None else f"{value:.{digits}f}"
@@ -92,10 +92,10 @@ def _lines(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What the figures of these rows cannot tell, a sentence or two each."""
+    """Caveats of the figures of these rows, a sentence or two each."""
     return [
-        f"{row.name} was evaluated by {row.about['backend']}: its accuracy stands, and it shows no "
-        "device's speed. A Neural Engine may round differently within an operation."
+        f"{row.name} was evaluated by {row.about['backend']}: its accuracy is valid, but its speed "
+        "is not a device's. A Neural Engine may round differently within an operation."
         for row in rows
         if not row.timed
     ]
@@ -111,8 +111,8 @@ def to_csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
-def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str:
-    """A table, then what it was measured on and how."""
+def to_markdown(rows: Sequence[Row], plan: BenchPlan, machine: dict[str, Any]) -> str:
+    """A table, then the machine and the method."""
     lines = [
         _markdown_row(["", *(row.name for row in rows)]),
         _markdown_row(["---", *["---:"] * len(rows)]),
@@ -130,10 +130,12 @@ def to_markdown(rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> str
     return "\n".join(lines + ([""] + failed if failed else [])) + "\n"
 
 
-def write_files(directory: Path, rows: Sequence[Row], plan: Plan, machine: dict[str, Any]) -> None:
+def write_files(
+    directory: Path, rows: Sequence[Row], plan: BenchPlan, machine: dict[str, Any]
+) -> None:
     """Write report.md, report.json, report.csv and latency.png into an empty directory.
 
-    The image needs matplotlib and is left out where there is none.
+    The plot needs matplotlib and is left out without it.
     """
     text = "# edgecap bench\n\n" + to_markdown(rows, plan, machine)
     if _draw(directory / "latency.png", rows):
@@ -181,7 +183,7 @@ def _draw(path: Path, rows: Sequence[Row]) -> bool:
     names = [row.name for row in measured]
     colors = ["#9a9a9a" if row.reference else "#2a6fdb" for row in measured]
     for panel, key in zip(panels, OPERATIONS, strict=True):
-        # transformers has no step that could be timed alone: no bar there
+        # transformers has no separate decode step to time: no bar
         times = [row.times.get(key) for row in measured]
         p50 = [0.0 if each is None else each.p50 for each in times]
         above = [0.0 if each is None else max(each.p90 - each.p50, 0.0) for each in times]

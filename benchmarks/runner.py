@@ -1,4 +1,4 @@
-"""Runs the rounds: one process per target, interleaved, and sums up what they report.
+"""Runs the rounds: one process per target, interleaved, and summarises their reports.
 
 R rounds; times in milliseconds.
 """
@@ -19,22 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.protocol import BATCH, TIMED, UNTIMED, Plan
+from edgecap.benchmarks.protocol import BATCH, TIMED, UNTIMED, BenchPlan
 from edgecap.core.errors import GateError
 from edgecap.core.progress import progress
 
-LIMIT_S = 1800.0  # for one answer: a target that hangs must not hang the bench
+LIMIT_S = 1800.0  # timeout of one reply, so that a hanging target does not hang the bench
 
 
 @dataclass(frozen=True)
 class Target:
-    """Something to measure: the command of a worker, and what an app would ship of it."""
+    """A target: the command of its worker, and what an app would ship."""
 
     name: str
     command: tuple[str, ...]
     size_bytes: int | None = None
     reference: bool = False  # PyTorch: the others are compared with it
-    parity: Mapping[str, float] = field(default_factory=dict)  # shares, of its certificate
+    parity: Mapping[str, float] = field(default_factory=dict)  # shares, from its certificate
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Spread:
 
 @dataclass
 class Row:
-    """What is known of one target; `error` says why where the rest is missing."""
+    """The results of one target; `error` is the reason where they are missing."""
 
     name: str
     reference: bool = False
@@ -61,12 +61,12 @@ class Row:
     accuracy: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, float] = field(default_factory=dict)  # next_token, captions
     about: dict[str, Any] = field(default_factory=dict)
-    timed: bool = True  # False: the times of this backend say nothing about a device
+    timed: bool = True  # False: the backend is an emulator; its times are not a device's
     error: str | None = None
 
 
 class Worker:
-    """The process of one target. Talks in lines of JSON; see `protocol`."""
+    """The process of one target. Communicates in lines of JSON; see `protocol`."""
 
     def __init__(self, target: Target, threads: int) -> None:
         self.target = target
@@ -80,20 +80,20 @@ class Worker:
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
         try:
-            self.about = self._answer("ready")
+            self.about = self._reply("ready")
         except BaseException:
             self.close()
             raise
         self.cold_start_ms = (time.perf_counter() - began) * 1e3
 
-    def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
-        """Send one request and wait for what it gives; GateError where the target fails."""
+    def send(self, request: str, **arguments: Any) -> dict[str, Any]:
+        """Send one request and wait for its result; GateError where the target fails."""
         assert self._process.stdin is not None
         line = json.dumps({"do": request, **arguments}).encode() + b"\n"
-        with suppress(OSError):  # it is gone: the missing answer says so
+        with suppress(OSError):  # it has ended: the missing reply reports it
             self._process.stdin.write(line)
             self._process.stdin.flush()
-        return self._answer("done")
+        return self._reply("done")
 
     def close(self) -> None:
         """End the process."""
@@ -105,7 +105,7 @@ class Worker:
             self._process.stdout.close()
         self._log.close()
 
-    def _answer(self, expected: str) -> dict[str, Any]:
+    def _reply(self, expected: str) -> dict[str, Any]:
         assert self._process.stdout is not None
         watchdog = threading.Timer(LIMIT_S, self._process.kill)
         watchdog.start()
@@ -116,7 +116,7 @@ class Worker:
         try:
             answer = json.loads(line)
         except ValueError:
-            raise self._failure(f"ended without an answer: {self._last_words()}") from None
+            raise self._failure(f"ended without a reply: {self._last_line()}") from None
         if expected not in answer:
             raise self._failure(str(answer.get("error", answer)))
         return dict(answer[expected])
@@ -132,15 +132,15 @@ class Worker:
             self._process.kill()
             self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         self._end()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return said[-1] if said else f"exit status {self._process.returncode}"
+        nonempty = [line.strip() for line in lines if line.strip()]
+        return nonempty[-1] if nonempty else f"exit status {self._process.returncode}"
 
 
-def bench(targets: Sequence[Target], plan: Plan) -> list[Row]:
+def bench(targets: Sequence[Target], plan: BenchPlan) -> list[Row]:
     """Measure all targets under one plan. A target that fails gets a row with its error."""
     rows = {
         t.name: Row(t.name, t.reference, _mb(t.size_bytes), parity=dict(t.parity)) for t in targets
@@ -156,11 +156,11 @@ def bench(targets: Sequence[Target], plan: Plan) -> list[Row]:
         for worker in _timed(workers, rows):
             rows[worker.target.name].peak_rss_mb = _try(worker, rows, "memory").get("peak_rss_mb")
         for worker in progress(_alive(workers, rows), "accuracy"):
-            asked = {"scenes": plan.scenes, "languages": plan.languages}
-            rows[worker.target.name].accuracy = _try(worker, rows, "accuracy", **asked)
+            arguments = {"scenes": plan.scenes, "languages": plan.languages}
+            rows[worker.target.name].accuracy = _try(worker, rows, "accuracy", **arguments)
     for name, measured in rounds.items():
         if measured:
-            _sum_up(rows[name], measured)
+            _summarise(rows[name], measured)
     for reference in (row for row in rows.values() if row.reference):
         for row in (row for row in rows.values() if row.timed):
             row.times_faster = times_faster(rounds[reference.name], rounds[row.name])
@@ -172,7 +172,7 @@ def times_faster(
 ) -> dict[str, float]:
     """Median over rounds of the reference's median time over the other's, per operation.
 
-    Rounds of the same number ran one after the other, so what slowed the machine slowed both.
+    Rounds of the same number ran right after each other, so both had the same machine load.
     """
     pairs = list(zip(reference, other, strict=False))
     return {
@@ -183,9 +183,9 @@ def times_faster(
 
 
 def _start(
-    targets: Sequence[Target], plan: Plan, rows: dict[str, Row], stack: ExitStack
+    targets: Sequence[Target], plan: BenchPlan, rows: dict[str, Row], stack: ExitStack
 ) -> list[Worker]:
-    """Cold starts, interleaved too; the processes of the last ones stay for the rounds."""
+    """Cold starts, interleaved too; the processes of the last start are kept for the rounds."""
     workers: list[Worker] = []
     starts: dict[str, list[float]] = {target.name: [] for target in targets}
     for attempt in progress(range(plan.starts), "cold starts"):
@@ -219,15 +219,15 @@ def _timed(workers: Sequence[Worker], rows: dict[str, Row]) -> list[Worker]:
 
 
 def _try(worker: Worker, rows: dict[str, Row], request: str, **arguments: Any) -> dict[str, Any]:
-    """The answer, or nothing and a note of the failure in the target's row."""
+    """The reply, or an empty dict and the error in the target's row."""
     try:
-        return worker.ask(request, **arguments)
+        return worker.send(request, **arguments)
     except GateError as error:
         rows[worker.target.name].error = error.message
         return {}
 
 
-def _sum_up(row: Row, rounds: Sequence[dict[str, list[float]]]) -> None:
+def _summarise(row: Row, rounds: Sequence[dict[str, list[float]]]) -> None:
     for key in (key for key in TIMED if key in rounds[0]):
         samples = np.concatenate([times[key] for times in rounds])  # [samples]
         p50, p90 = np.percentile(samples, [50, 90])

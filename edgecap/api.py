@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgecap.core.formats import resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.protocol import Plan
+    from edgecap.benchmarks.protocol import BenchPlan
     from edgecap.benchmarks.runner import Row
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.prepare import AnyExported
@@ -176,7 +176,7 @@ class BenchReport:
     """What a benchmark measured: a row per target, how, and on which machine."""
 
     rows: list[Row]
-    plan: Plan
+    plan: BenchPlan
     machine: dict[str, Any]
 
 
@@ -211,12 +211,14 @@ def bench(
     """
     from edgecap.benchmarks import report, runner, targets
     from edgecap.benchmarks.machine import machine
-    from edgecap.benchmarks.protocol import QUICK, Plan
+    from edgecap.benchmarks.protocol import QUICK, BenchPlan
     from edgecap.core.atomic import atomic_dir
     from edgecap.core.choices import pick
     from edgecap.reference.scenes.grammar import picked_languages
 
-    plan = replace(QUICK if quick else Plan(), languages=picked_languages(lang), threads=threads)
+    plan = replace(
+        QUICK if quick else BenchPlan(), languages=picked_languages(lang), threads=threads
+    )
     if n is not None:
         plan = replace(plan, scenes=n)
     given = [bundles] if isinstance(bundles, str | os.PathLike) else list(bundles)

@@ -164,11 +164,13 @@ def _new_plan(
     from edgecap.quant.search.evaluator import TaskEvaluator
     from edgecap.quant.search.front import draw_front
     from edgecap.quant.search.search import search
-    from edgecap.reference.scenes.grammar import SPOKEN
+    from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
     from edgecap.reference.scenes.shipped import load_set
 
-    judged = [language for language in model.reference.languages if language in SPOKEN]
-    unread = [language for language in model.reference.languages if language not in SPOKEN]
+    judged = [language for language in model.reference.languages if language in GRAMMAR_LANGUAGES]
+    unread = [
+        language for language in model.reference.languages if language not in GRAMMAR_LANGUAGES
+    ]
     if unread:
         say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
 

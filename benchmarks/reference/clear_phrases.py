@@ -1,6 +1,6 @@
-"""Phrases of a caption that name one thing of a scene beyond doubt, and where it truly is.
+"""Phrases of a caption that name exactly one thing of a scene, with its true box.
 
-Letters: G patches along one side of the model_input.
+Letters: G patches along one side of the model input.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from edgecap.runtime.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Phrase:
-    """Tokens [start, end) of a caption that name one thing, and where that truly is."""
+    """Tokens [start, end) of a caption that name one thing, and its true box."""
 
     start: int
     end: int
-    box: Box  # px of the model_input
+    box: Box  # px of the model input
 
 
 def clear_phrases(
-    told: CaptionTrace, scene: Scene, lang: str, tokenizer: Tokenizer
+    trace: CaptionTrace, scene: Scene, lang: str, tokenizer: Tokenizer
 ) -> Iterator[Phrase]:
-    """Phrases of a grounded caption that name one thing of which the scene has one."""
-    caption = told.attention.caption
+    """Phrases of a grounded caption that name one thing that is unique in the scene."""
+    caption = trace.attention.caption
     true = {thing.name: thing.box for thing in scene.things}
     names = [thing.name for thing in scene.things]
     boxed = {
@@ -37,7 +37,7 @@ def clear_phrases(
         for mention in parse(caption.raw, lang).statement.mentions
         if mention.count == len(mention.boxes) == 1
     }
-    ends = [word.tokens[0] for word in told.attention.words if word.is_box]
+    ends = [word.tokens[0] for word in trace.attention.words if word.is_box]
     boxes = [box for mention in caption.mentions for box in mention.boxes]
     for mention in caption.mentions:
         name = boxed.get(mention.boxes[0])
@@ -54,8 +54,8 @@ def _phrase_start(tokens: Sequence[int], end: int, phrase: str, tokenizer: Token
     """The token at which the phrase that ends before `end` begins."""
     start = end - 1
     while start > 0:
-        said = tokenizer.decode(tokens[start:end], skip_special=True).strip()
-        if len(said) >= len(phrase.strip()):
+        text = tokenizer.decode(tokens[start:end], skip_special=True).strip()
+        if len(text) >= len(phrase.strip()):
             break
         start -= 1
     return start
@@ -64,7 +64,7 @@ def _phrase_start(tokens: Sequence[int], end: int, phrase: str, tokenizer: Token
 def near(box: Box, size: int, G: int) -> np.ndarray:
     """bool [G,G]: patches with their centre in the box or half a patch beside it.
 
-    Box and `size`, the side of the model_input, in px.
+    Box and `size`, the side of the model input, in px.
     """
     patch = size / G
     centres = (np.arange(G) + 0.5) * patch  # [G], px

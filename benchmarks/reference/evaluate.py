@@ -1,10 +1,9 @@
-"""`edgecap eval`: caption and embed scenes whose truth is known, and score what comes out.
+"""`edgecap eval`: caption and embed scenes with ground truth, and score the results.
 
 N scenes, R bootstrap resamples. Keys are those of `metrics` (captions) and `similarity`
-(embeddings). A figure says little without what it is worth to see nothing, so most have floors:
+(embeddings). Most figures have floors, the scores without information from the image:
 
-    blind_KEY     captions: of a mid-grey image, so what guessing alone is worth; embeddings:
-                  chance
+    blind_KEY     captions: of a mid-grey image, the score of guessing; embeddings: chance
     shuffled_KEY  every image against the truth of another scene
 """
 
@@ -46,7 +45,7 @@ FLOORS = (
     *(f"shuffled_{key}" for key in (*FLOORED, *HARD)),
 )
 KEYS = (*MEASURED, *FLOORS)
-PARTS = ("captions", "embeddings")  # what can be evaluated alone
+PARTS = ("captions", "embeddings")  # parts that can be evaluated alone
 MID_GREY = 127
 
 
@@ -68,7 +67,7 @@ class Report:
         return min(self.languages, key=lambda lang: self.languages[lang]["exact"] or 0.0)
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of `KEYS` and n at the top (mean over languages), then where they come from."""
+        """The keys of `KEYS` and n at the top (mean over languages), then `about`."""
         return {
             "n": self.n,
             **self.values,
@@ -90,9 +89,10 @@ def evaluate(
 ) -> Report:
     """Score a captioner on scenes in each language.
 
-    `batch` images or texts go into one call of the captioner; `held_out_phrasing` words the texts
-    to embed as no text of the training was; `only` is one of PARTS, and keys of the other are then
-    None. Needs two scenes or more, because some keys compare scenes; raises InputError otherwise.
+    `batch` images or texts go into one call of the captioner; with `held_out_phrasing` the texts
+    to embed use phrasings that are not in training; `only` is one of PARTS, and keys of the other
+    are then None. Needs two scenes or more, because some keys compare scenes; raises InputError
+    otherwise.
     """
     if only is not None:
         pick("part", only, PARTS)
@@ -137,8 +137,8 @@ def _evaluate_language(
     sums: Tally = {}
     found: dict[str, Value] = {}
     if only != "embeddings":
-        said, found["malformed"] = _captions(captioner, scenes, lang, batch)
-        sums |= said
+        captions, found["malformed"] = _captions(captioner, scenes, lang, batch)
+        sums |= captions
     if shown is not None:
         sums |= compare(captioner, lang, shown, batch)
     return sums, found | {key: ratio.value() for key, ratio in sums.items()}
@@ -151,12 +151,12 @@ def _captions(
     images, graphs = [image for image, _ in scenes], [scene for _, scene in scenes]
     captions = []
     for start in progress(range(0, len(scenes), batch), f"{lang}: captions"):
-        answers = captioner.caption(images[start : start + batch], lang=lang)
-        captions += [parse(caption.raw, lang) for caption in answers]
+        generated = captioner.caption(images[start : start + batch], lang=lang)
+        captions += [parse(caption.raw, lang) for caption in generated]
     grey = np.full_like(images[0], MID_GREY)  # [224,224,3]
     guess = parse(captioner.caption([grey], lang=lang)[0].raw, lang)
     floors = {"blind": [guess] * len(graphs), "shuffled": captions[1:] + captions[:1]}
-    scores = [score_scene(scene, said) for scene, said in zip(graphs, captions, strict=True)]
+    scores = [score_scene(scene, one) for scene, one in zip(graphs, captions, strict=True)]
     sums = {
         f"{floor}_{key}": ratio
         for floor, others in floors.items()
@@ -168,4 +168,4 @@ def _captions(
 
 def _tallied(graphs: Sequence[Scene], captions: Sequence[Parsed]) -> Tally:
     """The sums of captions, each against the scene in its place."""
-    return tally([score_scene(scene, said) for scene, said in zip(graphs, captions, strict=True)])
+    return tally([score_scene(scene, one) for scene, one in zip(graphs, captions, strict=True)])

@@ -1,8 +1,8 @@
 """Referring expressions and relation questions about a scene, with their answers.
 
-An expression is a definite noun phrase ("the red circle"), or, where several things bear the name,
-one with the relation that tells the meant one apart ("the red circle to the left of the dog"). A
-question is a true statement and its false twin, the relation inverted.
+An expression is a definite noun phrase ("the red circle"), or, where several things have the name,
+one with the relation that identifies the thing ("the red circle to the left of the dog"). A
+question is a true statement and the false one with the relation inverted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAIRWISE = ("left", "right", "above", "below")
 
 @dataclass(frozen=True)
 class Expression:
-    """A phrase, the box that it means, and how many things bear the name."""
+    """A phrase, the box that it refers to, and how many things have the name."""
 
     phrase: str
     box: Box
@@ -42,7 +42,7 @@ def unique_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
 
 
 def absent_phrase(scene: Scene, lang: str, rng: np.random.Generator) -> str:
-    """The name of a thing that is not there."""
+    """The name of an absent thing."""
     shown = {thing.name for thing in scene.things}
     name = next(name for _ in count() if (name := draw_name(rng)) not in shown)
     return for_language(lang).noun_phrase(name, definite=True)
@@ -51,7 +51,7 @@ def absent_phrase(scene: Scene, lang: str, rng: np.random.Generator) -> str:
 def ambiguous_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
     """For every thing with namesakes, the first clear relation that is true of it alone.
 
-    None in a language whose "is" is not known: the statement could not be made a noun phrase.
+    None in a language without an entry in COPULAS: the statement could not become a noun phrase.
     """
     if lang not in COPULAS:
         return
@@ -59,34 +59,34 @@ def ambiguous_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
     for thing in scene.things:
         namesakes = [other for other in scene.things if other.name == thing.name]
         anchors = [other.name for other in scene.things if names.count(other.name) == 1]
-        telling = (
+        identifying = (
             relation
             for anchor in anchors
             for kind in PAIRWISE
             if (relation := Relation(kind, thing.name, (anchor,))) in _clear(scene, thing)
             and not any(_holds(scene, o, relation) for o in namesakes if o is not thing)
         )
-        told = next(telling, None)
-        if len(namesakes) > 1 and told is not None:
-            yield Expression(_phrase(told, lang), thing.box, len(namesakes))
+        relation = next(identifying, None)
+        if len(namesakes) > 1 and relation is not None:
+            yield Expression(_phrase(relation, lang), thing.box, len(namesakes))
 
 
 def questions(scene: Scene, lang: str) -> Iterator[tuple[str, str]]:
     """(true, false) statements: for every pair of things with a clear order, one from each side.
 
-    "The dog is left of the cat." and "The cat is right of the dog.": a preference for a word is
-    right about one of them and wrong about the other.
+    "The dog is left of the cat." and "The cat is right of the dog.": a bias for a word is
+    right for one of them and wrong for the other.
     """
     grammar = for_language(lang)
-    asked: set[frozenset[Name]] = set()
+    seen: set[frozenset[Name]] = set()
     for relation in relations(scene):
         pair = frozenset((relation.subject, *relation.objects))
-        if relation.kind in PAIRWISE and pair not in asked:
-            asked.add(pair)
-            seen_back = Relation(INVERSE[relation.kind], relation.objects[0], (relation.subject,))
-            for told in (relation, seen_back):
-                twin = replace(told, kind=INVERSE[told.kind])
-                true, false = (grammar.render(Statement(relation=r)) for r in (told, twin))
+        if relation.kind in PAIRWISE and pair not in seen:
+            seen.add(pair)
+            reverse = Relation(INVERSE[relation.kind], relation.objects[0], (relation.subject,))
+            for stated in (relation, reverse):
+                inverted = replace(stated, kind=INVERSE[stated.kind])
+                true, false = (grammar.render(Statement(relation=r)) for r in (stated, inverted))
                 yield true, false
 
 

@@ -1,22 +1,22 @@
-"""How far maps of words can be trusted, on scenes whose truth is known.
+"""Faithfulness of word maps, measured on scenes with ground truth.
 
-For every phrase of a caption that names one thing of the scene, and the scene has only one of it:
+For every phrase of a caption that names a thing that is unique in the scene:
 
     pointing         phrases whose map is highest on the thing (Zhang et al., arXiv 1608.00507): the
                      centre of that patch lies in its true box or half a patch beside it
-    pointing_chance  the share of patches for which that is so: what a random map gets
+    pointing_chance  the share of patches for which that holds: the score of a random map
     deletion         mean probability of the phrase while the patches are hidden in the order of
                      the map; low is good (RISE, arXiv 1806.07421)
     deletion_random  the same in random order
-    insertion        the same while patches appear on an emptied image in that order; high is good
+    insertion        the same while patches are revealed in that order; high is good
     insertion_random the same in random order
     random_weights   rank correlation of a word's map with that of a model of random weights; near 0
-                     is good: a map that survives says nothing of what was learnt
+                     is good: otherwise the map does not depend on training
                      (arXiv 1810.03292)
 
 The probability of a phrase is the geometric mean over its tokens, given the caption before them.
-Hidden patches have the median colour of the image. `*_gain` is how much better a map does than
-chance on the same phrases. Intervals are 95 %, bootstrapped over scenes.
+Hidden patches have the median colour of the image. `*_gain` is the improvement of a map
+over chance on the same phrases. Intervals are 95 %, bootstrapped over scenes.
 
 N scenes, P patches, G patches along one side, t tokens, K steps.
 """
@@ -39,7 +39,7 @@ from edgecap.reference.scenes.graph import Scene
 from edgecap.reference.scenes.resampling import draw_weights, interval
 from edgecap.runtime import Captioner
 
-STEPS = 8  # K: parts of the image that are hidden one after another
+STEPS = 8  # K: parts of the image, hidden one after another
 KEYS = (
     "pointing",
     "pointing_chance",
@@ -49,7 +49,7 @@ KEYS = (
     "insertion_random",
     "random_weights",
 )
-# What a map that can be trusted has there.
+# The values of a faithful map.
 GOOD = {
     "pointing": "high",
     "deletion": "low",
@@ -59,8 +59,8 @@ GOOD = {
     "deletion_gain": "above 0",
     "insertion_gain": "above 0",
 }
-SURVIVES = 0.5  # a rank correlation above which most of a map was never learnt
-# Gain -> what is better by it, and what is worse.
+SURVIVES = 0.5  # rank correlation above which a map mostly does not depend on training
+# Gain -> the minuend and the subtrahend.
 GAINS = {
     "pointing_gain": ("pointing", "pointing_chance"),
     "deletion_gain": ("deletion_random", "deletion"),
@@ -81,14 +81,14 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """What the figures allow to say."""
+        """The conclusion from the figures."""
         least = {key: (bounds or (0.0, 0.0))[0] for key, bounds in self.intervals.items()}
         points = least["pointing_gain"] > 0
         causes = least["deletion_gain"] > 0 and least["insertion_gain"] > 0
         where = "lies on the thing" if points else "lies on the thing no surer than chance"
-        said = f"{where}; shows {'' if causes else 'no surer than chance '}what the word rests on"
+        text = f"{where}; shows {'' if causes else 'no surer than chance '}what the word rests on"
         survives = least["random_weights"] > SURVIVES
-        return said + ("; survives random weights" if survives else "")
+        return text + ("; survives random weights" if survives else "")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict}
@@ -104,31 +104,31 @@ def card(
     """Measure each kind of maps; `with_random_weights` makes the same kinds with a model of random
     weights.
 
-    Raises InputError where no caption names a thing that can be told apart.
+    Raises InputError where no caption names a thing that can be trace apart.
     """
     sums: dict[str, dict[str, np.ndarray]] = {
         kind: {key: np.zeros((2, len(scenes))) for key in KEYS} for kind in makers
     }
     phrases = 0
     for n, (image, scene) in enumerate(progress(scenes, "scenes")):
-        told = trace_caption(captioner, image, lang)
-        found = list(clear_phrases(told, scene, lang, captioner.tokenizer))
+        trace = trace_caption(captioner, image, lang)
+        found = list(clear_phrases(trace, scene, lang, captioner.tokenizer))
         phrases += len(found)
         if not found:
             continue
         rng = np.random.default_rng(n)
-        chance = [_areas(captioner, told, phrase, None, rng) for phrase in found]
+        chance = [_areas(captioner, trace, phrase, None, rng) for phrase in found]
         for kind, make in makers.items():
-            maps = make(told)  # [t,G,G]
+            maps = make(trace)  # [t,G,G]
             other = (
-                with_random_weights[kind](told)
+                with_random_weights[kind](trace)
                 if with_random_weights and kind in with_random_weights
                 else None
             )
             for phrase, random in zip(found, chance, strict=True):
                 own = maps[phrase.start : phrase.end].mean(0)  # [G,G]
-                on_it = near(phrase.box, told.model_input.shape[0], own.shape[0])  # [G,G]
-                deletion, insertion = _areas(captioner, told, phrase, own, rng)
+                on_it = near(phrase.box, trace.model_input.shape[0], own.shape[0])  # [G,G]
+                deletion, insertion = _areas(captioner, trace, phrase, own, rng)
                 measured = {
                     "pointing": float(on_it.flat[own.argmax()]),
                     "pointing_chance": float(on_it.mean()),
@@ -145,7 +145,7 @@ def card(
     if not phrases:
         raise InputError(
             "faithfulness.nothing",
-            f"in {len(scenes)} scenes no caption names a thing that can be told apart.",
+            f"in {len(scenes)} scenes no caption names a thing that can be trace apart.",
             "Give more scenes, or better weights.",
         )
     return [_row(kind, phrases, found) for kind, found in sums.items()]
@@ -153,7 +153,7 @@ def card(
 
 def _areas(
     captioner: Captioner,
-    told: CaptionTrace,
+    trace: CaptionTrace,
     phrase: Phrase,
     map_: np.ndarray | None,
     rng: np.random.Generator,
@@ -162,18 +162,18 @@ def _areas(
     G = captioner.manifest.contract.grid
     values = rng.random(G * G) if map_ is None else map_.ravel()
     order = np.argsort(-values, kind="stable")  # [P]
-    empty = np.broadcast_to(np.median(told.model_input, axis=(0, 1)), told.model_input.shape)
+    hidden = np.broadcast_to(np.median(trace.model_input, axis=(0, 1)), trace.model_input.shape)
     counts = np.linspace(0, G * G, STEPS + 1).round().astype(int)
     model_inputs = []
-    for first, then in ((told.model_input, empty), (empty, told.model_input)):
+    for first, then in ((trace.model_input, hidden), (hidden, trace.model_input)):
         for count in counts:
             changed = np.zeros(G * G, np.bool_)  # [P]
             changed[order[:count]] = True
-            patch = told.model_input.shape[0] // G
+            patch = trace.model_input.shape[0] // G
             mask = changed.reshape(G, G).repeat(patch, 0).repeat(patch, 1)[..., None]  # [S,S,1]
             model_inputs.append(np.where(mask, then, first).astype(np.uint8))
-    tokens = told.tokens[: phrase.end]
-    scores = forced_scores(captioner, model_inputs, told.prompt, tokens)
+    tokens = trace.tokens[: phrase.end]
+    scores = forced_scores(captioner, model_inputs, trace.prompt, tokens)
     chances = np.array([np.exp(one[phrase.start :].mean()) for one in scores])  # [2(K+1)]
     deleted, inserted = chances.reshape(2, -1)  # each [K+1]
     return _area(deleted), _area(inserted)

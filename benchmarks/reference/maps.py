@@ -1,9 +1,9 @@
-"""Do the attention maps of bundles lie where the reference's lie?
+"""Agreement of the attention maps of bundles with the reference's.
 
     python -m edgecap.benchmarks.reference.maps BUNDLE... --reference S --n 16 --lang en,ja --json
 
-The reference captions scenes, and every model is asked again for its captions, token by token. Two
-maps of a step are compared by their cosine over the patches:
+The reference captions scenes, and every model is fed these captions token by token. The two maps of
+a step are compared by their cosine over the patches:
 
     mean     of the default map, over all steps
     least    the smallest of any step
@@ -44,21 +44,21 @@ def measure(
     images: Sequence[np.ndarray],
     languages: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """A row of the figures above for each captioner; images take the languages in turns."""
+    """A row of the figures above for each captioner; languages alternate over images."""
     plain: dict[str, list[np.ndarray]] = {name: [] for name in captioners}
     heads: dict[str, list[np.ndarray]] = {name: [] for name in captioners}
     by_head = {name: one for name, one in captioners.items() if _has_heads(one)}
     for i, image in enumerate(progress(images, "maps")):
-        told = trace_caption(reference, image, languages[i % len(languages)])
-        if not told.tokens:
+        trace = trace_caption(reference, image, languages[i % len(languages)])
+        if not trace.tokens:
             continue
-        wanted = _default_maps(reference, told)  # [t,P]
+        wanted = _default_maps(reference, trace)  # [t,P]
         for name, captioner in captioners.items():
-            plain[name].append(cosines(_default_maps(captioner, told), wanted))  # [t]
+            plain[name].append(cosines(_default_maps(captioner, trace), wanted))  # [t]
         if by_head and _has_heads(reference):
-            wanted = _all_maps(reference, told)  # [t,LHP]
+            wanted = _all_maps(reference, trace)  # [t,LHP]
             for name, captioner in by_head.items():
-                heads[name].append(cosines(_all_maps(captioner, told), wanted))  # [t]
+                heads[name].append(cosines(_all_maps(captioner, trace), wanted))  # [t]
     return [_row(name, plain[name], heads[name]) for name in captioners]
 
 
@@ -66,16 +66,16 @@ def _has_heads(captioner: Captioner) -> bool:
     return ATTENTION in captioner.manifest.contract.functions
 
 
-def _default_maps(captioner: Captioner, told: CaptionTrace) -> np.ndarray:
-    caption = told.attention.caption
-    steps = len(told.tokens)
+def _default_maps(captioner: Captioner, trace: CaptionTrace) -> np.ndarray:
+    caption = trace.attention.caption
+    steps = len(trace.tokens)
     return force(
-        captioner, told.model_input, caption.lang, caption.style, told.tokens, steps
+        captioner, trace.model_input, caption.lang, caption.style, trace.tokens, steps
     ).attention  # [t,P]
 
 
-def _all_maps(captioner: Captioner, told: CaptionTrace) -> np.ndarray:
-    maps = layers(captioner, told)  # [L,H,t,G,G]
+def _all_maps(captioner: Captioner, trace: CaptionTrace) -> np.ndarray:
+    maps = layers(captioner, trace)  # [L,H,t,G,G]
     return np.moveaxis(maps, 2, 0).reshape(maps.shape[2], -1)  # [t,LHP]
 
 
@@ -99,22 +99,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--lang", default="all")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
-    asked = parser.parse_args(arguments)
-    return run_command("maps", lambda: _run(asked))
+    args = parser.parse_args(arguments)
+    return run_command("maps", lambda: _run(args))
 
 
-def _run(asked: Namespace) -> None:
-    check_numbers(asked, "maps", threads=1)
-    languages = picked_languages(asked.lang)
-    images = [image for image, _ in load_set("evaluation", asked.n)]
-    reference = load(asked.reference, threads=asked.threads)
-    captioners = {name: load(name, threads=asked.threads) for name in asked.bundles}
+def _run(args: Namespace) -> None:
+    check_numbers(args, "maps", threads=1)
+    languages = picked_languages(args.lang)
+    images = [image for image, _ in load_set("evaluation", args.n)]
+    reference = load(args.reference, threads=args.threads)
+    captioners = {name: load(name, threads=args.threads) for name in args.bundles}
     rows = measure(reference, captioners, images, languages)
-    about = {"reference": reference.manifest.name, "scenes": asked.n, "languages": languages}
-    if asked.json:
+    about = {"reference": reference.manifest.name, "scenes": args.n, "languages": languages}
+    if args.json:
         print(json.dumps(about | {"bundles": rows}, ensure_ascii=False, indent=1))
         return
-    print(f"cosine to {about['reference']}'s maps, {asked.n} scenes, {', '.join(languages)}")
+    print(f"cosine to {about['reference']}'s maps, {args.n} scenes, {', '.join(languages)}")
     for row in rows:
         keys = ("mean", "least", "alike", "by_head")
         shown = "  ".join(f"{k} {row[k]:.4f}" for k in keys if row.get(k) is not None)

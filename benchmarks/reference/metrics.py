@@ -1,23 +1,23 @@
-"""What a caption got right, against the scene that it describes.
+"""Metrics of captions against the scenes that they describe.
 
 N scenes. Every key is a ratio of two sums over scenes, so it carries a bootstrap interval over
 scenes. A thing is one object of the scene; its name includes its colour ("red circle").
 
     n            scenes
-    exact        scenes whose multiset of names said is the scene's, with no phrase left over that
-                 is not understood; share
+    exact        scenes whose multiset of names is exactly the caption's, with every phrase
+                 understood; share
     name         true things that are named, matched one to one; share
     grounding_50 true things that are named and whose box has IoU >= 0.5; a wrong name is a miss
     grounding_75 the same with IoU >= 0.75
     miou_named   mean IoU of the named things; a named thing without a box counts 0
     relation     among scenes that have a clear relation, captions that state one that holds; none
-                 stated, or none understood, counts as wrong
-    count        scenes whose number of things said is the true one, a phrase that is not understood
-                 being one; share
+                 stated or none understood counts as wrong
+    count        scenes whose number of things in the caption is the true one; a phrase that is not
+                 understood counts as one; share
     withheld     things of the combinations that the training withheld that are named; share
-    chair_i      said things that are not in the scene, or that no grammar knows, of all said things
-                 (lower is better)
-    malformed    boxes that are not boxes, in all captions; a number, not a share
+    chair_i      things in the caption that are not in the scene or not understood, of all things in
+                 the caption (lower is better)
+    malformed    malformed boxes in all captions; a count, not a share
 
 `similarity` has the keys that compare embeddings, `evaluate` joins both and adds floors.
 """
@@ -37,7 +37,7 @@ from edgecap.reference.scenes.parse import Parsed, parse
 from edgecap.reference.scenes.relations import holds, relations
 from edgecap.reference.scenes.withheld import taking_part
 
-# A babbling caption may list more boxes than any scene has things; the rest cannot be matched.
+# A degenerate caption may list more boxes than any scene has things; the rest is not matched.
 MOST_BOXES = 32
 
 Numbers = np.ndarray  # float64 [N]
@@ -50,7 +50,7 @@ class SceneScore:
     exact: bool
     things: int  # in the scene
     said: int  # in the caption, understood or not
-    named: int  # true things whose name was said, one to one
+    named: int  # true things that are named, one to one
     withheld: int  # things of combinations that the training withheld
     withheld_named: int
     ious: tuple[float, ...]  # of the named things that got a box
@@ -84,9 +84,7 @@ Tally = dict[str, Ratio]
 
 
 def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
-    """Compare what a caption says with what there is. Boxes are in px of the scene's
-    model_input.
-    """
+    """Score a parsed caption against its scene. Boxes are in px of the scene."""
     true: dict[Name, list[Box]] = defaultdict(list)
     for thing in scene.things:
         true[thing.name].append(thing.box)
@@ -95,7 +93,7 @@ def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
     for mention in parsed.statement.mentions:
         said[mention.name] += mention.count
         boxes[mention.name] += mention.boxes
-    # No more boxes than things said: extra boxes must not buy a hit.
+    # At most one box per listed thing: extra boxes must not gain hits.
     ious = [
         overlap
         for name, there in true.items()
@@ -147,7 +145,7 @@ def tally(scores: Sequence[SceneScore]) -> Tally:
     things = column(s.things for s in scores)  # [N]
     named = column(s.named for s in scores)  # [N]
     said = column(s.said for s in scores)  # [N]
-    true_said = named  # a said thing is in the scene exactly if it is matched by name
+    true_said = named  # a listed thing is in the scene exactly if it is matched by name
     return {
         "exact": Ratio(column(s.exact for s in scores), ones),
         "name": Ratio(named, things),

@@ -1,10 +1,10 @@
-"""Are the images that show a thing found by its name?
+"""Retrieval of images by the name of a thing in them.
 
     python -m edgecap.benchmarks.reference.name_search S --n 200 --json
 
-N scenes are indexed twice, as whole images and with the things in them, and searched for every
-name that one thing of a scene bears. R-precision: of as many hits as there are such scenes, the
-share that are; the mean over names. Chance: the same of hits drawn at random.
+N scenes are indexed twice, as whole images and with their things, and searched for every name that
+exactly one thing of a scene has. R-precision: with R such scenes, the share of them among the first
+R hits; mean over names. Chance: the same for random hits.
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ def _precision(captioner: Captioner, out: Path, shows: dict[Name, list[int]], la
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    asked = scene_options("name_search", n=200, lang="en").parse_args(arguments)
-    return run_command("name_search", lambda: _run(asked))
+    args = scene_options("name_search", n=200, lang="en").parse_args(arguments)
+    return run_command("name_search", lambda: _run(args))
 
 
-def _run(asked: Namespace) -> None:
-    check_numbers(asked, "name_search", n=1, threads=1)
-    languages = picked_languages(asked.lang)
-    captioner = load(asked.captioner, threads=asked.threads)
-    scenes = evaluation_scenes(asked.split, asked.n)
-    row = measure(captioner, scenes, languages, asked.threads)
-    if asked.json:
-        print(json.dumps({"n": len(scenes), "split": asked.split, **row}, indent=1))
+def _run(args: Namespace) -> None:
+    check_numbers(args, "name_search", n=1, threads=1)
+    languages = picked_languages(args.lang)
+    captioner = load(args.captioner, threads=args.threads)
+    scenes = evaluation_scenes(args.split, args.n)
+    row = measure(captioner, scenes, languages, args.threads)
+    if args.json:
+        print(json.dumps({"n": len(scenes), "split": args.split, **row}, indent=1))
         return
-    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, R-precision")
+    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {args.split}, R-precision")
     for way, shares in row.items():
         print(f"{way:>7}  " + "  ".join(f"{lang} {share:.3f}" for lang, share in shares.items()))
 

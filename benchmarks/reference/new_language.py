@@ -1,15 +1,15 @@
-"""What a language costs to add: `python -m edgecap.benchmarks.reference.new_language nl ko`.
+"""The cost of adding a language: `python -m edgecap.benchmarks.reference.new_language nl ko`.
 
-Stages, each on the weights of the one before; in every one the eight languages are rehearsed:
+Stages, each continuing from the one before; the eight languages are rehearsed in each:
 
-    untrained_languages    the language's token is the mean of the others' tokens
-    texts       texts in the language are matched with images; no caption is learned
+    untrained   the language's token is the mean of the others' tokens
+    texts       contrastive loss of texts in the language; no captions
     one thing   captions of images that show one thing
     captions    captions of images that show one to five things
 
 After each, on the first test scenes: exact captions, things named, grounding, relations and
-retrieval in the language, and the exact captions of the eight known ones. A null result is a
-result: whether captions come before the first one was shown is what the stages are for.
+retrieval in the language, and the exact captions of the eight known ones. The
+stages show whether captions emerge before any caption is trained.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from edgecap.reference.train.captions import CaptionDataset, SampleEncoder
 
 KEYS = ("exact", "name", "grounding_50", "relation", "retrieval_r1_i2t", "retrieval_r1_t2i")
-STAGES = ("untrained_languages", "texts", "one thing", "captions")
+STAGES = ("untrained", "texts", "one thing", "captions")
 REPORT = "new_language.json"
 _STREAM = 17  # of scenes: no split draws from it
 _ONE_THING = SceneRules(things=(1, 1), repeat=0.0)
@@ -54,12 +54,12 @@ _ONE_THING = SceneRules(things=(1, 1), repeat=0.0)
 
 @dataclass(frozen=True)
 class Budget:
-    """How much is spent; by default an hour for two languages on one core."""
+    """The training budget; by default an hour for two languages on one core."""
 
-    captions: int = 500  # a stage
-    row_steps: int = 250  # a stage, at first, on the new words alone: each has words of its own
-    steps: int = 120  # a stage, on all weights
-    images: int = 10  # a step
+    captions: int = 500  # per stage
+    row_steps: int = 250  # per stage, first, on the rows of new tokens only
+    steps: int = 120  # per stage, on all weights
+    images: int = 10  # per step
     scenes: int = 48  # measured on
     lora: int = 0
     seed: int = 0
@@ -77,10 +77,10 @@ class Measured:
 
 
 def check(model: str, lang: str, budget: Budget) -> None:
-    """InputError for a language that scenes cannot be described in, or that is known already.
+    """InputError for a language without a grammar or that the weights have already.
 
-    Also for weights with a language that cannot be rehearsed, and a rank that is not below their
-    width.
+    Also for weights with a language that cannot be rehearsed, and for a rank that is not below
+    their width.
     """
     from edgecap.reference.model import weights
     from edgecap.reference.train import forgetting, lora, rehearsal
@@ -90,32 +90,32 @@ def check(model: str, lang: str, budget: Budget) -> None:
     path = weights.resolve(model)[1]
     known = weights.extension(path).languages
     if lang in known:
-        raise InputError("language.known", f"{path} knows {lang} already; nothing can be shown.")
-    rehearsal.chosen("scenes", known)
+        raise InputError("language.known", f"{path} has {lang} already.")
+    rehearsal.choose("scenes", known)
     if budget.lora:
         lora.check_rank(weights.load(path), budget.lora)
 
 
 def drawn(rules: SceneRules, n: int, seed: int) -> Iterator[Scened]:
-    """n scenes by `rules` that no split shows."""
+    """n scenes by `rules` that are in no split."""
     for i in range(n):
         drawing = sample_drawing(np.random.default_rng((_STREAM, seed, i)), rules)
         yield render(drawing), drawing.scene
 
 
 def stages(
-    model: str, lang: str, budget: Budget, say: Callable[[str], None] = lambda _: None
+    model: str, lang: str, budget: Budget, notify: Callable[[str], None] = lambda _: None
 ) -> Iterator[Measured]:
-    """Teach `lang` stage by stage; yields the figures after each.
+    """Train `lang` stage by stage; yields the figures after each.
 
-    Raises InputError as `check` does.
+    Raises the InputError of `check`.
     """
     from edgecap.reference.model import weights
     from edgecap.reference.shipped import tokenizer_data
     from edgecap.reference.train import extend_vocabulary, forgetting, rehearsal
     from edgecap.reference.train.captions import SampleEncoder
-    from edgecap.reference.train.course import captioner_of
-    from edgecap.reference.train.finetune import FinetuneConfig, finetune
+    from edgecap.reference.train.finetune import FinetuneConfig, finetune_steps
+    from edgecap.reference.train.finetune_job import captioner_of
     from edgecap.runtime.tokenizer import Tokenizer
 
     check(model, lang, budget)
@@ -126,18 +126,18 @@ def stages(
         for i, rules in enumerate((_ONE_THING, SceneRules()))
     )
     rows = {name: list(_rows(lang, scenes)) for name, scenes in (("one", one), ("many", many))}
-    # The tokenizer may see texts before any caption is learned: texts need no images.
+    # The tokenizer is extended with all texts before any training: texts need no images.
     after = extend_vocabulary.extend(
         before, lang, [row["text"] for kind in rows.values() for row in kind]
     )
     network = extend_vocabulary.resize_embeddings(network, before, after)
-    framing = SampleEncoder(
+    encoder = SampleEncoder(
         Tokenizer(tokenizer_data(after)), after, lang, network.config.text_length
     )
-    lessons = {
-        "texts": (_said(framing, many, rows["many"]), 0.0),
-        "one thing": (_said(framing, one, rows["one"]), 1.0),
-        "captions": (_said(framing, many, rows["many"]), 1.0),
+    datasets = {
+        "texts": (_dataset(encoder, many, rows["many"]), 0.0),
+        "one thing": (_dataset(encoder, one, rows["one"]), 1.0),
+        "captions": (_dataset(encoder, many, rows["many"]), 1.0),
     }
     tested = evaluation_scenes("test", budget.scenes)
     base = FinetuneConfig(
@@ -149,14 +149,14 @@ def stages(
     )
     for number, stage in enumerate(STAGES):
         begun = time.monotonic()
-        say(f"{lang}: {stage}")
-        if stage in lessons:
-            said, weight = lessons[stage]
+        notify(f"{lang}: {stage}")
+        if stage in datasets:
+            dataset, weight = datasets[stage]
             config = replace(base, caption_weight=weight, seed=budget.seed + number)
             old = rehearsal.of_scenes(
                 before.languages, after, config.rehearsed, config.seed, config.steps
             )
-            finetune(network, said, old, config, extend_vocabulary.new_rows(before, after))
+            finetune_steps(network, dataset, old, config, extend_vocabulary.new_rows(before, after))
         captioner = captioner_of(network.eval(), after)
         figures = evaluate(captioner, tested, (lang,)).languages[lang]
         exact = forgetting.exact(captioner, before.languages, budget.scenes).mean(1)  # [K]
@@ -170,16 +170,16 @@ def _rows(lang: str, scenes: Sequence[tuple[np.ndarray, Scene]]) -> Iterator[dic
         yield from caption_rows(str(i), scene, "train", i, languages=(lang,))
 
 
-def _said(
-    framing: SampleEncoder, scenes: Sequence[Scened], rows: Sequence[dict[str, str]]
+def _dataset(
+    encoder: SampleEncoder, scenes: Sequence[Scened], rows: Sequence[dict[str, str]]
 ) -> CaptionDataset:
-    """Scenes and their captions, with and without boxes, as a course learns from them."""
+    """Scenes and their captions, with and without boxes, as training data."""
     from edgecap.reference.train.captions import CaptionDataset
     from edgecap.reference.train.pairs import Pair
     from edgecap.runtime.preprocess import letterbox
 
     samples = tuple(
-        framing.samples(
+        encoder.encode(
             Pair(Path(row["image"]), row["text"], grounded=row["grounded"]),
             letterbox(scene.size, scene.size, scene.size),
         )
@@ -235,30 +235,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     for name, value in asdict(Budget()).items():
         parser.add_argument(f"--{name}", type=int, default=value)
-    asked = parser.parse_args(arguments)
-    return run_command("new_language", lambda: _run(asked))
+    args = parser.parse_args(arguments)
+    return run_command("new_language", lambda: _run(args))
 
 
-def _run(given: argparse.Namespace) -> None:
-    asked = vars(given)
+def _run(args: argparse.Namespace) -> None:
+    values = vars(args)
     least = {name: 0 for name in ("row_steps", "lora", "seed")}
     least |= {"captions": 1, "steps": 1, "images": 2, "scenes": 2}
-    check_numbers(given, "new_language", threads=1, **least)
+    check_numbers(args, "new_language", threads=1, **least)
     require("matplotlib", "train")
     torch = require("torch", "train")
-    torch.set_num_threads(asked["threads"])
-    budget = Budget(**{name: asked[name] for name in asdict(Budget())})
-    languages = tuple(dict.fromkeys(asked["languages"]))
+    torch.set_num_threads(values["threads"])
+    budget = Budget(**{name: values[name] for name in asdict(Budget())})
+    languages = tuple(dict.fromkeys(values["languages"]))
     for lang in languages:
-        check(asked["model"], lang, budget)
-    with atomic_dir(asked["out"], asked["overwrite"], marker=REPORT) as folder:
+        check(values["model"], lang, budget)
+    with atomic_dir(values["out"], values["overwrite"], marker=REPORT) as folder:
         rows = []
         for lang in languages:
-            for row in stages(asked["model"], lang, budget, lambda text: print(text, flush=True)):
+            for row in stages(values["model"], lang, budget, lambda text: print(text, flush=True)):
                 rows.append(row)
                 print(table([row]).splitlines()[-1], f"{row.minutes:.1f} min", flush=True)
         report = {
-            "model": asked["model"],
+            "model": values["model"],
             "budget": asdict(budget),
             "rows": [asdict(row) for row in rows],
             "machine": machine(),

@@ -1,4 +1,4 @@
-"""What the commands that measure a captioner on scenes have in common."""
+"""Common options of the commands that measure a captioner on scenes."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def scene_options(name: str, n: int, lang: str) -> ArgumentParser:
 
 
 def percent(value: float | None) -> str:
-    """A share for people; a dash where nothing was asked."""
+    """A share in percent; a dash where nothing was measured."""
     return "–" if value is None else f"{100 * value:.1f}"

@@ -1,19 +1,19 @@
-"""Does a captioner point at what is meant, and know true relations from false?
+"""Benchmark of referring expressions and relation questions.
 
     python -m edgecap.benchmarks.reference.referring S --n 64 --lang en,ja
     python -m edgecap.benchmarks.reference.referring S --n 256 --split namesakes --only ambiguous
 
-N scenes. Shares are over expressions or questions of all scenes of a language:
+N scenes. Shares are over all expressions or questions of a language:
 
-    unique           expressions that name a thing without namesakes, pointed at with IoU >= 0.5
-    seen             the same expressions, where the box is not called a guess
-    unseen           names of things that are not there, where it is
-    ambiguous        expressions that need their relation, pointed at with IoU >= 0.5
-    ambiguous_named  the same where any thing of that name counts: what the name alone is worth
-    ambiguous_floor  ambiguous_named divided among the namesakes: what is left to chance
-    relation         questions whose true statement is judged truer than the inverted one
-    above_threshold        their true statements, of which the model says that it might say them
-    implausible      their inverted ones, of which it does not
+    unique           expressions with a unique name, located with IoU >= 0.5
+    seen             the same expressions, where the thing is reported as present
+    unseen           names of absent things, where it is reported as absent
+    ambiguous        expressions that need their relation, located with IoU >= 0.5
+    ambiguous_named  the same, where any thing of that name counts
+    ambiguous_floor  ambiguous_named divided by the number of things of that name: chance
+    relation         questions whose true statement is ranked above the inverted one
+    above_threshold  their true statements that score above the plausibility threshold
+    implausible      their inverted statements that score below it
 
 Test scenes have few phrases that need their relation: 5 in 64. The split `namesakes` has 50.
 """
@@ -54,36 +54,36 @@ KEYS = (
     *("relation", "above_threshold", "implausible"),
 )
 COUNTED = ("unique", "unseen", "ambiguous", "relation")
-PARTS = ("unique", "ambiguous", "relations")  # what can be asked alone
+PARTS = ("unique", "ambiguous", "relations")  # parts that can be measured alone
 
 
 def measure(
     captioner: Captioner, scenes: Sequence[Scened], lang: str, parts: Sequence[str] = PARTS
 ) -> dict[str, Any]:
-    """The keys above, and of how many expressions and questions each is a share.
+    """The keys above, and the number of expressions and questions of each.
 
-    Keys of other parts than `parts` are None, and nothing is asked for them.
+    Keys of other parts than `parts` are None and are not measured.
     """
     found: dict[str, list[float]] = defaultdict(list)
     rng = np.random.default_rng(0)
     for image, scene in progress(scenes, f"{lang}: phrases"):
-        for asked in unique_expressions(scene, lang) if "unique" in parts else ():
-            pointed = ground(captioner, image, asked.phrase, lang)
-            found["unique"].append(iou(pointed.box, asked.box) >= HIT)
-            found["seen"].append(pointed.seen)
+        for expression in unique_expressions(scene, lang) if "unique" in parts else ():
+            located = ground(captioner, image, expression.phrase, lang)
+            found["unique"].append(iou(located.box, expression.box) >= HIT)
+            found["seen"].append(located.seen)
         if "unique" in parts:
             absent = ground(captioner, image, absent_phrase(scene, lang, rng), lang)
             found["unseen"].append(not absent.seen)
-        for asked in ambiguous_expressions(scene, lang) if "ambiguous" in parts else ():
-            box = ground(captioner, image, asked.phrase, lang).box
-            named = any(iou(box, other) >= HIT for other in _namesakes(scene, asked.box))
-            found["ambiguous"].append(iou(box, asked.box) >= HIT)
+        for expression in ambiguous_expressions(scene, lang) if "ambiguous" in parts else ():
+            box = ground(captioner, image, expression.phrase, lang).box
+            named = any(iou(box, other) >= HIT for other in _namesakes(scene, expression.box))
+            found["ambiguous"].append(iou(box, expression.box) >= HIT)
             found["ambiguous_named"].append(named)
-            found["ambiguous_floor"].append(named / asked.namesakes)
+            found["ambiguous_floor"].append(named / expression.namesakes)
         for true, false in questions(scene, lang) if "relations" in parts else ():
-            judged = rank_statements(captioner, image, [false, true], lang)
-            found["relation"].append(judged[0].statement == true)
-            for one in judged:
+            ranked = rank_statements(captioner, image, [false, true], lang)
+            found["relation"].append(ranked[0].statement == true)
+            for one in ranked:
                 key = "above_threshold" if one.statement == true else "implausible"
                 found[key].append(one.above_threshold == (one.statement == true))
     shares = {key: sum(found[key]) / len(found[key]) if found[key] else None for key in KEYS}
@@ -102,22 +102,22 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = scene_options("referring", n=64, lang="all")
     parser.add_argument("--only", help=" or ".join(PARTS))
-    asked = parser.parse_args(arguments)
-    return run_command("referring", lambda: _run(asked))
+    args = parser.parse_args(arguments)
+    return run_command("referring", lambda: _run(args))
 
 
-def _run(asked: Namespace) -> None:
-    check_numbers(asked, "referring", n=1, threads=1)
-    languages = picked_languages(asked.lang)
-    parts = PARTS if asked.only is None else (pick("part", asked.only, PARTS),)
-    captioner = load(asked.captioner, threads=asked.threads)
-    scenes = evaluation_scenes(asked.split, asked.n)
+def _run(args: Namespace) -> None:
+    check_numbers(args, "referring", n=1, threads=1)
+    languages = picked_languages(args.lang)
+    parts = PARTS if args.only is None else (pick("part", args.only, PARTS),)
+    captioner = load(args.captioner, threads=args.threads)
+    scenes = evaluation_scenes(args.split, args.n)
     rows = {lang: measure(captioner, scenes, lang, parts) for lang in languages}
-    if asked.json:
-        told = {"n": len(scenes), "split": asked.split, "languages": rows}
-        print(json.dumps(told, ensure_ascii=False, indent=1))
+    if args.json:
+        report = {"n": len(scenes), "split": args.split, "languages": rows}
+        print(json.dumps(report, ensure_ascii=False, indent=1))
         return
-    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, %")
+    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {args.split}, %")
     for lang, row in rows.items():
         shown = "  ".join(f"{key} {percent(row[key])}" for key in KEYS)
         print(f"{lang}: {shown}  (of {row['asked']})")

@@ -1,4 +1,4 @@
-"""Which scenes an evaluation runs on: shipped ones where they will do, else drawn ones."""
+"""The scenes of an evaluation: shipped ones where possible, else newly drawn ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SHIPPED_SPLIT, SHIPPED_SCENES = SETS["evaluation"]
 def evaluation_scenes(name: str, n: int, seed: int = 0) -> list[Scened]:
     """The first `n` scenes of a split, in order.
 
-    Those of the test split with seed 0 travel with the package as far as they go, and need no
-    font; all others are drawn. Raises InputError for an unknown split, and where scenes must be
+    The first scenes of the test split with seed 0 are shipped and need no font; all others are
+    drawn. Raises InputError for an unknown split, and where scenes must be
     drawn and the font is missing.
     """
     split(name)

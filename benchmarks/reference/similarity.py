@@ -1,17 +1,16 @@
-"""The keys of `edgecap eval` that compare embeddings: retrieval and false hard_negatives.
+"""The keys of `edgecap eval` that compare embeddings: retrieval and hard negatives.
 
 N scenes, E embedding width, Q texts.
 
     retrieval_r1_i2t  scenes whose best-scoring text, among those of all N scenes, is true of them
     retrieval_r1_t2i  texts whose best-scoring scene, among all N, they are true of
-    hard_negative     among scenes whose text has a false twin (see `scenes.hard_negatives`), those
-    whose
-                      true text scores above every twin
-    hard_pair         single hard_negatives, of all scenes, that the true text scores above
+    hard_negative     scenes whose true text scores above all its hard negatives, among scenes with
+                      any (see `scenes.hard_negatives`)
+    hard_pair         hard negatives, of all scenes, that score below the true text
 
 The text of a scene is its plain caption. It is true of a scene that has exactly the things it
-names and in which its relation, if it states one, holds; identical statements are thus positives
-of each other. A score is the cosine of the two embeddings.
+names and in which its relation, if it states one, holds; identical statements are therefore
+positives of each other. A score is the cosine of the two embeddings.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class RawCaption(Protocol):
 
 
 class Subject(Protocol):
-    """What is evaluated: a captioner of `edgecap.runtime`, or anything that answers like one."""
+    """The evaluated model: a captioner of `edgecap.runtime`, or an object with the same methods."""
 
     def caption(self, images: Sequence[Any], lang: str) -> Sequence[RawCaption]: ...
 
@@ -56,7 +55,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Gallery:
-    """What the comparing keys need and no language changes."""
+    """The language-independent inputs of the embedding keys."""
 
     statements: list[Statement]  # N
     hard_negatives: list[list[Statement]]  # N
@@ -68,27 +67,28 @@ class Gallery:
 def gallery(
     captioner: Subject, scenes: Sequence[Scened], batch: int, held_out_phrasing: bool
 ) -> Gallery:
-    """Embed the images and find what is true of which."""
-    said = [
+    """Embed the images and find which statements are true of which scenes."""
+    statements = [
         statement(scene, np.random.default_rng(i), "plain") for i, (_, scene) in enumerate(scenes)
     ]
     # Only scenes with the same things can share a text: compare within those groups.
     same_things: dict[frozenset[Any], list[int]] = defaultdict(list)
-    for i, one in enumerate(said):
+    for i, one in enumerate(statements):
         same_things[frozenset(names_of(one).items())].append(i)
-    positive = np.zeros((len(said), len(said)), bool)  # [N,N]
+    positive = np.zeros((len(statements), len(statements)), bool)  # [N,N]
     for group in same_things.values():
         for row in group:
             for column in group:
-                positive[row, column] = is_true(scenes[row][1], said[column])
+                positive[row, column] = is_true(scenes[row][1], statements[column])
     images = [image for image, _ in scenes]
     embeddings = [
         captioner.embed_images(images[i : i + batch]) for i in range(0, len(images), batch)
     ]
     return Gallery(
-        statements=said,
+        statements=statements,
         hard_negatives=[
-            list(hard_negatives(scene, one)) for (_, scene), one in zip(scenes, said, strict=True)
+            list(hard_negatives(scene, one))
+            for (_, scene), one in zip(scenes, statements, strict=True)
         ],
         positive=positive,
         embeddings=np.concatenate(embeddings),  # [N,E]
@@ -99,16 +99,15 @@ def gallery(
 def compare(captioner: Subject, lang: str, shown: Gallery, batch: int) -> Tally:
     """The keys of COMPARED in one language, with their floors.
 
-    blind_KEY is chance: a guess finds a true text as often as it is among all, beats k
-    hard_negatives once in k + 1 times and one every other. shuffled_KEY of HARD gives every text
-    the image of another scene; of retrieval it would be no floor, since the text of the image
-    given is found.
+    blind_KEY is chance: for retrieval the share of true texts, for k hard negatives 1 / (k + 1),
+    for a single one 1 / 2. shuffled_KEY of HARD pairs every text with the image of another scene;
+    for retrieval it would be no floor, since the text of that image is found.
     """
     grammar = for_language(lang)
     wording = grammar.held_out_templates[0] if shown.held_out_phrasing else 0
     texts = [grammar.render(one, wording) for one in shown.statements]  # N
-    false = [grammar.render(twin, wording) for group in shown.hard_negatives for twin in group]
-    every = texts + false  # Q = N + hard_negatives
+    false = [grammar.render(one, wording) for group in shown.hard_negatives for one in group]
+    every = texts + false  # Q = N + hard negatives
     starts = progress(range(0, len(every), batch), f"{lang}: texts")
     parts = [captioner.embed_texts(every[i : i + batch]) for i in starts]
     embedded = np.concatenate(parts)  # [Q,E]
@@ -132,7 +131,7 @@ def _scored(images: np.ndarray, embedded: np.ndarray, shown: Gallery) -> Tally:
     place = np.arange(N)  # [N]
     owner = np.repeat(
         place, [len(group) for group in shown.hard_negatives]
-    )  # [Q-N], scene of each twin
+    )  # [Q-N], scene of each hard negative
     # The same sum in the same order for both, so that equal embeddings give equal scores.
     true = np.einsum("te,te->t", images, embedded[:N])  # [N]
     against = np.einsum("te,te->t", images[owner], embedded[N:])  # [Q-N]

@@ -1,15 +1,14 @@
-"""Does zero-shot choice find the one label of ten that is true?
+"""Zero-shot classification: accuracy with one true label of ten.
 
     python -m edgecap.benchmarks.reference.zero_shot S --n 160 --lang en,ja --json
 
-N scenes, one question each: a label with one of its names and their number; the same name with a
-number one off, and eight names that it does not show, with the same number. Shares of right
-answers, of labels held against the image and its things, and against the whole image alone
-(runtime/choice.py):
+N scenes with ten labels each: one of its names with the true number, the same name with a number
+one off, and eight absent names with the same number. Accuracy with labels compared with the image
+and its things, and with the whole image only (apps/retrieval/classify.py):
 
-    alone    the label says all that there is
-    part     it says what one thing of several is
-    number   it says what two to five of several are
+    alone    the label describes everything in the image
+    part     it names one thing of several
+    number   it names two to five things of several
     all      all questions; chance is 0.1
 """
 
@@ -43,7 +42,7 @@ WAYS = {"things": False, "whole": True}
 
 
 def measure(captioner: Captioner, scenes: Sequence[Scened], lang: str) -> dict[str, Any]:
-    """The keys above for each of WAYS, and how many questions each is a share of."""
+    """The keys above for each of WAYS, and the number of questions of each."""
     right: dict[str, dict[str, list[bool]]] = {way: defaultdict(list) for way in WAYS}
     rng = np.random.default_rng(0)
     for image, scene in progress(scenes, f"{lang}: labels"):
@@ -60,7 +59,7 @@ def measure(captioner: Captioner, scenes: Sequence[Scened], lang: str) -> dict[s
 
 
 def question(scene: Scene, lang: str, rng: np.random.Generator) -> tuple[str, list[str]]:
-    """What kind of question it is, one of KEYS, and its labels, the true one first."""
+    """The kind of question, one of KEYS, and its labels, the true one first."""
     shown = names_in(scene)
     true = sorted(shown)[rng.integers(len(shown))]
     others: list[Name] = []
@@ -76,28 +75,28 @@ def question(scene: Scene, lang: str, rng: np.random.Generator) -> tuple[str, li
 
 
 def label(name: Name, count: int, lang: str) -> str:
-    """What a caption calls so many things of a name, as a label: "two red circles"."""
-    said = for_language(lang).render(Statement((Mention(name, count),)), 0).rstrip(".。")
-    return said[0].lower() + said[1:]
+    """The label for a number of things of one name: "two red circles"."""
+    text = for_language(lang).render(Statement((Mention(name, count),)), 0).rstrip(".。")
+    return text[0].lower() + text[1:]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
-    asked = scene_options("zero_shot", n=160, lang="en").parse_args(arguments)
-    return run_command("zero_shot", lambda: _run(asked))
+    args = scene_options("zero_shot", n=160, lang="en").parse_args(arguments)
+    return run_command("zero_shot", lambda: _run(args))
 
 
-def _run(asked: Namespace) -> None:
-    check_numbers(asked, "zero_shot", n=1, threads=1)
-    languages = picked_languages(asked.lang)
-    captioner = load(asked.captioner, threads=asked.threads)
-    scenes = evaluation_scenes(asked.split, asked.n)
+def _run(args: Namespace) -> None:
+    check_numbers(args, "zero_shot", n=1, threads=1)
+    languages = picked_languages(args.lang)
+    captioner = load(args.captioner, threads=args.threads)
+    scenes = evaluation_scenes(args.split, args.n)
     rows = {lang: measure(captioner, scenes, lang) for lang in languages}
-    if asked.json:
-        told = {"n": len(scenes), "split": asked.split, "languages": rows}
-        print(json.dumps(told, ensure_ascii=False, indent=1))
+    if args.json:
+        report = {"n": len(scenes), "split": args.split, "languages": rows}
+        print(json.dumps(report, ensure_ascii=False, indent=1))
         return
-    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {asked.split}, % right")
+    print(f"{captioner.manifest.name}, {len(scenes)} scenes of {args.split}, % right")
     for lang, row in rows.items():
         for way in WAYS:
             shown = "  ".join(f"{key} {percent(row[way][key])}" for key in KEYS)

@@ -58,8 +58,8 @@ def maker(kind: str, captioner: Captioner) -> Callable[[CaptionTrace], np.ndarra
 
 def gradients(network: CaptionModel) -> Callable[[CaptionTrace], np.ndarray]:
     """The maker of gradient x attention for a network."""
-    from edgecap.reference.model.explain import gradient_times_attention, look
+    from edgecap.reference.model.explain import gradient_times_attention, trace_attention
 
     return lambda trace: gradient_times_attention(
-        look(network, trace.model_input, trace.prompt, trace.tokens)
+        trace_attention(network, trace.model_input, trace.prompt, trace.tokens)
     )

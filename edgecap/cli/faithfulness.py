@@ -63,12 +63,14 @@ def _randomised(captioner: Captioner, kinds: Sequence[str]) -> dict[str, Maker]:
     if captioner.backend != "torch":
         return {}
     from edgecap.cli._maps import gradients, network_of
-    from edgecap.reference.model.explain import grid, look, with_random_weights
+    from edgecap.reference.model.explain import grid, trace_attention, with_random_weights
 
     fresh = with_random_weights(network_of(captioner))
     makers: dict[str, Maker] = {
         "attention": lambda trace: grid(
-            look(fresh, trace.model_input, trace.prompt, trace.tokens).attention.mean((0, 1))
+            trace_attention(fresh, trace.model_input, trace.prompt, trace.tokens).attention.mean(
+                (0, 1)
+            )
         ),
         "gradient": gradients(fresh),
     }

@@ -23,7 +23,7 @@ from edgecap.core.errors import EdgecapError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
-    from edgecap.reference.train.course import Report
+    from edgecap.reference.train.finetune_job import FinetuneReport
 
 REPORT = "report.json"
 DETAILS = """
@@ -112,9 +112,9 @@ def run(
     require("matplotlib", "train")  # for the report's image, after the work
     from edgecap.exporters.card import FINETUNED
     from edgecap.reference.model import weights
-    from edgecap.reference.train import course
+    from edgecap.reference.train import finetune_job
     from edgecap.reference.train.finetune import FinetuneConfig
-    from edgecap.reference.train.plots import plot_course
+    from edgecap.reference.train.plots import plot_finetuning
     from edgecap.reference.train.rehearsal import KINDS
 
     check_code(lang)
@@ -129,23 +129,23 @@ def run(
     name, path = weights.resolve(one_model(model, model_option))
     given: dict[str, Any] = {} if steps is None else {"steps": steps}
     config = FinetuneConfig(lora=lora, seed=seed, **given)
-    spec = course.FinetuneSpec(lang, data, images, rehearse, on_error, check, config)
+    spec = finetune_job.FinetuneSpec(lang, data, images, rehearse, on_error, check, config)
     final = output or Path(f"{name}-{lang}")
     refuse_inside(json_, final)
     with atomic_dir(final, overwrite, marker=REPORT) as folder:
         network, extension = weights.load(path), weights.extension(path)
         if torch.cuda.is_available():
             network = network.to("cuda")
-        material = course.read(spec, network, extension)
-        for error in material.skipped:
+        training_data = finetune_job.read_data(spec, network, extension)
+        for error in training_data.skipped:
             typer.echo(f"edgecap: {printable(str(error))}", err=True)
-        learned, report = course.teach(network, extension, material, spec, _note)
+        learned, report = finetune_job.finetune(network, extension, training_data, spec, _note)
         file = f"{name}-{lang}{weights.SUFFIX}"
         facts = weights.facts(path) | {FINETUNED + lang: _facts(report, spec)}
-        weights.save(learned, folder / file, facts, material.extension)
+        weights.save(learned, folder / file, facts, training_data.extension)
         write_json(report.to_json(), str(folder / REPORT))
     # What was learned is safe before anything is drawn.
-    plot_course(report, final / "report.png")
+    plot_finetuning(report, final / "report.png")
     write_json({"weights": str(final / file), **report.to_json()}, json_)
     if json_ != STANDARD_OUTPUT:
         _print(report, final, file)
@@ -158,11 +158,11 @@ def run(
             f"Give more captions, or about {FinetuneConfig().steps} --steps"
             + ("." if lora else ", or try --lora 16."),
         )
-    if material.skipped:
+    if training_data.skipped:
         raise typer.Exit(EdgecapError.exit_code)
 
 
-def _facts(report: Report, spec: Any) -> str:
+def _facts(report: FinetuneReport, spec: Any) -> str:
     """A line for the model card."""
     how = f"LoRA of rank {spec.config.lora}" if spec.config.lora else "all weights"
     return (
@@ -175,7 +175,7 @@ def _note(text: str) -> None:
     typer.echo(f"  {text}", err=True)
 
 
-def _print(report: Report, out: Path, file: str) -> None:
+def _print(report: FinetuneReport, out: Path, file: str) -> None:
     what = "tuned" if report.known else "learned"
     typer.echo(f"{report.lang} {what} from {report.captions} captions: {out / file}")
     if report.cut:

@@ -87,7 +87,7 @@ def run(
     if init:
         file = weights.resolve(init)[1]
         start = weights.load(file)
-        config = config.knowing(weights.extension(file))
+        config = config.with_languages(weights.extension(file))
     if config.untrained_languages:
         untrained = ", ".join(config.untrained_languages)
         typer.echo(f"  no scene can be described in {untrained}: it may be forgotten", err=True)
@@ -95,7 +95,7 @@ def run(
     def say(text: str) -> None:
         typer.echo(f"  {text}", err=True)
 
-    model = train(config, output, resume=resume, init=start, compile_=compile_, say=say)
+    model = train(config, output, resume=resume, init=start, compile_=compile_, notify=say)
     if processes.rank():  # another process writes
         return
     path = output / f"captioner-{config.size}.safetensors"

@@ -1,1 +1,1 @@
-"""Our own captioner: its scenes, its model, its training and its data."""
+"""The reference captioner: its scenes, its model, its training and its data."""

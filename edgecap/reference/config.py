@@ -1,4 +1,4 @@
-"""The shape of a captioner, and its named sizes."""
+"""The architecture of a captioner, and its named sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgecap.core.errors import InputError
 
 @dataclass(frozen=True)
 class CaptionerConfig:
-    """Everything that fixes the parameters' shapes."""
+    """Everything that determines the shapes of the parameters."""
 
     width: int = 256  # D, of the residual stream
     layers: int = 8  # L

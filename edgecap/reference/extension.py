@@ -1,9 +1,9 @@
-"""What weights know beyond the eight languages and the vocabulary that they share.
+"""Languages and tokens that weights have beyond the eight shipped languages.
 
-A language has a token, `<nl>`, that opens its captions. Ids are reserved for Dutch, Korean and six
-more; a language beyond those takes one of the six, whose token then bears its name. Characters that
-the vocabulary lacks, and words, get tokens behind its last one, so no id ever moves. Weights carry
-this as metadata; a bundle carries the tokenizer.json that it makes.
+Each language has a token, such as `<nl>`, that starts its captions. Ids are reserved for Dutch,
+Korean and six others; any further language takes one of the six, whose token is then renamed.
+Tokens for missing characters and for words are appended to the vocabulary, so no id ever changes.
+Weights store the extension as metadata; a bundle stores the resulting tokenizer.json.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FREE = tuple(slot for slot in RESERVED_LANGUAGES if not _CODE.fullmatch(slot)) 
 
 @dataclass(frozen=True)
 class Extension:
-    """Languages in the order in which they were learned, and tokens that follow the shipped."""
+    """Languages in the order they were learned, and tokens appended to the shipped ones."""
 
     languages: tuple[str, ...] = LANGUAGES
     tokens: tuple[str, ...] = ()
@@ -35,26 +35,27 @@ class Extension:
         self.slots()
 
     def slots(self) -> dict[str, str]:
-        """Language -> the name under which the shipped vocabulary has its token: "sv" -> "x0".
+        """Language -> the name of its token in the shipped vocabulary: "sv" -> "x0".
 
-        Raises UnsupportedError (language.full) where the reserved ids do not suffice.
+        Raises UnsupportedError (language.full) where there are too few reserved ids.
         """
         own = {lang: lang for lang in self.languages if lang in LANGUAGES + RESERVED_LANGUAGES}
         others = [lang for lang in self.languages if lang not in own]
         if len(others) > len(_FREE):
             raise UnsupportedError(
                 "language.full",
-                f"there is room for {len(_FREE)} more languages and {', '.join(others)} are more.",
-                "Begin with weights that know fewer languages.",
+                f"{len(_FREE)} ids are reserved for further languages; {len(others)} are needed: "
+                f"{', '.join(others)}.",
+                "Start from weights with fewer languages.",
             )
         return own | dict(zip(others, _FREE, strict=False))
 
     def token_id(self, language: str) -> int:
-        """The id of the token that opens captions in `language`."""
+        """The id of the token that starts captions in `language`."""
         return ID[f"<{self.slots()[language]}>"]
 
     def with_language(self, language: str) -> Extension:
-        """The same and `language`; errors as of `check_code` and `slots`."""
+        """A copy with `language` added; raises the errors of `check_code` and `slots`."""
         if language in self.languages:
             return self
         return replace(self, languages=(*self.languages, language))
@@ -62,11 +63,11 @@ class Extension:
     def with_tokens(
         self, tokens: tuple[str, ...], merges: tuple[tuple[str, str], ...]
     ) -> Extension:
-        """The same with more tokens behind the last and more merges after the last."""
+        """A copy with `tokens` and `merges` appended."""
         return replace(self, tokens=self.tokens + tokens, merges=self.merges + merges)
 
     def tokenizer(self, shipped: bytes) -> bytes:
-        """The shipped tokenizer.json, extended; its own bytes where there is nothing to add."""
+        """The shipped tokenizer.json, extended; unchanged where there is nothing to add."""
         if self == Extension():
             return shipped
         spec = json.loads(shipped)
@@ -74,7 +75,9 @@ class Extension:
         vocabulary = {renamed.get(t, t): i for t, i in spec["model"]["vocab"].items()}
         for token in self.tokens:
             if token in vocabulary:
-                raise InputError("weights.extension", f"the token {token!r} is not a new one.")
+                raise InputError(
+                    "weights.extension", f"the token {token!r} is in the vocabulary already."
+                )
             vocabulary[token] = len(vocabulary)
         spec["model"]["vocab"] = vocabulary
         spec["model"]["merges"] += [list(merge) for merge in self.merges]
@@ -83,12 +86,12 @@ class Extension:
         return json.dumps(spec, ensure_ascii=False).encode()
 
     def to_json(self) -> str:
-        """As the metadata of weights."""
+        """JSON for the metadata of the weights."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Extension:
-        """The inverse; InputError (weights.extension) for anything else."""
+        """The inverse of `to_json`; InputError (weights.extension) for any other text."""
         try:
             return _typed(cls, json.loads(text))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -98,13 +101,13 @@ class Extension:
 
 
 def check_code(language: str) -> str:
-    """`language` itself; InputError (language.code) unless it can name a language."""
+    """Return `language`; InputError (language.code) unless it is a valid language code."""
     taken = f"<{language}>" in ID and language not in LANGUAGES + RESERVED_LANGUAGES
     if not _CODE.fullmatch(language) or taken:
         raise InputError(
             "language.code",
-            f"{language!r} is no code of a language.",
-            "Give two or three small letters, with a variant after a hyphen if need be: sv, pt-br.",
+            f"{language!r} is not a language code.",
+            "Give two or three lower-case letters, and optionally a variant: sv, pt-br.",
         )
     return language
 
@@ -116,11 +119,11 @@ def _typed(cls: type[Extension], value: Mapping[str, Any]) -> Extension:
     merges = tuple((left, right) for left, right in value["merges"])
     words = [*languages, *tokens, *(part for merge in merges for part in merge)]
     if not all(isinstance(word, str) and word for word in words):
-        raise TypeError("every language, token and part of a merge is a text")
-    "".join(words).encode()  # ValueError for half a surrogate pair, which no file could hold
+        raise TypeError("languages, tokens and parts of merges must be non-empty strings")
+    "".join(words).encode()  # ValueError for a lone surrogate, which UTF-8 cannot store
     if len(set(languages)) != len(languages) or len(set(tokens)) != len(tokens):
-        raise ValueError("a language or a token stands there twice")
+        raise ValueError("a language or a token is listed twice")
     return cls(languages, tokens, merges)
 
 
-SHIPPED = Extension()  # nothing beyond the languages that ship
+SHIPPED = Extension()  # the shipped languages only

@@ -1,4 +1,4 @@
-"""The manifest of a model of this package, before its files are known."""
+"""The manifest of a reference captioner, before its files are known."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def build_manifest(
     """A manifest without files; `edgecap.bundle.io.finalize` adds them and writes it.
 
     Args:
-        functions: for each of FUNCTIONS, where it lies; see identity_names.
+        functions: for each of FUNCTIONS, the graph and tensor names; see identity_names.
         cache: dtype of k and v in the graphs, float32 or float16.
-        batch: 1 where the graphs take one at a time, None where they take any B.
+        batch: 1 where the graphs take one image at a time, None where B is dynamic.
         plan: the quantisation plan, plain JSON values.
-        tools: package -> version of what wrote the files.
+        tools: package -> version of the tools that wrote the files.
     """
     contract = Contract(
         layers=config.layers,
@@ -89,7 +89,7 @@ def build_manifest(
 
 
 def box_grammar(vocabulary: int) -> Grammar:
-    """Words, and boxes x0 y0 x1 y1 with x1 > x0 and y1 > y0, until <eos>: the models of edgecap."""
+    """The reference captioner's grammar: words and boxes (x0 < x1, y0 < y1), then <eos>."""
     last = FIRST_LOCATION_ID + LOCATION_BINS
     end, word = Move("end", "end", 1, 0), Move("word", "text", 1, 0)
     return Grammar(
@@ -97,7 +97,7 @@ def box_grammar(vocabulary: int) -> Grammar:
         classes={
             "end": END,
             "word": ((len(SPECIALS), vocabulary),),
-            # Nothing lies right of the last edge or below it: it cannot open a box.
+            # No box lies right of or below the last edge, so a box cannot start there.
             "corner": ((FIRST_LOCATION_ID, last - 1),),
             "edge": ((FIRST_LOCATION_ID, last),),
         },

@@ -1,4 +1,4 @@
-"""What comes with the package, found without torch: weights and a tokenizer."""
+"""Weights and tokenizer shipped with the package; needs no torch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _DATA = Path(__file__).resolve().parent / "data"
 
 
 def shipped() -> dict[str, Path]:
-    """The models that came with the package: name, such as S, to file."""
+    """The shipped models: name, such as S, to file."""
     return {called(file.stem): file for file in sorted(_DATA.glob(f"{PREFIX}*{SUFFIX}"))}
 
 
 def called(model: str) -> str:
-    """The name of a model that may be called as its bundles are: S of captioner-S."""
+    """The short name of a model: S for captioner-S."""
     return model.removeprefix(PREFIX)
 
 
 def tokenizer_data(extension: Extension = SHIPPED) -> bytes:
-    """The tokenizer.json that came with the package, with what `extension` adds."""
+    """The shipped tokenizer.json, with the tokens that `extension` adds."""
     return extension.tokenizer((_DATA / TOKENIZER).read_bytes())
 
 
 def shipped_tokenizer() -> Tokenizer:
-    """The tokenizer that came with the package."""
+    """The shipped tokenizer."""
     return Tokenizer(tokenizer_data(), TOKENIZER)

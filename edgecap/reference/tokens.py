@@ -1,17 +1,17 @@
 """The layout of the vocabulary: the first ids are fixed, the rest are bytes and BPE merges.
 
 A caption is `<lang> <style> words and boxes <eos>`; a box is four location tokens x0 y0 x1 y1, each
-the nearest of 57 edges that lie 4 px apart on the 224 px model_input. A text to embed is
+the nearest of 57 edges 4 px apart on the 224 px model input. A text to embed is
 `<text> words <eos>`.
 """
 
 from __future__ import annotations
 
 LANGUAGES = ("en", "es", "fr", "de", "it", "pt", "zh", "ja")
-# Reserved so that a fine-tuned language keeps every other id where it was.
+# Reserved so that adding a language by fine-tuning changes no other id.
 RESERVED_LANGUAGES = ("nl", "ko", "x0", "x1", "x2", "x3", "x4", "x5")
-# grounded and plain name everything; relate states one relation; color and shape are the
-# mention-dropout styles: coloured shapes named by one attribute only.
+# grounded and plain list all objects; relate states one relation; color and shape are the
+# mention-dropout styles, which name coloured shapes by one attribute only.
 STYLES = ("grounded", "plain", "relate", "color", "shape")
 
 PAD, EOS, TEXT = "<pad>", "<eos>", "<text>"

@@ -13,7 +13,7 @@ import pytest
 
 from edgecap.benchmarks import runner
 from edgecap.benchmarks.machine import machine, peak_rss_mb
-from edgecap.benchmarks.protocol import BATCH, TIMED, Plan
+from edgecap.benchmarks.protocol import BATCH, TIMED, BenchPlan
 from edgecap.benchmarks.report import (
     SHOWN,
     notes,
@@ -29,7 +29,7 @@ from edgecap.core.errors import GateError
 
 SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
 PARITY = {"next_token": 0.995, "captions": 0.75}
-PLAN = Plan(rounds=2, starts=2, encode_image=2, decode_step=3, caption=1, scenes=8)
+PLAN = BenchPlan(rounds=2, starts=2, encode_image=2, decode_step=3, caption=1, scenes=8)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_a_target_that_will_not_load_says_why(
 
 def test_a_target_that_hangs_is_ended(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "LIMIT_S", 0.3)
-    with pytest.raises(GateError, match="stuck: ended without an answer"):
+    with pytest.raises(GateError, match="stuck: ended without a reply"):
         Worker(target("stuck", files, "hangs"), 1)
 
 

@@ -41,24 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--out", type=Path, default=Path("ablations"), help="directory")
     parser.add_argument("--json", choices=["-"], help="print JSON instead of tables")
-    asked = parser.parse_args(arguments)
-    return run_command("ablations", lambda: _run(asked))
+    args = parser.parse_args(arguments)
+    return run_command("ablations", lambda: _run(args))
 
 
-def _run(asked: argparse.Namespace) -> None:
-    names = _checked(asked)
+def _run(args: argparse.Namespace) -> None:
+    names = _checked(args)
     require("torch", "train")
-    found = [_ablate(name, asked) for name in (names if asked.seeds else _counted(names))]
-    if asked.json:
-        print(json.dumps(found if asked.name == "all" else found[0], ensure_ascii=False, indent=1))
+    found = [_ablate(name, args) for name in (names if args.seeds else _counted(names))]
+    if args.json:
+        print(json.dumps(found if args.name == "all" else found[0], ensure_ascii=False, indent=1))
 
 
-def _checked(asked: argparse.Namespace) -> tuple[str, ...]:
-    """The ablations asked for; InputError for numbers or names that cannot be used."""
-    check_numbers(asked, "ablations", seeds=0, images=FEWEST_IMAGES, scenes=2, jobs=1)
-    if asked.name == "all":
+def _checked(args: argparse.Namespace) -> tuple[str, ...]:
+    """The requested ablations; InputError for numbers or names that cannot be used."""
+    check_numbers(args, "ablations", seeds=0, images=FEWEST_IMAGES, scenes=2, jobs=1)
+    if args.name == "all":
         return NAMES
-    return (pick("ablation", asked.name, ("all", *NAMES)),)
+    return (pick("ablation", args.name, ("all", *NAMES)),)
 
 
 def _counted(names: Sequence[str]) -> list[str]:
@@ -79,7 +79,7 @@ def _ablation(name: str) -> Ablation:
     return module.ABLATION
 
 
-def _ablate(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+def _ablate(name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Gather one ablation, write its table and image, and give its JSON."""
     from edgecap.benchmarks.reference.ablations.experiment import Budget
     from edgecap.benchmarks.reference.ablations.report import draw, to_json, to_markdown
@@ -88,13 +88,13 @@ def _ablate(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     from edgecap.core.atomic import write_file
 
     ablation = _ablation(name)
-    budget = Budget(asked.seeds, asked.images, asked.scenes, asked.jobs)
-    facts, rows = gather(ablation, budget, Store(asked.out, name))
+    budget = Budget(args.seeds, args.images, args.scenes, args.jobs)
+    facts, rows = gather(ablation, budget, Store(args.out, name))
     text = to_markdown(ablation, facts, rows)
-    drawn = draw(asked.out / f"{name}.png", ablation, facts, rows)
+    drawn = draw(args.out / f"{name}.png", ablation, facts, rows)
     image = f"\n![{name}]({name}.png)\n" if drawn else ""
-    write_file(asked.out / f"{name}.md", (text + image).encode())
-    if not asked.json:
+    write_file(args.out / f"{name}.md", (text + image).encode())
+    if not args.json:
         print(text, flush=True)
     return to_json(ablation, facts, rows)
 

@@ -23,7 +23,7 @@ from edgecap.reference.model.captioner import Block, CaptionModel, initialise, t
 
 
 class DecoderBlock(Block):
-    """A block that looks at the image between its attention to the text and its MLP."""
+    """A block with cross-attention to the image between its attention to the text and its MLP."""
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
@@ -33,7 +33,7 @@ class DecoderBlock(Block):
         self.cross_kv = nn.Linear(D, 2 * D, bias=False)
         self.cross_attention_out = nn.Linear(D, D, bias=False)
 
-    def look(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def project_image(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of the encoder's states [B,P,D], each [B,H,P,K]."""
         B, P, D = image.shape
         kv = self.cross_kv(image).view(B, P, 2, self.heads, D // self.heads)
@@ -72,7 +72,7 @@ class EncoderDecoder(CaptionModel):
         """As of CaptionModel; keys and values are the cross-attention's, L of [B,H,p,K]."""
         _, _, states = super().see(image, corner)
         patches = self.image_norm(states[-1])  # [B,p,D]
-        pairs = [block.look(patches) for block in self.decoder_blocks]
+        pairs = [block.project_image(patches) for block in self.decoder_blocks]
         return [k for k, _ in pairs], [v for _, v in pairs], states
 
     def read(
@@ -106,7 +106,7 @@ class EncoderDecoder(CaptionModel):
         unseen = rows[None] >= position[:, None]  # [B,T]
         bias = unseen.to(x.dtype)[:, None, None] * -1e4  # [B,1,1,T]
         scale = 1 / math.sqrt(self.config.head_width)
-        new_keys, new_values, looked = [], [], []
+        new_keys, new_values, attentions = [], [], []
         for layer, block in enumerate(self.decoder_blocks):
             q, k_new, v_new = block.project(x)  # each [B,H,1,K]
             past = q @ k[layer][:, :, P:].transpose(-1, -2) * scale + bias  # [B,H,1,T]
@@ -118,6 +118,6 @@ class EncoderDecoder(CaptionModel):
             x = block.think(x + seen)  # [B,1,D]
             new_keys.append(k_new)
             new_values.append(v_new)
-            looked.append(weights[:, :, 0].mean(1))  # [B,P]
-        attention = torch.stack(looked).mean(0)  # [B,P]
+            attentions.append(weights[:, :, 0].mean(1))  # [B,P]
+        attention = torch.stack(attentions).mean(0)  # [B,P]
         return self.logits(x[:, 0]), torch.stack(new_keys), torch.stack(new_values), attention

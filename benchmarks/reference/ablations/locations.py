@@ -52,12 +52,12 @@ def from_cells(first: int, second: int, grid: int = GRID) -> Box:
 class CellBatches(SceneBatches):
     """The same captions with two tokens a box."""
 
-    def caption_ids(self, text: str, said: Statement) -> list[int]:
+    def caption_ids(self, text: str, statement: Statement) -> list[int]:
         """As of SceneBatches; cells are of the exact boxes, not of their edges' bins."""
-        boxes = (box for mention in said.mentions for box in mention.boxes)
+        boxes = (box for mention in statement.mentions for box in mention.boxes)
         return [
             token
-            for words, run in runs(super().caption_ids(text, said))
+            for words, run in runs(super().caption_ids(text, statement))
             for token in (
                 *words,
                 *(FIRST_CELL_ID + cell for _ in run[::4] for cell in to_cells(next(boxes))),
@@ -110,8 +110,8 @@ def facts() -> list[Row]:
         overlaps = np.array([iou(box, _written(box, grid)) for box in boxes])
         name = f"2 tokens of {grid * grid} cells" if grid else f"4 tokens of {LOCATION_BINS} edges"
         ceilings = {
-            said: round(float(overlaps[(low <= sides) & (sides < high)].mean()), 3)
-            for said, low, high in SIDES
+            label: round(float(overlaps[(low <= sides) & (sides < high)].mean()), 3)
+            for label, low, high in SIDES
         }
         rows.append({"name": name, **ceilings})
     return rows

@@ -46,7 +46,7 @@ class OneAxis(CaptionModel):
 
 
 class Unplaced(CaptionModel):
-    """No positions: what is lost without any tells how much the others could differ."""
+    """No positions: an upper bound on how much the others could differ."""
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
@@ -58,7 +58,7 @@ class Unplaced(CaptionModel):
 
 
 def facts() -> list[Row]:
-    """Parameters that say where a patch is, in the named sizes."""
+    """Position parameters of patches, in the named sizes."""
     rows = []
     for name, config in SIZES.items():
         two, one = 2 * config.grid * config.width, config.patches * config.width

@@ -83,7 +83,9 @@ def uncached(config: CaptionerConfig) -> int:
         model = CaptionModel(config).eval()
         image = torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8)
         keys, values, _ = model.see(image)
-        texts = [torch.zeros(1, said, dtype=torch.int64) for said in range(1, WORDS + 1)]  # [1,t]
+        texts = [
+            torch.zeros(1, length, dtype=torch.int64) for length in range(1, WORDS + 1)
+        ]  # [1,t]
 
         def read() -> None:
             for text in texts:

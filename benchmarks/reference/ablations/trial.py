@@ -108,8 +108,8 @@ def drawn(arm: Arm, split: str, n: int, shows: str = "") -> list[Scened]:
 
 
 def pair_named(speaker: Speaker, scenes: Sequence[Scened]) -> float | int | None:
-    """The share of withheld pairs that are named, whatever else is said."""
-    said = [
+    """The share of withheld pairs that are named, whatever else the caption contains."""
+    captions = [
         caption.raw
         for i in range(0, len(scenes), EVALUATED)
         for caption in speaker.caption([image for image, _ in scenes[i : i + EVALUATED]], LANGUAGE)
@@ -118,7 +118,7 @@ def pair_named(speaker: Speaker, scenes: Sequence[Scened]) -> float | int | None
         Scene(tuple(t for t in scene.things if (t.name.color, t.name.noun) in PAIRS), scene.size)
         for _, scene in scenes
     ]
-    return score_captions(list(zip(pairs, said, strict=True)), LANGUAGE)["name"]
+    return score_captions(list(zip(pairs, captions, strict=True)), LANGUAGE)["name"]
 
 
 @torch.inference_mode()
@@ -143,7 +143,7 @@ class CaptionDataset:
 
 
 class Speaker:
-    """A model that was just trained, as `benchmarks.evaluate` asks it. No rule helps its boxes."""
+    """A newly trained model as a subject of `evaluate`, without constrained decoding."""
 
     def __init__(
         self, captioner: CaptionModel, as_edges: Callable[[Sequence[int]], list[int]] = list

@@ -1,4 +1,4 @@
-"""The reference captioner: one pre-LN transformer for images and for words.
+"""The reference captioner: one pre-LN transformer for images and text.
 
 Letters used on every line that makes a tensor:
 
@@ -6,14 +6,15 @@ Letters used on every line that makes a tensor:
     L layers  D width           H heads                 K = Dh head width
     V vocabulary                E embedding width
 
-An image is P patch tokens that see each other and nothing else, so its keys, values and embedding
-do not depend on any text: computed once, they serve every caption and every search. A text token
-sees the whole image and the text before it (prefix-LM: GIT, arXiv 2205.14100). Boxes are words
-of the vocabulary (Pix2Seq, arXiv 2109.10852); no box head. The token table is also the output head.
+An image is P patch tokens that attend only to each other, so its keys, values and embedding do not
+depend on any text: computed once, they serve every caption and every search. A text token attends
+to the whole image and to the text before it (prefix-LM: GIT, arXiv 2205.14100). Boxes are location
+tokens of the vocabulary (Pix2Seq, arXiv 2109.10852); there is no box head. The token table is also
+the output head (tied weights).
 
 Deviations from a textbook transformer: no biases in the linears (simpler int8), position as a row
 plus a column embedding, and a decode step that takes the cache as an input and returns only its
-new rows, which halves the step: nobody copies four megabytes to add two kilobytes.
+new rows. That halves the step time: four megabytes need not be copied to add two kilobytes.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Block(nn.Module):
         return q, k, v
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add what was attended to ([B,H,T,K]), then the MLP, to the residual `x` [B,T,D]."""
+        """Add the attention output [B,H,T,K], then the MLP, to the residual `x` [B,T,D]."""
         merged = attended.transpose(1, 2).flatten(2)  # [B,T,D]
         x = x + self.attention_out(merged)  # [B,T,D]
         hidden = F.gelu(self.mlp_in(self.mlp_norm(x)), approximate="tanh")  # [B,T,4D]
@@ -57,7 +58,7 @@ class Block(nn.Module):
 
 
 def initialise(module: nn.Module, sums: int) -> None:
-    """First weights, in place, of what adds `sums` times to one residual stream."""
+    """Initialise weights in place; `sums` sublayers add to the residual stream."""
     for name, parameter in module.named_parameters():
         if parameter.ndim == 2:
             nn.init.normal_(parameter, std=0.02)
@@ -67,9 +68,9 @@ def initialise(module: nn.Module, sums: int) -> None:
 
 
 def text_mask(tokens: Tensor, segments: Tensor | None = None) -> Tensor:
-    """Which words a word of `tokens` [B,T] sees, bool [T,T]: itself and those before it.
+    """Causal attention mask of `tokens` [B,T], bool [T,T].
 
-    With `segments` int [B,T], those of its own text: bool [B,1,T,T].
+    With `segments` int [B,T], also restricted to tokens of the same text: bool [B,1,T,T].
     """
     T = tokens.shape[1]
     mask = torch.ones(T, T, dtype=torch.bool, device=tokens.device).tril()  # [T,T]
@@ -92,7 +93,7 @@ class CaptionModel(nn.Module):
         self.text_position = nn.Embedding(config.text_length, D)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(D)
-        # Query of the pooling in `embed_image`; zeros give the plain mean.
+        # Query of the attention pooling in `embed_image`; zeros give the mean.
         self.pool = nn.Parameter(torch.zeros(D))
         self.image_embedding = nn.Linear(D, config.embedding, bias=False)
         self.text_embedding = nn.Linear(D, config.embedding, bias=False)
@@ -104,7 +105,7 @@ class CaptionModel(nn.Module):
     # ------------------------------------------------------------------ the contract
 
     def encode_image(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See an image once.
+        """Encode an image: cache rows and embedding.
 
         Args:
             image: uint8 [B,224,224,3], RGB; scaling happens inside.
@@ -118,17 +119,17 @@ class CaptionModel(nn.Module):
     def decode(
         self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One word forward.
+        """One decode step.
 
         Args:
-            token: int [B,1], the word before.
-            position: int [B], how many text tokens stand in the cache already.
-            k, v: float [L,B,H,C,K]; rows 0 … P-1 the image, then the text; rows from
-                P + position on are not looked at.
+            token: int [B,1], the previous token.
+            position: int [B], number of text tokens already in the cache.
+            k, v: float [L,B,H,C,K]; rows 0 … P-1 are the image, then the text; rows from
+                P + position on are ignored.
 
         Returns:
             logits [B,V]; k_new, v_new [L,B,H,1,K], for row P + position of the caller's cache;
-            attention [B,P], how much this step looked at each patch, mean over layers and heads.
+            attention [B,P], attention of this step to each patch, mean over layers and heads.
         """
         logits, k_new, v_new, attention = self.decode_attention(token, position, k, v)
         return logits, k_new, v_new, attention.mean((1, 2))  # [B,P]
@@ -136,14 +137,14 @@ class CaptionModel(nn.Module):
     def decode_attention(
         self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The same step, with the attention [B,L,H,P] of every layer and head."""
+        """`decode` with the attention [B,L,H,P] of every layer and head."""
         P, C = self.config.patches, self.config.context
         x = self.token(token) + self.text_position(position).unsqueeze(1)  # [B,1,D]
         rows = torch.arange(C, device=token.device)  # [C]
-        unseen = rows[None] >= (P + position)[:, None]  # [B,C]
-        bias = unseen.to(x.dtype)[:, None, None] * -1e4  # [B,1,1,C], exp gives 0 in fp16 too
+        unused = rows[None] >= (P + position)[:, None]  # [B,C]
+        bias = unused.to(x.dtype)[:, None, None] * -1e4  # [B,1,1,C], exp gives 0 in fp16 too
         scale = 1 / math.sqrt(self.config.head_width)
-        new_keys, new_values, looked = [], [], []
+        new_keys, new_values, attentions = [], [], []
         for layer, block in enumerate(self.blocks):
             q, k_new, v_new = block.project(x)  # each [B,H,1,K]
             past = q @ k[layer].transpose(-1, -2) * scale + bias  # [B,H,1,C]
@@ -153,10 +154,10 @@ class CaptionModel(nn.Module):
             x = block.finish(x, attended)  # [B,1,D]
             new_keys.append(k_new)
             new_values.append(v_new)
-            looked.append(weights)
+            attentions.append(weights)
         logits = self.logits(x[:, 0])  # [B,V]
-        # Cut after joining: an operation a layer costs a step more than the map itself.
-        attention = torch.cat(looked, 2)[..., :P].transpose(1, 2)  # [B,L,H,P]
+        # Slice after concatenating: one slice per layer costs more than the concatenation.
+        attention = torch.cat(attentions, 2)[..., :P].transpose(1, 2)  # [B,L,H,P]
         return logits, torch.stack(new_keys), torch.stack(new_values), attention
 
     def encode_text(self, tokens: Tensor, length: Tensor) -> Tensor:
@@ -164,7 +165,7 @@ class CaptionModel(nn.Module):
 
         Args:
             tokens: int [B,T], `<text>` words `<eos>`, padded with anything.
-            length: int [B], tokens that count, in 1 … T.
+            length: int [B], number of valid tokens, in 1 … T.
 
         Returns:
             float [B,E] of norm 1.
@@ -175,7 +176,7 @@ class CaptionModel(nn.Module):
         x = (x * last[..., None]).sum(1)  # [B,D]
         return F.normalize(self.text_embedding(self.final_norm(x)), dim=-1)  # [B,E]
 
-    # ------------------------------------------------------------------ what it is made of
+    # ------------------------------------------------------------------ building blocks
 
     def see(
         self, image: Tensor, corner: Tensor | None = None
@@ -183,8 +184,9 @@ class CaptionModel(nn.Module):
         """Patch tokens through all layers.
 
         Args:
-            image: uint8 [B,S,S,3]; S = 224, or less: a window whose upper left patch lies at
-            corner: int [B,2], row and column in the G x G grid (training curriculum only).
+            image: uint8 [B,S,S,3]; S = 224, or less for a window of the image.
+            corner: int [B,2], row and column of the window's upper left patch in the G x G grid
+                (training curriculum only).
 
         Returns:
             keys and values, L of [B,H,p,K] with p = (S/16)^2, and the hidden state after each
@@ -194,7 +196,7 @@ class CaptionModel(nn.Module):
         g = S // p
         # Exact in float16 and bfloat16, and on an int8 grid over the whole range.
         pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
-        # Four axes: CoreML takes five at most.
+        # Four axes: CoreML supports five at most.
         strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
         patches = strips.reshape(B, g * g, 3 * p * p)
         x = self.patch(patches) + self.place(g, corner)  # [B,g*g,D]
@@ -208,7 +210,7 @@ class CaptionModel(nn.Module):
         return keys, values, states
 
     def place(self, g: int, corner: Tensor | None) -> Tensor:
-        """Positions of g x g patches, [g*g,D]; with `corner` as of `see`, [B,g*g,D]."""
+        """Position embeddings of g x g patches, [g*g,D]; with `corner` as in `see`, [B,g*g,D]."""
         if corner is None:
             return (self.row[:g, None] + self.column[None, :g]).flatten(0, 1)  # [g*g,D]
         span = torch.arange(g, device=corner.device)  # [g]
@@ -217,10 +219,10 @@ class CaptionModel(nn.Module):
         return (row[:, :, None] + column[:, None]).flatten(1, 2)  # [B,g*g,D]
 
     def embed_image(self, x: Tensor) -> Tensor:
-        """Hidden patches [B,P,D] to the shared space [B,E], norm 1.
+        """Hidden patches [B,P,D] to embeddings [B,E] of norm 1.
 
-        Attention pooling by one learned query. In a plain mean, a small thing in front of much
-        background counts for a hundredth.
+        Attention pooling with one learned query. In a plain mean, a small object on a large
+        background would contribute about a hundredth.
         """
         x = self.final_norm(x)  # [B,P,D]
         share = (x * self.pool).sum(-1, keepdim=True).softmax(1)  # [B,P,1]
@@ -234,17 +236,17 @@ class CaptionModel(nn.Module):
         segments: Tensor | None = None,
         positions: Tensor | None = None,
     ) -> Tensor:
-        """Whole texts at once, after an image or without one.
+        """Text tokens through all layers in one pass, with or without an image.
 
         Args:
             tokens: int [B,T].
-            keys, values: L of [B,H,P,K], the image.
-            segments: int [B,T], where a row packs several texts, which one each token is of; texts
-                of one row do not see each other.
-            positions: int [B,T], the place of each token in its own text.
+            keys, values: L of [B,H,P,K], of the image.
+            segments: int [B,T], for rows that pack several texts: which text each token belongs to;
+                texts of one row do not attend to each other.
+            positions: int [B,T], the position of each token in its own text.
 
-        Returns the hidden state [B,T,D]. With an image this is the teacher-forced twin of
-        `decode`, one call instead of T.
+        Returns the hidden state [B,T,D]. With an image this is the teacher-forced equivalent of T
+        calls of `decode`.
         """
         x = self.embed_words(tokens, positions)  # [B,T,D]
         mask = text_mask(tokens, segments)  # [T,T] or [B,1,T,T]
@@ -265,5 +267,5 @@ class CaptionModel(nn.Module):
         return self.token(tokens) + self.text_position(positions)  # [B,T,D]
 
     def logits(self, x: Tensor) -> Tensor:
-        """Hidden text [...,D] to scores of the next token [...,V]."""
+        """Hidden text [...,D] to logits of the next token [...,V]."""
         return F.linear(self.final_norm(x), self.token.weight)

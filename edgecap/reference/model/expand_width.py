@@ -1,13 +1,13 @@
-"""A wider captioner that says what a narrower one says, to be trained on from there.
+"""Expand a captioner to a larger width with the same outputs, as a start for further training.
 
     D width   M units of an MLP (4D)   G patches a side   V vocabulary   T text positions
     E embedding width; all of the wider one
 
-Whatever writes to the residual stream writes the mean of its old rows to each new one. A LayerNorm
-then sees the same mean and a smaller variance, which its scale makes up for, and gives zeros there:
-what reads it may begin with any weights for the new columns. New heads and units of an MLP read at
-once and write nothing yet. Lossless model expansion (LEMON, arXiv 2310.07999), after Net2Net
-(arXiv 1511.05641).
+Each layer that writes to the residual stream writes the mean of its old rows to every new row. A
+LayerNorm then gets the same mean and a smaller variance, which its scale compensates, and outputs
+zeros in the new columns, so layers that read it may start with any weights there. New heads and MLP
+units have random input weights and zero output weights. Lossless model expansion (LEMON, arXiv
+2310.07999), after Net2Net (arXiv 1511.05641).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model.captioner import CaptionModel
 
 _GROWS = ("width", "heads", "embedding")
-# Of fresh weights, for new rows of the embeddings. At 0 on both sides neither would ever learn.
+# Scale of the initial weights in new embedding rows. With 0 in both towers neither would learn.
 _EMBEDDING_SHARE = 0.1
 
 
 def expand_width(model: CaptionModel, config: CaptionerConfig) -> CaptionModel:
-    """A captioner of shape `config` that gives the logits of `model`, and nearly its cosines.
+    """A captioner of shape `config` with the logits of `model`, and nearly its cosines.
 
-    New weights come from torch's global generator. Raises InputError as `check_widens`.
+    New weights come from torch's global generator. Raises the InputError of `check_widens`.
     """
     check_widens(model.config, config)
     wide = CaptionModel(config)
@@ -41,25 +41,25 @@ def expand_width(model: CaptionModel, config: CaptionerConfig) -> CaptionModel:
 
 
 def check_widens(old: CaptionerConfig, new: CaptionerConfig) -> None:
-    """InputError where more than a larger width and embedding, of like heads, parts the two."""
-    was = {**old.to_dict(), "head_width": old.head_width}
-    shall = {**new.to_dict(), "head_width": new.head_width}
+    """InputError unless `new` differs from `old` only in a larger width, heads and embedding."""
+    before = {**old.to_dict(), "head_width": old.head_width}
+    after = {**new.to_dict(), "head_width": new.head_width}
     wrong = [
-        f"{name} {was[name]} cannot become {shall[name]}"
-        for name in was
-        if was[name] > shall[name] or (name not in _GROWS and was[name] != shall[name])
+        f"{name} {before[name]} cannot become {after[name]}"
+        for name in before
+        if before[name] > after[name] or (name not in _GROWS and before[name] != after[name])
     ]
     if wrong:
         raise InputError(
             "model.expand_width",
-            f"these weights cannot begin such a model: {', '.join(wrong)}; they can get more heads "
-            "of the same width, and a larger embedding.",
-            "Give a size that is no smaller with --size, or other weights.",
+            f"the weights cannot be expanded to this model: {', '.join(wrong)}; only more heads of "
+            "the same width and a larger embedding are possible.",
+            "Choose a larger size with --size, or other weights.",
         )
 
 
 def _filled(name: str, old: Tensor, fresh: Tensor, share: float) -> Tensor:
-    """`fresh` with `old` in it, so that the function stays; `share` of the width is old."""
+    """`fresh` with `old` copied in so that the outputs stay; `share` of the width is old."""
     module = name.removesuffix(".weight").removesuffix(".bias").rsplit(".", 1)[-1]
     if module.endswith("norm"):
         fresh = fresh * math.sqrt(share)
@@ -77,13 +77,13 @@ def _filled(name: str, old: Tensor, fresh: Tensor, share: float) -> Tensor:
     elif module in ("mlp_in", "image_embedding", "text_embedding"):  # [M,D], [E,D]
         fresh = fresh * (1 if module == "mlp_in" else _EMBEDDING_SHARE)
         fresh[: len(old), : old.shape[1]] = old
-    else:  # pool [D] begins with zeros, which is right; the contrast's scalars stay
+    else:  # pool [D] starts at zero, as it should; the contrastive scalars are copied
         fresh = fresh.clone()
         fresh.view(-1)[: old.numel()] = old.flatten()
     return fresh
 
 
 def _mean_beyond(old: Tensor, size: int, axis: int) -> Tensor:
-    """`old` made `size` long along `axis` with its mean along it."""
+    """`old` extended to `size` along `axis` with its mean along that axis."""
     mean = old.mean(axis, keepdim=True)
     return torch.cat([old, mean.repeat_interleave(size - old.shape[axis], axis)], axis)

@@ -1,4 +1,4 @@
-"""What only PyTorch can tell: attention by layer and head, and its gradient.
+"""Attention by layer and head, and its gradient; available in PyTorch only.
 
 Letters as in captioner.py; n tokens fed, t tokens of the caption, C = P + n.
 """
@@ -17,16 +17,16 @@ from edgecap.reference.model.captioner import CaptionModel
 
 
 class AttentionTrace(NamedTuple):
-    """Of each step that chose a token, f32 [L,H,t,P]."""
+    """For each step that chose a token, f32 [L,H,t,P]."""
 
     attention: np.ndarray
-    gradient: np.ndarray  # of the token's log-probability by the attention
+    gradient: np.ndarray  # of the token's log-probability with respect to the attention
 
 
-def look(
+def trace_attention(
     network: CaptionModel, model_input: np.ndarray, prompt: Sequence[int], tokens: Sequence[int]
 ) -> AttentionTrace:
-    """Ask again for a caption, teacher-forced, and keep what `decode` averages away.
+    """Run a caption teacher-forced and record attention and gradient by layer and head.
 
     Args:
         model_input: uint8 [S,S,3].
@@ -53,13 +53,13 @@ def look(
     return AttentionTrace(rows(weights), rows(gradients))
 
 
-def gradient_times_attention(looked: AttentionTrace) -> np.ndarray:
-    """Where more attention would have helped, f32 [t,G,G]: the positive part, mean over heads.
+def gradient_times_attention(trace: AttentionTrace) -> np.ndarray:
+    """Positive part of gradient times attention, mean over layers and heads, f32 [t,G,G].
 
     The rule for one step of arXiv 2103.15679 (Chefer, Gur, Wolf), without its rollout.
     """
-    helped = np.maximum(looked.attention * looked.gradient, 0).mean((0, 1))  # [t,P]
-    return grid(helped)
+    positive = np.maximum(trace.attention * trace.gradient, 0).mean((0, 1))  # [t,P]
+    return grid(positive)
 
 
 def grid(patches: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def grid(patches: np.ndarray) -> np.ndarray:
 
 
 def with_random_weights(network: CaptionModel, seed: int = 0) -> CaptionModel:
-    """The same shape with fresh weights: maps that survive this say nothing of what was learnt.
+    """The same architecture with random weights. Maps that stay alike do not reflect training.
 
     The full randomisation of arXiv 1810.03292 (Adebayo et al.).
     """
@@ -80,10 +80,10 @@ def with_random_weights(network: CaptionModel, seed: int = 0) -> CaptionModel:
 
 
 def _forward(network: CaptionModel, image: Tensor, fed: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Hidden text [1,n,D], and per layer the weights [1,H,n,C+1] with a row's own last.
+    """Hidden text [1,n,D], and per layer the attention weights [1,H,n,C+1], self-attention last.
 
-    Earlier rows are constants to later ones, as they are in a cache: so the gradient of a sum of
-    scores by a row's weights is that of the row's own score.
+    Earlier rows are constants for later ones, as in a cache. So the gradient of a sum of scores
+    with respect to a row's weights is that of the row's own score.
     """
     n, P = fed.shape[1], network.config.patches
     keys, values, _ = network.see(image)  # L of [1,H,P,K]

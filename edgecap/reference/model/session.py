@@ -1,6 +1,6 @@
-"""The PyTorch model behind the same interface: the reference every target is compared with.
+"""The PyTorch model as a runtime session: the reference that every target is compared with.
 
-Letters as in session.py.
+Letters as in runtime/session.py.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def open_weights(
     if device == "cuda" and not torch.cuda.is_available():
         raise UnsupportedError(
             "device.missing",
-            "this PyTorch finds no GPU.",
-            "Leave the device out: cpu.",
+            "PyTorch finds no GPU.",
+            "Omit the device to run on the CPU.",
         )
     name, path = weights.resolve(model)
     network = weights.load(path).to(device)
@@ -59,7 +59,7 @@ class TorchSession:
 
     @property
     def most(self) -> int:
-        """Images of a batch beyond which no speed is gained."""
+        """Largest batch that still gains speed, images."""
         return 256 if self._device.type == "cuda" else BATCH
 
     def __init__(self, model: CaptionModel, threads: int = 1) -> None:
@@ -84,10 +84,10 @@ class TorchSession:
         return self._run(self.network.encode_text, tokens, length)[0]
 
     def free_bytes(self) -> int:
-        """Memory that may still be taken where the model is.
+        """Free memory on the model's device, bytes.
 
-        On a GPU what torch keeps of freed blocks is free to it, and the host's share counts too: a
-        batch's cache and outputs lie there.
+        On a GPU, blocks cached by torch count as free; the host's memory is a limit too, because a
+        batch's cache and outputs are copied there.
         """
         host = memory.free_bytes()
         if self._device.type != "cuda":
@@ -99,7 +99,7 @@ class TorchSession:
     def _run(self, function: object, *arrays: np.ndarray) -> list[np.ndarray]:
         """Call with arrays in and f32 arrays out; integers go in as int64.
 
-        Raises MemoryError where there is not enough; torch has an error of its own for each device.
+        Raises MemoryError when memory runs out; torch has a different error for each device.
         """
         torch = self._torch
 
@@ -113,7 +113,7 @@ class TorchSession:
             try:
                 out = function(*map(tensor, arrays))  # type: ignore[operator]
                 outputs = out if isinstance(out, tuple) else (out,)
-                # A GPU reports some failures only here, and the copies take the host's memory.
+                # A GPU reports some failures only here, and the copies use the host's memory.
                 return [output.float().cpu().numpy() for output in outputs]
             except RuntimeError as error:
                 if not is_out_of_memory(error):
@@ -128,8 +128,8 @@ def load_reference(model: str, threads: int = 1, device: str = "cpu") -> Caption
     if Path(model).is_dir():
         raise UnsupportedError(
             "backend.format",
-            f"{model} is a bundle; the torch backend runs weights.",
-            "Leave the backend out, or give the name of a model, such as S.",
+            f"{model} is a bundle; the torch backend runs weights only.",
+            "Omit the backend, or give the name of a model, such as S.",
         )
     name, path, session, extension = open_weights(model, threads, device)
     weights = file_sha256(path)
@@ -143,7 +143,7 @@ def reference_captioner(
     model: str = "",
     weights: str | None = None,
 ) -> Captioner:
-    """A network in memory behind the runtime's interface; `weights`: SHA-256 of its file."""
+    """A runtime captioner around a network in memory; `weights`: SHA-256 of its file."""
     functions = {function: identity_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
     manifest = build_manifest(
         session.network.config,

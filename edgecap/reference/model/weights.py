@@ -1,8 +1,8 @@
-"""Weights of a captioner: one safetensors file, float16, that also says what it is.
+"""Weights of a captioner: one float16 safetensors file with its configuration as metadata.
 
 The file's metadata holds `format` (edgecap.captioner.1), `config` (JSON of CaptionerConfig),
-`training` (JSON, facts for the model card) and, where the model learned more than the eight
-languages, `extension` (JSON of core.extension.Extension). Never pickle.
+`training` (JSON, facts for the model card) and, where the model has more than the eight
+languages, `extension` (JSON of edgecap.reference.extension.Extension). Never pickle.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def resolve(model: str) -> tuple[str, Path]:
     if not models:
         raise InputError(
             "weights.missing",
-            f"no weights came with this package, so there is no model {model!r}.",
+            f"this package ships no weights, so there is no model {model!r}.",
             f"Give the path of a {SUFFIX} file, or make one with: edgecap train",
         )
     name = pick("model", called(model), models)
@@ -52,7 +52,7 @@ def resolve(model: str) -> tuple[str, Path]:
 def load(path: str | Path) -> CaptionModel:
     """The captioner in `path`, float32, in evaluation mode.
 
-    Raises InputError for a file that is no safetensors file of a captioner, or whose tensors are
+    Raises InputError for a file that is not a captioner's safetensors file, or whose tensors are
     missing, unknown, of another shape or dtype, or not finite.
     """
     torch = require("torch", "torch")
@@ -60,10 +60,10 @@ def load(path: str | Path) -> CaptionModel:
 
     metadata, tensors = _read(Path(path))
     config = _config(Path(path), metadata)
-    if config.layers > len(tensors):  # a model of a million layers takes long to build
+    if config.layers > len(tensors):  # building a model of a million layers would take long
         raise InputError(
             "weights.tensors",
-            f"{path} has {len(tensors)} tensors, and its config says {config.layers} layers.",
+            f"{path} has {len(tensors)} tensors, but {config.layers} layers in its config.",
         )
     with torch.device("meta"):
         model = CaptionModel(config)
@@ -93,8 +93,8 @@ def save(
 ) -> None:
     """Write float16 weights, and `training` (plain JSON values) beside the config.
 
-    An older file keeps its place until the new one is complete. Raises InputError where the place
-    cannot be written, and where a value does not fit float16: it would come back as infinity.
+    An older file is replaced once the new one is complete. Raises InputError where the file cannot
+    be written, and for a value outside float16's range, which would be read back as infinity.
     """
     torch = require("torch", "torch")
     from safetensors.torch import save as serialise
@@ -130,9 +130,9 @@ def _read(path: Path, tensors: bool = True) -> tuple[dict[str, str], dict[str, t
     if metadata.get("format") != FORMAT:
         raise InputError(
             "weights.foreign",
-            f"{path} has format {metadata.get('format')!r}, not {FORMAT!r}: no captioner of "
-            "this package.",
-            "Give a file that edgecap train, finetune or qat wrote; no other model is converted.",
+            f"{path} has format {metadata.get('format')!r}, not {FORMAT!r}: it is not a "
+            "captioner of this package.",
+            "Give a file that edgecap train, finetune or qat wrote.",
         )
     return metadata, found
 
@@ -154,7 +154,7 @@ def _config(path: Path, metadata: dict[str, str]) -> CaptionerConfig:
         type(v) is int and 0 < v <= 1 << 20 for v in values.values()
     ):
         raise InputError(
-            "weights.config", f"{path}: the config must give {', '.join(known)}, whole numbers."
+            "weights.config", f"{path}: the config must have the integers {', '.join(known)}."
         )
     return CaptionerConfig(**values)
 

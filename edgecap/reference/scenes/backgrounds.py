@@ -21,7 +21,7 @@ _SEED = 20240
 
 TRAINING_FAMILIES = ("plain", "gradient", "textured", "cluttered")
 HELD_OUT_FAMILIES = ("radial", "waves", "bricks")
-# How far apart the two colours of a palette are, in grey levels.
+# Difference between the two colours of a palette, grey levels.
 _CONTRAST = {"plain": 0, "gradient": 90, "radial": 90}
 _FAINT = 46
 _RAMP = np.linspace(0, 1, 256)[:, None]
@@ -82,7 +82,7 @@ def _textured(rng: np.random.Generator) -> Field:
 
 
 def _cluttered(rng: np.random.Generator) -> Field:
-    """Thin lines, specks and slivers: busy, and none of it one of the things a caption names."""
+    """Thin lines, specks and slivers: clutter that no caption names."""
     image = Image.new("L", (FIELD_PX,) * 2, 128)
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(40, 110))):
@@ -130,7 +130,7 @@ def _bank(family: str) -> tuple[Image.Image, ...]:
 
 
 def _muted(rng: np.random.Generator) -> tuple[float, float, float]:
-    """A colour that none of the eight shape colours is close to: little saturation, no extremes."""
+    """A colour far from the eight shape colours: low saturation, no extremes."""
     value = 80 + 125 * rng.random()
     red, green, blue = colorsys.hsv_to_rgb(rng.random(), 0.32 * rng.random(), 1.0)
     return red * value, green * value, blue * value
@@ -163,5 +163,5 @@ def _noise_bank(level: int) -> np.ndarray:
 
 
 def noise(level: int, size: int, left: int, top: int) -> np.ndarray:
-    """uint8 [size, size, 3] to be added modulo 256 to pixels that keep clear of 0 and 255."""
+    """uint8 [size, size, 3] to be added modulo 256 to pixels that stay clear of 0 and 255."""
     return _noise_bank(level)[top : top + size, left : left + size]

@@ -1,4 +1,4 @@
-"""Scenes as a directory that other tools read: PNG images, COCO annotations, captions.
+"""Scenes as a directory for other tools: PNG images, COCO annotations, captions.
 
 OUT/images/000000.png
 OUT/annotations.json   COCO: images, annotations (bbox is x, y, width, height in px), categories
@@ -45,16 +45,16 @@ def write_dataset(
     overwrite: bool = False,
     languages: Sequence[str] = LANGUAGES,
 ) -> None:
-    """Write the first n scenes of a split to the directory `out`, wholly or not at all.
+    """Write the first n scenes of a split to the directory `out`, atomically.
 
-    `seed` 0, or None, gives the split's own scenes. Raises InputError for an unknown split or
+    `seed` 0 or None gives the split's standard scenes. Raises InputError for an unknown split or
     language, for n < 1 or a negative seed, and where `out` exists and `overwrite` is False.
     """
     for language in languages:
         for_language(language)
     seed = seed or 0
     if n < 1 or seed < 0:
-        raise InputError("scenes.number", f"n is {n} and the seed {seed}; at least 1 and 0 are.")
+        raise InputError("scenes.number", f"n is {n}, seed {seed}; at least 1 and 0 are needed.")
     drawn = scenes(split, n, seed)
     with atomic_dir(out, overwrite, marker=ANNOTATIONS) as folder:
         (folder / "images").mkdir()
@@ -78,10 +78,10 @@ def caption_rows(
     seed: int = 0,
     languages: Sequence[str] = LANGUAGES,
 ) -> Iterator[dict[str, str]]:
-    """One caption per language, all of one statement; phrasings differ by language."""
-    # The scene's own numbers again, after a jump that the scene cannot have reached.
+    """One caption per language, all of the same statement; phrasings differ by language."""
+    # The scene's random stream, jumped ahead past every number that drawing the scene used.
     rng = np.random.Generator(generator(split_name, index, seed).bit_generator.jumped())  # type: ignore[attr-defined]
-    said = statement(scene, rng, "grounded")
+    described = statement(scene, rng, "grounded")
     held_out = split(split_name).held_out_phrasing
     for language in languages:
         grammar = for_language(language)
@@ -91,8 +91,8 @@ def caption_rows(
         yield {
             "image": image,
             "lang": language,
-            "text": grammar.render(said, template),
-            "grounded": grammar.render(said, template, grounded=True),
+            "text": grammar.render(described, template),
+            "grounded": grammar.render(described, template, grounded=True),
         }
 
 

@@ -1,4 +1,4 @@
-"""The strictest question about a caption: does it name the scene, no more and no less?"""
+"""The strictest caption metric: the caption names exactly the things of the scene."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from edgecap.reference.scenes.parse import Parsed
 
 
 def is_exact(scene: Scene, parsed: Parsed) -> bool:
-    """Whether the names said are the scene's, each as often, and every phrase was understood."""
+    """Whether the caption has the scene's names and counts, and every phrase was understood."""
     true = Counter(thing.name for thing in scene.things)
     return names_of(parsed.statement) == true and not parsed.unknown

@@ -1,4 +1,4 @@
-"""Where the emoji font lies that scenes are drawn with. Standard library only."""
+"""Find the emoji font with which scenes are drawn. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 FONT = "NotoColorEmoji.ttf"
 FOLDERS = (
-    Path("/usr/share/fonts/truetype/noto"),  # Debian's, looked at before all of its parents
+    Path("/usr/share/fonts/truetype/noto"),  # Debian's; searched before its parent folders
     Path("/usr/share/fonts"),
     Path("/usr/local/share/fonts"),
     Path(os.path.expanduser("~/.local/share/fonts")),  # Path.home() fails where there is none
@@ -17,16 +17,16 @@ FOLDERS = (
 
 
 def font_path() -> Path | None:
-    """The file of Noto Color Emoji: in a usual folder, or where fontconfig knows it; None."""
+    """The file of Noto Color Emoji: in a usual folder or by fontconfig; else None."""
     for folder in FOLDERS:
         for path in folder.rglob(FONT):
             if path.is_file():
                 return path
-    told = _asked_of_fontconfig()
-    return told if told.name == FONT and told.is_file() else None
+    path = _fontconfig_match()
+    return path if path.name == FONT and path.is_file() else None
 
 
-def _asked_of_fontconfig() -> Path:
+def _fontconfig_match() -> Path:
     try:
         answer = subprocess.run(
             ["fc-match", "--format=%{file}", "Noto Color Emoji"],

@@ -1,14 +1,14 @@
-"""The scene graph: what is in an image, exactly. Renderer, grammar, parser, metrics speak it."""
+"""The scene graph: what an image contains. Shared by renderer, grammar, parser and metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-Box = tuple[float, float, float, float]  # x0 y0 x1 y1, px of the model_input
+Box = tuple[float, float, float, float]  # x0 y0 x1 y1, px of the model input
 
 COLORS = ("red", "green", "blue", "yellow", "purple", "orange", "black", "white")
 SHAPES = ("circle", "square", "triangle", "diamond", "star", "ring")
-# left, right, above and below are of a pair; between is of three; biggest and smallest of one.
+# left, right, above and below relate two things, between three; biggest and smallest have one.
 RELATIONS = ("left", "right", "above", "below", "between", "biggest", "smallest")
 
 
@@ -16,8 +16,8 @@ RELATIONS = ("left", "right", "above", "below", "between", "biggest", "smallest"
 class Name:
     """What a thing is called: a noun key ("dog") or a shape key, and for shapes a colour.
 
-    Mention-dropout captions give partial names: `Name(noun="circle")` (colour unsaid) and
-    `Name(noun="", color="red")` (shape unsaid).
+    Mention-dropout captions give partial names: `Name(noun="circle")` (no colour) and
+    `Name(noun="", color="red")` (no shape).
     """
 
     noun: str
@@ -55,7 +55,7 @@ class Relation:
 
 @dataclass(frozen=True)
 class Statement:
-    """What one caption says: mentions in the order said, and at most one relation."""
+    """The content of one caption: mentions in caption order, and at most one relation."""
 
     mentions: tuple[Mention, ...] = ()
     relation: Relation | None = None
@@ -63,7 +63,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things on a square model_input, `size` px a side."""
+    """Things on a square model input, `size` px a side."""
 
     things: tuple[Thing, ...]
     size: int = 224

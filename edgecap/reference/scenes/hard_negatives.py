@@ -1,6 +1,6 @@
-"""False hard_negatives of a true caption: the same words, put together wrongly.
+"""Hard negatives of a true caption: the same words combined into a false statement.
 
-A model that sees a bag of words scores a twin as high as the truth (Winoground, arXiv 2204.03162).
+A bag-of-words model scores them as high as the true caption (Winoground, arXiv 2204.03162).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edgecap.reference.scenes.graph import Mention, Name, Scene, Statement
 from edgecap.reference.scenes.relations import holds
 from edgecap.reference.scenes.sample import MOST_ALIKE, draw_name
 
-_NUMBERS = 0.3  # share of false parts whose number is false, not a name
+_NUMBERS = 0.3  # share of false labels with a false number rather than a false name
 
 INVERSE = {
     "left": "right",
@@ -29,13 +29,13 @@ INVERSE = {
 
 
 def hard_negatives(scene: Scene, statement: Statement) -> Iterator[Statement]:
-    """False statements made of the parts of a true one: at most one of each kind.
+    """False statements made from the parts of a true one: at most one of each kind.
 
-    Two colours swapped, the numbers of two names swapped, the relation inverted. Kinds that the
-    statement gives no room for are left out; so is anything that happens to be true of the scene.
+    Kinds: two colours swapped, the numbers of two names swapped, the relation inverted. Kinds that
+    do not apply to the statement are left out, and so are results that are true of the scene.
     """
     for kind in (swapped_colors, swapped_names, inverted_relation):
-        false = next((twin for twin in kind(statement) if not is_true(scene, twin)), None)
+        false = next((changed for changed in kind(statement) if not is_true(scene, changed)), None)
         if false is not None:
             yield false
 
@@ -46,17 +46,17 @@ def is_true(scene: Scene, statement: Statement) -> bool:
 
 
 def relation_holds(scene: Scene, statement: Statement) -> bool:
-    """Whether the statement's relation is true of the scene; so is having none."""
+    """Whether the statement's relation is true of the scene; True where it has none."""
     return statement.relation is None or holds(scene, statement.relation)
 
 
 def names_in(scene: Scene) -> Counter[Name]:
-    """How many things of each name a scene shows."""
+    """Number of things of each name in a scene."""
     return Counter(thing.name for thing in scene.things)
 
 
 def names_of(statement: Statement) -> Counter[Name]:
-    """How many things of each name a statement mentions."""
+    """Number of things of each name in a statement."""
     names: Counter[Name] = Counter()
     for mention in statement.mentions:
         names[mention.name] += mention.count
@@ -64,24 +64,24 @@ def names_of(statement: Statement) -> Counter[Name]:
 
 
 def part(scene: Scene, rng: np.random.Generator) -> Statement:
-    """One or two of the names that a scene shows, each with its number: what a label says."""
-    said = [Mention(name, count) for name, count in sorted(names_in(scene).items())]
-    some = rng.permutation(len(said))[: int(rng.integers(1, 3))]
-    return Statement(tuple(said[i] for i in some))
+    """One or two of the names in a scene, each with its number, as a zero-shot label has them."""
+    shown = [Mention(name, count) for name, count in sorted(names_in(scene).items())]
+    some = rng.permutation(len(shown))[: int(rng.integers(1, 3))]
+    return Statement(tuple(shown[i] for i in some))
 
 
 def false_label(scene: Scene, true: Statement, rng: np.random.Generator) -> Statement:
-    """The same with a name that the scene does not show, or with a number one off."""
+    """`true` with one name replaced by an absent one, or with one number off by one."""
     at = int(rng.integers(len(true.mentions)))
-    told = true.mentions[at]
-    near = [n for n in (told.count - 1, told.count + 1) if 0 < n <= MOST_ALIKE]
+    changed = true.mentions[at]
+    near = [n for n in (changed.count - 1, changed.count + 1) if 0 < n <= MOST_ALIKE]
     if near and rng.random() < _NUMBERS:
-        false = replace(told, count=near[rng.integers(len(near))])
+        false = replace(changed, count=near[rng.integers(len(near))])
     else:
-        shown, name = names_in(scene), told.name
-        while name in shown:  # of a shape another shape, which is harder to tell than an animal
-            name = draw_name(rng, ()) if told.name.color else draw_name(rng)
-        false = replace(told, name=name)
+        shown, name = names_in(scene), changed.name
+        while name in shown:  # a shape becomes another shape: harder than an animal
+            name = draw_name(rng, ()) if changed.name.color else draw_name(rng)
+        false = replace(changed, name=name)
     return Statement((*true.mentions[:at], false, *true.mentions[at + 1 :]))
 
 
@@ -90,7 +90,7 @@ def swapped_colors(statement: Statement) -> Iterator[Statement]:
     colored = [m.name for m in statement.mentions if m.name.color and m.name.noun]
     for a, b in combinations(colored, 2):
         swap = {a: Name(a.noun, b.color), b: Name(b.noun, a.color)}
-        # A name said twice would give the twin away by its form.
+        # A repeated name would reveal the false statement by its form.
         if a.color != b.color and a.noun != b.noun and not set(swap.values()) & set(colored):
             yield renamed(statement, swap)
 
@@ -106,7 +106,7 @@ def swapped_names(statement: Statement) -> Iterator[Statement]:
 def inverted_relation(statement: Statement) -> Iterator[Statement]:
     """ "the dog is to the left of the cat" -> "… to the right …".
 
-    Of "between", another of the three goes to the middle.
+    For "between", one of the other two goes to the middle.
     """
     relation = statement.relation
     if relation is None:
@@ -115,8 +115,8 @@ def inverted_relation(statement: Statement) -> Iterator[Statement]:
         yield replace(statement, relation=replace(relation, kind=INVERSE[relation.kind]))
     elif relation.kind == "between":
         first, *others = relation.objects
-        twin = replace(relation, subject=first, objects=(relation.subject, *others))
-        yield replace(statement, relation=twin)
+        changed = replace(relation, subject=first, objects=(relation.subject, *others))
+        yield replace(statement, relation=changed)
 
 
 def renamed(statement: Statement, names: Mapping[Name, Name]) -> Statement:

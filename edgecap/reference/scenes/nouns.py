@@ -1,4 +1,4 @@
-"""The drawn things: noun key -> emoji. Keys are English and never change (lexicons use them)."""
+"""The drawn things: noun key -> emoji. Keys are English and never change, as lexicons use them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Captions back into scene statements: the inverse of `scenes.grammar`, for measuring captions.
+"""Parse captions into scene statements: the inverse of `scenes.grammar`, for scoring captions.
 
-Every phrase and sentence that a grammar can say is known, so reading is look-up. The reader is
-tolerant of case, spacing, apostrophes, a missing full stop and a wrong grammatical case, and never
-raises: what it does not understand it reports.
+Every phrase and sentence that a grammar can generate is known, so parsing is table look-up. The
+parser tolerates differences in case, spacing, apostrophes, a missing full stop and a wrong
+grammatical case, and never raises: it reports what it does not understand.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ _SPACE = re.compile(r"\s+")
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a caption says.
+    """The parsed content of a caption.
 
-    `malformed_boxes` counts location runs that are not a multiple of four, belong to nothing, or
-    leave the model_input, and boxes without area; such boxes are not in `statement`. `unknown` are
-    the stretches of text that were not understood, `unknown_things` of them phrases of a list.
+    `malformed_boxes` counts runs of location tokens that are not a multiple of four, follow no
+    phrase, or lie outside the model input, and boxes without area; such boxes are not in
+    `statement`. `unknown` are the parts of the text that were not understood; `unknown_things` is
+    how many of them are phrases of a list.
     """
 
     statement: Statement
@@ -39,9 +40,9 @@ class Parsed:
 
 
 def parse(text: str, lang: str) -> Parsed:
-    """Read a caption in `lang`; boxes come out in px of the model_input.
+    """Parse a caption in `lang`; boxes are returned in px of the model input.
 
-    Raises InputError for a language without a grammar, and for nothing else.
+    Raises InputError for a language without a grammar; nothing else raises.
     """
     return _reader(lang).read(text)
 
@@ -53,7 +54,7 @@ def _reader(lang: str) -> _Reader:
 
 @dataclass(frozen=True)
 class _Frame:
-    """A sentence template to match: `anchor`, a literal that it holds, rules most out quickly."""
+    """A sentence template to match; `anchor`, its longest literal, rejects most sentences fast."""
 
     anchor: str
     pattern: re.Pattern[str]
@@ -62,9 +63,9 @@ class _Frame:
     kind: str  # of the relation, "" for a list
 
     def splits(self, sentence: str) -> Iterator[tuple[str, ...]]:
-        """Every way to take a sentence that matches apart: what stands in each slot.
+        """Every way to split a matching sentence into the contents of its slots.
 
-        Where only a space parts two slots (Korean), their own spaces could be it as well.
+        There are several where only a space separates two slots (Korean).
         """
         return _splits(sentence.removeprefix(self.literals[0]), self.literals[1:])
 
@@ -95,7 +96,7 @@ def _frame(template: Template, kind: str) -> _Frame:
 
 
 class _Reader:
-    """The reversed tables of one grammar."""
+    """The reversed look-up tables of one grammar."""
 
     def __init__(self, grammar: Grammar) -> None:
         rules = grammar.rules
@@ -112,12 +113,12 @@ class _Reader:
             for kind, templates in rules.relations.items()
             for template in templates
         ]
-        # The bare list, whose frame is empty, matches anything: it comes last.
+        # The bare list, whose template is empty, matches anything, so it comes last.
         lists = [_frame(template, "") for template in rules.lists]
         self._lists = sorted(lists, key=lambda frame: -len(frame.anchor))
         self._stop = rules.stop
-        joints = {re.escape(joint.casefold()) for joint in (rules.comma, rules.conjunction)}
-        self._joint = re.compile("|".join(sorted(joints, key=len, reverse=True)))
+        separators = {re.escape(text.casefold()) for text in (rules.comma, rules.conjunction)}
+        self._separator = re.compile("|".join(sorted(separators, key=len, reverse=True)))
 
     def read(self, text: str) -> Parsed:
         mentions: list[Mention] = []
@@ -147,11 +148,11 @@ class _Reader:
                     unknown.append(phrase)
                     things += 1
                 elif run and not bad:
-                    malformed += 1  # boxes of nothing
+                    malformed += 1  # boxes without a phrase
         return Parsed(Statement(tuple(mentions), relation), malformed, tuple(unknown), things)
 
     def _relation(self, sentence: str) -> tuple[str, Relation | None]:
-        """The kind of relation that the sentence has the form of, and the relation if known."""
+        """The relation kind that the sentence has, and the relation if its names are known."""
         kind = ""
         for frame in self._relations:
             if frame.anchor not in sentence:
@@ -175,8 +176,8 @@ class _Reader:
             if match:
                 sentence = match[1]
                 break
-        for piece in self._joint.split(sentence):
-            # phrase, run, phrase, run, …, phrase: text may go on after a run without a joint
+        for piece in self._separator.split(sentence):
+            # phrase, run, phrase, run, …, phrase: text may follow a run without a separator
             parts = _RUN.split(piece)
             for phrase, run in zip(parts[::2], [*parts[1::2], ""], strict=True):
                 if run or phrase.strip():
@@ -184,12 +185,12 @@ class _Reader:
 
 
 def _normal(text: str) -> str:
-    """One case, one kind of space, one apostrophe."""
+    """Text with case, spaces and apostrophes normalised."""
     return _SPACE.sub(" ", text.replace("’", "'").casefold())
 
 
 def _boxes(run: str) -> tuple[tuple[Box, ...], int]:
-    """The good boxes of a location run, and how many are bad."""
+    """The valid boxes of a run of location tokens, and the number of invalid ones."""
     bins = [int(digits) for digits in _BIN.findall(run)]
     groups = [bins[i : i + 4] for i in range(0, len(bins) - len(bins) % 4, 4)]
     good = [

@@ -1,8 +1,8 @@
-"""Spatial relations of a scene: which ones a caption may state, and whether a stated one is true.
+"""Spatial relations of a scene: which a caption may state, and whether a stated one is true.
 
-A relation is stated only where it is clear of its decision boundary, but for the one that a
-grounded caption tells (`describe.worth_telling`); a model's statement is judged by the boundary
-itself. Both are about things whose name is unique in the scene.
+A caption states a relation only well away from its decision boundary, except the main relation of
+grounded captions (`describe.main_relation`); a model's statement is scored at the boundary itself.
+Both apply only to things whose name is unique in the scene.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above
 
 
 def relations(scene: Scene) -> list[Relation]:
-    """All relations that are true of the scene beyond doubt, in a fixed order."""
+    """All clear relations of the scene, in a fixed order."""
     named = [(thing.name, thing.box) for thing in unique(scene)]
     found: list[Relation] = []
     for (a, box_a), (b, box_b) in permutations(named, 2):
@@ -40,7 +40,7 @@ def unique(scene: Scene) -> list[Thing]:
 
 
 def side(a: Box, b: Box) -> str:
-    """Where a stands, seen from b, along the axis on which their centres are further apart."""
+    """On which side of b a lies, along the axis on which their centres are further apart."""
     dx, dy = _x(a) - _x(b), _y(a) - _y(b)
     if abs(dx) >= abs(dy):
         return "left" if dx < 0 else "right"
@@ -75,8 +75,8 @@ def holds(scene: Scene, relation: Relation) -> bool:
     return centre(ahead) < centre(behind)
 
 
-def _matches(name: Name, said: Name) -> bool:
-    return said.noun in ("", name.noun) and said.color in ("", name.color)
+def _matches(name: Name, partial: Name) -> bool:
+    return partial.noun in ("", name.noun) and partial.color in ("", name.color)
 
 
 def _x(box: Box) -> float:
@@ -111,7 +111,7 @@ def _clearly_between(s: Box, a: Box, b: Box) -> bool:
 
 
 def extremes(scene: Scene, ratio: float = _AREA_RATIO) -> list[Relation]:
-    """Which thing of unique name is the biggest and which the smallest, by `ratio` to the next."""
+    """Biggest and smallest things with unique names, by at least `ratio` of areas to the next."""
     if len(scene.things) < 2:
         return []
     names = [thing.name for thing in unique(scene)]

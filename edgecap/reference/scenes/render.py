@@ -1,4 +1,4 @@
-"""From a drawing to pixels."""
+"""Render a drawing to pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgecap.reference.scenes.sprites import sprite
 
 
 def render(drawing: Drawing) -> np.ndarray:
-    """uint8 [size, size, 3], RGB; the same pixels for the same drawing."""
+    """uint8 [size, size, 3], RGB; deterministic in the drawing."""
     image = background(drawing.background, drawing.size, drawing.background_seed)
     for thing in drawing.things:
         glyph = sprite(thing.name.noun, thing.angle, thing.width, thing.height)

@@ -1,4 +1,4 @@
-"""How sure a figure over scenes is: the bootstrap (Efron 1979), the same draws for all figures.
+"""Bootstrap intervals of metrics over scenes (Efron 1979), with the same draws for all metrics.
 
 n scenes, R resamples.
 """

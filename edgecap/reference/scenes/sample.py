@@ -1,4 +1,4 @@
-"""Drawing lots: which things a scene holds, where, how large, and on what background."""
+"""Random scenes: which things, where, how large, and on what background."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from edgecap.reference.scenes.nouns import NOUNS
 from edgecap.reference.scenes.sprites import ANGLES, DARKEST, LIGHTEST, RGB, aspect
 
 _NOUNS = tuple(NOUNS)
-_JITTER, _TINT = 10, 4  # grey levels, of a colour as a whole and of each channel
-MOST_ALIKE = 5  # things of a name, but in the split of larger numbers
-_TRIES = 24  # places tried before a thing is made smaller
+_JITTER, _TINT = 10, 4  # grey levels, of all channels together and of each channel
+MOST_ALIKE = 5  # things of one name, except in the split `counts`
+_TRIES = 24  # positions tried before a thing is made smaller
 
 
 @dataclass(frozen=True)
 class SceneRules:
-    """What scenes may hold. Sizes are the long side of a thing's box, px."""
+    """What scenes may contain. Sizes are the long side of a thing's box, px."""
 
-    size: int = 224  # px, side of the model_input
+    size: int = 224  # px, side of the model input
     things: tuple[int, int] = (1, 5)  # fewest, most
     px: tuple[int, int] = (24, 110)  # smallest, largest
     copies: tuple[int, int] = (2, MOST_ALIKE)  # of a repeated kind
     repeat: float = 0.35  # share of scenes that repeat a kind
     overlap: float = 0.15  # of the smaller box
     backgrounds: tuple[str, ...] = TRAINING_FAMILIES
-    nouns: tuple[str, ...] = _NOUNS  # of which emoji are drawn; none: shapes alone
-    shows: str = ""  # what withheld combination every scene shows, one of withheld.KINDS
+    nouns: tuple[str, ...] = _NOUNS  # emoji to draw; empty: shapes only
+    shows: str = ""  # withheld combination that every scene shows, one of withheld.KINDS
 
     def __post_init__(self) -> None:
         if self.shows and self.shows not in withheld.KINDS:
             raise InputError(
-                "scenes.withheld", f"{self.shows!r} is none of {', '.join(withheld.KINDS)}."
+                "scenes.withheld", f"{self.shows!r} is not one of {', '.join(withheld.KINDS)}."
             )
 
 
@@ -49,7 +49,7 @@ WINDOW_RULES: dict[int, SceneRules] = {
 
 @dataclass(frozen=True)
 class Placed:
-    """One thing as it is drawn: box in whole px of the model_input."""
+    """One thing to draw: its box in whole px of the model input."""
 
     name: Name
     x: int
@@ -88,11 +88,10 @@ class Drawing:
 def sample_drawing(
     rng: np.random.Generator, rules: SceneRules, origin: tuple[int, int] = (0, 0)
 ) -> Drawing:
-    """One scene by `rules`, never showing a withheld combination but the one that they ask for.
+    """One scene by `rules`, without withheld combinations except the one that `rules.shows` names.
 
-    `origin` is the place (x, y; px) of the scene's corner on the 224 px model_input where the
-    scene is a window of it: the withheld class-and-quadrant combinations are about the whole
-    model_input.
+    `origin` is the position (x, y; px) of a window's corner on the 224 px model input: the
+    withheld class-and-quadrant combinations refer to the whole model input.
     """
     while True:
         names = _names(rng, rules)
@@ -141,7 +140,7 @@ def _names(rng: np.random.Generator, rules: SceneRules) -> list[Name]:
 
 
 def draw_name(rng: np.random.Generator, nouns: tuple[str, ...] = _NOUNS) -> Name:
-    """What a thing may be called, as often one of `nouns` as a shape in a colour; none withheld."""
+    """A random name: one of `nouns` or a coloured shape, equally likely; never a withheld pair."""
     if nouns and rng.random() < 0.5:
         return Name(nouns[_below(rng, len(nouns))])
     while True:

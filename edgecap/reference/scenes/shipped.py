@@ -1,4 +1,4 @@
-"""The sets of scenes that travel with the package, so that no font is needed to use them.
+"""The sets of scenes shipped with the package; using them needs no font.
 
 A set is a zip archive of lossless WebP images and `truth.jsonl`, one scene a line:
 `{"image": "000.webp", "size": 224, "things": [{"noun": …, "color": …, "box": [x0, y0, x1, y1]}]}`.
@@ -21,9 +21,8 @@ from edgecap.core.errors import InputError
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 
 # Name of a set -> split and number of its scenes; written by
-# `python -m edgecap.reference.scenes.shipped [NAME…]`. The evaluation set is for figures that are
-# reported: whatever decides something (a gate, a comparison, what fine-tuning cost) uses the
-# gate's.
+# `python -m edgecap.reference.scenes.shipped [NAME…]`. The evaluation set is for reported
+# figures only; decisions (a gate, a comparison, the cost of fine-tuning) use the gate's set.
 SETS: dict[str, tuple[str, int]] = {
     "calibration": ("calibration", 128),
     "evaluation": ("test", 512),
@@ -31,7 +30,7 @@ SETS: dict[str, tuple[str, int]] = {
 }
 _TRUTH = "truth.jsonl"
 _DATA = Path(__file__).resolve().parents[1] / "data"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # a fixed date, so that the bytes do not depend on the time
 
 
 def load_set(name: str, limit: int | None = None) -> list[tuple[np.ndarray, Scene]]:
@@ -75,7 +74,7 @@ def write_set(path: Path, scenes: Iterable[tuple[np.ndarray, Scene]]) -> None:
 
 
 def scene_to_json(scene: Scene) -> dict[str, Any]:
-    """A scene in JSON's types; boxes in px."""
+    """A scene as JSON values; boxes in px."""
     things = [
         {"noun": thing.name.noun, "color": thing.name.color, "box": list(thing.box)}
         for thing in scene.things

@@ -1,6 +1,6 @@
-"""Named splits: what each shows, and a stream of random numbers that no other split draws from.
+"""Named splits: what each shows, and a random stream that no other split uses.
 
-Scene i of a split depends on the split, the seed and i alone.
+Scene i of a split depends only on the split, the seed and i.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgecap.reference.scenes.sample import Drawing, SceneRules, sample_drawing
 
 @dataclass(frozen=True)
 class Split:
-    """How a split's scenes are drawn. `stream` goes into every seed, so streams never meet."""
+    """How a split's scenes are drawn. `stream` is part of every seed, so splits never overlap."""
 
     stream: int
     shows: str  # in words
@@ -46,7 +46,7 @@ SPLITS: dict[str, Split] = {
     ),
     "phrasing": Split(9, "sentences worded as never seen", held_out_phrasing=True),
     "quadrant": Split(10, "an object in a quarter never seen there", SceneRules(shows="quadrant")),
-    # Of the rules tried, these give most phrases that need their relation: 0.8 a scene.
+    # Of the rules tried, these give the most phrases that need a relation: 0.8 a scene.
     "namesakes": Split(
         11,
         "five things, two of which share a name",
@@ -66,12 +66,12 @@ def split(name: str) -> Split:
 
 
 def generator(name: str, index: int, seed: int = 0) -> np.random.Generator:
-    """The random numbers of scene `index` of a split."""
+    """The random generator of scene `index` of a split."""
     return np.random.default_rng((split(name).stream, seed, index))
 
 
 def drawing(name: str, index: int, seed: int = 0) -> Drawing:
-    """Scene `index` of a split, not yet drawn."""
+    """Scene `index` of a split, not yet rendered."""
     return sample_drawing(generator(name, index, seed), split(name).rules)
 
 

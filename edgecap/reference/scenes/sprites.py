@@ -1,8 +1,8 @@
-"""The images that scenes are made of: emoji glyphs of the system font, and six plain shapes.
+"""The sprites of scenes: emoji glyphs of the system font, and six plain shapes.
 
 A sprite is cropped to its visible pixels after rotation, so the box it is pasted into is its exact
 box. Emoji are premultiplied RGBA, shapes are masks to be filled with a colour. Angles are steps
-of 5 degrees so that rotated sprites can be kept; resizing is cheap and done per drawing.
+of 5 degrees so that rotated sprites can be cached; resizing is cheap and done per drawing.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _corners(shape: str, low: float, middle: float, high: float) -> list[tuple[f
     if shape == "triangle":
         return [(middle, low), (high, high), (low, high)]
     if shape == "diamond":
-        # Slim, so that no turned square looks like it.
+        # Slim, so that it differs from a rotated square.
         half = (high - low) * 0.31
         return [(middle, low), (middle + half, middle), (middle, high), (middle - half, middle)]
     assert shape == "star"
@@ -97,7 +97,7 @@ def _corners(shape: str, low: float, middle: float, high: float) -> list[tuple[f
 
 @cache
 def _rotated(noun: str, angle: int) -> tuple[Image.Image, Image.Image]:
-    """A sprite and the same at half the size, turned and cropped to its visible pixels."""
+    """A rotated sprite cropped to its visible pixels, and the same at half size."""
     upright = _shape(noun) if noun in SHAPES else _glyph(noun)
     turned = upright.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else upright
     if turned.mode == "RGBa":
@@ -111,7 +111,7 @@ def _rotated(noun: str, angle: int) -> tuple[Image.Image, Image.Image]:
 
 
 def _limited(image: Image.Image) -> Image.Image:
-    """Premultiplied levels held between DARKEST and LIGHTEST: bicubic turning overshoots."""
+    """Premultiplied levels clipped to DARKEST … LIGHTEST: bicubic rotation overshoots."""
     pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, 4).copy()
     alpha = pixels[..., 3:].astype(np.uint16)
     pixels[..., :3] = pixels[..., :3].clip(alpha * DARKEST // 255, alpha * LIGHTEST // 255)

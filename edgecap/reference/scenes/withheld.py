@@ -1,8 +1,7 @@
-"""Combinations kept out of training, each shown only by the split that is named after it.
+"""Combinations withheld from training; each is shown only by the split named after it.
 
-Chosen once and written down by rule, so that they are the same on every machine and version of
-NumPy: colour-and-shape pairs, pairs of nouns in one image, and nouns in a quadrant of the
-model_input.
+Defined by fixed rules, so that they are the same on every machine and version of NumPy:
+colour-and-shape pairs, pairs of nouns in one image, and nouns in a quadrant of the model input.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from edgecap.reference.scenes.graph import Box, Name, Thing
 from edgecap.reference.scenes.nouns import NOUNS
 
 KINDS = ("pair", "cooccurrence", "quadrant")
-_MODEL_INPUT = 224  # px
+_SIDE = 224  # px, of the model input
 
 # 5 of the 48; no colour twice and no shape twice.
 PAIRS: frozenset[tuple[str, str]] = frozenset(
@@ -30,7 +29,7 @@ PAIRS: frozenset[tuple[str, str]] = frozenset(
 
 _nouns = tuple(NOUNS)
 _half = len(_nouns) // 2
-# Each noun has one partner that it never meets in training: noun i and the one half a list away.
+# Each noun has one partner that never appears with it in training, half the list away.
 PARTNER: dict[str, str] = {
     **{_nouns[i]: _nouns[i + _half] for i in range(_half)},
     **{_nouns[i + _half]: _nouns[i] for i in range(_half)},
@@ -40,10 +39,10 @@ QUADRANT: dict[str, int] = {noun: i % 4 for i, noun in enumerate(_nouns[::8])}
 
 
 def quadrant(box: Box, origin: tuple[int, int] = (0, 0)) -> int:
-    """The quadrant of the 224 px model_input in which a box's centre lies."""
+    """The quadrant of the 224 px model input in which a box's centre lies."""
     x = origin[0] + (box[0] + box[2]) / 2
     y = origin[1] + (box[1] + box[3]) / 2
-    return (1 if x >= _MODEL_INPUT / 2 else 0) + (2 if y >= _MODEL_INPUT / 2 else 0)
+    return (1 if x >= _SIDE / 2 else 0) + (2 if y >= _SIDE / 2 else 0)
 
 
 def shown(things: Sequence[Thing], origin: tuple[int, int] = (0, 0)) -> set[str]:
@@ -52,7 +51,7 @@ def shown(things: Sequence[Thing], origin: tuple[int, int] = (0, 0)) -> set[str]
 
 
 def taking_part(things: Sequence[Thing]) -> tuple[Thing, ...]:
-    """The things of a whole model_input that make up its withheld combinations, each once."""
+    """The things of a full-size scene that take part in withheld combinations, each once."""
     return tuple(dict.fromkeys(thing for thing, _ in _taking_part(things, (0, 0))))
 
 
@@ -69,7 +68,7 @@ def _taking_part(things: Sequence[Thing], origin: tuple[int, int]) -> Iterator[t
 
 
 def example(rng: np.random.Generator, kind: str) -> list[Name]:
-    """Names with which a scene shows a withheld combination; none for kind ""."""
+    """Names that make a scene show a withheld combination; empty for kind ""."""
     if kind == "pair":
         color, shape = sorted(PAIRS)[int(rng.integers(len(PAIRS)))]
         return [Name(shape, color)]

@@ -1,6 +1,6 @@
-"""The words that a grammar can say, cut as a tokenizer should see them.
+"""The words that a grammar can generate, segmented for training a tokenizer.
 
-No segment holds two words, so no token learnt from them can join a noun to its colour.
+No segment contains two words, so no learned token can join a noun to its colour.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SPACE_MARK = "▁"
 
 
 def segments(text: str) -> list[str]:
-    """Cut marked text: " dogs, l'avion" gives "▁dogs", ",", "▁l'", "avion"."""
+    """Segment marked text: " dogs, l'avion" gives "▁dogs", ",", "▁l'", "avion"."""
     return [piece.replace(" ", _SPACE_MARK) for piece in _SEGMENT.findall(text)]
 
 

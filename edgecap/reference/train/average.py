@@ -1,7 +1,7 @@
-"""The running mean of a run's weights, which is what a run gives.
+"""The running mean of a run's weights, which is the result of the run.
 
-Weights of late steps lie around a better point than any of them: a mean of runs' ends beat the ends
-four times (benchmarks/LOG.md). Polyak and Juditsky 1992; as an exponential mean, TensorFlow's
+The mean of late weights is better than any of them: it beat the last weights in four of four runs
+(benchmarks/LOG.md). Polyak and Juditsky 1992; as an exponential mean, TensorFlow's
 `ExponentialMovingAverage` and `torch.optim.swa_utils`.
 """
 
@@ -21,7 +21,7 @@ class RunningMean:
         self._mean = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(1 - 1 / steps))
 
     def update(self, step: int) -> None:
-        """Take in the weights after `step` steps; early in a run the mean is of few."""
+        """Add the weights after `step` steps; early in a run the mean is over fewer steps."""
         self._mean.multi_avg_fn = get_ema_multi_avg_fn(1 - 1 / min(self._steps, step))
         self._mean.update_parameters(self._module)
 
@@ -29,6 +29,6 @@ class RunningMean:
         return self._mean.module.state_dict()
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """The inverse of `state`; without tensors, as of older runs, the mean begins anew."""
+        """The inverse of `state`; without tensors, as in older runs, the mean restarts."""
         self._mean.module.load_state_dict(tensors or self._module.state_dict())
-        self._mean.n_averaged.fill_(1)  # at 0 the next update would begin anew
+        self._mean.n_averaged.fill_(1)  # at 0 the next update would restart the mean

@@ -1,6 +1,6 @@
-"""Images with what is said of them, as batches; a batch depends on seed and step alone.
+"""Images with captions, as batches; a batch depends only on seed and step.
 
-N images   S model_input side, px   B images a batch   T tokens of packed captions
+N images   S model input side, px   B images per batch   T tokens of packed captions
 R = B texts   Tq tokens of a text
 """
 
@@ -23,25 +23,25 @@ from edgecap.reference.extension import Extension
 from edgecap.reference.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.hints import FACTS
-from edgecap.reference.train.packing import Asked, pack, pad
+from edgecap.reference.train.packing import CaptionTokens, pack, pad
 from edgecap.reference.train.pairs.pair import Pair, bad_row
 from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Letterbox, preprocess
 from edgecap.runtime.tokenizer import Tokenizer
 
-_SHARE = 0.5  # of the free memory, for model_inputs
+_SHARE = 0.5  # of the free memory, for model inputs
 
 
 @dataclass(frozen=True)
 class CaptionSample:
-    """One caption of an image, framed."""
+    """One caption of an image, as tokens with prompt and end."""
 
     caption: tuple[int, ...]  # <lang> <style> words and boxes <eos>
     text: tuple[int, ...]  # <text> words <eos>
 
     @property
     def is_cut(self) -> bool:
-        """Whether the caption is longer than the model can write."""
+        """Whether the caption was truncated to the model's text length."""
         return self.caption[-1] != EOS_ID
 
 
@@ -57,27 +57,27 @@ class CaptionDataset:
 
     @property
     def captions(self) -> int:
-        """How many were given; one with boxes is learned without them too."""
+        """Number of captions in the data; one with boxes is also trained without them."""
         return sum(one.caption[1] == ID["<plain>"] for each in self.samples for one in each)
 
     def take(self, places: Sequence[int]) -> CaptionDataset:
-        """The images at `places`."""
+        """The subset of images at indices `places`."""
         return CaptionDataset(
             self.model_inputs[list(places)], tuple(self.samples[i] for i in places)
         )
 
     def batch(self, seed: int, step: int, images: int) -> Batch:
-        """`images` drawn by lot, each with as many of its captions as fit its row."""
+        """`images` random images, each with as many of its captions as fit its row."""
         rng = np.random.default_rng((seed, step))
         places = rng.choice(len(self), images, replace=len(self) < images)  # [B]
-        return self.described(places.tolist(), rng)
+        return self.batch_of(places.tolist(), rng)
 
-    def described(self, places: Sequence[int], rng: np.random.Generator) -> Batch:
-        """The images at `places` as a batch of the training; `rng` chooses among captions."""
+    def batch_of(self, places: Sequence[int], rng: np.random.Generator) -> Batch:
+        """The images at indices `places` as a training batch; `rng` chooses among captions."""
         longest = max(len(one.caption) for i in places for one in self.samples[i])
-        rows = [pack(_endless(self.samples[i], rng), longest - 1) for i in places]
+        rows = [pack(_random_captions(self.samples[i], rng), longest - 1) for i in places]
         tokens, targets, segments, positions = map(torch.from_numpy, np.stack(rows, 1))  # [B,T]
-        texts = [_drawn(self.samples[i], rng).text for i in places]  # R
+        texts = [_random_sample(self.samples[i], rng).text for i in places]  # R
         B = len(places)
         longest_text = max(map(len, texts))
         return Batch(
@@ -90,7 +90,7 @@ class CaptionDataset:
             texts=pad([list(text) for text in texts], longest_text),  # [R,Tq]
             lengths=torch.tensor([len(text) for text in texts]),  # [R]
             matches=torch.from_numpy(_matches(places, texts)),
-            # Of strangers' images nothing more is known.
+            # Scene annotations are not available for user images.
             claims=torch.zeros(0, 1, dtype=torch.int64),
             claim_lengths=torch.zeros(0, dtype=torch.int64),
             text_questions=torch.full((B, 4), -1),
@@ -101,44 +101,46 @@ class CaptionDataset:
 
 
 def _matches(places: Sequence[int], texts: Sequence[tuple[int, ...]]) -> np.ndarray:
-    """Bool [B,R]: which texts are true of which images, each drawn with a text of its own.
+    """Bool [B,R]: which texts are true of which images; text i belongs to image i.
 
-    Two images may say the same, and an image may be drawn twice.
+    Two images may have the same text, and an image may be drawn twice.
     """
     own = np.array(places)  # [B]
-    said = np.array([[text == other for other in texts] for text in texts])  # [B,R]
-    return said | (own[:, None] == own)
+    same_text = np.array([[text == other for other in texts] for text in texts])  # [B,R]
+    return same_text | (own[:, None] == own)
 
 
-def _drawn(samples: Sequence[CaptionSample], rng: np.random.Generator) -> CaptionSample:
+def _random_sample(samples: Sequence[CaptionSample], rng: np.random.Generator) -> CaptionSample:
     return samples[int(rng.integers(len(samples)))]
 
 
-def _endless(samples: Sequence[CaptionSample], rng: np.random.Generator) -> Iterator[Asked]:
+def _random_captions(
+    samples: Sequence[CaptionSample], rng: np.random.Generator
+) -> Iterator[CaptionTokens]:
     while True:
-        yield Asked(list(_drawn(samples, rng).caption))
+        yield CaptionTokens(list(_random_sample(samples, rng).caption))
 
 
 class SampleEncoder:
-    """Captions as tokens, in one language of a model."""
+    """Encodes captions as tokens, in one language of a model."""
 
     def __init__(self, tokenizer: Tokenizer, extension: Extension, language: str, T: int) -> None:
         self._tokenizer, self._T = tokenizer, T
         self._language = extension.token_id(language)
 
-    def samples(self, pair: Pair, where: Letterbox) -> tuple[CaptionSample, ...]:
-        """The caption without boxes, and with them where it has some.
+    def encode(self, pair: Pair, where: Letterbox) -> tuple[CaptionSample, ...]:
+        """The caption without boxes, and also with them where it has some.
 
-        What is beyond the model's longest caption is cut off: it could not be written either.
+        Captions are truncated to the model's text length.
         """
-        said = [self._saying(pair, pair.caption, "plain")]
+        samples = [self._sample(pair, pair.caption, "plain")]
         grounded = pair.grounded or with_boxes(pair, where)
         if grounded != pair.caption:
-            said.append(self._saying(pair, grounded, "grounded"))
-        return tuple(said)
+            samples.append(self._sample(pair, grounded, "grounded"))
+        return tuple(samples)
 
-    def _saying(self, pair: Pair, text: str, style: str) -> CaptionSample:
-        # The words are a stranger's: an <eos> among them must not end what the model learns to say.
+    def _sample(self, pair: Pair, text: str, style: str) -> CaptionSample:
+        # Untrusted text: an <eos> in it must not end the caption.
         words = self._tokenizer.encode(text, allow_special=LOCATIONS)
         bare = self._tokenizer.encode(pair.caption)
         framed = (self._language, ID[f"<{style}>"], *words, EOS_ID)
@@ -146,9 +148,9 @@ class SampleEncoder:
 
 
 def with_boxes(pair: Pair, where: Letterbox) -> str:
-    """The caption with the location tokens of each span's boxes behind it.
+    """The caption with location tokens for each span's boxes after the span.
 
-    InputError for a box that is nothing on the model_input.
+    InputError for a box that has no area on the model input.
     """
     text, done = "", 0
     for span in pair.spans:
@@ -157,7 +159,7 @@ def with_boxes(pair: Pair, where: Letterbox) -> str:
             x0, y0, x1, y1 = bins = to_bins(where.to_input(box))
             if x0 >= x1 or y0 >= y1:
                 raise bad_row(
-                    pair.where, f"has a box {list(box)} that the model_input makes nothing of"
+                    pair.where, f"has a box {list(box)} that has no area on the model input"
                 )
             text += "".join(LOCATIONS[bin_] for bin_ in bins)
         done = span.end
@@ -165,12 +167,12 @@ def with_boxes(pair: Pair, where: Letterbox) -> str:
 
 
 def open_pairs(
-    pairs: Sequence[Pair], framing: SampleEncoder, size: int, on_error: str = "fail"
+    pairs: Sequence[Pair], encoder: SampleEncoder, size: int, on_error: str = "fail"
 ) -> tuple[CaptionDataset, list[InputError]]:
-    """Images opened and captions framed; an image with several captions comes once.
+    """Read images and encode captions; an image with several captions is read once.
 
     Returns them and, where `on_error` is "skip", the errors of the images and captions that were
-    left out. Raises InputError: the first error with "fail", pairs.none where nothing is left, and
+    skipped. Raises InputError: the first error with "fail", pairs.none where nothing is left, and
     pairs.too_many where the images would not fit in memory.
     """
     pick("on_error", on_error, ("fail", "skip"))
@@ -181,22 +183,22 @@ def open_pairs(
     if need > room:
         raise InputError(
             "pairs.too_many",
-            f"{len(by_image)} images take {need / 1e9:.1f} GB; {room / 1e9:.1f} may be taken.",
-            "Give fewer; a few hundred teach a language.",
+            f"{len(by_image)} images take {need / 1e9:.1f} GB; {room / 1e9:.1f} GB are available.",
+            "Give fewer images; a few hundred are enough for a language.",
         )
     model_inputs, samples, errors = [], [], []
     settings = standard_preprocessing(size)
     for image, own in progress(by_image.items(), "images", len(by_image)):
         try:
             model_input, where = preprocess(image, settings)
-            said = tuple(one for pair in own for one in framing.samples(pair, where))
+            encoded = tuple(one for pair in own for one in encoder.encode(pair, where))
         except InputError as error:
             if on_error == "fail":
                 raise
             errors.append(error)
             continue
         model_inputs.append(model_input)
-        samples.append(said)
+        samples.append(encoded)
     if not model_inputs:
         raise InputError("pairs.none", f"none of the {len(by_image)} images can be used.")
     return CaptionDataset(np.stack(model_inputs), tuple(samples)), errors

@@ -23,7 +23,7 @@ NAME = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands after `step` steps."""
+    """The state of a run after `step` steps."""
 
     config: TrainConfig
     step: int
@@ -32,7 +32,7 @@ class Checkpoint:
     mean: dict[str, torch.Tensor]  # of the captioner's weights; empty where the run keeps none
 
     def save(self, run: Path) -> None:
-        """Write into the directory `run`; a kill leaves the old checkpoint or the new one."""
+        """Write atomically into the directory `run`."""
         tensors = {f"model/{k}": v.detach().contiguous() for k, v in self.model.items()}
         tensors |= {f"state/{k}": v.detach().contiguous() for k, v in self.optimisers.items()}
         tensors |= {f"mean/{k}": v.detach().contiguous() for k, v in self.mean.items()}
@@ -41,7 +41,7 @@ class Checkpoint:
 
     @classmethod
     def load(cls, run: Path) -> Checkpoint:
-        """The checkpoint in the directory `run`; InputError where there is none or it is bad."""
+        """The checkpoint in the directory `run`; InputError where it is missing or invalid."""
         path = run / NAME
         if not path.is_file():
             raise InputError("train.resume", f"{run} holds no {NAME}.", "Run without --resume.")
@@ -58,18 +58,18 @@ class Checkpoint:
 
 
 def check_place(run: Path, begun: Collection[str]) -> None:
-    """InputError where a new run's directory holds a run already, or anything else.
+    """InputError where a new run's directory contains a run already, or other files.
 
-    `begun`: files of a run that ended before its first checkpoint; it may begin again.
+    `begun`: files of a run that ended before its first checkpoint; it may start again.
     """
     if (run / NAME).exists():
         raise InputError(
-            "train.exists", f"{run} holds a run already.", "Go on with --resume, or give -o."
+            "train.exists", f"{run} holds a run already.", "Continue it with --resume, or give -o."
         )
     if run.exists() and (not run.is_dir() or {file.name for file in run.iterdir()} - set(begun)):
         raise InputError(
             "output.foreign",
-            f"{run} holds what is no run's and is kept as it is.",
+            f"{run} holds other files than a run's; nothing was changed.",
             "Choose another output directory.",
         )
 

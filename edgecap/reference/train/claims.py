@@ -1,5 +1,4 @@
-"""What a scene's embedding must tell apart: texts and their false hard_negatives, claims and false
-ones.
+"""Contrastive pairs of a scene: texts and their hard negatives, true and false claims.
 
 Q scenes with texts, R texts.
 """
@@ -28,7 +27,7 @@ from edgecap.reference.train.hints import question
 
 
 def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
-    """What the scene's text says, and a false twin of it; twice the truth where it has none."""
+    """The scene's text and a hard negative of it; the same text twice where there is none."""
     true = statement(scene, rng, "plain")
     false = list(hard_negatives(scene, true))
     return true, false[rng.integers(len(false))] if false else true
@@ -37,22 +36,22 @@ def true_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, S
 def matches(scenes: list[Scene], texts: list[Statement]) -> Tensor:
     """Which text is true of which scene, bool [Q,R].
 
-    Only texts that name a scene's things are asked further: a large batch has too many pairs.
+    Relations are checked only for texts that name a scene's things: a large batch has many pairs.
     """
     by_names: dict[frozenset[tuple[Name, int]], list[int]] = {}
     for column, text in enumerate(texts):
         by_names.setdefault(frozenset(names_of(text).items()), []).append(column)
-    told = torch.zeros(len(scenes), len(texts), dtype=torch.bool)
+    matching = torch.zeros(len(scenes), len(texts), dtype=torch.bool)
     for row, scene in enumerate(scenes):
         for column in by_names.get(frozenset(names_in(scene).items()), ()):
-            told[row, column] = relation_holds(scene, texts[column])
-    return told
+            matching[row, column] = relation_holds(scene, texts[column])
+    return matching
 
 
-def parting(true: Statement, false: Statement) -> list[int]:
-    """What an image must be asked to tell a text from its twin, as of `question`."""
-    relation_parts = true.mentions == false.mentions and true != false
-    return question(true.relation if relation_parts else None)
+def separating_question(true: Statement, false: Statement) -> list[int]:
+    """The question, as in `hints.question`, that separates a text from its hard negative."""
+    differ_by_relation = true.mentions == false.mentions and true != false
+    return question(true.relation if differ_by_relation else None)
 
 
 def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
@@ -63,10 +62,10 @@ def relation_and_inverse(scene: Scene, rng: np.random.Generator) -> tuple[Statem
 
 
 def part_and_false(scene: Scene, rng: np.random.Generator) -> tuple[Statement, Statement]:
-    """A label that is true of the scene, and a like one that is not.
+    """A label that is true of the scene, and a similar one that is false.
 
-    The contrastive loss calls a text false that names a part only, or searching would find too
-    much; that it is less false than what names nothing of the image must be said beside it.
+    In the contrastive loss a text that names only a part is a negative, else search would return
+    too much. This pair teaches that it is still closer than a text that is wrong.
     """
     true = part(scene, rng)
     return true, false_label(scene, true, rng)

@@ -1,4 +1,4 @@
-"""Batches of drawn scenes, each a function of the run's seed and the step alone.
+"""Batches of drawn scenes, each determined by the run's seed and the step.
 
 Because step k always draws the same batch, a resumed run sees exactly the stream that an
 uninterrupted one would have seen. Letters as in batch.py.
@@ -25,10 +25,17 @@ from edgecap.reference.scenes.splits import SPLITS
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.tokens import EOS_ID, ID, TEXT_ID
 from edgecap.reference.train.batch import Batch
-from edgecap.reference.train.claims import claims_of, matches, parting, true_and_false
+from edgecap.reference.train.claims import claims_of, matches, separating_question, true_and_false
 from edgecap.reference.train.config import Stage, TrainConfig
 from edgecap.reference.train.hints import patch_hints, question, seen_things
-from edgecap.reference.train.packing import Asked, end_of_boxes, lengths, pack, pad, parted
+from edgecap.reference.train.packing import (
+    CaptionTokens,
+    common_prefix,
+    end_of_boxes,
+    lengths,
+    pack,
+    pad,
+)
 from edgecap.reference.train.prefix_corruption import corrupt_prefix, weight
 
 PATCH = CaptionerConfig.patch_size
@@ -37,8 +44,8 @@ PATCH = CaptionerConfig.patch_size
 class SceneBatches(Dataset[Batch]):
     """Batch `step` of a run; `rank` of `world` processes get different scenes.
 
-    `model_input`: side of the model_input on which windows lie, px. `rules`: of the scenes, by
-    window size.
+    `model_input`: side of the model input on which windows lie, px. `rules`: scene rules by window
+    size.
     """
 
     def __init__(
@@ -67,7 +74,7 @@ class SceneBatches(Dataset[Batch]):
         stage = self.config.stage(step)
         stream = SPLITS["train"].stream
         rng = np.random.default_rng((stream, self.config.seed, step * self.world + self.rank))
-        free = (self.model_input - stage.window) // PATCH + 1  # places of a window
+        free = (self.model_input - stage.window) // PATCH + 1  # positions of a window
         corners = rng.integers(0, free, (stage.batch, 2))  # [B,2], row and column
         images, scenes, hints = [], [], []
         for row, column in corners.tolist():
@@ -79,8 +86,8 @@ class SceneBatches(Dataset[Batch]):
         rows = [pack(self._captions(s, stage.languages, rng), stage.caption_tokens) for s in scenes]
         tokens, targets, segments, positions = map(torch.from_numpy, np.stack(rows, 1))  # [B,T]
         described = scenes[:: stage.batch // stage.texts]  # Q
-        said = [true_and_false(scene, rng) for scene in described]  # Q
-        texts = [ids for pair in said for ids in self._texts(pair, stage.languages, rng)]  # R
+        statements = [true_and_false(scene, rng) for scene in described]  # Q
+        texts = [ids for pair in statements for ids in self._texts(pair, stage.languages, rng)]  # R
         pairs = [pair for scene in described for pair in claims_of(scene, stage, rng)]  # C
         claims = [ids for pair in pairs for ids in self._texts(pair, stage.languages, rng)]  # 2C
         return Batch(
@@ -92,10 +99,10 @@ class SceneBatches(Dataset[Batch]):
             positions=positions,
             texts=pad(texts, stage.text_tokens),
             lengths=lengths(texts, stage.text_tokens),
-            matches=matches(described, [one for pair in said for one in pair]),
+            matches=matches(described, [one for pair in statements for one in pair]),
             claims=pad(claims, stage.claim_tokens),
             claim_lengths=lengths(claims, stage.claim_tokens),
-            text_questions=torch.tensor([parting(*pair) for pair in said]),
+            text_questions=torch.tensor([separating_question(*pair) for pair in statements]),
             questions=torch.tensor([question(true.relation) for true, _ in pairs]).view(-1, 4),
             seen=torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
             hints=torch.from_numpy(np.stack(hints)),
@@ -109,18 +116,18 @@ class SceneBatches(Dataset[Batch]):
 
     def _captions(
         self, scene: Scene, languages: tuple[str, ...], rng: np.random.Generator
-    ) -> Iterator[Asked]:
+    ) -> Iterator[CaptionTokens]:
         while True:
             language = languages[rng.integers(len(languages))]
             yield self._caption(scene, language, rng)
 
-    def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> Asked:
+    def _caption(self, scene: Scene, language: str, rng: np.random.Generator) -> CaptionTokens:
         style = self._styles[rng.choice(len(self._styles), p=self._shares)]
         grammar = for_language(language)
-        said = statement(scene, rng, style)
-        goes_on = style == "grounded" and said.relation is not None
-        slips = goes_on and rng.random() < self.config.slips * weight(said.mentions)
-        told = replace(said, mentions=corrupt_prefix(said.mentions, rng)) if slips else said
+        true = statement(scene, rng, style)
+        goes_on = style == "grounded" and true.relation is not None
+        corrupted = goes_on and rng.random() < self.config.slips * weight(true.mentions)
+        written = replace(true, mentions=corrupt_prefix(true.mentions, rng)) if corrupted else true
         first = rng.random() < self.config.first_phrasing
         template = 0 if first else int(rng.integers(grammar.templates))
         boxes = style in ("grounded", "color", "shape")
@@ -129,31 +136,31 @@ class SceneBatches(Dataset[Batch]):
             words = self.caption_ids(grammar.render(one, template, grounded=boxes), one)
             return [ID[f"<{language}>"], ID[f"<{style}>"], *words, EOS_ID]
 
-        ids = ids_of(told)
-        if not slips:
-            return Asked(ids)
-        slip = parted(ids, ids_of(said))  # of a list that ends too early: behind its last box
-        return Asked(ids, slice(slip, max(end_of_boxes(ids), slip + 1)))
+        ids = ids_of(written)
+        if not corrupted:
+            return CaptionTokens(ids)
+        slip = common_prefix(ids, ids_of(true))  # after the last box if the list ends too early
+        return CaptionTokens(ids, slice(slip, max(end_of_boxes(ids), slip + 1)))
 
-    def caption_ids(self, text: str, said: Statement) -> list[int]:
-        """The tokens of a caption's text, which says `said`."""
+    def caption_ids(self, text: str, statement: Statement) -> list[int]:
+        """The tokens of a caption's text, which renders `statement`."""
         return self.encoder.encode(" " + text).ids
 
     def _texts(
         self, pair: tuple[Statement, ...], languages: tuple[str, ...], rng: np.random.Generator
     ) -> Iterator[list[int]]:
-        """Texts that say each of `pair`, worded alike: only what is said tells them apart."""
+        """Texts of each of `pair` in the same phrasing, so that they differ only in content."""
         grammar = for_language(languages[rng.integers(len(languages))])
         template = int(rng.integers(grammar.templates))
-        typed = rng.random() < 0.25  # as people type what they search for
-        for said in pair:
-            text = grammar.render(said, template)
+        typed = rng.random() < 0.25  # the style of search queries
+        for one in pair:
+            text = grammar.render(one, template)
             text = text.lower().rstrip(".。") if typed else text
             yield [TEXT_ID, *self.encoder.encode(" " + text).ids, EOS_ID]
 
 
 def among_others(rules: SceneRules) -> SceneRules:
-    """The same with many things, two or more of one name, every number of them as often."""
+    """The rules with many things, two or more of one name, all counts equally likely."""
     most = rules.things[1]
     return replace(rules, things=(most - 1, most), copies=(2, most), repeat=1.0)
 

@@ -1,10 +1,10 @@
-"""Fine-tuning under rounding: a captioner that rounds learns to answer as the float one does.
+"""Distillation for QAT: a quantised captioner is trained to match the float one.
 
     B images   T tokens   Q images with texts   R texts   V vocabulary   E embedding
     L layers   P patches  D width
 
-The float weights that the run begins with are the teacher. Nothing is asked about the truth: what
-shall survive rounding is what the model says, right or wrong.
+The teacher is the float model with the initial weights. Ground truth is not used: the outputs of
+the float model are to be preserved, right or wrong.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from edgecap.reference.quant import hooked, layer_weights
 from edgecap.reference.tokens import PAD_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.config import TrainConfig
-from edgecap.reference.train.losses import Answers, Teaching, Term, answer
+from edgecap.reference.train.losses import ModelOutputs, Term, TrainingObjective, run_model
 
 EMBEDDING_WEIGHT, STATE_WEIGHT = 1.0, 1.0
 
 
 class Teacher:
-    """A frozen captioner. No module: its weights are no part of the run's checkpoint."""
+    """A frozen captioner; not an nn.Module, so that its weights are not in the run's checkpoint."""
 
     def __init__(self, captioner: CaptionModel) -> None:
         self._captioner = captioner.eval().requires_grad_(False)
 
-    def answer(self, batch: Batch) -> Answers:
+    def outputs(self, batch: Batch) -> ModelOutputs:
         with torch.no_grad():
-            return answer(self._captioner, batch)
+            return run_model(self._captioner, batch)
 
 
-class Distillation(Teaching):
-    """A rounding captioner with its distances from the teacher as the forward."""
+class Distillation(TrainingObjective):
+    """A quantised captioner; the forward returns its distances from the teacher."""
 
     def __init__(self, captioner: CaptionModel, plan: Plan, teacher: Teacher) -> None:
-        """`captioner` is smoothed already; its parameters and the plan's scales are learned."""
+        """`captioner` must be smoothed; its parameters and the plan's scales are trained."""
         super().__init__()
         self.scales = LearnedScales(plan)
         self._rounding = Rounding(plan)
@@ -58,9 +58,9 @@ class Distillation(Teaching):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed divergence of the words, summed distances of embeddings and states, scalars."""
-        wanted = self._teacher.answer(batch)
+        wanted = self._teacher.outputs(batch)
         self._rounding.prepare(self._weights, self.scales.factors())
-        got = answer(self.captioner, batch)
+        got = run_model(self.captioner, batch)
         self._rounding.forget()
         embedded = apart(got.images, wanted.images) + apart(got.texts, wanted.texts)
         pairs = zip(got.states, wanted.states, strict=True)

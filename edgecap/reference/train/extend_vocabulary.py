@@ -1,9 +1,8 @@
-"""Room for a new language: the token that opens its captions, and tokens for its words.
+"""Extend the vocabulary for a new language: its language token, and tokens for its words.
 
-Characters that the vocabulary lacks get a token each, and what its captions repeat is joined
-(bpe_merges.py). What the known grammars say is spelled as before, so the languages of the scenes
-see no difference; one without a grammar may, in rare words, and is rehearsed as they are spelled
-now.
+Missing characters get a token each, and frequent pairs in the captions are merged (bpe_merges.py).
+Text of the known grammars is tokenized as before. A known language without a grammar may get other
+tokens in rare words, and is rehearsed with those.
 """
 
 from __future__ import annotations
@@ -14,24 +13,24 @@ from dataclasses import replace
 
 from edgecap.reference.extension import Extension
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.scenes.grammar import SPOKEN
+from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
 from edgecap.reference.shipped import tokenizer_data
-from edgecap.reference.train.bpe_merges import SEEN, joins, known_pairs
+from edgecap.reference.train.bpe_merges import SEEN, known_pairs, learn_merges
 from edgecap.runtime.tokenizer import Tokenizer
 
 
 def extend(extension: Extension, language: str, captions: Sequence[str]) -> Extension:
-    """`extension` with the language and with tokens for what its captions are written in."""
+    """`extension` with the language and with tokens for its captions."""
     after = extension.with_language(language).with_tokens(_characters(extension, captions), ())
     tokenizer = Tokenizer(tokenizer_data(after))
-    spoken = [known for known in extension.languages if known in SPOKEN]
-    merges = tuple(joins(tokenizer, captions, known_pairs(tokenizer, spoken)))
+    with_grammar = [known for known in extension.languages if known in GRAMMAR_LANGUAGES]
+    merges = tuple(learn_merges(tokenizer, captions, known_pairs(tokenizer, with_grammar)))
     # Two pairs may make the same token.
     return after.with_tokens(tuple(dict.fromkeys(map("".join, merges))), merges)
 
 
 def _characters(extension: Extension, captions: Sequence[str]) -> tuple[str, ...]:
-    """What the vocabulary lacks; the rare stays bytes."""
+    """Missing characters; rare ones stay encoded as bytes."""
     known = Tokenizer(tokenizer_data(extension))
     counts = Counter(c for text in captions for piece in known.pieces(text) for c in piece)
     return tuple(
@@ -40,10 +39,10 @@ def _characters(extension: Extension, captions: Sequence[str]) -> tuple[str, ...
 
 
 def resize_embeddings(model: CaptionModel, before: Extension, after: Extension) -> CaptionModel:
-    """A copy of the model with rows for what `after` adds to `before`; others are as they were.
+    """A copy of the model with rows for what `after` adds to `before`; other rows are unchanged.
 
-    A new token begins as the mean of the tokens that spelled it, a language as the mean of the
-    languages before it. Letters: V vocabulary, D width.
+    A new token is initialised with the mean of the tokens that spelled it, a language with the
+    mean of the languages before it. Letters: V vocabulary, D width.
     """
     old = Tokenizer(tokenizer_data(before))
     size = len(old) + len(after.tokens) - len(before.tokens)
@@ -62,7 +61,7 @@ def resize_embeddings(model: CaptionModel, before: Extension, after: Extension) 
 
 
 def new_rows(before: Extension, after: Extension) -> list[int]:
-    """The ids of the token table that `after` adds or gives a meaning."""
+    """The ids of the token table that `after` adds or assigns."""
     first = len(Tokenizer(tokenizer_data(before)))
     languages = after.languages[len(before.languages) :]
     added = range(first, first + len(after.tokens) - len(before.tokens))
@@ -70,7 +69,7 @@ def new_rows(before: Extension, after: Extension) -> list[int]:
 
 
 def _spellings(old: Tokenizer, before: Extension, after: Extension) -> list[list[int]]:
-    """The ids that spelled each token which `after` adds."""
+    """The previous ids of each token that `after` adds."""
     spelled: dict[str, list[int]] = {}
     parts = {"".join(merge): merge for merge in reversed(after.merges[len(before.merges) :])}
     for token in after.tokens[len(before.tokens) :]:

@@ -1,6 +1,6 @@
-"""Fine-tuning: steps on new captions, each with as many old ones, all weights or low-rank updates.
+"""Fine-tuning steps on new captions with rehearsal of old ones; all weights or low-rank updates.
 
-B images of either kind a step   Q of them with texts
+B images of each kind per step   Q of them with texts
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgecap.reference.train import lora
 from edgecap.reference.train.average import RunningMean
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.captions import CaptionDataset
-from edgecap.reference.train.losses import described
+from edgecap.reference.train.losses import caption_losses
 from edgecap.reference.train.optimisers import Optimisers
 from edgecap.reference.train.rehearsal import Rehearsal
 
@@ -29,27 +29,27 @@ _LOG_EVERY = 5  # steps
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How to fine-tune. The only home of these defaults."""
+    """Fine-tuning parameters. These defaults are defined here only."""
 
     steps: int = 200
-    images: int = 10  # B, with new captions a step
-    rehearsed: int = 18  # images with old captions a step
+    images: int = 10  # B, images with new captions per step
+    rehearsed: int = 18  # images with old captions per step
     lora: int = 0  # rank of the updates; 0: all weights are learned
     seed: int = 0
     muon_rate: float = 4e-4  # block matrices
     adamw_rate: float = 2.5e-4  # everything else
-    lora_rate: float = 2e-3  # AdamW, updates that begin at zero
+    lora_rate: float = 2e-3  # AdamW, low-rank updates, initially zero
     weight_decay: float = 0.0
-    row_steps: int = 250  # first, on the new rows of the token table alone
-    row_rate: float = 1e-2  # AdamW, of these steps, at the first; then falling
-    caption_weight: float = 1.0  # of the new captions; 0: the new texts are only matched
+    row_steps: int = 250  # first phase, on the new rows of the token table only
+    row_rate: float = 1e-2  # AdamW, initial rate of these steps, then falling linearly
+    caption_weight: float = 1.0  # of new captions; 0: contrastive loss only
     contrast_weight: float = 0.1
     warmup_steps: int = 20
-    mean_steps: int = 60  # what is learned is the running mean over about so many
+    mean_steps: int = 60  # of the running mean of weights that is the result
     clip: float = 1.0  # gradient norm
 
     def check(self) -> None:
-        """Raise InputError for numbers that cannot work."""
+        """Raise InputError for invalid numbers."""
         if self.steps < 1 or self.images < 2 or self.lora < 0 or self.seed < 0:
             raise InputError(
                 "finetune.number",
@@ -62,30 +62,30 @@ class FinetuneConfig:
         return min((step + 1) / self.warmup_steps, max(0.02, 1 - step / self.steps))
 
     def low_rank(self) -> FinetuneConfig:
-        """The same with the rate that low-rank updates learn at."""
+        """A copy with the learning rate of low-rank updates."""
         return replace(self, muon_rate=0.0, adamw_rate=self.lora_rate)
 
 
 Row = dict[str, float]  # of the log: step, and the mean losses since the row before
 
 
-def finetune(
+def finetune_steps(
     model: CaptionModel,
-    said: CaptionDataset,
+    dataset: CaptionDataset,
     rehearsal: Rehearsal | None,
     config: FinetuneConfig,
     rows: list[int],
 ) -> list[Row]:
-    """Teach `model`, in place, what is said of images; returns the log.
+    """Fine-tune `model`, in place, on the captions of `dataset`; returns the log.
 
-    `rows` are the ids of the token table that mean something new. They are learned alone at first:
-    while they mean nothing, new captions are so unlikely that they would drown what is rehearsed.
-    With LoRA nothing else is learned beside the updates, which are merged at the end.
+    `rows` are the ids of new tokens. They are trained alone first: while they are untrained, the
+    loss of new captions is so large that it would dominate rehearsal. With LoRA only the updates
+    and these rows are trained; the updates are merged at the end.
     """
     config.check()
     torch.manual_seed(config.seed)
     if rows:
-        introduce(model, said, config, rows)
+        train_new_rows(model, dataset, config, rows)
     device = model.token.weight.device
     model.requires_grad_(True)
     if config.lora:
@@ -96,7 +96,7 @@ def finetune(
     log: list[Row] = []
     sums: Row = {}
     for step in progress(range(config.steps), "fine-tuning"):
-        batches = {_NEW: said.batch(config.seed, step, config.images)}
+        batches = {_NEW: dataset.batch(config.seed, step, config.images)}
         if rehearsal is not None:
             batches[_OLD] = rehearsal(step)
         for kind, batch in batches.items():
@@ -117,16 +117,16 @@ def finetune(
     return log
 
 
-def introduce(
-    model: CaptionModel, said: CaptionDataset, config: FinetuneConfig, rows: list[int]
+def train_new_rows(
+    model: CaptionModel, dataset: CaptionDataset, config: FinetuneConfig, rows: list[int]
 ) -> None:
-    """Learn the new rows of the token table, in place, and nothing else."""
+    """Train only the new rows of the token table, in place."""
     lora.attach_rows(model, rows)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, config.row_rate, betas=(0.9, 0.98), weight_decay=0.0)
     for step in progress(range(config.row_steps), "introducing the language"):
         optimiser.param_groups[0]["lr"] = config.row_rate * (1 - step / config.row_steps)
-        batch = said.batch(config.seed, config.steps + step, config.images)
+        batch = dataset.batch(config.seed, config.steps + step, config.images)
         _learn(model, batch.to(model.token.weight.device), config.caption_weight, config)
         optimiser.step()
         optimiser.zero_grad()
@@ -136,23 +136,23 @@ def introduce(
 def _learn(
     model: CaptionModel, batch: Batch, caption_weight: float, config: FinetuneConfig
 ) -> dict[str, float]:
-    """Add the gradients of one batch; the losses per token and per text."""
+    """Accumulate the gradients of one batch; returns the losses per token and per text."""
     with parametrize.cached():
         with torch.autocast(batch.images.device.type, torch.bfloat16):
-            words, contrast, _ = described(model, batch)
+            words, contrast, _ = caption_losses(model, batch)
         caption, contrast = words.sum() / batch.words, contrast / len(batch.matches)
         (caption_weight * caption + config.contrast_weight * contrast).backward()
     return {"caption": caption.item(), "contrast": contrast.item()}
 
 
 @torch.no_grad()
-def caption_loss(model: CaptionModel, said: CaptionDataset, batch: int = 8) -> float:
-    """Nats a token of captions, every image once; the same captions for the same images."""
+def caption_loss(model: CaptionModel, dataset: CaptionDataset, batch: int = 8) -> float:
+    """Nats per token, each image once, with a deterministic choice of captions."""
     total, words = 0.0, 0
-    for start in range(0, len(said), batch):
-        places = range(start, min(start + batch, len(said)))
-        part = said.described(list(places), np.random.default_rng(start))
+    for start in range(0, len(dataset), batch):
+        places = range(start, min(start + batch, len(dataset)))
+        part = dataset.batch_of(list(places), np.random.default_rng(start))
         part = part.to(model.token.weight.device)
-        total += described(model, part)[0].sum().item()
+        total += caption_losses(model, part)[0].sum().item()
         words += part.words
     return total / words

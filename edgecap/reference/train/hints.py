@@ -1,16 +1,16 @@
-"""Dense supervision for training alone: what is where. Not part of any export.
+"""Dense auxiliary supervision in training: what is where. Not part of any export.
 
-B images   P patches   D width   F facts asked of a patch
-Q images with texts   E embedding   K things of a scene at most (7)   C claims
+B images   P patches   D width   F facts per patch
+Q images with texts   E embedding   K things per scene at most (7)   C claims
 
-Words say little per image about where things are; drawn scenes know it for every patch. From a
-middle layer, each patch is asked for the kind and the colour of the thing on it, for the four edges
-of that thing's box, and how many things stand on each side of it and are smaller or bigger: what
-relations are told from. Also how many of its name a list tells before it and after it: whoever says
-"a star" must know by then whether there are two. And the image's embedding is asked where each
-thing is, since a text's embedding can only ask for what is there; a claim of the text is shown
-which question that is: "a is left of b" asks where b is less where a is, "a is the biggest" how
-much a exceeds the others. The captioner itself keeps one way to give boxes: its words.
+A caption says little about where things are; drawn scenes provide it for every patch. From a middle
+layer, each patch predicts kind and colour of the thing on it, the four edges of that thing's box,
+and how many things are on each side of it, smaller or bigger, which is what relations need. It also
+predicts how many things of the same name a caption lists before and after it, because the phrase
+"a star" requires knowing whether there are two. The image embedding predicts where each thing is,
+and a claim's embedding is aligned with the direction that answers it: "a is left of b" with the
+position of b minus that of a, "a is the biggest" with the size of a. The captioner itself still
+gives boxes as tokens only.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from edgecap.reference.tokens import LOCATION_BINS
 
 KINDS = {kind: i + 1 for i, kind in enumerate((*NOUNS, *SHAPES))}  # 0: background
 COLOR_IDS = {color: i for i, color in enumerate(COLORS)}
-NONE = -1  # no colour, or no box: not asked
+NONE = -1  # no colour or no box: ignored
 FACTS = 14  # F
 MOST_OTHERS = 6
 MOST_THINGS = MOST_OTHERS + 1
 NAME_IDS = {name: i - 1 for name, i in CATEGORIES.items()}
 PATCH = CaptionerConfig.patch_size
-# Of a relation: which number of the other thing, or of nothing, is the larger (1) or smaller one.
+# Relation -> (axis of centre or size, 1 where the other thing's value is larger, -1 smaller).
 AXES = {
     **{"left": (0, 1), "right": (0, -1), "above": (1, 1), "below": (1, -1)},
     **{"biggest": (2, -1), "smallest": (2, 1)},
@@ -48,13 +48,12 @@ AXES = {
 
 
 def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
-    """int64 [P,F]: kind, colour, x0 y0 x1 y1 in bins of the model_input on which `origin` lies,
-    others
-    and namesakes.
+    """int64 [P,F]: kind, colour, box edges in bins of the model input, others and namesakes.
 
-    Others: how many of them are further left, right, up and down by their centre, smaller and
-    bigger. Namesakes: how many are told before it and after it, by their left edge. A thing covers
-    the patches that it fills by half, at least one; the topmost counts.
+    `origin` is the window's corner on the model input, px. Others: how many things are left, right,
+    above and below by their centres, smaller and bigger. Namesakes: how many of the same name are
+    listed before and after it. A thing covers the patches that it fills by half, at least one; the
+    topmost thing counts.
     """
     side = scene.size // PATCH
     hints = np.full((side, side, FACTS), NONE)
@@ -72,18 +71,17 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
 
 
 def seen_things(scene: Scene) -> np.ndarray:
-    """float32 [K,4]: of each thing whose name is unique its number, centre x and y and size.
+    """float32 [K,4]: name id, centre x and y, and size of each thing with a unique name.
 
-    Centre from -1 to 1 over the model_input; size, the root of the area, by how many halves of the
-    scene's mean it exceeds that: what "the biggest" means, and as wide a range. Number -1 is no
-    thing.
+    The centre is from -1 to 1 over the model input. The size is 2 (r / mean - 1), where r is the
+    root of the area and the mean is over the scene: about the range of the centre. Id -1: none.
     """
     rows = np.full((MOST_THINGS, 4), NONE, np.float32)
     mean = np.mean([_size(thing.box) for thing in scene.things])
     for row, thing in zip(rows, unique(scene), strict=False):
         x0, y0, x1, y1 = thing.box
-        place = np.array([x0 + x1, y0 + y1]) / CaptionerConfig.image_size - 1  # [2]
-        row[:] = NAME_IDS[thing.name], *place, 2 * (_size(thing.box) / mean - 1)
+        centre = np.array([x0 + x1, y0 + y1]) / CaptionerConfig.image_size - 1  # [2]
+        row[:] = NAME_IDS[thing.name], *centre, 2 * (_size(thing.box) / mean - 1)
     return rows
 
 
@@ -93,9 +91,9 @@ def _size(box: Box) -> float:
 
 
 def question(relation: Relation | None) -> list[int]:
-    """Numbers of the two things, axis and sign as in AXES; four times -1 of other relations.
+    """Name ids of the two things, axis and sign as in AXES; four times -1 for other relations.
 
-    Of "the biggest" there is no other thing: -1.
+    "biggest" and "smallest" have no second thing: -1.
     """
     if relation is None or relation.kind not in AXES:
         return [NONE] * 4
@@ -104,7 +102,7 @@ def question(relation: Relation | None) -> list[int]:
 
 
 def others(scene: Scene) -> np.ndarray:
-    """int64 [things,6]: of each, how many are left, right, above, below, smaller, bigger."""
+    """int64 [things,6]: for each, how many are left, right, above, below, smaller, bigger."""
     x0, y0, x1, y1 = np.array([thing.box for thing in scene.things]).T  # each [things]
     measures = np.stack([x0 + x1, y0 + y1, (x1 - x0) * (y1 - y0)])  # [3,things]
     less = (measures[:, None] < measures[..., None]).sum(2)  # [3,things]
@@ -113,7 +111,7 @@ def others(scene: Scene) -> np.ndarray:
 
 
 def namesakes(scene: Scene) -> np.ndarray:
-    """int64 [things,2]: of each, how many of its name a list tells before it, and after it."""
+    """int64 [things,2]: for each, how many of its name are listed before and after it."""
     counts = {
         (mention.name, box): (before, mention.count - 1 - before)
         for mention in mentions(scene)
@@ -124,7 +122,7 @@ def namesakes(scene: Scene) -> np.ndarray:
 
 
 class PatchHints(nn.Module):
-    """Linear questions to patch states, and how wrong the answers are."""
+    """Linear probes on patch states, with their losses."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -139,15 +137,15 @@ class PatchHints(nn.Module):
     def forward(self, early: Tensor, late: Tensor, hints: Tensor) -> Tensor:
         """Summed cross-entropy of states [B,P,D]; hints int [B,P,F].
 
-        Namesakes are asked `late`: first each thing must be known, then compared with the others.
-        The edges count as one question, and so do the numbers of others and those of namesakes.
+        Namesakes are probed on `late`: things are recognised first, then compared. The four edges
+        count as one target, and so do the numbers of others and those of namesakes.
         """
         x = self.norm(early).flatten(0, 1)  # [B*P,D]
         compared = self.late_norm(late).flatten(0, 1)  # [B*P,D]
-        answers: Sequence[Tensor] = hints.flatten(0, 1).unbind(-1)  # F of [B*P]
+        facts: Sequence[Tensor] = hints.flatten(0, 1).unbind(-1)  # F of [B*P]
 
-        def wrong(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
-            """Mean over the questions [B*P] of the loss of their parts of `logits` [B*P,...]."""
+        def loss(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
+            """Mean over `targets`, each [B*P], of the loss of its slice of `logits` [B*P,…]."""
             parts = zip(logits.float().chunk(len(targets), -1), targets, strict=True)
             losses = [
                 F.cross_entropy(part, target, ignore_index=NONE, reduction="sum")
@@ -156,20 +154,20 @@ class PatchHints(nn.Module):
             return torch.stack(losses).mean()
 
         return (
-            wrong(self.kind(x), answers[:1])
-            + wrong(self.color(x), answers[1:2])
-            + wrong(self.edges(x), answers[2:6])
-            + wrong(self.others(x), answers[6:12])
-            + wrong(self.namesakes(compared), answers[12:])
+            loss(self.kind(x), facts[:1])
+            + loss(self.color(x), facts[1:2])
+            + loss(self.edges(x), facts[2:6])
+            + loss(self.others(x), facts[6:12])
+            + loss(self.namesakes(compared), facts[12:])
         )
 
 
 class EmbeddingHints(nn.Module):
-    """A linear question to an image's embedding for every name: where is that thing, how large?"""
+    """A linear probe on the image embedding for every name: position and size of that thing."""
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
-        self.scale = math.sqrt(embedding)  # an embedding of norm 1 has small numbers
+        self.scale = math.sqrt(embedding)  # the components of an embedding of norm 1 are small
         self.where = nn.Embedding(len(NAME_IDS), 3 * embedding)
         nn.init.normal_(self.where.weight, std=0.02)
 
@@ -177,14 +175,14 @@ class EmbeddingHints(nn.Module):
         """Summed squared error of centre and size: embeddings [Q,E], seen_things [Q,K,4]."""
         Q, K, _ = seen.shape
         ids = seen[..., 0].long()  # [Q,K]
-        asked = self.where(ids.clamp_min(0)).view(Q, K, 3, -1)  # [Q,K,3,E]
-        told = (asked * embedding[:, None, None] * self.scale).sum(-1)  # [Q,K,3]
-        wrong = (told.float() - seen[..., 1:]).square().sum(-1)  # [Q,K]
-        return (wrong * (ids >= 0)).sum()
+        probes = self.where(ids.clamp_min(0)).view(Q, K, 3, -1)  # [Q,K,3,E]
+        predicted = (probes * embedding[:, None, None] * self.scale).sum(-1)  # [Q,K,3]
+        error = (predicted.float() - seen[..., 1:]).square().sum(-1)  # [Q,K]
+        return (error * (ids >= 0)).sum()
 
     def direction(self, questions: Tensor) -> Tensor:
-        """What an image's embedding is multiplied with to answer questions int [C,4]: [C,E]."""
+        """Directions in the image embedding that answer questions int [C,4]: [C,E]."""
         subject, other, axis = questions[:, :3].clamp_min(0).unbind(1)  # each [C]
         where = self.where.weight.detach().unflatten(1, (3, -1))  # [names,3,E]
-        beside = where[other, axis] * (questions[:, 1:2] >= 0)  # [C,E]
-        return (beside - where[subject, axis]) * questions[:, 3:]
+        other_where = where[other, axis] * (questions[:, 1:2] >= 0)  # [C,E]
+        return (other_where - where[subject, axis]) * questions[:, 3:]

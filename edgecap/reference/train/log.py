@@ -1,4 +1,4 @@
-"""What a run tells of its course: log.jsonl, a row every few steps."""
+"""The log of a run: log.jsonl, a row every few steps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ EVERY = 20  # steps
 
 
 def cut_log(path: Path, step: int) -> None:
-    """Leave in a log what had happened by `step`: later steps are taken again, and told again."""
+    """Drop the rows after `step`: those steps will be repeated and logged again."""
     if path.exists():
         kept = (row for row in read_log(path) if row["step"] <= step)
         write_file(path, "".join(json.dumps(row) + "\n" for row in kept).encode())
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The rows of a run's log; a last line cut by a kill is left out."""
+    """The rows of a run's log; an incomplete last line is left out."""
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -47,7 +47,7 @@ class Log:
         self.sums: dict[str, Tensor | float] = {}
 
     def add(self, step: int, means: Mapping[str, Tensor], images: int) -> None:
-        """Count one step; write where a line is due. Means, scalars, are not read before."""
+        """Add one step; writes a row every EVERY steps. The scalar means are read only then."""
         self.steps, self.images = self.steps + 1, self.images + images
         for name, mean in means.items():
             self.sums[name] = self.sums.get(name, 0.0) + mean

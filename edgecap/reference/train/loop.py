@@ -1,4 +1,4 @@
-"""The training run: draw, learn, log, checkpoint; resume where it stopped."""
+"""The training loop: draw scenes, train, log, checkpoint, resume."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edgecap.reference.train.checkpoint import Checkpoint
 from edgecap.reference.train.config import TrainConfig
 from edgecap.reference.train.data import SceneBatches
 from edgecap.reference.train.log import LOG, Log, cut_log
-from edgecap.reference.train.losses import Objective, Teaching, Term
+from edgecap.reference.train.losses import Objective, Term, TrainingObjective
 from edgecap.reference.train.memory import free_bytes, parts_that_fit
 from edgecap.reference.train.optimisers import Optimisers
 
@@ -39,14 +39,14 @@ def train(
     resume: bool = False,
     init: CaptionModel | None = None,
     compile_: bool = True,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> CaptionModel:
-    """Train by `config` in the directory `run`, and return the captioner in float32.
+    """Train with `config` in the directory `run`, and return the captioner in float32.
 
-    Begins with random weights, with those of `init`, which may be of a smaller size, or, where
-    `resume` is set, with the run's checkpoint: weights, optimiser state and step go on, on the same
-    stream of scenes, while stages and rates are those of `config`. Under torchrun each process
-    trains on scenes of its own. `say` is told once, when nothing is left that could be refused.
+    Starts from random weights, from `init`, which may be of a smaller size, or, with `resume`, from
+    the run's checkpoint: weights, optimiser state and step continue on the same stream of scenes,
+    while stages and rates are those of `config`. Under torchrun each process trains on its own
+    scenes. `notify` is called once, after all checks.
     """
     saved = Checkpoint.load(run) if resume else None
     if saved is not None and saved.config.size not in SIZES:
@@ -61,21 +61,21 @@ def train(
     model = CaptionModel(config.shape) if init is None else expand_width(init, config.shape)
     objective = Objective(model)
     losses = ready(objective, compile_)
-    say(f"training in {run}; {run / LOG} tells how it goes")
+    notify(f"training in {run}; progress is logged in {run / LOG}")
     fit(objective, losses, config, run, saved)
     processes.leave()
     return model
 
 
 def ready(objective: nn.Module, compile_: bool) -> Losses:
-    """The objective on its device, joined with those of other processes, and compiled.
+    """The objective on its device, wrapped for DDP where needed, and compiled.
 
-    Raises InputError (train.compiler) where it shall be compiled and nothing compiles.
+    Raises InputError (train.compiler) where it is to be compiled and no compiler is found.
     """
     if compile_ and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise InputError(
             "train.compiler",
-            "PyTorch compiles training with g++, or with what CXX names, and there is none.",
+            "PyTorch compiles training with g++ or the compiler that CXX names; none was found.",
             "Install one, or run with: --no-compile",
         )
     module = processes.joined(objective.to(processes.device()))
@@ -83,11 +83,15 @@ def ready(objective: nn.Module, compile_: bool) -> Losses:
 
 
 def fit(
-    objective: Teaching, losses: Losses, config: TrainConfig, run: Path, saved: Checkpoint | None
+    objective: TrainingObjective,
+    losses: Losses,
+    config: TrainConfig,
+    run: Path,
+    saved: Checkpoint | None,
 ) -> None:
-    """Change the parameters of `objective`, in the end to their running mean if the run keeps one.
+    """Train the parameters of `objective`; the result is their running mean if the run keeps one.
 
-    Begins where `saved` stands. Raises InputError where the checkpoint is of another kind of run.
+    Continues from `saved`. Raises InputError where the checkpoint is of another kind of run.
     """
     rank, world, device = processes.rank(), processes.world(), processes.device()
     make_directory(run)
@@ -110,7 +114,7 @@ def fit(
 
     saved_at = time.monotonic()
     if rank == 0:
-        cut_log(run / LOG, start)  # also of a run that ended before its first checkpoint
+        cut_log(run / LOG, start)  # also for a run that ended before its first checkpoint
     with (run / LOG).open("a", encoding="utf-8") as file:
         log = Log(file if rank == 0 else None, config)
         stage, parts = None, 1
@@ -139,7 +143,7 @@ def _another_kind(run: Path) -> InputError:
     return InputError(
         "train.resume",
         f"{run} holds a run of another kind.",
-        "Resume it with the command and the version that began it.",
+        "Resume it with the command and version that started it.",
     )
 
 
@@ -150,11 +154,11 @@ def learn(
     terms: Mapping[str, Term],
     losses: Losses | None = None,
 ) -> tuple[dict[str, Tensor], int]:
-    """Gradients of one batch, cut into `parts` and, where memory runs out, into twice as many.
+    """Gradients of one batch, split into `parts`, and into twice as many when memory runs out.
 
-    Not where there are several processes: the others would wait for passes that never come.
-    `losses` is the objective as `ready` gives it; None: as it is.
-    Returns the mean of each loss, scalars on the batch's device, and the parts that it took.
+    Retries only with a single process: the others would wait for passes that never come.
+    `losses` is the result of `ready`; None: `objective` itself.
+    Returns the mean of each loss, scalars on the batch's device, and the number of parts used.
     """
     losses = objective if losses is None else losses
     while True:
@@ -169,13 +173,13 @@ def learn(
             if not is_out_of_memory(error) or smallest or processes.world() > 1:
                 raise
             parts *= 2
-            objective.zero_grad()  # of the parts that did fit
+            objective.zero_grad()  # gradients of the parts that fitted
             if batch.images.device.type == "cuda":
                 torch.cuda.empty_cache()
 
 
 def _learn_part(part: Batch, terms: Mapping[str, Term], losses: Losses) -> dict[str, Tensor]:
-    """The part's share of each mean. What it leaves for the backward pass ends with this call."""
+    """The part's share of each mean. Its activations are freed when this call returns."""
     with torch.autocast(part.images.device.type, torch.bfloat16):
         sums = dict(zip(terms, losses(part), strict=True))
     sum(sums[name] * (term.weight / term.count) for name, term in terms.items()).backward()
@@ -183,12 +187,12 @@ def _learn_part(part: Batch, terms: Mapping[str, Term], losses: Losses) -> dict[
 
 
 def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[Batch]:
-    """The run's batches from step `start` on, drawn ahead in processes of their own.
+    """The run's batches from step `start` on, drawn ahead in worker processes.
 
     Raises InputError where scenes cannot be drawn: no font.
     """
     if start < config.steps:
-        SceneBatches(config, rank, world)[start]  # an error of the other process comes as a riddle
+        SceneBatches(config, rank, world)[start]  # errors in a worker process are hard to read
     loader = DataLoader(
         SceneBatches(config, rank, world),
         batch_size=None,
@@ -196,6 +200,6 @@ def batches(config: TrainConfig, start: int, rank: int, world: int) -> Iterator[
         num_workers=processes.drawing(),
         prefetch_factor=4,
         pin_memory=processes.device().type == "cuda",
-        multiprocessing_context="spawn",  # this process has threads, which a fork would lose
+        multiprocessing_context="spawn",  # forking a process with threads is unsafe
     )
     yield from loader

@@ -3,8 +3,8 @@
     O, I  a matrix's outputs and inputs   r  rank   N  new rows of the token table
     V, D  vocabulary and width
 
-The model's own code does not know of them: where it reads a weight it gets the updated one, and
-`merge` leaves a plain model behind.
+The model's code is unchanged: reading a weight gives the updated one, and `merge` restores a plain
+model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MATRICES = ("qkv", "attention_out", "mlp_in", "mlp_out")
 
 
 class LowRank(nn.Module):
-    """W + up down; begins as W, because up begins as zero."""
+    """W + up down; initially W, because up is zero."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class LowRank(nn.Module):
 
 
 class Rows(nn.Module):
-    """A table of which only some rows are learned."""
+    """A table of which only some rows are trained."""
 
     def __init__(self, weight: Tensor, ids: Tensor) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def check_rank(model: CaptionModel, rank: int) -> None:
 
 
 def attach(model: CaptionModel, rank: int, ids: list[int]) -> None:
-    """Leave to be learned an update of `rank` to each matrix, and the token table's rows `ids`."""
+    """Make trainable only an update of `rank` to each matrix and the token table's rows `ids`."""
     check_rank(model, rank)
     attach_rows(model, ids)
     for block in model.blocks:
@@ -64,11 +64,11 @@ def attach(model: CaptionModel, rank: int, ids: list[int]) -> None:
 
 
 def attach_rows(model: CaptionModel, ids: list[int]) -> None:
-    """Leave to be learned the token table's rows `ids` alone."""
+    """Make trainable only the token table's rows `ids`."""
     model.requires_grad_(False)
     device = model.token.weight.device
-    place = torch.tensor(ids, dtype=torch.int64, device=device)  # [N]
-    rows = Rows(model.token.weight, place)
+    index = torch.tensor(ids, dtype=torch.int64, device=device)  # [N]
+    rows = Rows(model.token.weight, index)
     parametrize.register_parametrization(model.token, "weight", rows)
 
 

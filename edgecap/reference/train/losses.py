@@ -1,7 +1,7 @@
-"""What a step minimises.
+"""The losses of a training step.
 
 B images   T tokens   Q images with texts   R texts   V vocabulary   E embedding
-C pairs of a true text and its false twin
+C pairs of a true text and its hard negative
 L layers   H heads    P patches             D width   K head width
 """
 
@@ -19,12 +19,12 @@ from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.config import TrainConfig
 from edgecap.reference.train.hints import EmbeddingHints, PatchHints
 
-TWIN_TEMPERATURE = 0.02  # cosines that a text should beat its false twin by
+NEGATIVE_TEMPERATURE = 0.02  # cosine margin of a text over its hard negative
 
 
 @dataclass(frozen=True)
 class Term:
-    """How a summed loss counts: `weight` times its mean over `count` things."""
+    """The weight of a summed loss: `weight` times its mean over `count` items."""
 
     weight: float
     count: int
@@ -38,7 +38,7 @@ def word_losses(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def is_location(tokens: Tensor) -> Tensor:
-    """Which of int [B,T] are edges of boxes, bool [B,T]."""
+    """Which of int [B,T] are location tokens, bool [B,T]."""
     return (tokens >= LOCATION_IDS.start) & (tokens < LOCATION_IDS.stop)
 
 
@@ -46,9 +46,9 @@ def after_boxes(batch: Batch) -> Tensor:
     """Which targets follow the last box of a caption that has boxes, bool [B,T]."""
     B, T = batch.tokens.shape
     at = torch.arange(T, device=batch.tokens.device).expand(B, T)
-    place = is_location(batch.tokens)  # [B,T]
+    located = is_location(batch.tokens)  # [B,T]
     last = torch.full_like(at, -1).scatter_reduce(  # by number of the segment
-        1, batch.segments, torch.where(place, at, -1), "amax"
+        1, batch.segments, torch.where(located, at, -1), "amax"
     )
     own = last.gather(1, batch.segments)  # [B,T]
     return (at >= own) & (own >= 0) & (batch.targets != PAD_ID)
@@ -59,38 +59,37 @@ def contrastive_loss(
 ) -> Tensor:
     """Summed sigmoid loss (SigLIP, arXiv 2303.15343): [Q,E], [R,E], matches bool [Q,R].
 
-    Unlike a softmax it lets several texts match one image: two scenes may say the same.
+    Unlike a softmax it allows several texts to match one image: scenes may share a text.
     """
-    # Autocast would multiply in bfloat16, whose steps at a cosine of 0.8 are wider than
-    # hard_negatives part.
+    # Autocast would multiply in bfloat16, whose step at a cosine of 0.8 exceeds the margin
+    # between a text and its hard negative.
     with torch.autocast(images.device.type, enabled=False):
         similarity = images.float() @ texts.float().T * scale.exp() + bias  # [Q,R]
     sign = matches.to(similarity.dtype) * 2 - 1  # [Q,R]
     return F.softplus(-similarity * sign).sum()
 
 
-def twin_loss(images: Tensor, texts: Tensor, has_twin: Tensor) -> Tensor:
-    """Summed logistic loss of true texts against their false hard_negatives, judged by their image.
+def hard_negative_loss(images: Tensor, texts: Tensor, has_negative: Tensor) -> Tensor:
+    """Summed logistic loss of true texts against their hard negatives, scored by their image.
 
-    images [Q,E]; texts [2C,E], of each image C/Q times a true one, then its twin; has_twin bool
-    [C], false where there is none, and the same text twice.
-    The sigmoid loss alone leaves hard_negatives alike: it is content to tell scenes apart. What is
-    shown takes most of an embedding, so small differences must do for how it is put together.
+    images [Q,E]; texts [2C,E], for each image C/Q times a true one, then its hard negative;
+    has_negative bool [C], False where there is none and the text is repeated.
+    The sigmoid loss alone leaves hard negatives close together, as it only separates scenes. Most
+    of an embedding encodes what is shown, so how it is combined makes small differences.
     """
     Q, E = images.shape
     own = texts.float().view(Q, len(texts) // (2 * Q), 2, E)  # [Q,C/Q,2,E]
     apart = own[:, :, 0] - own[:, :, 1]  # [Q,C/Q,E]
-    ahead = (images.float()[:, None] * apart).sum(-1) / TWIN_TEMPERATURE  # [Q,C/Q]
-    return (F.softplus(-ahead).flatten() * has_twin).sum()
+    ahead = (images.float()[:, None] * apart).sum(-1) / NEGATIVE_TEMPERATURE  # [Q,C/Q]
+    return (F.softplus(-ahead).flatten() * has_negative).sum()
 
 
 def question_loss(claims: Tensor, directions: Tensor, has_question: Tensor) -> Tensor:
-    """Summed 1 - cosine of what parts true claims from their hard_negatives and what would answer
-    them.
+    """Summed 1 - cosine between true minus false claim and the direction that answers it.
 
-    claims [2C,E] as in `twin_loss`; directions [C,E], of the image's embedding (hints.py);
-    has_question bool [C]. CaptionTrace by their images alone, claims stay alike: what they ask for
-    is small beside what is shown.
+    claims [2C,E] as in `hard_negative_loss`; directions [C,E], of the image's embedding (hints.py);
+    has_question bool [C]. With the image-text loss alone, claims stay close together: what
+    they ask about is small compared with what is shown.
     """
     apart = claims.float()[0::2] - claims.float()[1::2]  # [C,E]
     return ((1 - F.cosine_similarity(apart, directions.float(), dim=1)) * has_question).sum()
@@ -101,8 +100,8 @@ def differ(texts: Tensor) -> Tensor:
     return (texts[0::2] != texts[1::2]).any(1)
 
 
-def asked(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Which texts and which claims have a twin and a question, bool [Q] and [C]."""
+def question_masks(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Which texts and which claims have a hard negative and a question, bool [Q] and [C]."""
     return (
         differ(batch.texts) & (batch.text_questions[:, 0] >= 0),
         differ(batch.claims) & (batch.questions[:, 0] >= 0),
@@ -110,8 +109,8 @@ def asked(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a captioner makes of a batch."""
+class ModelOutputs:
+    """The outputs of a captioner for a batch."""
 
     logits: Tensor  # [B,T,V]
     images: Tensor  # [Q,E], of the images that have texts
@@ -119,43 +118,43 @@ class Answers:
     states: list[Tensor]  # of the patches after each layer, L of [B,P,D]
 
 
-def answer(model: CaptionModel, batch: Batch) -> Answers:
-    """All three functions of the contract on a batch, captions teacher-forced."""
+def run_model(model: CaptionModel, batch: Batch) -> ModelOutputs:
+    """All three functions of the contract on a batch, with teacher-forced captions."""
     keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
-    read = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
-    told = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
-    return Answers(
-        model.logits(read),
-        model.embed_image(told),
+    hidden = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
+    with_texts = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
+    return ModelOutputs(
+        model.logits(hidden),
+        model.embed_image(with_texts),
         model.encode_text(batch.texts, batch.lengths),
         states,
     )
 
 
-def described(model: CaptionModel, batch: Batch) -> tuple[Tensor, Tensor, Answers]:
-    """Losses of the words [B,T], summed contrastive loss, and the answers that they judge."""
-    said = answer(model, batch)
+def caption_losses(model: CaptionModel, batch: Batch) -> tuple[Tensor, Tensor, ModelOutputs]:
+    """Losses of the tokens [B,T], summed contrastive loss, and the model's outputs."""
+    outputs = run_model(model, batch)
     matched = contrastive_loss(
-        said.images, said.texts, batch.matches, model.contrast_scale, model.contrast_bias
+        outputs.images, outputs.texts, batch.matches, model.contrast_scale, model.contrast_bias
     )
-    return word_losses(said.logits, batch.targets), matched, said
+    return word_losses(outputs.logits, batch.targets), matched, outputs
 
 
-class Teaching(nn.Module):
-    """What a run minimises: a captioner with its losses as the forward.
+class TrainingObjective(nn.Module):
+    """A captioner with its losses as the forward: one summed loss per term.
 
-    So compilers and DDP see one module. The forward gives one summed loss for each of the terms.
+    Compilers and DDP so get a single module.
     """
 
     captioner: CaptionModel
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
-        """How each sum counts, in their order."""
+        """The weight of each sum, in the order of the forward's outputs."""
         raise NotImplementedError
 
 
-class Objective(Teaching):
-    """Learning to say what is true."""
+class Objective(TrainingObjective):
+    """The objective of training on ground truth."""
 
     def __init__(self, captioner: CaptionModel) -> None:
         super().__init__()
@@ -165,39 +164,41 @@ class Objective(Teaching):
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
         return {
-            "caption": Term(1.0, batch.words),  # of what is no place
+            "caption": Term(1.0, batch.words),  # tokens other than locations
             "box": Term(config.box_weight, batch.words),
             "told": Term(config.relation_loss_weight, max(1, int(after_boxes(batch).sum()))),
             "contrastive": Term(config.contrast_weight, len(batch.matches)),
             "twin": Term(config.twin_weight, max(1, int(differ(batch.texts).sum()))),
             "claim": Term(config.twin_weight, max(1, int(differ(batch.claims).sum()))),
-            "question": Term(config.question_weight, max(1, int(torch.cat(asked(batch)).sum()))),
+            "question": Term(
+                config.question_weight, max(1, int(torch.cat(question_masks(batch)).sum()))
+            ),
             "place": Term(config.place_weight, max(1, int((batch.seen[..., 0] >= 0).sum()))),
             "hint": Term(config.hint_weight, batch.patches),
         }
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """Summed loss of each of the terms, scalars, in their order."""
-        words, matched, said = described(self.captioner, batch)
+        words, matched, outputs = caption_losses(self.captioner, batch)
         boxes = words * is_location(batch.targets)  # [B,T]
-        told = words * after_boxes(batch)  # [B,T]
-        parted = twin_loss(said.images, said.texts, differ(batch.texts))
+        relation = words * after_boxes(batch)  # [B,T]
+        negatives = hard_negative_loss(outputs.images, outputs.texts, differ(batch.texts))
         claims = self.captioner.encode_text(batch.claims, batch.claim_lengths)  # [2C,E]
-        claimed = twin_loss(said.images, claims, differ(batch.claims))
-        texts_ask, claims_ask = asked(batch)
+        claimed = hard_negative_loss(outputs.images, claims, differ(batch.claims))
+        text_mask, claim_mask = question_masks(batch)
         direction = self.embedding_hints.direction
-        questioned = question_loss(said.texts, direction(batch.text_questions), texts_ask)
-        questioned = questioned + question_loss(claims, direction(batch.questions), claims_ask)
-        placed = self.embedding_hints(said.images, batch.seen)
-        # Early enough that the layers after it can hand what was found on to the words.
-        early, late = (said.states[n * len(said.states) // 8 - 1] for n in (5, 6))  # [B,P,D]
+        questioned = question_loss(outputs.texts, direction(batch.text_questions), text_mask)
+        questioned = questioned + question_loss(claims, direction(batch.questions), claim_mask)
+        placed = self.embedding_hints(outputs.images, batch.seen)
+        # Early enough that later layers can pass the result on to the text.
+        early, late = (outputs.states[n * len(outputs.states) // 8 - 1] for n in (5, 6))  # [B,P,D]
         hinted = self.hints(early, late, batch.hints)
         return (
             (words - boxes).sum(),
             boxes.sum(),
-            told.sum(),
+            relation.sum(),
             matched,
-            parted,
+            negatives,
             claimed,
             questioned,
             placed,

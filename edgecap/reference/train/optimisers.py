@@ -9,25 +9,25 @@ from torch import nn
 
 
 class Rates(Protocol):
-    """What a run's config says of them."""
+    """The learning rates of a run's config."""
 
     @property
     def muon_rate(self) -> float:
-        """Of the blocks' matrices; 0: they are AdamW's too."""
+        """Of the blocks' matrices; 0: AdamW for them too."""
 
     @property
     def adamw_rate(self) -> float: ...
 
     @property
     def weight_decay(self) -> float:
-        """Of Muon's."""
+        """Of Muon."""
 
     def rate(self, step: int) -> float:
         """The factor on both at `step`."""
 
 
 class Optimisers:
-    """The two optimisers stepped as one; their state travels as named tensors."""
+    """Both optimisers stepped together; their state is saved as named tensors."""
 
     def __init__(self, model: nn.Module, config: Rates) -> None:
         named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -54,7 +54,7 @@ class Optimisers:
             )
 
     def step(self, step: int) -> None:
-        """Apply the gradients at the rate of `step`, then drop them."""
+        """Apply the gradients at the rate of `step`, then clear them."""
         rates = {"muon": self.config.muon_rate, "adamw": self.config.adamw_rate}
         for name, optimiser in self.parts.items():
             for group in optimiser.param_groups:

@@ -1,4 +1,4 @@
-"""Token lists as the rows of a batch: captions end to end, texts one a row. N rows."""
+"""Token lists as rows of a batch: captions packed end to end, texts one per row. N rows."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from edgecap.reference.tokens import LOCATION_IDS, PAD_ID
 NOTHING = slice(0, 0)
 
 
-class Asked(NamedTuple):
-    """A caption's tokens, and which of them are given rather than to be predicted."""
+class CaptionTokens(NamedTuple):
+    """A caption's tokens, and a slice of them that is context only, without loss."""
 
     ids: list[int]
     given: slice = NOTHING
 
 
-def parted(ids: list[int], others: list[int]) -> int:
-    """How many tokens two captions have in common at their beginning."""
+def common_prefix(ids: list[int], others: list[int]) -> int:
+    """Length of the common prefix of two captions, tokens."""
     same = takewhile(lambda pair: pair[0] == pair[1], zip(ids, others, strict=False))
     return sum(1 for _ in same)
 
 
 def end_of_boxes(ids: list[int]) -> int:
-    """How many tokens there are up to the last box and with it; 0 where there is no box."""
+    """Number of tokens up to and including the last box; 0 where there is no box."""
     places = (i + 1 for i, token in enumerate(ids) if token in LOCATION_IDS)
     return max(places, default=0)
 
 
-def pack(captions: Iterator[Asked], length: int) -> np.ndarray:
+def pack(captions: Iterator[CaptionTokens], length: int) -> np.ndarray:
     """int64 [4,length]: tokens, targets, segments and positions of captions laid end to end.
 
-    Takes captions until one does not fit; a first one that is too long is cut.
+    Takes captions until one does not fit; a first one that is too long is truncated.
     """
     row = np.full((4, length), PAD_ID)
     row[2:] = 0
@@ -56,11 +56,11 @@ def pack(captions: Iterator[Asked], length: int) -> np.ndarray:
 
 
 def pad(sequences: list[list[int]], length: int) -> Tensor:
-    """int64 [N,length]; what is longer is cut."""
+    """int64 [N,length], padded or truncated."""
     rows = [(ids + [PAD_ID] * length)[:length] for ids in sequences]
     return torch.tensor(rows, dtype=torch.int64).view(len(rows), length)
 
 
 def lengths(sequences: list[list[int]], most: int) -> Tensor:
-    """int64 [N], of what `pad` leaves of them."""
+    """int64 [N], valid lengths after `pad`."""
     return torch.tensor([min(len(ids), most) for ids in sequences], dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""A run's log, and a course's report, as images."""
+"""Plots of a run's log and of a fine-tuning report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgecap.core.lazy import require
 from edgecap.reference.train.log import read_log
 
 if TYPE_CHECKING:
-    from edgecap.reference.train.course import Report
+    from edgecap.reference.train.finetune_job import FinetuneReport
 
 
 def plot_log(log: Path, out: Path) -> bool:
@@ -39,8 +39,8 @@ def plot_log(log: Path, out: Path) -> bool:
     return True
 
 
-def plot_course(report: Report, out: Path) -> None:
-    """Losses of a course, and exact captions per known language before and after."""
+def plot_finetuning(report: FinetuneReport, out: Path) -> None:
+    """Losses of fine-tuning, and exact captions per known language before and after."""
     require("matplotlib", "train")
     from matplotlib.figure import Figure
 
@@ -52,7 +52,7 @@ def plot_course(report: Report, out: Path) -> None:
         if points:
             losses.plot(*zip(*points, strict=True), label=label, linewidth=1)
     losses.set_xlabel("step")
-    losses.set_title("nats a token")
+    losses.set_title("nats per token")
     losses.grid(alpha=0.3)
     if report.log:
         losses.legend(frameon=False)

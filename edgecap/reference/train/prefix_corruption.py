@@ -1,9 +1,10 @@
-"""Lists with a slip in them, such as a model makes: training alone goes on from them.
+"""Corrupted caption prefixes with errors such as models make, for training only.
 
-A model that has missed or misnamed a thing, or told two of a kind as one and one, goes on from its
-own words, and no caption of the training ever did: it then tells of "the dog" where it sees two, or
-tells nothing (exposure bias: Ranzato et al. 2016, arXiv 1511.06732). Captions that go on truly
-from a slip, with all learnt but the slip and the list after it, teach to tell from the image.
+At inference a model continues from its own errors: a thing missed or misnamed, or two of a kind
+listed one by one. Training captions have no such prefixes, so it then writes "the dog" where there
+are two, or no relation (exposure bias: Ranzato et al. 2016, arXiv 1511.06732). Captions with a
+corrupted list and a true continuation, without loss on the corrupted part, teach the model to rely
+on the image instead.
 """
 
 from __future__ import annotations
@@ -16,44 +17,46 @@ import numpy as np
 from edgecap.reference.scenes.graph import Mention, Name
 from edgecap.reference.scenes.nouns import NOUNS
 
-_APART = 0.8  # of the slips in a list with a group
-_UNGROUPED = 1 / 3  # as likely is a slip in a list without one
+_APART = 0.8  # share of split groups among errors in a list with a group
+_UNGROUPED = 1 / 3  # relative probability of an error in a list without a group
 
 
-def weight(said: Sequence[Mention]) -> float:
-    """How likely a slip is in this list, against one in a list that tells a group: 0 … 1."""
-    return 1.0 if any(mention.count > 1 for mention in said) else _UNGROUPED
+def weight(listed: Sequence[Mention]) -> float:
+    """Relative probability of an error in this list, 0 … 1; 1 for lists with a group."""
+    return 1.0 if any(mention.count > 1 for mention in listed) else _UNGROUPED
 
 
-def corrupt_prefix(said: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention, ...]:
-    """The list `said`, each mention with its boxes, with one slip.
+def corrupt_prefix(listed: Sequence[Mention], rng: np.random.Generator) -> tuple[Mention, ...]:
+    """The list `listed`, whose mentions have boxes, with one error.
 
-    Where a group is told, some of it are mostly told apart, one by one: what models do most, since
-    they name a kind before they have counted it. Else a thing is misnamed, or missed unless it is
-    the only one.
+    A group is mostly split, some of it listed one by one, which is the most frequent error of
+    models: they name a kind before they have counted it. Else a thing is misnamed, or left out
+    unless it is the only one.
     """
-    groups = [mention for mention in said if mention.count > 1]
+    groups = [mention for mention in listed if mention.count > 1]
     if groups and rng.random() < _APART:
-        told = _apart(said, groups[int(rng.integers(len(groups)))], rng)
+        corrupted = _split_group(listed, groups[int(rng.integers(len(groups)))], rng)
     else:
-        told = _wrong(said, rng)
-    return tuple(sorted(told, key=lambda mention: (mention.boxes[0], mention.name)))
+        corrupted = _misname_or_drop(listed, rng)
+    return tuple(sorted(corrupted, key=lambda mention: (mention.boxes[0], mention.name)))
 
 
-def _apart(said: Sequence[Mention], group: Mention, rng: np.random.Generator) -> list[Mention]:
-    """Some of a group alone, the others together if they are any more than one."""
+def _split_group(
+    listed: Sequence[Mention], group: Mention, rng: np.random.Generator
+) -> list[Mention]:
+    """Some of a group listed one by one, the others together."""
     boxes = [group.boxes[i] for i in rng.permutation(group.count)]
-    alone = int(rng.integers(1, group.count))  # all but one alone: all are
+    alone = int(rng.integers(1, group.count))  # count - 1 one by one leaves a single rest
     parts = [[box] for box in boxes[:alone]] + [boxes[alone:]]
-    told = [Mention(group.name, len(part), tuple(sorted(part))) for part in parts]
-    return [mention for mention in said if mention is not group] + told
+    split = [Mention(group.name, len(part), tuple(sorted(part))) for part in parts]
+    return [mention for mention in listed if mention is not group] + split
 
 
-def _wrong(said: Sequence[Mention], rng: np.random.Generator) -> list[Mention]:
-    """One thing misnamed or missed."""
-    things = [(mention, box) for mention in said for box in mention.boxes]
+def _misname_or_drop(listed: Sequence[Mention], rng: np.random.Generator) -> list[Mention]:
+    """One thing misnamed or left out."""
+    things = [(mention, box) for mention in listed for box in mention.boxes]
     one, box = things[int(rng.integers(len(things)))]
-    others = [mention for mention in said if mention is not one]
+    others = [mention for mention in listed if mention is not one]
     rest = tuple(other for other in one.boxes if other != box)
     if rest:
         others.append(replace(one, count=len(rest), boxes=rest))

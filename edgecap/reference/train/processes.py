@@ -1,6 +1,6 @@
-"""The processes of a run: this one, or those that torchrun started, told apart by its environment.
+"""The processes of a run: this one, or those of torchrun, identified by environment variables.
 
-Each trains on scenes of its own; gradients are averaged, so weights stay equal in all of them.
+Each trains on its own scenes; gradients are averaged, so weights stay equal.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def rank() -> int:
 
 
 def world() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -31,14 +31,14 @@ def device() -> torch.device:
 
 
 def drawing() -> int:
-    """How many processes draw scenes for this one: a GPU learns faster than many cores draw."""
+    """Number of worker processes that draw scenes: a GPU trains faster than many cores draw."""
     if device().type == "cpu":
         return 1
     return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1)
 
 
 def joined(module: nn.Module) -> nn.Module:
-    """The module, with gradients that are averaged over the processes where there are several."""
+    """The module, with gradients averaged over processes where there are several."""
     if world() == 1:
         return module
     if not distributed.is_initialized():
@@ -47,15 +47,15 @@ def joined(module: nn.Module) -> nn.Module:
 
 
 def most(number: int) -> int:
-    """The largest `number` of all processes: unequal numbers of backward passes would never end."""
+    """The largest `number` of all processes: unequal numbers of backward passes would deadlock."""
     if world() == 1:
         return number
-    asked = torch.tensor(number, device=device())
-    distributed.all_reduce(asked, distributed.ReduceOp.MAX)
-    return int(asked)
+    value = torch.tensor(number, device=device())
+    distributed.all_reduce(value, distributed.ReduceOp.MAX)
+    return int(value)
 
 
 def leave() -> None:
-    """Leave the group that `joined` made, if it made one."""
+    """Leave the process group that `joined` created, if any."""
     if distributed.is_initialized():
         distributed.destroy_process_group()

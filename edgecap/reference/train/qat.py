@@ -1,10 +1,10 @@
-"""Quantisation-aware training: from weights and a plan to weights and a plan that lose less.
+"""Quantisation-aware training: weights and a plan with less quantisation loss.
 
-    calibrate → smooth → learn weights and scales under rounding → put weights on their grids
+    calibrate → smooth → train weights and scales under fake quantisation → round weights to int8
 
-Smoothing goes into the weights before they learn, so the plan that comes out has none. A run's
-directory holds the plan it began with (start.json), checkpoints and the log of a training run, and
-at the end the weights and the plan that belong together.
+Smoothing is applied to the weights before training, so the resulting plan has none. A run's
+directory contains the initial plan (start.json), checkpoints and the log of training, and at the
+end the matching weights and plan.
 """
 
 from __future__ import annotations
@@ -35,32 +35,34 @@ from edgecap.reference.train.loop import Losses, fit, learn, ready
 
 START = "start.json"
 BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS = 16, 64, 8, 40
-OVERHEAD = 1.15  # of a run's step over a forward and backward pass: drawing, the optimiser
+OVERHEAD = 1.15  # step time over forward and backward time: drawing, the optimiser
 PROBES, LEAST_STEPS = 4, 20
-OBSERVER = "learned"  # what the plan says of its grids
+OBSERVER = "learned"  # name of the observer in the plan
 
 
 @dataclass(frozen=True)
 class QatSpec:
-    """What to fine-tune and for how long. The only home of these defaults."""
+    """What to fine-tune and for how long. These defaults are defined here only."""
 
     out: Path
     model: str = "S"  # a shipped name, or the path of a .safetensors file
     images: int = 6_000  # scenes to learn from
-    minutes: float | None = None  # as many scenes as fit into this time on this machine instead
-    plan: Path | None = None  # to begin with; None: calibration makes one
+    minutes: float | None = None  # instead of `images`: as many scenes as fit into this time
+    plan: Path | None = None  # initial plan; None: from calibration
     seed: int = 0  # of the scenes
-    calibration: CalibrationSpec = CalibrationSpec()  # also what agreement is counted on
-    # Fused kernels learn a quarter faster and take minutes to make: worth it beyond half an hour.
+    calibration: CalibrationSpec = (
+        CalibrationSpec()
+    )  # also the images on which agreement is measured
+    # Fused kernels are a quarter faster and take minutes to compile: for runs beyond half an hour.
     compile_: bool = False
 
     def config(self, model: str, extension: Extension = SHIPPED) -> TrainConfig:
-        """The run: full scenes at a small rate that falls from the middle on, all by AdamW.
+        """The run: full scenes, a small rate with decay in the last part, AdamW only.
 
-        Scenes are described in the languages of the weights, with their tokens.
+        Captions are in the languages of the weights, with their tokens.
 
-        Muon moves every direction of a matrix alike, which is too much for weights that are right
-        already, and its share of such small steps is a quarter.
+        Muon updates all directions of a matrix equally, which is too much for converged weights,
+        and it takes a quarter of the step time.
         """
         stage = Stage(224, self.images, BATCH, CAPTION_TOKENS, TEXTS, TEXT_TOKENS, claims=0)
         run = TrainConfig(
@@ -72,14 +74,14 @@ class QatSpec:
             warmup_steps=20,
             decay_share=0.6,
             slips=0,
-            mean_steps=0,  # weights and the scales of their grids belong together
+            mean_steps=0,  # a mean of weights would not match the scales
         )
-        return run.knowing(extension)
+        return run.with_languages(extension)
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A finished run; agreements are with the float weights it began with."""
+    """A finished run; agreements are with the initial float weights."""
 
     weights: Path
     plan: Path
@@ -94,10 +96,12 @@ def tuned_weights(out: Path, name: str) -> Path:
     return out / f"{name}-qat{weights.SUFFIX}"
 
 
-def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambda _: None) -> Tuned:
-    """Fine-tune, or go on with the run in `spec.out`; `say` is told about every stage.
+def tune(
+    spec: QatSpec, resume: bool = False, notify: Callable[[str], None] = lambda _: None
+) -> Tuned:
+    """Fine-tune, or continue the run in `spec.out`; `notify` is called at every stage.
 
-    Raises InputError before the work starts where a run is there already or is not there, and
+    Raises InputError before any work where a run exists already, where none exists to resume, and
     where a plan or a checkpoint is for other weights.
     """
     begun = time.monotonic()
@@ -108,12 +112,12 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     config = spec.config(name, extension) if saved is None else saved.config
     if given is not None:
         check_layers(given, layer_widths(network))
-    SceneBatches(config)[0]  # refuses here where no scenes can be drawn
+    SceneBatches(config)[0]  # raises here where scenes cannot be drawn
     make_directory(spec.out)
     if config.untrained_languages:
-        mute = ", ".join(config.untrained_languages)
-        say(f"no scene can be described in {mute}: kept, and rounded without lessons of its own")
-    say(f"asking the float model about {spec.calibration.images} images")
+        untrained = ", ".join(config.untrained_languages)
+        notify(f"scenes cannot be described in {untrained}: kept, but without training captions")
+    notify(f"calibrating: running the float model on {spec.calibration.images} images")
     model_inputs = spec.calibration.model_inputs(network.config.image_size)
     calibration_set = collect_calibration(
         reference_captioner(TorchSession(network), extension), model_inputs
@@ -135,7 +139,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
     losses = ready(objective, spec.compile_)
     if spec.minutes is not None and saved is None:
         config = _fitted(config, objective, losses, spec.minutes, begun)
-    say(f"learning from {config.steps * BATCH:,} scenes")
+    notify(f"training on {config.steps * BATCH:,} scenes")
     fit(objective, losses, config, spec.out, saved)
     network.to("cpu")
 
@@ -156,7 +160,7 @@ def tune(spec: QatSpec, resume: bool = False, say: Callable[[str], None] = lambd
 
 
 def _begun(spec: QatSpec, name: str, path: Path) -> Plan | None:
-    """The plan that was given to begin with, if any."""
+    """The given initial plan, if any."""
     check_place(spec.out, begun=(START, LOG))
     if spec.plan is None:
         return None
@@ -166,16 +170,18 @@ def _begun(spec: QatSpec, name: str, path: Path) -> Plan | None:
 
 
 def _resumed(spec: QatSpec, name: str, path: Path) -> Plan:
-    """The plan that the run in `spec.out` began with."""
+    """The initial plan of the run in `spec.out`."""
     file = spec.out / START
     if not file.is_file():
-        raise InputError("qat.resume", f"{spec.out} holds no run of qat.", "Run without --resume.")
+        raise InputError(
+            "qat.resume", f"{spec.out} holds no run of edgecap qat.", "Run without --resume."
+        )
     plan = plans.read_plan(file)
     if plan.weights != plans.fingerprint(path):
         raise InputError(
             "qat.resume",
-            f"the run in {spec.out} began with other weights ({plan.model}) than {name}'s.",
-            "Give the same with --model.",
+            f"the run in {spec.out} started from other weights ({plan.model}), not from {name}.",
+            "Give the same weights with --model.",
         )
     return plan
 
@@ -183,9 +189,9 @@ def _resumed(spec: QatSpec, name: str, path: Path) -> Plan:
 def _fitted(
     config: TrainConfig, objective: Distillation, losses: Losses, minutes: float, begun: float
 ) -> TrainConfig:
-    """The run with as many scenes as can be learned from before the minutes since `begun` are over.
+    """The run with as many scenes as fit into `minutes` since `begun`.
 
-    Some steps are taken to see how long one is, and forgotten.
+    A few steps are timed first and discarded.
     """
     batch = SceneBatches(config)[0].to(processes.device())
     for _ in range(PROBES):

@@ -1,8 +1,8 @@
 """Train the multilingual byte-fallback BPE (SentencePiece style) on the words of all grammars.
 
-The trainer sees words, never sentences, so no token joins a noun to its colour: a language without
-spaces would otherwise learn "红色的圆形" as one token, and with it the prior that hurts pairs never
-seen. Ids: the fixed specials of `core.tokens`, 256 bytes, then characters and merges.
+It is trained on words, not sentences, so no token joins a noun to its colour: a language without
+spaces would otherwise get a token "红色的圆形", a prior that hurts unseen pairs. Ids: the fixed
+specials of `reference.tokens`, 256 bytes, then characters and merges.
 
 `python -m edgecap.reference.train.tokenizer` writes the one that is shipped.
 """
@@ -17,13 +17,13 @@ from edgecap.reference.tokens import LANGUAGES, SPECIALS
 from edgecap.runtime.tokenizer import PIECE
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "tokenizer.json"
-# Characters that users write and no caption holds; without them they would cost two bytes each.
+# Characters that users write but captions lack; without a token they would cost two bytes each.
 ACCENTED = "ÀÁÂÃÄÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜßàáâãäçèéêëìíîïñòóôõöùúûü"
 ALPHABET = "".join(map(chr, range(0x21, 0x7F))) + ACCENTED
 
 
 def caption_words() -> Iterator[str]:
-    """Every segment that a caption in any language can hold, "▁" for the space before it."""
+    """Every segment that a caption in any language can contain, "▁" for the space before it."""
     from edgecap.reference.scenes.words import words
 
     for language in LANGUAGES:
@@ -31,7 +31,7 @@ def caption_words() -> Iterator[str]:
 
 
 def train_tokenizer(words: Iterable[str], vocabulary: int = 4096) -> str:
-    """The `tokenizer.json` of at most `vocabulary` tokens learnt from words that carry "▁"."""
+    """The `tokenizer.json` of at most `vocabulary` tokens, trained on words with "▁"."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
     from tokenizers import pre_tokenizers as pre
     from tokenizers.trainers import BpeTrainer
@@ -65,7 +65,7 @@ def train_tokenizer(words: Iterable[str], vocabulary: int = 4096) -> str:
 
 
 def write_shipped() -> None:
-    """Train on the captions of all languages, and write what is shipped anew."""
+    """Train on the words of all languages, and replace the shipped tokenizer."""
     SHIPPED.write_text(train_tokenizer(caption_words()), encoding="utf-8")
 
 

@@ -9,7 +9,11 @@ import torch.nn.functional as F
 
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.model.explain import gradient_times_attention, look, with_random_weights
+from edgecap.reference.model.explain import (
+    gradient_times_attention,
+    trace_attention,
+    with_random_weights,
+)
 
 CONFIG = CaptionerConfig(
     width=32, layers=3, heads=2, embedding=16, image_size=64, vocabulary=50, text_length=12
@@ -37,7 +41,7 @@ def model_input() -> np.ndarray:
 def test_its_mean_is_the_attention_of_decode(
     network: CaptionModel, model_input: np.ndarray
 ) -> None:
-    looked = look(network, model_input, PROMPT, TOKENS)
+    looked = trace_attention(network, model_input, PROMPT, TOKENS)
     assert looked.attention.shape == looked.gradient.shape == (L, H, len(TOKENS), P)
     k, v, _ = network.encode_image(torch.from_numpy(model_input)[None])
     k, v = (F.pad(rows, (0, 0, 0, CONFIG.text_length)) for rows in (k, v))
@@ -53,7 +57,7 @@ def test_its_mean_is_the_attention_of_decode(
 
 def test_the_gradient_is_each_tokens_own(network: CaptionModel, model_input: np.ndarray) -> None:
     """Token by token through the whole graph, earlier rows included."""
-    looked = look(network, model_input, PROMPT, TOKENS)
+    looked = trace_attention(network, model_input, PROMPT, TOKENS)
     keys, values, _ = network.see(torch.from_numpy(model_input)[None])
     fed = torch.tensor([[*PROMPT, *TOKENS[:-1]]])
     n = fed.shape[1]
@@ -78,13 +82,13 @@ def test_the_gradient_is_each_tokens_own(network: CaptionModel, model_input: np.
 def test_gradient_times_attention_is_a_map_of_helping_looks(
     network: CaptionModel, model_input: np.ndarray
 ) -> None:
-    maps = gradient_times_attention(look(network, model_input, PROMPT, TOKENS))
+    maps = gradient_times_attention(trace_attention(network, model_input, PROMPT, TOKENS))
     assert maps.shape == (len(TOKENS), 4, 4)
     assert (maps >= 0).all() and maps.max() > 0
 
 
 def test_looking_leaves_the_model_as_it_was(network: CaptionModel, model_input: np.ndarray) -> None:
-    look(network, model_input, PROMPT, TOKENS)
+    trace_attention(network, model_input, PROMPT, TOKENS)
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
 
 

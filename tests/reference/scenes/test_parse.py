@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgecap.core.errors import InputError
 from edgecap.reference.boxes import BIN_PX
-from edgecap.reference.scenes.grammar import SPOKEN, for_language
+from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES, for_language
 from edgecap.reference.scenes.grammar.base import NAMES
 from edgecap.reference.scenes.graph import RELATIONS, Box, Mention, Name, Relation, Statement
 from edgecap.reference.scenes.parse import Parsed, parse
@@ -46,7 +46,7 @@ def random_statement(random: Random, grounded: bool) -> Statement:
 
 
 @pytest.mark.parametrize("grounded", [False, True])
-@pytest.mark.parametrize("language", SPOKEN)
+@pytest.mark.parametrize("language", GRAMMAR_LANGUAGES)
 def test_rendered_statements_read_back_the_same(language: str, grounded: bool) -> None:
     grammar, random = for_language(language), Random(f"{language} {grounded}")
     templates = range(grammar.templates + len(grammar.held_out_templates))
@@ -56,7 +56,7 @@ def test_rendered_statements_read_back_the_same(language: str, grounded: bool) -
         assert parse(text, language) == Parsed(statement), text
 
 
-@pytest.mark.parametrize("language", SPOKEN)
+@pytest.mark.parametrize("language", GRAMMAR_LANGUAGES)
 def test_truncation_and_shuffling_never_raise(language: str) -> None:
     grammar, random = for_language(language), Random(language)
     for _ in range(200):
@@ -67,7 +67,7 @@ def test_truncation_and_shuffling_never_raise(language: str) -> None:
 
 @given(
     st.lists(st.one_of(st.text(max_size=12), st.sampled_from([*LOCATIONS, " and ", ". ", "。"]))),
-    st.sampled_from(SPOKEN),
+    st.sampled_from(GRAMMAR_LANGUAGES),
 )
 @settings(max_examples=300, deadline=None)
 def test_garbage_never_raises(pieces: list[str], language: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgecap.core.errors import InputError
-from edgecap.reference.scenes.describe import mentions, statement, worth_telling
+from edgecap.reference.scenes.describe import main_relation, mentions, statement
 from edgecap.reference.scenes.graph import RELATIONS, Mention, Name, Relation, Scene, Thing
 from edgecap.reference.scenes.relations import holds, relations, unique
 from edgecap.reference.scenes.splits import drawing
@@ -186,8 +186,8 @@ def test_styles_say_what_they_should() -> None:
 def test_what_is_worth_telling(
     things: tuple[tuple[Name, float, float, float], ...], told: Relation | None
 ) -> None:
-    assert worth_telling(scene(*things)) == told
-    assert worth_telling(scene(*reversed(things))) == told
+    assert main_relation(scene(*things)) == told
+    assert main_relation(scene(*reversed(things))) == told
     assert statement(scene(*things), np.random.default_rng(0), "grounded").relation == told
 
 
@@ -195,7 +195,7 @@ def test_a_grounded_caption_tells_a_true_relation_wherever_one_can_be_told() -> 
     kinds = set()
     for index in range(500):
         drawn = drawing("val", index).scene
-        told = worth_telling(drawn)
+        told = main_relation(drawn)
         if told is None:
             assert len(unique(drawn)) < 2 and not relations(drawn)
         else:

@@ -26,12 +26,12 @@ def test_boxes_of_a_image_become_locations_of_the_model_input() -> None:
     thin = replace(pair, spans=(Span(0, 5, ((9, 0, 10, 224),)),), where="mine.jsonl:3")
     with pytest.raises(InputError, match=r"mine\.jsonl:3 has a box \[9, 0, 10, 224\]"):
         with_boxes(thin, where)
-    framing = SampleEncoder(Tokenizer(tokenizer_data()), Extension(), "en", 12)
-    plain, grounded = framing.samples(pair, where)
+    encoder = SampleEncoder(Tokenizer(tokenizer_data()), Extension(), "en", 12)
+    plain, grounded = encoder.encode(pair, where)
     assert plain.caption[:2] == (ID["<en>"], ID["<plain>"]) and plain.caption[-1] == EOS_ID
     assert grounded.caption[1] == ID["<grounded>"] and ID["<loc_56>"] in grounded.caption
     assert grounded.text == plain.text
-    (cut,) = framing.samples(Pair(Path("a.png"), "A dog, " * 9), where)
+    (cut,) = encoder.encode(Pair(Path("a.png"), "A dog, " * 9), where)
     assert cut.is_cut and len(cut.caption) == 12 and not plain.is_cut
 
 
@@ -47,8 +47,8 @@ def test_words_of_a_caption_with_boxes_never_steer(caption: str, drawn: bool) ->
     if drawn:
         pair = replace(pair, spans=(), grounded=f"{caption[:6]}{BOX}{caption[6:]}")
     tokenizer = Tokenizer(tokenizer_data())
-    framing = SampleEncoder(tokenizer, Extension(), "en", 99)
-    _, grounded = framing.samples(pair, letterbox(448, 224, 224))
+    encoder = SampleEncoder(tokenizer, Extension(), "en", 99)
+    _, grounded = encoder.encode(pair, letterbox(448, 224, 224))
     language, style, *words, end = grounded.caption
     assert (language, style, end) == (ID["<en>"], ID["<grounded>"], EOS_ID)
     specials = [token for token in words if token < len(SPECIALS)]
@@ -60,7 +60,7 @@ def test_a_caption_with_boxes_is_spelled_as_in_training() -> None:
     said = f"A dog{BOX}{BOX}, two cats{BOX} and a café{BOX}."
     pair = Pair(Path("a.png"), said.replace(BOX, ""), grounded=said)
     tokenizer = Tokenizer(tokenizer_data())
-    _, grounded = SampleEncoder(tokenizer, Extension(), "en", 99).samples(
+    _, grounded = SampleEncoder(tokenizer, Extension(), "en", 99).encode(
         pair, letterbox(224, 224, 224)
     )
     assert list(grounded.caption[2:-1]) == tokenizer.encode(said, allow_special=True)

@@ -29,7 +29,13 @@ from edgecap.reference.train.claims import (
 from edgecap.reference.train.config import Stage, TrainConfig
 from edgecap.reference.train.data import SceneBatches
 from edgecap.reference.train.hints import KINDS
-from edgecap.reference.train.packing import NOTHING, Asked, end_of_boxes, pack, parted
+from edgecap.reference.train.packing import (
+    NOTHING,
+    CaptionTokens,
+    common_prefix,
+    end_of_boxes,
+    pack,
+)
 
 
 def test_a_batch_depends_on_the_step_and_the_rank_alone() -> None:
@@ -126,24 +132,28 @@ def test_one_phrasing_is_the_usual_one() -> None:
 
 
 def test_captions_are_packed_end_to_end_and_never_predict_each_other() -> None:
-    captions = [Asked([5, 6, 7, 1]), Asked([8, 9, 1]), Asked([2, 3, 4, 5, 1])]
+    captions = [
+        CaptionTokens([5, 6, 7, 1]),
+        CaptionTokens([8, 9, 1]),
+        CaptionTokens([2, 3, 4, 5, 1]),
+    ]
     row = pack(iter(captions), 8)
     tokens, targets, segments, positions = row.tolist()
     assert tokens == [5, 6, 7, 8, 9, 0, 0, 0]
     assert targets == [6, 7, 1, 9, 1, 0, 0, 0]
     assert segments == [1, 1, 1, 2, 2, 0, 0, 0]
     assert positions == [0, 1, 2, 0, 1, 0, 0, 0]
-    assert pack(iter([Asked([5, 6, 7, 1]), Asked([8, 1])]), 2)[0].tolist() == [5, 6]
+    assert pack(iter([CaptionTokens([5, 6, 7, 1]), CaptionTokens([8, 1])]), 2)[0].tolist() == [5, 6]
 
 
 def test_what_is_given_of_a_caption_is_read_and_not_asked() -> None:
-    captions = [Asked([5, 6, 1]), Asked([7, 8, 9, 3, 1], slice(0, 3))]
+    captions = [CaptionTokens([5, 6, 1]), CaptionTokens([7, 8, 9, 3, 1], slice(0, 3))]
     tokens, targets, *_ = pack(iter(captions), 8).tolist()
     assert tokens == [5, 6, 7, 8, 9, 3, PAD_ID, PAD_ID]
     assert targets == [6, 1, PAD_ID, PAD_ID, 3, 1, PAD_ID, PAD_ID]
-    tokens, targets, *_ = pack(iter([Asked([7, 8, 9, 3, 1], slice(2, 4))]), 4).tolist()
+    tokens, targets, *_ = pack(iter([CaptionTokens([7, 8, 9, 3, 1], slice(2, 4))]), 4).tolist()
     assert (tokens, targets) == ([7, 8, 9, 3], [8, PAD_ID, PAD_ID, 1])
-    assert parted([7, 8, 9], [7, 8, 4, 5]) == 2
+    assert common_prefix([7, 8, 9], [7, 8, 4, 5]) == 2
 
 
 def test_the_end_of_a_list_that_ends_too_early_is_given() -> None:

@@ -25,9 +25,16 @@ from edgecap.reference.scenes import sprites
 from edgecap.reference.scenes.dataset import write_dataset
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.tokens import EOS_ID, ID, LANGUAGES, TEXT_ID
-from edgecap.reference.train import captions, course, extend_vocabulary, forgetting, lora, rehearsal
-from edgecap.reference.train.course import FinetuneSpec
-from edgecap.reference.train.finetune import FinetuneConfig, introduce
+from edgecap.reference.train import (
+    captions,
+    extend_vocabulary,
+    finetune_job,
+    forgetting,
+    lora,
+    rehearsal,
+)
+from edgecap.reference.train.finetune import FinetuneConfig, train_new_rows
+from edgecap.reference.train.finetune_job import FinetuneSpec
 from edgecap.reference.train.forgetting import Forgetting
 from edgecap.runtime import Captioner
 from edgecap.runtime.tokenizer import Tokenizer
@@ -124,7 +131,7 @@ def test_low_rank_updates_begin_at_nothing_and_merge_into_plain_weights(tiny: Pa
 
 # Low-rank updates of random weights learn little; that they learn is enough here.
 @pytest.mark.parametrize(("lang", "rank", "nats"), [("nl", 0, 0.3), ("ko", 4, 0.03)])
-def test_a_course_teaches_and_its_weights_caption(
+def test_a_language_is_learned_and_its_weights_caption(
     tiny: Path, drawn: Path, tmp_path: Path, lang: str, rank: int, nats: float
 ) -> None:
     config = FinetuneConfig(
@@ -140,33 +147,35 @@ def test_a_course_teaches_and_its_weights_caption(
     spec = FinetuneSpec(lang, drawn, check=0, config=config)
     model, before = weights.load(tiny), weights.extension(tiny)
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    material = course.read(spec, model, before)
+    data = finetune_job.read_data(spec, model, before)
     said: list[str] = []
-    learned, report = course.teach(model, before, material, spec, said.append)
+    learned, report = finetune_job.finetune(model, before, data, spec, said.append)
     assert "rehearsing from drawn scenes" in said[0]
     assert report.log[-1]["new_caption"] < report.log[0]["new_caption"] - nats
     assert (report.images, report.captions, report.known) == (6, 6, False)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, start[name])  # the student was a copy
     path = tmp_path / "taught.safetensors"
-    weights.save(learned, path, {}, material.extension)
+    weights.save(learned, path, {}, data.extension)
     captioner = load(path)
     assert captioner.languages == (*LANGUAGES, lang)
     (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), lang=lang, max_length=6)
     assert caption.lang == lang and len(caption.tokens) <= 6
-    assert weights.extension(path) == material.extension
-    again = course.read(FinetuneSpec(lang, drawn), weights.load(path), weights.extension(path))
-    assert again.extension == material.extension  # known now: tuned, nothing is added
+    assert weights.extension(path) == data.extension
+    again = finetune_job.read_data(
+        FinetuneSpec(lang, drawn), weights.load(path), weights.extension(path)
+    )
+    assert again.extension == data.extension  # known now: tuned, nothing is added
 
 
-def test_a_language_is_introduced_by_its_rows_alone(tiny: Path, drawn: Path) -> None:
+def test_new_rows_are_trained_alone(tiny: Path, drawn: Path) -> None:
     config = FinetuneConfig(images=2, row_steps=5)
     model, before = weights.load(tiny), weights.extension(tiny)
-    material = course.read(FinetuneSpec("nl", drawn, config=config), model, before)
-    student = extend_vocabulary.resize_embeddings(model, before, material.extension)
+    data = finetune_job.read_data(FinetuneSpec("nl", drawn, config=config), model, before)
+    student = extend_vocabulary.resize_embeddings(model, before, data.extension)
     begun = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-    rows = extend_vocabulary.new_rows(before, material.extension)
-    introduce(student, material.said, config, rows)
+    rows = extend_vocabulary.new_rows(before, data.extension)
+    train_new_rows(student, data.dataset, config, rows)
     for name, new in student.state_dict().items():
         old = begun[name]
         if name == "token.weight":
@@ -179,19 +188,19 @@ def test_a_language_is_introduced_by_its_rows_alone(tiny: Path, drawn: Path) -> 
 def test_without_the_font_the_weights_rehearse_their_own_captions(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert rehearsal.chosen("auto", LANGUAGES)[0] == "scenes"
-    assert rehearsal.chosen("auto", (*LANGUAGES, "sv"))[0] == "own"  # no grammar of Swedish
+    assert rehearsal.choose("auto", LANGUAGES)[0] == "scenes"
+    assert rehearsal.choose("auto", (*LANGUAGES, "sv"))[0] == "own"  # no grammar of Swedish
     with pytest.raises(InputError, match="described in sv"):
-        rehearsal.chosen("scenes", ("en", "sv"))
+        rehearsal.choose("scenes", ("en", "sv"))
     missing = InputError("scenes.font", "missing")
     monkeypatch.setattr(sprites, "_font", lambda: (_ for _ in ()).throw(missing))
     sprites._glyph.cache_clear()
     sprites._rotated.cache_clear()
-    kind, why = rehearsal.chosen("auto", LANGUAGES)
+    kind, why = rehearsal.choose("auto", LANGUAGES)
     assert kind == "own" and "font" in why
     with pytest.raises(InputError, match="missing"):
-        rehearsal.chosen("scenes", LANGUAGES)
-    captioner = course.captioner_of(weights.load(tiny), Extension(("en", "de")))
+        rehearsal.choose("scenes", LANGUAGES)
+    captioner = finetune_job.captioner_of(weights.load(tiny), Extension(("en", "de")))
     monkeypatch.setattr(rehearsal, "load_set", lambda _: [(np.zeros((224, 224, 3), np.uint8), 0)])
     model_inputs = np.zeros((1, 224, 224, 3), np.uint8)
     batch = rehearsal.of_own_captions(captioner, captioner.tokenizer, model_inputs, 2, 0)(3)
@@ -202,7 +211,7 @@ def test_without_the_font_the_weights_rehearse_their_own_captions(
 def test_own_captions_are_rehearsed_as_they_are_spelled_now(tiny: Path) -> None:
     knows = extend_vocabulary.extend(Extension(("sv",)), "nb", ["En bil.", "En grønn bil."])
     tokenizer = Tokenizer(tokenizer_data(knows))
-    captioner = course.captioner_of(weights.load(tiny), Extension(("sv",)))
+    captioner = finetune_job.captioner_of(weights.load(tiny), Extension(("sv",)))
     (said,) = captioner.caption([np.zeros((8, 8, 3), np.uint8)], "sv", max_length=1)
     box = "<loc_01><loc_02><loc_03><loc_04>"
     own = rehearsal._own(captioner, tokenizer, "sv", replace(said, text="Bil.", raw=f"En bil{box}"))
@@ -289,7 +298,7 @@ def test_a_missing_plotter_is_told_before_the_work(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     begun: list[FinetuneSpec] = []
-    monkeypatch.setattr(course, "read", lambda spec, *_: begun.append(spec))
+    monkeypatch.setattr(finetune_job, "read_data", lambda spec, *_: begun.append(spec))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     arguments = ["--model", str(tiny), "--lang", "nl", "--data", str(drawn)]
     assert main(["finetune", *arguments, "-o", str(tmp_path / "out")]) == 2

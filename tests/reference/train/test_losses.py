@@ -13,12 +13,12 @@ from edgecap.reference.tokens import LOCATION_IDS, PAD_ID
 from edgecap.reference.train.config import Stage
 from edgecap.reference.train.data import SceneBatches
 from edgecap.reference.train.losses import (
-    TWIN_TEMPERATURE,
+    NEGATIVE_TEMPERATURE,
     Objective,
     after_boxes,
-    answer,
     differ,
-    twin_loss,
+    hard_negative_loss,
+    run_model,
     word_losses,
 )
 from edgecap.reference.train.packing import end_of_boxes
@@ -28,12 +28,14 @@ def test_twins_are_told_apart_by_the_margin_alone() -> None:
     image = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # [Q,E]
     true, false = torch.tensor([0.6, 0.8]), torch.tensor([0.8, 0.6])
     texts = torch.stack([true, false, true, false])  # [2C,E]
-    far = torch.tensor(0.2 / TWIN_TEMPERATURE)  # the first image is nearer to the false one, by 0.2
-    first = twin_loss(image, texts, torch.tensor([True, False]))
+    far = torch.tensor(0.2 / NEGATIVE_TEMPERATURE)  # nearer to the false one, by 0.2
+    first = hard_negative_loss(image, texts, torch.tensor([True, False]))
     torch.testing.assert_close(first, F.softplus(far))
-    both = twin_loss(image, texts, torch.tensor([True, True]))
+    both = hard_negative_loss(image, texts, torch.tensor([True, True]))
     torch.testing.assert_close(both, F.softplus(far) + F.softplus(-far))
-    twice = twin_loss(image[:1], texts, torch.tensor([True, True]))  # two claims of one image
+    twice = hard_negative_loss(
+        image[:1], texts, torch.tensor([True, True])
+    )  # two claims of one image
     torch.testing.assert_close(twice, 2 * F.softplus(far))
     assert differ(torch.tensor([[1, 2], [1, 2], [1, 2], [2, 1]])).tolist() == [False, True]
 
@@ -42,7 +44,7 @@ def test_boxes_may_weigh_less_than_words() -> None:
     torch.manual_seed(0)
     objective, batch = Objective(CaptionModel(TINY)), SceneBatches(CONFIG)[0]
     sums = dict(zip(objective.terms(batch, CONFIG), objective(batch), strict=True))
-    words = word_losses(answer(objective.captioner, batch).logits, batch.targets)
+    words = word_losses(run_model(objective.captioner, batch).logits, batch.targets)
     places = torch.isin(batch.targets, torch.tensor(LOCATION_IDS))
     assert places.any() and not places.all()
     torch.testing.assert_close(sums["box"], words[places].sum())

@@ -104,7 +104,7 @@ def test_learned_languages_are_kept_and_taught(given: Path, tmp_path: Path) -> N
     weights.save(model, first, {}, knows)
     said: list[str] = []
     short = replace(spec(first, tmp_path / "run"), images=qat.BATCH)
-    tuned = qat.tune(short, say=said.append)
+    tuned = qat.tune(short, notify=said.append)
     assert weights.extension(tuned.weights) == knows
     assert any("described in sv" in text for text in said)
     run = TrainConfig.from_dict(weights.facts(tuned.weights)["qat"])
@@ -287,7 +287,7 @@ def test_the_command_says_what_was_gained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    monkeypatch.setattr(qat, "tune", lambda spec, resume, say: asked.append(spec) or tuned)
+    monkeypatch.setattr(qat, "tune", lambda spec, resume, notify: asked.append(spec) or tuned)
     out, figures = tuned.plan.parent, tmp_path / "figures.json"
     options = ["--images", "160", "--seed", "7", "--threads", "1", "--json", str(figures)]
     assert main(["qat", "-o", str(out), *options]) == 0

@@ -164,7 +164,7 @@ def test_a_run_that_would_leave_out_a_stage_is_refused() -> None:
 def test_a_run_knows_the_languages_of_its_weights() -> None:
     korean = Extension().with_language("sv").with_language("ko").with_tokens(("원",), ())
     stages = (Stage(112, 32, 32, 64, 16, 32, ("en",)), *CONFIG.stages)
-    run = replace(CONFIG, stages=stages).knowing(korean)
+    run = replace(CONFIG, stages=stages).with_languages(korean)
     assert run.stages[0].languages == ("en",)
     assert run.stages[1].languages == (*LANGUAGES, "ko")
     assert run.untrained_languages == ("sv",)  # no grammar

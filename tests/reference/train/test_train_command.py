@@ -217,7 +217,7 @@ def test_a_run_may_begin_with_a_smaller_model(
 
 def test_a_resumed_run_still_knows_its_languages(tmp_path: Path) -> None:
     knows = extend_vocabulary.extend(Extension(), "nl", ["Een driehoek.", "Een rode driehoek."])
-    config, run = CONFIG.knowing(knows), tmp_path / "run"
+    config, run = CONFIG.with_languages(knows), tmp_path / "run"
     first = extend_vocabulary.resize_embeddings(CaptionModel(SIZES["tiny"]), Extension(), knows)
     learned = loop.train(config, run, init=first, compile_=False)
     new = slice(SIZES["tiny"].vocabulary, None)  # rows of its own words

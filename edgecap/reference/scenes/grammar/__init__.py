@@ -18,12 +18,12 @@ from edgecap.reference.scenes.grammar import (
 from edgecap.reference.scenes.grammar.base import Grammar
 from edgecap.reference.tokens import LANGUAGES
 
-__all__ = ["HELD_OUT", "SPOKEN", "Grammar", "for_language", "picked_languages"]
+__all__ = ["HELD_OUT", "GRAMMAR_LANGUAGES", "Grammar", "for_language", "picked_languages"]
 
-# Languages that scenes can be described in and that no shipped model was trained on: one near to
-# those it knows, one far. edgecap.benchmarks.reference.new_language measures what they cost.
+# Languages with a grammar in which no shipped model was trained: one close to its languages, one
+# distant. edgecap.benchmarks.reference.new_language measures the cost.
 HELD_OUT = ("nl", "ko")
-SPOKEN = LANGUAGES + HELD_OUT
+GRAMMAR_LANGUAGES = LANGUAGES + HELD_OUT
 
 _RULES = {
     "en": english.english,
@@ -43,7 +43,9 @@ def picked_languages(text: str) -> tuple[str, ...]:
     """
     if text == "all":
         return LANGUAGES
-    return tuple(dict.fromkeys(resolve_language(lang, SPOKEN) for lang in text.split(",")))
+    return tuple(
+        dict.fromkeys(resolve_language(lang, GRAMMAR_LANGUAGES) for lang in text.split(","))
+    )
 
 
 @cache
@@ -53,6 +55,6 @@ def for_language(language: str) -> Grammar:
         raise InputError(
             "grammar.language",
             f"There is no grammar for language {language!r}.",
-            f"Languages: {', '.join(SPOKEN)}.",
+            f"Languages: {', '.join(GRAMMAR_LANGUAGES)}.",
         )
     return Grammar(_RULES[language]())

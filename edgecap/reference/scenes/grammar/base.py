@@ -21,7 +21,7 @@ from edgecap.reference.scenes.nouns import NOUNS
 from edgecap.reference.tokens import LOCATIONS
 
 MARK = "|"
-MAX_COUNT = 7  # number words reach this far
+MAX_COUNT = 7  # largest number with a number word
 
 NAMES: tuple[Name, ...] = (
     *(Name(noun) for noun in NOUNS),
@@ -61,9 +61,9 @@ class Template:
 
 @dataclass(frozen=True)
 class Rules:
-    """All that tells one language from another.
+    """Everything that is specific to one language.
 
-    `lists` are templates of one slot, the list; the last is kept for the held-out split.
+    `lists` are templates of one slot, the list; the last is reserved for the held-out split.
     `relations` gives per kind its phrasings, slot 0 the subject and 1, 2 the objects.
     `comma`, `conjunction`, `stop` and `gap` join items and sentences.
     `case_on_last`: of a list only the last item shows its case (particles), not each (articles).
@@ -117,7 +117,7 @@ class Grammar:
             for template in templates
             for _, case in template.slots
         }
-        # (name, count, definite, case) -> marked phrase: everything this grammar can call a thing
+        # (name, count, definite, case) -> marked phrase: every name of a thing in this grammar
         self.phrases: dict[tuple[Name, int, bool, str], str] = {
             (name, count, definite, case): rules.phrase(name, count, definite, case)
             for definite, cases, top in (
@@ -138,7 +138,7 @@ class Grammar:
     ) -> str:
         """`count` things called `name`; definite phrases are singular.
 
-        Raises InputError for a name, count or case that the grammar has no phrase for.
+        Raises InputError for a name, count or case without a phrase.
         """
         try:
             return self._plain[name, count, definite, case]
@@ -152,9 +152,9 @@ class Grammar:
             ) from None
 
     def render(self, statement: Statement, template: int = 0, grounded: bool = False) -> str:
-        """The caption. `template` picks the phrasing, modulo what there is for relations.
+        """The caption; `template` is the index of the phrasing, for relations modulo their number.
 
-        Grounded captions have after each mention its boxes, four location tokens each.
+        In grounded captions the boxes follow each mention, four location tokens each.
         """
         sentences = []
         if statement.mentions:

@@ -51,7 +51,7 @@ _RELATIONS = {
 
 
 def with_particle(phrase: str, case: str) -> str:
-    """The phrase with the form of the particle that its last syllable asks for."""
+    """The phrase with the form of the particle that its last syllable requires."""
     ends_in_vowel = (ord(phrase[-1]) - _FIRST_SYLLABLE) % _ENDINGS == 0
     return phrase + _PARTICLES[case][ends_in_vowel]
 

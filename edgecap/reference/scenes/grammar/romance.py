@@ -154,7 +154,7 @@ _PORTUGUESE = Language(
     (
         "{0:nom}",
         "uma imagem com {0:nom}",
-        "an imagem mostra {0:nom}",
+        "a imagem mostra {0:nom}",
         "aqui vemos {0:nom}",
     ),
     {

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-# The key of the noun that stands for a thing whose shape is unsaid.
+# The key of the noun for a thing whose shape is not named.
 OBJECT = "object"
 
 
@@ -40,13 +40,13 @@ class Lexicon:
     colors: Mapping[str, Entry]
 
     def noun(self, key: str) -> Entry:
-        """The noun for a name's `noun`, "" meaning an object of unsaid shape."""
+        """The noun for a name's `noun`, "" meaning an object whose shape is not named."""
         return self.nouns[key or OBJECT]
 
 
 @cache
 def load(language: str) -> Lexicon:
-    """The lexicon of `language`, one of `scenes.grammar.SPOKEN`."""
+    """The lexicon of `language`, one of `scenes.grammar.GRAMMAR_LANGUAGES`."""
     text = (files(__name__) / f"{language}.tsv").read_text(encoding="utf-8")
     header, *rows = (line.split("\t") for line in text.splitlines())
     words: dict[str, dict[str, Entry]] = {"noun": {}, "color": {}}

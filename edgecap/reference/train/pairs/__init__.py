@@ -1,4 +1,4 @@
-"""Images with captions, from the files that people have them in."""
+"""Image-caption pairs from common file formats."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def read_pairs(data: Path, lang: str, images: Path | None = None) -> list[Pair]:
     Args:
         data: COCO captions (.json), JSONL, or a directory: one that `edgecap scenes` wrote, or a
             Hugging Face imagefolder with metadata.jsonl or metadata.csv.
-        lang: rows that name another language are left out; rows that name none are of this one.
-        images: where the images' names begin; by default beside the file.
+        lang: rows of another language are skipped; rows without a language are of this one.
+        images: root folder of the image names; by default the folder of the file.
 
     Raises:
-        InputError, code pairs.*, naming the file and the line of the first row that is wrong.
+        InputError, code pairs.*, with file and line of the first invalid row.
     """
     if not data.exists():
         raise InputError("pairs.missing", f"{data} does not exist.")

@@ -1,5 +1,5 @@
 """COCO captions: one JSON document with `images` (id, file_name) and `annotations` (image_id,
-caption), as of cocodataset.org. Other fields are left alone; it has many.
+caption), as of cocodataset.org. Other fields are ignored.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
         where = f"{file}: annotations[{i}]"
         key = annotation.get("image_id")
         if type(key) not in (int, str) or key not in names:
-            raise bad_row(where, f"is of image {key!r}, which is not listed")
+            raise bad_row(where, f"has image_id {key!r}, which is not in images")
         described.add(key)
-        said = caption(where, annotation.get("caption"))
-        pairs.append(Pair(image_file(where, root, names[key]), said, where=where))
+        text = caption(where, annotation.get("caption"))
+        pairs.append(Pair(image_file(where, root, names[key]), text, where=where))
     silent = [key for key in names if key not in described]
     if silent:
         raise InputError(
@@ -54,7 +54,7 @@ def _document(file: Path) -> dict[str, Any]:
         document = json.loads(text_of(file))
     except json.JSONDecodeError as error:
         raise bad_row(f"{file}:{error.lineno}", f"is no JSON: {error.msg}") from None
-    except (ValueError, RecursionError) as error:  # endless numbers, endless depth
+    except (ValueError, RecursionError) as error:  # too many digits, too deep
         raise bad_row(str(file), f"is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise InputError("pairs.format", f"{file} is no COCO document: it holds no object.")

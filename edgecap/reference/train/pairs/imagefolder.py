@@ -1,6 +1,6 @@
 """A Hugging Face imagefolder: images beside metadata.jsonl or metadata.csv, whose rows have
-`file_name` and a caption under `text` or `caption`. Other columns are left alone: that is its
-convention (huggingface.co/docs/datasets/image_dataset). `lang`, where there is one, chooses.
+`file_name` and a caption under `text` or `caption`. Other columns are ignored, by its
+convention (huggingface.co/docs/datasets/image_dataset). An optional `lang` selects rows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_csv(file: Path, root: Path, lang: str) -> list[Pair]:
             for row in reader:
                 where = f"{file}:{reader.line_num}"
                 if None in row or None in row.values():
-                    raise bad_row(where, f"has not {len(header)} cells")
+                    raise bad_row(where, f"does not have {len(header)} cells")
                 yield where, row
         except csv.Error as error:
             raise bad_row(f"{file}:{reader.line_num}", f"is no CSV: {error}") from None
@@ -67,16 +67,16 @@ def _pairs(
         if row.get(_LANGUAGE, lang) != lang:
             skipped.append(str(row[_LANGUAGE]))
             continue
-        said = caption(where, row[keys[0]] if keys else None)
-        pairs.append(Pair(path, said, where=where))
+        text = caption(where, row[keys[0]] if keys else None)
+        pairs.append(Pair(path, text, where=where))
     if skipped and not pairs:
         raise InputError("pairs.language", f"{file} holds {others(skipped, lang)}.")
-    there = [p for p in sorted(file.parent.rglob("*")) if p.suffix.lower() in SUFFIXES]
-    silent = [path for path in there if path.resolve() not in named]
+    present = [p for p in sorted(file.parent.rglob("*")) if p.suffix.lower() in SUFFIXES]
+    silent = [path for path in present if path.resolve() not in named]
     if silent:
         raise InputError(
             "pairs.silent",
-            f"{file} has no caption for {len(silent)} of {len(there)} images beside it, the "
+            f"{file} has no caption for {len(silent)} of {len(present)} images beside it, the "
             f"first of which is {silent[0].name}.",
             "Add their rows, or move them away.",
         )

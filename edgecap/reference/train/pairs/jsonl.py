@@ -1,4 +1,4 @@
-"""JSONL, a caption a line, as `edgecap scenes` writes it and as it is easily written by hand.
+"""JSONL, one caption per line, as `edgecap scenes` writes it, and easy to write by hand.
 
     {"image": "a.jpg", "caption": "A dog and a cat."}
     {"image": "a.jpg", "caption": "A dog.", "lang": "en",
@@ -6,7 +6,7 @@
     {"image": "a.png", "text": "A dog.", "lang": "en", "grounded": "A dog<loc_02>…."}
 
 `text` is another name of `caption`. Boxes are x0 y0 x1 y1 in px of the image; `grounded` has
-location tokens of the model_input instead. Other fields are refused: a misspelt one would be lost.
+location tokens of the model input instead. Other fields are refused, as they may be misspelt.
 """
 
 from __future__ import annotations
@@ -36,20 +36,22 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
         if unknown:
             raise bad_row(where, f"has {min(unknown)!r}; known are {', '.join(sorted(_FIELDS))}")
         if {"caption", "text"} <= row.keys() or {"spans", "grounded"} <= row.keys():
-            raise bad_row(where, "says the same thing under two names")
+            raise bad_row(
+                where, "has two of the alternative fields (caption or text, spans or grounded)"
+            )
         if not isinstance(row.get("lang", lang), str):
             raise bad_row(where, "has a 'lang' that is no text")
         if row.get("lang", lang) != lang:
             skipped.append(row["lang"])
             continue
         written = row.get("caption", row.get("text"))
-        said = caption(where, written)
+        text = caption(where, written)
         pairs.append(
             Pair(
                 image_file(where, root, row.get("image")),
-                said,
-                spans(where, said, written, row.get("spans", [])),
-                grounded(where, said, row["grounded"]) if "grounded" in row else "",
+                text,
+                spans(where, text, written, row.get("spans", [])),
+                grounded(where, text, row["grounded"]) if "grounded" in row else "",
                 where,
             )
         )

@@ -1,4 +1,4 @@
-"""An image and what is said of it, and how a row of a file becomes one."""
+"""An image-caption pair, and how rows of a file are parsed into pairs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOCATION = re.compile(r"<loc_(\d+)>")
 
 @dataclass(frozen=True)
 class Span:
-    """Characters [start, end) of a caption that name something, and where that is."""
+    """Characters [start, end) of a caption that name something, and its boxes."""
 
     start: int
     end: int
@@ -32,14 +32,12 @@ class Pair:
     image: Path
     caption: str
     spans: tuple[Span, ...] = ()
-    grounded: str = (
-        ""  # the caption with location tokens of the 224 px model_input, where it has them
-    )
+    grounded: str = ""  # the caption with location tokens of the model input, or empty
     where: str = ""  # file and line, for messages
 
 
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every JSON object of a file with one a line, and where it stands; blank lines count."""
+    """The JSON objects of a file with one per line, and their positions; blank lines count."""
     for number, line in enumerate(text_of(file).split("\n"), 1):
         where = f"{file}:{number}"
         if not line.strip():
@@ -65,7 +63,7 @@ def text_of(file: Path) -> str:
 
 
 def image_file(where: str, root: Path, name: Any) -> Path:
-    """The path of the image called `name`; it must be there."""
+    """The path of the image `name`, which must exist."""
     if not isinstance(name, str) or not name.strip():
         raise bad_row(where, "names no image")
     path = root / name
@@ -75,7 +73,7 @@ def image_file(where: str, root: Path, name: Any) -> Path:
 
 
 def caption(where: str, value: Any) -> str:
-    """A caption without space around it; it must say something and hold no location token."""
+    """A caption without surrounding space; it must not be empty or contain location tokens."""
     if not isinstance(value, str) or not value.strip():
         raise bad_row(where, "has no caption")
     if _LOCATION.search(value):
@@ -83,43 +81,43 @@ def caption(where: str, value: Any) -> str:
     return " ".join(value.split())
 
 
-def grounded(where: str, said: str, value: Any) -> str:
-    """A caption with location tokens, which without them must be `said`."""
-    text = " ".join(value.split()) if isinstance(value, str) else ""
-    if " ".join(_LOCATION.sub("", text).split()) != said:
+def grounded(where: str, text: str, value: Any) -> str:
+    """A caption with location tokens; without them it must equal `text`."""
+    located = " ".join(value.split()) if isinstance(value, str) else ""
+    if " ".join(_LOCATION.sub("", located).split()) != text:
         raise bad_row(where, "has a 'grounded' whose words are not those of the caption")
-    unknown = {found[0] for found in _LOCATION.finditer(text)} - set(LOCATIONS)
+    unknown = {found[0] for found in _LOCATION.finditer(located)} - set(LOCATIONS)
     if unknown:
         raise bad_row(where, f"has {min(unknown)}; known are {LOCATIONS[0]} … {LOCATIONS[-1]}")
-    runs = re.findall(r"(?:<loc_\d+>)+", text)
+    runs = re.findall(r"(?:<loc_\d+>)+", located)
     for run in runs:
         bins = [int(digits) for digits in _LOCATION.findall(run)]
         boxes = [bins[i : i + 4] for i in range(0, len(bins), 4)]
         if not all(len(b) == 4 and b[0] < b[2] and b[1] < b[3] for b in boxes):
             raise bad_row(where, f"has no boxes in {run[:60]}")
-    return text
+    return located
 
 
-def spans(where: str, said: str, written: Any, value: Any) -> tuple[Span, ...]:
-    """The spans of a caption: in order, apart from each other, each with boxes.
+def spans(where: str, text: str, written: Any, value: Any) -> tuple[Span, ...]:
+    """The spans of a caption: in order, not overlapping, each with boxes.
 
-    They count the characters of what was `written`, which must be what is `said`.
+    Offsets refer to the caption as `written`, which must equal the normalised `text`.
     """
     if not isinstance(value, list):
         raise bad_row(where, "has 'spans' that are no list")
-    if value and written != said:
-        raise bad_row(where, "has spans, and space around its caption or twice between words")
+    if value and written != text:
+        raise bad_row(where, "has spans, and surrounding or repeated spaces in its caption")
     found: list[Span] = []
     for item in value:
         if not isinstance(item, dict) or set(item) != {"start", "end", "boxes"}:
             raise bad_row(where, "has a span without exactly start, end and boxes")
         start, end = item["start"], item["end"]
         before = found[-1].end if found else 0
-        if type(start) is not int or type(end) is not int or not before <= start < end <= len(said):
+        if type(start) is not int or type(end) is not int or not before <= start < end <= len(text):
             raise bad_row(where, f"has a span {start}-{end}, outside the caption or out of order")
         boxes = item["boxes"]
         if not isinstance(boxes, list) or not boxes:
-            raise bad_row(where, f"has no boxes for {said[start:end]!r}")
+            raise bad_row(where, f"has no boxes for {text[start:end]!r}")
         found.append(Span(start, end, tuple(_box(where, box) for box in boxes)))
     return tuple(found)
 
@@ -142,6 +140,6 @@ def bad_row(where: str, what: str) -> InputError:
 
 
 def others(found: Sequence[str], wanted: str) -> str:
-    """What to say where rows are in other languages only."""
+    """The message where all rows are in other languages."""
     known = ", ".join(sorted(set(found)))
-    return f"no captions in {wanted!r}; those that there are are in {known}"
+    return f"no captions in {wanted!r}, only in {known}"
