@@ -32,7 +32,7 @@ class LayerInfo:
 
     def parameter(self, model: nn.Module) -> Tensor:
         """The parameter as the module holds it."""
-        weight: Tensor = model.get_submodule(self.path).weight  # type: ignore[assignment]
+        weight: Tensor = model.get_submodule(self.path).weight
         return weight
 
     def weight(self, model: nn.Module) -> Tensor:

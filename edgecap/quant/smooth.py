@@ -75,13 +75,13 @@ def smooth(subject: Subject, divisors: Mapping[str, Sequence[float]]) -> Subject
                 rows = slice(source.first, source.first + source.count)
                 weights[source.source][rows].div_(s[:, None])  # [D,D']
                 bias = smoothed.model.get_submodule(source.source).bias
-                shift = None if bias is None else bias[rows]  # type: ignore[index]
+                shift = None if bias is None else bias[rows]
             else:
                 norm = smoothed.model.get_submodule(source)
-                norm.weight.div_(s)  # type: ignore[operator]  # [D]
+                norm.weight.div_(s)  # [D]
                 shift = norm.bias
             if shift is not None:
-                shift.div_(s)  # type: ignore[operator]
+                shift.div_(s)
     return smoothed
 
 

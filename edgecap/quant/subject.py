@@ -58,7 +58,7 @@ class FunctionSubject(Subject):
         self, functions: Sequence[GraphFunction], spec: QuantSpec, scores: Sequence[str] = ()
     ) -> None:
         self.functions = tuple(functions)
-        super().__init__(self.functions[0].module.model, spec, scores)  # type: ignore[arg-type]
+        super().__init__(self.functions[0].module.model, spec, scores)
 
     def tapped(self, hook: LinearHook) -> tuple[GraphFunction, ...]:
         """The functions, each under the tap."""

@@ -130,7 +130,7 @@ def run_as(module: nn.Module, network: CaptionModel, function: str) -> None:
         with tap.running(function):
             return forward(*args)
 
-    module.forward = tapped  # type: ignore[method-assign]
+    module.forward = tapped
 
 
 def layer_weights(network: CaptionModel) -> dict[str, Tensor]:
