@@ -218,7 +218,8 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
         else:
             raise BundleError("bundle.not_a_file", f"{name} is a device or a pipe, not a file.")
 
-    manifest: Any  # a Manifest of schema 1 or 2
+
+def _compare_names(manifest: AnyManifest, present: dict[str, int]) -> None:
     has_golden = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
     missing = sorted(
         name

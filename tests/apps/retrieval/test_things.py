@@ -183,11 +183,11 @@ def test_a_box_that_is_none(
 @pytest.mark.parametrize(
     ("things", "told"),
     [
-        (lambda things: things[:1], "of other things than"),
-        (lambda things: [*things, things[0]], "of other things than"),
-        (lambda things: [[], *things[1:]], "something else"),
-        (lambda things: "things", "something else"),
-        (lambda things: None, "something else"),
+        (lambda things: things[:1], "does not describe"),
+        (lambda things: [*things, things[0]], "does not describe"),
+        (lambda things: [[], *things[1:]], "without exactly"),
+        (lambda things: "things", "without exactly"),
+        (lambda things: None, "without exactly"),
     ],
 )
 def test_things_that_lie(
