@@ -223,7 +223,7 @@ def test_the_same_bytes_show_the_same(folder: Path, captioner: Captioner, tmp_pa
     out = tmp_path / "index"
     update(folder, out, captioner, "oracle")
     reseal(out, lambda rows: rows[1].update(sha256=rows[0]["sha256"]))
-    with pytest.raises(BundleError, match="other things than an image of the same bytes"):
+    with pytest.raises(BundleError, match="other objects than an image with the same bytes"):
         open_index(out)
 
 
