@@ -36,6 +36,7 @@ from edgecap.bundle.manifest import (
     PACKAGE,
     PLAN,
     SEARCH,
+    AnyManifest,
     FileEntry,
     Manifest,
     is_listed,
@@ -218,7 +219,7 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
             raise BundleError("bundle.not_a_file", f"{name} is a device or a pipe, not a file.")
 
 
-def _compare_names(manifest: Any, present: dict[str, int]) -> None:
+def _compare_names(manifest: AnyManifest, present: dict[str, int]) -> None:
     has_golden = any(name.startswith(_GOLDEN) for name in present)  # all of it or nothing
     missing = sorted(
         name

@@ -168,7 +168,7 @@ def test_a_page_holds_its_words_and_maps_and_asks_for_nothing(tiny_bundle_made: 
         values = np.frombuffer(base64.b64decode(found["values"]), np.uint8).reshape(-1, G, G)
         np.testing.assert_array_equal(values, levels(given.words))
         assert found["note"] == KINDS[given.kind]
-    assert "not an explanation" in data["maps"][0]["note"]
+    assert "Not an explanation" in data["maps"][0]["note"]
     assert (data["width"], data["height"]) == (60, 40)
     links = [v for _, attrs in read.tags for n, v in attrs.items() if n in ("src", "href")]
     assert len(links) == 1 and str(links[0]).startswith("data:image/png;base64,")

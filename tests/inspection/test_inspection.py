@@ -151,7 +151,7 @@ def test_a_constant_of_an_impossible_shape(tmp_path: Path) -> None:
     tensor.dims[:] = [3]
     model.graph.initializer[0].CopyFrom(tensor)
     path.write_bytes(model.SerializeToString())
-    assert "holds 1 bytes, its shape needs 12" in refusal(path).message
+    assert "holds 1 bytes; its shape needs 12" in refusal(path).message
 
 
 def bomb(count: int) -> bytes:

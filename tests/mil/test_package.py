@@ -213,11 +213,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "no model": (lambda p: (p / MODEL).unlink(), "bundle.missing_file", "model.mlmodel"),
     "no weights": (lambda p: (p / WEIGHTS).unlink(), "bundle.missing_file", "weight.bin"),
-    "weights without header": (
-        lambda p: cut(p, WEIGHTS, 20),
-        "bundle.truncated",
-        "too few for a header",
-    ),
+    "weights without header": (lambda p: cut(p, WEIGHTS, 20), "bundle.truncated", "too few"),
     "weights cut": (lambda p: cut(p, WEIGHTS, 200), "bundle.truncated", "ends at"),
     "weights of another version": (
         lambda p: (p / WEIGHTS).write_bytes(struct.pack("<II", 1, 9) + bytes(600)),

@@ -183,11 +183,11 @@ def test_a_box_that_is_none(
 @pytest.mark.parametrize(
     ("things", "told"),
     [
-        (lambda things: things[:1], "of other things than"),
-        (lambda things: [*things, things[0]], "of other things than"),
-        (lambda things: [[], *things[1:]], "something else"),
-        (lambda things: "things", "something else"),
-        (lambda things: None, "something else"),
+        (lambda things: things[:1], "does not describe"),
+        (lambda things: [*things, things[0]], "does not describe"),
+        (lambda things: [[], *things[1:]], "without exactly"),
+        (lambda things: "things", "without exactly"),
+        (lambda things: None, "without exactly"),
     ],
 )
 def test_things_that_lie(
@@ -223,7 +223,7 @@ def test_the_same_bytes_show_the_same(folder: Path, captioner: Captioner, tmp_pa
     out = tmp_path / "index"
     update(folder, out, captioner, "oracle")
     reseal(out, lambda rows: rows[1].update(sha256=rows[0]["sha256"]))
-    with pytest.raises(BundleError, match="other things than an image of the same bytes"):
+    with pytest.raises(BundleError, match="other objects than an image with the same bytes"):
         open_index(out)
 
 
