@@ -8,13 +8,17 @@ OLD := .venv-old
 DOCS := .venv-docs
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
+JS_PACKAGES := nodejs npm chromium
+JS := build/js
+WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
+WEB_PORT ?= 8000
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers demo images tour test lint format types check check-full docs bench train clean
+.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,6 +52,33 @@ compilers: ## Install what the C core's tests build with (Debian, as root); else
 		exit 2; \
 	fi
 
+node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
+	@if command -v node >/dev/null && command -v npm >/dev/null \
+		&& { command -v chromium || command -v google-chrome; } >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(JS_PACKAGES); \
+	else \
+		echo "node (20 or later), npm or chromium is missing. As root: apt-get install $(JS_PACKAGES)" >&2; \
+		exit 2; \
+	fi
+
+js: node $(JS)/.installed ## Fetch the engines and the browser's driver of the JavaScript runtime's tests and page.
+
+# Without scripts: onnxruntime-node's would fetch CUDA.
+$(JS)/.installed: tests/embed_js/package.json
+	mkdir -p $(JS)
+	cp tests/embed_js/package.json $(JS)/
+	cd $(JS) && npm install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error
+	touch $@
+
+demo/captioner-%-w8/manifest.json: | $(STAMP)
+	$(BIN)/edgecap export --format $* --int8 -o $(@D) --overwrite
+
+web: js $(STAMP) $(WEB_BUNDLES:%=%/manifest.json) ## Serve the page that captions in the browser, at http://127.0.0.1:8000/.
+	$(BIN)/python examples/web/build.py -o build/web --modules $(JS)/node_modules $(WEB_BUNDLES)
+	$(BIN)/python examples/web/serve.py build/web --port $(WEB_PORT)
+
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
@@ -57,7 +88,7 @@ images: $(STAMP) fonts ## Make the images of the documents anew.
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/tour.sh
 
-test: $(STAMP) fonts compilers ## Run the tests.
+test: $(STAMP) fonts compilers js ## Run the tests.
 	$(BIN)/python -m pytest -q -n $(TEST_JOBS)
 
 lint: $(STAMP) ## Look for mistakes and formatting with ruff.
@@ -76,7 +107,7 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
+check-full: lint types fonts js $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text

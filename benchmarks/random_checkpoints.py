@@ -39,8 +39,8 @@ def kosmos_2(directory: Path) -> None:
 
     config = transformers.Kosmos2Config()
     write(directory, transformers.Kosmos2ForConditionalGeneration, config)
-    marks = ("<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>", "<grounding>")
-    marks += ("</delimiter_of_multi_objects/>", "<patch_index_0000>")
+    marks = ["<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>", "<grounding>"]
+    marks += ["</delimiter_of_multi_objects/>", "<patch_index_0000>"]
     words = ["<s>", "<pad>", "</s>", "<unk>", *marks]
     words += sorted(pre_tokenizers.ByteLevel.alphabet())
     made = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))

@@ -49,10 +49,10 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
 
 @contextmanager
 def images(count: int = 8) -> Iterator[list[Path]]:
-    """The first scenes of the shipped evaluation set as files, while the context lasts."""
+    """The first scenes of the shipped gate set as files, while the context lasts."""
     with TemporaryDirectory(prefix="edgecap-bench-") as folder:
         files = []
-        for i, (pixels, _) in enumerate(load_set("evaluation", count)):
+        for i, (pixels, _) in enumerate(load_set("gate", count)):
             files.append(Path(folder) / f"{i}.png")
             Image.fromarray(pixels).save(files[-1])
         yield files

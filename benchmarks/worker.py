@@ -82,7 +82,7 @@ def _answer(
     from edgecap.benchmarks.reference.evaluate import evaluate
     from edgecap.reference.scenes.shipped import load_set
 
-    scenes = load_set("evaluation", request["scenes"])
+    scenes = load_set("gate", request["scenes"])
     return evaluate(captioner, scenes, request["languages"]).to_json()
 
 

@@ -13,6 +13,7 @@ import images
 import manifests
 import regions
 import rules
+import schema2
 import search
 import texts
 
@@ -29,6 +30,7 @@ TOPICS = (
     search.searching,
     regions.regions,
     manifests.manifests,
+    *schema2.TOPICS,
 )
 
 

@@ -159,7 +159,7 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(Path(bundle))
+    opened = open_bundle(Path(bundle), verify="full")
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
@@ -199,7 +199,7 @@ def bench(
         output: directory for report.md, report.json, report.csv and latency.png; None: no files.
         overwrite: replace an older report.
         quick: a minute instead of ten.
-        n: scenes for the accuracy, 2 to 512.
+        n: scenes for the accuracy, 2 to 128.
         lang: languages of the accuracy, comma-separated, or "all".
         threads: CPU threads of each engine.
         model: the PyTorch reference; by default the weights that were exported.

@@ -159,7 +159,7 @@ def export_request(
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
     """
-    calibration = {
+    calibration: dict[str, Any] = {
         "data": None if calib_data is None else Path(calib_data),
         "images": num_calib,
         "seed": seed,

@@ -114,13 +114,13 @@ INSPECT = '''
 
 import zipfile
 
-from edgecap.inspection.contents import Contents, Function, Weights
+from edgecap.inspection.contents import Contents, FunctionInfo, Weights
 
 
 def read(path):
     with zipfile.ZipFile(path) as archive:
         names = sorted(n.removesuffix(".onnx") for n in archive.namelist() if n.endswith(".onnx"))
-    functions = tuple(Function(name, (), (), (), {"Toy": 1}) for name in names)
+    functions = tuple(FunctionInfo(name, (), (), (), {"Toy": 1}) for name in names)
     size = path.stat().st_size
     return Contents("toy", "1", "toyformat", size, functions, (Weights("fp32", 1, 1, size, 1.0),))
 '''

@@ -16,8 +16,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from edgecap.bundle import schema2
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -60,13 +61,15 @@ _PEOPLE_READ = frozenset(
 _PAPERS = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
+Written = TypeVar("Written", Manifest, schema2.Manifest)
+
 
 @dataclass(frozen=True)
 class Bundle:
     """A bundle whose every file was found as its manifest says."""
 
     path: Path
-    manifest: Manifest
+    manifest: Any  # of schema 1 or 2: whoever reads it knows which one it takes
     # How each file was found; None where the bundle was not opened by open_bundle.
     states: dict[str, State] | None = field(default=None, repr=False, compare=False)
 
@@ -163,8 +166,8 @@ def _people_read(name: str) -> bool:
 
 
 def finalize(
-    directory: str | Path, manifest: Manifest, hashed: Mapping[str, FileEntry] | None = None
-) -> Manifest:
+    directory: str | Path, manifest: Written, hashed: Mapping[str, FileEntry] | None = None
+) -> Written:
     """Write manifest.json over the files that lie in `directory`; returns what was written.
 
     `manifest.files` and `manifest.tokenizer.sha256` are computed here, whatever they were. May be

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from edgecap.core.printable import printable
-from edgecap.inspection.contents import Contents, Function, Tensor
+from edgecap.inspection.contents import Contents, FunctionInfo, Tensor
 
 MAX_NAME = 80
 ARROWS = {"inputs": "->", "outputs": "<-", "states": "<>"}
@@ -30,7 +30,7 @@ def show_contents(name: str, contents: Contents) -> None:
     Console(markup=False, highlight=False).print(table)
 
 
-def _show_function(function: Function) -> None:
+def _show_function(function: FunctionInfo) -> None:
     typer.echo(plain(function.name) or "(without a name)")
     for side, arrow in ARROWS.items():
         for tensor in getattr(function, side):

@@ -65,7 +65,7 @@ def load_captioner(source: str, threads: int) -> Captioner:
 def load_maker(source: str, threads: int) -> Captioner:
     """The loaded captioner that made an index; errors as of `load_captioner`.
 
-    One that has moved is asked for by name.
+    For one that has moved, the refusal says how to name it.
     """
     try:
         return load_captioner(source, threads)

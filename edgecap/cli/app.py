@@ -110,7 +110,9 @@ def _run(args: list[str], stopped: Stopped) -> int:
         command = typer.main.get_command(app)
         code = command.main(args or ["--help"], prog_name="edgecap", standalone_mode=False)
     except typer.TyperException as error:
-        message = f"[usage] {error.format_message().rstrip('.')}. Run with --help."
+        context = getattr(error, "ctx", None)
+        command_path = context.command_path if context is not None else "edgecap"
+        message = f"[usage] {error.format_message().rstrip('.')}. Run: {command_path} --help"
         return say("edgecap", message, EdgecapError.exit_code)
     except SystemExit:  # click's: whoever reads the output has left, as `head` does
         return UNREAD_EXIT

@@ -45,7 +45,7 @@ def run(
         bool, typer.Option("--quick", help="Measure for a minute instead of ten.")
     ] = False,
     n: Annotated[
-        int | None, count_option("Number of scenes for the accuracy, 2 to 512.", 2, 512)
+        int | None, count_option("Number of scenes for the accuracy, 2 to 128.", 2, 128)
     ] = None,
     lang: Languages = "en",
     model: Annotated[

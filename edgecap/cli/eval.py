@@ -101,7 +101,7 @@ class _Unconstrained:
         self.embed_texts = captioner.embed_texts
 
     def caption(self, images: Sequence[Any], lang: str) -> Sequence[RawCaption]:
-        return self._captioner.caption(images, lang=lang, rule=False)
+        return self._captioner.caption(images, lang=lang, constrained=False)
 
 
 def _print(report: Report) -> None:

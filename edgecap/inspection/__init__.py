@@ -1,6 +1,7 @@
-"""What is in a model file, said without an engine: ONNX, TFLite and Core ML, also foreign ones.
+"""Describes the contents of any ONNX, TFLite or CoreML model file without an inference engine.
 
-Each format has a file of its own, `read(path) -> Contents`, that reads the structure and no weight.
+Each format has its own module with `read(path) -> Contents`, which reads the structure only, no
+weights.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from edgecap.inspection.contents import Contents
 
 
 def readers() -> dict[str, str]:
-    """Suffix of a model file -> who reads it, as the rows of edgecap.core.formats say."""
+    """Suffix of a model file -> its reader ("module:function"), from edgecap.core.formats."""
     return {row.suffix: row.inspector for row in FORMATS.values() if row.inspector is not None}
 
 
 def is_model(path: Path) -> bool:
-    """Whether the name says that this is a model and not a bundle."""
+    """Whether a path has the suffix of a model file (and so is not a bundle)."""
     return path.suffix.lower() in readers()
 
 
 def read_contents(path: Path) -> Contents:
-    """The facts of a model file, or of a .mlpackage directory, named with a suffix of `readers`.
+    """Describe a model file or .mlpackage directory whose suffix is one of `readers`.
 
-    Raises BundleError: bundle.missing, bundle.missing_file (weights beside the model),
-    bundle.path (weights elsewhere), bundle.truncated, and bundle.model for what is not such a file.
+    Raises BundleError: bundle.missing, bundle.missing_file (external weights), bundle.path
+    (weights outside the directory), bundle.truncated, and bundle.model for an invalid file.
     """
     contents: Contents = load_object(readers()[path.suffix.lower()])(path)
     return contents

@@ -1,6 +1,6 @@
-"""What every reader gives: functions, operations and weights, in the same words for each format.
+"""The result of every reader: functions, operations and weights, in the same terms for all formats.
 
-Element types are named fp32, fp16, bf16, int8, uint4, bool … in all of them.
+Element types are named fp32, fp16, bf16, int8, uint4, bool … in every format.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-MAX_COUNTED = 1 << 62  # a tensor of more is no tensor
+MAX_COUNTED = 1 << 62  # elements; larger shapes are invalid
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input, output or state. A size is a number, a name, or None where nothing is said."""
+    """An input, output or state. A size is a number, a name, or None if it is unknown."""
 
     name: str
     dtype: str
@@ -22,19 +22,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Function:
+class FunctionInfo:
     """One entry point: an ONNX graph, a TFLite signature, a function of an ML program."""
 
     name: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     states: tuple[Tensor, ...]
-    ops: dict[str, int]  # operation -> how often, most frequent first; constants are weights
+    ops: dict[str, int]  # operation -> count, most frequent first; constants are in Weights
 
 
 @dataclass(frozen=True)
 class Weights:
-    """All constants that are stored one way, each counted once however often it is used."""
+    """All constants of one storage kind; each is counted once, even if used several times."""
 
     kind: str  # an element type, "palettised 4-bit" or "sparse fp16"
     tensors: int
@@ -45,19 +45,19 @@ class Weights:
 
 @dataclass(frozen=True)
 class Contents:
-    """The facts of one model."""
+    """The description of one model."""
 
     format: str  # onnx, tflite or coreml
-    version: str  # of the file format, and what it needs
+    version: str  # of the file format, and the runtime it needs
     producer: str
-    bytes: int  # of the model with the files that hold its weights
-    functions: tuple[Function, ...]
+    bytes: int  # of the model and its external weight files
+    functions: tuple[FunctionInfo, ...]
     weights: tuple[Weights, ...]  # largest first
 
 
 @dataclass
 class Tally:
-    """Adds up constants by kind; the same `key` again adds nothing."""
+    """Sums up constants by kind; a `key` is counted once."""
 
     _kinds: dict[str, list[int]] = field(default_factory=dict)
     _seen: set[Hashable] = field(default_factory=set)
@@ -73,11 +73,11 @@ class Tally:
 
     def weights(self) -> tuple[Weights, ...]:
         total = sum(bytes_ for _, _, bytes_ in self._kinds.values())
-        found = [
+        weights = [
             Weights(kind, tensors, elements, bytes_, bytes_ / total if total else 0.0)
             for kind, (tensors, elements, bytes_) in self._kinds.items()
         ]
-        return tuple(sorted(found, key=lambda weights: (-weights.bytes, weights.kind)))
+        return tuple(sorted(weights, key=lambda each: (-each.bytes, each.kind)))
 
 
 def most_frequent_first(ops: dict[str, int]) -> dict[str, int]:
@@ -85,7 +85,7 @@ def most_frequent_first(ops: dict[str, int]) -> dict[str, int]:
 
 
 def element_count(shape: list[int]) -> int:
-    """Elements of a tensor of that shape; ValueError where there can be no such tensor."""
+    """The number of elements of a tensor; ValueError for an impossible shape."""
     count = 1
     for size in shape:
         count *= size

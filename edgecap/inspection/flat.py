@@ -1,10 +1,10 @@
-"""A small reader of FlatBuffers: tables, vectors and strings, every offset checked.
+"""A small FlatBuffers reader: tables, vectors and strings, with every offset checked.
 
 Encoding: https://flatbuffers.dev/internals. A table starts with the distance back to its vtable,
-which says at which offset each field lies, or 0 for a field that is not there.
+which holds the offset of each field, or 0 for an absent field.
 
-Offsets may point anywhere, so that a small file can describe the same vector a million times: the
-reader stops where it has walked through more bytes than there are in an honest file of that size.
+Offsets may point anywhere, so a small file can refer to the same vector a million times. The reader
+therefore stops once it has visited more bytes than a valid file of that size contains.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-SHARING = 4  # how often, on average, an honest file may be walked through
-MOST = 16 << 20  # bytes: the descriptions of a hundred thousand tensors, since weights are not read
+MAX_VISITS = 4  # times that each byte of a file may be visited, on average
+MAX_VISITED = 16 << 20  # bytes: the metadata of 100,000 tensors; weights are not read
 
 
 class FlatError(ValueError):
-    """Bytes that are no such buffer; says what and at which byte."""
+    """Bytes that are not a valid FlatBuffer; the message gives the reason and the byte."""
 
 
 class Buffer:
-    """A whole buffer, and how much of it may still be followed."""
+    """A whole buffer, with the budget of bytes that may still be visited."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data
-        self._left = min(SHARING * len(data), MOST)
+        self._left = min(MAX_VISITS * len(data), MAX_VISITED)
 
     def unpack(self, letter: str, at: int) -> int:
-        """One little-endian number, by its letter in `struct`."""
+        """One little-endian number, by its format letter in `struct`."""
         try:
             value: int = struct.unpack_from(f"<{letter}", self.data, at)[0]
         except struct.error:
-            raise FlatError(f"byte {at} lies outside the file") from None
+            raise FlatError(f"byte {at} is outside the file") from None
         return value
 
     def follow(self, at: int) -> int:
-        """Where the offset at `at` points."""
+        """The position that the offset at `at` points to."""
         return at + self.unpack("I", at)
 
     def span(self, at: int, width: int) -> tuple[int, int]:
@@ -47,9 +47,10 @@ class Buffer:
         return at + 4, length
 
     def spend(self, bytes_: int) -> None:
+        """Count visited bytes; FlatError when the budget is exceeded."""
         self._left -= bytes_
         if self._left < 0:
-            raise FlatError("its entries point at each other more often than a model's do")
+            raise FlatError("its entries refer to each other too often for a valid model")
 
     def root(self, identifier: bytes) -> Table:
         """The outermost table of a file with this identifier."""
@@ -66,7 +67,7 @@ class Table:
     at: int
 
     def _place(self, field: int) -> int:
-        """Where a field lies; 0 where it is not there."""
+        """The position of a field; 0 if it is absent."""
         vtable = self.at - self.buffer.unpack("i", self.at)
         if vtable < 0:
             raise FlatError(f"the table at byte {self.at} has its fields outside the file")
@@ -102,23 +103,23 @@ class Table:
         return [Table(self.buffer, self.buffer.follow(place)) for place in places]
 
     def table(self, field: int) -> Table | None:
-        """The table that a field leads to, checked; None where the field is not there."""
+        """The table that a field refers to, checked; None if the field is absent."""
         place = self._place(field)
         return Table(self.buffer, self.buffer.follow(place)).checked() if place else None
 
     def vector(self, field: int, width: int) -> int:
-        """The length of a vector, which lies inside the file; nothing of it is read."""
+        """The length of a vector, checked to be inside the file; its elements are not read."""
         return self._vector(field, width)[1]
 
     def string(self, field: int) -> None:
-        """Raise FlatError unless a string lies inside the file and ends with a zero."""
+        """Raise FlatError unless a string is inside the file and ends with a zero byte."""
         if self._place(field):
             first, length = self._vector(field, 1)
             if self.buffer.unpack("B", first + length):
-                raise FlatError(f"the text at byte {first} does not end")
+                raise FlatError(f"the string at byte {first} is not terminated")
 
     def checked(self) -> Table:
-        """This table, whose fields all lie inside the file; FlatError otherwise."""
+        """This table; FlatError unless all its fields are inside the file."""
         vtable = self.at - self.buffer.unpack("i", self.at)
         if vtable < 0:
             raise FlatError(f"the table at byte {self.at} has its fields outside the file")

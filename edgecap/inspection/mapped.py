@@ -1,4 +1,4 @@
-"""A file as memory: what is not looked at is not read."""
+"""Memory-mapped files: only the pages that are accessed are read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgecap.core.errors import BundleError
 
 
 def map_file(path: Path) -> memoryview:
-    """The bytes of a file, mapped read-only; BundleError where there is none or it is empty."""
+    """The bytes of a file, mapped read-only; BundleError if it is missing or empty."""
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise BundleError("bundle.missing", f"{path} {what}.")

@@ -1,4 +1,4 @@
-"""Reading .mlpackage directories: the functions of an ML program and how its weights are stored."""
+"""Reading .mlpackage directories: the functions of an ML program and the storage of its weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgecap.inspection.contents import Contents, Function, Tally, Tensor, most_frequent_first
+from edgecap.inspection.contents import Contents, FunctionInfo, Tally, Tensor, most_frequent_first
 from edgecap.mil.dtypes import BY_NAME, packed_size
 from edgecap.mil.mil import Block, Feature, Operation, Value, ValueType
 from edgecap.mil.package import SPEC_VERSIONS, Package, open_package
@@ -17,11 +17,11 @@ TOOL, SOURCE = "com.github.apple.coremltools.version", "com.github.apple.coremlt
 
 
 def read(path: Path) -> Contents:
-    """The facts of a .mlpackage that holds an ML program; BundleError as `read_contents` says."""
+    """Describe a .mlpackage that holds an ML program; raises BundleError as `read_contents`."""
     package = open_package(path)
     walker = _Walker(package)
     functions = tuple(
-        Function(
+        FunctionInfo(
             name,
             tuple(_tensor(feature) for feature in function.input_features),
             tuple(_tensor(feature) for feature in function.output_features),
@@ -43,7 +43,7 @@ def read(path: Path) -> Contents:
 
 
 class _Walker:
-    """Names operations and adds up constants; a weight that functions share counts once."""
+    """Lists operations and sums up constants; a weight shared by functions counts once."""
 
     def __init__(self, package: Package) -> None:
         self._package = package
@@ -63,7 +63,7 @@ class _Walker:
 
 
 def _constants(operation: Operation) -> Iterator[tuple[str, Value]]:
-    """The tensors that an operation carries, by the name of what they are to it."""
+    """The constant tensors of an operation, by input or attribute name."""
     carried: list[tuple[str, Value | str]] = list(operation.attributes.items())
     carried += [(name, each) for name, bound in operation.inputs.items() for each in bound]
     for name, value in carried:
@@ -72,7 +72,7 @@ def _constants(operation: Operation) -> Iterator[tuple[str, Value]]:
 
 
 def _stored_as(operation: Operation, name: str, type_: ValueType) -> tuple[str, int]:
-    """Kind and elements of a constant: its own, unless the operation unpacks more from less."""
+    """Kind and element count of a constant; for packed constants, the unpacked count."""
     unpacked = _count(operation.outputs[0].type) if operation.outputs else 0
     if "lut_to" in operation.type and name == "indices":
         return f"palettised {_index_bits(operation, type_)}-bit", unpacked
@@ -84,7 +84,7 @@ def _stored_as(operation: Operation, name: str, type_: ValueType) -> tuple[str, 
 
 
 def _index_bits(operation: Operation, type_: ValueType) -> int:
-    """Bits of an index: those of its type, or, where bytes are packed (iOS 16), of the table."""
+    """Bits of an index: by its type, or for packed bytes (iOS 16) by the size of the table."""
     lut = operation.attributes.get("lut")
     if lut is None:
         return BY_NAME[type_.dtype].bits

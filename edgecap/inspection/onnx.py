@@ -1,4 +1,4 @@
-"""Reading ONNX files, with the weights that lie in files beside them."""
+"""Reading ONNX files and their external weight files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgecap.core.errors import BundleError
 from edgecap.core.protobuf import Record, WireError, decode, schema
 from edgecap.inspection.contents import (
     Contents,
-    Function,
+    FunctionInfo,
     Tally,
     Tensor,
     element_count,
@@ -22,24 +22,24 @@ from edgecap.inspection.mapped import map_file
 from edgecap.inspection.onnx_schema import DTYPES, EXTERNAL, MODEL
 
 OWN_DOMAINS = ("", "ai.onnx")
-# The oldest onnxruntime that reads each IR version, tried with its releases up to 1.24.
+# IR version -> oldest onnxruntime that reads it, tested with releases up to 1.24.
 RUNTIMES = {8: (1, 10), 9: (1, 15), 10: (1, 18), 11: (1, 23), 12: (1, 24), 13: (1, 24)}
-_VERSION = schema({"ModelProto": {1: "int64 ir_version"}})["ModelProto"]  # all else is skipped
+_VERSION = schema({"ModelProto": {1: "int64 ir_version"}})["ModelProto"]  # other fields are skipped
 TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
 def read(path: Path) -> Contents:
-    """The facts of an .onnx file; BundleError as `read_contents` says."""
+    """Describe an .onnx file; raises BundleError as `read_contents`."""
     return _read(path)[0]
 
 
 def weight_files(path: Path) -> list[PurePosixPath]:
-    """Where weights lie that are not in the graph, from its directory; errors as of `read`."""
+    """The external weight files, relative to the model's directory; errors as in `read`."""
     return sorted(_read(path)[1])
 
 
 def ir_version(path: Path) -> int:
-    """The IR version of an .onnx file, without decoding more of it; errors as of `read`."""
+    """The IR version of an .onnx file, without decoding the rest; errors as in `read`."""
     data = map_file(path)
     try:
         version: int = decode(data, _VERSION)["ir_version"]
@@ -49,9 +49,9 @@ def ir_version(path: Path) -> int:
 
 
 def check_ir_version(path: Path, runtime: str) -> None:
-    """Raise BundleError (bundle.model) where an onnxruntime of this version is too old for a file.
+    """Raise BundleError (bundle.model) if onnxruntime of version `runtime` is too old for a file.
 
-    Versions of the format that are newer than RUNTIMES are left to the engine.
+    IR versions that are newer than those of RUNTIMES are left to the engine.
     """
     version = ir_version(path)
     needs = RUNTIMES.get(version)
@@ -72,7 +72,7 @@ def _read(path: Path) -> tuple[Contents, set[PurePosixPath]]:
         if model["graph"] is None:
             raise WireError("it has no graph")
         reader = _Model(path, model)
-        return reader.contents(len(data)), set(reader.beside)
+        return reader.contents(len(data)), set(reader.external)
     except ValueError as error:  # WireError, and impossible shapes
         raise BundleError("bundle.model", f"{path} is not an ONNX model: {error}.") from None
 
@@ -81,7 +81,7 @@ class _Model:
     def __init__(self, path: Path, model: Record) -> None:
         self._path, self._model = path, model
         self._tally = Tally()
-        self.beside: dict[PurePosixPath, int] = {}  # files of weights -> bytes
+        self.external: dict[PurePosixPath, int] = {}  # weight file -> bytes
 
     def contents(self, size: int) -> Contents:
         model = self._model
@@ -92,14 +92,14 @@ class _Model:
             "onnx",
             f"IR {model['ir_version']}, opset {', '.join(sets) or 'unknown'}",
             f"{model['producer_name']} {model['producer_version']}".strip(),
-            size + sum(self.beside.values()),
+            size + sum(self.external.values()),
             tuple(functions),
             self._tally.weights(),
         )
 
-    def _graph(self, graph: Record) -> Function:
+    def _graph(self, graph: Record) -> FunctionInfo:
         inside = {tensor["name"] for tensor in graph["initializer"]}  # until IR 3 inputs as well
-        return Function(
+        return FunctionInfo(
             graph["name"],
             tuple(_tensor(each) for each in graph["input"] if each["name"] not in inside),
             tuple(_tensor(each) for each in graph["output"]),
@@ -107,14 +107,14 @@ class _Model:
             most_frequent_first(Counter(self._walk_graph(graph))),
         )
 
-    def _local(self, function: Record) -> Function:
-        """A function of the model's own; its tensors take the types of whoever calls it."""
+    def _local(self, function: Record) -> FunctionInfo:
+        """A model-local function; its tensors take the types of the calling node."""
         inputs, outputs = (
             tuple(Tensor(n, "any", ()) for n in function[s]) for s in ("input", "output")
         )
         ops = Counter(self._walk(function["node"]))
         name = _qualified(function["domain"], function["name"])
-        return Function(name, inputs, outputs, (), most_frequent_first(ops))
+        return FunctionInfo(name, inputs, outputs, (), most_frequent_first(ops))
 
     def _walk_graph(self, graph: Record) -> Iterator[str]:
         for tensor in graph["initializer"]:
@@ -124,7 +124,7 @@ class _Model:
         yield from self._walk(graph["node"])
 
     def _walk(self, nodes: list[Record]) -> Iterator[str]:
-        """The operations, those of branches and loop bodies too; adds constants to the tally."""
+        """The operations, including branches and loop bodies; adds constants to the tally."""
         for node in nodes:
             if node["op_type"] != "Constant":
                 yield _qualified(node["domain"], node["op_type"])
@@ -150,7 +150,7 @@ class _Model:
         elif "raw_data" in tensor:
             held = len(tensor["raw_data"])
             if bits and held != size:
-                raise WireError(f"{tensor['name']!r} holds {held} bytes, its shape says {size}")
+                raise WireError(f"{tensor['name']!r} holds {held} bytes; its shape needs {size}")
             size = held
         elif kind == "string":
             size = sum(len(text) for text in tensor["string_data"])
@@ -159,27 +159,27 @@ class _Model:
         self._tally.add(prefix + kind, elements, size, key)
 
     def _external(self, tensor: Record, size: int) -> tuple[Hashable, int]:
-        """(which bytes of which file, how many) of a tensor that lies beside the model."""
+        """(file, offset and length; bytes) of a tensor with external data."""
         entries = {entry["key"]: entry["value"] for entry in tensor["external_data"]}
-        if len(entries) != len(tensor["external_data"]):  # engines differ in which one counts
-            raise WireError(f"the external data of {tensor['name']!r} names something twice")
+        if len(entries) != len(tensor["external_data"]):  # engines differ in which one they use
+            raise WireError(f"the external data of {tensor['name']!r} has a duplicate key")
         place = PurePosixPath(entries.get("location", ""))
         if not place.name or place.is_absolute() or ".." in place.parts or "\0" in str(place):
             raise BundleError(
                 "bundle.path", f"{self._path} keeps weights outside its directory: {str(place)!r}."
             )
         file = self._path.parent / place
-        if place not in self.beside:
-            if not os.path.isfile(file):  # False too for what cannot be a file's name
+        if place not in self.external:
+            if not os.path.isfile(file):  # also False for an invalid file name
                 raise BundleError(
                     "bundle.missing_file", f"{self._path} needs the weights file {file}."
                 )
-            self.beside[place] = file.stat().st_size
+            self.external[place] = file.stat().st_size
         offset, length = _number(entries, "offset", 0), _number(entries, "length", size)
-        if offset + length > self.beside[place]:
+        if offset + length > self.external[place]:
             raise BundleError(
                 "bundle.truncated",
-                f"{file} has {self.beside[place]} bytes; {tensor['name']!r} of {self._path.name} "
+                f"{file} has {self.external[place]} bytes; {tensor['name']!r} of {self._path.name} "
                 f"ends at {offset + length}.",
             )
         return (place, offset, length), length

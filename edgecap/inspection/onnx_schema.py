@@ -1,4 +1,4 @@
-"""The parts of ONNX's protobuf messages that say what a model is made of, for core.protobuf.
+"""The parts of ONNX's protobuf messages that describe a model's structure, for core.protobuf.
 
 Field numbers: onnx.proto of ONNX 1.23; a test compares every line with the installed package.
 """

@@ -1,6 +1,6 @@
 """Reading .tflite files: signatures or subgraphs, operators, constants.
 
-Field numbers: TensorFlow Lite's schema.fbs, schema version 3, as the comments name them.
+Field numbers: TensorFlow Lite's schema.fbs, schema version 3; comments give the field names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeVar
 from edgecap.core.errors import BundleError
 from edgecap.inspection.contents import (
     Contents,
-    Function,
+    FunctionInfo,
     Tally,
     Tensor,
     Weights,
@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 
 def read(path: Path) -> Contents:
-    """The facts of a .tflite file; BundleError as `read_contents` says."""
+    """Describe a .tflite file; raises BundleError as `read_contents`."""
     data = map_file(path)
     try:
         return _Model(Buffer(data).root(IDENTIFIER), len(data)).contents()
@@ -59,14 +59,14 @@ class _Model:
         )
 
     def _runtime(self) -> str:
-        """The oldest runtime that runs it, from the metadata that converters write."""
+        """The oldest runtime that supports the file, from the converter's metadata."""
         for entry in self._model.tables(6):  # metadata
             if entry.text(0) == "min_runtime_version":  # name
                 buffer = _item(self._buffers, entry.number(1, "I"), "buffer")  # buffer
                 return str(buffer.bytes(0)[:64], "ascii", "replace").rstrip("\0")
         return ""
 
-    def _functions(self) -> tuple[Function, ...]:
+    def _functions(self) -> tuple[FunctionInfo, ...]:
         """The signatures, then the subgraphs that no signature names."""
         functions, named = [], set()
         for signature in self._model.tables(7):  # signature_defs
@@ -87,14 +87,14 @@ class _Model:
 
     def _function(
         self, name: str, index: int, inputs: list[tuple[str, int]], outputs: list[tuple[str, int]]
-    ) -> Function:
+    ) -> FunctionInfo:
         subgraph = _item(self._subgraphs, index, "subgraph")
         tensors = self._tensors[index]
         codes = [operator.number(0, "I") for operator in subgraph.tables(3)]  # opcode_index
         ops = Counter(_item(self._operators, code, "operator") for code in codes)
         subgraph.buffer.spend(4 * len(tensors))  # for every signature that names them
         variables = [tensor for tensor in tensors if tensor.number(5, "?")]  # is_variable
-        return Function(
+        return FunctionInfo(
             name,
             tuple(_tensor(_item(tensors, i, "tensor"), n) for n, i in inputs),
             tuple(_tensor(_item(tensors, i, "tensor"), n) for n, i in outputs),
@@ -103,7 +103,7 @@ class _Model:
         )
 
     def _weights(self) -> tuple[Weights, ...]:
-        """Buffers that hold something, by the type of the first tensor that reads them."""
+        """Non-empty buffers, by the type of the first tensor that uses them."""
         tally = Tally()
         for tensors in self._tensors:
             for tensor in tensors:
@@ -115,7 +115,7 @@ class _Model:
         return tally.weights()
 
     def _buffer_size(self, buffer: Table) -> int:
-        """Bytes of a buffer: inside the tables, or, in files over 2 GB, behind them."""
+        """Bytes of a buffer: inside the tables or, in files over 2 GB, after them."""
         offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")  # offset, size
         if offset > 1 and offset + size > self._size:
             raise FlatError(f"a buffer ends at byte {offset + size}, outside the file")
@@ -123,8 +123,8 @@ class _Model:
 
 
 def number_of(code: Table) -> int:
-    """Which operator an entry of operator_codes means."""
-    # A signed byte until operator 127, an int32 since; the larger one counts.
+    """The operator number of an entry of operator_codes."""
+    # A signed byte up to operator 127, an int32 since then; the larger value is valid.
     return max(code.number(0, "b"), code.number(3, "i"))  # deprecated_builtin_code, builtin_code
 
 
@@ -147,5 +147,5 @@ def _dtype(tensor: Table) -> str:
 
 def _item(items: list[Item], index: int, what: str) -> Item:
     if not 0 <= index < len(items):
-        raise FlatError(f"{what} {index} is named and there are {len(items)}")
+        raise FlatError(f"{what} {index} does not exist; there are {len(items)}")
     return items[index]

@@ -1,11 +1,11 @@
-"""Walking a .tflite file before a native interpreter sees it.
+"""Validation of an untrusted .tflite file before a native interpreter opens it.
 
-Interpreters follow offsets and indices unchecked: a damaged or forged file makes them read outside
-of the file. Here everything that they follow is checked against the file's size and against what
-there is: tables, vectors, strings, indices of tensors, buffers, operators and subgraphs, the sizes
-of constants, the options of operators. The file is mapped, and no weight is read.
+Interpreters do not check offsets and indices: a damaged or forged file makes them read outside the
+file. This module checks all of them: tables, vectors, strings, indices of tensors, buffers,
+operators and subgraphs, the sizes of constants, and the options of operators. The file is
+memory-mapped; weights are not read.
 
-Field numbers: TensorFlow Lite's schema.fbs, schema version 3, as the comments name them.
+Field numbers: TensorFlow Lite's schema.fbs, schema version 3; comments give the field names.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgecap.inspection.tflite_inputs import LEAST_INPUTS
 from edgecap.inspection.tflite_names import BITS, DTYPES, name_of
 
 # Options that hold vectors: number in the union -> (field, bytes of an element). A string is a
-# vector of bytes with a zero behind it, marked 0 here.
+# vector of bytes followed by a zero byte, marked 0 here.
 OPTIONS: dict[int, tuple[tuple[int, int], ...]] = {
     3: ((1, 4), (2, 4)),  # ConcatEmbeddings
     8: ((5, 1),),  # FullyConnected
@@ -31,7 +31,7 @@ OPTIONS: dict[int, tuple[tuple[int, int], ...]] = {
     111: ((0, 0), (1, 0)),  # VarHandle
     115: ((0, 4),),  # Bucketize
 }
-OPTIONS_2: dict[int, tuple[tuple[int, int], ...]] = {  # of StableHLO, mostly int64
+OPTIONS_2: dict[int, tuple[tuple[int, int], ...]] = {  # StableHLO, mostly int64
     2: ((0, 8),),
     3: ((0, 8), (1, 8), (2, 8)),
     4: ((0, 8), (1, 8), (2, 8), (3, 8), (4, 1), (7, 8), (10, 8), (13, 8), (16, 4)),
@@ -47,18 +47,18 @@ OPTIONS_2: dict[int, tuple[tuple[int, int], ...]] = {  # of StableHLO, mostly in
     21: ((0, 0), (2, 1)),
     23: ((0, 4),),
 }
-# Options that name subgraphs: number in the union -> fields.
+# Options that refer to subgraphs: number in the union -> fields.
 CALLS: dict[int, tuple[int, ...]] = {16: (0,), 92: (0, 1), 93: (0, 1), 103: (0,)}
 _SPARSE_WIDTHS = {1: 4, 2: 2, 3: 1}  # of SparseIndexVector
 
 
 def check_tflite(path: Path) -> None:
-    """Raise BundleError (bundle.model, bundle.missing, bundle.truncated) unless a file is sound."""
+    """Raise BundleError (bundle.model, bundle.missing, bundle.truncated) unless a file is valid."""
     data = map_file(path)
     try:
         _Checker(Buffer(data).root(IDENTIFIER), len(data)).check()
     except ValueError as error:  # FlatError, and impossible shapes
-        raise BundleError("bundle.model", f"{path} is not a sound TFLite model: {error}.") from None
+        raise BundleError("bundle.model", f"{path} is not a valid TFLite model: {error}.") from None
 
 
 class _Checker:
@@ -73,12 +73,12 @@ class _Checker:
         if not self._subgraphs:
             raise FlatError("it has no subgraph")
         if self._model.vector(8, 4):  # external_buffer_groups
-            raise FlatError("it names weights in other files")
+            raise FlatError("it refers to weights in other files")
         for code in self._codes:
             code.string(1)  # custom_code
         for index, subgraph in enumerate(self._subgraphs):
             self._subgraph(index, subgraph)
-        self._no_endless_calls()
+        self._check_recursion()
         self._model.string(3)  # description
         self._indices(self._model, 5, len(self._buffers), "buffer")  # metadata_buffer
         for entry in _tables(self._model, 6):  # metadata
@@ -95,7 +95,7 @@ class _Checker:
                     _within(entry.number(1, "I"), tensors, "tensor")  # tensor_index
 
     def _buffer(self, buffer: Table) -> int:
-        """Bytes of a buffer: inside the tables, or, in files over 2 GB, behind them."""
+        """Bytes of a buffer: inside the tables or, in files over 2 GB, after them."""
         offset, size = buffer.number(1, "Q"), buffer.number(2, "Q")  # offset, size
         if offset > 1 and offset + size > self._size:
             raise FlatError(f"a buffer ends at byte {offset + size}, outside the file")
@@ -133,7 +133,7 @@ class _Checker:
         _options(operator.table(12), OPTIONS_2.get(operator.number(11, "B"), ()))
 
     def _called(self, operator: Table) -> set[int]:
-        """The subgraphs that an operator runs."""
+        """The subgraphs that an operator calls."""
         options = operator.table(4)
         fields = CALLS.get(operator.number(3, "B"), ()) if options else ()
         called = {options.number(field, "i") for field in fields}  # type: ignore[union-attr]
@@ -164,15 +164,15 @@ class _Checker:
     def _indices(
         self, table: Table, field: int, count: int, what: str, optional: bool = False
     ) -> list[int]:
-        """Indices below `count`; -1, for what is left out, where that is optional."""
+        """Indices below `count`; with `optional`, -1 is allowed for an omitted one."""
         indices = table.numbers(field, "i")
         for index in indices:
             if index != -1 or not optional:
                 _within(index, count, what)
         return indices
 
-    def _no_endless_calls(self) -> None:
-        """Refuse subgraphs that call themselves: interpreters recurse."""
+    def _check_recursion(self) -> None:
+        """Raise FlatError for recursive subgraphs: interpreters would recurse endlessly."""
         waiting = dict(self._calls)
         while waiting:
             free = [index for index, called in waiting.items() if not called & waiting.keys()]
@@ -205,7 +205,7 @@ def _quantization(quantization: Table, shape: list[int]) -> None:
     if scales > 1 and not (0 <= axis < len(shape) and shape[axis] == scales):
         raise FlatError(f"{scales} scales do not fit axis {axis} of shape {shape[:8]}")
     if zeros not in (0, 1, scales):
-        raise FlatError(f"{zeros} zero points stand beside {scales} scales")
+        raise FlatError(f"there are {zeros} zero points for {scales} scales")
 
 
 def _sparsity(sparsity: Table) -> None:
@@ -220,4 +220,4 @@ def _sparsity(sparsity: Table) -> None:
 
 def _within(index: int, count: int, what: str) -> None:
     if not 0 <= index < count:
-        raise FlatError(f"{what} {index} is named and there are {count}")
+        raise FlatError(f"{what} {index} does not exist; there are {count}")

@@ -1,7 +1,7 @@
-"""How many inputs the kernels of TFLite operators read without asking whether they are there.
+"""The number of inputs that kernels of TFLite operators read without checking their presence.
 
-Source: the Prepare and Eval functions of tensorflow/lite/kernels. Operators that are not named
-here look for themselves, or read none.
+Source: the Prepare and Eval functions of tensorflow/lite/kernels. Other operators check their
+inputs, or read none.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The operators and element types of .tflite files by number.
+"""The operators and element types of .tflite files, by number.
 
 Source: enums BuiltinOperator and TensorType of TensorFlow Lite's schema.fbs (schema version 3); a
-test compares them with those that ai-edge-litert brings.
+test compares them with the schema in ai-edge-litert.
 """
 
 from __future__ import annotations
 
-CUSTOM = 32  # the operator whose name stands in the file
+CUSTOM = 32  # the operator whose name is stored in the file
 
 _OPERATORS = """
 ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE
@@ -43,7 +43,7 @@ _DTYPES = """
 fp32 fp16 int32 uint8 int64 string bool int16 complex64 int8 fp64 complex128 uint64 resource
 variant uint32 uint16 int4 bf16 int2 uint4 fp8_e4m3fn fp8_e5m2
 """
-# Bits of an element; of the others (strings, resources) a buffer's size says nothing.
+# Bits of an element. Other types (strings, resources) have no fixed size.
 BITS = {
     "bool": 8,
     "complex64": 64,
@@ -60,5 +60,5 @@ OPERATORS, DTYPES = tuple(_OPERATORS.split()), tuple(_DTYPES.split())
 
 
 def name_of(names: tuple[str, ...], number: int, what: str) -> str:
-    """The name, or "<what> <number>" where the schema has grown since."""
+    """The name, or "<what> <number>" for a number of a newer schema."""
     return names[number] if 0 <= number < len(names) else f"{what} {number}"

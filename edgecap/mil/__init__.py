@@ -1,7 +1,7 @@
-"""CoreML ML programs, evaluated anywhere in NumPy: from the protobuf and the weight file up.
+"""An evaluator of CoreML ML programs in NumPy, for any system. Reads the protobuf and weight files.
 
-The layers, each seeing only those before it: schema, dtypes, mil (what a program is), blob,
-image (reading a program), package (reading a directory), ops (what operations mean), checking,
-constants, schedule, features, program (running it). A correctness evaluator: its latency is not a
-device's, and what a Neural Engine computes may differ (see program.py).
+Modules, each importing only those before it: schema, dtypes, mil (the program as data), blob
+(weight files), parse (protobuf to mil), package (the directory), ops (the operations), checking,
+constants, schedule, features, program (running it). It evaluates correctness: its latency is not
+that of a device, and the results of a Neural Engine may differ (see program.py).
 """

@@ -1,4 +1,4 @@
-"""Weight files: arrays by memory map, every length checked before a byte is believed.
+"""Weight files: memory-mapped arrays; every length is checked before the data are used.
 
 A file starts with 64 bytes: count u32, version u32 = 2, reserved. A value's offset points at 64
 bytes of metadata: sentinel 0xDEADBEEF u32, element type u32, size of the data in bytes u64, its
@@ -27,7 +27,7 @@ class WeightFile:
     """One weight file, mapped read-only. Safe to read from several threads."""
 
     def __init__(self, path: Path, name: str) -> None:
-        """Map `path`, called `name` in messages; BundleError where it is no weight file."""
+        """Map `path`, called `name` in messages; BundleError if it is not a weight file."""
         self._name = name
         if not path.is_file():
             raise BundleError(
@@ -35,7 +35,9 @@ class WeightFile:
             )
         self.size = path.stat().st_size
         if self.size < ALIGNMENT:
-            raise BundleError("bundle.truncated", f"{name} has {self.size} bytes, no header.")
+            raise BundleError(
+                "bundle.truncated", f"{name} has {self.size} bytes, too few for a header."
+            )
         self._bytes = np.memmap(path, np.uint8, mode="r")  # [size]
         version = struct.unpack_from("<I", self._bytes.data, 4)[0]
         if version != _VERSION:
@@ -45,9 +47,9 @@ class WeightFile:
             )
 
     def array(self, type_: ValueType, offset: int) -> np.ndarray:
-        """The value of that type whose metadata lie at `offset`: dtype.stored, the type's shape.
+        """The value of type `type_` whose metadata are at `offset`: dtype.stored, its shape.
 
-        A read-only view of the file where elements fill bytes. Raises as `check`.
+        A read-only view of the file unless elements are smaller than a byte. Raises as `check`.
         """
         start, size = self.check(type_, offset)
         data = np.asarray(self._bytes[start : start + size])  # a plain array over the same map
@@ -55,10 +57,10 @@ class WeightFile:
         return unpack(data, BY_NAME[type_.dtype], math.prod(shape)).reshape(shape)
 
     def check(self, type_: ValueType, offset: int) -> tuple[int, int]:
-        """(first byte, bytes) of the value of that type whose metadata lie at `offset`.
+        """(first byte, number of bytes) of the value of type `type_` with metadata at `offset`.
 
         Raises BundleError: bundle.path for an offset outside the file, bundle.truncated for data
-        that end outside, bundle.model where the metadata are none or say another type or size.
+        that end outside it, bundle.model for invalid metadata or another type or size.
         """
         shape = [size for size in type_.shape if size is not None]
         if type_.kind != "tensor" or len(shape) != len(type_.shape) or type_.dtype not in BY_NAME:
@@ -66,8 +68,8 @@ class WeightFile:
         if offset < ALIGNMENT or offset % ALIGNMENT or offset + ALIGNMENT > self.size:
             raise BundleError(
                 "bundle.path",
-                f"offset {offset} lies outside {self._name}, which has {self.size} bytes, "
-                f"or is no multiple of {ALIGNMENT}.",
+                f"offset {offset} is outside {self._name}, which has {self.size} bytes, "
+                f"or is not a multiple of {ALIGNMENT}.",
             )
         sentinel, code, size, start, _ = _METADATA.unpack_from(self._bytes.data, offset)
         if sentinel != _SENTINEL:
@@ -77,7 +79,7 @@ class WeightFile:
             raise BundleError(
                 "bundle.model",
                 f"{self._name} holds {size} bytes of element type {code} at offset {offset}; "
-                f"the program says {type_}.",
+                f"the program declares {type_}.",
             )
         if start + size > self.size:
             raise BundleError(

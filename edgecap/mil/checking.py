@@ -1,4 +1,4 @@
-"""What must hold before a function is run: everything that can be refused is refused here."""
+"""Validation of a function before it runs: unsupported programs are refused here."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from edgecap.mil.package import Package
 
 
 def check_function(package: Package, function: Function) -> None:
-    """Raise BundleError for what the evaluator cannot run, naming operation, function and place.
+    """Raise BundleError, naming function and operation, if the evaluator cannot run a function.
 
-    Checked: that every operation and every input of it is known, that names are defined before
-    they are used and once, that constants can be read, and that sizes are sane.
+    Checked: every operation and each of its inputs is known; each name is defined once and before
+    its use; constants are readable; sizes are within limits.
     """
     defined: set[str] = set()
-    texts: set[str] = set()  # constants that choose a mode; no operation computes any
+    strings: set[str] = set()  # constants that select a mode; operations compute none
     for named in function.inputs:
         where = f"input {named.name!r}"
-        _refuse_text(function, where, named)
+        _refuse_string(function, where, named)
         _define(function, where, named, defined)
     for operation in function.block.operations:
         where = f"{operation.type} at {operation.place!r}"
         _check_operation(package, function, operation, where, defined)
         for named in operation.outputs:
             if operation.type != "const":
-                _refuse_text(function, where, named)
+                _refuse_string(function, where, named)
             elif named.type.dtype == "string":
-                texts.add(named.name)
+                strings.add(named.name)
             _define(function, where, named, defined)
     for name in function.block.outputs:
-        if name not in defined - texts:
-            raise refusal(function, f"output {name!r}", "nothing computes it")
+        if name not in defined - strings:
+            raise refusal(function, f"output {name!r}", "no operation computes it")
 
 
 def refusal(function: Function, where: str, what: str) -> BundleError:
-    """The one form in which a place in a program is refused."""
+    """The error for one place (`where`) in a program."""
     return BundleError("bundle.model", f"{where} of function {function.name!r}: {what}.")
 
 
@@ -54,11 +54,11 @@ def _check_operation(
     kernel = KERNELS.get(operation.type)
     if kernel is None:
         raise refusal(
-            function, where, f"the evaluator does not know the operation {operation.type}"
+            function, where, f"the evaluator does not support the operation {operation.type}"
         )
     given = {name for name, bound in operation.arguments.items() if bound}
     if unknown := sorted(given - kernel.known):
-        raise refusal(function, where, f"the evaluator does not know its input {unknown[0]!r}")
+        raise refusal(function, where, f"the evaluator does not support its input {unknown[0]!r}")
     if missing := sorted(kernel.required - given):
         raise refusal(function, where, f"its input {missing[0]!r} is missing")
     for bound in operation.arguments.values():
@@ -66,23 +66,23 @@ def _check_operation(
             if isinstance(each, Value):
                 package.check(each)
             elif each not in defined:
-                raise refusal(function, where, f"nothing before it computes {each!r}")
+                raise refusal(function, where, f"no earlier operation computes {each!r}")
 
 
-def _refuse_text(function: Function, where: str, named: Named) -> None:
+def _refuse_string(function: Function, where: str, named: Named) -> None:
     if named.type.dtype == "string":
-        raise refusal(function, where, f"{named.name!r} is a text, and only constants may be")
+        raise refusal(function, where, f"{named.name!r} is a string; only constants may be strings")
 
 
 def _define(function: Function, where: str, named: Named, defined: set[str]) -> None:
     if named.name in defined:
         raise refusal(function, where, f"{named.name!r} is defined twice")
-    if not _sane(named.type):
+    if not _is_supported(named.type):
         raise refusal(function, where, f"a value {named.type} is not supported")
     defined.add(named.name)
 
 
-def _sane(type_: ValueType) -> bool:
+def _is_supported(type_: ValueType) -> bool:
     if type_.dtype == "string":
         return type_.kind == "tensor"
     known = type_.kind in ("tensor", "state") and type_.dtype in BY_NAME

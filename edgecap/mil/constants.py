@@ -1,4 +1,4 @@
-"""Constants in the evaluator's own form, each made once however many functions share it."""
+"""Constants in the evaluator's own form, each loaded once even if several functions share it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Constant = np.ndarray | str | tuple[str, ...]
 
 
 class Constants:
-    """Loads a package's constants, and remembers what was computed from constants alone.
+    """Loads a package's constants, and caches values computed from constants only.
 
-    Equal constants come back as the same object, so that a computation is known by the objects it
-    starts from. Everything is kept as long as this is.
+    Equal constants are returned as the same object, so object identity is the cache key of a
+    computation. Everything is kept for the lifetime of this object.
     """
 
     def __init__(self, package: Package) -> None:
@@ -41,7 +41,7 @@ class Constants:
     def once(
         self, operation: str, inputs: dict[str, Any], compute: Callable[[], tuple[Any, ...]]
     ) -> tuple[Any, ...]:
-        """What `compute` returns, called once for these constants (from `load` or from here)."""
+        """The result of `compute`, called once per set of constants (from `load` or from here)."""
         key = (operation, *((name, _identity(inputs[name])) for name in sorted(inputs)))
         if key not in self._computed:
             self._computed[key] = compute()
@@ -54,9 +54,9 @@ def _identity(value: Any) -> Any:
     return id(value) if isinstance(value, np.ndarray) else value
 
 
-def _computed(found: Constant) -> Constant:
-    if not isinstance(found, np.ndarray):
-        return found
-    array = widen_fp16(found) if found.dtype == np.float16 else found.view()
+def _computed(stored: Constant) -> Constant:
+    if not isinstance(stored, np.ndarray):
+        return stored
+    array = widen_fp16(stored) if stored.dtype == np.float16 else stored.view()
     array.flags.writeable = False
     return array

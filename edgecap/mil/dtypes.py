@@ -1,7 +1,7 @@
-"""The element types of MIL, and how each is stored and computed with.
+"""The element types of MIL: how each is stored, and what it is computed in.
 
 Codes: DataType of MIL.proto and BlobDataType of MILBlob's StorageFormat.hpp (apple/coremltools,
-mlmodel/src/MILBlob), the latter tried out with coremltools' own blob writer.
+mlmodel/src/MILBlob), the latter verified with coremltools' own blob writer.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 class Dtype:
     """One element type.
 
-    `stored` is what one element is read into; `computed` what the evaluator's arrays hold: fp16
-    values live in float32 arrays, rounded to fp16 (see rounding.py).
+    `stored` is the dtype of arrays read from a file, `computed` that of the evaluator's arrays:
+    fp16 values are kept in float32 arrays, rounded to fp16 (see rounding.py).
     """
 
     name: str
@@ -24,7 +24,7 @@ class Dtype:
     bits: int
     stored: np.dtype
     computed: np.dtype
-    blob: int | None  # in a weight file; None where it cannot lie in one
+    blob: int | None  # code in a weight file; None if weight files cannot hold it
 
 
 def _dtype(name: str, code: int, bits: int, stored: str, blob: int | None = None) -> Dtype:
@@ -58,7 +58,7 @@ STRING = 2  # of MIL.proto; strings are parameters, never tensors
 
 
 def unpack(data: np.ndarray, dtype: Dtype, count: int) -> np.ndarray:
-    """`count` elements out of bytes uint8 [n], as dtype.stored [count]; a view where it can be.
+    """`count` elements from bytes uint8 [n], as dtype.stored [count]; a view where possible.
 
     Elements narrower than a byte follow each other from the lowest bit up, across bytes.
     """

@@ -1,4 +1,4 @@
-"""Between the arrays of a caller and the evaluator's own."""
+"""Conversion between a caller's arrays and the evaluator's arrays."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from edgecap.mil.rounding import round_fp16, widen_fp16
 from edgecap.mil.schedule import fits
 
 
-def take_in(named: Named, feature: Feature | None, given: np.ndarray) -> np.ndarray:
-    """A caller's array as the program's input.
+def convert_input(named: Named, feature: Feature | None, given: np.ndarray) -> np.ndarray:
+    """Convert a caller's array to an input of the program.
 
     Numbers of the same kind (floats, integers) are converted; integers must fit. An image feature
-    also takes an image uint8 [H,W,3] or [1,H,W,3] in RGB ([H,W] for grayscale), as a pixel
-    buffer would be: its values 0 … 255 become floats [1,C,H,W] in the declared order of channels.
+    also takes an image uint8 [H,W,3] or [1,H,W,3] in RGB ([H,W] for grayscale), like a pixel
+    buffer: its values 0 … 255 become floats [1,C,H,W] in the declared channel order.
 
     Raises InputError: input.dtype, input.shape.
     """
@@ -39,8 +39,8 @@ def take_in(named: Named, feature: Feature | None, given: np.ndarray) -> np.ndar
     return round_fp16(array.astype(np.float32, copy=False))
 
 
-def give_out(type_: ValueType, array: np.ndarray) -> np.ndarray:
-    """A result in its declared dtype, owned by the caller alone."""
+def convert_output(type_: ValueType, array: np.ndarray) -> np.ndarray:
+    """A copy of a result in its declared dtype."""
     return np.array(array, BY_NAME[type_.dtype].stored)
 
 
@@ -56,7 +56,7 @@ def _convertible(array: np.ndarray, type_: ValueType) -> bool:
 
 
 def _planes(image: np.ndarray, colour: str) -> np.ndarray:
-    """uint8 [(1),H,W,3] or [H,W] to [1,C,H,W]; any other shape comes back as it is."""
+    """uint8 [(1),H,W,3] or [H,W] to [1,C,H,W]; any other shape is returned unchanged."""
     if colour.startswith("grayscale"):
         return image[None, None] if image.ndim == 2 else image
     if image.ndim not in (3, 4) or image.shape[-1] != 3:

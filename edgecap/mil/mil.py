@@ -1,7 +1,7 @@
 """An ML program as plain typed data: functions, their features, operations and values.
 
-MIL is CoreML's intermediate language. This is an image of what a file says, checked for form
-only; package.py makes it, and the evaluator and `edgecap inspect` read it.
+MIL is CoreML's intermediate language. These classes hold the contents of a file, of which only the
+form was checked; package.py makes them, and the evaluator and `edgecap inspect` read them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ValueType:
 
 @dataclass(frozen=True)
 class Blob:
-    """Where in a weight file a value lies: the file inside the package, the metadata's offset."""
+    """A value's place in a weight file: the file inside the package, the offset of its metadata."""
 
     file: str
     offset: int
@@ -36,9 +36,9 @@ class Blob:
 
 @dataclass(frozen=True)
 class Value:
-    """A constant: `data` where the program holds it, or `blob` where a weight file does.
+    """A constant: `data` if the program holds it, `blob` if a weight file does.
 
-    Strings are a str (rank 0) or a tuple of str. Lists and dictionaries carry neither.
+    Strings are a str (rank 0) or a tuple of str. Lists and dictionaries have neither.
     """
 
     type: ValueType
@@ -66,7 +66,7 @@ class Operation:
 
     @property
     def arguments(self) -> Mapping[str, tuple[str | Value, ...]]:
-        """The inputs; with them what constexpr operations of iOS 16 carry as attributes instead."""
+        """The inputs, plus the attributes that constexpr operations of iOS 16 use as inputs."""
         if not self.type.startswith("constexpr_"):
             return self.inputs
         carried = {name: (each,) for name, each in self.attributes.items() if name != "name"}
@@ -74,13 +74,13 @@ class Operation:
 
     @property
     def place(self) -> str:
-        """The name of the first output, by which messages tell where an operation stands."""
+        """The name of the first output, which identifies the operation in messages."""
         return self.outputs[0].name if self.outputs else "(no output)"
 
 
 @dataclass(frozen=True)
 class Block:
-    """Operations in order, and the names of what they give."""
+    """Operations in order, and the names of the block's outputs."""
 
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
@@ -102,7 +102,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Function:
-    """One function of a program; `features` describe to an app what `inputs` are to the program."""
+    """One function of a program; features are the app's view of its inputs and outputs."""
 
     name: str
     opset: str

@@ -1,7 +1,7 @@
-"""Opening a .mlpackage: everything is checked for form before anything is used.
+"""Opening a .mlpackage: its form is fully checked before use.
 
 A package is a directory: Manifest.json names the root model, Data/…/model.mlmodel is the program
-as protobuf, and weight files lie beside it. Nothing outside the directory is read.
+as protobuf, and weight files are next to it. Nothing outside the directory is read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from edgecap.core.errors import BundleError
 from edgecap.core.protobuf import Record, WireError, decode
 from edgecap.core.typed import read_json
 from edgecap.mil.blob import WeightFile
-from edgecap.mil.image import Malformed, functions_of
 from edgecap.mil.mil import Function, Value
+from edgecap.mil.parse import MalformedModel, functions_of
 from edgecap.mil.schema import MODEL
 
 MANIFEST = "Manifest.json"
@@ -37,7 +37,7 @@ SPEC_VERSIONS: dict[int, str] = {
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a package says about itself; `tools` are its user-defined entries."""
+    """The metadata of a package; `tools` are its user-defined entries."""
 
     description: str
     version: str
@@ -48,7 +48,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Package:
-    """A .mlpackage whose program was read; weights are read when asked for."""
+    """A .mlpackage whose program was read; weights are read on demand."""
 
     path: Path
     model_file: Path
@@ -59,7 +59,7 @@ class Package:
     _weights: dict[str, WeightFile] = field(default_factory=dict, repr=False, compare=False)
 
     def array(self, value: Value) -> np.ndarray | str | tuple[str, ...]:
-        """The constant itself; tensors in their stored dtype, weights as read-only views.
+        """The value of a constant: tensors in their stored dtype, weights as read-only views.
 
         Raises BundleError as WeightFile does, bundle.path for a weight file outside the package,
         and bundle.model for a list or dictionary.
@@ -71,7 +71,7 @@ class Package:
         return self._open(value.blob.file).array(value.type, value.blob.offset)
 
     def check(self, value: Value) -> None:
-        """Raise what `array` would, without reading the value."""
+        """Raise the errors of `array` without reading the value."""
         if value.blob is not None:
             self._open(value.blob.file).check(value.type, value.blob.offset)
         elif value.data is None:
@@ -96,7 +96,7 @@ def open_package(path: str | Path) -> Package:
 
     Raises BundleError: bundle.missing (no such directory), bundle.missing_file, bundle.json,
     bundle.path (a name that leads out of the package), bundle.oversized, and bundle.model for
-    anything that is no ML program of a known specification version.
+    anything but an ML program of a known specification version.
     """
     root = Path(path)
     if not root.is_dir():
@@ -110,10 +110,10 @@ def open_package(path: str | Path) -> Package:
         model = decode(model_file.read_bytes(), MODEL)
         _check_version(root, model["specificationVersion"])
         if model["mlProgram"] is None:
-            raise _bad(root, "the model is no ML program")
+            raise _bad(root, "the model is not an ML program")
         description = model["description"] or Record(MODEL.fields[2].kind)  # type: ignore[arg-type]
         functions = functions_of(model["mlProgram"], description)
-    except (WireError, Malformed) as error:
+    except (WireError, MalformedModel) as error:
         raise _bad(root, str(error)) from None
     default = description["defaultFunctionName"] or "main"
     return Package(
@@ -144,7 +144,7 @@ def _model_file(root: Path) -> Path:
 
 
 def _inside(root: Path, start: Path, name: str) -> Path:
-    """start/name, links followed, refused where it is not below `root`."""
+    """start/name with links resolved; BundleError unless it is below `root`."""
     try:
         found = (start / name).resolve()
     except (OSError, ValueError):  # too many links, a NUL in the name

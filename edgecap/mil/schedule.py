@@ -1,7 +1,7 @@
-"""A function as a list of steps over numbered slots, made once and run many times.
+"""A function as a list of steps over numbered slots, built once and run many times.
 
-What depends on constants alone is computed here: decompressed weights, folded shapes. Slots are
-emptied after their last use, so a run holds no more than it needs.
+Values that depend only on constants are computed here: decompressed weights, folded shapes. A slot
+is freed after its last use, to limit the memory of a run.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from edgecap.mil.mil import Function, Operation, Value, ValueType
 from edgecap.mil.ops import KERNELS, indexing
 from edgecap.mil.rounding import round_fp16
 
-# What NumPy raises at arguments that do not fit; anything else is a defect of this package.
-_UNFIT = (
+# What NumPy raises for invalid arguments; any other exception is a defect of this package.
+_ARGUMENT_ERRORS = (
     *(ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError),
-    AttributeError,  # of a text or a state where an array belongs
+    AttributeError,  # a string or a state in place of an array
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a result goes, and what it must be."""
+    """The slot of a result, and its declared type."""
 
     slot: int
     type: ValueType
@@ -39,7 +39,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation: slots by input name (several for a list), outputs, slots to free."""
+    """One operation: input slots by name (several for a list), outputs, slots to free."""
 
     compute: Callable[..., Any]
     inputs: tuple[tuple[str, int | tuple[int, ...]], ...]
@@ -60,9 +60,9 @@ class Step:
         }
 
     def run(self, slots: list[Any]) -> None:
-        """Compute and store; BundleError where the values do not fit the operation.
+        """Compute and store the outputs; BundleError if the inputs are invalid.
 
-        MemoryError goes through: a smaller batch may fit.
+        MemoryError is passed on: a smaller batch may fit.
         """
         try:
             results = self.compute(**self.values(slots))
@@ -71,21 +71,23 @@ class Step:
                 np.asarray(result).astype(output.dtype, copy=False)
                 for output, result in zip(self.outputs, several, strict=False)
             ]
-        except _UNFIT as error:
+        except _ARGUMENT_ERRORS as error:
             line = " ".join(str(error).split())[:200] or type(error).__name__
             raise self.refuse(line.rstrip(".")) from None
         if len(several) != len(self.outputs):
-            raise self.refuse(f"it gave {len(several)} outputs of {len(self.outputs)}")
+            raise self.refuse(f"it returned {len(several)} outputs, not {len(self.outputs)}")
         for output, array in zip(self.outputs, arrays, strict=True):
             if not fits(array.shape, output.type.shape):
-                raise self.refuse(f"it gave {list(array.shape)}, declared is {output.type}")
+                raise self.refuse(
+                    f"it returned {list(array.shape)}; the program declares {output.type}"
+                )
             slots[output.slot] = round_fp16(array) if output.rounds else array
         for slot in self.free:
             slots[slot] = None
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """Slots with the constants filled in, the slots of inputs and outputs, and the steps."""
 
     slots: tuple[Any, ...]
@@ -95,25 +97,25 @@ class Plan:
 
 
 def fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
-    """Whether a shape is the declared one, None standing for any size."""
+    """Whether a shape matches the declared one, in which None is any size."""
     return len(shape) == len(declared) and all(
         want is None or size == want for size, want in zip(shape, declared, strict=True)
     )
 
 
-def make_plan(function: Function, constants: Constants) -> Plan:
-    """The plan of a checked function; BundleError where folding constants fails."""
-    return _Planner(function, constants).plan()
+def make_schedule(function: Function, constants: Constants) -> Schedule:
+    """The schedule of a checked function; BundleError if constant folding fails."""
+    return _Scheduler(function, constants).schedule()
 
 
-class _Planner:
+class _Scheduler:
     def __init__(self, function: Function, constants: Constants) -> None:
         self._function, self._constants = function, constants
         self._slots: list[Any] = []
         self._constant: list[bool] = []
         self._names: dict[str, int] = {}
 
-    def plan(self) -> Plan:
+    def schedule(self) -> Schedule:
         for named in self._function.inputs:
             self._names[named.name] = self._new(None, False)
         inputs = dict(self._names)
@@ -124,7 +126,7 @@ class _Planner:
                 if step is not None:
                     steps.append(step)
         outputs = {name: self._names[name] for name in self._function.block.outputs}
-        return Plan(tuple(self._slots), inputs, outputs, self._freeing(steps, outputs))
+        return Schedule(tuple(self._slots), inputs, outputs, self._freeing(steps, outputs))
 
     def _new(self, value: Any, constant: bool) -> int:
         self._slots.append(value)
@@ -132,15 +134,15 @@ class _Planner:
         return len(self._slots) - 1
 
     def _add(self, operation: Operation) -> Step | None:
-        """The step for an operation; None where its result is a constant."""
+        """The step for an operation; None if its result is a constant."""
         if operation.type == "const":
             value = self._constants.load(operation.attributes["val"])
             self._names[operation.outputs[0].name] = self._new(value, True)
             return None
         kernel = KERNELS[operation.type]
         compute = kernel.compute
-        if operation.type in indexing.OPS and self._function.opset not in indexing.COUNTING_BACK:
-            compute = indexing.from_the_front(compute)
+        if operation.type in indexing.OPS and self._function.opset not in indexing.ALLOW_NEGATIVE:
+            compute = indexing.refuse_negative(compute)
         inputs = tuple(
             (name, self._bind(name, bound)) for name, bound in operation.arguments.items() if bound
         )
@@ -171,13 +173,13 @@ class _Planner:
         return slots if name == "values" else slots[0]  # of concat, stack and einsum
 
     def _fold(self, operation: str, step: Step) -> None:
-        """Compute a step whose inputs are all constants, or take what was computed from them."""
+        """Compute a step whose inputs are all constants, or reuse the cached result."""
         types = tuple(str(output.type) for output in step.outputs)
 
         def compute() -> tuple[Any, ...]:
             try:
                 step.run(self._slots)
-            except MemoryError:  # no batch is to blame: the file asks for a constant of that size
+            except MemoryError:  # independent of the batch: the file declares such a constant
                 raise step.refuse("its result does not fit in memory") from None
             return tuple(self._slots[output.slot] for output in step.outputs)
 
@@ -187,7 +189,7 @@ class _Planner:
             self._constant[output.slot] = True
 
     def _freeing(self, steps: list[Step], outputs: dict[str, int]) -> tuple[Step, ...]:
-        """The same steps, each emptying the slots that nothing after it reads."""
+        """The same steps, each freeing the slots that no later step reads."""
         needed = set(outputs.values())
         freeing = []
         for step in reversed(steps):

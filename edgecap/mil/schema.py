@@ -1,4 +1,4 @@
-"""The parts of CoreML's protobuf messages that an ML program needs, for edgecap.core.protobuf.
+"""The parts of CoreML's protobuf messages that ML programs use, for edgecap.core.protobuf.
 
 Field numbers: Model.proto, FeatureTypes.proto and MIL.proto of apple/coremltools
 (mlmodel/format/), read from the generated descriptors of coremltools 9.0; a test compares every

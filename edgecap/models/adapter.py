@@ -7,9 +7,10 @@ Nothing here knows a family or imports torch. A family is one file: usually a su
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgecap.bundle.interface import Interface, TensorSpec
+from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.generation import Generation
 from edgecap.models.images import Scaling
 
@@ -71,7 +72,8 @@ class Adapter(Protocol):
     name: str  # of the family
     license: str  # of the weights, as the checkpoint says; "unknown" where it does not
     source: str  # what the checkpoint is called
-    model: nn.Module  # of transformers, in eval mode
+    checkpoint: Checkpoint
+    model: Any  # of transformers, in eval mode
     interface: Interface
     scaling: Scaling  # from bytes to what the model sees; part of encode's graph
     generation: Generation | None  # None: embeds only

@@ -18,6 +18,7 @@ from edgecap.models import registry, translate
 from edgecap.models.adapter import Limits
 from edgecap.models.checkpoint import open_checkpoint
 from edgecap.runtime.captions import Caption
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.image_processing import process
 from edgecap.runtime.text import TextCodec
 
@@ -33,7 +34,7 @@ class CheckpointCaptioner:
 
     def __init__(self, model: str | os.PathLike[str], threads: int = 1) -> None:
         """Errors as of `open_checkpoint` and `registry.load`."""
-        opened = open_checkpoint(model)
+        opened = open_checkpoint(os.fspath(model))
         self.adapter: Adapter = registry.load(opened)
         import torch
 
@@ -80,8 +81,7 @@ class CheckpointCaptioner:
         name = prompt or self.prompts[0]
         begin = generation.prompts[pick("prompt", name, generation.prompts)]
         limits = Limits(max_length or generation.max_tokens, shipped=True)
-        single = isinstance(images, (str, bytes, os.PathLike)) or hasattr(images, "mode")
-        for image in [images] if single else images:
+        for image in [images] if is_image(images) else images:
             try:
                 pixels = process(image, self._image).pixels
             except InputError as error:

@@ -1,4 +1,4 @@
-"""Run any bundle with one API: `load(bundle).caption(["photo.png"])`. NumPy and Pillow only."""
+"""One API for all bundles: `load(bundle).caption(["photo.png"])`. Needs NumPy and Pillow only."""
 
 from __future__ import annotations
 

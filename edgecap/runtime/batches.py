@@ -1,4 +1,4 @@
-"""Work in batches as large as memory allows, without losing or repeating an item."""
+"""Batched work with batches as large as memory allows; each item is processed exactly once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from edgecap.core.errors import InputError, UnsupportedError
 
-BATCH = 8  # images or texts per call of an engine on a CPU; more gains nothing (LOG.md)
+BATCH = 8  # images or texts per call on a CPU; larger batches are not faster (LOG.md)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,12 +17,12 @@ Result = TypeVar("Result")
 def in_batches(
     items: Iterable[Item], size: int, work: Callable[[Sequence[Item]], Sequence[Result]]
 ) -> Iterator[Result]:
-    """Yield one result per item, in order, `work` being given at most `size` items at a time.
+    """Yield one result per item, in order; `work` gets at most `size` items at a time.
 
-    Items are taken from `items` when a batch needs them. Where `work` raises MemoryError the batch
-    is halved and tried again, and later ones are no larger; a batch has no results until it is
-    done, so none is lost or given twice. Raises UnsupportedError (memory.exhausted) where not even
-    one item fits.
+    Items are read lazily, one batch at a time. If `work` raises MemoryError, the batch is halved
+    and retried, and later batches are no larger; a batch yields results only when complete, so
+    none is lost or repeated. Raises UnsupportedError (memory.exhausted) if a single item does not
+    fit.
     """
     source = iter(items)
     waiting: list[Item] = []
@@ -33,8 +33,8 @@ def in_batches(
             if size == 1 or len(waiting) == 1:
                 raise UnsupportedError(
                     "memory.exhausted",
-                    "not even one image fits in the memory there is.",
-                    "Free some, or take a smaller model.",
+                    "a single image does not fit in the free memory.",
+                    "Free some memory, or use a smaller model.",
                 ) from None
             size = min(size, len(waiting)) // 2
             continue
@@ -47,11 +47,11 @@ def in_batches_past_errors(
     size: int,
     work: Callable[[Sequence[Item]], Sequence[Result]],
 ) -> Iterator[Result | InputError]:
-    """`in_batches` of items some of which could not be read: their errors come in their places."""
+    """`in_batches` over items of which some are errors; errors are yielded in their places."""
 
-    def past(given: Sequence[Item | InputError]) -> list[Result | InputError]:
-        read = [one for one in given if not isinstance(one, InputError)]
-        done = iter(work(read) if read else [])
-        return [one if isinstance(one, InputError) else next(done) for one in given]
+    def work_on_valid(batch: Sequence[Item | InputError]) -> list[Result | InputError]:
+        valid = [item for item in batch if not isinstance(item, InputError)]
+        results = iter(work(valid) if valid else [])
+        return [item if isinstance(item, InputError) else next(results) for item in batch]
 
-    return in_batches(items, size, past)
+    return in_batches(items, size, work_on_valid)

@@ -1,23 +1,23 @@
-"""Beam search as transformers' `generate(num_beams=K)` does it (5.23), over one callable.
+"""Beam search equal to transformers' `generate(num_beams=K)` (5.23), over one callable.
 
-For whoever ports it. K beams; E end ids; P, the length penalty; N, the most tokens generated.
+The algorithm, for ports. K beams; E end ids; P, the length penalty; N, the most tokens generated.
 `running`: up to K open sequences, each with the sum of its log-probabilities, best first.
-`done`: up to K finished sequences, each with its score, best first. Begin with one open sequence,
-nothing generated, sum 0, and no finished one. Then for t = 1, 2, … N:
+`done`: up to K finished sequences, each with its score, best first. Start with one open sequence
+without tokens, sum 0, and no finished one. Then for t = 1, 2, … N:
 
 1. Scores of every open sequence: log_softmax of its logits, then the rules of generation
    (edgecap.runtime.logits), plus its sum. Candidates are the M = max(2, 1 + E) * K best of all
-   (sequence, token) pairs; equal ones in the order of the sequence, then of the token.
-2. A candidate is ended where its token is an end id or t = N. An ended one among the K best
-   candidates is finished: its score is sum / t ** P, and it joins `done`, of which the K best stay
-   (an earlier one before a later one of the same score). Ended candidates of rank K and beyond are
-   dropped. Nothing joins where `done` is full and `early_stopping` is "first".
-3. `running` becomes the K best candidates that are not ended; there are that many where V allows.
+   (sequence, token) pairs; ties are ordered by sequence, then by token.
+2. A candidate has ended if its token is an end id or t = N. An ended one among the K best
+   candidates is finished: its score is sum / t ** P, and it joins `done`, of which the K best are
+   kept (of equal scores, the earlier). Ended candidates of rank K and beyond are dropped. Nothing
+   joins if `done` is full and `early_stopping` is "first".
+3. `running` becomes the K best candidates that have not ended (fewer if V is small).
 4. Let best = the sum of the first in `running`, divided by L ** P, where L = N if `early_stopping`
    is "never" and P > 0, else L = t. The search ends where
-   - `done` is full and best is not above the worst score in it, or
+   - `done` is full and best is not above its worst score, or
    - `done` is full and `early_stopping` is "first", or
-   - no open sequence is left (t = N).
+   - no sequence is open (t = N).
 
 The result is the best of `done`. Scores and sums are 32-bit floats.
 
@@ -35,14 +35,14 @@ import numpy as np
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.runtime.logits import apply_rules, log_softmax
 
-# Logits f32 [k,V] after one more token of every open sequence. `parents` names, for each, which of
-# the sequences of the call before it continues: state is reordered by it before the step.
+# (tokens, parents) -> logits f32 [k,V] after one more token of every open sequence. `parents` holds
+# the index of the sequence of the previous call that each continues: state is reordered first.
 Step: TypeAlias = "Callable[[Sequence[int], Sequence[int]], np.ndarray]"
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A sequence of ids without what was fed before them."""
+    """A sequence of generated ids, without the prompt."""
 
     tokens: tuple[int, ...]  # the end id included, where it has one
     log_probability: float  # sum over tokens, after the rules
@@ -90,14 +90,14 @@ def _best(
 ) -> list[tuple[int, int, float]]:
     """(parent, token, sum) of the best continuations, best first; logits [k,V]."""
     scores = log_softmax(logits)  # [k,V]
-    ruled = [
+    masked = [
         apply_rules(spec, row, hypothesis.tokens) + np.float32(hypothesis.log_probability)
         for row, hypothesis in zip(scores, running, strict=True)
     ]
-    totals = np.concatenate(ruled)  # [k*V]
+    totals = np.concatenate(masked)  # [k*V]
     V = logits.shape[1]
     if number < len(totals):
-        # Only those at or above the last that counts are sorted: a vocabulary is large.
+        # Only totals at or above the last kept one are sorted: a vocabulary is large.
         floor = np.partition(totals, len(totals) - number)[len(totals) - number]
         places = np.flatnonzero(totals >= floor)
     else:
@@ -109,7 +109,7 @@ def _best(
 def _cannot_improve(
     spec: GenerationSpec, best: Hypothesis, done: Sequence[Hypothesis], t: int
 ) -> bool:
-    """Whether the search stops after t tokens, though sequences are open."""
+    """Whether the search stops after t tokens although sequences are open."""
     if len(done) < spec.beams:
         return False
     if spec.early_stopping == "first":

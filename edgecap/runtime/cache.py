@@ -1,4 +1,4 @@
-"""The KV cache, owned by the host: the graphs read it and return only the new rows.
+"""The KV cache, owned by the host: the graphs read it and return only the new rows (schema 1).
 
 Letters as in session.py. Row p < P belongs to the image, row P + t to text token t.
 """
@@ -15,14 +15,14 @@ from edgecap.runtime.session import ImageCode, Session, Step
 class Cache:
     """The caches of B sequences that are at the same text position.
 
-    A session that takes any batch gets one array; one that takes single sequences gets an array
-    each, so that no step copies a cache to cut it out of a batch.
+    Sessions of any batch size get one array; sessions of batch size 1 get one array per sequence,
+    so that no step has to copy a cache out of a batch.
     """
 
     def __init__(self, session: Session, code: ImageCode, text_length: int) -> None:
         self._session = session
         self._patches = code.k.shape[3]
-        self.position = 0  # text tokens that are in the cache
+        self.position = 0  # number of text tokens in the cache
         B = code.k.shape[1]
         groups = [slice(0, B)] if session.batch is None else [slice(b, b + 1) for b in range(B)]
         # [L,b,H,Tmax,Dh] twice per group; zeros, because masked rows must be finite.
@@ -36,7 +36,7 @@ class Cache:
         return sum(k.shape[1] for k, _ in self._parts)
 
     def step(self, tokens: Sequence[int]) -> Step:
-        """Feed one token to each sequence and remember its rows; Step with all B."""
+        """Feed one token to each sequence and store its rows; the Step of all B."""
         steps: list[Step] = []
         start = 0
         row = self._patches + self.position
@@ -75,10 +75,10 @@ class Cache:
             self._parts = [self._parts[b] for b in sequences]
 
     def reorder(self, parents: Sequence[int]) -> None:
-        """Sequence b continues what parents[b] said. All must show the same image."""
+        """Sequence b continues sequence parents[b]. All must be of the same image."""
         rows = slice(self._patches, self._patches + self.position)
         views = [(k[:, b], v[:, b]) for k, v in self._parts for b in range(k.shape[1])]
-        # Copied before any is overwritten; image rows are equal and stay.
+        # Copied before any is overwritten; image rows are equal and not moved.
         moved = [
             (b, views[parent][0][:, :, rows].copy(), views[parent][1][:, :, rows].copy())
             for b, parent in enumerate(parents)

@@ -1,20 +1,17 @@
 """From images to captions, embeddings and attention maps, on any backend.
 
-A Captioner may be used from several threads: calls keep their state to themselves, and sessions
-take turns where their engine needs it.
+A Captioner is thread-safe: calls share no state, and sessions lock where their engine needs it.
 
 Letters as in session.py; N images or texts of a call, G patches along one side of the model_input.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
@@ -32,6 +29,7 @@ from edgecap.runtime.decode import (
     repeat,
     walk,
 )
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.per_head import PerHeadAttention, selection
 from edgecap.runtime.preprocess import ImageLike, Letterbox, preprocess
@@ -41,14 +39,14 @@ from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary
 from edgecap.runtime.words import word_maps
 
-# An image on the model_input, uint8 [S,S,3], and where it lies there.
+# A model input, uint8 [S,S,3], and the placement of the image in it.
 Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked of every image of a call, checked."""
+    """The checked options of a call, which apply to all its images."""
 
     lang: str
     style: str
@@ -58,12 +56,12 @@ class _Request:
     sampling: Sampling | None
 
     def choose(self, model_inputs: np.ndarray) -> Choose:
-        """How to choose tokens for model_inputs uint8 [B,S,S,3]."""
+        """The token choice for model_inputs uint8 [B,S,S,3]."""
         return Sampler(self.sampling, model_inputs) if self.sampling else most_probable
 
 
 class Captioner:
-    """A model, its tokenizer and its constants. Made by `edgecap.runtime.load`."""
+    """A schema 1 model with its tokenizer and vocabulary. Created by `edgecap.runtime.load`."""
 
     def __init__(
         self,
@@ -75,8 +73,8 @@ class Captioner:
         most: int = BATCH,
         weights: str | None = None,
     ) -> None:
-        """`free`: bytes that are free where the engine computes; `most`: images of a batch;
-        `weights`: hex SHA-256 of the weights file that the model came from, where it is known."""
+        """`free`: returns the free bytes of the engine's memory; `most`: images per batch at most;
+        `weights`: hex SHA-256 of the weights file that the model came from, if known."""
         self.session, self.manifest, self.backend = session, manifest, backend
         self.tokenizer, self._free, self._most = tokenizer, free, most
         self.weights = weights
@@ -84,7 +82,7 @@ class Captioner:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages this model captions in."""
+        """The languages that this model captions in."""
         return self.manifest.languages
 
     def caption(
@@ -95,32 +93,31 @@ class Captioner:
         style: str | None = None,
         beams: int = 1,
         max_length: int | None = None,
-        rule: bool = True,
+        constrained: bool = True,
         sampling: Sampling | None = None,
     ) -> list[Caption]:
         """Caption images.
 
         Args:
             images: images (paths, bytes, Pillow images, arrays), or a single one.
-            lang: one of `languages`, or a BCP 47 tag that asks for one: "pt-BR" for "pt".
-            grounded: say where things are; without it, as in style "plain", no box is written.
+            lang: one of `languages`, or a BCP 47 tag that matches one: "pt-BR" matches "pt".
+            grounded: generate boxes; without it, as in style "plain", none are generated.
             style: one of the manifest's styles; by default "grounded" or "plain".
-            beams: 1 takes the most probable token each time, more search among that many captions.
-            max_length: tokens at most, the end included; by default all that the model can.
-            rule: allow only well-formed boxes (see bundle/grammar.py). Without it the model is
-                unhelped.
-            sampling: draw tokens at random; not with beams.
+            beams: beam width; 1 is greedy decoding.
+            max_length: maximum number of tokens, <eos> included; by default the model's limit.
+            constrained: allow only well-formed boxes (see bundle/grammar.py).
+            sampling: sample tokens at random; cannot be combined with beams.
 
         Returns:
             One caption per image, in order.
 
         Raises:
-            InputError for an image, language, style or number that cannot be used, and
-            UnsupportedError for beams that are drawn or an image that does not fit in memory.
+            InputError for an invalid image, language, style or number, and UnsupportedError for
+            beams with sampling or an image that does not fit in memory.
         """
-        request = self._request(lang, grounded, style, beams, max_length, rule, sampling)
-        said = self._captions(request, images, "fail", None)
-        return [caption for caption in said if isinstance(caption, Caption)]
+        request = self._request(lang, grounded, style, beams, max_length, constrained, sampling)
+        captions = self._captions(request, images, "fail", None)
+        return [caption for caption in captions if isinstance(caption, Caption)]
 
     def caption_many(
         self,
@@ -136,21 +133,21 @@ class Captioner:
     ) -> Iterator[Caption | InputError]:
         """Caption any number of images of any sizes and modes, in batches that fit in memory.
 
-        Images are taken from `images` a batch at a time, so a generator may give more than memory
-        could hold. A batch for which memory runs out is halved and tried again.
+        `images` is read one batch at a time, so a generator may yield more images than fit in
+        memory. If memory runs out, the batch is halved and retried.
 
         Args:
-            images, lang, grounded, style, beams, max_length, sampling: as of `caption`.
-            on_error: "fail" raises at an image that cannot be read, after the captions of those
-                before it; "skip" yields its error in its place and goes on.
-            batch: images at a time at most; by default what the free memory is measured to hold,
-                and no more than gains speed: 8 on a CPU.
+            images, lang, grounded, style, beams, max_length, sampling: as in `caption`.
+            on_error: "fail" raises at an image that cannot be read, after the captions of the
+                images before it; "skip" yields the error in its place and continues.
+            batch: images per batch at most; by default as many as fit in the free memory, and at
+                most 8 on a CPU, because larger batches are not faster.
 
         Yields:
-            In the order of `images`, a Caption each, or with "skip" the InputError of a bad one.
+            In the order of `images`, a Caption each, or with "skip" the InputError of an image.
 
         Raises:
-            As `caption`; options are refused at the call, before any image is read.
+            As `caption`; invalid options raise at the call, before any image is read.
         """
         pick("on_error", on_error, ("fail", "skip"))
         if batch is not None and batch < 1:
@@ -167,11 +164,11 @@ class Captioner:
         max_length: int | None = None,
         sampling: Sampling | None = None,
     ) -> Iterator[str]:
-        """Yield the caption of one image piece by piece, as soon as text is certain.
+        """Yield the caption of one image piece by piece, as soon as text is final.
 
-        Without boxes unless `grounded` is set: pieces are for people, location tokens are not.
-        The pieces joined are `Caption.raw`. A piece is one token's text; several byte tokens that
-        make one character come as one piece.
+        Without boxes unless `grounded` is set, since location tokens are not readable. The joined
+        pieces equal `Caption.raw`. A piece is the text of one token; several byte tokens that form
+        one character are one piece.
         """
         request = self._request(lang, grounded, style, 1, max_length, True, sampling)
         model_input, _ = preprocess(image, self.manifest.preprocessing)
@@ -187,19 +184,19 @@ class Captioner:
         layer: int | None = None,
         head: int | None = None,
     ) -> Attention:
-        """Caption one image greedily and map, per word, what the model looked at.
+        """Caption one image greedily and map, per word, the attention over the image.
 
-        Maps show attention, not explanation: of the steps that chose the word's tokens, the mean
-        over layers and heads.
+        A map is the mean over layers and heads, of the steps that generated the word's tokens.
+        Attention is not an explanation.
 
         Args:
-            image, lang, grounded, style, max_length: as of `caption`.
-            layer: the maps of this layer, counted from 0, mean over its heads.
-            head: of this head of the layer, counted from 0.
+            image, lang, grounded, style, max_length: as in `caption`.
+            layer: index from 0; maps of this layer only, mean over its heads.
+            head: index from 0; maps of this head of the layer only.
 
         Raises:
-            As `caption`; InputError for a layer or head that there is not, and UnsupportedError
-            for a layer of a bundle that was exported without --attention.
+            As `caption`; InputError for a layer or head out of range, and UnsupportedError for a
+            layer of a bundle that was exported without --attention.
         """
         request = self._request(lang, grounded, style, 1, max_length, True, None)
         select = selection(self.manifest.contract, layer, head)
@@ -216,9 +213,9 @@ class Captioner:
         )
 
     def embed_images(self, images: Iterable[ImageLike] | ImageLike) -> np.ndarray:
-        """Images in the shared space: f32 [N,E] of norm 1. The dot product ranks.
+        """Embeddings of images in the shared space: f32 [N,E] of norm 1; rank by dot product.
 
-        Raises BundleError (bundle.not_finite) where the model's numbers are none, as for texts.
+        Raises BundleError (bundle.not_finite) if the model returns NaN or infinity.
         """
         model_inputs = (preprocess(p, self.manifest.preprocessing)[0] for p in _images(images))
 
@@ -228,9 +225,9 @@ class Captioner:
         return self._stacked(in_batches(model_inputs, self.batch_size(), work))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
-        """Texts, or one, in the shared space: f32 [N,E] of norm 1.
+        """Embeddings of one or several texts in the shared space: f32 [N,E] of norm 1.
 
-        Raises InputError for an empty text or one over the limit, which it states.
+        Raises InputError for an empty text or one that is too long, and as `embed_images`.
         """
         tokens, length = self.vocabulary.frame(texts)
 
@@ -242,24 +239,24 @@ class Captioner:
 
     def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:
         """N embeddings [E] as f32 [N,E]."""
-        found = list(rows)
-        if not found:
+        embeddings = list(rows)
+        if not embeddings:
             return np.zeros((0, self.manifest.contract.embedding), np.float32)
-        stacked = np.stack(found)
+        stacked = np.stack(embeddings)
         if not np.isfinite(stacked).all():
-            raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
+            raise BundleError("bundle.not_finite", "the model's embeddings hold NaN or infinity.")
         return stacked
 
     def cache(self, model_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """k, v [L,B,H,Tmax,Dh] of model_inputs uint8 [B,S,S,3], text rows empty: to drive a
-        session.
+        """k, v [L,B,H,Tmax,Dh] of model_inputs uint8 [B,S,S,3] with zero text rows, to call a
+        session directly.
         """
         code = self.session.encode_image(model_inputs)
         text_length = self.manifest.contract.text_length
         return buffer(code.k, text_length), buffer(code.v, text_length)
 
     def batch_size(self, beams: int = 1) -> int:
-        """Images that are captioned at a time: what fits in the memory that is free now."""
+        """Images per batch: as many as fit in the memory that is free now."""
         return min(self._most, images_that_fit(self.manifest.contract, self._free(), beams))
 
     def _request(
@@ -269,20 +266,20 @@ class Captioner:
         style: str | None,
         beams: int,
         max_length: int | None,
-        rule: bool,
+        constrained: bool,
         sampling: Sampling | None,
     ) -> _Request:
         style = style or ("grounded" if grounded else "plain")
         lang = self.vocabulary.language(lang)
         prompt = self.vocabulary.prompt(lang, style)
-        boxes = grounded and style != "plain"  # a style that is asked for alone says so too
-        limits = self.vocabulary.limits(max_length, boxes=boxes, constrained=rule)
+        boxes = grounded and style != "plain"  # style "plain" implies it too
+        limits = self.vocabulary.limits(max_length, boxes=boxes, constrained=constrained)
         if not 1 <= beams <= 32:
             raise InputError("caption.beams", f"beams must be in 1 … 32, got {beams}.")
         if beams > 1 and sampling is not None:
             raise UnsupportedError(
                 "caption.beams_sampled",
-                f"{beams} beams look for the best caption, sampling draws one: not both.",
+                f"beam search ({beams} beams) and sampling cannot be combined.",
                 "Leave out the beams or the sampling.",
             )
         return _Request(lang, style, prompt, limits, beams, sampling)
@@ -304,7 +301,7 @@ class Captioner:
             yield result
 
     def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
-        """The model_input uint8 [S,S,3] of each image and where it lies there, or its error."""
+        """The model input uint8 [S,S,3] of each image and its placement, or its error."""
         for image in _images(images):
             try:
                 yield preprocess(image, self.manifest.preprocessing)
@@ -364,8 +361,4 @@ class Captioner:
 
 def _images(images: Any) -> Iterable[Any]:
     """The images of a call; a single one needs no list."""
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
-    ):
-        return [images]
-    return images
+    return [images] if is_image(images) else images

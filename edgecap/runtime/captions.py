@@ -1,4 +1,4 @@
-"""What a captioner answers, and how it is read from generated tokens."""
+"""The results of a captioner, and how they are read from generated tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgecap.runtime.words import WordMap
 
 @dataclass(frozen=True)
 class Mention:
-    """A phrase of a caption and where the image shows it."""
+    """A phrase of a caption and its boxes in the image."""
 
     phrase: str
     span: tuple[int, int]  # of the phrase in the caption's text
@@ -24,7 +24,7 @@ class Mention:
 
 @dataclass(frozen=True)
 class Caption:
-    """What the model said about one image."""
+    """The caption of one image."""
 
     text: str  # words only
     raw: str  # with the location tokens
@@ -34,17 +34,17 @@ class Caption:
     tokens: tuple[int, ...]  # without <eos>
     scores: tuple[float, ...]  # log-probability per token
     score: float  # mean log-probability, the end included
-    complete: bool  # False where the length limit cut it
-    malformed: int  # location runs that made no box; always 0 under the rule
+    complete: bool  # False if the length limit cut it
+    malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
 
 
 @dataclass(frozen=True)
 class Attention:
-    """A caption and what each of its words looked at."""
+    """A caption and the attention map of each of its words."""
 
     caption: Caption
     words: tuple[WordMap, ...]
-    placement: Letterbox  # of the image on the model_input that the maps cover
+    placement: Letterbox  # of the image in the model input that the maps cover
 
 
 def read_caption(
@@ -55,7 +55,7 @@ def read_caption(
     vocabulary: Vocabulary,
     manifest: Manifest,
 ) -> Caption:
-    """The caption of the image that lies on the model_input as `placement` says."""
+    """The caption of an image with this `placement` in the model input."""
     tokens, tokenizer = generated.tokens, vocabulary.tokenizer
     scores = [chosen.score for chosen in generated.chosen]
     bin_px = manifest.coordinates.bin_px

@@ -1,6 +1,6 @@
-"""From a cache that holds an image to tokens: step by step, or by beam search. NumPy only.
+"""Decoding for schema 1: from a cache that holds an image to tokens, greedily or by beam search.
 
-Knows nothing about text: callers turn tokens into words. Letters as in session.py.
+Works on token ids only; callers turn them into text. Letters as in session.py.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import numpy as np
 
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.grammar import TokenGrammar
-from edgecap.runtime.scoring import log_softmax
+from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.session import ImageCode
 
 
 class Chosen(NamedTuple):
-    """One generated token, and what the step that chose it looked at."""
+    """One generated token, and the attention of the step that generated it."""
 
     token: int
-    score: float  # natural log of the probability the model gave it
+    score: float  # log-probability (natural log)
     attention: np.ndarray  # f32 [P], mean over layers and heads
 
 
 @dataclass
 class Generated:
-    """What was generated for one image, `<eos>` not included."""
+    """The tokens generated for one image, without `<eos>`."""
 
     chosen: list[Chosen] = field(default_factory=list)
-    complete: bool = False  # ended by itself, not by the limit
+    complete: bool = False  # ended by <eos>, not by the length limit
     end_score: float = 0.0  # log-probability of <eos>
 
     @property
@@ -39,38 +39,38 @@ class Generated:
 
     @property
     def score(self) -> float:
-        """Mean log-probability of a token, the end included: the measure beams are ranked by."""
+        """Mean log-probability per token, `<eos>` included; beams are ranked by it."""
         count = len(self.chosen) + self.complete
         return (sum(chosen.score for chosen in self.chosen) + self.end_score) / max(count, 1)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, and what may be said."""
+    """When to stop, and which tokens are allowed."""
 
     eos: int
-    length: int  # tokens at most, <eos> included
-    rule: TokenGrammar | None  # None: anything goes, malformed boxes too
+    length: int  # maximum number of tokens, <eos> included
+    grammar: TokenGrammar | None  # None: unconstrained, boxes may be malformed
 
     @property
     def start(self) -> str:
-        """The state of a sequence that says nothing yet."""
-        return self.rule.start if self.rule else ""
+        """The grammar state of an empty sequence."""
+        return self.grammar.start if self.grammar else ""
 
     def after(self, state: str, token: int) -> str:
-        """The state of a sequence that went on with `token`."""
-        return self.rule.after(state, token) if self.rule else state
+        """The grammar state after `token`."""
+        return self.grammar.after(state, token) if self.grammar else state
 
     def constrained(self, scores: np.ndarray, state: str, tokens: Sequence[int]) -> np.ndarray:
-        """Scores f32 [V] of what may follow `tokens`, -inf for what the rule forbids."""
-        if self.rule is None:
+        """Scores f32 [V] of the token after `tokens`, -inf where the grammar does not allow it."""
+        if self.grammar is None:
             return scores
-        mask = self.rule.allowed(state, tokens, self.length - len(tokens))  # [V]
+        mask = self.grammar.allowed(state, tokens, self.length - len(tokens))  # [V]
         return np.where(mask, scores, -np.inf)
 
 
-# From the scores f32 [V] of a step, -inf for what may not be said, to a token; also given which
-# sequence it is and how many tokens it has.
+# (scores f32 [V] of a step with -inf for tokens that are not allowed, index of the sequence, number
+# of its tokens) -> token
 Choose: TypeAlias = Callable[[np.ndarray, int, int], int]
 
 
@@ -82,25 +82,25 @@ def most_probable(scores: np.ndarray, sequence: int, count: int) -> int:
 def walk(
     cache: Cache, prompt: Sequence[int], limits: Limits, choose: Choose = most_probable
 ) -> Iterator[list[tuple[int, Chosen]]]:
-    """Decode all sequences of a cache step by step, each token chosen by `choose`.
+    """Decode all sequences of a cache step by step; `choose` selects each token.
 
-    Yields, per step, (index of the sequence, its choice) for those still running; a sequence whose
-    choice is `<eos>` leaves the batch.
+    Yields, per step, (index of the sequence, its token) for each running sequence; a sequence
+    whose token is `<eos>` leaves the batch.
     """
     running = list(range(len(cache)))
-    said: list[list[int]] = [[] for _ in running]
+    generated: list[list[int]] = [[] for _ in running]
     states = [limits.start for _ in running]
     step = cache.prompt(prompt)
     for count in range(limits.length):
         scores = log_softmax(step.logits)  # [B,V]
         choices = []
         for b, sequence in enumerate(running):
-            # Of the logits: two of them may round to one log-probability.
+            # On logits, because two of them may round to the same log-probability.
             constrained = limits.constrained(
-                step.logits[b], states[sequence], said[sequence]
+                step.logits[b], states[sequence], generated[sequence]
             )  # [V]
             token = choose(constrained, sequence, count)
-            said[sequence].append(token)
+            generated[sequence].append(token)
             states[sequence] = limits.after(states[sequence], token)
             choices.append((sequence, Chosen(token, float(scores[b, token]), step.attention[b])))
         yield choices
@@ -110,13 +110,13 @@ def walk(
         if len(stay) < len(running):
             cache.keep(stay)
             running = [running[b] for b in stay]
-        step = cache.step([said[sequence][-1] for sequence in running])
+        step = cache.step([generated[sequence][-1] for sequence in running])
 
 
 def generate(
     cache: Cache, prompt: Sequence[int], limits: Limits, choose: Choose = most_probable
 ) -> list[Generated]:
-    """Walk to the end; one result per sequence of the cache."""
+    """Decode to the end; one result per sequence of the cache."""
     results = [Generated() for _ in range(len(cache))]
     for choices in walk(cache, prompt, limits, choose):
         for sequence, choice in choices:
@@ -131,13 +131,13 @@ def generate(
 def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generated:
     """The best of several sequences by mean log-probability per token.
 
-    `cache` holds the same image once per beam (see `repeat`). Ends when there are as many finished
-    sequences as beams and none still running has a better mean. Ties go to the earlier beam and the
-    lower id.
+    `cache` holds the same image once per beam (see `repeat`). The search ends when there are as
+    many finished sequences as beams and no running one has a better mean. Ties go to the earlier
+    beam, then to the lower id.
     """
     beams = len(cache)
     step = cache.prompt(prompt)
-    live, states = [Generated()], [limits.start]  # all rows are alike, so one stands for all
+    live, states = [Generated()], [limits.start]  # all rows are equal at first: use one
     finished: list[Generated] = []
     for count in range(limits.length):
         scores = log_softmax(step.logits[: len(live)])  # [live,V]
@@ -164,7 +164,7 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
         ):
             break
         if count + 1 < limits.length:
-            # Where there are fewer continuations than beams, idle rows follow the first.
+            # If there are fewer continuations than beams, the idle rows repeat the first.
             idle = beams - len(live)
             parents = [b for b, _ in continued]
             cache.reorder(parents + [parents[0]] * idle)
@@ -174,9 +174,7 @@ def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generate
 
 
 def _best(live: list[Generated], constrained: np.ndarray, number: int) -> list[tuple[int, int]]:
-    """The (beam, token) pairs of highest total log-probability, best first; constrained
-    [live,V].
-    """
+    """(beam, token) pairs by total log-probability, best first; constrained [live,V]."""
     totals = np.array([sum(c.score for c in sequence.chosen) for sequence in live])  # [live]
     candidates = (totals[:, None] + constrained).ravel()  # [live*V]
     order = np.argsort(-candidates, kind="stable")[:number]
@@ -185,7 +183,7 @@ def _best(live: list[Generated], constrained: np.ndarray, number: int) -> list[t
 
 
 def repeat(code: ImageCode, beams: int) -> ImageCode:
-    """The code of one image, once per beam: k, v [L,1,H,P,Dh] to [L,beams,H,P,Dh]."""
+    """The code of one image, repeated per beam: k, v [L,1,H,P,Dh] to [L,beams,H,P,Dh]."""
     return ImageCode(
         code.k.repeat(beams, 1), code.v.repeat(beams, 1), code.embedding.repeat(beams, 0)
     )

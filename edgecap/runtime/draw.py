@@ -1,4 +1,4 @@
-"""An image with its captions' boxes and phrases drawn on it."""
+"""Draws the boxes and phrases of a caption on its image."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from edgecap.runtime.captions import Mention
 from edgecap.runtime.fonts import Font, font_for
 from edgecap.runtime.preprocess import ImageLike, to_rgb
 
-# Tellable apart on light and dark ground (Okabe and Ito, for colour-blind readers too).
+# Distinguishable on light and dark images, also for colour-blind readers (Okabe and Ito).
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
-SMALLEST = 448  # px of the longer side: smaller images are enlarged, labels must be legible
+SMALLEST = 448  # px of the longer side: smaller images are enlarged so that labels are legible
 
 Area = tuple[float, float, float, float]  # x0, y0, x1, y1 in px of the drawing
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The image, and what a reader should know about it ("" when nothing)."""
+    """The drawn image, and a note for the reader ("" if there is none)."""
 
     image: Image.Image
     note: str
@@ -29,15 +29,15 @@ class Drawn:
 def draw(image: ImageLike, mentions: Sequence[Mention]) -> Drawn:
     """Draw every box of a caption, labelled with its phrase.
 
-    The result is upright RGB; small images are enlarged. Where no font covers the phrases the
-    boxes are numbered instead, and the note says which number is which phrase.
+    The result is upright RGB; small images are enlarged. If no font covers the phrases, the boxes
+    are numbered instead, and the note lists the phrase of each number.
     """
     rgb = to_rgb(image)
     factor = max(1.0, SMALLEST / max(rgb.size))
     if factor > 1:
         width, height = (max(1, round(side * factor)) for side in rgb.size)
         rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
-    model_input = ImageDraw.Draw(rgb)
+    pen = ImageDraw.Draw(rgb)
     line = max(2, round(max(rgb.size) / 220))
     labels = [mention.phrase for mention in mentions]
     font, covered = font_for("".join(labels), 5 * line + 4)
@@ -53,15 +53,15 @@ def draw(image: ImageLike, mentions: Sequence[Mention]) -> Drawn:
         for box in mention.boxes
     ]
     for box, _, colour in boxes:
-        model_input.rectangle(box, outline=colour, width=line)
+        pen.rectangle(box, outline=colour, width=line)
     taken: list[Area] = []
     for box, label, colour in boxes:  # after all boxes, so that no line crosses a label
-        taken.append(_label(model_input, box, label, colour, font, rgb.size, taken))
+        taken.append(_label(pen, box, label, colour, font, rgb.size, taken))
     return Drawn(rgb, note)
 
 
 def _label(
-    model_input: ImageDraw.ImageDraw,
+    pen: ImageDraw.ImageDraw,
     box: Sequence[float],
     label: str,
     colour: str,
@@ -69,21 +69,21 @@ def _label(
     size: tuple[int, int],
     taken: Sequence[Area],
 ) -> Area:
-    """Draw a filled tag at the box where no other tag lies, never off the image."""
-    left, top, right, bottom = model_input.textbbox((0, 0), label, font=font)
+    """Draw a label at the box, inside the image and, if possible, clear of other labels."""
+    left, top, right, bottom = pen.textbbox((0, 0), label, font=font)
     width, height = right - left + 6, bottom - top + 6
     free_x, free_y = (max(side - tag, 0) for side, tag in zip(size, (width, height), strict=True))
     x = min(max(box[0], 0), free_x)
     above, inside, inside_bottom, below = box[1] - height, box[1], box[3] - height, box[3]
     places = [min(max(y, 0), free_y) for y in (above, inside, inside_bottom, below)]
     areas = [(x, y, x + width, y + height) for y in places]
-    area = next((a for a in areas if not any(_meet(a, other) for other in taken)), areas[0])
-    model_input.rectangle(area, fill=colour)
+    area = next((a for a in areas if not any(_overlap(a, other) for other in taken)), areas[0])
+    pen.rectangle(area, fill=colour)
     red, green, blue = ImageColor.getrgb(colour)[:3]
     ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 150 else "white"
-    model_input.text((area[0] + 3 - left, area[1] + 3 - top), label, fill=ink, font=font)
+    pen.text((area[0] + 3 - left, area[1] + 3 - top), label, fill=ink, font=font)
     return area
 
 
-def _meet(a: Area, b: Area) -> bool:
+def _overlap(a: Area, b: Area) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

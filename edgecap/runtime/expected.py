@@ -1,8 +1,8 @@
-"""The answers that a bundle of schema 2 gave when it was made, and whether it still gives them.
+"""Golden outputs of a schema 2 bundle: recorded at export, replayed by `edgecap verify`.
 
-`golden/expected.json` names images of the bundle with the tokens that this very bundle generated,
-and `golden/expected.npz` holds the logits of each first choice and the images' embeddings.
-`edgecap verify` replays them on the engine of the machine.
+`golden/expected.json` lists images of the bundle with the tokens that the bundle itself generated;
+`golden/expected.npz` holds the logits of each first token and the embeddings of the images. They
+are replayed on the engine of the local machine.
 
 Letters: N images, V vocabulary, E embedding.
 """
@@ -28,14 +28,14 @@ from edgecap.runtime.state import State
 
 FOLDER, FILE, ARRAYS = "golden", "golden/expected.json", "golden/expected.npz"
 IMAGES = 4
-# Of the spread of the logits: engines of other versions and processors round otherwise.
+# Share of the standard deviation of the logits: engine versions and processors round differently.
 LOGITS = 0.25
 COSINE = 0.99
 
 
 @dataclass(frozen=True)
 class Case:
-    """One image and what was generated for it."""
+    """One image and the tokens generated for it."""
 
     image: str  # a file of the bundle
     prompt: str | None  # None: the model only embeds
@@ -44,14 +44,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Expected:
-    """All cases, and the engine that gave these answers."""
+    """All cases, and the engine that produced them."""
 
     engine: str
     cases: tuple[Case, ...]
 
 
 def write_expected(captioner: PromptCaptioner, images: np.ndarray, directory: Path) -> None:
-    """Ask a bundle about images uint8 [N,h,w,3] and write what it answers below `directory`."""
+    """Run a captioner on images uint8 [N,h,w,3] and write its outputs below `directory`."""
     (directory / FOLDER).mkdir()
     cases, logits, embeddings = [], [], []
     for number, pixels in enumerate(images[:IMAGES]):
@@ -59,47 +59,47 @@ def write_expected(captioner: PromptCaptioner, images: np.ndarray, directory: Pa
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, "PNG")
         (directory / name).write_bytes(encoded.getvalue())
-        prompt, tokens, first, embedding = _answer(captioner, encoded.getvalue())
+        prompt, tokens, first, embedding = _run_image(captioner, encoded.getvalue())
         cases.append(Case(name, prompt, tokens))
         logits += [] if first is None else [first]
         embeddings += [] if embedding is None else [embedding]
     expected = Expected(captioner.backend, tuple(cases))
     (directory / FILE).write_bytes(dump(asdict(expected)))
     arrays = {"logits": logits, "embeddings": embeddings}
-    held = {name: np.stack(rows) for name, rows in arrays.items() if rows}
+    stacked = {name: np.stack(rows) for name, rows in arrays.items() if rows}
     with (directory / ARRAYS).open("wb") as file:
-        np.savez(file, allow_pickle=False, **held)
+        np.savez(file, allow_pickle=False, **stacked)
 
 
 def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
-    """Answer the bundle's cases again; BundleError where it carries none."""
+    """Run the bundle's cases again and compare; BundleError if it has none."""
     if FILE not in opened.manifest.files or ARRAYS not in opened.manifest.files:
         raise BundleError(
             "bundle.missing_file",
-            f"{opened.path} has no {FILE}: what checks it was left out.",
+            f"{opened.path} has no {FILE}, which is needed to verify it.",
             "Verify the bundle that was exported.",
         )
     expected = decode(Expected, opened.json(FILE), FILE)
     try:
-        with np.load(opened.file(ARRAYS), allow_pickle=False) as held:
-            wanted = {name: held[name] for name in ("logits", "embeddings") if name in held}
+        with np.load(opened.file(ARRAYS), allow_pickle=False) as arrays:
+            wanted = {name: arrays[name] for name in ("logits", "embeddings") if name in arrays}
     except (ValueError, OSError) as error:
         raise BundleError("bundle.golden", f"{ARRAYS} cannot be read: {error}.") from None
     same: list[bool] = []
-    found: dict[str, list[np.ndarray]] = {"logits": [], "embeddings": []}
+    actual: dict[str, list[np.ndarray]] = {"logits": [], "embeddings": []}
     for case in expected.cases:
-        _, tokens, first, embedding = _answer(captioner, opened.file(case.image).read_bytes())
+        _, tokens, first, embedding = _run_image(captioner, opened.file(case.image).read_bytes())
         same.append(tokens == case.tokens)
-        found["logits"] += [] if first is None else [first]
-        found["embeddings"] += [] if embedding is None else [embedding]
+        actual["logits"] += [] if first is None else [first]
+        actual["embeddings"] += [] if embedding is None else [embedding]
     outputs = [
-        _compare(name, rows, np.stack(found[name]), expected.cases)
+        _compare(name, rows, np.stack(actual[name]), expected.cases)
         for name, rows in wanted.items()
-        if len(rows) == len(found[name])
+        if len(rows) == len(actual[name])
     ]
     if len(outputs) != len(wanted) or not wanted:
         raise BundleError("bundle.golden", f"{ARRAYS} is not about the cases of {FILE}.")
-    agreements = ()
+    agreements: tuple[AgreementParity, ...] = ()
     if captioner.manifest.prompts:
         agreements = (AgreementParity("tokens", float(np.mean(same)), 0.75),)
     return certify(
@@ -112,10 +112,10 @@ def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
     )
 
 
-def _answer(
+def _run_image(
     captioner: PromptCaptioner, image: bytes
 ) -> tuple[str | None, tuple[int, ...], np.ndarray | None, np.ndarray | None]:
-    """Prompt, tokens, logits f32 [V] of the first choice and embedding f32 [E] of one image."""
+    """Prompt, tokens, logits f32 [V] of the first token and embedding f32 [E] of one image."""
     manifest, graphs = captioner.manifest, captioner.graphs
     encoded = graphs.encode(process(image, manifest.image).pixels)
     embedding = None
@@ -132,11 +132,11 @@ def _answer(
 
 
 def _compare(
-    name: str, wanted: np.ndarray, found: np.ndarray, cases: Sequence[Case]
+    name: str, wanted: np.ndarray, actual: np.ndarray, cases: Sequence[Case]
 ) -> OutputParity:
-    """Rows f32 [N,V] or [N,E]."""
-    distance = np.abs(wanted - found).max(-1)  # [N]
-    centred = [rows - rows.mean(-1, keepdims=True) for rows in (wanted, found)]
+    """Compare rows f32 [N,V] or [N,E]."""
+    distance = np.abs(wanted - actual).max(-1)  # [N]
+    centred = [rows - rows.mean(-1, keepdims=True) for rows in (wanted, actual)]
     norms = np.linalg.norm(centred[0], axis=-1) * np.linalg.norm(centred[1], axis=-1)
     cosines = (centred[0] * centred[1]).sum(-1) / np.maximum(norms, 1e-12)  # [N]
     worst = int(distance.argmax())

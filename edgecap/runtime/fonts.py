@@ -1,4 +1,4 @@
-"""A font for a text, from those that the system has."""
+"""Selects a system font that covers a text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from PIL import ImageFont
 
 Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
 
-# Fonts by what they cover; the first found is used. Names, not paths: Pillow searches the system.
+# Fonts by script; the first one found is used. Names, not paths: Pillow searches the system.
 _CJK = ("NotoSansCJK-Regular.ttc", "NotoSerifCJK-Bold.ttc", "msgothic.ttc", "PingFang.ttc")
 _LATIN = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "arial.ttf", "Helvetica.ttc")
 
 
-# What they are taken to cover: first and last characters.
+# The ranges that they are assumed to cover: first and last code points.
 _EUROPEAN = ((0x0, 0x52F), (0x1E00, 0x206F))  # Latin, Greek, Cyrillic, punctuation
 _EAST_ASIAN = (
     (0x1100, 0x11FF),
@@ -45,7 +45,7 @@ def _within(character: str, ranges: tuple[tuple[int, int], ...]) -> bool:
 
 
 def wrapped(text: str, font: Font, width: float) -> Iterator[str]:
-    """The text in lines of at most `width` px; a script without spaces breaks anywhere."""
+    """Break the text into lines of at most `width` px; without spaces, at any character."""
     parts = text.split(" ") if " " in text else list(text)
     joint, line = " " if " " in text else "", ""
     for part in parts:

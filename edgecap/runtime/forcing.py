@@ -1,4 +1,4 @@
-"""Teacher forcing: given tokens are fed, and what the model makes of them at each step is kept.
+"""Teacher forcing: given tokens are fed, and the outputs of every step are kept.
 
 Letters as in session.py; K steps.
 """
@@ -21,14 +21,14 @@ def teacher_forced(
     tokens: Sequence[Sequence[int]],
     text_length: int,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Feed every image of a batch its own tokens; per image logits [K,V], attention [K,P].
+    """Feed each image of a batch its own tokens; per image logits [K,V], attention [K,P].
 
-    Attention is [K,L,H,P] of a session that gives that (PerHeadAttention). K = len(tokens) + 1
-    steps, the first after the prompt, but no more than a cache of `text_length` has rows for.
+    With a PerHeadAttention session, attention is [K,L,H,P]. There are K = len(tokens) + 1 steps,
+    the first after the prompt, limited by the `text_length` rows of the cache.
     """
     cache = Cache(session, code, text_length)
-    lengths = [min(len(said) + 1, text_length - len(prompt) + 1) for said in tokens]
-    fed = feed(cache, [[*said, prompt[-1]] for said in tokens])  # who has ended is not looked at
+    lengths = [min(len(ids) + 1, text_length - len(prompt) + 1) for ids in tokens]
+    fed = feed(cache, [[*ids, prompt[-1]] for ids in tokens])  # outputs past the end are unused
     steps = [cache.prompt(prompt), *islice(fed, max(lengths) - 1)]
     return [
         (
@@ -40,9 +40,9 @@ def teacher_forced(
 
 
 def feed(cache: Cache, sequences: Sequence[Sequence[int]]) -> Iterator[Step]:
-    """Feed every sequence of a batch its own tokens (teacher forcing); one Step per place.
+    """Feed each sequence of a batch its own tokens (teacher forcing); one Step per position.
 
-    A sequence that has ended goes on with its last token; what comes out of it then is nobody's.
+    A sequence that has ended repeats its last token; its outputs from then on are meaningless.
     """
     for place in range(max(map(len, sequences))):
         yield cache.step([ids[min(place, len(ids) - 1)] for ids in sequences])

@@ -1,7 +1,7 @@
-"""Generating tokens over the functions of contract 2: greedy, sampled, or by beams.
+"""Token generation for schema 2 bundles: greedy, sampling, or beam search.
 
-Phases: the prompt is fed token by token, then tokens are chosen under the rules of the model's
-GenerationSpec until each sequence ends.
+Phases: the prompt is fed token by token, then tokens are generated under the rules of the model's
+GenerationSpec until every sequence has ended.
 
 Letters: B sequences, V vocabulary.
 """
@@ -29,16 +29,16 @@ class Generated:
 
     tokens: tuple[int, ...]
     scores: tuple[float, ...]  # log-probability of each token; beams: the mean for all
-    complete: bool  # False where the length limit cut it
+    complete: bool  # False if the length limit cut it
 
     @property
     def score(self) -> float:
-        """Mean log-probability of the tokens; 0 where there is none."""
+        """Mean log-probability of the tokens; 0 if there are none."""
         return float(np.mean(self.scores)) if self.scores else 0.0
 
 
 def most_probable(scores: np.ndarray, sequence: int, count: int) -> int:
-    """Greedy: the best token, of equals the lower id."""
+    """Greedy decoding: the best token; on ties, the lower id."""
     return int(scores.argmax())
 
 
@@ -48,9 +48,9 @@ def steps(
     spec: GenerationSpec,
     choose: Choose = most_probable,
 ) -> Iterator[list[tuple[int, int, float]]]:
-    """Per step, (sequence, token, log-probability) of every open sequence; ends are yielded too.
+    """Per step, (sequence, token, log-probability) of every open sequence, end tokens included.
 
-    Sequences that end leave the batch.
+    Sequences that have ended leave the batch.
     """
     state = State(graphs, encoded)
     for token in spec.begin:
@@ -80,12 +80,12 @@ def generate(
     spec: GenerationSpec,
     choose: Choose = most_probable,
 ) -> list[Generated]:
-    """One sequence for every image that was encoded; by beams where the spec has several.
+    """One sequence per encoded image; by beam search if the spec has several beams.
 
     Args:
         encoded: the outputs of `encode` for B images.
         spec: prompt, rules and limits.
-        choose: of one beam, how the next token is taken.
+        choose: selects the next token; not used by beam search.
     """
     if spec.beams > 1:
         B = len(next(iter(encoded.values())))
@@ -128,7 +128,7 @@ def _by_beams(graphs: Graphs, encoded: Mapping[str, np.ndarray], spec: Generatio
 def limited(
     spec: GenerationSpec, max_tokens: int | None = None, beams: int | None = None
 ) -> GenerationSpec:
-    """The same spec with fewer tokens at most, or another number of beams."""
+    """The same spec with a lower token limit, or another number of beams."""
     if max_tokens is not None:
         spec = replace(
             spec,

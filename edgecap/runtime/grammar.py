@@ -1,4 +1,4 @@
-"""Which token may come next: the table of a bundle's manifest, run.
+"""Constrained decoding: which tokens the grammar of a bundle's manifest allows next.
 
 Letters: V vocabulary.
 """
@@ -14,10 +14,11 @@ from edgecap.core.errors import BundleError
 
 
 class TokenGrammar:
-    """A grammar over one vocabulary, from one of its starts. Safe to share between threads."""
+    """A grammar over one vocabulary, from one of its start states. Thread-safe."""
 
     def __init__(self, grammar: Grammar, start: str, vocabulary: int, known: int) -> None:
-        """`known`: ids of the tokenizer; a model's table may be longer, and those say nothing."""
+        """`known`: number of ids of the tokenizer; the model's table may be longer, with unused
+        rows."""
         self.start = grammar.start[start]
         self._states = grammar.states
         self._nothing = np.zeros(vocabulary, np.bool_)  # [V]
@@ -31,9 +32,9 @@ class TokenGrammar:
         self._fixed: dict[tuple[str, int], np.ndarray] = {}
 
     def allowed(self, state: str, tokens: Sequence[int], left: int) -> np.ndarray:
-        """Mask bool [V] of what may follow `tokens` when `left` more tokens may be generated.
+        """Mask bool [V] of tokens allowed after `tokens`, with `left` more tokens to generate.
 
-        Raises BundleError where the table leaves nothing: only one of another model can.
+        Raises BundleError if no token is allowed, which only an invalid grammar can cause.
         """
         mask = self._without_comparing(state, min(left, self._most_room))
         compared = [move for move in self._moves(state, left) if move.above]
@@ -43,7 +44,7 @@ class TokenGrammar:
                 beyond[: tokens[-move.above] + 1] = False
             mask = mask | beyond
         if not mask.any():
-            raise BundleError("bundle.grammar", f"no token may follow in state {state!r}.")
+            raise BundleError("bundle.grammar", f"no token is allowed in state {state!r}.")
         return mask
 
     def after(self, state: str, token: int) -> str:

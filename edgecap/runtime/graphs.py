@@ -1,6 +1,6 @@
-"""The functions of a bundle of schema 2, by the names of its interface, on any engine.
+"""The functions of a schema 2 bundle, by the names of its interface, on any engine.
 
-Letters: B batch, b the part of it that a call takes, h and w height and width of the image in px,
+Letters: B batch, b first image of a call, h and w height and width of the image in px,
 V vocabulary, E embedding, N tokens of a text to embed.
 """
 
@@ -18,16 +18,16 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class Graphs:
-    """Calls functions of the interface, splits batches where the engine takes one, checks shapes.
+    """Calls functions of the interface; splits batches for engines of batch 1, checks shapes.
 
-    Safe to share between threads where the session is.
+    Thread-safe if the session is.
     """
 
     def __init__(self, session: FunctionSession, interface: Interface) -> None:
         self.interface, self._session = interface, session
 
     def encode(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Image and rolling state of uint8 [B,h,w,3], and `image_embedding` [B,E] where it is."""
+        """Image and rolling state of uint8 [B,h,w,3], and `image_embedding` [B,E] if declared."""
         return self.run(ENCODE, {"image": image})
 
     def decode(
@@ -37,11 +37,11 @@ class Graphs:
         return self.run(DECODE, {"token": token, "position": position, **state})
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Embeddings f32 [B,E] of int32 tokens [B,N] of which `length` [B] count."""
+        """Embeddings f32 [B,E] of int32 tokens [B,N], of which the first `length` [B] are used."""
         return self.run(ENCODE_TEXT, {"tokens": tokens, "length": length})["text_embedding"]
 
     def run(self, name: str, inputs: Arrays) -> dict[str, np.ndarray]:
-        """One function on a batch; BundleError where the engine gives other shapes."""
+        """Run one function on a batch; BundleError for outputs of other shapes than declared."""
         B = len(next(iter(inputs.values())))
         size = self.interface.batch or B
         made = [
@@ -56,7 +56,7 @@ class Graphs:
             shape = self.interface.sizes(tensor.shape, B)
             if whole.shape != shape:
                 raise BundleError(
-                    "bundle.model", f"{name} gives {key} {list(whole.shape)}, not {list(shape)}."
+                    "bundle.model", f"{name} returned {key} {list(whole.shape)}, not {list(shape)}."
                 )
             joined[key] = whole
         return joined

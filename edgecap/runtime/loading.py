@@ -1,4 +1,4 @@
-"""Opening a bundle on its engine."""
+"""Loads a bundle and opens it on an inference engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
-from edgecap.core.errors import BundleError, InputError
+from edgecap.core.errors import InputError
 from edgecap.core.formats import backends
 from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
@@ -25,44 +25,43 @@ from edgecap.runtime.tokenizer import Tokenizer
 AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
 
-def load(bundle: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> AnyCaptioner:
+def load(
+    bundle: str | os.PathLike[str],
+    backend: str = "auto",
+    threads: int = 1,
+    verify: str = "sizes",
+) -> AnyCaptioner:
     """Open the captioner in a bundle directory.
 
     Args:
         bundle: a bundle directory.
-        backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
-            mlprogram (CoreML evaluated anywhere).
+        backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
+            mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
+        verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
 
     Raises:
-        BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
-        UnsupportedError for a backend that cannot run it, MissingPackageError.
+        BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
+        UnsupportedError for a backend that cannot run the bundle, MissingPackageError.
     """
     pick("backend", backend, ("auto", *backends()))
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    given = Path(bundle)
-    if not given.exists():
-        raise BundleError(
-            "bundle.missing",
-            f"there is no bundle {given}.",
-            f"Make one with: edgecap export --format tflite --int8 -o {given}",
-        )
-    opened = open_bundle(given)
+    opened = open_bundle(Path(bundle), verify)
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
     tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
-    runs_on = select(opened.manifest.format, backend)
-    return Captioner(session, opened.manifest, tokenizer, runs_on, weights=_weights(opened))
+    selected = select(opened.manifest.format, backend)
+    return Captioner(session, opened.manifest, tokenizer, selected, weights=_weights(opened))
 
 
 def _prompted(
     opened: Bundle, manifest: schema2.Manifest, backend: str, threads: int
 ) -> PromptCaptioner:
-    """A captioner or embedder of schema 2."""
+    """A schema 2 captioner or embedder."""
     codec, encoder = None, None
     if manifest.tokenizer is not None:
         data = opened.file(manifest.tokenizer).read_bytes()
@@ -71,23 +70,23 @@ def _prompted(
         file = opened.file(manifest.encoder)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
-    runs_on = select(manifest.format, backend)
-    return PromptCaptioner(graphs, manifest, codec, runs_on, encoder)
+    selected = select(manifest.format, backend)
+    return PromptCaptioner(graphs, manifest, codec, selected, encoder)
 
 
 def check_threads(threads: int) -> None:
-    """Raise InputError unless an engine can be given so many threads."""
+    """Raise InputError for an invalid number of threads."""
     if not 1 <= threads <= MOST_THREADS:
         raise InputError("threads.number", f"threads must be 1 to {MOST_THREADS}, got {threads}.")
 
 
 def _weights(opened: Bundle) -> str | None:
-    """Which weights file a bundle was made from; of older bundles only a plan says it."""
+    """SHA-256 of the weights file a bundle was made from; in older bundles only the plan has it."""
     if opened.manifest.weights is not None:
         return opened.manifest.weights
     name = opened.manifest.plan.get("file")
     if not isinstance(name, str) or name not in opened.manifest.files:
         return None
     plan = opened.json(name)
-    told = plan.get("weights") if isinstance(plan, dict) else None
-    return told if isinstance(told, str) and re.fullmatch(r"[0-9a-f]{64}", told) else None
+    digest = plan.get("weights") if isinstance(plan, dict) else None
+    return digest if isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) else None

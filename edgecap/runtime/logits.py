@@ -1,4 +1,4 @@
-"""Rules of generation on logits, in NumPy: what may come next, given what came before.
+"""Generation rules on logits, in NumPy: penalties, suppressed and forced tokens.
 
 Equal to transformers' LogitsProcessor classes of the same names (5.23), applied in the order in
 which its `generate` builds them. In greedy decoding they act on logits, in beam search on
@@ -18,7 +18,7 @@ from edgecap.core.errors import BundleError
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Natural log of the softmax over the last axis of f32 [...,V]; BundleError for no numbers."""
+    """Log-softmax over the last axis of f32 [...,V]; BundleError for NaN or infinity."""
     if not np.isfinite(logits).all():
         raise BundleError("bundle.not_finite", "the model's scores hold NaN or infinity.")
     shifted = logits - logits.max(-1, keepdims=True)  # [...,V]
@@ -26,11 +26,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def apply_rules(spec: GenerationSpec, scores: np.ndarray, generated: Sequence[int]) -> np.ndarray:
-    """Scores f32 [V] of the next token under all rules of a spec; -inf for what may not come.
+    """Scores f32 [V] of the next token under all rules of a spec; -inf for excluded tokens.
 
     Args:
-        scores: logits or log-probabilities f32 [V], left as they are.
-        generated: ids chosen so far, without the history before them.
+        scores: logits or log-probabilities f32 [V], not modified.
+        generated: ids generated so far, without prefix and prompt.
     """
     count = len(generated)
     if spec.repetition_penalty != 1.0 or spec.no_repeat_ngram > 0:
@@ -50,21 +50,21 @@ def apply_rules(spec: GenerationSpec, scores: np.ndarray, generated: Sequence[in
 
 
 def repetition_penalty(scores: np.ndarray, history: Sequence[int], penalty: float) -> np.ndarray:
-    """Scores f32 [V] with those of ids in the history made less likely.
+    """Scores f32 [V] in which ids of the history are less likely.
 
-    Positive ones are divided by the penalty, negative ones multiplied (CTRL, arXiv 1909.05858).
+    Positive scores are divided by the penalty, negative ones multiplied (CTRL, arXiv 1909.05858).
     """
     if penalty == 1.0:
         return scores
-    seen = _ids_below(history, len(scores))
+    used = _ids_below(history, len(scores))
     scores = scores.copy()
-    values, factor = scores[seen], np.float32(penalty)
-    scores[seen] = np.where(values < 0, values * factor, values / factor)
+    values, factor = scores[used], np.float32(penalty)
+    scores[used] = np.where(values < 0, values * factor, values / factor)
     return scores
 
 
 def no_repeat_ngram(scores: np.ndarray, history: Sequence[int], size: int) -> np.ndarray:
-    """Scores f32 [V] with -inf for ids that would complete a run of `size` seen before."""
+    """Scores f32 [V] with -inf for ids that would complete a run of `size` used before."""
     if size < 1 or len(history) < size:
         return scores
     ids = np.asarray(history, np.int64)  # [n]
@@ -75,7 +75,7 @@ def no_repeat_ngram(scores: np.ndarray, history: Sequence[int], size: int) -> np
 
 
 def suppress(scores: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """Scores f32 [V] with -inf for these ids; ids beyond V cannot come anyway."""
+    """Scores f32 [V] with -inf for these ids; ids of V and above are ignored."""
     if not len(ids):
         return scores
     scores = scores.copy()
@@ -91,6 +91,6 @@ def force(scores: np.ndarray, ids: Sequence[int]) -> np.ndarray:
 
 
 def _ids_below(ids: Sequence[int], limit: int) -> np.ndarray:
-    """The different ids below a limit, int64."""
+    """The unique ids below a limit, int64."""
     unique = np.unique(np.asarray(ids, np.int64))
     return unique[unique < limit]

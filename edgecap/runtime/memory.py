@@ -1,4 +1,4 @@
-"""How much memory there is, and how many images fit in it.
+"""Free memory, and the number of images that fit in it.
 
 Letters as in session.py.
 """
@@ -10,32 +10,32 @@ from pathlib import Path
 
 from edgecap.bundle.manifest import Contract
 
-SHARE = 0.5  # of what is free: other programs live too, and engines keep what they once took
-UNKNOWN = 1 << 30  # bytes, on a system that does not tell
-# A v1 group without a limit says a number near 2^63.
+SHARE = 0.5  # of the free memory: other programs need some, and engines keep what they allocated
+UNKNOWN = 1 << 30  # bytes, assumed on systems that do not report free memory
+# A v1 group without a limit reports a number near 2^63.
 _NO_LIMIT = 1 << 60
 
 
 def free_bytes(root: Path = Path("/")) -> int:
-    """Memory this process may still take: of the machine, and of its control groups.
+    """Bytes that this process may still allocate, within the machine and its control groups.
 
-    Reads what Linux tells (proc(5), cgroup v1 and v2) below `root`; elsewhere half of the machine's
+    Read from proc(5) and cgroup v1 or v2 below `root` on Linux; elsewhere half of the physical
     memory.
     """
     try:
-        told = (root / "proc/meminfo").read_text(encoding="ascii")
+        text = (root / "proc/meminfo").read_text(encoding="ascii")
     except OSError:
         return _physical() // 2
-    lines = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
     available = int(lines.get("MemAvailable", lines["MemFree"]).split()[0]) * 1024
     return min([available, *_groups(root)])
 
 
 def image_bytes(contract: Contract) -> int:
-    """About what captioning one image of a batch takes at its peak.
+    """Estimated peak memory in bytes of captioning one image of a batch.
 
-    The cache, the image's rows before they are put there, an engine's copies of both, and the
-    activations of encode_image. For S that is 19.5 MiB; measured were 13 (PyTorch) to 21 (ONNX).
+    The cache, the image rows before they are copied to it, the engine's copies of both, and the
+    activations of encode_image. For model S: 19.5 MiB; measured 13 (PyTorch) to 21 (ONNX).
     """
     width = contract.heads * contract.head_width  # D
     activations = contract.patches * (16 * width + 2 * contract.heads * contract.patches) * 4
@@ -43,16 +43,16 @@ def image_bytes(contract: Contract) -> int:
 
 
 def images_that_fit(contract: Contract, free: int, beams: int = 1) -> int:
-    """How many images a batch may have; at least 1.
+    """The number of images that a batch may have; at least 1.
 
-    Beams are searched one image after the other: only one at a time has a cache for each.
+    Beam search handles one image at a time: only one image has a cache per beam.
     """
     left = int(SHARE * free) - (beams - 1) * _cache_bytes(contract)
     return max(1, left // image_bytes(contract))
 
 
 def _cache_bytes(contract: Contract) -> int:
-    """Of one caption: the cache, the image's rows, and an engine's copies of both."""
+    """Bytes of one caption: the cache, the image rows, and the engine's copies of both."""
     row = contract.layers * contract.heads * contract.head_width * 2 * 4  # k and v, float32
     return 2 * row * (contract.context + contract.patches)
 
@@ -60,11 +60,11 @@ def _cache_bytes(contract: Contract) -> int:
 def _groups(root: Path) -> list[int]:
     """Bytes left in every control group that limits this process."""
     try:
-        told = (root / "proc/self/cgroup").read_text(encoding="ascii", errors="replace")
+        text = (root / "proc/self/cgroup").read_text(encoding="ascii", errors="replace")
     except OSError:
         return []
     left: list[int] = []
-    for line in filter(None, told.splitlines()):
+    for line in filter(None, text.splitlines()):
         _, _, group = line.partition(":")
         controllers, _, path = group.partition(":")
         if controllers == "":
@@ -74,8 +74,8 @@ def _groups(root: Path) -> list[int]:
             names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        # Limits of all groups above count too. In a container the path may not be visible, the base
-        # always is.
+        # Limits of all parent groups apply too. In a container the path may not be visible; the
+        # base always is.
         parts = Path(path.strip("/")).parts
         for depth in range(len(parts) + 1):
             left += _left(base.joinpath(*parts[:depth]), *names)
@@ -83,9 +83,9 @@ def _groups(root: Path) -> list[int]:
 
 
 def _left(group: Path, limit: str, used: str, reclaimable: str) -> list[int]:
-    """What a group has left, as a list of one number, or of none where it sets no limit.
+    """The bytes left in a group as a list of one number; empty if the group sets no limit.
 
-    Cached files count as used and are given back at need.
+    Cached files count as used, but the kernel frees them on demand.
     """
     try:
         most = (group / limit).read_text().strip()

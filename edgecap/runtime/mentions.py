@@ -1,8 +1,8 @@
-"""From tokens to words, phrases and boxes.
+"""Splits tokens of a schema 1 caption into text, phrases and boxes.
 
-Location tokens come in groups of four after the phrase they belong to. The phrase is found without
-the grammar of any caption: it is the text since the last box or separator, without a leading
-conjunction, from its determiner or number word on.
+Location tokens follow their phrase in groups of four. The phrase is found without parsing: it is
+the text since the last box or separator, without a leading conjunction, starting at its determiner
+or number word.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DETERMINERS = {
     "pt": "um uma o a os as dois duas três quatro cinco seis sete",
     "nl": "een de het twee drie vier vijf zes zeven",
 }
-# Words after which the first phrase of a sentence begins, where no determiner tells.
+# Words after which the first phrase of a sentence begins, in languages without determiners.
 _LEADS = {"ko": ("그림에", "여기에"), "ja": ("ここに",)}
 _ELIDED = ("un'", "un’", "l'", "l’")
 _CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与及", "とや"
@@ -45,7 +45,7 @@ _CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与
 
 @dataclass(frozen=True)
 class Group:
-    """A phrase and its boxes on the model_input."""
+    """A phrase and its boxes in px of the model input."""
 
     start: int  # of the phrase in the clean text
     end: int
@@ -55,7 +55,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Reading:
-    """The clean text, its grouped boxes, and how many location runs made no valid box."""
+    """The clean text, its grouped boxes, and the number of location runs that are no valid box."""
 
     text: str
     groups: tuple[Group, ...]
@@ -74,17 +74,17 @@ def read(
     words = [token for token in tokens if token not in locations]
     text = tokenizer.decode(words, skip_special=True)
     groups: list[Group] = []
-    malformed = place = said = previous_end = 0
+    malformed = place = word_count = previous_end = 0
     while place < len(tokens):
         if tokens[place] not in locations:
-            place, said = place + 1, said + 1
+            place, word_count = place + 1, word_count + 1
             continue
         end = place
         while end < len(tokens) and tokens[end] in locations:
             end += 1
         boxes, probabilities, bad = _boxes(tokens[place:end], scores[place:end], locations, bin_px)
         malformed += bad
-        text_end = len(tokenizer.decode(words[:said], skip_special=True).rstrip())
+        text_end = len(tokenizer.decode(words[:word_count], skip_special=True).rstrip())
         if boxes:
             start = previous_end + phrase_start(text[previous_end:text_end], language)
             groups.append(Group(start, text_end, boxes, probabilities))
@@ -95,7 +95,7 @@ def read(
 def _boxes(
     tokens: Sequence[int], scores: Sequence[float], locations: range, bin_px: int
 ) -> tuple[tuple[InputBox, ...], tuple[float, ...], int]:
-    """Boxes, their scores, and how many groups of a location run are not boxes."""
+    """Boxes, their scores, and the number of groups of a location run that are not boxes."""
     boxes, probabilities, bad = [], [], int(len(tokens) % 4 > 0)
     for i in range(0, len(tokens) - 3, 4):
         x0, y0, x1, y1 = ((token - locations.start) * bin_px for token in tokens[i : i + 4])
@@ -108,7 +108,7 @@ def _boxes(
 
 
 def determiner_end(phrase: str, language: str) -> int:
-    """Where a phrase goes on after its article or number word; 0 where it has none."""
+    """The position after the article or number word of a phrase; 0 if it has none."""
     elided = next((e for e in _ELIDED if phrase.lower().startswith(e)), "")
     first = re.match(r"(\S+)\s*", phrase)
     if elided or first is None:
@@ -117,12 +117,12 @@ def determiner_end(phrase: str, language: str) -> int:
 
 
 def phrase_start(text: str, language: str) -> int:
-    """Where the phrase that ends `text` begins."""
+    """The start of the phrase at the end of `text`."""
     separators = [match.end() for match in _SEPARATOR.finditer(text)]
     start = max(separators, default=0)
     if language == "zh":
         start = max([start] + [text.rfind(word) + 1 for word in _CHINESE_AND])
-        # The first: what follows may be a 三角形, "a shape of three corners".
+        # The first number: a later one may be part of the noun, as in 三角形 (triangle).
         numbers = [text.find(number, start) for number in _CHINESE_NUMBERS]
         return min((place for place in numbers if place >= 0), default=start)
     if language == "ja":

@@ -1,4 +1,4 @@
-"""Attention of single layers and heads, where a model hands it out.
+"""Attention of single layers and heads, for models exported with it.
 
 Letters as in session.py.
 """
@@ -16,7 +16,7 @@ from edgecap.runtime.validating import check_attention
 
 
 class PerHeadAttention:
-    """A session whose decode steps give the attention of every layer and head, f32 [B,L,H,P]."""
+    """A session whose decode steps return the attention of all layers and heads, f32 [B,L,H,P]."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -37,10 +37,10 @@ class PerHeadAttention:
 def selection(
     contract: Contract, layer: int | None, head: int | None
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """From the attention of a step, f32 [L,H,P], to that of a layer or head, f32 [P].
+    """A function from the attention of a step, f32 [L,H,P], to that of a layer or head, f32 [P].
 
-    None where neither is asked for. Raises InputError for one that there is not, UnsupportedError
-    for a model that does not hand it out.
+    None if no layer is requested. Raises InputError for an index out of range or a head without a
+    layer, UnsupportedError for a model exported without attention per head.
     """
     for what, index, there in (("layer", layer, contract.layers), ("head", head, contract.heads)):
         if index is not None and not 0 <= index < there:
@@ -50,7 +50,7 @@ def selection(
     if layer is None:
         if head is not None:
             raise InputError(
-                "attention.layer", f"head {head} of which layer?", "Give the layer as well."
+                "attention.layer", f"head {head} needs a layer.", "Give the layer as well."
             )
         return None
     check_attention(contract)

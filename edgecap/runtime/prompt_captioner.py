@@ -1,18 +1,15 @@
-"""Captions, regions and embeddings of any model of schema 2: prompts by name, in place of
-languages.
+"""Captions, regions and embeddings of schema 2 models, which have named prompts, not languages.
 
 Letters: B batch, N images or texts of a call, E embedding, h and w the input's size in px.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT
@@ -23,6 +20,7 @@ from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
 from edgecap.runtime.captions import Caption, Mention
 from edgecap.runtime.generation import Choose, Generated, generate, limited, most_probable, steps
 from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.image_processing import ProcessedImage, process
 from edgecap.runtime.memory import SHARE, free_bytes
 from edgecap.runtime.regions import Input, read_regions
@@ -35,19 +33,19 @@ ImageLike: TypeAlias = Any  # a path, bytes, a Pillow image or an array
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked of every image of a call, checked."""
+    """The checked options of a call, which apply to all its images."""
 
     prompt: str
     spec: GenerationSpec
     sampling: Sampling | None
 
     def choose(self, pixels: np.ndarray) -> Choose:
-        """How tokens are chosen for pixels uint8 [B,h,w,3]."""
+        """The token choice for pixels uint8 [B,h,w,3]."""
         return Sampler(self.sampling, pixels) if self.sampling else most_probable
 
 
 class PromptCaptioner:
-    """A model of schema 2 on an engine. Made by `edgecap.runtime.load`."""
+    """A schema 2 model on an engine. Created by `edgecap.runtime.load`."""
 
     def __init__(
         self,
@@ -58,15 +56,15 @@ class PromptCaptioner:
         encoder: Callable[[], PromptEncoder] | None = None,
         free: Callable[[], int] = free_bytes,
     ) -> None:
-        """`encoder`: opens what turns texts into ids, where the bundle carries it."""
+        """`encoder`: opens the tokenizer that encodes texts, if the bundle has one."""
         self.graphs, self.manifest, self.backend = graphs, manifest, backend
         self.codec, self._encoder, self._free = codec, encoder, free
 
-    languages: tuple[str, ...] = ()  # the model's prompts say in what language it answers
+    languages: tuple[str, ...] = ()  # the prompt determines the language of a caption
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The names of its prompts; the first is the default."""
+        """The names of the prompts; the first is the default."""
         return tuple(self.manifest.prompts)
 
     def caption(
@@ -82,16 +80,16 @@ class PromptCaptioner:
         Args:
             images: images (paths, bytes, Pillow images, arrays), or a single one.
             prompt: one of `prompts`; by default the first.
-            beams: how many captions to search among; by default as the model ships.
-            max_length: tokens at most; by default as the model ships.
-            sampling: draw tokens at random; not with beams.
+            beams: beam width; by default that of the checkpoint's generation settings.
+            max_length: maximum number of tokens; by default that of the checkpoint.
+            sampling: sample tokens at random; cannot be combined with beams.
 
         Returns:
             One caption per image, in order.
 
         Raises:
-            InputError for an image, prompt or number that cannot be used, UnsupportedError where
-            the model writes no captions.
+            InputError for an invalid image, prompt or number, UnsupportedError if the model does
+            not generate captions.
         """
         results = self.caption_many(images, prompt, beams, max_length, sampling)
         return [caption for caption in results if isinstance(caption, Caption)]
@@ -106,7 +104,7 @@ class PromptCaptioner:
         on_error: str = "fail",
         batch: int | None = None,
     ) -> Iterator[Caption | InputError]:
-        """Caption any number of images in batches that fit in memory; arguments as of `caption`.
+        """Caption any number of images in batches that fit in memory; arguments as in `caption`.
 
         `on_error`: "fail" raises at an image that cannot be read, "skip" yields its error.
         """
@@ -121,9 +119,9 @@ class PromptCaptioner:
         max_length: int | None = None,
         sampling: Sampling | None = None,
     ) -> Iterator[str]:
-        """Yield the caption of one image piece by piece, as soon as text is certain."""
+        """Yield the caption of one image piece by piece, as soon as text is final."""
         request = self._request(prompt, 1, max_length, sampling)
-        assert self.codec is not None  # the request found a prompt
+        assert self.codec is not None  # models with prompts have one
         pixels = self._pixels([process(image, self.manifest.image)])
         text = self.codec.stream()
         encoded = self.graphs.encode(pixels)
@@ -137,24 +135,25 @@ class PromptCaptioner:
             yield rest
 
     def embed_images(self, images: Iterable[ImageLike] | ImageLike) -> np.ndarray:
-        """Images in the shared space: f32 [N,E] of norm 1; UnsupportedError without such a
-        space.
+        """Embeddings of images in the shared space: f32 [N,E] of norm 1.
+
+        Raises UnsupportedError if the model has no such space.
         """
-        self._needs(ENCODE, "image_embedding", "embeddings of images")
+        self._require_output(ENCODE, "image_embedding", "embeddings of images")
 
         def work(batch: Sequence[ProcessedImage]) -> list[np.ndarray]:
             return list(self.graphs.encode(self._pixels(batch))["image_embedding"])  # b of [E]
 
-        processed = (process(image, self.manifest.image) for image in _listed(images))
+        processed = (process(image, self.manifest.image) for image in _as_images(images))
         return self._stacked(in_batches(processed, self.batch_size(), work))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
-        """Texts, or one, in the shared space: f32 [N,E] of norm 1.
+        """Embeddings of one or several texts in the shared space: f32 [N,E] of norm 1.
 
-        Raises UnsupportedError where the model has no such space or the bundle no tokenizer for it,
+        Raises UnsupportedError if the model has no such space or the bundle no tokenizer for it,
         MissingPackageError without the tokenizers package, InputError for a text that is too long.
         """
-        self._needs(ENCODE_TEXT, "text_embedding", "embeddings of texts")
+        self._require_output(ENCODE_TEXT, "text_embedding", "embeddings of texts")
         if self._encoder is None:
             raise UnsupportedError(
                 "prompts.none", "this bundle has no tokenizer for texts.", "Export it again."
@@ -168,7 +167,7 @@ class PromptCaptioner:
             ids = encoder.encode(text, framing=True)
             if not 0 < len(ids) <= N:
                 raise InputError(
-                    "text.too_long", f"a text makes {len(ids)} tokens; 1 to {N} are possible."
+                    "text.too_long", f"a text has {len(ids)} tokens; allowed: 1 to {N}."
                 )
             tokens[row, : len(ids)], length[row] = ids, len(ids)
 
@@ -178,11 +177,11 @@ class PromptCaptioner:
         return self._stacked(in_batches(range(len(listed)), self.batch_size(), work))
 
     def batch_size(self, beams: int = 1) -> int:
-        """Images that are captioned at a time: what fits in the memory that is free now."""
+        """Images per batch: as many as fit in the memory that is free now."""
         each = 3 * self.manifest.interface.state_bytes() * beams + (1 << 20)
         return max(1, min(BATCH, int(SHARE * self._free()) // each))
 
-    def _needs(self, function: str, output: str, what: str) -> None:
+    def _require_output(self, function: str, output: str, what: str) -> None:
         interface = self.manifest.interface
         if not interface.has(function) or output not in interface.function(function).outputs:
             raise UnsupportedError(
@@ -199,7 +198,7 @@ class PromptCaptioner:
         if not self.manifest.interface.has(DECODE):
             raise UnsupportedError(
                 "model.capability",
-                f"{self.manifest.name} embeds images and texts; it writes no captions.",
+                f"{self.manifest.name} embeds images and texts; it does not generate captions.",
                 "Use it with: edgecap index, edgecap search",
             )
         name = self.manifest.default_prompt if prompt is None else prompt
@@ -217,7 +216,7 @@ class PromptCaptioner:
         if spec.beams > 1 and sampling is not None:
             raise UnsupportedError(
                 "caption.beams_sampled",
-                f"{spec.beams} beams look for the best caption, sampling draws one: not both.",
+                f"beam search ({spec.beams} beams) and sampling cannot be combined.",
                 "Leave out the beams or the sampling.",
             )
         return _Request(name, spec, sampling)
@@ -245,7 +244,7 @@ class PromptCaptioner:
     def _processed(
         self, images: Iterable[ImageLike] | ImageLike
     ) -> Iterator[ProcessedImage | InputError]:
-        for image in _listed(images):
+        for image in _as_images(images):
             try:
                 yield process(image, self.manifest.image)
             except InputError as error:
@@ -256,7 +255,7 @@ class PromptCaptioner:
         for one in processed:
             if len(one.pixels) != 1:
                 raise UnsupportedError(
-                    "image.crops", f"an image makes {len(one.pixels)} crops; encode takes one."
+                    "image.crops", f"an image has {len(one.pixels)} crops; encode takes one."
                 )
         return np.concatenate([one.pixels for one in processed])
 
@@ -290,12 +289,12 @@ class PromptCaptioner:
 
     def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:
         """N embeddings [E] as f32 [N,E]."""
-        found = list(rows)
-        if not found:
+        embeddings = list(rows)
+        if not embeddings:
             return np.zeros((0, self.manifest.interface.dims["E"]), np.float32)
-        stacked = np.stack(found).astype(np.float32, copy=False)
+        stacked = np.stack(embeddings).astype(np.float32, copy=False)
         if not np.isfinite(stacked).all():
-            raise BundleError("bundle.not_finite", "the model's vectors hold NaN or infinity.")
+            raise BundleError("bundle.not_finite", "the model's embeddings hold NaN or infinity.")
         return stacked
 
 
@@ -303,10 +302,6 @@ def _functions(interface: Any) -> str:
     return f"It has: {', '.join(spec.name for spec in interface.functions)}."
 
 
-def _listed(images: Iterable[ImageLike] | ImageLike) -> Iterable[ImageLike]:
-    """A single image as a list of one; arrays of four axes are batches."""
-    if isinstance(images, (str, bytes, os.PathLike, Image.Image)):
-        return [images]
-    if isinstance(images, np.ndarray):
-        return images if images.ndim == 4 else [images]
-    return images
+def _as_images(images: Iterable[ImageLike] | ImageLike) -> Iterable[ImageLike]:
+    """The images of a call; a single image becomes a list, an array of four axes is a batch."""
+    return [images] if is_image(images) else images

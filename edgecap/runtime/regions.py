@@ -1,8 +1,8 @@
-"""From ids to words, phrases and boxes in the pixels of the user's image.
+"""Splits generated ids into text, phrases and boxes in pixels of the user's image (schema 2).
 
-Words are decoded without the ids of places and marks; a region says which of the clean text's
-characters name it. What is no valid box is left out and counted. Codecs: edgecap.bundle.
-regions_spec.
+The text is decoded without location ids and marks; a region refers to its phrase by character
+positions in that text. Invalid boxes are dropped and counted. Codecs: edgecap.bundle.regions_spec.
+A `place` is a location id.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.runtime.image_processing import Box, Placement
 from edgecap.runtime.text import TextCodec
 
-# From the text since the last region, where the phrase that ends it begins.
+# From the text since the last region to the start of the phrase at its end.
 PhraseStart: TypeAlias = Callable[[str], int]
 _SEPARATOR = re.compile(r"[.,;:!?、。，；：！？「」()\"]")
 
@@ -27,27 +27,27 @@ class Region:
     """A phrase and its boxes."""
 
     start: int  # of the phrase in the clean text
-    end: int  # start where the model named nothing
+    end: int  # equal to start if there is no phrase
     boxes: tuple[Box, ...]  # x0, y0, x1, y1 in the image's pixels
     scores: tuple[float, ...]  # per box: geometric mean probability of its tokens
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The clean text, its regions in the order of the text, and what made no valid box."""
+    """The clean text, its regions in text order, and the number of invalid boxes."""
 
     text: str
     regions: tuple[Region, ...]
-    malformed: int  # groups of places that are no box, and places left over
+    malformed: int  # groups of places that are not a box, and left-over places
 
     def phrase(self, region: Region) -> str:
-        """The words of a region."""
+        """The phrase of a region."""
         return self.text[region.start : region.end]
 
 
 @dataclass(frozen=True)
 class Input:
-    """Where boxes are written: the model's input, and the image in it."""
+    """The coordinate system of boxes: the model's input, and the placement of the image in it."""
 
     size: tuple[int, int]  # (h, w) of the input in px
     placement: Placement
@@ -64,10 +64,10 @@ def read_regions(
     """Separate words from boxes.
 
     Args:
-        ids: what was generated, special tokens allowed.
-        scores: natural logs of the probabilities of `ids`; without, all are 0.
-        phrase_start: of codecs whose phrase is the text before a box (edges4, loc1000); without,
-            it begins after the last mark of punctuation (edges4) or the last region (loc1000).
+        ids: the generated ids, special tokens allowed.
+        scores: log-probabilities of `ids`; by default all 0.
+        phrase_start: for codecs whose phrase is the text before a box (edges4, loc1000); by
+            default it begins after the last punctuation mark (edges4) or region (loc1000).
     """
     walk = _Walk(ids, codec, spec, view, [0.0] * len(ids) if scores is None else scores)
     if spec.codec == "cells2":
@@ -81,7 +81,7 @@ def read_regions(
 
 
 class _Walk:
-    """Ids as words and runs of places, with the text that the words make."""
+    """Iterates over ids as words and runs of places, with the decoded text of the words."""
 
     def __init__(
         self,
@@ -95,11 +95,11 @@ class _Walk:
         self.malformed = 0
         self._codec, self._view, self._scores = codec, view, scores
         self._places = range(spec.first, spec.first + spec.count)
-        self._unsaid = {*spec.marks.values()}
+        marks = {*spec.marks.values()}
         self._words: list[int] = []
         self._counts = [0]  # words among the first n ids
         for id_ in ids:
-            if not self.is_place(id_) and id_ not in self._unsaid:
+            if not self.is_place(id_) and id_ not in marks:
                 self._words.append(id_)
             self._counts.append(len(self._words))
         self.text = codec.decode(self._words)
@@ -108,11 +108,11 @@ class _Walk:
         return id_ in self._places
 
     def length(self, n: int) -> int:
-        """Characters that the words among the first n ids make."""
+        """The number of characters of the words among the first n ids."""
         return min(len(self._codec.decode(self._words[: self._counts[n]])), len(self.text))
 
     def runs(self) -> Iterator[tuple[int, int]]:
-        """(from, to) of every run of places among the ids."""
+        """(start, end) of every run of places among the ids."""
         place = 0
         while place < len(self.ids):
             if not self.is_place(self.ids[place]):
@@ -141,7 +141,7 @@ class _Walk:
 
 
 def _input_box(values: Sequence[int], spec: RegionsSpec, size: tuple[int, int]) -> Box | None:
-    """A box in px of the input from its places; None where it is none."""
+    """A box in px of the input from its places; None if it is invalid."""
     h, w = size
     if spec.codec == "cells2":
         unit = _cells(values[0], values[1], math.isqrt(spec.count))
@@ -149,7 +149,7 @@ def _input_box(values: Sequence[int], spec: RegionsSpec, size: tuple[int, int]) 
         x0, y0, x1, y1 = (float(value * spec.bin_px) for value in values)
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
     elif spec.codec == "loc1000":
-        # The middle of a bin, as Florence-2's own post-processor reads it.
+        # The middle of a bin, as in Florence-2's own post-processor.
         unit = tuple((value + 0.5) / spec.count for value in values)
     else:
         y0, x0, y1, x1 = (value / spec.count for value in values)
@@ -159,9 +159,9 @@ def _input_box(values: Sequence[int], spec: RegionsSpec, size: tuple[int, int]) 
 
 
 def _cells(first: int, last: int, n: int) -> tuple[float, ...]:
-    """The unit box between two cells of an n x n grid, as Kosmos-2 reads it.
+    """The box between two cells of an n x n grid in units of 0-1, as Kosmos-2 defines it.
 
-    From middle to middle, except where both are in one row or column: then from edge to edge.
+    From centre to centre, but from edge to edge if both are in one row or column.
     """
     (y0, x0), (y1, x1) = divmod(first, n), divmod(last, n)
     before, after = (0.0, 1.0) if x0 == x1 or y0 == y1 else (0.5, 0.5)
@@ -170,14 +170,14 @@ def _cells(first: int, last: int, n: int) -> tuple[float, ...]:
 
 def _after_phrase(walk: _Walk, phrase_start: PhraseStart | None) -> Iterator[Region]:
     """edges4, loc1000: the words since the last region, then the boxes."""
-    rule = phrase_start or (_after_mark if walk.spec.codec == "edges4" else _after_spaces)
+    find_start = phrase_start or (_after_mark if walk.spec.codec == "edges4" else _after_spaces)
     previous = 0
     for start, end in walk.runs():
         boxes, scores = walk.boxes(start, end)
         text_end = len(walk.text[: walk.length(start)].rstrip())
         if boxes:
-            # Two runs with nothing said between them name nothing twice.
-            begin = min(previous + rule(walk.text[previous:text_end]), text_end)
+            # Of two runs without text between them, the second has an empty phrase.
+            begin = min(previous + find_start(walk.text[previous:text_end]), text_end)
             yield Region(begin, text_end, boxes, scores)
         previous = max(text_end, previous)
 
@@ -239,7 +239,7 @@ def _marked(walk: _Walk) -> Iterator[Region]:
 
 
 def _marked_phrase(walk: _Walk, start: int) -> tuple[int, int] | None:
-    """Where the phrase lies that ends just before ids[start]; None where none does."""
+    """(start, end) of the phrase that ends just before ids[start]; None if there is none."""
     marks, ids = walk.spec.marks, walk.ids
     if start < 1 or ids[start - 1] != marks["end_phrase"]:
         return None
@@ -258,7 +258,7 @@ def _marked_phrase(walk: _Walk, start: int) -> tuple[int, int] | None:
 
 
 def _stripped(reading: Reading) -> Reading:
-    """Without spaces around the text, regions moved along."""
+    """The reading with surrounding spaces removed and regions shifted accordingly."""
     text = reading.text.strip()
     lead = _after_spaces(reading.text)
 

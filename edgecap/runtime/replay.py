@@ -1,6 +1,7 @@
-"""Making golden files with one captioner, and replaying them with another. Letters as in golden.py.
+"""Records golden files with one captioner and replays them with another (schema 1).
 
-Made by the PyTorch reference at export, replayed by `edgecap verify` on the target's own runtime.
+The PyTorch reference records at export; `edgecap verify` replays on the target's runtime. Letters
+as in golden.py.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def force(
     tokens: Sequence[int],
     steps: int,
 ) -> Forced:
-    """Feed model_input uint8 [S,S,3], prompt and the first tokens; outputs of the last `steps`
-    feeds.
+    """Feed model_input uint8 [S,S,3], the prompt and the first tokens; outputs of the last `steps`
+    steps.
 
     Step 0 is the prompt's last token, so `steps - 1` of `tokens` are fed.
     """
@@ -52,7 +53,7 @@ def force(
 def record(
     captioner: Captioner,
     images: Mapping[str, bytes],
-    asked: Sequence[tuple[str, str]],
+    requests: Sequence[tuple[str, str]],
     texts: Sequence[str],
     tolerances: Mapping[str, Tolerance],
     token_agreement: float,
@@ -62,15 +63,15 @@ def record(
 
     Args:
         images: image files by name, e.g. image_00.png.
-        asked: (lang, style) for each image.
+        requests: (lang, style) for each image.
         texts: texts to embed.
-        tolerances: for each of golden.ARRAYS, what a target may deviate.
+        tolerances: for each of golden.ARRAYS, the allowed deviation of a target.
         token_agreement: share 0-1 of cases whose greedy tokens must be equal on the target.
         steps: K at most; fewer where a caption is shorter.
     """
     captions = [
         captioner.caption(data, lang=lang, style=style)[0]
-        for data, (lang, style) in zip(images.values(), asked, strict=True)
+        for data, (lang, style) in zip(images.values(), requests, strict=True)
     ]
     K = min([steps, *(len(caption.tokens) + 1 for caption in captions)])
     settings = captioner.manifest.preprocessing
@@ -89,7 +90,7 @@ def record(
 
 
 def replay(captioner: Captioner, golden: Golden) -> Certificate:
-    """What this captioner makes of the golden inputs, next to what the reference made."""
+    """Compare this captioner's outputs for the golden inputs with those of the reference."""
     index = golden.index
     settings = captioner.manifest.preprocessing
     model_inputs, forced, same_tokens = [], [], 0

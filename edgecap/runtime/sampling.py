@@ -1,15 +1,15 @@
-"""Drawing the next token at random, the same on every machine and in every batch.
+"""Random sampling of the next token, reproducible on every machine and in every batch.
 
-The model's scores are divided by the temperature, cut to the `top_k` most probable tokens, then to
-the fewest whose probabilities reach `top_p` (nucleus sampling: arXiv 1904.09751). One of those, in
-the order of their ids, is found by a number u in 0 … 1: the first at which the running sum of
-probabilities exceeds u.
+The model's scores are divided by the temperature, then restricted to the `top_k` most probable
+tokens and to the fewest whose probabilities reach `top_p` (nucleus sampling: arXiv 1904.09751). A
+random number u in [0, 1) selects one of them, in the order of their ids: the first at which the
+cumulative probability exceeds u.
 
-Numbers come from SplitMix64 (Steele, Lea, Flood 2014), because it is five lines in any language.
-The state begins at seed * 2^32 + CRC-32 of the model_input: an image is captioned alike alone and
-in company, and two images of one call do not share their luck.
+Random numbers come from SplitMix64 (Steele, Lea, Flood 2014), which takes five lines in any
+language. Its state starts at seed * 2^32 + CRC-32 of the model input: the caption of an image does
+not depend on the batch, and two images of one call get different random numbers.
 
-Letters: V vocabulary, S model_input side.
+Letters: B batch, V vocabulary, S side of the model input in px.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw; InputError for numbers that mean nothing."""
+    """Sampling options; InputError for values out of range."""
 
     temperature: float = 1.0  # above 0: lower is closer to greedy
-    top_k: int | None = None  # tokens to draw from at most
-    top_p: float | None = None  # of the probability, 0 < top_p <= 1
+    top_k: int | None = None  # sample from this many tokens at most
+    top_p: float | None = None  # sample from this share of the probability, 0 < top_p <= 1
     seed: int = 0  # 0 … 2^32 - 1
 
     def __post_init__(self) -> None:
@@ -45,12 +45,12 @@ class Sampling:
 
 
 class Sampler:
-    """Chooses for the sequences of one batch; see decode.Choose."""
+    """Samples tokens for the sequences of one batch; see decode.Choose."""
 
     def __init__(self, sampling: Sampling, model_inputs: np.ndarray) -> None:
         """`model_inputs`: uint8 [B,S,S,3], one per sequence."""
         self._sampling = sampling
-        self._starts = [(sampling.seed << 32) + zlib.crc32(c.tobytes()) for c in model_inputs]
+        self._starts = [(sampling.seed << 32) + zlib.crc32(one.tobytes()) for one in model_inputs]
 
     def __call__(self, scores: np.ndarray, sequence: int, count: int) -> int:
         kept = probabilities(scores, self._sampling)  # [V]
@@ -58,10 +58,10 @@ class Sampler:
 
 
 def probabilities(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """What is drawn from, float64 [V], for scores f32 [V] of which some may be -inf."""
+    """The distribution to sample from, float64 [V], of scores f32 [V], which may be -inf."""
     scaled = scores.astype(np.float64) / sampling.temperature  # [V]
     weights = np.exp(scaled - scaled.max())
-    order = np.argsort(-scaled, kind="stable")[: sampling.top_k]  # of equals, the lower id first
+    order = np.argsort(-scaled, kind="stable")[: sampling.top_k]  # ties: the lower id first
     if sampling.top_p is not None:
         reached = np.cumsum(weights[order]) / weights[order].sum()
         order = order[: int(np.searchsorted(reached, sampling.top_p)) + 1]
@@ -71,14 +71,14 @@ def probabilities(scores: np.ndarray, sampling: Sampling) -> np.ndarray:
 
 
 def draw(chances: np.ndarray, u: float) -> int:
-    """The token at which the running sum of float64 [V] exceeds u, 0 <= u < 1."""
+    """The first token at which the cumulative sum of float64 [V] exceeds u, 0 <= u < 1."""
     possible = np.flatnonzero(chances)
     place = int(np.searchsorted(np.cumsum(chances[possible]), u, side="right"))
-    return int(possible[min(place, len(possible) - 1)])  # the sum may end a rounding below 1
+    return int(possible[min(place, len(possible) - 1)])  # the sum may round to below 1
 
 
 def uniform(start: int, count: int) -> float:
-    """Number `count` of the stream that begins at `start`, 0 <= u < 1, a multiple of 2^-53."""
+    """Number `count` of the stream that starts at `start`: 0 <= u < 1, a multiple of 2^-53."""
     z = (start + (count + 1) * 0x9E3779B97F4A7C15) & _MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK

@@ -1,7 +1,7 @@
-"""The graph contract in NumPy: what every backend offers and all that the host code needs.
+"""The graph contract of schema 1 in NumPy: the interface of every backend.
 
 Letters: B batch, P image patches, T text tokens, D width, H heads, L layers, V vocabulary,
-E shared embedding, S model_input side in px; Tmax = P + T rows of the cache, Dh = D / H.
+E shared embedding, S side of the model input in px; Tmax = P + T rows of the cache, Dh = D / H.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Step(NamedTuple):
 
 
 class Session(Protocol):
-    """A model that can run. Implementations are safe to call from several threads.
+    """A runnable model. Implementations are thread-safe.
 
-    `batch` is None where a call takes any B, and 1 where it takes one at a time.
+    `batch` is None if a call takes any B, and 1 if it takes one image or text at a time.
     """
 
     @property
@@ -50,9 +50,9 @@ class Session(Protocol):
     def decode_attention(
         self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
     ) -> Step:
-        """`decode`, whose attention is that of every layer and head: f32 [B,L,H,P].
+        """`decode` with the attention of every layer and head: f32 [B,L,H,P].
 
-        Raises UnsupportedError where the model was exported without it.
+        Raises UnsupportedError if the model was exported without it.
         """
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""The state of captions in progress: image rows, text rows and rolling tensors, by name.
+"""The decoding state of a schema 2 model: image rows, text rows and rolling tensors, by name.
 
-Image entries are what `encode` gave and are never copied in a step. Text entries are buffers of T
-rows; the host writes the row of step t at row t. Rolling entries are replaced by each step.
+Image entries are outputs of `encode` and are not copied in a step. Text entries are buffers of T
+rows; the host writes the new row of step t at row t. Rolling entries are replaced in each step.
 
 Letters: B sequences, G key/value heads, T text rows, Dh head width, V vocabulary.
 """
@@ -17,10 +17,10 @@ from edgecap.runtime.graphs import Graphs
 
 
 class State:
-    """B sequences that were all fed the same number of tokens."""
+    """The state of B sequences that have the same number of tokens."""
 
     def __init__(self, graphs: Graphs, encoded: Mapping[str, np.ndarray], copies: int = 1) -> None:
-        """From the outputs of `encode` for b images; each of them begins `copies` sequences."""
+        """From the outputs of `encode` for b images; each starts `copies` sequences."""
         interface: Interface = graphs.interface
         self._graphs = graphs
         self._fed = 0
@@ -40,25 +40,25 @@ class State:
             self._arrays[entry.name] = np.zeros(shape, entry.dtype)
 
     def feed(self, tokens: Sequence[int]) -> np.ndarray:
-        """One token more of every sequence; logits f32 [B,V] of what may follow."""
+        """Feed one token to every sequence; logits f32 [B,V] of the next token."""
         token = np.asarray(tokens, np.int32)[:, None]  # [B,1]
         position = np.full(self.size, self._fed, np.int32)  # [B]
-        made = self._graphs.decode(token, position, self._arrays)
+        outputs = self._graphs.decode(token, position, self._arrays)
         interface = self._graphs.interface
         for entry in interface.entries("text"):
-            self._arrays[entry.name][:, :, self._fed] = made[entry.new][:, :, 0]  # [B,G,Dh]
+            self._arrays[entry.name][:, :, self._fed] = outputs[entry.new][:, :, 0]  # [B,G,Dh]
         for entry in interface.entries("rolling"):
-            self._arrays[entry.name] = made[entry.new]
+            self._arrays[entry.name] = outputs[entry.new]
         self._fed += 1
-        self.attention = made.get("attention")
-        return made["logits"].astype(np.float32, copy=False)
+        self.attention = outputs.get("attention")
+        return outputs["logits"].astype(np.float32, copy=False)
 
     def back(self) -> None:
-        """Forget the last token: its rows are written over by the next. For timing one step."""
+        """Undo the last token: the next one overwrites its rows. For timing a single step."""
         self._fed -= 1
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these sequences, in this order; one may go on several times."""
+        """Keep these sequences, in this order; repeats are allowed."""
         if list(rows) == list(range(self.size)):
             return
         self._arrays = {name: array[list(rows)] for name, array in self._arrays.items()}

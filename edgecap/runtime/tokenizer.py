@@ -1,13 +1,13 @@
 """Byte-fallback BPE in plain Python, from a Hugging Face `tokenizer.json`.
 
-One small file instead of a compiled dependency: the runtime must install on a board where the
-`tokenizers` wheel does not, and C and JavaScript implement the same few rules. Read from the file:
-vocabulary, merges, special tokens and the pattern that splits words. Fixed, and checked: normalise
-by NFC, then space to `▁`; split by the pattern, pieces isolated; merge within each piece; a
-character without a token becomes its UTF-8 bytes. The ids equal those of the `tokenizers` library.
+A small module instead of a compiled dependency: the runtime must install on boards without a
+`tokenizers` wheel, and C and JavaScript implement the same rules. Read from the file: vocabulary,
+merges and special tokens. Fixed, and checked against the file: normalise by NFC, then replace space
+by `▁`; split by the pattern PIECE; merge within each piece; a character without a token becomes its
+UTF-8 bytes. The ids equal those of the `tokenizers` library.
 
-A text is encoded with one space before it, so that its first word looks like any other; `decode`
-takes one leading space off again. Both live here: callers pass and get plain text.
+A text is encoded with one leading space, so that its first word is encoded like any other, and
+`decode` removes one leading space. Callers pass and get plain text.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _CACHED_PIECE, _CACHED_PIECES = 32, 1 << 14
 
 
 class Tokenizer:
-    """Text to ids and back. Safe to share between threads."""
+    """Text to ids and back. Thread-safe."""
 
     def __init__(self, data: bytes, where: str = "tokenizer.json") -> None:
-        """Read the bytes of a tokenizer.json; BundleError (tokenizer.*) for one of another kind."""
+        """Read the bytes of a tokenizer.json; BundleError (tokenizer.*) if it is unsupported."""
         spec = _typed(parse(data, where), dict)
         model = _typed(spec.get("model"), dict)
         if model.get("type") != "BPE" or model.get("byte_fallback") is not True:
@@ -65,18 +65,19 @@ class Tokenizer:
         return len(self.tokens)
 
     def id_of(self, token: str) -> int:
-        """The id of one token; BundleError where the vocabulary lacks it."""
+        """The id of one token; BundleError if it is not in the vocabulary."""
         if token not in self.ids:
             raise BundleError("tokenizer.token", f"the tokenizer has no token {token!r}.")
         return self.ids[token]
 
     def encode(self, text: str, allow_special: bool | Collection[str] = False) -> list[int]:
-        """Ids of a text, without any framing.
+        """Ids of a text, without begin and end tokens.
 
-        With `allow_special`, names of special tokens in the text become those tokens, all or those
-        given; others are spelled out like any text, so that user input cannot steer the model.
+        With `allow_special`, names of special tokens in the text (all, or those given) become
+        special tokens; other names are encoded as plain text, so that user input cannot control the
+        model.
         """
-        # A lone surrogate has no UTF-8; it cannot be part of a text.
+        # A lone surrogate cannot be encoded in UTF-8, so it is replaced.
         text = " " + text.encode("utf-8", "replace").decode("utf-8")
         if not allow_special:
             return self._encode_plain(text)
@@ -90,7 +91,7 @@ class Tokenizer:
         return ids + self._encode_plain(text[end:])
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
-        """The text of ids; bytes that are not UTF-8 become U+FFFD, one each."""
+        """The text of ids; every byte of invalid UTF-8 becomes U+FFFD."""
         text = ""
         pending: list[int] = []
         for i in ids:
@@ -105,14 +106,14 @@ class Tokenizer:
         return text[1:] if text.startswith(" ") else text
 
     def is_byte(self, token: int) -> bool:
-        """Whether this id is part of a character that may continue in the next id."""
+        """Whether this id is a byte token, so that its character may continue in the next id."""
         return token in self._byte_of
 
     def _read_merges(self, merges: list[Any]) -> dict[tuple[int, int], tuple[int, int]]:
         """(left id, right id) -> (rank, id of the joined token)."""
         ranked = {}
         for rank, merge in enumerate(merges):
-            # The library writes pairs since 0.20, "left right" before.
+            # The library writes pairs since 0.20, and "left right" before.
             parts = merge.split(" ") if isinstance(merge, str) else merge
             if len(_typed(parts, list)) != 2:
                 raise _unsupported(f"the merge {rank} does not join two tokens")
@@ -121,7 +122,7 @@ class Tokenizer:
         return ranked
 
     def pieces(self, text: str) -> Iterator[str]:
-        """A text, normalised, cut where no token spans: words with their "▁", and marks."""
+        """The normalised text split into words with their "▁" and punctuation marks."""
         normal = unicodedata.normalize("NFC", text).replace(" ", SPACE)
         end = 0
         for match in _PIECES.finditer(normal):
@@ -167,7 +168,7 @@ class Tokenizer:
                 continue
             found = self._merges.get((symbols[left], symbols[right]))
             if found is None or found[1] != joined:
-                continue  # one of the two was merged with something else meanwhile
+                continue  # one of the two has been merged with another symbol
             symbols[left], symbols[right] = joined, -1
             following[left] = following[right]
             if following[right] >= 0:
@@ -203,7 +204,7 @@ def _check_normalizer(spec: Any, where: str) -> None:
 
 
 def _check_splitter(spec: Any, where: str) -> None:
-    """No pattern of a stranger's is run: some never end (ReDoS)."""
+    """Only the known pattern is accepted: patterns of untrusted files are never run (ReDoS)."""
     expected = {"type": "Split", "pattern": {"Regex": PIECE}, "behavior": "Isolated"}
     if spec != expected | {"invert": False}:
         raise _unsupported(f"{where} does not split words by the pattern that edgecap knows")

@@ -17,11 +17,11 @@ CAMERA = "camera"  # "camera" or "camera:1" in place of a path
 
 @dataclass(frozen=True)
 class Sampling:
-    """Which frames are taken: every n-th, or so many a second; by default one a second."""
+    """Which frames are used: every n-th, or a number per second; by default one per second."""
 
     every: int | None = None
     fps: float | None = None
-    limit: int | None = None  # frames at most; a camera never ends by itself
+    limit: int | None = None  # maximum number of frames; a camera never ends
 
     def __post_init__(self) -> None:
         """Raises InputError (video.sampling)."""
@@ -32,27 +32,27 @@ class Sampling:
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise _bad(f"frames per second must be above 0 and at most 1000, got {self.fps}")
         if self.limit is not None and self.limit < 1:
-            raise _bad(f"at least 1 frame must be taken, got {self.limit}")
+            raise _bad(f"the limit of frames must be at least 1, got {self.limit}")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame and its time from the beginning."""
+    """One frame and its time since the start."""
 
     pixels: Pixels
     seconds: float
 
 
 def opencv() -> ModuleType:
-    """OpenCV, silent; MissingPackageError where it is not installed."""
-    # What a broken file is said to be is raised here; OpenCV and FFmpeg would print it as well.
+    """OpenCV with its logs disabled; MissingPackageError if it is not installed."""
+    # Errors are raised by this module; OpenCV and FFmpeg would also print them.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     return require("cv2", "video")
 
 
 def camera_index(name: str) -> int | None:
-    """Which camera "camera" or "camera:1" means; None where a name is not a camera's."""
+    """The index of the camera "camera" or "camera:1"; None if `name` is not a camera."""
     if name == CAMERA:
         return 0
     number = name.removeprefix(f"{CAMERA}:")
@@ -60,19 +60,21 @@ def camera_index(name: str) -> int | None:
 
 
 def frames(source: str | int, sampling: Sampling) -> Iterator[Frame]:
-    """The chosen frames of a video file, or of the camera of this number.
+    """The sampled frames of a video file or of the camera with this index.
 
-    Raises InputError (video.unreadable) where there is none, or nothing in it.
+    Raises InputError (video.unreadable) if it cannot be opened or holds no frame.
     """
     cv2 = opencv()
     what = f"camera {source}" if isinstance(source, int) else source
     capture = cv2.VideoCapture(source)
     try:
         if not capture.isOpened():
-            told = "cannot be opened" if isinstance(source, int) else "cannot be read as a video"
-            raise InputError("video.unreadable", f"{what} {told}.")
+            problem = "cannot be opened" if isinstance(source, int) else "cannot be read as a video"
+            raise InputError("video.unreadable", f"{what} {problem}.")
         if isinstance(source, int):
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # else slow captions are of old frames
+            capture.set(
+                cv2.CAP_PROP_BUFFERSIZE, 1
+            )  # otherwise slow captioning would read outdated frames
         taken = 0
         for frame in _chosen(capture, cv2, sampling):
             yield frame
@@ -89,7 +91,7 @@ def _chosen(capture: Any, cv2: ModuleType, sampling: Sampling) -> Iterator[Frame
     rate = capture.get(cv2.CAP_PROP_FPS)
     period = 1 / (sampling.fps or 1.0)  # seconds
     index, due = 0, 0.0
-    while capture.grab():  # decoded only where it is wanted
+    while capture.grab():  # frames that are not used are not decoded
         seconds = index / rate if rate > 0 else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if index % sampling.every == 0 if sampling.every else seconds >= due - 1e-6:
             whole, values = capture.retrieve()

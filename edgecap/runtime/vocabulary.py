@@ -1,4 +1,4 @@
-"""What the host reads out of tokenizer and manifest: prompts, limits, the rule of boxes.
+"""Prompts, limits and token grammars, from a bundle's tokenizer and manifest (schema 1).
 
 Letters as in session.py.
 """
@@ -22,7 +22,7 @@ _PROMPT = 2  # <lang> <style>
 
 
 class Vocabulary:
-    """Texts and prompts in the ids of one bundle. Safe to share between threads."""
+    """Texts and prompts as ids of one bundle. Thread-safe."""
 
     def __init__(self, manifest: Manifest, tokenizer: Tokenizer) -> None:
         contract, place = manifest.contract, manifest.coordinates
@@ -41,43 +41,43 @@ class Vocabulary:
         if first + place.bins > len(tokenizer):
             raise BundleError("tokenizer.token", f"there are fewer than {place.bins} locations.")
         self.locations = range(first, first + place.bins)  # ids of the edges of boxes
-        self._rules = {
+        self._grammars = {
             start: TokenGrammar(manifest.grammar, start, contract.vocabulary, len(tokenizer))
             for start in (BOXES, PLAIN)
         }
 
     @property
     def longest(self) -> int:
-        """Tokens that a caption can have, `<eos>` included."""
+        """The maximum number of tokens of a caption, `<eos>` included."""
         return self.text_length - _PROMPT
 
     def language(self, tag: str) -> str:
-        """The model's language for a BCP 47 tag; InputError for one that it does not have."""
+        """The model's language for a BCP 47 tag; InputError if it has none."""
         return resolve_language(tag, self._languages)
 
     def prompt(self, lang: str, style: str) -> list[int]:
-        """`<lang> <style>`; InputError for a language or style that the model was not made for."""
+        """`<lang> <style>` as ids; InputError for an unknown language or style."""
         pick("style", style, self._styles)
         return [self._languages[self.language(lang)], self._styles[style]]
 
     def limits(self, max_length: int | None, boxes: bool, constrained: bool) -> Limits:
-        """When decoding stops; InputError for a length that the model cannot reach."""
+        """Limits of decoding; InputError for a length out of range."""
         length = self.longest if max_length is None else max_length
         if not 1 <= length <= self.longest:
             raise InputError(
                 "caption.length", f"max_length must be in 1 … {self.longest}, got {length}."
             )
         return Limits(
-            self.eos, length, self._rules[BOXES if boxes else PLAIN] if constrained else None
+            self.eos, length, self._grammars[BOXES if boxes else PLAIN] if constrained else None
         )
 
     @property
-    def box_rule(self) -> TokenGrammar:
-        """The rule of captions that may write boxes."""
-        return self._rules[BOXES]
+    def box_grammar(self) -> TokenGrammar:
+        """The grammar of captions with boxes."""
+        return self._grammars[BOXES]
 
     def frame(self, texts: str | Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Texts, or one, to embed: `<text>` words `<eos>`, int32 [B,T] padded, lengths int32 [B].
+        """Texts to embed as `<text>` ids `<eos>`: int32 [B,T], padded, and lengths int32 [B].
 
         Raises InputError: text.type, text.empty or text.too_long.
         """

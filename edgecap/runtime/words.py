@@ -1,6 +1,6 @@
-"""Generated tokens grouped into words, each with its attention map.
+"""Groups generated tokens into words, each with its attention map.
 
-Letters as in session.py; G patches along one side of the model_input.
+Letters as in session.py; G patches along one side of the model input.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from edgecap.runtime.tokenizer import SPACE, Tokenizer
 
 @dataclass(frozen=True)
 class WordMap:
-    """A word, or a box, and where the model looked while it chose it."""
+    """A word or a box, and the attention of the steps that generated it."""
 
-    text: str  # without local_fill_colour spaces; location tokens for a box
+    text: str  # without surrounding spaces; location tokens for a box
     is_box: bool
-    tokens: tuple[int, int]  # [from, to) in the caption's tokens
-    map: np.ndarray  # f32 [G,G], sums to the share of attention that the image got
+    tokens: tuple[int, int]  # [start, end) in the caption's tokens
+    map: np.ndarray  # f32 [G,G], sums to the share of attention on the image
 
 
 def word_maps(
@@ -32,11 +32,11 @@ def word_maps(
     maps = []
     for start, end in _spans([choice.token for choice in chosen], tokenizer, locations):
         part = chosen[start:end]
-        looked = np.mean([choice.attention for choice in part], axis=0, dtype=np.float32)  # [P]
-        G = round(looked.size**0.5)
+        attention = np.mean([choice.attention for choice in part], axis=0, dtype=np.float32)  # [P]
+        G = round(attention.size**0.5)
         text = tokenizer.decode([choice.token for choice in part]).strip()
         is_box = part[0].token in locations
-        maps.append(WordMap(text, is_box, (start, end), looked.reshape(G, G)))
+        maps.append(WordMap(text, is_box, (start, end), attention.reshape(G, G)))
     return tuple(maps)
 
 
@@ -56,7 +56,7 @@ def _spans(tokens: Sequence[int], tokenizer: Tokenizer, locations: range) -> lis
 
 
 def _continues(before: int, token: int, tokenizer: Tokenizer) -> bool:
-    """Whether `token` goes on with the word of `before`."""
+    """Whether `token` continues the word of the token `before`."""
     if tokenizer.is_byte(token):
         return tokenizer.is_byte(before)
     text = tokenizer.tokens[token]

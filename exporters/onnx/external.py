@@ -135,7 +135,7 @@ def aligned(end: int, length: int) -> int:
 
 def put(handle: int, array: np.ndarray, offset: int) -> None:
     """All bytes of an array at `offset` of a file."""
-    data = memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b""
+    data = np.ascontiguousarray(array).data.cast("B") if array.size else memoryview(b"")
     while data:
         written = os.pwrite(handle, data, offset)
         data, offset = data[written:], offset + written

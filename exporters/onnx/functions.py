@@ -6,7 +6,9 @@ and each parameter is read, rewritten and written by itself. The batch axis is d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgecap.bundle.schema2 import Function
 from edgecap.core.errors import UnsupportedError
@@ -18,11 +20,23 @@ from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.onnx.rewriting import Rewriter
 from edgecap.exporters.onnx.storing import decide, uses
 from edgecap.exporters.onnx.tracing import trace
-from edgecap.models.adapter import Adapter
+from edgecap.models.adapter import Adapter, QuantSpec
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 BATCH: int | None = None
 PRECISIONS = ("fp32", "fp16", "w8")
 LARGE_CONSTANT = 64 << 10  # bytes; smaller ones stay in the graph
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The functions of an adapter as graphs, and where their parameters come from."""
+
+    graphs: dict[str, ir.Model]
+    parameters: Parameters
+    quant: QuantSpec
 
 
 def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Function]:
@@ -44,17 +58,28 @@ def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Funct
             f"ONNX is written as {', '.join(PRECISIONS)} without a plan, "
             f"and {precision} is asked for.",
         )
+    return write(convert(adapter), directory, precision)
+
+
+def convert(adapter: Adapter) -> Traced:
+    """The graphs of every function, for any number of `write`s; errors as of `export`."""
     require("onnxscript", "export")
+    parameters = Parameters(adapter)
+    graphs = {f.name: trace(f, adapter.interface, parameters) for f in adapter.functions()}
+    return Traced(graphs, parameters, adapter.quant)
+
+
+def write(traced: Traced, directory: Path, precision: str) -> dict[str, Function]:
+    """Write graphs at one of `PRECISIONS`, and the weights that they share."""
     import onnx_ir as ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-    parameters = Parameters(adapter)
-    functions = adapter.functions()
-    graphs = {f.name: trace(f, adapter.interface, parameters) for f in functions}
+    parameters = traced.parameters
+    graphs = {name: model.clone() for name, model in traced.graphs.items()}
     found = {name: list(uses(model.graph, parameters)) for name, model in graphs.items()}
-    storage = decide(
-        (use for each in found.values() for use in each), parameters, precision, adapter.quant
-    )
+    every = (use for each in found.values() for use in each)
+    storage = decide(every, parameters, precision, traced.quant)
+    places = {}
     with WeightsFile(directory / WEIGHTS, parameters) as file:
         for name, model in graphs.items():
             rewriter = Rewriter(model.graph, file, WEIGHTS)
@@ -65,9 +90,9 @@ def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Funct
             proto = ir.to_proto(model)
             passes.clean(proto)
             (directory / f"{name}.onnx").write_bytes(proto.SerializeToString())
-    return {
-        f.name: Function(
-            f"{f.name}.onnx", f.name, {n: n for n in f.inputs}, {n: n for n in f.outputs}
-        )
-        for f in functions
-    }
+            ends = (model.graph.inputs, model.graph.outputs)
+            inputs, outputs = ([str(value.name) for value in end] for end in ends)
+            places[name] = Function(
+                f"{name}.onnx", name, {n: n for n in inputs}, {n: n for n in outputs}
+            )
+    return places

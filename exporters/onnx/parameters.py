@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
 
 BLOCK_ELEMENTS = 4 << 20  # 16 MiB of float32
-DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2")}
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
 
 
 class Source(Protocol):

@@ -50,11 +50,15 @@ class Rewriter:
     # ------------------------------------------------------------------- operators
 
     def _linear(self, use: Use, storage: Storage) -> None:
-        node = use.node
+        node, across = use.node, storage.transposed
+        if across and not use.across:  # others multiply with its transpose, this one does not
+            if node.op_type == "Gemm":
+                node.attributes["transB"] = _attribute("transB", 0)
+            node.replace_input_with(use.index, self._float(use.name, "float32", across=False))
+            return
         if storage.kind == "dynamic" and _plain(node):
             self._integers(use, storage)
             return
-        across = storage.transposed
         if node.op_type == "Gemm":
             # What is stored is [K,N], or else the parameter as it is.
             node.attributes["transB"] = _attribute("transB", int(use.across and not across))
@@ -86,8 +90,9 @@ class Rewriter:
         """Rows of a table [V,D], or of the same table stored as [D,V]."""
         node, name, across = use.node, use.name, storage.transposed
         ids, out = node.inputs[1], node.outputs[0]
-        if storage.kind == "float32" and not across:
-            node.replace_input_with(0, self._float(name, "float32", across))
+        if storage.outputs_last or (storage.kind == "float32" and not across):
+            # Scales of columns do not help to look up rows.
+            node.replace_input_with(0, self._float(name, "float32", across=False))
             return
         assert ids is not None and ids.shape is not None
         int8 = storage.kind in ("dynamic", "widened")
@@ -120,7 +125,11 @@ class Rewriter:
         kind = storage.kind
         if kind in ("dynamic", "widened") and across == storage.transposed:
             weight, scale = self._int8(use.name, storage)
-            op, inputs, axis = "DequantizeLinear", [weight, scale], {"axis": int(last)}
+            # onnxruntime widens int8 to uint8 for processors without VNNI, and fails where no zero
+            # point, or a shared one, says by how much.
+            zeros = np.zeros(scale.shape.numpy() if scale.shape else (), np.int8)  # [N]
+            zero = self._small(f"{weight.name}.zero", zeros)
+            op, inputs, axis = "DequantizeLinear", [weight, scale, zero], {"axis": int(last)}
         elif kind == "float16":
             weight = self._float(use.name, kind, across)
             op, inputs, axis = "Cast", [weight], {"to": 1}  # FLOAT

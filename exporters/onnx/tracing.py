@@ -52,12 +52,12 @@ def trace(function: GraphFunction, interface: Interface, parameters: Parameters)
 def _clean(model: ir.Model, parameters: Parameters) -> None:
     from onnxscript import optimizer
 
-    for value in list(model.graph.initializers.values()):
-        name = parameters.find(value.name or "")
+    for key, value in list(model.graph.initializers.items()):
+        name = parameters.find(key)
         if name is not None:
             value.const_value = _lazy(value, name, parameters)
-        elif not list(value.uses()):
-            del model.graph.initializers[value.name]
+        elif not value.uses():
+            del model.graph.initializers[key]
 
     def folds(node: ir.Node) -> bool | None:
         """False: not; None: by the optimizer's own rules."""

@@ -28,8 +28,9 @@ from edgecap.reference.scenes.grammar import for_language
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 from edgecap.reference.tokens import LANGUAGES
 from edgecap.runtime import Captioner
+from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.mentions import determiner_end
-from edgecap.runtime.scoring import log_softmax, token_scores
+from edgecap.runtime.scoring import token_scores
 
 SQUARE, CIRCLE = Name("square", "red"), Name("circle", "blue")
 # A red square on either side of a blue circle, and a green star above.

@@ -7,6 +7,7 @@ import pytest
 from edgecap.core.errors import InputError
 from edgecap.core.formats import (
     FORMATS,
+    INT8,
     PRECISIONS,
     resolve_format,
     resolve_formats,
@@ -60,8 +61,8 @@ def test_no_request_is_fp32_with_a_reason() -> None:
 
 @pytest.mark.parametrize("chosen", [resolve_precision(int8=True), resolve_precision("INT8")])
 def test_int8_says_what_it_takes(chosen) -> None:
-    assert chosen.name == "int8"
-    assert "w8a8 where" in chosen.reason
+    assert chosen.name == INT8
+    assert "w8a8 where that is close enough to PyTorch, and w8 where not" in chosen.reason
 
 
 def test_conflicting_requests_are_refused() -> None:

@@ -1,7 +1,8 @@
-/* faults.c: memory that runs out at every single allocation, of opening and of every call.
+/* faults.c: memory that runs out at every single allocation, of opening and of
+ * every call.
  *
- *   faults BUNDLE LIBRARY: 0 where each failure was returned, nothing was leaked, and the captioner
- *   worked again afterwards.
+ *   faults BUNDLE LIBRARY: 0 where each failure was returned, nothing was
+ * leaked, and the captioner worked again afterwards.
  */
 #include <stdio.h>
 #include <stdlib.h>

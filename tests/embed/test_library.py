@@ -12,7 +12,7 @@ from edgecap import __version__
 _NAMES = """
     malloc free memchr memcmp memcpy memmove memset strchr strcmp strcpy strcspn strlen strncmp
     strspn strstr snprintf vsnprintf fopen fread fclose ferror fgetc opendir readdir closedir lstat
-    dlopen dlsym dlclose exp log pow sin ldexpf
+    dlopen dlsym dlclose exp log pow sin cos ldexpf
 """
 ALLOWED = set(_NAMES.split())
 

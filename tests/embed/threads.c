@@ -1,4 +1,5 @@
-/* threads.c: one captioner for each of several threads, at once; for the thread sanitizer.
+/* threads.c: one captioner for each of several threads, at once; for the thread
+ * sanitizer.
  *
  *   threads BUNDLE LIBRARY: prints each thread's text, the same for all.
  */

@@ -29,11 +29,13 @@ const char *text(const ec_json *object, const char *key);
 /* The source image of a case. */
 void make_noise(uint8_t *values, size_t count, uint32_t seed);
 
-/* Holds bytes to a case of a topic: to those kept, where they are, and to their CRC-32. */
+/* Holds bytes to a case of a topic: to those kept, where they are, and to their
+ * CRC-32. */
 void check_bytes(const topic *t, const ec_json *expected, const uint8_t *got, size_t count,
                  const char *what);
 
-/* A case of search.json on a model; and all of them on a session of contract 2. */
+/* A case of search.json on a model; and all of them on a session of contract 2.
+ */
 void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *model);
 void run_session(const topic *t, const ec_grammar *grammar);
 
@@ -41,5 +43,9 @@ void run_images(const char *folder);
 void run_texts(const char *folder);
 void run_rules(const char *folder);
 void run_manifests(const char *folder);
+void run_schema2(const char *folder);
+
+/* A manifest held to the code that a case tells. */
+void check_manifest(const ec_json *one, const char *data, size_t length);
 
 #endif

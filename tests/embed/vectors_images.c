@@ -89,7 +89,8 @@ static void run_letterbox(const char *folder)
     close_topic(&t);
 }
 
-/* The same pixels in rows that are farther apart, the last row first in memory. */
+/* The same pixels in rows that are farther apart, the last row first in memory.
+ */
 static void check_strides(const topic *t, const ec_json *one, edgecap_image image, size_t channels,
                           uint8_t fill, size_t count, const char *what)
 {

@@ -5,7 +5,7 @@
 #include "manifest.h"
 #include "vectors.h"
 
-static void check_manifest(const ec_json *one, const char *data, size_t length)
+void check_manifest(const ec_json *one, const char *data, size_t length)
 {
     const ec_json *code = need(one, "code");
     ec_manifest manifest;

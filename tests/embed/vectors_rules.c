@@ -1,4 +1,5 @@
-/* vectors_rules.c: grammar, sampler and searches; the scripted model of conformance/search.py. */
+/* vectors_rules.c: grammar, sampler and searches; the scripted model of
+ * conformance/search.py. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +117,8 @@ static void run_sampler(const char *folder)
     close_topic(&t);
 }
 
-/* ---- The scripted model: its state is a tensor, used as the core uses those of an engine ---- */
+/* ---- The scripted model: its state is a tensor, used as the core uses those
+ * of an engine ---- */
 
 enum { SLOTS = 32 };
 

@@ -1,8 +1,10 @@
-/* vectors_session.c: the searches through a session of contract 2: image, text and rolling state.
+/* vectors_session.c: the searches through a session of contract 2: image, text
+ * and rolling state.
  *
- * The scripted model of conformance/search.py as an engine. Its state: `seen` [1,2,3,2] of role
- * image, which decode must be given where encode left it; `said` [1,1,T,1] of role text; `hash` [1]
- * of role rolling, which must agree with what was said. There is no embedding and no encode_text.
+ * The scripted model of conformance/search.py as an engine. Its state: `seen`
+ * [1,2,3,2] of role image, which decode must be given where encode left it;
+ * `said` [1,1,T,1] of role text; `hash` [1] of role rolling, which must agree
+ * with what was said. There is no embedding and no encode_text.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +28,12 @@ typedef struct call {
     const uint8_t *image;
 } call;
 
-static const ec_port ENCODE_IN[] = {{"image", "image_in"}};
-static const ec_port ENCODE_OUT[] = {{"seen", "seen_out"}};
+static const ec_port ENCODE_IN[] = {{"image", "image_in", 0}};
+static const ec_port ENCODE_OUT[] = {{"seen", "seen_out", 0}};
 static const ec_port DECODE_IN[] = {
-    {"position", "p"}, {"said", "s"}, {"token", "t"}, {"hash", "h"}, {"seen", "e"}};
+    {"position", "p", 0}, {"said", "s", 0}, {"token", "t", 0}, {"hash", "h", 0}, {"seen", "e", 0}};
 static const ec_port DECODE_OUT[] = {
-    {"new_hash", "nh"}, {"logits", "l"}, {"attention", "a"}, {"new_said", "ns"}};
+    {"new_hash", "nh", 0}, {"logits", "l", 0}, {"attention", "a", 0}, {"new_said", "ns", 0}};
 
 static void shape(ec_tensor *tensor, ec_type type, int32_t rank, int64_t a, int64_t b, int64_t c,
                   int64_t d)
@@ -161,7 +163,8 @@ void run_session(const topic *t, const ec_grammar *grammar)
     size_t T = (size_t)whole(t->root, "text_length");
     ec_function functions[2];
     ec_entry state[] = {
-        /* input, from_image, from_step, role, groups, rows, image_rows, first_text, bytes, width */
+        /* input, from_image, from_step, role, groups, rows, image_rows,
+           first_text, bytes, width */
         {"seen", "seen", NULL, EC_IMAGE, 2, 3, 3, 0, 8, 4},
         {"said", NULL, "new_said", EC_TEXT, 1, 0, 0, 0, 4, 4},
         {"hash", NULL, "new_hash", EC_ROLLING, 1, 1, 0, 0, 4, 4},
@@ -181,6 +184,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
     manifest.functions = functions;
     manifest.function_count = 2;
     manifest.encode = "encode";
+    manifest.captions = true;
     manifest.state = state;
     manifest.state_count = 3;
     manifest.image_size = S;

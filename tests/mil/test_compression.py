@@ -268,9 +268,12 @@ BITS, SIZES = np.ones(1, np.uint8), np.array([4, 6], np.int32)
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: compression.constexpr_lut_to_dense(BITS, normal(4), SIZES), "hold no 48 bits"),
-        (lambda: compression.constexpr_lut_to_dense(BITS, normal(3), SIZES), "no power of two"),
-        (lambda: compression.constexpr_sparse_to_dense(normal(1), BITS, SIZES), "hold no 24 bits"),
+        (lambda: compression.constexpr_lut_to_dense(BITS, normal(4), SIZES), "do not hold 48 bits"),
+        (lambda: compression.constexpr_lut_to_dense(BITS, normal(3), SIZES), "not a power of two"),
+        (
+            lambda: compression.constexpr_sparse_to_dense(normal(1), BITS, SIZES),
+            "do not hold 24 bits",
+        ),
         (lambda: sequence.fill(np.array([1 << 20, 1 << 20])), "are more than"),
         (lambda: layout.tile(np.ones(1 << 10), np.array([1 << 30])), "are more than"),
         (lambda: sequence.one_hot(np.zeros(1 << 16, np.int32), np.int32(1 << 20)), "are more than"),

@@ -231,7 +231,7 @@ def test_several_functions(multifunction: Path) -> None:
 
 def test_weights_are_unpacked_once_for_all_functions(multifunction: Path) -> None:
     program = Program.open(multifunction)
-    both = [program.function(name)._plan.slots for name in program.functions]
+    both = [program.function(name)._schedule.slots for name in program.functions]
     kept = [{id(a) for a in slots if isinstance(a, np.ndarray) and a.ndim == 2} for slots in both]
     assert kept[0] & kept[1]
 

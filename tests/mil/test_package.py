@@ -235,7 +235,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "another element type": (
         lambda p: edit(p, lambda m: setattr(weight(m).type.tensorType, "dataType", 10)),
         "bundle.model",
-        "the program says fp16",
+        "the program declares fp16",
     ),
     "garbage": (lambda p: (p / MODEL).write_bytes(b"\x0f" * 99), "bundle.model", "wire type"),
     "model cut": (lambda p: cut(p, MODEL, 300), "bundle.model", "after the end"),
@@ -248,7 +248,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "no ML program": (
         lambda p: edit(p, lambda m: m.neuralNetwork.SetInParent()),
         "bundle.model",
-        "no ML program",
+        "not an ML program",
     ),
     "no function": (
         lambda p: edit(p, lambda m: m.mlProgram.functions.clear()),
@@ -270,7 +270,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
             p, lambda m: operation(m, "relu").inputs["z"].CopyFrom(operation(m, "relu").inputs["x"])
         ),
         "bundle.model",
-        "does not know its input 'z'",
+        "does not support its input 'z'",
     ),
     "missing input": (
         lambda p: edit(p, lambda m: operation(m, "linear").inputs.pop("x")),
@@ -280,7 +280,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "use before definition": (
         lambda p: edit(p, lambda m: block(m).operations.reverse()),
         "bundle.model",
-        "nothing before it computes",
+        "no earlier operation computes",
     ),
     "defined twice": (
         lambda p: edit(p, lambda m: block(m).operations.append(operation(m, "relu"))),
@@ -290,7 +290,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "output of nothing": (
         lambda p: edit(p, lambda m: block(m).outputs.append("nothing")),
         "bundle.model",
-        "nothing computes it",
+        "no operation computes it",
     ),
     "impossible size": (
         lambda p: edit(
@@ -376,7 +376,9 @@ def test_a_result_of_another_shape_than_declared(package: Path) -> None:
 
     edit(package, change)
     function = Program.open(package).function()
-    with pytest.raises(BundleError, match=r"gave \[2, 16\], declared is fp32 \[2,15\]"):
+    with pytest.raises(
+        BundleError, match=r"returned \[2, 16\]; the program declares fp32 \[2,15\]"
+    ):
         function.run({"a": normal(2, 8)})
 
 
@@ -408,7 +410,7 @@ def test_rounding_around_every_fp16_value() -> None:
 
 def test_nothing_stays_that_is_not_needed(made: Path) -> None:
     """Every slot but those of constants and outputs is emptied by the step that reads it last."""
-    plan = Program.open(made).function()._plan
+    plan = Program.open(made).function()._schedule
     freed = [slot for step in plan.steps for slot in step.free]
     assert len(freed) == len(set(freed))
     assert plan.inputs["a"] in freed

@@ -123,7 +123,7 @@ def test_a_model_that_the_engine_refuses(tiny_bundle: Path) -> None:
     graph = tiny_bundle / "decode.onnx"
     graph.write_bytes(graph.read_bytes().replace(b"MatMul", b"NatMul"))
     reseal(tiny_bundle)
-    with pytest.raises(BundleError, match=r"\[bundle.model\] onnxruntime refuses decode.onnx"):
+    with pytest.raises(BundleError, match=r"\[bundle.model\] onnxruntime rejects decode.onnx"):
         load(tiny_bundle)
 
 

@@ -101,7 +101,7 @@ def test_phrases_in_every_language(lang: str, raw: str, phrases: list[str]) -> N
 
 def test_without_the_rule_malformed_boxes_are_counted_and_left_out() -> None:
     raw = "A dog<loc_05><loc_05><loc_05><loc_09>, a cat<loc_01><loc_02><loc_03>."
-    (caption,) = scripted([raw]).caption([shown(0)], rule=False)
+    (caption,) = scripted([raw]).caption([shown(0)], constrained=False)
     assert (caption.malformed, caption.mentions) == (2, ())
     assert caption.text == "A dog, a cat."
 
@@ -258,7 +258,7 @@ def test_special_tokens_are_never_generated_under_the_rule() -> None:
     # The script wants <text>; where the rule forbids it <eos> is the first of what is left.
     captioner = scripted(["A<text>"])
     assert captioner.caption(shown(0))[0].raw == "A"
-    assert captioner.caption(shown(0), rule=False)[0].raw == "A<text>"
+    assert captioner.caption(shown(0), constrained=False)[0].raw == "A<text>"
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused() -> None:

@@ -196,7 +196,7 @@ def test_captions_come_out_of_the_whole_runtime(
     native: Recorder, portable: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="darwin"))
-    captioner = load(portable)
+    captioner = load(portable, backend="coreml")
     assert captioner.backend == "coreml"
     (caption,) = captioner.caption(image(0, 50, 40), max_length=4)
     assert (caption.tokens, caption.complete) == ((), True)  # all words alike: the first, <eos>
@@ -337,7 +337,7 @@ def test_the_evaluator_is_announced_once(
     stand_in = SimpleNamespace(batch=1)
     monkeypatch.setattr(backends, "load_object", lambda place: lambda bundle, threads: stand_in)
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="linux"))
-    backends._say.cache_clear()
+    backends._warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         backends.open_session(opened, "mlprogram")
         assert caplog.messages == []

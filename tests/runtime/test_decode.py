@@ -33,8 +33,8 @@ TABLE = Grammar(
 RULE = TokenGrammar(TABLE, BOXES, V, known=V)
 
 
-def limits(length: int = 12, rule: TokenGrammar | None = None) -> Limits:
-    return Limits(EOS, length, rule)
+def limits(length: int = 12, grammar: TokenGrammar | None = None) -> Limits:
+    return Limits(EOS, length, grammar)
 
 
 def cache_of(session: FakeSession, number: int) -> Cache:
@@ -263,4 +263,4 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated() -> None:
 def test_a_foreign_table_that_leaves_nothing_is_told_so() -> None:
     stuck = TokenGrammar(replace(TABLE, start={BOXES: "end", PLAIN: "plain"}), BOXES, V, known=V)
     with pytest.raises(BundleError, match=r"bundle\.grammar"):
-        generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits(rule=stuck))
+        generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits(grammar=stuck))

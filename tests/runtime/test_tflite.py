@@ -136,7 +136,7 @@ def test_an_engine_that_does_not_import_is_one_line(
         for name in broken:
             sys.modules.pop(name, None)
     (line,) = capsys.readouterr().err.splitlines()
-    assert "[package.broken] edgecap_broken is installed and does not work" in line
+    assert "[package.broken] edgecap_broken is installed but does not work" in line
     assert said in line and "edgecap doctor" in line
 
 

@@ -69,6 +69,9 @@ class Info(ctypes.Structure):
         ("styles", ctypes.POINTER(ctypes.c_char_p)),
         *((name, ctypes.c_int32) for name in ("image_size", "patches", "embedding", "vocabulary")),
         *((name, ctypes.c_size_t) for name in ("most_tokens", "most_text_bytes", "most_boxes")),
+        ("prompt_count", ctypes.c_size_t),
+        ("prompts", ctypes.POINTER(ctypes.c_char_p)),
+        ("text_tokens", ctypes.c_int32),
     ]
 
 
@@ -99,6 +102,7 @@ class CaptionParams(ctypes.Structure):
         ("seed", ctypes.c_uint32),
         ("on_piece", ON_PIECE),
         ("user", ctypes.c_void_p),
+        ("prompt", ctypes.c_char_p),
     ]
 
 
@@ -197,6 +201,14 @@ class Library:
             ctypes.c_size_t,
             ctypes.POINTER(Error),
         ]
+        self.c.edgecap_embed_tokens.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(Error),
+        ]
         self.c.edgecap_embed_text.argtypes = [
             ctypes.c_void_p,
             ctypes.c_char_p,
@@ -262,7 +274,7 @@ class Captioner:
             raise Refused(error)
         return self._read(caption, keep, [piece.decode() for piece in pieces])
 
-    def buffers(self) -> tuple[Caption, dict[str, Any]]:
+    def buffers(self, attention: bool = True) -> tuple[Caption, dict[str, Any]]:
         """Enough for any caption."""
         info = self.info
         keep = {
@@ -279,7 +291,7 @@ class Captioner:
             phrases=keep["phrases"],
             boxes=keep["boxes"],
             tokens=keep["tokens"],
-            attention=keep["attention"].ctypes.data,
+            attention=keep["attention"].ctypes.data if info.patches and attention else None,
             text_capacity=info.most_text_bytes,
             raw_capacity=info.most_text_bytes,
             phrase_capacity=info.most_boxes,
@@ -315,6 +327,15 @@ class Captioner:
         error = Error()
         if self._library.c.edgecap_embed_image(
             self.handle, self.image(pixels), out.ctypes.data, out.size, error
+        ):
+            raise Refused(error)
+        return out
+
+    def embed_tokens(self, tokens: Sequence[int]) -> np.ndarray:
+        given, error = np.array(tokens, np.int32), Error()
+        out = np.zeros(self.info.embedding, np.float32)
+        if self._library.c.edgecap_embed_tokens(
+            self.handle, given.ctypes.data, given.size, out.ctypes.data, out.size, error
         ):
             raise Refused(error)
         return out

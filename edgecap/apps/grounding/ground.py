@@ -29,9 +29,9 @@ from edgecap.apps.grounding.speech import CaptionScorer
 from edgecap.apps.texts import check_words
 from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.mentions import InputBox
 from edgecap.runtime.preprocess import Box, ImageLike, preprocess
-from edgecap.runtime.scoring import log_softmax
 from edgecap.runtime.session import ImageCode
 
 SAME = 0.5  # IoU from which two boxes are of one thing

@@ -100,7 +100,7 @@ class CaptionScorer:
         Raises UnsupportedError where the rule of the bundle lets no location follow.
         """
         vocabulary = self._captioner.vocabulary
-        rule, bin_px = vocabulary.box_rule, self._captioner.manifest.coordinates.bin_px
+        rule, bin_px = vocabulary.box_grammar, self._captioner.manifest.coordinates.bin_px
         cache = Cache(self._captioner.session, self.see(model_input[None]), self._text_length)
         step = cache.prompt([*self._grounded, *name])
         box: list[int] = []

@@ -18,8 +18,8 @@ from edgecap.apps.grounding.speech import CaptionScorer
 from edgecap.apps.texts import check_words
 from edgecap.core.errors import InputError
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.preprocess import ImageLike, preprocess
-from edgecap.runtime.scoring import log_softmax
 
 # Nats, log p of a statement's least likely token. What is true and worded as captions word it has
 # more in 19 of 20 statements; what names absent things, or is no caption, has less (LOG.md).

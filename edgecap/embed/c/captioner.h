@@ -2,6 +2,7 @@
 #ifndef EDGECAP_CAPTIONER_H
 #define EDGECAP_CAPTIONER_H
 
+#include "codec.h"
 #include "image.h"
 #include "regions.h"
 #include "session.h"
@@ -12,7 +13,9 @@ struct edgecap_captioner {
     edgecap_memory memory;
     ec_arena arena;
     ec_manifest manifest;
-    ec_tokenizer *tokenizer;
+    ec_tokenizer *tokenizer; /* of schema 1 */
+    ec_codec *codec;         /* of schema 2, where the model writes captions */
+    const char **prompts;    /* their names */
     ec_session *session;
     const char *engine;
     int32_t pad, eos, text;
@@ -28,5 +31,24 @@ size_t ec_text_bound(const edgecap_captioner *captioner);      /* bytes, with th
 edgecap_status ec_fill_caption(const edgecap_captioner *captioner, const char *language,
                                const ec_placement *placement, const ec_generated *generated,
                                edgecap_caption *caption, edgecap_error *error);
+
+/* Copies what fits into the caller's arrays, where they are; the counts stand in `caption`. False
+ * where not all fits. */
+bool ec_give_caption(edgecap_caption *caption, const char *text, const char *raw,
+                     const edgecap_phrase *phrases, const edgecap_box *boxes,
+                     const ec_generated *generated, size_t patches);
+
+/* The image into the session's input, by the bundle's rules. */
+edgecap_status ec_place_image(edgecap_captioner *captioner, const edgecap_image *image,
+                              ec_placement *placement, edgecap_error *error);
+
+/* Sampling that makes sense; describe.c. */
+edgecap_status ec_check_sampling(const edgecap_caption_params *params, edgecap_error *error);
+
+/* Schema 2; caption2.c. */
+edgecap_status ec_describe_prompted(edgecap_captioner *captioner, const edgecap_image *image,
+                                    const edgecap_caption_params *params, edgecap_caption *caption,
+                                    edgecap_error *error);
+size_t ec_longest_of_prompts(const edgecap_captioner *captioner);
 
 #endif

@@ -26,6 +26,7 @@ static const char USAGE[] =
     "usage: edgecap-caption [options] BUNDLE IMAGE...\n"
     "  --lang LANG        language of the caption (en)\n"
     "  --style STYLE      style of the caption (grounded, or plain with --no-boxes)\n"
+    "  --prompt NAME      what to ask a model of named prompts (its first)\n"
     "  --no-boxes         words alone\n"
     "  --no-rule          let the model write what it likes\n"
     "  --max-tokens N     at most so many tokens\n"
@@ -196,9 +197,9 @@ static int make_buffers(const edgecap_captioner *captioner, buffers *b)
     b->caption.raw = malloc(info.most_text_bytes);
     b->caption.phrases = calloc(info.most_boxes + 1, sizeof *b->caption.phrases);
     b->caption.boxes = calloc(info.most_boxes + 1, sizeof *b->caption.boxes);
-    b->caption.tokens = calloc(info.most_tokens, sizeof *b->caption.tokens);
+    b->caption.tokens = calloc(info.most_tokens + 1, sizeof *b->caption.tokens);
     b->embedding_count = (size_t)info.embedding;
-    b->embedding = calloc(b->embedding_count, sizeof *b->embedding);
+    b->embedding = calloc(b->embedding_count + 1, sizeof *b->embedding);
     return b->caption.text != NULL && b->caption.raw != NULL && b->caption.phrases != NULL &&
            b->caption.boxes != NULL && b->caption.tokens != NULL && b->embedding != NULL;
 }

@@ -28,6 +28,7 @@ int ec_read_option(ec_options *o, const char *name, const char *const *values, i
         size_t place;
     } texts[] = {
         {"--lang", offsetof(ec_options, caption.language)},
+        {"--prompt", offsetof(ec_options, caption.prompt)},
         {"--style", offsetof(ec_options, caption.style)},
         {"--engine", offsetof(ec_options, open.engine)},
         {"--library", offsetof(ec_options, open.library)},

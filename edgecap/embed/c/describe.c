@@ -2,16 +2,15 @@
 #include <string.h>
 
 #include "captioner.h"
+#include "image_fit.h"
 #include "unicode.h"
 
 edgecap_caption_params edgecap_caption_default_params(void)
 {
     edgecap_caption_params params;
     memset(&params, 0, sizeof params);
-    params.language = "en";
     params.boxes = 1;
     params.rule = 1;
-    params.beams = 1;
     params.temperature = 1;
     return params;
 }
@@ -40,7 +39,7 @@ static edgecap_status pick(const char *what, const char *code, const char *got,
                    what, got, names[0]);
 }
 
-static edgecap_status check_sampling(const edgecap_caption_params *p, edgecap_error *error)
+edgecap_status ec_check_sampling(const edgecap_caption_params *p, edgecap_error *error)
 {
     if (!(p->temperature >= 0.01 && p->temperature <= 100)) {
         return ec_fail(error, EDGECAP_INPUT, "sampling.temperature",
@@ -56,6 +55,16 @@ static edgecap_status check_sampling(const edgecap_caption_params *p, edgecap_er
     return EDGECAP_OK;
 }
 
+static const char *language_of(const edgecap_caption_params *p)
+{
+    return p->language != NULL ? p->language : "en";
+}
+
+static int32_t beams_of(const edgecap_caption_params *p)
+{
+    return p->beams != 0 ? p->beams : 1;
+}
+
 static edgecap_status check_params(const edgecap_captioner *c, const edgecap_caption_params *p,
                                    ec_search *search, int32_t *prompt, edgecap_error *error)
 {
@@ -63,10 +72,11 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     const char *style = p->style != NULL ? p->style : p->boxes ? "grounded" : "plain";
     bool boxes = p->boxes && strcmp(style, "plain") != 0;
     edgecap_status status;
-    if (p->language == NULL) {
-        return ec_fail(error, EDGECAP_INPUT, "language.unknown", "no language was given.");
+    if (p->prompt != NULL) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "prompt.unknown",
+                       "this model is asked by language and style, not by prompts.");
     }
-    status = pick("language", "language.unknown", p->language, m->languages, c->languages,
+    status = pick("language", "language.unknown", language_of(p), m->languages, c->languages,
                   m->language_count, &prompt[0], error);
     if (status == EDGECAP_OK) {
         status = pick("style", "style.unknown", style, m->styles, c->styles, m->style_count,
@@ -81,7 +91,7 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
                        "most_tokens must be in 1-%lu, got %ld.",
                        (unsigned long)ec_longest_caption(c), (long)p->most_tokens);
     }
-    if (p->beams < 1 || p->beams > EC_MOST_BEAMS) {
+    if (beams_of(p) < 1 || p->beams > EC_MOST_BEAMS) {
         return ec_fail(error, EDGECAP_INPUT, "caption.beams", "beams must be in 1-%d, got %ld.",
                        EC_MOST_BEAMS, (long)p->beams);
     }
@@ -101,7 +111,7 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     search->start = boxes ? m->grammar.boxes : m->grammar.plain;
     search->known = ec_tokenizer_size(c->tokenizer);
     search->seed = p->seed;
-    return p->sample ? check_sampling(p, error) : EDGECAP_OK;
+    return p->sample ? ec_check_sampling(p, error) : EDGECAP_OK;
 }
 
 /* ---- Pieces of text, as they become certain ---- */
@@ -156,11 +166,15 @@ static double now(const edgecap_captioner *c)
     return c->clock != NULL ? c->clock() : 0;
 }
 
-static edgecap_status place_image(edgecap_captioner *c, const edgecap_image *image,
-                                  ec_placement *placement, edgecap_error *error)
+edgecap_status ec_place_image(edgecap_captioner *c, const edgecap_image *image,
+                              ec_placement *placement, edgecap_error *error)
 {
-    return ec_letterbox(&c->memory, image, c->manifest.image_size, c->manifest.fill, EC_BILINEAR,
-                        ec_session_image(c->session), placement, error);
+    const ec_manifest *m = &c->manifest;
+    uint8_t *input = ec_session_image(c->session);
+    return m->schema == EC_SCHEMA_2
+               ? ec_process_image(&c->memory, image, &m->image, input, placement, error)
+               : ec_letterbox(&c->memory, image, m->image_size, m->fill, EC_BILINEAR, input,
+                              placement, error);
 }
 
 static edgecap_status generate(edgecap_captioner *c, const edgecap_caption_params *p,
@@ -168,7 +182,7 @@ static edgecap_status generate(edgecap_captioner *c, const edgecap_caption_param
 {
     stream s;
     ec_model model;
-    edgecap_status status = ec_session_begin(c->session, (size_t)p->beams, &model, error);
+    edgecap_status status = ec_session_begin(c->session, (size_t)beams_of(p), &model, error);
     if (status != EDGECAP_OK) {
         return status;
     }
@@ -180,7 +194,7 @@ static edgecap_status generate(edgecap_captioner *c, const edgecap_caption_param
         search->on_token = on_token;
         search->user = &s;
     }
-    status = p->beams > 1 ? ec_beam_search(search, &model, (size_t)p->beams, g, error)
+    status = p->beams > 1 ? ec_beam_search(search, &model, (size_t)beams_of(p), g, error)
                           : ec_walk(search, &model, g, error);
     if (status == EDGECAP_OK && p->on_piece != NULL) {
         ec_decoder_end(&s.decoder);
@@ -198,7 +212,7 @@ static edgecap_status describe(edgecap_captioner *c, const edgecap_image *image,
 {
     ec_placement placement;
     double begin, encoded;
-    edgecap_status filled, status = place_image(c, image, &placement, error);
+    edgecap_status filled, status = ec_place_image(c, image, &placement, error);
     if (status != EDGECAP_OK) {
         return status;
     }
@@ -217,7 +231,7 @@ static edgecap_status describe(edgecap_captioner *c, const edgecap_image *image,
     }
     caption->encode_seconds = encoded - begin;
     caption->decode_seconds = now(c) - encoded;
-    filled = ec_fill_caption(c, p->language, &placement, g, caption,
+    filled = ec_fill_caption(c, language_of(p), &placement, g, caption,
                              status == EDGECAP_OK ? error : NULL);
     return status == EDGECAP_STOPPED ? status : filled;
 }
@@ -237,6 +251,9 @@ edgecap_status edgecap_describe(edgecap_captioner *c, const edgecap_image *image
     if (c == NULL || image == NULL || caption == NULL) {
         return ec_fail(error, EDGECAP_INPUT, "argument.missing",
                        "a captioner, an image and a caption are needed.");
+    }
+    if (c->manifest.schema == EC_SCHEMA_2) {
+        return ec_describe_prompted(c, image, p, caption, error);
     }
     memset(&search, 0, sizeof search);
     memset(&g, 0, sizeof g);
@@ -289,7 +306,7 @@ edgecap_status edgecap_embed_image(edgecap_captioner *c, const edgecap_image *im
     ec_placement placement;
     edgecap_status status = check_embedding(c, image, embedding, capacity, error);
     if (status == EDGECAP_OK) {
-        status = place_image(c, image, &placement, error);
+        status = ec_place_image(c, image, &placement, error);
     }
     if (status == EDGECAP_OK) {
         status = ec_session_encode(c->session, error);
@@ -347,6 +364,10 @@ edgecap_status edgecap_embed_text(edgecap_captioner *c, const char *text, float 
     if (status != EDGECAP_OK) {
         return status;
     }
+    if (c->manifest.schema == EC_SCHEMA_2) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "prompts.none",
+                       "this model's tokenizer is not in C: give tokens to edgecap_embed_tokens.");
+    }
     words.data = text;
     words.length = strlen(text);
     if (!ec_utf8_valid(text, words.length)) {
@@ -358,5 +379,30 @@ edgecap_status edgecap_embed_text(edgecap_captioner *c, const char *text, float 
         status = ec_session_embed_text(c->session, tokens, length, embedding, error);
     }
     ec_arena_free(&arena);
+    return status;
+}
+
+edgecap_status edgecap_embed_tokens(edgecap_captioner *c, const int32_t *tokens, size_t count,
+                                    float *embedding, size_t capacity, edgecap_error *error)
+{
+    edgecap_status status = check_embedding(c, tokens, embedding, capacity, error);
+    int32_t *padded;
+    size_t most, i;
+    if (status != EDGECAP_OK) {
+        return status;
+    }
+    most = (size_t)c->manifest.text_length;
+    if (count < 1 || count > most) {
+        return ec_fail(error, EDGECAP_INPUT, "text.too_long",
+                       "a text makes %lu tokens; 1 to %lu are possible.", (unsigned long)count,
+                       (unsigned long)most);
+    }
+    padded = ec_allocate_array(&c->memory, most, sizeof *padded);
+    for (i = 0; padded != NULL && i < most; i++) {
+        padded[i] = i < count ? tokens[i] : c->pad;
+    }
+    status = padded != NULL ? ec_session_embed_text(c->session, padded, count, embedding, error)
+                            : ec_no_memory(error);
+    ec_release(&c->memory, padded);
     return status;
 }

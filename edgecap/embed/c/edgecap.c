@@ -29,12 +29,17 @@ edgecap_open_params edgecap_open_default_params(void)
 
 size_t ec_longest_caption(const edgecap_captioner *c)
 {
-    return (size_t)c->manifest.text_length - EC_PROMPT;
+    return c->manifest.schema == EC_SCHEMA_2 ? ec_longest_of_prompts(c)
+                                             : (size_t)c->manifest.text_length - EC_PROMPT;
 }
 
 size_t ec_text_bound(const edgecap_captioner *c)
 {
-    size_t longest = ec_tokenizer_longest(c->tokenizer); /* a byte may become three */
+    size_t longest; /* a byte may become three */
+    if (c->manifest.schema == EC_SCHEMA_2) {
+        return c->codec != NULL ? ec_codec_bound(c->codec, ec_longest_caption(c)) : 1;
+    }
+    longest = ec_tokenizer_longest(c->tokenizer);
     return ec_longest_caption(c) * (longest < 3 ? 3 : longest) + 1;
 }
 
@@ -77,6 +82,32 @@ static edgecap_status read_tokenizer(edgecap_captioner *c, const char *bundle, e
         status = ec_fail(error, EDGECAP_BUNDLE, "tokenizer.size",
                          "the tokenizer has %ld tokens and the model %ld.",
                          (long)ec_tokenizer_size(c->tokenizer), (long)c->manifest.vocabulary);
+    }
+    return status;
+}
+
+/* Schema 2: the codec, and the names of prompts; nothing where the model writes no captions. */
+static edgecap_status read_codec(edgecap_captioner *c, const char *bundle, edgecap_error *error)
+{
+    const ec_manifest *m = &c->manifest;
+    char *data;
+    size_t length, i;
+    edgecap_status status;
+    if (!m->captions) {
+        return EDGECAP_OK;
+    }
+    c->prompts = ec_arena_array(&c->arena, m->prompt_count, sizeof *c->prompts);
+    if (c->prompts == NULL) {
+        return ec_no_memory(error);
+    }
+    for (i = 0; i < m->prompt_count; i++) {
+        c->prompts[i] = m->prompts[i].name;
+    }
+    status =
+        ec_read_file(&c->memory, bundle, m->tokenizer, EC_CODEC_MOST_BYTES, &data, &length, error);
+    if (status == EDGECAP_OK) {
+        status = ec_codec_read(&c->arena, data, length, m->tokenizer, &c->codec, error);
+        ec_release(&c->memory, data);
     }
     return status;
 }
@@ -176,11 +207,11 @@ static edgecap_status open_all(edgecap_captioner *c, const char *bundle,
     ec_engine *engine = NULL;
     const char *directory;
     edgecap_status status = ec_bundle_open(&c->arena, bundle, p->verify != 0, &c->manifest, error);
-    if (status == EDGECAP_OK) {
+    if (status == EDGECAP_OK && c->manifest.schema == EC_SCHEMA_2) {
+        status = read_codec(c, bundle, error);
+    } else if (status == EDGECAP_OK) {
         status = read_tokenizer(c, bundle, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = find_tokens(c, error);
+        status = status == EDGECAP_OK ? find_tokens(c, error) : status;
     }
     if (status == EDGECAP_OK) {
         status = open_engine(c, p, &engine, error);
@@ -255,7 +286,10 @@ edgecap_info edgecap_get_info(const edgecap_captioner *c)
         info.vocabulary = c->manifest.vocabulary;
         info.most_tokens = ec_longest_caption(c);
         info.most_text_bytes = ec_text_bound(c);
-        info.most_boxes = ec_longest_caption(c) / 4;
+        info.most_boxes = ec_longest_caption(c) / (c->manifest.schema == EC_SCHEMA_2 ? 2 : 4);
+        info.prompt_count = c->manifest.prompt_count;
+        info.prompts = c->prompts;
+        info.text_tokens = c->manifest.text_length;
     }
     return info;
 }

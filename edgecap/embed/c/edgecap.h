@@ -104,6 +104,9 @@ typedef struct edgecap_info {
     size_t most_tokens;     /* of a caption */
     size_t most_text_bytes; /* of a caption's text or raw text, null byte included */
     size_t most_boxes;      /* of a caption, and of phrases */
+    size_t prompt_count;    /* schema 2: what may be asked, the default first; 0 in schema 1 */
+    const char *const *prompts;
+    int32_t text_tokens; /* N: tokens of a text to embed at most; 0: it embeds no texts */
 } edgecap_info;
 
 EDGECAP_API edgecap_info edgecap_get_info(const edgecap_captioner *captioner);
@@ -136,12 +139,12 @@ typedef struct edgecap_image {
 typedef int (*edgecap_on_piece)(void *user, const char *piece, size_t length);
 
 typedef struct edgecap_caption_params {
-    const char *language; /* "en" by default */
-    const char *style;    /* NULL: "grounded", or "plain" where `boxes` is 0 */
+    const char *language; /* schema 1; NULL (default): "en" */
+    const char *style;    /* schema 1; NULL: "grounded", or "plain" where `boxes` is 0 */
     int32_t boxes;        /* 1 (default): say where things are */
     int32_t rule;         /* 1 (default): only well-formed boxes */
     int32_t most_tokens;  /* 0 (default): all the model can; else 1 ... , the end included */
-    int32_t beams;        /* 1 (default) ... 32 */
+    int32_t beams;        /* 1 ... 32; 0 (default): as the model ships, one where it streams */
     int32_t sample;       /* 1: draw tokens at random; 0 (default): take the most probable */
     double temperature;   /* 0.01 ... 100; 1 by default */
     int32_t top_k;        /* 0 (default): all */
@@ -149,6 +152,7 @@ typedef struct edgecap_caption_params {
     uint32_t seed;
     edgecap_on_piece on_piece; /* not with beams */
     void *user;
+    const char *prompt; /* schema 2: one of edgecap_info.prompts; NULL (default): the first */
 } edgecap_caption_params;
 
 EDGECAP_API edgecap_caption_params edgecap_caption_default_params(void);
@@ -206,6 +210,11 @@ EDGECAP_API edgecap_status edgecap_embed_image(edgecap_captioner *captioner,
 EDGECAP_API edgecap_status edgecap_embed_text(edgecap_captioner *captioner, const char *text,
                                               float *embedding, size_t capacity,
                                               edgecap_error *error);
+
+/* The same from the ids of the model's own tokenizer, begin and end included: 1 ... text_tokens. */
+EDGECAP_API edgecap_status edgecap_embed_tokens(edgecap_captioner *captioner, const int32_t *tokens,
+                                                size_t count, float *embedding, size_t capacity,
+                                                edgecap_error *error);
 
 /* ---- Measuring ---- */
 

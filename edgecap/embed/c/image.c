@@ -13,12 +13,12 @@ typedef struct source { /* an image as displayed: upright, from its upper left c
     ptrdiff_t across, down; /* bytes to the next pixel */
     int32_t width, height;
     edgecap_pixels format;
-    uint8_t fill;
+    int32_t ground; /* grey behind transparent pixels; -1: alpha is dropped */
 } source;
 
 static const uint8_t CHANNELS[] = {1, 2, 3, 3, 4, 4};
 
-static edgecap_status open_source(const edgecap_image *image, uint8_t fill, source *s,
+static edgecap_status open_source(const edgecap_image *image, int32_t ground, source *s,
                                   edgecap_error *error)
 {
     ptrdiff_t channels, right, below, swap;
@@ -76,18 +76,21 @@ static edgecap_status open_source(const edgecap_image *image, uint8_t fill, sour
     s->across = right;
     s->down = below;
     s->format = image->format;
-    s->fill = fill;
+    s->ground = ground;
     return EDGECAP_OK;
 }
 
 /* `value` of opacity `alpha` over a grey, as Pillow's alpha_composite rounds it. */
-static uint8_t over(uint32_t value, uint32_t alpha, uint32_t grey)
+static uint8_t over(uint32_t value, uint32_t alpha, int32_t ground)
 {
     uint32_t own = 128 * alpha, total;
-    if (alpha == 0) {
-        return (uint8_t)grey;
+    if (ground < 0) {
+        return (uint8_t)value;
     }
-    total = value * own + grey * (255 * 128 - own) + 128 * 128;
+    if (alpha == 0) {
+        return (uint8_t)ground;
+    }
+    total = value * own + (uint32_t)ground * (255 * 128 - own) + 128 * 128;
     return (uint8_t)((((total >> 8) + total) >> 8) >> 7);
 }
 
@@ -101,7 +104,7 @@ static void read_row(const source *s, int32_t y, uint8_t *rgb)
             rgb[0] = rgb[1] = rgb[2] = p[0];
             break;
         case EDGECAP_GREY_ALPHA:
-            rgb[0] = rgb[1] = rgb[2] = over(p[0], p[1], s->fill);
+            rgb[0] = rgb[1] = rgb[2] = over(p[0], p[1], s->ground);
             break;
         case EDGECAP_RGB:
             rgb[0] = p[0], rgb[1] = p[1], rgb[2] = p[2];
@@ -110,25 +113,35 @@ static void read_row(const source *s, int32_t y, uint8_t *rgb)
             rgb[0] = p[2], rgb[1] = p[1], rgb[2] = p[0];
             break;
         case EDGECAP_RGBA:
-            rgb[0] = over(p[0], p[3], s->fill);
-            rgb[1] = over(p[1], p[3], s->fill);
-            rgb[2] = over(p[2], p[3], s->fill);
+            rgb[0] = over(p[0], p[3], s->ground);
+            rgb[1] = over(p[1], p[3], s->ground);
+            rgb[2] = over(p[2], p[3], s->ground);
             break;
         default:
-            rgb[0] = over(p[2], p[3], s->fill);
-            rgb[1] = over(p[1], p[3], s->fill);
-            rgb[2] = over(p[0], p[3], s->fill);
+            rgb[0] = over(p[2], p[3], s->ground);
+            rgb[1] = over(p[1], p[3], s->ground);
+            rgb[2] = over(p[0], p[3], s->ground);
             break;
         }
     }
 }
 
-edgecap_status ec_flatten(const edgecap_image *image, uint8_t fill, uint8_t *rgb,
+edgecap_status ec_displayed(const edgecap_image *image, int32_t *width, int32_t *height,
+                            edgecap_error *error)
+{
+    source s = {0};
+    edgecap_status status = open_source(image, -1, &s, error);
+    *width = s.width;
+    *height = s.height;
+    return status;
+}
+
+edgecap_status ec_flatten(const edgecap_image *image, int32_t ground, uint8_t *rgb,
                           edgecap_error *error)
 {
     source s = {0};
     int32_t y;
-    edgecap_status status = open_source(image, fill, &s, error);
+    edgecap_status status = open_source(image, ground, &s, error);
     for (y = 0; status == EDGECAP_OK && y < s.height; y++) {
         read_row(&s, y, rgb + (size_t)y * 3 * (size_t)s.width);
     }
@@ -152,6 +165,11 @@ static double weight(ec_filter filter, double x)
     case EC_BILINEAR:
         x = fabs(x);
         return x < 1 ? 1 - x : 0;
+    case EC_HAMMING: {
+        const double pi = 3.141592653589793;
+        x = fabs(x);
+        return x < 1 ? sinc(x) * (0.54 + 0.46 * cos(pi * x)) : 0;
+    }
     case EC_BICUBIC:
         x = fabs(x);
         return x < 1   ? ((a + 2) * x - (a + 3)) * x * x + 1
@@ -171,7 +189,7 @@ typedef struct weights { /* per output place: first input place, how many, and t
 static bool make_weights(const edgecap_memory *memory, ec_filter filter, int32_t in, int32_t out,
                          weights *w)
 {
-    static const double radius[] = {0.5, 1, 2, 3};
+    static const double radius[] = {0.5, 1, 2, 3, 1, 0};
     double scale = (double)in / out, wide = scale < 1 ? 1 : scale;
     double support = radius[filter] * wide, each = 1 / wide;
     double *exact;
@@ -189,7 +207,15 @@ static bool make_weights(const edgecap_memory *memory, ec_filter filter, int32_t
     w->first = (int32_t *)(exact + w->most);
     w->count = w->first + out;
     w->values = w->count + out;
-    for (x = 0; x < out; x++) {
+    for (x = 0; filter == EC_NEAREST && x < out; x++) {
+        /* Added up, not multiplied: the rounding is part of it. */
+        double place = x == 0 ? scale * 0.5 : *exact + scale;
+        *exact = place;
+        w->first[x] = (int32_t)place < in ? (int32_t)place : in - 1;
+        w->count[x] = 1;
+        w->values[w->most * (size_t)x] = 1 << BITS;
+    }
+    for (x = 0; filter != EC_NEAREST && x < out; x++) {
         double centre = (x + 0.5) * scale, sum = 0;
         int32_t first = (int32_t)(centre - support + 0.5), end = (int32_t)(centre + support + 0.5);
         int32_t *values = w->values + w->most * (size_t)x;
@@ -251,7 +277,7 @@ static void down(const weights *w, const uint8_t *rows, size_t row_bytes, int32_
     }
 }
 
-edgecap_status ec_resize(const edgecap_memory *memory, const edgecap_image *image, uint8_t fill,
+edgecap_status ec_resize(const edgecap_memory *memory, const edgecap_image *image, int32_t ground,
                          ec_filter filter, int32_t out_width, int32_t out_height, uint8_t *out,
                          size_t stride, edgecap_error *error)
 {
@@ -260,7 +286,7 @@ edgecap_status ec_resize(const edgecap_memory *memory, const edgecap_image *imag
     uint8_t *row = NULL, *rows = NULL;
     size_t row_bytes = 3 * (size_t)out_width;
     int32_t y;
-    edgecap_status status = open_source(image, fill, &s, error);
+    edgecap_status status = open_source(image, ground, &s, error);
     bool wider, taller;
     if (status != EDGECAP_OK) {
         return status;

@@ -337,15 +337,21 @@ static edgecap_status read_all(reader *r, const ec_json **root)
 edgecap_status ec_json_parse(ec_arena *arena, const char *data, size_t length, const char *where,
                              const ec_json **root, edgecap_error *error)
 {
+    return ec_json_parse_most(arena, data, length, EC_JSON_MOST_BYTES, where, root, error);
+}
+
+edgecap_status ec_json_parse_most(ec_arena *arena, const char *data, size_t length, size_t most,
+                                  const char *where, const ec_json **root, edgecap_error *error)
+{
     reader r;
     r.arena = arena;
     r.place = data;
     r.end = data + length;
     r.where = where;
     r.error = error;
-    if (length > EC_JSON_MOST_BYTES) {
+    if (length > most) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.oversized",
-                       "%s has more than the %d bytes that are read.", where, EC_JSON_MOST_BYTES);
+                       "%s has more than the %lu bytes that are read.", where, (unsigned long)most);
     }
     if (!ec_utf8_valid(data, length)) {
         return bad(&r, "it is not UTF-8");

@@ -33,6 +33,8 @@ struct ec_json {
  * bundle.oversized. */
 edgecap_status ec_json_parse(ec_arena *arena, const char *data, size_t length, const char *where,
                              const ec_json **root, edgecap_error *error);
+edgecap_status ec_json_parse_most(ec_arena *arena, const char *data, size_t length, size_t most,
+                                  const char *where, const ec_json **root, edgecap_error *error);
 
 const ec_json *ec_json_get(const ec_json *object, const char *key); /* NULL: not there */
 

@@ -31,7 +31,7 @@ static ec_port *read_ports(ec_fields *f, const ec_json *object, const char *name
     return read;
 }
 
-static void read_functions(ec_fields *f, const ec_json *list, ec_manifest *m)
+void ec_read_functions(ec_fields *f, const ec_json *list, ec_manifest *m)
 {
     static const char *const fields[] = {"file", "entry", "inputs", "outputs", NULL};
     const ec_json *item;
@@ -78,7 +78,7 @@ static void read_contract(ec_fields *f, const ec_json *contract, ec_manifest *m)
     }
     functions = ec_inner(f, contract, "functions", EC_JSON_OBJECT);
     if (functions != NULL) {
-        read_functions(f, functions, m);
+        ec_read_functions(f, functions, m);
     }
 }
 
@@ -140,7 +140,7 @@ static void read_coordinates(ec_fields *f, const ec_json *object, ec_manifest *m
     }
 }
 
-static void read_files(ec_fields *f, const ec_json *object, ec_manifest *m)
+void ec_read_files(ec_fields *f, const ec_json *object, ec_manifest *m)
 {
     static const char *const fields[] = {"sha256", "size", NULL};
     const ec_json *item;
@@ -160,7 +160,7 @@ static void read_files(ec_fields *f, const ec_json *object, ec_manifest *m)
     }
 }
 
-static void check_tools(ec_fields *f, const ec_json *tools)
+void ec_read_tools(ec_fields *f, const ec_json *tools)
 {
     const ec_json *item;
     for (item = tools != NULL ? tools->first : NULL; item != NULL; item = item->next) {
@@ -191,12 +191,16 @@ static void make_state(ec_fields *f, ec_manifest *m)
     }
 }
 
+bool ec_is_hash(const char *text)
+{
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
 static void check_weights(ec_fields *f, const ec_json *root)
 {
     const ec_json *weights = ec_json_get(root, "weights");
     if (weights != NULL && weights->kind != EC_JSON_NULL) {
-        const char *hash = ec_string(f, root, "weights");
-        if (strlen(hash) != 64 || strspn(hash, "0123456789abcdef") != 64) {
+        if (!ec_is_hash(ec_string(f, root, "weights"))) {
             ec_refuse(f, "bundle.manifest", "weights must be null or a SHA-256");
         }
     }
@@ -211,15 +215,21 @@ static void read_all(ec_fields *f, const ec_json *root, ec_manifest *m)
     const ec_json *schema = ec_json_get(root, "schema"), *grammar;
     const ec_file *tokenizer;
     const char *hash;
+    if (schema != NULL && schema->kind != EC_JSON_TRUE && schema->number == EC_SCHEMA_2) {
+        ec_read_schema2(f, root, m);
+        return;
+    }
     if (schema == NULL || !(schema->kind == EC_JSON_TRUE || schema->number == EC_SCHEMA)) {
-        ec_refuse(f, "bundle.schema", "this edgecap reads schema %d: export the bundle again",
-                  EC_SCHEMA);
+        ec_refuse(f, "bundle.schema",
+                  "this edgecap reads schemas 1 and 2: export the bundle again");
         return;
     }
     if (!ec_check_fields(f, root, "manifest", fields, 1) ||
         !ec_is_kind(f, schema, EC_JSON_WHOLE, "schema")) {
         return;
     }
+    m->schema = EC_SCHEMA;
+    m->captions = true;
     m->name = ec_string(f, root, "name");
     ec_string(f, root, "model");
     m->format = ec_string(f, root, "format");
@@ -231,9 +241,9 @@ static void read_all(ec_fields *f, const ec_json *root, ec_manifest *m)
     m->styles = ec_strings(f, root, "styles", &m->style_count);
     read_coordinates(f, ec_inner(f, root, "coordinates", EC_JSON_OBJECT), m);
     ec_inner(f, root, "plan", EC_JSON_OBJECT);
-    check_tools(f, ec_inner(f, root, "tools", EC_JSON_OBJECT));
+    ec_read_tools(f, ec_inner(f, root, "tools", EC_JSON_OBJECT));
     ec_string(f, root, "license");
-    read_files(f, ec_inner(f, root, "files", EC_JSON_OBJECT), m);
+    ec_read_files(f, ec_inner(f, root, "files", EC_JSON_OBJECT), m);
     check_weights(f, root);
     ec_manifest_check(f, m);
     grammar = ec_inner(f, root, "grammar", EC_JSON_OBJECT);
@@ -249,6 +259,7 @@ static void read_all(ec_fields *f, const ec_json *root, ec_manifest *m)
         ec_refuse(f, "bundle.manifest", "tokenizer.sha256 is not that of the tokenizer file");
     }
     make_state(f, m);
+    m->text_rows = m->text_length;
 }
 
 edgecap_status ec_manifest_read(ec_arena *arena, const char *data, size_t length,

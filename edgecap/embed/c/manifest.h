@@ -8,12 +8,14 @@
 #define EDGECAP_MANIFEST_H
 
 #include "grammar.h"
+#include "specs.h"
 #include "state.h"
 
-enum { EC_SCHEMA = 1 };
+enum { EC_SCHEMA = 1, EC_SCHEMA_2 = 2 };
 
 typedef struct ec_port { /* a tensor of a function: our name and the file's */
     const char *name, *target;
+    size_t count; /* of its numbers at batch 1; 0: told by the contract of schema 1 */
 } ec_port;
 
 typedef struct ec_function {
@@ -27,7 +29,13 @@ typedef struct ec_file {
     int64_t size;
 } ec_file;
 
+typedef struct ec_prompt { /* of schema 2 */
+    const char *name;
+    ec_generation how;
+} ec_prompt;
+
 typedef struct ec_manifest {
+    int schema;
     const char *name, *format, *precision;
     int32_t layers, heads, head_width, patches, text_length, vocabulary, embedding;
     size_t cache_width; /* bytes of a cached number: 4 or 2 */
@@ -46,6 +54,15 @@ typedef struct ec_manifest {
     ec_grammar grammar;
     ec_file *files;
     size_t file_count;
+    /* schema 2; above, patches are then the attention's, and text_length is N of encode_text */
+    bool captions;
+    int32_t text_rows;                /* T */
+    size_t input_height, input_width; /* of encode's image */
+    bool unmapped;                    /* while it is read: functions and interface differ */
+    ec_image_spec image;
+    ec_prompt *prompts;
+    size_t prompt_count;
+    ec_regions_spec regions;
 } ec_manifest;
 
 /* Everything lies in `arena`. Codes as in SPEC.md, Refusals. */
@@ -55,7 +72,20 @@ edgecap_status ec_manifest_read(ec_arena *arena, const char *data, size_t length
 const ec_function *ec_manifest_function(const ec_manifest *manifest, const char *name); /* NULL */
 const ec_file *ec_manifest_file(const ec_manifest *manifest, const char *name);         /* NULL */
 
+/* What both schemas share; manifest.c. */
+void ec_read_functions(ec_fields *f, const ec_json *list, ec_manifest *manifest);
+void ec_read_files(ec_fields *f, const ec_json *object, ec_manifest *manifest);
+void ec_read_tools(ec_fields *f, const ec_json *tools);
+bool ec_is_hash(const char *text);
+
+/* manifest2.c, interface.c */
+void ec_read_schema2(ec_fields *f, const ec_json *root, ec_manifest *manifest);
+void ec_read_interface(ec_fields *f, const ec_json *object, const ec_json *functions,
+                       ec_manifest *manifest);
+
 /* The checks that read no JSON; manifest_check.c. */
+void ec_check_files(ec_fields *f, const ec_manifest *manifest);
+bool ec_is_listed(const ec_manifest *manifest, const char *name); /* a file or an .mlpackage */
 edgecap_status ec_manifest_check(ec_fields *f, const ec_manifest *manifest);
 
 #endif

@@ -62,14 +62,13 @@ static bool same_folded(const char *a, const char *b)
     return *a == *b;
 }
 
-static void check_files(ec_fields *f, const ec_manifest *m)
+void ec_check_files(ec_fields *f, const ec_manifest *m)
 {
     size_t i, j;
     for (i = 0; i < m->file_count && f->status == EDGECAP_OK; i++) {
         const ec_file *file = &m->files[i];
         check_name(f, file->name);
-        if (strlen(file->sha256) != 64 || strspn(file->sha256, "0123456789abcdef") != 64 ||
-            file->size < 0) {
+        if (!ec_is_hash(file->sha256) || file->size < 0) {
             ec_refuse(f, "bundle.manifest", "files.%.60s has no valid SHA-256 and size",
                       file->name);
         }
@@ -86,7 +85,7 @@ static void check_files(ec_fields *f, const ec_manifest *m)
     }
 }
 
-static bool is_listed(const ec_manifest *m, const char *name)
+bool ec_is_listed(const ec_manifest *m, const char *name)
 {
     static const char package[] = ".mlpackage";
     size_t length = strlen(name), i;
@@ -143,7 +142,7 @@ static void check_functions(ec_fields *f, const ec_manifest *m)
                    !ports_are(function->outputs, function->output_count, CONTRACT[j][2])) {
             ec_refuse(f, "bundle.manifest", "%s must map exactly%sto%s", function->name,
                       CONTRACT[j][1], CONTRACT[j][2]);
-        } else if (!is_listed(m, function->file)) {
+        } else if (!ec_is_listed(m, function->file)) {
             ec_refuse(f, "bundle.missing_file", "%.60s of %s is not listed", function->file,
                       function->name);
         }
@@ -174,7 +173,7 @@ static void check_sizes(ec_fields *f, const ec_manifest *m)
 edgecap_status ec_manifest_check(ec_fields *f, const ec_manifest *m)
 {
     if (f->status == EDGECAP_OK) {
-        check_files(f, m);
+        ec_check_files(f, m);
         check_sizes(f, m);
         check_functions(f, m);
     }

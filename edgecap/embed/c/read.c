@@ -59,11 +59,28 @@ static bool give(const void *from, size_t count, size_t size, void *to, size_t c
 
 static bool give_text(const char *from, size_t length, char *to, size_t capacity)
 {
-    bool fits = give(from, length + 1, 1, to, capacity);
+    bool fits = give(from, length, 1, to, capacity) && (to == NULL || length < capacity);
+    if (to != NULL && fits) {
+        to[length] = '\0'; /* `from` may go on: it is a part of a text */
+    }
     if (to != NULL && capacity > 0 && !fits) {
         to[capacity - 1] = '\0';
     }
     return fits;
+}
+
+bool ec_give_caption(edgecap_caption *c, const char *text, const char *raw,
+                     const edgecap_phrase *phrases, const edgecap_box *boxes, const ec_generated *g,
+                     size_t patches)
+{
+    size_t looked = g->attention != NULL ? g->count * patches : 0;
+    bool fits = give_text(text, c->text_length, c->text, c->text_capacity);
+    fits = give_text(raw, c->raw_length, c->raw, c->raw_capacity) && fits;
+    fits = give(phrases, c->phrase_count, sizeof *phrases, c->phrases, c->phrase_capacity) && fits;
+    fits = give(boxes, c->box_count, sizeof *boxes, c->boxes, c->box_capacity) && fits;
+    fits = give(g->tokens, g->count, sizeof *g->tokens, c->tokens, c->token_capacity) && fits;
+    return give(g->attention, looked, sizeof *g->attention, c->attention, c->attention_capacity) &&
+           fits;
 }
 
 edgecap_status ec_fill_caption(const edgecap_captioner *c, const char *language,
@@ -112,18 +129,7 @@ edgecap_status ec_fill_caption(const edgecap_captioner *c, const char *language,
     caption->score = g->score;
     caption->complete = g->complete;
     caption->malformed = r.malformed;
-    fits = give_text(s.text, words.length, caption->text, caption->text_capacity);
-    fits = give_text(s.raw, caption->raw_length, caption->raw, caption->raw_capacity) && fits;
-    fits = give(s.phrases, r.phrase_count, sizeof *s.phrases, caption->phrases,
-                caption->phrase_capacity) &&
-           fits;
-    fits =
-        give(s.boxes, r.box_count, sizeof *s.boxes, caption->boxes, caption->box_capacity) && fits;
-    fits = give(g->tokens, g->count, sizeof *g->tokens, caption->tokens, caption->token_capacity) &&
-           fits;
-    fits = give(g->attention, g->attention != NULL ? g->count * P : 0, sizeof *g->attention,
-                caption->attention, caption->attention_capacity) &&
-           fits;
+    fits = ec_give_caption(caption, s.text, s.raw, s.phrases, s.boxes, g, P);
     close_scratch(c, &s);
     return fits ? EDGECAP_OK
                 : ec_fail(error, EDGECAP_BUFFER, "caption.buffer",

@@ -106,7 +106,12 @@ void ec_session_close(ec_session *s)
 
 bool ec_session_attends(const ec_session *s)
 {
-    return ec_unit_port(&s->decode, true, "attention") != NULL;
+    return s->manifest->captions && ec_unit_port(&s->decode, true, "attention") != NULL;
+}
+
+size_t ec_session_image_bytes(const ec_session *s)
+{
+    return ec_unit_port(&s->encode, false, "image")->bytes;
 }
 
 uint8_t *ec_session_image(ec_session *s)

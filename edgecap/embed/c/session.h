@@ -19,7 +19,8 @@ edgecap_status ec_session_open(const edgecap_memory *memory, const ec_manifest *
                                edgecap_error *error);
 void ec_session_close(ec_session *session); /* NULL is allowed */
 
-uint8_t *ec_session_image(ec_session *session); /* uint8 [S,S,3], to be filled before encoding */
+uint8_t *ec_session_image(ec_session *session); /* uint8 [h,w,3], to be filled before encoding */
+size_t ec_session_image_bytes(const ec_session *session);
 edgecap_status ec_session_encode(ec_session *session, edgecap_error *error);
 edgecap_status ec_session_embedding(ec_session *session, float *embedding, edgecap_error *error);
 

@@ -134,6 +134,9 @@ static void hold(opening *o, bool output, const char *name, kind wanted, size_t 
 {
     ec_tensor *tensor = o->status == EDGECAP_OK ? ec_unit_port(o->u, output, name) : NULL;
     if (tensor != NULL) {
+        const ec_port *told = output ? &o->u->of->outputs[tensor - o->u->outputs]
+                                     : &o->u->of->inputs[tensor - o->u->inputs];
+        count = told->count > 0 ? told->count : count; /* schema 2 says each */
         o->status = settle(o->u, tensor, wanted, 0, count, o->error);
     }
 }
@@ -193,8 +196,12 @@ static float *other_floats(opening *o, const char *name)
 edgecap_status ec_open_decode(ec_session *s, edgecap_error *error)
 {
     const ec_manifest *m = s->manifest;
-    opening o = begin(s, &s->decode, "decode", error);
+    opening o;
     size_t i;
+    if (!m->captions) {
+        return EDGECAP_OK;
+    }
+    o = begin(s, &s->decode, "decode", error);
     hold(&o, false, "token", WHOLE, 1);
     hold(&o, false, "position", WHOLE, 1);
     hold(&o, true, "logits", FLOATS, (size_t)m->vocabulary);

@@ -1,6 +1,7 @@
 /* typed.c: see typed.h. */
 #include "typed.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,39 @@ int64_t ec_whole(ec_fields *f, const ec_json *object, const char *name)
 {
     const ec_json *value = f->status == EDGECAP_OK ? ec_json_get(object, name) : NULL;
     return value != NULL && ec_is_kind(f, value, EC_JSON_WHOLE, name) ? value->whole : 0;
+}
+
+double ec_number(ec_fields *f, const ec_json *object, const char *name)
+{
+    const ec_json *value = f->status == EDGECAP_OK ? ec_json_get(object, name) : NULL;
+    if (value == NULL ||
+        (value->kind != EC_JSON_NUMBER && !ec_is_kind(f, value, EC_JSON_WHOLE, name))) {
+        return 0;
+    }
+    if (!isfinite(value->number)) {
+        ec_refuse(f, "bundle.field_type", "%s must be a finite number", name);
+        return 0;
+    }
+    return value->number;
+}
+
+bool ec_flag(ec_fields *f, const ec_json *object, const char *name, bool otherwise)
+{
+    const ec_json *value = f->status == EDGECAP_OK ? ec_json_get(object, name) : NULL;
+    if (value == NULL) {
+        return otherwise;
+    }
+    if (value->kind == EC_JSON_TRUE || value->kind == EC_JSON_FALSE) {
+        return value->kind == EC_JSON_TRUE;
+    }
+    ec_refuse(f, "bundle.field_type", "%s must be true or false, got %s", name, NAMES[value->kind]);
+    return otherwise;
+}
+
+bool ec_is_null(const ec_json *object, const char *name)
+{
+    const ec_json *value = ec_json_get(object, name);
+    return value == NULL || value->kind == EC_JSON_NULL;
 }
 
 const char *ec_string(ec_fields *f, const ec_json *object, const char *name)

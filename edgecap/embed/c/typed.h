@@ -19,6 +19,9 @@ bool ec_check_fields(ec_fields *f, const ec_json *object, const char *where,
 bool ec_is_kind(ec_fields *f, const ec_json *value, ec_json_kind kind, const char *where);
 int64_t ec_whole(ec_fields *f, const ec_json *object, const char *name);
 const char *ec_string(ec_fields *f, const ec_json *object, const char *name);
+double ec_number(ec_fields *f, const ec_json *object, const char *name); /* finite */
+bool ec_flag(ec_fields *f, const ec_json *object, const char *name, bool otherwise);
+bool ec_is_null(const ec_json *object, const char *name); /* null, or not there */
 const ec_json *ec_inner(ec_fields *f, const ec_json *object, const char *name, ec_json_kind kind);
 
 /* A list of texts; `*count` of them. */

@@ -1,8 +1,8 @@
 """The operations of MIL in NumPy, by name.
 
 Each kernel takes a MIL operation's inputs by their MIL names and returns its output, or a tuple of
-outputs. Meanings follow the definitions in coremltools (converters/mil/mil/ops/defs); inputs that
-MIL makes optional have its defaults. A kernel never writes into its inputs.
+outputs. Semantics follow the definitions in coremltools (converters/mil/mil/ops/defs); optional
+inputs have MIL's defaults. A kernel never writes into its inputs.
 """
 
 from __future__ import annotations

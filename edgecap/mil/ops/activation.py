@@ -13,7 +13,7 @@ OPS = Registry()
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)); where exp overflows the quotient is 0, as it should be."""
+    """1 / (1 + exp(-x)); if exp overflows, the quotient is 0, which is correct."""
     return 1 / (1 + np.exp(-x))
 
 
@@ -99,7 +99,7 @@ def linear_activation(x: np.ndarray, alpha: np.ndarray, beta: np.ndarray) -> np.
 
 @OPS()
 def gelu(x: np.ndarray, mode: str = "EXACT") -> np.ndarray:
-    # In place where it can be: this is the largest tensor of a transformer.
+    # In place where possible: this is the largest tensor of a transformer.
     if mode == "EXACT":
         out = erf(x * math.sqrt(0.5))
         out += 1

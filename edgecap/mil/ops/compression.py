@@ -16,7 +16,7 @@ OPS = Registry()
 
 
 def _along(values: np.ndarray, x: np.ndarray, axis: np.ndarray | None) -> np.ndarray:
-    """A scalar as it is, a vector [n] shaped to broadcast along `axis` of x."""
+    """A scalar unchanged, a vector [n] reshaped to broadcast along `axis` of x."""
     if values.ndim == 0 or axis is None:
         return values
     shape = [1] * x.ndim
@@ -74,7 +74,7 @@ def constexpr_blockwise_shift_scale(
 
 
 def _blocks(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Values repeated over the blocks that they stand for; axes of size 1 broadcast."""
+    """Values repeated over their blocks; axes of size 1 broadcast."""
     for axis, (few, many) in enumerate(zip(values.shape, shape, strict=True)):
         if many % few:
             raise ValueError(f"{few} blocks do not divide {many}")
@@ -92,13 +92,13 @@ def constexpr_lut_to_dense(
 ) -> np.ndarray:
     """Indices into lookup tables. With `shape` (iOS 16) they are packed bits of one table [n].
 
-    From iOS 18 on: indices [d0,d1,…], tables [g0,g1,…,n,v], each for a block of the indices; v > 1
-    values each go along `vector_axis`.
+    From iOS 18 on: indices [d0,d1,…], tables [g0,g1,…,n,v], one per block of the indices; vectors
+    of v > 1 values extend along `vector_axis`.
     """
     if shape is not None:
         bits = len(lut).bit_length() - 1
         if len(lut) != 1 << bits:
-            raise ValueError(f"a table of {len(lut)} values is no power of two")
+            raise ValueError(f"a table has {len(lut)} values, which is not a power of two")
         flags = _flags(indices, shape, bits).reshape(-1, bits)
         return lut[flags @ (1 << np.arange(bits, dtype=np.uint8))].reshape(shape.tolist())
     groups: tuple = np.indices(indices.shape, sparse=True)
@@ -119,13 +119,13 @@ def constexpr_lut_to_dense(
 
 
 def _flags(packed: np.ndarray, shape: np.ndarray, bits: int) -> np.ndarray:
-    """Packed bits one by one, uint8 of size prod(shape) * bits; ValueError unless they are as many.
+    """Unpacked bits, uint8 [prod(shape) * bits]; ValueError if `packed` has another size.
 
-    NumPy would take those that are missing for zeros.
+    NumPy would read missing bits as zeros.
     """
     count = math.prod(shape.tolist()) * bits
     if packed.size != -(-count // 8):
-        raise ValueError(f"{packed.size} bytes hold no {count} bits")
+        raise ValueError(f"{packed.size} bytes do not hold {count} bits")
     return np.unpackbits(packed, bitorder="little", count=count)
 
 

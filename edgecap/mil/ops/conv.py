@@ -32,10 +32,10 @@ def conv(
     stride, dilation = sizes(strides, rank, 1), sizes(dilations, rank, 1)
     span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
     pads = paddings(pad_type, pad, x.shape[2:], span, stride)
-    seen = windows(padded(x, pads, 0), kernel, stride, dilation)  # [N,G*C,O,K]
-    N, G, C, out_sizes = x.shape[0], int(groups), weight.shape[1], seen.shape[2 : 2 + rank]
+    patches = windows(padded(x, pads, 0), kernel, stride, dilation)  # [N,G*C,O,K]
+    N, G, C, out_sizes = x.shape[0], int(groups), weight.shape[1], patches.shape[2 : 2 + rank]
     J = weight.shape[0] // G
-    grouped = seen.reshape(N, G, C, *out_sizes, *kernel)  # [N,G,C,O,K]
+    grouped = patches.reshape(N, G, C, *out_sizes, *kernel)  # [N,G,C,O,K]
     behind = tuple(range(3 + rank, 3 + 2 * rank))
     front = tuple(range(3, 3 + rank))
     columns = grouped.transpose(0, 1, 2, *behind, *front)  # [N,G,C,K,O]
@@ -59,7 +59,7 @@ def conv_transpose(
     dilations: np.ndarray | None = None,
     groups: np.ndarray | int = 1,
 ) -> np.ndarray:
-    """x [N,G*C,D], weight [G*C,J,K] to [N,G*J,O]: each input adds the kernel where it stands.
+    """x [N,G*C,D], weight [G*C,J,K] to [N,G*J,O]: each input adds the scaled kernel at its place.
 
     O = (D - 1) * stride + span, less what `pad` cuts off, or as output_shape says, the cut then
     beginning with pad ("custom") or with nothing.

@@ -1,8 +1,8 @@
 """Gathering and scattering by index.
 
-Negative indices count from the end, as MIL said before iOS 17; after it they are undefined, as an
-index outside has always been. What is undefined is refused: an evaluator that made something up
-would hide the mistake.
+Negative indices count from the end, as MIL defined before iOS 17; since then they are undefined,
+as an index out of range has always been. Undefined indices are refused, so that mistakes in a
+model are not hidden.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from edgecap.mil.ops.registry import Registry
 
 OPS = Registry()
-COUNTING_BACK = ("CoreML5", "CoreML6")  # opsets of iOS 15 and 16
+ALLOW_NEGATIVE = ("CoreML5", "CoreML6")  # opsets of iOS 15 and 16
 
 
-def from_the_front(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """The same operation, refusing negative `indices`; ValueError."""
+def refuse_negative(compute: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The same operation, which raises ValueError for negative `indices`."""
 
     def checked(**inputs: Any) -> np.ndarray:
         if (np.asarray(inputs["indices"]) < 0).any():
@@ -37,7 +37,7 @@ def gather(
     batch_dims: np.ndarray | int = 0,
     validate_indices: np.ndarray | bool = False,
 ) -> np.ndarray:
-    """Slices of x along `axis`; the first `batch_dims` axes of x and indices run together."""
+    """Slices of x along `axis`; the first `batch_dims` axes of x and indices are shared."""
     axis_, batch = int(axis) % x.ndim, int(batch_dims)
     indices = np.asarray(indices)
     if batch == 0:

@@ -14,7 +14,7 @@ OPS = Registry()
 
 @OPS(exact=True)
 def reshape(x: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """-1 takes what is left; 0 the size of x at that place, where the ranks are equal."""
+    """-1 is inferred; 0 copies the size of x at that axis, if the ranks are equal."""
     sizes = [int(size) for size in shape]
     if len(sizes) == x.ndim:
         sizes = [size or old for size, old in zip(sizes, x.shape, strict=True)]
@@ -33,7 +33,7 @@ def expand_dims(x: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 @OPS(exact=True)
 def squeeze(x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
-    """Axes whose size is not 1 stay, as in PyTorch."""
+    """Axes whose size is not 1 are kept, as in PyTorch."""
     asked = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
     return x.squeeze(tuple(axis for axis in asked if x.shape[axis] == 1))
 

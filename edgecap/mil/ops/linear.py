@@ -14,8 +14,8 @@ OPS = Registry()
 @OPS()
 def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """x [...,I], weight [O,I], bias [O] to [...,O]."""
-    # One product instead of one per leading index. Sizes are told here and in the other files: a -1
-    # cannot be worked out where a tensor is empty.
+    # One product instead of one per leading index. Sizes are explicit here and in the other files:
+    # a -1 cannot be inferred for an empty tensor.
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     out = (rows @ weight.T).reshape(*x.shape[:-1], weight.shape[0])
     if bias is not None:
@@ -38,7 +38,7 @@ def matmul(
 
 @OPS()
 def einsum(values: list[np.ndarray], equation: str) -> np.ndarray:
-    """What MIL allows: x [(N),C,H,W], y [(N),W,H,U] to [(N),C,H,U]; N and H broadcast."""
+    """x [(N),C,H,W], y [(N),W,H,U] to [(N),C,H,U], all that MIL allows; N and H broadcast."""
     x, y = values
     known = {3: "chw,whu->chu", 4: "nchw,nwhu->nchu"}.get(x.ndim, "")
     if _pattern(equation.replace(" ", "")) != _pattern(known):
@@ -48,5 +48,5 @@ def einsum(values: list[np.ndarray], equation: str) -> np.ndarray:
 
 
 def _pattern(text: str) -> list[int]:
-    """The same list for equations that differ in their letters only."""
+    """Letters numbered by appearance: equal for equations that differ in letters only."""
     return [text.index(letter) for letter in text]

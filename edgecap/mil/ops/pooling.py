@@ -38,7 +38,7 @@ def avg_pool(
     exclude_padding_from_average: np.ndarray | bool = False,
     ceil_mode: np.ndarray | bool = False,
 ) -> np.ndarray:
-    """What ceil_mode adds behind the padding counts in no average, as in PyTorch."""
+    """Elements that ceil_mode adds after the padding are excluded from averages, as in PyTorch."""
     options = (kernel_sizes, strides, pad_type, pad, bool(ceil_mode))
     total = _pooled(x, 0, *options).sum(_kernel_axes(x))  # [N,C,O]
     inside = np.ones((1, 1, *x.shape[2:]), x.dtype)
@@ -73,9 +73,9 @@ def _pooled(
     pad: np.ndarray | None,
     ceil_mode: bool,
 ) -> np.ndarray:
-    """Windows [N,C,O,K] of x [N,C,D], padded with `value`, and behind it, for ceil_mode, emptily.
+    """Windows [N,C,O,K] of x [N,C,D], padded with `value` and, for ceil_mode, extended at the end.
 
-    The empty part is -inf where `value` is, else 0: it counts in no maximum and in no sum.
+    The extension is -inf if `value` is, else 0, so it changes no maximum and no sum.
     """
     rank = x.ndim - 2
     kernel, stride = sizes(kernel_sizes, rank, 1), sizes(strides, rank, 1)
@@ -91,9 +91,9 @@ def _pooled(
 
 
 def _ceil_extra(size: int, kernel: int, stride: int, before: int) -> int:
-    """Elements to add so that a last, partial window fits; none where it would be padding.
+    """Elements to add for a last, partial window; none if it would lie in the padding.
 
-    `size` is padded on both sides alike. Without padding it stays, as MIL declares.
+    `size` includes equal padding on both sides. Without padding the rule does not apply (MIL).
     """
     out = -(-(size - kernel) // stride) + 1
     if before and (out - 1) * stride >= size - before:

@@ -1,4 +1,4 @@
-"""How a kernel enters the table of operations."""
+"""Registration of kernels in the table of operations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 class Kernel:
     """One operation in NumPy.
 
-    `exact`: the output's values are among the inputs' or need no rounding to fp16 for another
-    reason (moves, comparisons, integers). `required` and `known` are its inputs' names.
+    `exact`: the output needs no rounding to fp16 (moves, comparisons, integers). `required` and
+    `known` are input names.
     """
 
     compute: Callable[..., Any]
@@ -23,22 +23,22 @@ class Kernel:
 
 
 class Registry(dict[str, Kernel]):
-    """The kernels of one file; a name that is there already is a defect."""
+    """The kernels of one file; ValueError for a name that is registered twice."""
 
     def __call__(
         self, *names: str, exact: bool = False
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """A decorator that enters a function under these names, or under its own."""
+        """A decorator that registers a function under these names, or under its own."""
 
-        def enter(compute: Callable[..., Any]) -> Callable[..., Any]:
+        def register(compute: Callable[..., Any]) -> Callable[..., Any]:
             for name in names or (compute.__name__.rstrip("_"),):
                 self.add(name, compute, exact)
             return compute
 
-        return enter
+        return register
 
     def add(self, name: str, compute: Callable[..., Any], exact: bool = False) -> None:
-        """Enter one kernel."""
+        """Register one kernel."""
         if name in self:
             raise ValueError(f"{name} is registered twice")
         parameters = inspect.signature(compute).parameters.values()
@@ -47,7 +47,7 @@ class Registry(dict[str, Kernel]):
 
     @staticmethod
     def merge(registries: Iterable[Registry]) -> dict[str, Kernel]:
-        """All of them in one table."""
+        """All kernels in one table."""
         merged: dict[str, Kernel] = {}
         for registry in registries:
             twice = merged.keys() & registry.keys()

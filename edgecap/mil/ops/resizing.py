@@ -33,7 +33,7 @@ def upsample_bilinear(
     align_corners: np.ndarray | bool = True,
     half_pixel_centers: np.ndarray | bool | None = None,
 ) -> np.ndarray:
-    """The scale is recomputed from the rounded output size, as MIL says."""
+    """The scale is recomputed from the rounded output size, as MIL defines."""
     half = not align_corners if half_pixel_centers is None else bool(half_pixel_centers)
     for axis, given in ((-2, scale_factor_height), (-1, scale_factor_width)):
         size = x.shape[axis]
@@ -56,7 +56,7 @@ def _enlarged(size: int, scale: np.ndarray | float) -> int:
 
 
 def _places(size: int, out: int, align_corners: bool, half: bool) -> np.ndarray:
-    """Where in the input each of `out` elements is read, in [0, size - 1]."""
+    """The input coordinate of each of `out` elements, in [0, size - 1]."""
     index = np.arange(out, dtype=np.float64)
     if align_corners:
         places = index * ((size - 1) / max(out - 1, 1))

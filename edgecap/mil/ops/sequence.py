@@ -1,4 +1,4 @@
-"""Tensors made from sizes, and orders along an axis."""
+"""Tensors made from sizes, and sorting along an axis."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fill_like(ref_tensor: np.ndarray, value: np.ndarray | float = 0.0) -> np.nda
 
 
 def _plain(value: np.ndarray | float) -> np.dtype | None:
-    """Of a default in Python, so that it takes no eight bytes; None: the value's own."""
+    """The dtype of a Python default, so that it is not 64 bits wide; None: the value's own."""
     return None if isinstance(value, np.ndarray | np.generic) else np.dtype(np.float32)
 
 
@@ -47,7 +47,7 @@ def one_hot(
     on_value: np.ndarray | int = 1,
     off_value: np.ndarray | int = 0,
 ) -> np.ndarray:
-    """A new axis of that size; an index outside it gives no on_value."""
+    """Adds an axis of size `one_hot_vector_size`; an index out of range sets no on_value."""
     n = int(one_hot_vector_size)
     limited([np.size(indices), n])
     hot = np.asarray(indices)[..., None] == np.arange(n)  # [...,n]
@@ -63,7 +63,7 @@ def cumsum(
 ) -> np.ndarray:
     axis = int(axis)
     values = np.flip(x, axis) if reverse else x
-    if exclusive:  # by moving on, since a difference would not give back what was large
+    if exclusive:  # by shifting: subtracting x again would lose precision
         along = np.moveaxis(values, axis, 0)
         values = np.moveaxis(np.concatenate([np.zeros_like(along[:1]), along[:-1]]), 0, axis)
     total = np.cumsum(values, axis, dtype=x.dtype)
@@ -72,7 +72,7 @@ def cumsum(
 
 @OPS(exact=True)
 def non_zero(x: np.ndarray) -> np.ndarray:
-    """[n, rank]: where x is not 0."""
+    """[n, rank]: the indices of the nonzero elements."""
     return np.argwhere(x)
 
 
@@ -80,7 +80,7 @@ def non_zero(x: np.ndarray) -> np.ndarray:
 def argsort(
     x: np.ndarray, axis: np.ndarray | int = -1, ascending: np.ndarray | bool = False
 ) -> np.ndarray:
-    """Equal values keep their order."""
+    """Stable: equal values keep their order."""
     return _order(x, int(axis), bool(ascending))
 
 
@@ -94,7 +94,7 @@ def topk(
     return_indices: np.ndarray | bool = True,
     output_indices_dtype: str = "int32",
 ) -> tuple[np.ndarray, ...]:
-    """The k greatest (smallest, ascending) and where they were; always sorted."""
+    """The k largest (with `ascending`, smallest) values and their indices; always sorted."""
     axis = int(axis)
     chosen = np.take(_order(x, axis, bool(ascending)), np.arange(int(k)), axis)
     values = np.take_along_axis(x, chosen, axis)

@@ -1,4 +1,4 @@
-"""Cutting pieces out of a tensor, and putting them in."""
+"""Slicing tensors, and updating slices."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def slice_update(
     end_mask: np.ndarray | None = None,
     squeeze_mask: np.ndarray | None = None,
 ) -> np.ndarray:
-    """x with that piece replaced by `update`."""
+    """x with that slice replaced by `update`."""
     out = x.copy()
     out[_slices(x, begin, end, stride, begin_mask, end_mask, squeeze_mask)] = update
     return out
@@ -42,7 +42,7 @@ def slice_update(
 
 @OPS(exact=True)
 def slice_by_size(x: np.ndarray, begin: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """x[begin : begin + size]; a size of -1 takes all that is left."""
+    """x[begin : begin + size]; a size of -1 extends to the end."""
     cut = []
     for start, count, length in zip(begin.tolist(), size.tolist(), x.shape, strict=True):
         first = start + length if start < 0 else start

@@ -1,4 +1,4 @@
-"""States: tensors that live longer than a call. Cells are replaced, never written into."""
+"""States: tensors that persist between calls. Arrays are replaced, never modified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPS = Registry()
 
 @dataclass
 class Cell:
-    """Where one state's tensor is kept, in the evaluator's own form (see dtypes.computed)."""
+    """Holds the tensor of one state, in its computed dtype (see dtypes.py)."""
 
     array: np.ndarray
 
@@ -25,5 +25,5 @@ def read_state(input: Cell) -> np.ndarray:
 
 @OPS(exact=True)
 def write_state(input: Cell, data: np.ndarray) -> tuple[()]:
-    input.array = data.copy()  # which may be the caller's own
+    input.array = data.copy()  # `data` may belong to the caller
     return ()

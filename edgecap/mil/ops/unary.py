@@ -52,7 +52,7 @@ for _name, _function in _EXACT.items():
 
 @OPS()
 def cast(x: np.ndarray, dtype: str) -> np.ndarray:
-    """The type is that of the declared output; fractions are cut off, and not 0 is True."""
+    """Converts to the declared type: fractions are truncated, nonzero becomes True."""
     return x != 0 if dtype == "bool" else x
 
 

@@ -56,7 +56,7 @@ def read_set(path: Path, limit: int | None = None) -> list[tuple[np.ndarray, Sce
         raise InputError(
             "scenes.set.damaged",
             f"{path.name} is missing or damaged: {error}.",
-            "Reinstall edgecap.",
+            "Run in a checkout, which has all sets, or install edgecap again.",
         ) from error
 
 

@@ -1,6 +1,6 @@
-"""Engines behind the Session protocol, one file each, imported when one is opened.
+"""Inference engines behind the Session protocol, one module each, imported on first use.
 
-Which there are is said by the rows of edgecap.core.formats.
+The engines are listed in the rows of edgecap.core.formats.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from edgecap.runtime.validating import ValidatingSession
 
 
 def select(format_: str, backend: str = "auto", platform: str | None = None) -> str:
-    """The name of the backend that is to run bundles of this format; `platform`: this system.
+    """The name of the backend for bundles of this format; `platform`: by default this system.
 
-    `auto` takes the first that works here and was tried on its devices (Backend.automatic).
-    Raises InputError for an unknown backend, UnsupportedError where it does not run the format or
-    not on this system.
+    `auto` selects the first that works on the platform and is enabled for it (Backend.automatic).
+    Raises InputError for an unknown backend, UnsupportedError if it cannot run the format or does
+    not work on the platform.
     """
     pick("backend", backend, ("auto", *backends(), "torch"))
     platform = platform or sys.platform
@@ -47,30 +47,30 @@ def select(format_: str, backend: str = "auto", platform: str | None = None) -> 
 
 
 def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Session:
-    """A session of schema 1 for a checked bundle; errors as of `open_functions`."""
+    """A session for a checked schema 1 bundle; errors as in `open_functions`."""
     session = open_functions(bundle, backend, threads)
     return ValidatingSession(session, bundle.manifest.contract)
 
 
 def open_functions(bundle: Bundle, backend: str = "auto", threads: int = 1) -> FunctionSession:
-    """A checked bundle's functions on an engine, by their names in its manifest.
+    """The functions of a checked bundle on an engine, by their names in its manifest.
 
-    Raises as `select` does, InputError for a thread count, MissingPackageError, or BundleError
-    (bundle.model) where the engine refuses the model files.
+    Raises as `select`; InputError for an invalid thread count, MissingPackageError, or BundleError
+    (bundle.model) if the engine rejects the model files.
     """
     if threads < 1:
         raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
     name = select(bundle.manifest.format, backend)
     row = backends()[name]
     if backend == "auto" and row.note:
-        _say(f"edgecap: {row.note}")
+        _warn_once(f"edgecap: {row.note}")
     if threads > 1 and not row.takes_threads:
-        _say(f"edgecap: backend {name} divides its work itself; threads is not used")
+        _warn_once(f"edgecap: backend {name} schedules its work itself; threads is ignored")
     session: FunctionSession = load_object(row.session)(bundle, threads)
     return session
 
 
 @cache
-def _say(message: str) -> None:
-    """Once per process, on standard error unless the program handles its logs otherwise."""
+def _warn_once(message: str) -> None:
+    """Log a warning once per process (to standard error by default)."""
     logging.getLogger("edgecap").warning(message)

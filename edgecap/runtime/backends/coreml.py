@@ -1,20 +1,20 @@
-"""Bundles in CoreML on macOS, through coremltools' MLModel.
+"""Runs CoreML bundles on macOS, through coremltools' MLModel.
 
-It has not run on a Mac here: it is written against the source and guide of coremltools 9 and
-Apple's reference, and tested with a recorded native layer below coremltools' own checks. What it
-relies on:
+Not yet run on a Mac: it is written against the source and guide of coremltools 9 and Apple's
+reference, and tested with a recorded native layer below coremltools' own checks. Assumptions:
 
-- a function of a package is loaded as a model of its own, by `function_name`; a package that the
-  framework cannot load only warns, and is refused here;
-- an image input takes a Pillow image, RGB for a colour image; every other takes an array;
-- arrays hold float32 or int32, whatever the model stores: coremltools widens float16 both ways;
-- a state comes from `make_state`, full of zeros, and is passed to each prediction that needs it;
+- a function of a package is loaded as a separate model, by `function_name`; coremltools only warns
+  about a package that the framework cannot load, and this module raises an error;
+- an image input takes a Pillow image, RGB for a colour image; other inputs take an array;
+- arrays hold float32 or int32 whatever the model stores: coremltools converts float16 both ways;
+- a state comes from `make_state`, filled with zeros, and is passed to each prediction;
 - one model serves one prediction at a time (Apple, MLModel).
 
-Captions are decoded by the portable `decode`, whose cache the host owns and can reorder for beams.
-A bundle's `decode_stateful` is there for whoever decodes one caption at a time: see `function`.
+Captions are decoded with the portable `decode`, whose cache the host owns and can reorder for
+beams. `decode_stateful` is available for decoding a single caption: see `function`.
 
-coremltools imports torch where that is installed; nothing here needs it. Letters as in session.py.
+coremltools imports torch if it is installed; this module does not need it. Letters as in
+session.py.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
 from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
 
-NOT_LOADED = "You will not be able to run predict"  # how coremltools' warning begins
+NOT_LOADED = "You will not be able to run predict"  # the start of coremltools' warning
 
 
 def open_session(bundle: Bundle, threads: int) -> CoremlSession:
-    """Open a bundle's functions; MissingPackageError or BundleError where that fails.
+    """Open a bundle's functions; raises MissingPackageError or BundleError.
 
-    `threads` is not used: Core ML divides the work between CPU, GPU and Neural Engine itself.
+    `threads` is ignored: CoreML schedules the work on CPU, GPU and Neural Engine itself.
     """
     return CoremlSession(bundle)
 
 
 class CoremlSession(FunctionSession):
-    """Functions of one or several .mlpackage directories; safe to call from several threads.
+    """Functions of one or several .mlpackage directories. Thread-safe.
 
-    What captions do not need, the text encoder and the step with a state, is compiled at its first
-    use.
+    Functions that captions do not need (the text encoder, the stateful step) are compiled at their
+    first use.
 
     Args:
         bundle: a checked bundle.
@@ -66,7 +66,7 @@ class CoremlSession(FunctionSession):
         return self.function(name).run(inputs)
 
     def function(self, name: str) -> CoremlFunction:
-        """A function of the manifest's contract, loaded once; BundleError where that fails."""
+        """A function of the manifest's contract, loaded once; raises BundleError."""
         with self._loading:
             if name not in self._functions:
                 loaded = CoremlFunction(self._tools, self._bundle, name, self._units)
@@ -75,7 +75,7 @@ class CoremlSession(FunctionSession):
 
 
 class CoremlFunction:
-    """One function, by the contract's names; calls from several threads take turns."""
+    """One function, by the contract's names; calls are serialised by a lock."""
 
     def __init__(self, tools: Any, bundle: Bundle, name: str, units: Any) -> None:
         contract = bundle.manifest.contract
@@ -93,7 +93,7 @@ class CoremlFunction:
             described = _description(self._model.get_spec(), function.entry)
         except Exception as error:  # coremltools raises bare Exception among others
             raise BundleError(
-                "bundle.model", f"CoreML refuses {self._file}: {one_line(error)}"
+                "bundle.model", f"CoreML rejects {self._file}: {one_line(error)}"
             ) from None
         self._features = {feature.name: feature.type for feature in described.input}
         there = {feature.name for feature in described.output}
@@ -106,16 +106,16 @@ class CoremlFunction:
             )
 
     def make_state(self) -> Any:
-        """The state of a new caption, for `run` to go on with."""
+        """The state of a new caption, to pass to `run`."""
         try:
             return self._model.make_state()
         except Exception as error:  # as above: states need macOS 15
             raise BundleError(
-                "bundle.model", f"{self._file} makes no state: {one_line(error)}"
+                "bundle.model", f"{self._file} cannot make a state: {one_line(error)}"
             ) from None
 
     def run(self, inputs: Arrays, state: Any = None) -> Arrays:
-        """One prediction; a function that has a state changes `state`."""
+        """One prediction; `state` is updated in place if the function has one."""
         feed = {
             self._inputs[name]: _feature(self._features[self._inputs[name]], value)
             for name, value in inputs.items()
@@ -131,7 +131,7 @@ class CoremlFunction:
 
 
 def _description(spec: Any, function: str) -> Any:
-    """Inputs, outputs and states of a function; those of the model where it has only one."""
+    """Inputs, outputs and states of a function; those of the model if it has only one."""
     for described in spec.description.functions:
         if described.name == function:
             return described
@@ -139,7 +139,7 @@ def _description(spec: Any, function: str) -> Any:
 
 
 def _feature(kind: Any, value: np.ndarray) -> Any:
-    """What MLModel.predict takes for a feature of this type."""
+    """Convert a value to what MLModel.predict takes for a feature of this type."""
     if kind.WhichOneof("Type") == "imageType":
         return Image.fromarray(np.ascontiguousarray(value[0]))  # uint8 [1,S,S,3] to RGB
     array = kind.multiArrayType

@@ -1,4 +1,4 @@
-"""Bundles in CoreML through the evaluator. Letters as in edgecap/runtime/session.py."""
+"""Runs CoreML bundles with the evaluator of edgecap.mil. Letters as in session.py."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from edgecap.runtime.backends.single import Arrays, FunctionSession, needed_at_o
 
 
 def open_session(bundle: Bundle, threads: int) -> ProgramSession:
-    """Open a bundle's .mlpackage; BundleError where that fails.
+    """Open a bundle's .mlpackage; raises BundleError.
 
-    `threads` is that of NumPy's BLAS, which is set when NumPy is loaded (OMP_NUM_THREADS).
+    `threads` is ignored: NumPy's BLAS sets it when NumPy is loaded (OMP_NUM_THREADS).
     """
     return ProgramSession(bundle)
 
@@ -20,8 +20,8 @@ def open_session(bundle: Bundle, threads: int) -> ProgramSession:
 class ProgramSession(FunctionSession):
     """Functions of one or several .mlpackage directories.
 
-    The evaluator keeps nothing between calls, so threads may share a session. All functions are
-    checked here; the text encoder, which captions do not need, is made ready at its first use.
+    The evaluator is stateless between calls, so threads may share a session. All functions are
+    checked on opening; the text encoder, which captions do not need, is prepared at its first use.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -39,7 +39,7 @@ class ProgramSession(FunctionSession):
 
 
 class _ContractFunction:
-    """One function, with the names of the contract."""
+    """One function, by the names of the contract."""
 
     def __init__(self, program: Program, function: Function) -> None:
         self._program, self._function = program, function
@@ -62,7 +62,7 @@ class _ContractFunction:
             )
 
     def prepare(self) -> None:
-        """Decompress the constants, if that was not done."""
+        """Decompress the constants, unless already done."""
         self._program.function(self._function.entry)
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -70,6 +70,6 @@ class _ContractFunction:
         runnable = self._program.function(self._function.entry)
         try:
             out = runnable.run({names[name]: value for name, value in inputs.items()})
-        except InputError as error:  # the contract's tensors do not fit this file's
+        except InputError as error:  # the tensors of the contract and of the file differ
             raise BundleError("bundle.model", f"{self._function.file}: {error.message}") from None
         return {name: out[target] for name, target in self._function.outputs.items()}

@@ -1,4 +1,4 @@
-"""Bundles in ONNX, through onnxruntime on the CPU. Letters as in session.py."""
+"""Runs ONNX bundles with onnxruntime on the CPU. Letters as in session.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.inspection.onnx import weight_files
+from edgecap.inspection.onnx import check_ir_version, weight_files
 from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
 
 _TYPES = {
@@ -26,14 +26,14 @@ _TYPES = {
 
 
 def open_session(bundle: Bundle, threads: int) -> OnnxSession:
-    """Open a bundle's graphs; MissingPackageError or BundleError where that fails."""
+    """Open a bundle's graphs; raises MissingPackageError or BundleError."""
     return OnnxSession(bundle, threads)
 
 
 class OnnxSession(FunctionSession):
-    """onnxruntime sessions are safe to run from several threads, and so is this.
+    """Thread-safe, as onnxruntime sessions are.
 
-    What captions do not need, such as the text encoder, is loaded at its first use.
+    Functions that captions do not need, such as the text encoder, are loaded at their first use.
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
@@ -56,21 +56,21 @@ class OnnxSession(FunctionSession):
 
 
 def saturates() -> bool:
-    """Whether this processor adds pairs of uint8 by int8 products in 16 bits, which overflow.
+    """Whether this processor sums pairs of uint8 x int8 products in 16 bits, which can overflow.
 
-    x86 without VNNI does. onnxruntime has exact kernels for it, which cost half as much time again
-    and are asked for only where they are needed.
+    True for x86 without VNNI. onnxruntime has exact kernels for it, which are 1.5 times as slow and
+    so are requested only if needed.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     try:
         return "vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux: better slow than wrong
+    except OSError:  # not Linux: assume the worst, exact kernels are only slower
         return True
 
 
 def _check_weights(bundle: Bundle, graph: str) -> None:
-    """BundleError unless a graph's weights lie in listed files: old engines read any file named."""
+    """Raise BundleError unless a graph's weights are in listed files: old engines read any file."""
     for place in weight_files(bundle.file(graph)):
         bundle.file(str(PurePosixPath(graph).parent / place))
 
@@ -86,16 +86,17 @@ class _Graph:
         options.inter_op_num_threads = 1
         if saturates():
             options.add_session_config_entry("session.x64quantprecision", "1")
-        options.log_severity_level = 4  # what goes wrong is raised; nothing else is printed
+        options.log_severity_level = 4  # errors are raised; nothing is printed
         path = str(bundle.file(function.file))
+        check_ir_version(Path(path), engine.__version__)
         _check_weights(bundle, function.file)
         try:
             self._session = engine.InferenceSession(
                 path, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # the engine's own exception types are many and private
+        except Exception as error:  # the engine's exception types are private
             raise BundleError(
-                "bundle.model", f"onnxruntime refuses {self._file}: {one_line(error)}"
+                "bundle.model", f"onnxruntime rejects {self._file}: {one_line(error)}"
             ) from None
         found = {tensor.name: tensor.type for tensor in self._session.get_inputs()}
         there = {tensor.name: tensor.type for tensor in self._session.get_outputs()}
@@ -113,7 +114,7 @@ class _Graph:
         feed = {}
         for key, value in inputs.items():
             name, kind = self._inputs[key]
-            feed[name] = np.ascontiguousarray(value, kind)  # no copy where it fits already
+            feed[name] = np.ascontiguousarray(value, kind)  # no copy if it fits already
         try:
             values = self._session.run(list(self._outputs.values()), feed)
         except Exception as error:

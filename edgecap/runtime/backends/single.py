@@ -1,4 +1,4 @@
-"""What engines of named functions share: where a call takes one, a batch is fed one at a time.
+"""The base class of all engines; for graphs of batch 1, a batch is fed one item at a time.
 
 Letters as in session.py.
 """
@@ -15,19 +15,19 @@ from edgecap.core.errors import BundleError, is_out_of_memory, one_line
 from edgecap.runtime.session import ImageCode, Step
 
 Arrays = Mapping[str, np.ndarray]
-# What every caption needs; other functions are made ready at their first use.
+# Functions that every caption needs; others are prepared at their first use.
 _CAPTIONS_NEED = ("encode_image", "encode", "decode")
 
 
 def needed_at_once(functions: Iterable[str]) -> list[str]:
-    """Those of a bundle's functions that are made ready when it is opened."""
+    """The functions of a bundle that are prepared when it is opened."""
     return [name for name in functions if name in _CAPTIONS_NEED]
 
 
 def failed(file: str, error: Exception) -> Exception:
-    """What to raise where an engine fails at a file that it has loaded.
+    """The exception to raise if an engine fails while running a file.
 
-    MemoryError where memory ran out, whatever the engine calls it: the batch is then halved.
+    MemoryError if memory ran out, whatever the engine raised: the caller then halves the batch.
     """
     if is_out_of_memory(error):
         return MemoryError(one_line(error))
@@ -35,13 +35,13 @@ def failed(file: str, error: Exception) -> Exception:
 
 
 class FunctionSession(ABC):
-    """The Session protocol over `run`, which takes B = 1, or any B where `batch` is None."""
+    """The Session protocol over `run`, which takes B = 1, or any B if `batch` is None."""
 
     batch: int | None = 1
 
     @abstractmethod
     def run(self, name: str, inputs: Arrays) -> Arrays:
-        """One call of a function, by the contract's names; safe to call from several threads."""
+        """Call one function, by the contract's names. Thread-safe."""
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
         outs = self._each("encode_image", len(image), lambda rows: {"image": image[rows]})

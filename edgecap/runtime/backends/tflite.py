@@ -1,6 +1,6 @@
-"""Bundles in TFLite, through the first interpreter that is installed.
+"""Runs TFLite bundles with the first interpreter that is installed.
 
-ai-edge-litert is the maintained one, tflite-runtime serves old boards, tensorflow carries one too.
+ai-edge-litert is maintained, tflite-runtime is for old boards, tensorflow includes one as well.
 Letters as in session.py.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
-from edgecap.runtime.backends.hush import hushed
+from edgecap.inspection.tflite_check import check_tflite
 from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
@@ -26,23 +25,21 @@ INTERPRETERS = (
     ("tensorflow", "tensorflow.lite"),
 )
 
-_CHATTER = ("INFO: Created TensorFlow Lite XNNPACK delegate",)
-
 
 def interpreter_class() -> tuple[str, Any]:
     """(package, Interpreter) of the first that is installed.
 
-    Raises MissingPackageError where none is, and where the first does not import.
+    Raises MissingPackageError if none is installed, or if the first cannot be imported.
     """
     for package, module in INTERPRETERS:
         try:
             return package, import_module(module).Interpreter
-        except Exception as error:  # native code built for another numpy raises what it likes
+        except Exception as error:  # native code built for another numpy may raise anything
             if isinstance(error, ModuleNotFoundError) and _is_absent(package, error):
                 continue
             raise MissingPackageError(
                 "package.broken",
-                f"{package} is installed and does not work: {one_line(error)}",
+                f"{package} is installed but does not work: {one_line(error)}",
                 "Run: edgecap doctor",
             ) from error
     names = ", ".join(package for package, _ in INTERPRETERS)
@@ -54,19 +51,19 @@ def interpreter_class() -> tuple[str, Any]:
 
 
 def _is_absent(package: str, error: ModuleNotFoundError) -> bool:
-    """Whether it is the package that was not found, and not something that it needs."""
+    """Whether the package itself is missing, not one of its dependencies."""
     return error.name is not None and error.name.split(".")[0] == package
 
 
 def open_session(bundle: Bundle, threads: int) -> TfliteSession:
-    """Open a bundle's signatures; MissingPackageError or BundleError where that fails."""
+    """Open a bundle's signatures; raises MissingPackageError or BundleError."""
     return TfliteSession(bundle, threads)
 
 
 class TfliteSession(FunctionSession):
     """Signatures of one or several .tflite files.
 
-    An interpreter owns the memory of its tensors, so calls from several threads take turns.
+    An interpreter owns the memory of its tensors, so calls are serialised by a lock.
     """
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
@@ -75,14 +72,16 @@ class TfliteSession(FunctionSession):
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.functions.items():
+            path = bundle.file(function.file)
+            if function.file not in interpreters:
+                check_tflite(path)  # a native interpreter trusts every offset of a file
             try:
                 if function.file not in interpreters:
-                    path = str(bundle.file(function.file))
-                    interpreters[function.file] = make(model_path=path, num_threads=threads)
+                    interpreters[function.file] = make(model_path=str(path), num_threads=threads)
                 runner = interpreters[function.file].get_signature_runner(function.entry)
             except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
                 raise BundleError(
-                    "bundle.model", f"{self._package} refuses {function.file}: {one_line(error)}"
+                    "bundle.model", f"{self._package} rejects {function.file}: {one_line(error)}"
                 ) from None
             self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
 
@@ -92,7 +91,7 @@ class TfliteSession(FunctionSession):
 
 
 class _Runner:
-    """One signature, with the names of the contract."""
+    """One signature, by the names of the contract."""
 
     def __init__(
         self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
@@ -106,7 +105,6 @@ class _Runner:
             raise BundleError(
                 "bundle.model", f"{file} lacks {wrong}; it has {sorted(details)} {sorted(there)}."
             )
-        self._ran = False
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
 
     def run(self, inputs: Arrays) -> Arrays:
@@ -115,9 +113,7 @@ class _Runner:
             for name, value in inputs.items()
         }
         try:
-            with nullcontext() if self._ran else hushed(*_CHATTER):  # a delegate is made at first
-                values = self._runner(**feed)
-            self._ran = True
+            values = self._runner(**feed)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
         return {name: values[target] for name, target in self._outputs.items()}

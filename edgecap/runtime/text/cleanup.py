@@ -1,9 +1,9 @@
-"""transformers' clean_up_tokenization_spaces: spaces before English punctuation vanish.
+"""transformers' clean_up_tokenization_spaces: removes spaces before English punctuation.
 
-The rules are replacements over the whole text, one after the other. To clean a text that is still
-being written, it is cut where no rule can reach across: every rule's match begins with a space and
-has at most four characters, so after three characters without a space nothing can. What lies before
-the last such place is cleaned and given out, the rest waits.
+The rules are replacements over the whole text, in sequence. A text that is still being generated is
+cut at a position that no match can span: every match begins with a space and has at most four
+characters, so no match spans a position after three characters without a space. The text before
+the last such position is cleaned and returned; the rest is buffered.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _REACH = max(len(found) for found, _ in _RULES) - 1
 
 
 def clean_up(text: str) -> str:
-    """The text as transformers cleans it."""
+    """Clean a text as transformers does."""
     for found, written in _RULES:
         text = text.replace(found, written)
     return text
 
 
 class CleanUp:
-    """The same, piece by piece; the pieces given out make up clean_up(all that was pushed)."""
+    """Incremental `clean_up`: the joined results equal clean_up(all pushed text)."""
 
     def __init__(self) -> None:
         self._waiting = ""
@@ -49,7 +49,7 @@ class CleanUp:
 
 
 def _safe_cut(text: str) -> int:
-    """The last place after _REACH characters without a space; 0 where there is none."""
+    """The last position after _REACH characters without a space; 0 if there is none."""
     for cut in range(len(text), _REACH - 1, -1):
         if " " not in text[cut - _REACH : cut]:
             return cut

@@ -1,6 +1,6 @@
-"""The four ways in which tokens spell text, each a small machine: push a token, get text.
+"""Incremental decoders of the four tokenizer families: push a token, get text.
 
-What a machine cannot decide yet (half a UTF-8 character) it keeps until a later push or `finish`.
+Incomplete output (half a UTF-8 character) is buffered until a later push or `finish`.
 Equal to the decoders of the tokenizers library 0.23: ByteLevel; Replace, ByteFallback, Fuse, Strip;
 WordPiece; Metaspace.
 """
@@ -16,20 +16,20 @@ REPLACEMENT = "\ufffd"
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
-class Speller(Protocol):
-    """Tokens of one text, in order."""
+class TokenDecoder(Protocol):
+    """Decodes the tokens of one text, in order."""
 
     def push(self, token: str) -> str:
-        """The text that this token settles."""
+        """The text completed by this token."""
         ...
 
     def finish(self) -> str:
-        """The rest, when no token follows."""
+        """The remaining text, after the last token."""
         ...
 
 
-def speller(spec: TextSpec) -> Speller:
-    """A new machine for one text."""
+def token_decoder(spec: TextSpec) -> TokenDecoder:
+    """A new decoder for one text."""
     if spec.family == "byte_fallback":
         return _ByteFallback(spec)
     if spec.family == "byte_level":
@@ -40,7 +40,7 @@ def speller(spec: TextSpec) -> Speller:
 
 
 def byte_characters() -> dict[str, int]:
-    """GPT-2's character of every byte: printable Latin-1 stands for itself, the rest from U+0100.
+    """GPT-2's character -> byte: printable Latin-1 maps to itself, other bytes from U+0100.
 
     (openai/gpt-2, encoder.py, bytes_to_unicode.)
     """
@@ -54,11 +54,11 @@ _BYTE_OF = byte_characters()
 
 
 class _ByteLevel:
-    """A token's characters are bytes; a token with any other character is its own UTF-8."""
+    """Characters of a token are bytes; a token with any other character is encoded as UTF-8."""
 
     def __init__(self) -> None:
-        # Each maximal part of a broken character becomes one U+FFFD, as Unicode recommends (ch. 3,
-        # "U+FFFD Substitution of Maximal Subparts"); Rust's from_utf8_lossy does the same.
+        # Each maximal subpart of an invalid sequence becomes one U+FFFD, as Unicode recommends
+        # (ch. 3, "U+FFFD Substitution of Maximal Subparts") and Rust's from_utf8_lossy does.
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: str) -> str:
@@ -98,7 +98,7 @@ class _ByteFallback:
         return text
 
     def _stripped(self, text: str) -> str:
-        """Without the spaces that are still to be taken off the beginning."""
+        """Remove leading spaces of the text as long as `strip` allows."""
         while self._strip and text:
             if not text.startswith(" "):
                 self._strip = 0
@@ -132,7 +132,8 @@ class _WordPiece:
         return ""
 
 
-# The clean-up of tokenizers' WordPiece decoder, in this order; one more than transformers' own.
+# The clean-up of tokenizers' WordPiece decoder, in this order; it has one rule more than
+# transformers (cleanup.py).
 _TOKEN_RULES = (
     (" .", "."),
     (" ?", "?"),
@@ -149,14 +150,14 @@ _TOKEN_RULES = (
 
 
 def clean_token(token: str) -> str:
-    """A token with the space before it gone where English writes none."""
+    """A token without the space before English punctuation and contractions."""
     for found, written in _TOKEN_RULES:
         token = token.replace(found, written)
     return token
 
 
 class _Metaspace:
-    """`space` becomes a space, and nothing in the first token where `drop_first` is set."""
+    """`space` becomes a space; in the first token it is removed if `drop_first` is set."""
 
     def __init__(self, spec: TextSpec) -> None:
         self._space, self._written = spec.space, "" if spec.drop_first else " "

@@ -1,6 +1,6 @@
-"""Free prompts to ids, through the tokenizers library where it is installed.
+"""Free-text prompts to ids, with the tokenizers library (optional).
 
-A bundle's own prompts are ids in its manifest and need none of this.
+The named prompts of a bundle are ids in its manifest and do not need it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ MAX_PROMPT_CHARS = 1 << 16
 
 
 class PromptEncoder:
-    """Text to ids by a Hugging Face tokenizer.json that a bundle carries.
+    """Text to ids with the Hugging Face tokenizer.json of a bundle.
 
-    The file's own patterns are run, by the library: a bundle is trusted with that only where free
-    prompts are asked for.
+    The library runs patterns from that file, so it is opened only if free text must be encoded.
     """
 
     def __init__(self, data: bytes | None, where: str = "prompts.json") -> None:
-        """Read the file's bytes; None where the bundle has none.
+        """Read the file's bytes; None if the bundle has no such file.
 
         Raises UnsupportedError (prompts.none), MissingPackageError (package.missing, naming the
         extra edgecap[prompts]) or BundleError (prompts.unreadable).
@@ -30,8 +29,8 @@ class PromptEncoder:
         if data is None:
             raise UnsupportedError(
                 "prompts.none",
-                "this bundle takes only the prompts its manifest names.",
-                "Name one of those.",
+                "this bundle supports only the prompts named in its manifest.",
+                "Use one of those.",
             )
         tokenizers = require("tokenizers", EXTRA)
         try:
@@ -47,8 +46,8 @@ class PromptEncoder:
         Args:
             text: at most MAX_PROMPT_CHARS characters.
             framing: add the begin and end tokens that the model was trained with.
-            special: let names of special tokens in the text become those tokens; otherwise they
-                are spelled out, so that a user's words cannot steer the model.
+            special: encode names of special tokens in the text as special tokens; by default they
+                are encoded as plain text, so that user input cannot control the model.
 
         Raises:
             InputError: text.type or text.too_long.
@@ -61,7 +60,7 @@ class PromptEncoder:
                 f"the prompt has {len(text)} characters; at most {MAX_PROMPT_CHARS} are read.",
                 "Shorten it.",
             )
-        # A lone surrogate has no UTF-8; it cannot be part of a text.
+        # A lone surrogate cannot be encoded in UTF-8, so it is replaced.
         text = text.encode("utf-8", "replace").decode("utf-8")
         self._tokenizer.encode_special_tokens = not special
         return list(self._tokenizer.encode(text, add_special_tokens=framing).ids)

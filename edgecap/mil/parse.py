@@ -1,4 +1,4 @@
-"""From decoded protobuf records to the typed image of mil.py."""
+"""From decoded protobuf records to the typed data of mil.py."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from edgecap.mil.mil import Blob, Block, Feature, Function, Named, Operation, Va
 from edgecap.mil.schema import ARRAY_DTYPES, COLOURS
 
 MAX_RANK = 32
-MAX_DECLARED = 1 << 48  # more is no tensor but an attack on whoever multiplies the sizes
+MAX_DECLARED = 1 << 48  # elements; larger shapes only occur in forged files
 
 
-class Malformed(ValueError):
-    """A message that decodes and makes no sense; says where."""
+class MalformedModel(ValueError):
+    """A message that decodes but is not valid; the text names the place."""
 
 
 def functions_of(program: Record, description: Record) -> dict[str, Function]:
-    """The functions of a Program, each with the features that the ModelDescription gives it."""
+    """The functions of a Program, each with its features from the ModelDescription."""
     described = {each["name"]: each for each in description["functions"]}
     functions = {}
     for name, record in program["functions"].items():
         features = described.get(name)
         if features is None:
-            features = description  # one function: its features stand in the description itself
+            features = description  # a single function: its features are in the description itself
         functions[name] = Function(
             name,
             record["opset"],
@@ -37,14 +37,14 @@ def functions_of(program: Record, description: Record) -> dict[str, Function]:
             tuple(_feature(each) for each in features["state"]),
         )
     if not functions:
-        raise Malformed("the program has no function")
+        raise MalformedModel("the program has no function")
     return functions
 
 
 def _main_block(name: str, function: Record) -> Block:
     blocks = function["block_specializations"]
     if function["opset"] not in blocks:
-        raise Malformed(f"function {name} has no block for its opset {function['opset']!r}")
+        raise MalformedModel(f"function {name} has no block for its opset {function['opset']!r}")
     return _block(blocks[function["opset"]])
 
 
@@ -77,7 +77,7 @@ def _named(record: Record) -> Named:
 
 def _type(record: Record | None, where: str) -> ValueType:
     if record is None:
-        raise Malformed(f"{where} has no type")
+        raise MalformedModel(f"{where} has no type")
     if record["stateType"] is not None:
         inner = _type(record["stateType"]["wrappedType"], where)
         return ValueType("state", inner.dtype, inner.shape)
@@ -87,11 +87,11 @@ def _type(record: Record | None, where: str) -> ValueType:
         return ValueType(next((k for k in kinds if record[f"{k}Type"] is not None), "unknown"))
     code = tensor["dataType"]
     if code != STRING and code not in BY_CODE:
-        raise Malformed(f"{where} has elements of unknown type {code}")
+        raise MalformedModel(f"{where} has elements of unknown type {code}")
     dtype = "string" if code == STRING else BY_CODE[code].name
     shape = tuple(_size(each) for each in tensor["dimensions"])
     if len(shape) > MAX_RANK or math.prod(size or 1 for size in shape) > MAX_DECLARED:
-        raise Malformed(f"{where} has an impossible shape")
+        raise MalformedModel(f"{where} has an impossible shape")
     return ValueType("tensor", dtype, shape)
 
 
@@ -114,30 +114,30 @@ def _value(record: Record) -> Value:
 def _immediate(type_: ValueType, tensor: Record) -> np.ndarray | str | tuple[str, ...]:
     shape = [size for size in type_.shape if size is not None]
     count = math.prod(shape)
-    filled = next(iter(tensor), None)  # the field that is there; they exclude each other
+    filled = next(iter(tensor), None)  # the field that is set (a oneof)
     values = [] if filled is None else tensor[filled]["values"]
     if type_.dtype == "string":
         if filled != "strings" or len(values) != count:
-            raise Malformed(f"a constant {type_} holds {len(values)} strings")
+            raise MalformedModel(f"a constant {type_} holds {len(values)} strings")
         return values[0] if not shape else tuple(values)
     dtype = BY_NAME[type_.dtype]
     if filled == "bytes":
         if len(values) != packed_size(dtype, count):
-            raise Malformed(f"a constant {type_} holds {len(values)} bytes")
+            raise MalformedModel(f"a constant {type_} holds {len(values)} bytes")
         data = np.frombuffer(bytes(values), np.uint8)
         return unpack(data, dtype, count).reshape(shape)
     if filled == "strings" or len(values) != count or len(shape) != len(type_.shape):
-        raise Malformed(f"a constant {type_} holds {len(values)} values")
+        raise MalformedModel(f"a constant {type_} holds {len(values)} values")
     try:
         return np.array(values, dtype.stored).reshape(shape)
     except (OverflowError, ValueError):
-        raise Malformed(f"a constant {type_} holds a number out of its range") from None
+        raise MalformedModel(f"a constant {type_} holds a number outside its range") from None
 
 
 def _feature(record: Record) -> Feature:
     name, type_ = record["name"], record["type"]
     if type_ is None:
-        raise Malformed(f"feature {name} has no type")
+        raise MalformedModel(f"feature {name} has no type")
     optional = type_["isOptional"]
     image, array, state = type_["imageType"], type_["multiArrayType"], type_["stateType"]
     if image is not None:

@@ -1,0 +1,72 @@
+/**
+ * Any image an app has to the model's input and its placement. Browsers decode (upright by EXIF, in
+ * sRGB, alpha kept apart); in Node the caller gives pixels.
+ */
+import { EdgecapError } from "./errors.js";
+import { toRgb, upright } from "./pixels.js";
+import { letterbox } from "./placement.js";
+import { resize } from "./resize.js";
+
+/**
+ * Pixels { data, width, height, channels } of an image.
+ * Taken: such an object (ImageData has 4 channels; `orientation` is EXIF's), a Blob or File, a URL,
+ * an ArrayBuffer or Uint8Array of an image file, an ImageBitmap, a canvas, an <img>, a <video>, a VideoFrame.
+ */
+export async function readPixels(image) {
+  if (image === null || image === undefined) throw new EdgecapError("image.missing", "no image was given.");
+  if (typeof image === "object" && "data" in image && "width" in image) {
+    const { data, width, height, channels = 4, orientation = 1 } = image;
+    return upright({ data, width, height, channels }, orientation);
+  }
+  if (typeof createImageBitmap === "undefined") {
+    throw new EdgecapError(
+      "image.type",
+      "no image decoder is here: give { data, width, height, channels }.",
+      "In Node, decode with a package of yours, such as sharp.",
+    );
+  }
+  return drawn(await bitmapOf(image));
+}
+
+async function bitmapOf(image) {
+  let source = image;
+  if (typeof image === "string" || image instanceof URL) {
+    const response = await fetch(image).catch(() => null);
+    if (!response?.ok) throw new EdgecapError("image.missing", `${image} cannot be fetched.`);
+    source = await response.blob();
+  } else if (image instanceof ArrayBuffer || ArrayBuffer.isView(image)) {
+    source = new Blob([image]);
+  }
+  if (source instanceof Blob && source.size === 0) throw new EdgecapError("image.empty", "the image is empty.");
+  try {
+    return await createImageBitmap(source, {
+      colorSpaceConversion: "default", premultiplyAlpha: "none", imageOrientation: "from-image",
+    });
+  } catch (error) {
+    throw new EdgecapError("image.unreadable", `this is no image that this browser reads: ${error.message}.`);
+  }
+}
+
+function drawn(bitmap) {
+  const { width, height } = bitmap;
+  const canvas = typeof OffscreenCanvas === "undefined"
+    ? Object.assign(document.createElement("canvas"), { width, height })
+    : new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close?.();
+  return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
+}
+
+/** Schema 1: { pixels uint8 [S,S,3], placement }. */
+export function letterboxed(image, { size, fill }) {
+  const rgb = toRgb(image, fill);
+  const placement = letterbox(rgb.width, rgb.height, size);
+  const scaled = resize(rgb, placement.scaledWidth, placement.scaledHeight, "bilinear");
+  const pixels = new Uint8Array(size * size * 3).fill(fill);
+  for (let y = 0; y < scaled.height; y += 1) {
+    const row = scaled.data.subarray(y * scaled.width * 3, (y + 1) * scaled.width * 3);
+    pixels.set(row, ((placement.top + y) * size + placement.left) * 3);
+  }
+  return { pixels, placement };
+}

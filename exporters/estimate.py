@@ -1,0 +1,95 @@
+"""What an export will write and need, from the headers of a checkpoint's safetensors alone.
+
+No tensor is read and torch is not imported, so that a dry run answers at once. Which layer reads a
+tensor is not in a header: matrices and convolution kernels are taken for such, unless their names
+say that they are positions or are cut into pieces by the graph.
+
+Letters: N rows, the first axis of a tensor.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgecap.core.errors import UnsupportedError
+from edgecap.exporters.thresholds import TABLE_ELEMENTS, WIDE_ELEMENTS
+from edgecap.models.checkpoint import Checkpoint, read_header
+
+# Kept as float32 at int8: added, gathered in bulk or split, and small.
+FLOAT = re.compile(r"position|relative|in_proj_weight|latent_query|cls_token|class_embedding")
+GRAPH_BYTES = 700  # of a graph's nodes and names, per tensor
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Need:
+    """Memory of an exporting process: what its packages take, and how often it holds weights."""
+
+    base: float  # GiB
+    weights: float  # of the float32 weights' size
+
+
+# Without verification. Measured: onnx on BLIP-base and Kosmos-2, tflite fp32, coreml fp32 and fp16
+# on BLIP-base. The others are guesses: what the format's widest measured precision takes.
+MEMORY: dict[str, dict[str, Need]] = {
+    # Weights pass through a block at a time.
+    "onnx": {name: Need(0.75, 0.02) for name in ("fp32", "fp16", "w8")},
+    # One flatbuffer, built several times over.
+    "tflite": {name: Need(0.6, 5.0) for name in ("fp32", "fp16", "w8")},
+    "coreml": {"fp32": Need(0.8, 1.1), "fp16": Need(0.8, 2.1), "w8": Need(0.8, 2.1)},
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is expected of an export."""
+
+    size: int  # bytes of the model files
+    memory: int  # bytes, the most that the exporting process holds
+
+
+def estimate(checkpoint: Checkpoint, format_: str, precision: str) -> Estimate:
+    """Size and memory of exporting `checkpoint`; memory without the verification against PyTorch.
+
+    Raises:
+        InputError: a weights file is not whole.
+        UnsupportedError: the format has no such precision for checkpoints.
+    """
+    needs = MEMORY[format_]
+    if precision not in needs:
+        raise UnsupportedError(
+            "export.combination",
+            f"no estimate for {format_} at {precision}; known: {', '.join(needs)}.",
+        )
+    tensors = list(_tensors(checkpoint))
+    written = sum(stored_bytes(name, shape, precision) for name, shape in tensors)
+    floats = 4 * sum(math.prod(shape) for _, shape in tensors)
+    need = needs[precision]
+    memory = int(need.base * GIB + need.weights * floats)
+    return Estimate(written + GRAPH_BYTES * len(tensors), memory)
+
+
+def stored_bytes(name: str, shape: tuple[int, ...], precision: str) -> int:
+    """Bytes of one tensor as it is written."""
+    elements = math.prod(shape)
+    if precision == "fp16" and elements >= WIDE_ELEMENTS:
+        return 2 * elements
+    if precision == "w8" and _rounded(name, shape):
+        return elements + 4 * shape[0]  # and a scale per row
+    return 4 * elements
+
+
+def _rounded(name: str, shape: tuple[int, ...]) -> bool:
+    if len(shape) not in (2, 4) or FLOAT.search(name):
+        return False
+    return not (name.endswith("embeddings.weight") and math.prod(shape) < TABLE_ELEMENTS)
+
+
+def _tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for file in checkpoint.weights:
+        for name, entry in read_header(file).items():
+            if name != "__metadata__":
+                yield name, tuple(entry["shape"])

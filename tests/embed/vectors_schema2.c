@@ -1,0 +1,347 @@
+/* vectors_schema2.c: image specs, codecs, rules of generation, beams and
+ * regions of schema 2. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "image_fit.h"
+#include "manifest.h"
+#include "regions2.h"
+#include "rules.h"
+#include "vectors.h"
+
+enum { MOST = 64, SLOTS = 8 };
+
+static ec_fields fields(ec_arena *arena, edgecap_error *error)
+{
+    ec_fields f;
+    f.arena = arena;
+    f.error = error;
+    f.status = EDGECAP_OK;
+    return f;
+}
+
+static size_t read_ids(const ec_json *list, int32_t *ids)
+{
+    const ec_json *one;
+    size_t count = 0;
+    for (one = list->first; one != NULL && count < MOST; one = one->next) {
+        ids[count++] = (int32_t)one->whole;
+    }
+    return count;
+}
+
+/* ---- Images ---- */
+
+static void run_image(topic *t, const ec_json *one)
+{
+    edgecap_error error = {0};
+    ec_fields f = fields(&t->arena, &error);
+    ec_image_spec spec;
+    ec_placement p = {0, 0, 0, 0, 0, 0};
+    edgecap_image image = {0};
+    const ec_json *placed = need(one, "placement");
+    size_t channels = (size_t)whole(one, "channels"), count;
+    uint8_t *pixels, *input;
+    ec_read_image_spec(&f, need(one, "spec"), &spec);
+    check(f.status == EDGECAP_OK, "image spec: %s", error.message);
+    image.width = (int32_t)whole(one, "width");
+    image.height = (int32_t)whole(one, "height");
+    image.stride = (ptrdiff_t)channels * image.width;
+    image.format = channels == 4 ? EDGECAP_RGBA : EDGECAP_RGB;
+    image.orientation = 1;
+    count = channels * (size_t)image.width * (size_t)image.height;
+    pixels = malloc(count);
+    make_noise(pixels, count, (uint32_t)whole(one, "seed"));
+    image.data = pixels;
+    count = 3 * (size_t)ec_input_height(&spec) * (size_t)ec_input_width(&spec);
+    input = malloc(count);
+    check(ec_process_image(&plain_memory, &image, &spec, input, &p, &error) == EDGECAP_OK,
+          "processing: %s", error.message);
+    check(p.left == item(placed, 0)->whole && p.top == item(placed, 1)->whole &&
+              p.scaled_width == item(placed, 2)->whole && p.scaled_height == item(placed, 3)->whole,
+          "the place of an image of %ld x %ld", (long)image.width, (long)image.height);
+    check_bytes(t, one, input, count, "image spec");
+    free(pixels);
+    free(input);
+}
+
+/* ---- Text ---- */
+
+static void run_text(const ec_codec *codec, const ec_json *one)
+{
+    int32_t ids[MOST];
+    size_t count = read_ids(need(one, "ids"), ids), i, shown = 0;
+    const ec_json *piece = need(one, "pieces")->first;
+    ec_speller s;
+    check(
+        ec_speller_open(&plain_memory, codec, count, need(one, "clean")->kind == EC_JSON_TRUE, &s),
+        "memory");
+    for (i = 0; i <= count && piece != NULL; i++, piece = piece->next) {
+        if (i < count) {
+            ec_speller_push(&s, ids[i]);
+        } else {
+            ec_speller_finish(&s);
+        }
+        check(s.length - shown == piece->text.length &&
+                  memcmp(s.out + shown, piece->text.data, piece->text.length) == 0,
+              "piece %lu of family %d is '%.*s', not '%s'", (unsigned long)i, (int)codec->family,
+              (int)(s.length - shown), s.out + shown, piece->text.data);
+        shown = s.length;
+    }
+    ec_speller_close(&plain_memory, &s);
+}
+
+static void run_codecs(const char *folder)
+{
+    topic t = open_topic(folder, "codecs");
+    const ec_json *one, *text_;
+    for (one = need(t.root, "codecs")->first; one != NULL; one = one->next) {
+        edgecap_error error = {0};
+        ec_text file = need(one, "file")->text;
+        ec_codec *codec = NULL;
+        check(ec_codec_read(&t.arena, file.data, file.length, "file", &codec, &error) == EDGECAP_OK,
+              "codec: %s", error.message);
+        for (text_ = need(one, "texts")->first; text_ != NULL; text_ = text_->next) {
+            run_text(codec, text_);
+        }
+    }
+    for (one = need(t.root, "refusals")->first; one != NULL; one = one->next) {
+        edgecap_error error = {0};
+        ec_text file = need(one, "file")->text;
+        ec_codec *codec = NULL;
+        ec_codec_read(&t.arena, file.data, file.length, "file", &codec, &error);
+        check(ec_text_is(need(one, "code")->text, error.code), "codec %.60s: %s, not %s", file.data,
+              error.code, need(one, "code")->text.data);
+    }
+    close_topic(&t);
+}
+
+/* ---- Generation ---- */
+
+static void read_spec(topic *t, const ec_json *one, ec_generation *spec)
+{
+    edgecap_error error = {0};
+    ec_fields f = fields(&t->arena, &error);
+    ec_read_generation(&f, need(one, "spec"), "spec", 0, spec);
+    check(f.status == EDGECAP_OK, "generation: %s", error.message);
+}
+
+static void run_rule(topic *t, const ec_json *one, int32_t V, double scale)
+{
+    ec_generation spec;
+    int32_t ids[MOST], i = 0;
+    size_t count = read_ids(need(one, "generated"), ids);
+    float scores[MOST];
+    uint8_t mark[MOST] = {0};
+    const ec_json *score;
+    read_spec(t, one, &spec);
+    for (score = need(one, "scores")->first; score != NULL; score = score->next) {
+        scores[i++] = (float)(score->number / scale);
+    }
+    ec_apply_rules(&spec, ids, count, scores, V, mark);
+    for (i = 0, score = need(one, "ruled")->first; score != NULL; score = score->next, i++) {
+        float expected = score->kind == EC_JSON_NULL ? -INFINITY : (float)score->number;
+        check(scores[i] == expected && mark[i] == 0, "rule on token %ld: %g, not %g", (long)i,
+              (double)scores[i], (double)expected);
+    }
+}
+
+typedef struct table { /* a model whose logits hang on the sum of what a slot
+                          was fed */
+    const ec_json *rows;
+    int64_t sums[SLOTS];
+    size_t fed[SLOTS];
+    int32_t V, R;
+    float scale, logits[MOST];
+} table;
+
+static edgecap_status table_step(void *self, size_t slot, int32_t token, size_t position,
+                                 const float **logits, const float **attention,
+                                 edgecap_error *error)
+{
+    table *m = self;
+    const ec_json *value;
+    int32_t i = 0;
+    (void)error;
+    check(slot < SLOTS && m->fed[slot] == position, "a step at position %lu",
+          (unsigned long)position);
+    m->sums[slot] += token;
+    m->fed[slot]++;
+    value = item(m->rows, (size_t)(m->sums[slot] % m->R))->first;
+    for (; value != NULL; value = value->next) {
+        m->logits[i++] = (float)value->number / m->scale;
+    }
+    *logits = m->logits;
+    *attention = NULL;
+    return EDGECAP_OK;
+}
+
+static void table_copy(void *self, size_t from, size_t to, size_t positions)
+{
+    table *m = self;
+    m->sums[to] = m->sums[from];
+    m->fed[to] = positions;
+}
+
+static void run_beam(topic *t, const ec_json *one)
+{
+    ec_generation spec;
+    ec_request r = {0};
+    ec_generated g = {0};
+    edgecap_token tokens[MOST];
+    edgecap_error error = {0};
+    int32_t expected[MOST];
+    size_t count = read_ids(need(one, "tokens"), expected), i;
+    ec_model model = {0};
+    table m = {0};
+    bool same, ends;
+    read_spec(t, one, &spec);
+    m.rows = need(t->root, "table");
+    m.V = (int32_t)whole(t->root, "vocabulary");
+    m.R = (int32_t)whole(t->root, "rows");
+    m.scale = (float)whole(t->root, "scale");
+    model.self = &m;
+    model.vocabulary = m.V;
+    model.step = table_step;
+    model.copy = table_copy;
+    r.memory = &plain_memory;
+    r.spec = &spec;
+    r.longest = (size_t)spec.max_new_tokens;
+    r.shortest = (size_t)spec.min_new_tokens;
+    r.beams = (size_t)spec.beams;
+    g.tokens = tokens;
+    check(ec_generate(&r, &model, &g, &error) == EDGECAP_OK, "beams: %s", error.message);
+    ends = count > 0 && ec_ids_have(&spec.eos, expected[count - 1]);
+    same = g.count == count - ends && g.complete == ends;
+    for (i = 0; same && i < g.count; i++) {
+        same = tokens[i].id == expected[i];
+    }
+    check(same, "%ld beams of %ld tokens", (long)spec.beams, (long)spec.max_new_tokens);
+    check(g.count == 0 ||
+              fabs(g.score * (double)count - need(one, "sum")->number) < 1e-4 * (double)count,
+          "the score of beams");
+}
+
+/* ---- Regions ---- */
+
+static bool near_(double a, double b)
+{
+    return fabs(a - b) < 1e-9;
+}
+
+static void check_found(const ec_json *one, const ec_found *found)
+{
+    const ec_json *span = need(one, "spans")->first, *boxes = need(one, "boxes")->first;
+    const ec_json *scores = need(one, "box_scores")->first, *box;
+    ec_text expected = need(one, "text")->text;
+    const char *codec = need(need(one, "spec"), "codec")->text.data;
+    size_t i, b;
+    check(found->text.length == expected.length &&
+              memcmp(found->text.data, expected.data, expected.length) == 0,
+          "%s: the text '%.*s' is not '%s'", codec, (int)found->text.length, found->text.data,
+          expected.data);
+    check(found->malformed == whole(one, "malformed"), "%s: malformed %d, not %d", codec,
+          (int)found->malformed, (int)whole(one, "malformed"));
+    check(found->phrase_count == need(one, "spans")->count, "%s: %lu phrases", codec,
+          (unsigned long)found->phrase_count);
+    for (i = 0; i < found->phrase_count && span != NULL; i++) {
+        const edgecap_phrase *p = &found->phrases[i];
+        size_t begin = p->begin < p->end ? p->begin : p->end;
+        check((int64_t)begin == item(span, 0)->whole && (int64_t)p->end == item(span, 1)->whole,
+              "%s: phrase %lu at %lu-%lu", codec, (unsigned long)i, (unsigned long)begin,
+              (unsigned long)p->end);
+        check(p->box_count == boxes->count, "%s: boxes of a phrase", codec);
+        for (b = 0, box = boxes->first; box != NULL && b < p->box_count; b++, box = box->next) {
+            const edgecap_box *got = &found->boxes[p->first_box + b];
+            check(near_(got->x0, item(box, 0)->number) && near_(got->y0, item(box, 1)->number) &&
+                      near_(got->x1, item(box, 2)->number) &&
+                      near_(got->y1, item(box, 3)->number) &&
+                      near_(got->score, item(scores, b)->number),
+                  "%s: box %lu", codec, (unsigned long)b);
+        }
+        span = span->next;
+        boxes = boxes->next;
+        scores = scores->next;
+    }
+}
+
+static void run_region(topic *t, const ec_json *one, const ec_codec *codec)
+{
+    edgecap_error error = {0};
+    ec_fields f = fields(&t->arena, &error);
+    ec_regions_spec spec;
+    edgecap_token tokens[256];
+    const ec_json *id = need(one, "ids")->first, *score = need(one, "scores")->first;
+    const ec_json *placed = need(one, "placement");
+    size_t count = 0;
+    ec_view view;
+    ec_found found;
+    ec_read_regions_spec(&f, need(one, "spec"), 0, &spec);
+    check(f.status == EDGECAP_OK, "regions: %s", error.message);
+    for (; id != NULL && count < 256; id = id->next, score = score->next) {
+        tokens[count].id = (int32_t)id->whole;
+        tokens[count++].score = (float)score->number;
+    }
+    view.codec = codec;
+    view.spec = &spec;
+    view.height = (int32_t)item(need(one, "size"), 0)->whole;
+    view.width = (int32_t)item(need(one, "size"), 1)->whole;
+    view.placement.width = (int32_t)item(placed, 0)->whole;
+    view.placement.height = (int32_t)item(placed, 1)->whole;
+    view.placement.left = (int32_t)item(placed, 2)->whole;
+    view.placement.top = (int32_t)item(placed, 3)->whole;
+    view.placement.scaled_width = (int32_t)item(placed, 4)->whole;
+    view.placement.scaled_height = (int32_t)item(placed, 5)->whole;
+    check(ec_find_regions(&plain_memory, &view, tokens, count, &found), "memory");
+    check_found(one, &found);
+    ec_found_close(&plain_memory, &found);
+}
+
+static void run_regions2(const char *folder)
+{
+    topic t = open_topic(folder, "regions2");
+    edgecap_error error = {0};
+    ec_text file = need(t.root, "file")->text;
+    ec_codec *codec = NULL;
+    const ec_json *one;
+    check(ec_codec_read(&t.arena, file.data, file.length, "file", &codec, &error) == EDGECAP_OK,
+          "codec: %s", error.message);
+    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
+        run_region(&t, one, codec);
+    }
+    close_topic(&t);
+}
+
+static void run_manifests2(const char *folder)
+{
+    topic t = open_topic(folder, "manifests2");
+    const ec_json *one;
+    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
+        check_manifest(one, need(one, "file")->text.data, need(one, "file")->text.length);
+    }
+    close_topic(&t);
+}
+
+void run_schema2(const char *folder)
+{
+    topic t = open_topic(folder, "image_specs");
+    const ec_json *one;
+    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
+        run_image(&t, one);
+    }
+    close_topic(&t);
+    run_codecs(folder);
+    t = open_topic(folder, "logits_rules");
+    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
+        run_rule(&t, one, (int32_t)whole(t.root, "vocabulary"), need(t.root, "scale")->number);
+    }
+    close_topic(&t);
+    t = open_topic(folder, "beams");
+    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
+        run_beam(&t, one);
+    }
+    close_topic(&t);
+    run_regions2(folder);
+    run_manifests2(folder);
+}

@@ -1,0 +1,174 @@
+"""Real bundles in Node: the same text, boxes, maps and vectors as Python on the same engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from js_edgecap import Caption
+from PIL import Image
+
+from edgecap.runtime import load
+
+SAMPLE = Path(__file__).resolve().parents[2] / "edgecap" / "reference" / "data" / "sample.png"
+SIZES = ((256, 192), (101, 230), (64, 64), (640, 100))
+
+
+def images() -> list[Image.Image]:
+    with Image.open(SAMPLE) as sample:
+        return [sample.convert("RGB").resize(size) for size in SIZES]
+
+
+def alike(answer: dict[str, Any], expected: Any) -> None:
+    assert answer["tokens"] == list(expected.tokens)
+    assert (answer["text"], answer["raw"]) == (expected.text, expected.raw)
+    assert answer["complete"] == expected.complete
+    assert answer["malformed"] == expected.malformed
+    assert [r["phrase"] for r in answer["regions"]] == [m.phrase for m in expected.mentions]
+    assert [tuple(r["span"]) for r in answer["regions"]] == [m.span for m in expected.mentions]
+    for region, mention in zip(answer["regions"], expected.mentions, strict=True):
+        np.testing.assert_allclose(region["boxes"], mention.boxes, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(region["scores"], mention.scores, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(answer["score"], expected.score, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime-node", "onnxruntime-web"])
+def test_captions_of_schema_1(tiny_bundle_made: Path, caption: Caption, engine: str) -> None:
+    captioner = load(tiny_bundle_made)
+    asked, expected = [], []
+    for image in images():
+        for options in ({"lang": "en"}, {"lang": "de", "prompt": "plain"}, {"beams": 3}):
+            asked.append((image, options))
+            wanted = {
+                "lang": options.get("lang", "en"),
+                "style": options.get("prompt"),
+                "beams": options.get("beams", 1),
+            }
+            expected += captioner.caption(image, **wanted)
+    answers = caption(tiny_bundle_made, asked, engine)["answers"]
+    assert len(answers) == len(expected)
+    for answer, one in zip(answers, expected, strict=True):
+        alike(answer, one)
+        if answer["streamed"]:
+            assert answer["text"].startswith(answer["streamed"][0])
+
+
+def test_maps_are_those_of_python(tiny_bundle_made: Path, caption: Caption) -> None:
+    image = images()[0]
+    explained = load(tiny_bundle_made).attention(image)
+    (answer,) = caption(tiny_bundle_made, [(image, {})])["answers"]
+    assert [w["text"] for w in answer["words"]] == [w.text for w in explained.words]
+    assert [tuple(w["tokens"]) for w in answer["words"]] == [w.tokens for w in explained.words]
+    for word, wanted in zip(answer["words"], explained.words, strict=True):
+        np.testing.assert_allclose(word["map"], wanted.map.ravel(), rtol=0, atol=1e-5)
+        if word["span"]:
+            begin, end = word["span"]
+            assert answer["text"][begin:end] == word["text"]
+
+
+def test_draws_are_those_of_python(tiny_bundle_made: Path, caption: Caption) -> None:
+    from edgecap.runtime.sampling import Sampling
+
+    how = {"temperature": 1.5, "topK": 40, "topP": 0.9, "seed": 7}
+    asked = [(image, {"sampling": how}) for image in images()]
+    wanted = Sampling(temperature=1.5, top_k=40, top_p=0.9, seed=7)
+    expected = load(tiny_bundle_made).caption(images(), sampling=wanted)
+    answers = caption(tiny_bundle_made, asked)["answers"]
+    assert [a["tokens"] for a in answers] == [list(c.tokens) for c in expected]
+
+
+def test_vectors_are_those_of_python(tiny_bundle_made: Path, caption: Caption) -> None:
+    captioner, image = load(tiny_bundle_made), images()[1]
+    texts = ["a dog and two red circles", "  una casa  ", "犬と猫"]
+    (answer,) = caption(tiny_bundle_made, [(image, {})], texts=texts)["answers"]
+    wanted = np.concatenate([captioner.embed_images(image), captioner.embed_texts(texts)])
+    np.testing.assert_allclose(answer["vectors"], wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options, code",
+    [
+        ({"lang": "xx"}, "language.unknown"),
+        ({"prompt": "poem"}, "style.unknown"),
+        ({"beams": 33}, "caption.beams"),
+        ({"beams": 2, "sampling": {}}, "caption.beams_sampled"),
+        ({"maxLength": 0}, "caption.length"),
+        ({"sampling": {"temperature": 0}}, "sampling.temperature"),
+        ({"max_new_tokens": 5}, "option.unknown"),
+    ],
+)
+def test_requests_that_are_refused(
+    tiny_bundle_made: Path, caption: Caption, options: dict[str, Any], code: str
+) -> None:
+    assert caption(tiny_bundle_made, [(images()[2], options)])["code"] == code
+
+
+def test_bundles_that_are_refused(tiny_bundle: Path, caption: Caption) -> None:
+    graph = tiny_bundle / "decode.onnx"
+    whole = graph.read_bytes()
+
+    def refused() -> str:
+        code: str = caption(tiny_bundle, [(images()[2], {})])["code"]
+        return code
+
+    graph.write_bytes(whole[:-1])
+    assert refused() == "bundle.truncated"
+    graph.write_bytes(whole + b"\0")
+    assert refused() == "bundle.oversized"
+    graph.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert refused() == "bundle.altered"
+    graph.unlink()
+    assert refused() == "bundle.missing_file"
+    graph.mkdir()
+    assert refused() == "bundle.not_a_file"
+    graph.rmdir()
+    graph.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n")
+    assert refused() == "bundle.lfs_pointer"
+    (tiny_bundle / "manifest.json").unlink()
+    assert refused() == "bundle.missing_file"
+
+
+@pytest.fixture(scope="module")
+def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BLIP of schema 2, exported."""
+    from tiny_checkpoints import make
+    from transformers import BertTokenizerFast
+
+    from edgecap.exporters.checkpoints import CheckpointSpec, export
+
+    folder = tmp_path_factory.mktemp("blip")
+    model = folder / "model"
+    model.mkdir()
+    make("blip", "tiny", model)
+    BertTokenizerFast(str(model / "vocab.txt")).save_pretrained(model)
+    spec = CheckpointSpec(
+        str(model), ("onnx",), "fp32", output=folder / "bundle", overwrite=True, text_rows=None
+    )
+    (exported,) = export(spec, print)
+    return Path(exported.path)
+
+
+def test_captions_of_schema_2(blip: Path, caption: Caption) -> None:
+    captioner = load(blip)
+    asked = [(i, o) for i in images() for o in ({"beams": 1}, {"beams": 4}, {"maxLength": 3})]
+    expected = []
+    for image, options in asked:
+        wanted = {"beams": options.get("beams"), "max_length": options.get("maxLength")}
+        expected += captioner.caption(image, **wanted)
+    answers = caption(blip, asked)["answers"]
+    for answer, one in zip(answers, expected, strict=True):
+        alike(answer, one)
+
+
+def test_schema_2_has_no_languages(blip: Path, caption: Caption) -> None:
+    assert caption(blip, [(images()[0], {"lang": "en"})])["code"] == "model.capability"
+    assert caption(blip, [(images()[0], {"prompt": "no"})])["code"] == "prompt.unknown"
+
+
+def test_what_people_read_may_be_edited_or_missing(tiny_bundle: Path, caption: Caption) -> None:
+    (tiny_bundle / "README.md").write_text("edited")
+    (tiny_bundle / "decode.onnx").rename(tiny_bundle.parent / "linked.onnx")
+    (tiny_bundle / "decode.onnx").symlink_to(tiny_bundle.parent / "linked.onnx")
+    assert len(caption(tiny_bundle, [(images()[2], {})])["answers"]) == 1

@@ -1,0 +1,215 @@
+/** Every conformance vector, replayed on the package's own files. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { beamSearch, generate } from "../../edgecap/embed/js/src/decode.js";
+import { TokenGrammar, checkGrammar } from "../../edgecap/embed/js/src/grammar.js";
+import { letterboxed } from "../../edgecap/embed/js/src/image.js";
+import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
+import { read } from "../../edgecap/embed/js/src/mentions.js";
+import { toRgb, upright } from "../../edgecap/embed/js/src/pixels.js";
+import { resize } from "../../edgecap/embed/js/src/resize.js";
+import { crc32, draw, probabilities, sampling, uniform } from "../../edgecap/embed/js/src/sampling.js";
+import { Tokenizer } from "../../edgecap/embed/js/src/tokenizer.js";
+import { bytes, noise, vectors } from "./vectors.mjs";
+
+const near = (got, expected, most, what) =>
+  assert.ok(Math.abs(got - expected) <= most, `${what}: ${got}, not ${expected}`);
+
+const refused = (code, work, what) =>
+  assert.throws(work, (error) => error.code === code, `${what} is not refused as ${code}`);
+
+/** An output is what is kept at `at`, or has the CRC-32. */
+function same(topic, told, got, what) {
+  assert.equal(crc32(got), told.crc32, what);
+  if (told.at !== undefined) assert.deepEqual([...got], [...topic.subarray(told.at, told.at + got.length)], what);
+}
+
+test("resize: four filters, to the bit", () => {
+  const { cases } = vectors("resize");
+  assert.ok(cases.length > 60);
+  for (const told of cases) {
+    const [width, height] = told.from;
+    const image = { data: noise(width, height, 3, told.seed), width, height };
+    const out = resize(image, ...told.to, told.filter);
+    same(bytes("resize.bin"), told, out.data, JSON.stringify(told));
+  }
+});
+
+test("letterbox: an image on the input, and boxes back", () => {
+  for (const told of vectors("letterbox").cases) {
+    const [width, height] = told.from;
+    const image = { data: noise(width, height, 3, told.seed), width, height, channels: 3 };
+    const { pixels, placement } = letterboxed(image, { size: told.size, fill: told.fill });
+    same(bytes("letterbox.bin"), told, pixels, JSON.stringify(told.from));
+    assert.deepEqual(
+      [placement.left, placement.top, placement.scaledWidth, placement.scaledHeight],
+      [told.left, told.top, ...told.scaled],
+    );
+    for (const [box, expected] of told.boxes) {
+      placement.toImage(box).forEach((edge, i) => near(edge, expected[i], 1e-9, "edge"));
+    }
+  }
+});
+
+test("pixels: orientation and transparency", () => {
+  const kept = bytes("pixels.bin");
+  const { orientations, formats } = vectors("pixels");
+  for (const told of orientations) {
+    const [width, height] = told.from;
+    const source = { data: noise(width, height, 3, told.seed), width, height, channels: 3 };
+    const turned = upright(source, told.orientation);
+    assert.deepEqual([turned.width, turned.height], told.to);
+    same(kept, told, turned.data, `orientation ${told.orientation}`);
+  }
+  for (const told of formats) {
+    const [width, height] = told.size;
+    const data = kept.slice(told.source, told.source + width * height * told.channels);
+    if (told.format.startsWith("bgr")) {
+      for (let i = 0; i < data.length; i += told.channels) [data[i], data[i + 2]] = [data[i + 2], data[i]];
+    }
+    same(kept, told, toRgb({ data, width, height, channels: told.channels }, told.fill).data, told.format);
+  }
+});
+
+test("NFC is Unicode's", () => {
+  for (const [from, to] of vectors("nfc").cases) {
+    const made = String.fromCodePoint(...from).normalize("NFC");
+    assert.deepEqual([...made].map((c) => c.codePointAt(0)), to);
+  }
+});
+
+test("words: encode and decode", () => {
+  const tokenizer = new Tokenizer(bytes("tokenizer.json"));
+  const { encode, encode_special: special, decode } = vectors("words");
+  assert.ok(encode.length > 20 && decode.length > 20 && special.length > 0);
+  for (const [text, ids] of encode) assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
+  for (const [text, ids] of special) assert.deepEqual(tokenizer.encode(text, true), ids, JSON.stringify(text));
+  for (const [ids, skip, text] of decode) assert.equal(tokenizer.decode(ids, skip), text, JSON.stringify(ids));
+});
+
+test("tokenizers that are refused", () => {
+  const original = new TextDecoder().decode(bytes("tokenizer.json"));
+  for (const { name, replace: [from, to], code } of vectors("tokenizer_refusals").cases) {
+    assert.ok(original.includes(from), name);
+    const changed = new TextEncoder().encode(original.replace(from, () => to));
+    refused(code, () => new Tokenizer(changed), name);
+  }
+});
+
+test("grammar: walks, refusals, a state that is stuck", () => {
+  const { grammar, walks, refusals, stuck } = vectors("grammar");
+  for (const { start, vocabulary, known, steps } of walks) {
+    const rule = new TokenGrammar(grammar, start, vocabulary, known);
+    const tokens = [];
+    let state = rule.start;
+    for (const step of steps) {
+      assert.equal(state, step.state);
+      const mask = new Uint8Array(vocabulary);
+      for (const [from, to] of step.allowed) mask.fill(1, from, to);
+      assert.deepEqual([...rule.allowed(state, tokens, step.left)], [...mask]);
+      tokens.push(step.token);
+      state = rule.after(state, step.token);
+    }
+  }
+  for (const { name, grammar: bad, code } of refusals) refused(code, () => checkGrammar(bad, 40), name);
+  for (const { grammar: dead, state, tokens, left, code } of stuck) {
+    const rule = new TokenGrammar(dead, "boxes", 40, 40);
+    refused(code, () => rule.allowed(state, tokens, left), "stuck");
+  }
+});
+
+test("sampler: the stream, what is kept, what is drawn", () => {
+  const { scale, uniform: streams, draws } = vectors("sampler");
+  for (const [seed, crc, count, u] of streams) {
+    assert.equal(uniform((BigInt(seed) << 32n) + BigInt(crc), count) * 2 ** 53, u);
+  }
+  for (const told of draws) {
+    const scores = Float32Array.from(told.scores, (score) => (score === null ? -Infinity : score / scale));
+    const how = sampling({ temperature: told.temperature, topK: told.top_k, topP: told.top_p });
+    const chances = probabilities(scores, how);
+    const kept = new Map(told.kept);
+    chances.forEach((chance, token) => near(chance, kept.get(token) ?? 0, 1e-9, `chance of ${token}`));
+    for (const [u, token] of told.taken) assert.equal(draw(chances, u), token);
+  }
+});
+
+/** The scripted model of conformance/search.py as a sequence. */
+class Scripted {
+  constructor(table, rows, vocabulary, scale, h = 0) {
+    Object.assign(this, { table, rows, vocabulary, scale, h });
+  }
+
+  async feed(token) {
+    this.h = (this.h * 31 + token + 1) % this.rows;
+    const row = this.table.subarray(this.h * this.vocabulary, (this.h + 1) * this.vocabulary);
+    return { logits: Float32Array.from(row, (v) => v / this.scale), attention: Float32Array.of(this.h) };
+  }
+
+  fork() {
+    return new Scripted(this.table, this.rows, this.vocabulary, this.scale, this.h);
+  }
+}
+
+test("search: greedy, drawn, by beams", async () => {
+  const { scale, vocabulary, rows, eos, grammar, cases } = vectors("search");
+  const table = new Int16Array(bytes("search.bin").buffer);
+  assert.ok(cases.length > 100);
+  for (const told of cases) {
+    const rule = told.rule && new TokenGrammar(grammar, told.rule, vocabulary, vocabulary);
+    const limits = { eos, length: told.length, rule };
+    const sequence = new Scripted(table, rows, vocabulary, scale);
+    let choose;
+    if (told.sampling) {
+      const { temperature, top_k: topK, top_p: topP, seed, crc32: crc } = told.sampling;
+      const how = sampling({ temperature, topK, topP, seed });
+      const start = (BigInt(seed) << 32n) + BigInt(crc);
+      choose = (scores, count) => draw(probabilities(scores, how), uniform(start, count));
+    }
+    const made = told.beams > 1
+      ? await beamSearch(sequence, told.prompt, limits, told.beams)
+      : await generate(sequence, told.prompt, limits, choose);
+    const what = JSON.stringify({ ...told, scores: null });
+    assert.deepEqual(made.tokens, told.tokens, what);
+    assert.equal(made.complete, told.complete, what);
+    assert.deepEqual(made.chosen.map((c) => c.attention[0]), told.heads, what);
+    made.chosen.forEach((c, i) => near(c.score, told.scores[i], 2e-5, what));
+    near(made.score, told.score, 2e-5, what);
+  }
+});
+
+test("regions: tokens to text, phrases and boxes", () => {
+  const told = vectors("regions");
+  const tokenizer = new Tokenizer(bytes(told.tokenizer));
+  const places = { first: tokenizer.idOf(told.first), bins: told.bins, binPx: told.bin_px };
+  for (const one of told.cases) {
+    const { text, groups, malformed } = read(one.tokens, one.scores, tokenizer, places, one.lang);
+    assert.equal(text, one.text);
+    assert.equal(malformed, one.malformed);
+    assert.deepEqual(
+      groups.map((g) => [text.slice(g.start, g.end), [g.start, g.end], g.boxes]),
+      one.groups.map((g) => [g.phrase, g.span, g.boxes]),
+    );
+    groups.forEach((g, i) => g.scores.forEach((s, j) => near(s, one.groups[i].scores[j], 1e-8, one.text)));
+  }
+});
+
+test("manifests: what is read and what is refused", () => {
+  const { base, cases } = vectors("manifests");
+  assert.ok(cases.length > 50);
+  for (const { name, replace, code } of cases) {
+    let changed = base;
+    for (const [from, to] of replace) {
+      assert.ok(changed.includes(from), `${name}: ${from}`);
+      changed = changed.replace(from, () => to);
+    }
+    const read_ = () => readManifest(new TextEncoder().encode(changed));
+    if (code === null) assert.equal(read_().schema, 1, name);
+    else refused(code, read_, name);
+  }
+});
+
+test("files that are no manifest", () => {
+  for (const { name, base64, code } of vectors("manifests").files) {
+    refused(code, () => readManifest(new Uint8Array(Buffer.from(base64, "base64"))), name);
+  }
+});
