@@ -66,9 +66,9 @@ def ambiguous_expressions(scene: Scene, lang: str) -> Iterator[Expression]:
             if (relation := Relation(kind, thing.name, (anchor,))) in _clear(scene, thing)
             and not any(_holds(scene, o, relation) for o in namesakes if o is not thing)
         )
-        found = next(identifying, None)
-        if len(namesakes) > 1 and found is not None:
-            yield Expression(_phrase(found, lang), thing.box, len(namesakes))
+        first = next(identifying, None)
+        if len(namesakes) > 1 and first is not None:
+            yield Expression(_phrase(first, lang), thing.box, len(namesakes))
 
 
 def questions(scene: Scene, lang: str) -> Iterator[tuple[str, str]]:

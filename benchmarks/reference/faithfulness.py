@@ -104,7 +104,7 @@ def card(
     """Measure each kind of maps; `with_random_weights` makes the same kinds with a model of random
     weights.
 
-    Raises InputError where no caption names a thing that can be trace apart.
+    Raises InputError where no caption names a thing that can be identified.
     """
     sums: dict[str, dict[str, np.ndarray]] = {
         kind: {key: np.zeros((2, len(scenes))) for key in KEYS} for kind in makers
@@ -145,7 +145,7 @@ def card(
     if not phrases:
         raise InputError(
             "faithfulness.nothing",
-            f"in {len(scenes)} scenes no caption names a thing that can be trace apart.",
+            f"in {len(scenes)} scenes no caption names a thing that can be identified.",
             "Give more scenes, or better weights.",
         )
     return [_row(kind, phrases, found) for kind, found in sums.items()]

@@ -45,7 +45,7 @@ def test_every_stage_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, out = written(tmp_path, "en"), tmp_path / "out"
-    learn, learned = finetune.finetune, []
+    learn, learned = finetune.finetune_steps, []
 
     def note(
         model: CaptionModel, said: CaptionDataset, old: Any, config: FinetuneConfig, rows: Any
@@ -53,7 +53,7 @@ def test_every_stage_is_measured_and_written(
         learned.append((config.caption_weight, config.row_steps, said.captions))
         return learn(model, said, old, config, rows)
 
-    monkeypatch.setattr(finetune, "finetune", note)
+    monkeypatch.setattr(finetune, "finetune_steps", note)
     sizes = ["--captions", "60", "--steps", "2", "--row_steps", "3", "--images", "2"]
     sizes += ["--scenes", "2"]
     asked = ["ko", "ko", "--model", str(model), "--out", str(out), "--threads", "1", *sizes]
@@ -79,7 +79,7 @@ def test_lessons_are_what_they_say() -> None:
 def test_only_languages_that_are_new_are_measured(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nl, ko"):
         next(new_language.stages("S", "sv", BUDGET))
-    with pytest.raises(InputError, match="knows nl already"):
+    with pytest.raises(InputError, match="has nl already"):
         next(new_language.stages(str(written(tmp_path, "en", "nl")), "nl", BUDGET))
     with pytest.raises(InputError, match="described in sv"):
         next(new_language.stages(str(written(tmp_path, "en", "sv")), "nl", BUDGET))
