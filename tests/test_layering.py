@@ -21,7 +21,7 @@ LIGHT = {"core", "mil", "inspection", "bundle", "runtime", "apps"}
 MODELS = LIGHT | {"reference.scenes", "reference.model"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
-    "embed": set(),
+    "embed": {"core", "bundle"},
     "mil": {"core"},
     "inspection": {"core", "mil"},
     "bundle": {"core"},
