@@ -228,7 +228,7 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
     grid = QuantParams(0.1, 0)
     layer = Layer("w8a8", {"encode_image": Activations(grid, grid)})
     measured = Calibration("shipped", 16, 0, "minmax")
-    plan = Plan(1, "tiny", fingerprint(tiny), measured, {}, {"blocks.0.qkv": layer})
+    plan = Plan(1, "tiny", fingerprint(tiny), measured, {}, {"blocks.0.qkv": layer}, {})
     path = tmp_path / "plan.json"
     for changed, code, precision in (
         (replace(plan, weights="0" * 64), "plan.weights", "w8a8"),

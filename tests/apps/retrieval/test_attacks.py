@@ -175,5 +175,5 @@ def test_a_damaged_index_is_made_anew_in_its_place(
     assert update(folder, made, captioner, "tiny", overwrite=True).embedded == 3
     assert len(open_index(made)) == 3
     assert len(list(made.iterdir())) == 3  # nothing of the old one
-    with pytest.raises(InputError, match="no index"):
+    with pytest.raises(InputError, match="not an index"):
         update(folder, folder, captioner, "tiny", overwrite=True)
