@@ -22,7 +22,7 @@ def made(before: int = 0, **settings: Any) -> Generation:
 
 
 def test_nothing_said_is_plain_greedy() -> None:
-    assert made() == Generation(PROMPTS, end=(3,), pad=1, max_tokens=17)
+    assert made() == Generation(PROMPTS, end=(3,), pad=1, max_tokens=20)
 
 
 def test_everything_that_is_translated() -> None:
@@ -69,9 +69,9 @@ def test_everything_that_is_translated() -> None:
         ({"max_length": 20, "max_new_tokens": 4}, 4, 0),
         ({"max_length": 2}, 1, 0),
         ({"max_length": 120, "before": 100}, 17, 0),
-        ({"before": 100}, 17, 0),
-        ({"min_length": 8}, 17, 5),
-        ({"min_length": 8, "min_new_tokens": 1}, 17, 1),
+        ({"before": 100}, 20, 0),
+        ({"min_length": 8}, 20, 5),
+        ({"min_length": 8, "min_new_tokens": 1}, 20, 1),
     ],
 )
 def test_lengths_count_what_follows_the_prompt(

@@ -15,7 +15,11 @@ from edgecap.models import registry
 REPO = Path(__file__).resolve().parents[2]
 FILES = {family.adapter.split(":")[0] for family in registry.FAMILIES.values()}
 # What may be said of families elsewhere: the interface everything goes through.
-SHARED = {"adapter", "checkpoint", "generation", "images", "loading", "registry", "translate"}
+SHARED = {"adapter", "checkpoint", "generation", "images", "registry"}
+# The same, and it needs more than the standard library.
+SHARED_HEAVY = {"loading", "translate", "weightless"}
+# Makes checkpoints of true size, so it must name what it makes.
+MAKES_CHECKPOINTS = REPO / "benchmarks" / "random_checkpoints.py"
 
 
 def outside() -> list[Path]:
@@ -25,7 +29,8 @@ def outside() -> list[Path]:
         for root in ("edgecap", "exporters", "benchmarks")
         for file in (REPO / root).rglob("*.py")
     ]
-    return [file for file in found if REPO / "edgecap" / "models" not in file.parents]
+    inside = REPO / "edgecap" / "models"
+    return [file for file in found if inside not in file.parents and file != MAKES_CHECKPOINTS]
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -42,7 +47,7 @@ def test_nothing_outside_imports_a_family() -> None:
         (file.name, name)
         for file in outside()
         for name in imported(file)
-        if name.startswith("edgecap.models.") and name.split(".")[2] not in SHARED
+        if name.startswith("edgecap.models.") and name.split(".")[2] not in SHARED | SHARED_HEAVY
     }
     assert not rows
 
