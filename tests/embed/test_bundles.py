@@ -141,8 +141,13 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     ),
 }
 # The engine's own words for these differ from binding to binding; all are bundle.model in C.
-FINE = {"what a file manager left", "all golden files left out"}
-LATE = {"a function that is not there", "a port that is not there", "more layers than there are"}
+FINE = {"what a file manager left", "all golden files left out", "a hidden file"}
+LATE = {
+    "a function that is not there",
+    "a port that is not there",
+    "more layers than there are",
+    "an empty model",  # Python walks a .tflite file before its engine sees it
+}
 
 
 def _with_function(manifest, **changes):

@@ -22,7 +22,7 @@ REQUESTS: list[tuple[dict[str, Any], dict[str, Any]]] = [  # of C, of Python
     ({"language": "ja"}, {"lang": "ja"}),
     ({"boxes": 0}, {"grounded": False}),
     ({"style": "relate", "language": "de"}, {"style": "relate", "lang": "de"}),
-    ({"rule": 0}, {"rule": False}),
+    ({"rule": 0}, {"constrained": False}),
     ({"most_tokens": 1}, {"max_length": 1}),
     ({"most_tokens": 9}, {"max_length": 9}),
     ({"beams": 2}, {"beams": 2}),

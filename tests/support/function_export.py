@@ -100,7 +100,7 @@ def tflite(functions: Sequence[GraphFunction], interface: Interface, directory: 
 
 def coreml(functions: Sequence[GraphFunction], interface: Interface, directory: Path) -> Run:
     """With edgecap's evaluator, float32, batch 1; a package per function."""
-    from edgecap.runtime.backends.mlprogram.program import Program
+    from edgecap.mil.program import Program
 
     programs = {}
     for function in functions:

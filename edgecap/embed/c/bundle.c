@@ -94,7 +94,7 @@ static bool no_memory(found *all)
 
 static bool is_litter(const char *name)
 {
-    return strcmp(name, ".DS_Store") == 0 || strcmp(name, "Thumbs.db") == 0 ||
+    return name[0] == '.' || strcmp(name, "Thumbs.db") == 0 ||
            strcmp(name, "desktop.ini") == 0;
 }
 

@@ -75,7 +75,7 @@ void ec_library_close(void *library)
 ec_kind ec_path_kind(const char *path, int64_t *size)
 {
     struct stat status;
-    if (lstat(path, &status) != 0) {
+    if (stat(path, &status) != 0) {
         return EC_NOTHING;
     }
     *size = (int64_t)status.st_size;
