@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import edgecap
-from edgecap.bundle.certificate import Certificate, certificate_from_json, certificate_to_json
+from edgecap.bundle.certificate import Certificate, certificate_to_json
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.interface import DECODE, ENCODE_TEXT
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
@@ -38,7 +36,7 @@ from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.formats import FORMATS
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
-from edgecap.core.typed import read_json
+from edgecap.exporters.parity.run import run_gate
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
 from edgecap.models import checkpoint as checkpoints
@@ -52,6 +50,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "fp16", "w8")
 GATE_SECONDS = 3600
+WORDS = "edgecap.exporters.parity.words"
 CLOSE = 1e-3  # spreads of an output: a converted function is the same function
 Say = Callable[[str], None]
 
@@ -332,23 +331,7 @@ def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
     with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
         wanted.write(Path(scratch))
         say(f"comparing captions of {len(wanted.images)} images, without torch")
-        result = Path(scratch) / CERTIFICATE
-        command = [sys.executable, "-P", "-m", "edgecap.exporters.parity.words"]
-        command += [str(directory), scratch, str(result)]
-        try:
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=GATE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise GateError(
-                "parity.timeout", f"the parity gate did not end in {GATE_SECONDS} s."
-            ) from None
-        if ran.returncode or not result.is_file():
-            last = (ran.stderr.strip().splitlines() or ["no message"])[-1]
-            raise GateError(
-                "parity.crashed",
-                f"the bundle could not be run (exit status {ran.returncode}): {last}",
-                "Look at this machine's engines with: edgecap doctor",
-            )
-        certificate = certificate_from_json(read_json(result, CERTIFICATE))
+        certificate = run_gate(directory, Path(scratch), WORDS, GATE_SECONDS)
         if not certificate.failures:
             shutil.copytree(Path(scratch) / FOLDER, directory / FOLDER)
     if certificate.failures:

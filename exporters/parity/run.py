@@ -12,24 +12,28 @@ from edgecap.bundle.manifest import CERTIFICATE
 from edgecap.core.errors import GateError
 from edgecap.core.typed import read_json
 
+GATE = "edgecap.exporters.parity.gate"
 GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
 
 
-def run_gate(bundle: Path, references: Path) -> Certificate:
+def run_gate(
+    bundle: Path, references: Path, module: str = GATE, seconds: int = GATE_SECONDS
+) -> Certificate:
     """The certificate of a bundle, of whatever verdict.
 
-    `references` is the directory that ReferenceOutputs.write filled. Raises GateError where the
+    `references` is the directory that the reference's outputs were written to; `module` compares
+    them: `python -m MODULE BUNDLE REFERENCES CERTIFICATE`. Raises GateError where the
     process does not end, or ends without a certificate.
     """
     with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
         result = Path(scratch) / CERTIFICATE
-        command = [sys.executable, "-P", "-m", "edgecap.exporters.parity.gate"]
+        command = [sys.executable, "-P", "-m", module]
         command += [str(bundle), str(references), str(result)]
         try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=GATE_SECONDS)
+            run = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired:
             raise GateError(
-                "parity.timeout", f"the parity gate did not end in {GATE_SECONDS} s."
+                "parity.timeout", f"the parity gate did not end in {seconds} s."
             ) from None
         if run.returncode or not result.is_file():
             last = (run.stderr.strip().splitlines() or ["no message"])[-1]

@@ -23,6 +23,7 @@ from edgecap.bundle.certificate import (
     certificate_to_json,
     certify,
 )
+from edgecap.bundle.cosines import cosines
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.core.errors import EdgecapError
 from edgecap.runtime.expected import write_expected
@@ -137,15 +138,15 @@ def compare(captioner: PromptCaptioner, wanted: ModelOutputs, target: str) -> Ce
         agreements.insert(0, AgreementParity("tokens", float(np.mean(same)), bounds.captions))
     if wanted.embeddings is not None:
         made = np.concatenate([graphs.encode(i[None])["image_embedding"] for i in wanted.images])
-        cosines = _cosines(wanted.embeddings, made)
+        alike = cosines(wanted.embeddings, made)
         outputs.append(
             OutputParity(
                 "image_embedding",
                 float(np.abs(wanted.embeddings - made).max()),
-                float(cosines.min()),
+                float(alike.min()),
                 float(np.abs(wanted.embeddings).max()),
                 bounds.embedding,
-                f"image {int(cosines.argmin())}",
+                f"image {int(alike.argmin())}",
             )
         )
     return certify(
@@ -165,7 +166,7 @@ def _logits(wanted: np.ndarray, found: np.ndarray, bounds: Bounds) -> OutputPari
     return OutputParity(
         "logits",
         float(distance[worst]),
-        float(_cosines(*centred).min()),
+        float(cosines(*centred).min()),
         bounds.logits * spread(wanted),
         bounds.cosine,
         f"step {worst}",
@@ -177,12 +178,6 @@ def _same_choice(wanted: np.ndarray, found: np.ndarray, tie: float) -> float:
     chosen = found.argmax(-1)  # [M]
     lost = wanted.max(-1) - wanted[np.arange(len(wanted)), chosen]  # [M]
     return float(np.mean(lost <= tie * spread(wanted)))
-
-
-def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of the rows of two arrays [M,…]."""
-    norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return (a * b).sum(-1) / np.maximum(norms, 1e-12)  # [M]
 
 
 def _same_caption(
