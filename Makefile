@@ -108,7 +108,7 @@ types: $(STAMP) ## Check the types with mypy.
 check: lint types test ## Everything to run before a commit.
 
 check-full: lint types fonts js $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run -m pytest -q -m 'full or not full'
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
