@@ -8,7 +8,6 @@ OLD := .venv-old
 DOCS := .venv-docs
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
-JS_PACKAGES := nodejs npm chromium
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 WEB_PORT ?= 8000
@@ -52,14 +51,19 @@ compilers: ## Install what the C core's tests build with (Debian, as root); else
 		exit 2; \
 	fi
 
+# Only what is missing: Debian's npm does not go beside a node from elsewhere.
 node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
-	@if command -v node >/dev/null && command -v npm >/dev/null \
-		&& { command -v chromium || command -v google-chrome; } >/dev/null; then \
+	@missing=""; \
+	command -v node >/dev/null || missing="nodejs"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
+	if [ -z "$$missing" ]; then \
 		true; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(JS_PACKAGES); \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
 	else \
-		echo "node (20 or later), npm or chromium is missing. As root: apt-get install $(JS_PACKAGES)" >&2; \
+		echo "For the JavaScript runtime, missing: $$missing (node 20 or later)." \
+			"As root: apt-get install $$missing" >&2; \
 		exit 2; \
 	fi
 
