@@ -72,7 +72,7 @@ def test_draws_are_those_of_python(tiny_bundle_made: Path, caption: Caption) -> 
     from edgecap.runtime.sampling import Sampling
 
     how = {"temperature": 1.5, "topK": 40, "topP": 0.9, "seed": 7}
-    asked = [(image, {"sampling": how}) for image in images()]
+    asked = [(image, {"sampling": {**how, "index": i}}) for i, image in enumerate(images())]
     wanted = Sampling(temperature=1.5, top_k=40, top_p=0.9, seed=7)
     expected = load(tiny_bundle_made).caption(images(), sampling=wanted)
     answers = caption(tiny_bundle_made, asked)["answers"]

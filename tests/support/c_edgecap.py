@@ -103,6 +103,7 @@ class CaptionParams(ctypes.Structure):
         ("on_piece", ON_PIECE),
         ("user", ctypes.c_void_p),
         ("prompt", ctypes.c_char_p),
+        ("index", ctypes.c_uint32),
     ]
 
 

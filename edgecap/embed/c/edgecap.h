@@ -153,6 +153,7 @@ typedef struct edgecap_caption_params {
     edgecap_on_piece on_piece; /* not with beams */
     void *user;
     const char *prompt; /* schema 2: one of edgecap_info.prompts; NULL (default): the first */
+    uint32_t index;     /* of the image among those drawn with one seed; 0 by default */
 } edgecap_caption_params;
 
 EDGECAP_API edgecap_caption_params edgecap_caption_default_params(void);

@@ -86,7 +86,7 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** Drawing tokens at random; the same seed gives the same caption in every language. */
+/** Drawing tokens at random; one seed and index draw the same numbers in every language. */
 export interface Sampling {
   /** 0.01 … 100, 1 by default; lower is closer to greedy. */
   temperature?: number;
@@ -94,6 +94,8 @@ export interface Sampling {
   topP?: number | null;
   /** 0 … 4294967295. */
   seed?: number;
+  /** Of the image among those captioned with one seed, as Python counts them; 0 by default. */
+  index?: number;
 }
 
 /** The caption so far. */
