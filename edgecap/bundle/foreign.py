@@ -53,8 +53,6 @@ def _file(path: Path) -> tuple[str, str]:
         return "a file of weights", f"Make a bundle with: edgecap export --model {path}"
     with path.open("rb") as file:
         head = file.read(512)
-    if path.suffix.lower() == ".edgecap" and head.startswith(b"PK\x03\x04"):
-        return "a packed bundle", f"Unpack it: edgecap unpack {path}"
     stem = path.name.split(".")[0]
     for start, (what, command) in _STARTS.items():
         if head.startswith(start):

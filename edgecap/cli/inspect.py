@@ -23,12 +23,13 @@ def run(
     ],
     json_: Json = None,
 ) -> None:
+    from edgecap.bundle.container import is_container
     from edgecap.bundle.manifest import MANIFEST
     from edgecap.inspection import is_model, readers
 
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
-    elif path.is_file():
+    elif path.is_file() and not is_container(path):
         packed = path.suffix.lower() in (".zip", ".tgz", ".gz", ".tar")
         raise BundleError(
             "bundle.missing",

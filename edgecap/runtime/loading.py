@@ -31,10 +31,10 @@ def load(
     threads: int = 1,
     verify: str = "sizes",
 ) -> AnyCaptioner:
-    """Open the captioner in a bundle directory.
+    """Open the captioner in a bundle.
 
     Args:
-        bundle: a bundle directory.
+        bundle: a bundle directory, or a packed bundle (.edgecap), which is not unpacked.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
@@ -52,7 +52,7 @@ def load(
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
-    tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
+    tokenizer = Tokenizer(opened.content(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
     selected = select(opened.manifest.format, backend)
     return Captioner(session, opened.manifest, tokenizer, selected, weights=_weights(opened))
@@ -64,10 +64,10 @@ def _prompted(
     """A schema 2 captioner or embedder."""
     codec, encoder = None, None
     if manifest.tokenizer is not None:
-        data = opened.file(manifest.tokenizer).read_bytes()
+        data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
     if manifest.encoder is not None:
-        file = opened.file(manifest.encoder)
+        file = opened.content(manifest.encoder)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     selected = select(manifest.format, backend)
