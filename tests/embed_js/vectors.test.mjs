@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { beamSearch, generate } from "../../edgecap/embed/js/src/decode.js";
 import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
+import { readContainer } from "../../edgecap/embed/js/src/container.js";
 import { TokenGrammar, checkGrammar } from "../../edgecap/embed/js/src/grammar.js";
 import { letterboxed } from "../../edgecap/embed/js/src/image.js";
 import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
@@ -210,5 +211,18 @@ test("manifests: what is read and what is refused", () => {
 test("files that are no manifest", () => {
   for (const { name, base64, code } of vectors("manifests").files) {
     refused(code, () => readManifest(new Uint8Array(Buffer.from(base64, "base64"))), name);
+  }
+});
+
+test("containers: packed bundles, good and bad", () => {
+  const all = bytes("containers.bin");
+  for (const { what, at, length, code, files } of vectors("containers").cases) {
+    const archive = all.slice(at, at + length);
+    if (code !== null) {
+      refused(code, () => readContainer(archive), what);
+      continue;
+    }
+    const found = [...readContainer(archive)].map(([name, data]) => [name, data.byteOffset, data.length]);
+    assert.deepEqual(found, files, what);
   }
 });

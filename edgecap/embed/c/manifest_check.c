@@ -29,21 +29,28 @@ static bool plain_part(const char *part, size_t length)
     return length >= 1 && length <= MOST_NAME;
 }
 
-static void check_name(ec_fields *f, const char *name)
+bool ec_is_plain_path(const char *name)
 {
     const char *part = name;
     size_t folders = 0;
     for (;;) {
         size_t length = strcspn(part, "/");
         if (!plain_part(part, length) || folders > MOST_FOLDERS) {
-            ec_refuse(f, "bundle.path", "'%.60s' is not a plain path inside the bundle", name);
-            return;
+            return false;
         }
         if (part[length] == '\0') {
-            break;
+            return true;
         }
         part += length + 1;
         folders++;
+    }
+}
+
+static void check_name(ec_fields *f, const char *name)
+{
+    if (!ec_is_plain_path(name)) {
+        ec_refuse(f, "bundle.path", "'%.60s' is not a plain path inside the bundle", name);
+        return;
     }
     if (strcmp(name, "manifest.json") == 0) {
         ec_refuse(f, "bundle.path", "it must not list itself");

@@ -28,11 +28,17 @@ export type ImageInput =
   | HTMLImageElement
   | HTMLVideoElement;
 
-/** A directory by URL, or by path in Node; files as a picker gives them; bytes by name. */
+/**
+ * A directory or a packed file (.edgecap) by URL, or by path in Node; files as a picker gives them;
+ * bytes by name; or the bytes of a packed file.
+ */
 export type BundleSource =
   | string
   | URL
   | ArrayLike<File>
+  | Blob
+  | Uint8Array
+  | ArrayBuffer
   | Map<string, Uint8Array | ArrayBuffer | Blob>
   | Record<string, Uint8Array | ArrayBuffer | Blob>;
 
