@@ -148,7 +148,7 @@ def test_smoothing_changes_nothing_in_float(tiny: Any) -> None:
     smoothed = smooth(tiny.model, tiny.plan.smoothing)
     assert not torch.equal(smoothed.blocks[0].qkv.weight, tiny.model.blocks[0].qkv.weight)
     same = compare(tiny.model, smoothed, tiny.calibration_set)
-    assert same.divergence < 1e-9
+    assert same.divergence < 1e-8  # float32 rounds by another order on every CPU: up to 4e-9 seen
     assert same.cosine > 0.99999
 
 
