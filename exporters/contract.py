@@ -99,13 +99,18 @@ def _ready(function: GraphFunction, interface: Interface) -> Function:
     )
 
 
-def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, ...]:
+def functions(
+    model: CaptionModel, attention: bool = False, by_element: bool | None = None
+) -> tuple[Function, ...]:
     """encode_image, decode and encode_text of `model`, sharing its parameters.
 
-    With `attention` also decode_attention, which hands out every layer and head.
+    With `attention` also decode_attention, which hands out every layer and head. `by_element`: as
+    of `edgecap.reference.model.graph_form`, whose form is taken; None: the model's own.
     """
     import torch
     from torch import nn
+
+    from edgecap.reference.model import graph_form
 
     class EncodeImage(nn.Module):
         def __init__(self) -> None:
@@ -113,7 +118,9 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
             self.model = model
 
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            return self.model.encode_image(image)
+            if by_element is None:
+                return self.model.encode_image(image)
+            return graph_form.encode_image(self.model, image)
 
     class Decode(nn.Module):
         def __init__(self) -> None:
@@ -123,7 +130,10 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
         def forward(
             self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
         ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            return self.model.decode(token, position, k, v)
+            if by_element is None:
+                return self.model.decode(token, position, k, v)
+            step = graph_form.decode(self.model, token, position, k, v, by_element)
+            return (*step[:3], step[3].mean((1, 2)))  # attention [B,P]
 
     class DecodeAttention(nn.Module):
         def __init__(self) -> None:
@@ -133,7 +143,9 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
         def forward(
             self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
         ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            return self.model.decode_attention(token, position, k, v)
+            if by_element is None:
+                return self.model.decode_attention(token, position, k, v)
+            return graph_form.decode(self.model, token, position, k, v, by_element)
 
     class EncodeText(nn.Module):
         def __init__(self) -> None:

@@ -73,7 +73,7 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
-    graphs = convert(contract.functions(model, spec.attention))
+    graphs = convert(contract.functions(model, spec.attention, by_element=False))
     return write(graphs, spec.precision, directory, by(plan, ReferenceSubject(model)))
 
 

@@ -79,5 +79,5 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Place]:
     """Write `model` as TFLite into `directory`; returns where each function lies."""
-    data = convert(contract.functions(model, spec.attention))
+    data = convert(contract.functions(model, spec.attention, by_element=True))
     return write(data, spec.precision, directory, by(plan, ReferenceSubject(model)))
