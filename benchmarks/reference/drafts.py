@@ -1,4 +1,4 @@
-"""What a cheap draft of the next tokens would be worth: tokens per step, without changing a caption.
+"""What a cheap draft of the next tokens would be worth: tokens per step, captions unchanged.
 
     python -m edgecap.benchmarks.reference.drafts BUNDLE --n 100
 

@@ -1,8 +1,7 @@
-"""Moves of data that a .tflite file can do without: transposes and reshapes around products, and
-float rows that are moved before they become int8.
+"""Products of a .tflite file that transpose a factor: BATCH_MATMUL does it while it reads.
 
-Each pass leaves the numbers as they are. Letters: A, C rows of the factors of a product, K what is
-summed over.
+A transpose of its own copies the factor, in a decode step the whole cache. Letters: A, C rows of
+the factors, K what is summed over.
 """
 
 from __future__ import annotations
@@ -13,145 +12,67 @@ import numpy as np
 
 from edgecap.exporters.tflite.graph import Graph, schema
 
-_SWAP = 2  # the axes that a transposed factor swaps are the last two
 
-
-def fold(model: Any) -> None:
-    """All passes on every subgraph."""
+def fold_transposes(model: Any) -> None:
+    """x [..,A,K] times a TRANSPOSE of y [..,C,K], with or without a RESHAPE between, as one."""
+    codes = schema().BuiltinOperator
     for subgraph in model.subgraphs:
-        graph = _Moves(Graph(model, subgraph))
-        graph.transposes_into_products()
-        graph.products_of_four_axes()
-        graph.quantise_before_moving()
-        graph.drop_unread()
+        graph = Graph(model, subgraph)
+        makers = {index: op for op in subgraph.operators for index in op.outputs}
+        operators: list[Any] = []
+        for operator in subgraph.operators:
+            if graph.code(operator) == codes.BATCH_MATMUL and not operator.builtinOptions.adjY:
+                operators += _folded(graph, makers, operator)
+            operators.append(operator)
+        subgraph.operators = _read(operators, subgraph.outputs)
 
 
-class _Moves:
-    """One subgraph, and who makes and reads each of its tensors."""
+def _folded(graph: Graph, makers: dict[int, Any], product: Any) -> list[Any]:
+    """Let a product read what its second factor is a transpose of; the operators to put first."""
+    codes = schema().BuiltinOperator
+    factor = product.inputs[1]  # [..,K,C]
+    maker = makers.get(factor)
+    reshape = maker if maker is not None and graph.code(maker) == codes.RESHAPE else None
+    transpose = maker if reshape is None else makers.get(reshape.inputs[0])
+    if transpose is None or graph.code(transpose) != codes.TRANSPOSE:
+        return []
+    shape = _shape(graph, factor)
+    if not _swaps_last(graph, transpose) or shape[-2:] != _shape(graph, transpose.outputs[0])[-2:]:
+        return []
+    product.builtinOptions.adjY = True
+    product.inputs = [product.inputs[0], transpose.inputs[0]]
+    if reshape is None:
+        return []
+    module = schema()
+    turned = np.array([*shape[:-2], shape[-1], shape[-2]], np.int32)  # [..,C,K]
+    options = module.ReshapeOptionsT()
+    options.newShape = turned
+    sizes = graph.add_tensor([len(turned)], module.TensorType.INT32, turned)
+    source = graph.add_tensor(turned, module.TensorType.FLOAT32)
+    product.inputs[1] = source
+    return [graph.operator("RESHAPE", [transpose.inputs[0], sizes], [source], options)]
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph, self._subgraph = graph, graph.subgraph
-        self._codes = schema().BuiltinOperator
 
-    def transposes_into_products(self) -> None:
-        """x [..,A,K] times the transpose of y [..,C,K]: BATCH_MATMUL transposes while it reads."""
-        makers = self._makers()
-        for product in self._operators(self._codes.BATCH_MATMUL):
-            if product.builtinOptions.adjY:
-                continue
-            reshape = makers.get(product.inputs[1])
-            shaped = reshape is not None and self._is(reshape, self._codes.RESHAPE)
-            transpose = makers.get(reshape.inputs[0]) if shaped else reshape
-            if transpose is None or not self._is(transpose, self._codes.TRANSPOSE):
-                continue
-            shape = self._shape(product.inputs[1])
-            if not self._swaps_last(transpose) or shape[-_SWAP:] != self._shape(
-                transpose.outputs[0]
-            )[-_SWAP:]:
-                continue
-            source = transpose.inputs[0]  # [..,C,K]
-            if shaped:
-                source = self._reshaped(source, [*shape[:-2], shape[-1], shape[-2]], product)
-            product.inputs = [product.inputs[0], source]
-            product.builtinOptions.adjY = True
+def _swaps_last(graph: Graph, transpose: Any) -> bool:
+    """Whether a TRANSPOSE swaps its last two axes and no others."""
+    order_of = graph.subgraph.tensors[transpose.inputs[1]]
+    data = graph.model.buffers[order_of.buffer].data
+    if data is None or not len(data):
+        return False
+    order = np.frombuffer(bytes(data), np.int32).tolist()
+    axes = list(range(len(order)))
+    return bool(order == [*axes[:-2], axes[-1], axes[-2]])
 
-    def products_of_four_axes(self) -> None:
-        """A product between reshapes that only take a leading axis of 1 away, without these."""
-        makers, readers = self._makers(), self._readers()
-        for product in self._operators(self._codes.BATCH_MATMUL):
-            before = [makers.get(index) for index in product.inputs]
-            after = readers.get(product.outputs[0], [])
-            if len(after) != 1 or not self._is(after[0], self._codes.RESHAPE):
-                continue
-            if any(op is None or not self._is(op, self._codes.RESHAPE) for op in before):
-                continue
-            wide = [op.inputs[0] for op in before if op is not None]
-            pairs = [*zip(wide, product.inputs, strict=True)]
-            pairs.append((after[0].outputs[0], product.outputs[0]))
-            if all(self._shape(four) == [1, *self._shape(three)] for four, three in pairs):
-                product.inputs, product.outputs = wide, [after[0].outputs[0]]
-                after[0].outputs = [self._graph.add_tensor([1], schema().TensorType.FLOAT32)]
 
-    def quantise_before_moving(self) -> None:
-        """QUANTIZE behind TRANSPOSE and RESHAPE goes before them: a quarter of the bytes moves."""
-        makers, readers = self._makers(), self._readers()
-        for quantise in self._operators(self._codes.QUANTIZE):
-            moves = []
-            source = quantise.inputs[0]
-            while source in makers and len(readers[source]) == 1:
-                if not self._is(makers[source], self._codes.TRANSPOSE, self._codes.RESHAPE):
-                    break
-                moves.insert(0, makers[source])
-                source = makers[source].inputs[0]
-            if not any(self._is(move, self._codes.TRANSPOSE) for move in moves):
-                continue
-            result = quantise.outputs[0]  # int8
-            quantise.inputs = [source]
-            quantise.outputs = [last] = [self._int8_like(source, result)]
-            for move in moves:
-                there = result if move is moves[-1] else self._int8_like(move.outputs[0], result)
-                move.inputs = [last, *move.inputs[1:]]
-                move.outputs = [last] = [there]
-            order = self._subgraph.operators
-            order.remove(quantise)
-            order.insert(order.index(moves[0]), quantise)
+def _shape(graph: Graph, index: int) -> list[int]:
+    return [int(size) for size in graph.subgraph.tensors[index].shape]
 
-    def drop_unread(self) -> None:
-        """Operators whose results nobody reads."""
-        kept = self._subgraph.operators
-        while True:
-            read = {index for op in kept for index in op.inputs} | set(self._subgraph.outputs)
-            left = [op for op in kept if any(index in read for index in op.outputs)]
-            if len(left) == len(kept):
-                self._subgraph.operators = left
-                return
-            kept = left
 
-    # ------------------------------------------------------------------ reading and adding
-
-    def _operators(self, code: int) -> list[Any]:
-        return [op for op in self._subgraph.operators if self._is(op, code)]
-
-    def _is(self, operator: Any, *codes: int) -> bool:
-        return self._graph.code(operator) in codes
-
-    def _shape(self, index: int) -> list[int]:
-        return [int(size) for size in self._subgraph.tensors[index].shape]
-
-    def _makers(self) -> dict[int, Any]:
-        return {index: op for op in self._subgraph.operators for index in op.outputs}
-
-    def _readers(self) -> dict[int, list[Any]]:
-        """Who reads each tensor; what leaves the subgraph is read once more."""
-        found: dict[int, list[Any]] = {index: [None] for index in self._subgraph.outputs}
-        for op in self._subgraph.operators:
-            for index in op.inputs:
-                found.setdefault(index, []).append(op)
-        return found
-
-    def _swaps_last(self, transpose: Any) -> bool:
-        tensor = self._subgraph.tensors[transpose.inputs[1]]
-        data = self._graph.model.buffers[tensor.buffer].data
-        order = np.frombuffer(bytes(data), np.int32).tolist()
-        axes = list(range(len(order)))
-        return order == [*axes[:-2], axes[-1], axes[-2]]
-
-    def _reshaped(self, source: int, shape: list[int], before: Any) -> int:
-        """`source` in another shape, made just before an operator."""
-        module = schema()
-        options = module.ReshapeOptionsT()
-        options.newShape = np.array(shape, np.int32)
-        sizes = self._graph.add_tensor(
-            [len(shape)], module.TensorType.INT32, np.array(shape, np.int32)
-        )
-        made = self._graph.add_tensor(shape, module.TensorType.FLOAT32)
-        order = self._subgraph.operators
-        reshape = self._graph.operator("RESHAPE", [source, sizes], [made], options)
-        order.insert(order.index(before), reshape)
-        return made
-
-    def _int8_like(self, shaped: int, result: int) -> int:
-        """A new int8 tensor of one tensor's shape, with the scale of another."""
-        made = self._graph.add_tensor(self._shape(shaped), schema().TensorType.INT8)
-        self._subgraph.tensors[made].quantization = self._subgraph.tensors[result].quantization
-        return made
+def _read(operators: list[Any], outputs: Any) -> list[Any]:
+    """The operators whose results somebody reads."""
+    while True:
+        read = {int(index) for op in operators for index in op.inputs} | set(map(int, outputs))
+        kept = [op for op in operators if any(int(index) in read for index in op.outputs)]
+        if len(kept) == len(operators):
+            return kept
+        operators = kept

@@ -1,12 +1,12 @@
-"""The contract's functions as graphs that engines run fast: the numbers of captioner.py, other operations.
+"""The contract's functions as graphs that engines run fast: other operations, the same numbers.
 
-Letters as in captioner.py; n tokens fed at once, M = H·n. What differs from the textbook form, and why:
+Letters as in captioner.py; n tokens fed at once. What differs, and why:
 
 - Attention is written out. A converter that decomposes `scaled_dot_product_attention` reads shapes
   at run time and scales queries and keys alike.
-- A step multiplies with the cache element by element and sums, where an engine would copy the
-  cache into the layout of its matrix kernels to multiply it with a single row (`BY_ELEMENT`).
-- One row has no axes to swap, and one concatenation along the heads stacks the new rows.
+- A step may multiply with the cache element by element and sum (`by_element`), where an engine
+  would copy the cache into the layout of its matrix kernels to multiply it with a single row.
+- A single row has no axes to swap, and one concatenation along the heads stacks the new rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgecap.reference.model.captioner import Block, CaptionModel
 
 
 def encode_image(model: CaptionModel, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`CaptionModel.encode_image`."""
+    """As `CaptionModel.encode_image`."""
     x = model.embed_patches(image)  # [B,P,D]
     keys, values = [], []
     for block in model.blocks:
@@ -39,7 +39,7 @@ def _scale(model: CaptionModel) -> float:
 def extend(
     model: CaptionModel, tokens: Tensor, position: Tensor, k: Tensor, v: Tensor, by_element: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`CaptionModel.decode_attention` for n tokens at once.
+    """As `CaptionModel.decode_attention`, for n tokens at once.
 
     Args:
         tokens: int [B,n], the tokens at text positions position … position + n - 1.
@@ -54,9 +54,9 @@ def extend(
     P, C, H = model.config.patches, model.config.context, model.config.heads
     B, n = tokens.shape
     steps = torch.arange(n, device=tokens.device)  # [n]
-    places = position[:, None] + steps if n > 1 else position[:, None]  # [B,n]
-    # Rows past the end are computed and thrown away; their position is the last there is.
-    places = places.clamp(max=model.config.text_length - 1) if n > 1 else places
+    places = position[:, None]  # [B,n]
+    if n > 1:  # rows past the end are computed and thrown away; they get the last position
+        places = (places + steps).clamp(max=model.config.text_length - 1)
     x = model.token(tokens) + model.text_position(places)  # [B,n,D]
     rows = torch.arange(C, device=tokens.device)  # [C]
     unused = rows[None] >= (P + position)[:, None]  # [B,C]
@@ -88,7 +88,7 @@ def extend(
 def decode(
     model: CaptionModel, token: Tensor, position: Tensor, k: Tensor, v: Tensor, by_element: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`CaptionModel.decode_attention`: one token."""
+    """As `CaptionModel.decode_attention`; `by_element` as in `extend`."""
     logits, k_new, v_new, attention = extend(model, token, position, k, v, by_element)
     return logits[:, 0], k_new, v_new, attention[:, :, :, 0]
 
