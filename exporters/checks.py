@@ -19,6 +19,7 @@ from edgecap.reference.scenes.shipped import SETS
 # Bytes of a bundle for each byte of the float16 weights file; what else is in it: golden files.
 _BYTES = {"fp32": 2.0, "fp16": 1.0, "w8": 0.55, "w8a8": 0.55, "mixed": 1.0}
 _REST = 4 << 20
+MOST_AT_ONCE = 32  # tokens of one step
 
 
 def check(request: ExportRequest) -> dict[str, Path]:
@@ -55,7 +56,17 @@ def check(request: ExportRequest) -> dict[str, Path]:
 
 def _check_combinations(request: ExportRequest, rows: list[Format]) -> None:
     """Of formats with the precision and with the options that are theirs alone."""
+    if request.extend is not None and not 2 <= request.extend <= MOST_AT_ONCE:
+        raise InputError(
+            "export.extend", f"extend must be in 2 … {MOST_AT_ONCE} tokens, got {request.extend}."
+        )
     for row in rows:
+        if request.extend is not None and row.name not in ("onnx", "tflite"):
+            raise UnsupportedError(
+                "export.extend",
+                f"--extend is of ONNX and TFLite bundles, and {row.name} was asked for.",
+                "Leave it out.",
+            )
         precisions = request.candidates(row)
         if not precisions or not set(precisions) <= set(row.precisions):
             raise UnsupportedError(

@@ -144,6 +144,7 @@ def export_request(
     target: str = "iOS18",
     stateful: bool = False,
     attention: bool = False,
+    extend: int | None = None,
 ) -> ExportRequest:
     """What `edgecap.exporters.job.run` is asked for: one bundle per format.
 
@@ -158,6 +159,7 @@ def export_request(
             the subset, and the observer: "mse", "minmax" or "percentile".
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
+        extend: a step more, of so many tokens at once (ONNX, TFLite).
     """
     calibration: dict[str, Any] = {
         "data": None if calib_data is None else Path(calib_data),
@@ -175,6 +177,7 @@ def export_request(
         verify=verify,
         keep_failed=None if keep_failed is None else Path(keep_failed),
         attention=attention,
+        extend=extend,
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,

@@ -153,6 +153,15 @@ def run(
             rich_help_panel=ADVANCED,
         ),
     ] = False,
+    extend: Annotated[
+        int | None,
+        typer.Option(
+            "--extend",
+            metavar="N",
+            help="Add a step that takes N tokens at once (ONNX, TFLite).",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     target: Annotated[
         str,
         typer.Option(
@@ -194,6 +203,7 @@ def run(
         target=target,
         stateful=stateful,
         attention=attention,
+        extend=extend,
     )
     for place in prepared.outputs:
         refuse_inside(json_, place)
