@@ -113,7 +113,7 @@ class CaptionModel(nn.Module):
         Returns:
             k, v float [L,B,H,P,K] for the cache, and the embedding float [B,E] of norm 1.
         """
-        keys, values, states = self.see(image)
+        keys, values, states = self.forward_image(image)
         return torch.stack(keys), torch.stack(values), self.embed_image(states[-1])
 
     def decode(
@@ -170,7 +170,7 @@ class CaptionModel(nn.Module):
         Returns:
             float [B,E] of norm 1.
         """
-        x = self.read(tokens)  # [B,T,D]
+        x = self.forward_text(tokens)  # [B,T,D]
         place = torch.arange(tokens.shape[1], device=tokens.device)  # [T]
         last = (place[None] == (length - 1)[:, None]).to(x.dtype)  # [B,T], one-hot
         x = (x * last[..., None]).sum(1)  # [B,D]
@@ -178,7 +178,7 @@ class CaptionModel(nn.Module):
 
     # ------------------------------------------------------------------ building blocks
 
-    def see(
+    def forward_image(
         self, image: Tensor, corner: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Patch tokens through all layers.
@@ -199,7 +199,7 @@ class CaptionModel(nn.Module):
         # Four axes: CoreML supports five at most.
         strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
         patches = strips.reshape(B, g * g, 3 * p * p)
-        x = self.patch(patches) + self.place(g, corner)  # [B,g*g,D]
+        x = self.patch(patches) + self.position_embedding(g, corner)  # [B,g*g,D]
         keys, values, states = [], [], []
         for block in self.blocks:
             q, k, v = block.project(x)  # each [B,H,g*g,K]
@@ -209,8 +209,11 @@ class CaptionModel(nn.Module):
             states.append(x)
         return keys, values, states
 
-    def place(self, g: int, corner: Tensor | None) -> Tensor:
-        """Position embeddings of g x g patches, [g*g,D]; with `corner` as in `see`, [B,g*g,D]."""
+    def position_embedding(self, g: int, corner: Tensor | None) -> Tensor:
+        """Position embeddings of g x g patches, [g*g,D].
+
+        With `corner` as in `forward_image`, [B,g*g,D].
+        """
         if corner is None:
             return (self.row[:g, None] + self.column[None, :g]).flatten(0, 1)  # [g*g,D]
         span = torch.arange(g, device=corner.device)  # [g]
@@ -228,7 +231,7 @@ class CaptionModel(nn.Module):
         share = (x * self.pool).sum(-1, keepdim=True).softmax(1)  # [B,P,1]
         return F.normalize(self.image_embedding((x * share).sum(1)), dim=-1)  # [B,E]
 
-    def read(
+    def forward_text(
         self,
         tokens: Tensor,
         keys: list[Tensor] | None = None,
