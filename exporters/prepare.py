@@ -55,7 +55,7 @@ def prepare_export(
     Raises:
         InputError, UnsupportedError and MissingPackageError.
     """
-    if _is_checkpoint(model):
+    if is_checkpoint(model):
         return _prepare_checkpoint(model, formats, precision, output, overwrite, verify, options)
     request = export_request(
         model,
@@ -70,7 +70,7 @@ def prepare_export(
     return PreparedExport(outputs, lambda say: iter(job.run(request, say)))
 
 
-def _is_checkpoint(model: str) -> bool:
+def is_checkpoint(model: str) -> bool:
     """Whether `model` is, or should have been, a checkpoint and not weights of the reference.
 
     Raises InputError for a bundle, and for a file that its directory should be given for.

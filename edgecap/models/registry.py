@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
+from edgecap.core.noise import without_warnings
 
 if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
@@ -87,8 +88,19 @@ def load(
         UnsupportedError: what this checkpoint asks for cannot be done.
         MissingPackageError: torch or transformers is not installed.
     """
-    require("torch", "export")
-    require("transformers", "export")
+    with without_warnings():  # of packages that transformers imports where they are installed
+        require("torch", "export")
+        transformers = require("transformers", "export")
+        transformers.utils.logging.disable_progress_bar()
+        return _load(checkpoint, text_rows, prompt, build)
+
+
+def _load(
+    checkpoint: Checkpoint,
+    text_rows: int | None,
+    prompt: str | None,
+    build: Callable[..., Any] | None,
+) -> Adapter:
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
     adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
