@@ -74,7 +74,7 @@ class Idefics3(PrefixBase):
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
         self.set_prompt(ids, [token == self.model.config.image_token_id for token in ids])
 
-    def image_rows(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""
         model = self.model.model
         vision, parts = model.vision_model, model.vision_model.embeddings
