@@ -18,7 +18,7 @@ from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models.checkpoint import CONFIG
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.reference.shipped import SUFFIX
+from edgecap.reference.shipped import SUFFIX, called, shipped
 
 Say: TypeAlias = Callable[[str], None]
 AnyExported: TypeAlias = job.Exported | checkpoints.Exported
@@ -91,7 +91,15 @@ def is_checkpoint(model: str) -> bool:
                 f"Give its directory: edgecap export {path.parent}",
             )
         return path.suffix != SUFFIX
-    return path.is_dir() or (model.count("/") == 1 and path.suffix != SUFFIX)  # a hub id
+    if path.is_dir() or path.suffix == SUFFIX or called(model) in shipped():
+        return path.is_dir()
+    if len(path.parts) == 1:
+        raise InputError(
+            "model.unknown",
+            f"{model} is neither a directory here nor a shipped model ({', '.join(shipped())}).",
+            "Give the directory of a checkpoint, or its hub id: edgecap export org/name",
+        )
+    return True  # a hub id, or a directory that is not there
 
 
 def _prepare_checkpoint(

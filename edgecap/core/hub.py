@@ -34,7 +34,7 @@ def resolve(source: str | os.PathLike[str]) -> Path:
     """
     given = Path(source)
     name, _, revision = str(source).partition("@")
-    if given.exists() or not is_id(name):
+    if given.exists() or given.parent.is_dir() or not is_id(name):
         return given
     return snapshot(name, revision or None)
 

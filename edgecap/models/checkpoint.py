@@ -85,14 +85,18 @@ def open_checkpoint(
     directory = Path(model)
     if directory.is_file():
         if directory.suffix in PICKLES:
-            raise _pickled(directory)
+            raise _pickled(directory, _json(directory.parent, CONFIG))
         raise InputError(
             "model.file", f"{directory} is a file; a model is a directory with {CONFIG}."
         )
     if not directory.is_dir():
         named, _, given = str(model).partition("@")
-        if not hub.is_id(named):
-            raise InputError("model.missing", f"{model} is neither a directory nor a hub id.")
+        if not hub.is_id(named) or directory.parent.is_dir():
+            raise InputError(
+                "model.missing",
+                f"{model} does not exist.",
+                f"Give a directory that save_pretrained wrote ({CONFIG}, {WEIGHTS}), or a hub id.",
+            )
         directory = hub.snapshot(named, revision or given or None, fetch, FILES)
     elif revision is not None:
         raise InputError("model.revision", f"{directory} is a directory; only hub ids have one.")
@@ -132,9 +136,7 @@ def _read(directory: Path) -> Checkpoint:
             "deviation of its images are unknown.",
             "Save it beside the weights: AutoProcessor.from_pretrained(...).save_pretrained(DIR)",
         )
-    return Checkpoint(
-        directory, model_type, architecture, config, _weights(directory, architecture)
-    )
+    return Checkpoint(directory, model_type, architecture, config, _weights(directory, config))
 
 
 def _has_image_processor(directory: Path) -> bool:
@@ -143,7 +145,7 @@ def _has_image_processor(directory: Path) -> bool:
     return "image_processor" in (_json(directory, "processor_config.json") or {})
 
 
-def _weights(directory: Path, architecture: str | None) -> tuple[Path, ...]:
+def _weights(directory: Path, config: dict[str, Any]) -> tuple[Path, ...]:
     """The safetensors files, each whole as far as its header tells."""
     index = _json(directory, INDEX)
     if index is not None and not (directory / WEIGHTS).is_file():
@@ -161,7 +163,7 @@ def _weights(directory: Path, architecture: str | None) -> tuple[Path, ...]:
         if not file.is_file():
             pickles = [p for p in sorted(directory.iterdir()) if p.suffix in PICKLES]
             if pickles and index is None:
-                raise _pickled(pickles[0], architecture)
+                raise _pickled(pickles[0], config)
             raise InputError(
                 "model.weights",
                 f"{file.name} is missing from {directory}"
@@ -203,14 +205,22 @@ def read_header(file: Path) -> dict[str, Any]:
 AGAIN = "Copy or download the model again."
 
 
-def _pickled(file: Path, architecture: str | None = None) -> EdgecapError:
-    source, name = file.parent, architecture or "AutoModel"
-    code = f"from transformers import {name} as M; "
-    code += f"M.from_pretrained('{source}').save_pretrained('{source}-safe')"
+def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
+    """`config`: of the directory; None where there is none, and so nothing tells the classes."""
+    named = (config or {}).get("architectures")
+    hint = (
+        f"There is no {CONFIG} beside it. Load it in the code that wrote it, and save the model "
+        "and its processor with save_pretrained(DIR)."
+    )
+    if config is not None:
+        name = named[0] if isinstance(named, list) and named else "AutoModel"
+        code = f"from transformers import {name} as M; d = '{file.parent}'; "
+        code += "M.from_pretrained(d).save_pretrained(d)"
+        hint = f'Where you trust it, convert it: python -c "{code}"'
     return UnsupportedError(
         "model.pickle",
         f"{file} is a pickle, which can run code when it is read; only safetensors are.",
-        f'Where you trust it, convert it: python -c "{code}"',
+        hint,
     )
 
 

@@ -13,7 +13,7 @@ from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.core.formats import backends
-from edgecap.models.checkpoint import CONFIG
+from edgecap.models.checkpoint import CONFIG, PICKLES, open_checkpoint
 from edgecap.reference.shipped import SUFFIX, called, shipped
 from edgecap.runtime import loading
 
@@ -46,6 +46,8 @@ def load(
         raise InputError("bundle.missing", "an empty name is no bundle and no model.")
     given = hub.resolve(source)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
+    if given.suffix in PICKLES and given.is_file():
+        open_checkpoint(given)  # refuses it, and says how to convert it
     if backend in ("auto", "torch") and (given / CONFIG).is_file():
         from edgecap.models.checkpoint_captioner import CheckpointCaptioner
 

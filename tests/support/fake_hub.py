@@ -75,7 +75,7 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif "/commit/" in path:
                 branch = path.rpartition("/")[2]
                 hub.commit(branch, [json.loads(line) for line in body.splitlines()])
-                url = f"http://hub/org/name/commit/{hub.sha(branch)}"
+                url = f"http://{self.headers['Host']}/org/name/commit/{hub.sha(branch)}"
                 self.answer(
                     {"commitUrl": url, "commitOid": hub.sha(branch), "pullRequestUrl": None}
                 )
