@@ -18,7 +18,7 @@ from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models.checkpoint import CONFIG
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.reference.shipped import SUFFIX
+from edgecap.reference.shipped import SUFFIX, called, shipped
 
 Say: TypeAlias = Callable[[str], None]
 AnyExported: TypeAlias = job.Exported | checkpoints.Exported
@@ -55,7 +55,7 @@ def prepare_export(
     Raises:
         InputError, UnsupportedError and MissingPackageError.
     """
-    if _is_checkpoint(model):
+    if is_checkpoint(model):
         return _prepare_checkpoint(model, formats, precision, output, overwrite, verify, options)
     request = export_request(
         model,
@@ -70,7 +70,7 @@ def prepare_export(
     return PreparedExport(outputs, lambda say: iter(job.run(request, say)))
 
 
-def _is_checkpoint(model: str) -> bool:
+def is_checkpoint(model: str) -> bool:
     """Whether `model` is, or should have been, a checkpoint and not weights of the reference.
 
     Raises InputError for a bundle, and for a file that its directory should be given for.
@@ -91,7 +91,15 @@ def _is_checkpoint(model: str) -> bool:
                 f"Give its directory: edgecap export {path.parent}",
             )
         return path.suffix != SUFFIX
-    return path.is_dir() or (model.count("/") == 1 and path.suffix != SUFFIX)  # a hub id
+    if path.is_dir() or path.suffix == SUFFIX or called(model) in shipped():
+        return path.is_dir()
+    if len(path.parts) == 1:
+        raise InputError(
+            "model.unknown",
+            f"{model} is neither a directory here nor a shipped model ({', '.join(shipped())}).",
+            "Give the directory of a checkpoint, or its hub id: edgecap export org/name",
+        )
+    return True  # a hub id, or a directory that is not there
 
 
 def _prepare_checkpoint(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from pathlib import Path
 from typing import TypeAlias
 
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
@@ -34,7 +34,8 @@ def load(
     """Open the captioner in a bundle.
 
     Args:
-        bundle: a bundle directory, or a packed bundle (.edgecap), which is not unpacked.
+        bundle: a bundle directory; a packed bundle (.edgecap), which is not unpacked; or the hub
+            id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
@@ -48,7 +49,7 @@ def load(
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    opened = open_bundle(Path(bundle), verify)
+    opened = open_bundle(hub.resolve(bundle), verify)
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
