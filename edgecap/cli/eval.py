@@ -30,9 +30,8 @@ languages with a 95 % bootstrap interval over scenes, beside the score without s
 (blind) and with the images shuffled; then a column per language. The metrics are defined in the
 documentation (benchmarks).
 
-Lines of a .jsonl file:
-  {"image": "a.jpg", "captions": ["A dog.", "A pet."]}
-  {"image": "b.jpg", "caption": "A cat.", "regions": [{"phrase": "cat", "box": [x0, y0, x1, y1]}]}
+A line of a .jsonl file has image, and caption or a list captions; it may have regions, a list of
+phrase and box. The page on your own model shows examples.
 """
 _SCENES = "Drawn scenes"
 
