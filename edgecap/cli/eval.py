@@ -113,8 +113,7 @@ def run(
     from edgecap.core.errors import InputError
 
     if data is None:
-        given = {"--images": images, "--prompt": prompt}
-        wrong = [flag for flag, value in given.items() if value is not None]
+        wrong = _given({"--images": images, "--prompt": prompt})
         if wrong:
             raise InputError(
                 "eval.data", f"{wrong[0]} is about your own captions.", "Name them with --data."
@@ -131,13 +130,16 @@ def run(
             threads,
         )
         return
-    given = {"--split": split, "--seed": seed, "--only": only, "--no-grammar": no_grammar or None}
-    wrong = [flag for flag, value in given.items() if value is not None]
+    wrong = _given({"--split": split, "--seed": seed, "--only": only, "--no-grammar": no_grammar})
     if wrong:
         raise InputError(
             "eval.scenes", f"{wrong[0]} is about drawn scenes, not about {data}.", "Leave it out."
         )
     _data(model, data, images, n, lang, prompt, json_, threads)
+
+
+def _given(options: dict[str, Any]) -> list[str]:
+    return [flag for flag, value in options.items() if value not in (None, False)]
 
 
 def _data(
