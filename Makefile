@@ -17,7 +17,7 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full docs bench train clean
+.PHONY: help install fonts compilers node js web runtime-wheel demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -82,6 +82,9 @@ demo/captioner-%-w8/manifest.json: | $(STAMP)
 web: js $(STAMP) $(WEB_BUNDLES:%=%/manifest.json) ## Serve the page that captions in the browser, at http://127.0.0.1:8000/.
 	$(BIN)/python examples/web/build.py -o build/web --modules $(JS)/node_modules $(WEB_BUNDLES)
 	$(BIN)/python examples/web/serve.py build/web --port $(WEB_PORT)
+
+runtime-wheel: $(STAMP) ## Build dist/edgecap_runtime-*.whl: what runs a bundle, without weights and torch.
+	$(BIN)/python packaging/runtime/build.py -o dist
 
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh

@@ -22,6 +22,7 @@ _TABLE = (
     Command("bench", DEPLOY, "Measure size, latency, memory and accuracy of bundles."),
     Command("compare", DEPLOY, "Compare two captioners output by output and layer by layer."),
     Command("inspect", DEPLOY, "Show what a bundle or a model file contains."),
+    Command("embed", DEPLOY, "Write a project for an app, with bundle and runtime inside."),
     Command("pack", DEPLOY, "Pack a bundle into one file that runs as it is."),
     Command("unpack", DEPLOY, "Unpack a packed bundle into a directory."),
     Command("doctor", DEPLOY, "Report which engines and converters work on this machine."),
