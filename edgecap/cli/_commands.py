@@ -21,6 +21,7 @@ _TABLE = (
     Command("verify", DEPLOY, "Check a bundle's files and replay its golden cases here."),
     Command("bench", DEPLOY, "Measure size, latency, memory and accuracy of bundles."),
     Command("compare", DEPLOY, "Compare two captioners output by output and layer by layer."),
+    Command("calibrate", DEPLOY, "Fit a bundle's confidence to your images."),
     Command("inspect", DEPLOY, "Show what a bundle or a model file contains."),
     Command("doctor", DEPLOY, "Report which engines and converters work on this machine."),
     Command("qat", DEPLOY, "Fine-tune weights under quantisation, for int8 that loses less."),

@@ -171,7 +171,7 @@ static bool visit(void *user, const char *entry)
 static bool may_lack(const char *name, bool golden)
 {
     static const char *const tells[] = {"README.md", "parity.json", "plan.json", "search.json",
-                                        "pareto.png"};
+                                        "pareto.png", "confidence.json"};
     size_t i;
     for (i = 0; i < sizeof tells / sizeof *tells; i++) {
         if (strcmp(name, tells[i]) == 0) {
