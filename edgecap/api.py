@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.prepare import AnyExported
     from edgecap.runtime import Caption
+    from edgecap.runtime.confidence import Minimum
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -33,7 +34,13 @@ def _silent(_: str) -> None:
     """The default of `say`."""
 
 
-def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
+def load(
+    source: PathLike,
+    backend: str = "auto",
+    threads: int = 1,
+    device: str = "cpu",
+    min_confidence: Minimum = None,
+) -> Any:
     """Open a captioner.
 
     Args:
@@ -44,6 +51,8 @@ def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str 
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the model's calibration recommends. By default none is declined.
 
     Returns:
         A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
@@ -54,13 +63,14 @@ def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str 
     """
     from edgecap.models import loading
 
-    return loading.load(source, backend=backend, threads=threads, device=device)
+    return loading.load(source, backend, threads, device, min_confidence)
 
 
 def caption(
     images: Iterable[ImageLike] | ImageLike,
     bundle: PathLike = "S",
     threads: int = 1,
+    min_confidence: Minimum = None,
     **options: Any,
 ) -> list[Caption]:
     """Caption images once; to caption again and again, keep the captioner that `load` gives.
@@ -69,13 +79,14 @@ def caption(
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
         bundle: as `source` of `load`.
         threads: CPU threads of the engine.
+        min_confidence: as of `load`.
         options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
             sampling, max_length.
 
     Raises:
         As `load`, and InputError for an image, language or number that cannot be used.
     """
-    return load(bundle, threads=threads).caption(images, **options)
+    return load(bundle, threads=threads, min_confidence=min_confidence).caption(images, **options)
 
 
 def export(

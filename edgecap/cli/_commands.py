@@ -22,6 +22,7 @@ _TABLE = (
     Command("bench", DEPLOY, "Measure size, latency, memory and accuracy of bundles."),
     Command("eval", DEPLOY, "Score a captioner on your captions, or on drawn scenes."),
     Command("compare", DEPLOY, "Compare two captioners output by output and layer by layer."),
+    Command("calibrate", DEPLOY, "Fit a bundle's confidence to your images."),
     Command("inspect", DEPLOY, "Show what a bundle or a model file contains."),
     Command("pack", DEPLOY, "Pack a bundle into one file that runs as it is."),
     Command("unpack", DEPLOY, "Unpack a packed bundle into a directory."),

@@ -31,8 +31,8 @@ _GENERATION = "Generation"
 _INPUT = "Videos, cameras and URLs"
 DETAILS = """
 Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
-its confidence. An image that cannot be read is reported and the others are captioned; the exit
-code is then 2.
+its confidence: where the model is calibrated, the probability that the box is right. An image that
+cannot be read is reported and the others are captioned; the exit code is then 2.
 
 Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
 length limit cut ends in "[cut]".
@@ -152,6 +152,15 @@ def run(
             "--frames", metavar="N", help="Maximum number of frames.", rich_help_panel=_INPUT
         ),
     ] = None,
+    min_confidence: Annotated[
+        str | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="NUMBER|auto",
+            help="Decline captions of a lower confidence, 0 to 1; auto: as the model's calibration "
+            "recommends.",
+        ),
+    ] = None,
     threads: Threads = 1,
     device: Annotated[
         str,
@@ -168,7 +177,9 @@ def run(
         if drawn is None:
             raise InputError("draw.several", "--draw takes one image.", "Give one IMAGE.")
         check_image(draw, [drawn.path] if drawn.path else [])
-    captioner: Any = load(chosen(bundle), threads=threads, device=device)
+    captioner: Any = load(
+        chosen(bundle), threads=threads, device=device, min_confidence=_minimum(min_confidence)
+    )
     captions = captioner.caption_many(
         [drawn.source] if drawn else given.take(),
         **options_of(captioner, lang, style, prompt, beams),
@@ -177,6 +188,19 @@ def run(
         on_error=on_error,
     )
     _report(given, drawn, captions, draw, json_, jsonl)
+
+
+def _minimum(given: str | None) -> Any:
+    """The number, "auto" or None; InputError for another word."""
+    if given is None or given == "auto":
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            "confidence.minimum",
+            f"--min-confidence is {given!r}; allowed are numbers in 0 … 1, and auto.",
+        ) from None
 
 
 def _frames(every: int | None, fps: float | None, most: int | None) -> Any:
@@ -250,8 +274,11 @@ def _draw(image: GivenImage, caption: Caption, path: Path) -> None:
 def _show(name: str, caption: Caption, several: bool) -> None:
     from edgecap.cli._boxes import edges
 
-    text = printable(caption.text) + ("" if caption.complete else " [cut]")
+    if caption.declined:
+        text = f"[declined, confidence {caption.confidence:.2f}]"
+    else:
+        text = printable(caption.text) + ("" if caption.complete else " [cut]")
     typer.echo(f"{printable(name)}: {text}" if several else text)
     for mention in caption.mentions:
-        for box, score in zip(mention.boxes, mention.scores, strict=True):
+        for box, score in zip(mention.boxes, mention.confidences or mention.scores, strict=True):
             typer.echo(f"  {printable(mention.phrase)}  [{edges(box)}]  {score:.2f}")
