@@ -50,7 +50,7 @@ def _model(path: Path) -> BundleError:
 
 def _file(path: Path) -> tuple[str, str]:
     if path.suffix.lower() == ".safetensors":
-        return "a file of weights", f"Make a bundle with: edgecap export --model {path}"
+        return "a file of weights", f"Make a bundle with: edgecap export {path}"
     with path.open("rb") as file:
         head = file.read(512)
     stem = path.name.split(".")[0]
@@ -76,6 +76,6 @@ def _directory(path: Path) -> BundleError:
     if (path / "config.json").is_file():
         message = f"{path} is a checkpoint (it has a config.json), not a bundle."
         return BundleError(
-            "bundle.missing_file", message, f"Make a bundle with: edgecap export --model {path}"
+            "bundle.missing_file", message, f"Make a bundle with: edgecap export {path}"
         )
     return BundleError("bundle.missing_file", message, _MAKE)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+from edgecap.core import hub
 from edgecap.core.errors import BundleError
 
 DETAILS = """
@@ -27,6 +28,7 @@ def run(
     from edgecap.bundle.manifest import MANIFEST
     from edgecap.inspection import is_model, readers
 
+    path = hub.resolve(path)
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
     elif path.is_file() and not is_container(path):

@@ -12,8 +12,9 @@ static const char *const CONTRACT[][3] = {
     {"encode_text", " tokens length ", " text_embedding "},
     {"decode_stateful", " token position k_image v_image ", " logits attention "}, /* optional */
     {"decode_attention", " token position k v ", " logits k_new v_new attention "},
+    {"extend", " tokens position k v ", " logits k_new v_new "},
 };
-enum { NEEDED = 3, KNOWN = 5 };
+enum { NEEDED = 3, KNOWN = 6 };
 
 static bool plain_part(const char *part, size_t length)
 {

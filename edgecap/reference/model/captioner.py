@@ -192,14 +192,7 @@ class CaptionModel(nn.Module):
             keys and values, L of [B,H,p,K] with p = (S/16)^2, and the hidden state after each
             layer, L of [B,p,D].
         """
-        B, S, p = image.shape[0], image.shape[1], self.config.patch_size
-        g = S // p
-        # Exact in float16 and bfloat16, and on an int8 grid over the whole range.
-        pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
-        # Four axes: CoreML supports five at most.
-        strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
-        patches = strips.reshape(B, g * g, 3 * p * p)
-        x = self.patch(patches) + self.position_embedding(g, corner)  # [B,g*g,D]
+        x = self.embed_patches(image, corner)  # [B,g*g,D]
         keys, values, states = [], [], []
         for block in self.blocks:
             q, k, v = block.project(x)  # each [B,H,g*g,K]
@@ -208,6 +201,17 @@ class CaptionModel(nn.Module):
             values.append(v)
             states.append(x)
         return keys, values, states
+
+    def embed_patches(self, image: Tensor, corner: Tensor | None = None) -> Tensor:
+        """Patches of an image as in `forward_image`, with their positions, [B,g*g,D]."""
+        B, S, p = image.shape[0], image.shape[1], self.config.patch_size
+        g = S // p
+        # Exact in float16 and bfloat16, and on an int8 grid over the whole range.
+        pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
+        # Four axes: CoreML supports five at most.
+        strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
+        patches = strips.reshape(B, g * g, 3 * p * p)
+        return self.patch(patches) + self.position_embedding(g, corner)  # [B,g*g,D]
 
     def position_embedding(self, g: int, corner: Tensor | None) -> Tensor:
         """Position embeddings of g x g patches, [g*g,D].

@@ -18,6 +18,7 @@ const KNOWN = {
   ...NEEDED,
   decode_stateful: [["token", "position", "k_image", "v_image"], ["logits", "attention"]],
   decode_attention: DECODE,
+  extend: [["tokens", "position", "k", "v"], ["logits", "k_new", "v_new"]],
 };
 
 const FUNCTION = record({ file: text, entry: text, inputs: table(text), outputs: table(text) });
