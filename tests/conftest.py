@@ -2,6 +2,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 # What needs an environment of its own is collected where there is one: make check-full.
 collect_ignore = [] if "EDGECAP_OLD_PYTHON" in os.environ else ["old_runtime"]
+if find_spec("ray") is None:  # make check-ray
+    collect_ignore.append("on_ray")
 
 
 @pytest.fixture(scope="session")
