@@ -50,7 +50,7 @@ def calibration_of(opened: Bundle) -> Calibration | None:
     """The calibration that travels in a bundle, if any; BundleError if it is malformed."""
     if CONFIDENCE not in opened.manifest.files:
         return None
-    return calibration_from_json(opened.file(CONFIDENCE).read_bytes())
+    return calibration_from_json(opened.content(CONFIDENCE).read_bytes())
 
 
 def features(caption: Caption) -> tuple[float, float]:

@@ -5,14 +5,14 @@ Batch 1, a phone's batch.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.schema2 import Function
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.examples import example_inputs
-from edgecap.exporters.tflite import graph, passes
+from edgecap.exporters.tflite import folding, graph, passes
 from edgecap.models.adapter import Adapter
 
 FILE = "model.tflite"
@@ -36,13 +36,14 @@ def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Funct
     for function in functions:
         inputs = tuple(example_inputs(function, adapter.interface, 1).values())
         conversion = conversion.signature(function.name, function.module, inputs)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / FILE
+    with scratch_dir("edgecap-convert-") as scratch:
+        path = scratch / FILE
         conversion.convert().export(str(path))
         if precision == "w8":
             _quantise(path)
         tree = graph.read(path.read_bytes())
     passes.finish(tree, {f.name: (tuple(f.inputs), tuple(f.outputs)) for f in functions})
+    folding.fold_transposes(tree)
     if precision == "fp16":
         passes.halve(tree)
     passes.merge_buffers(tree)
