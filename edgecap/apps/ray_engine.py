@@ -20,6 +20,7 @@ import numpy as np
 from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
 from edgecap.core.lazy import require
 from edgecap.runtime.batches import BATCH
+from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Caption
 from edgecap.runtime.confidence import Minimum
 from edgecap.runtime.loading import load
@@ -80,7 +81,7 @@ def embeddings(
     """
     _check(workers, batch)
     data = require(*PACKAGE)
-    load(bundle, threads=threads)
+    _with_views(bundle, threads)
     settings = (os.fspath(Path(bundle).resolve()), threads, whole)
     rows = _rows(data, images, _Embeddings, settings, workers, threads, batch)
     return (_with_vectors(row) for row in rows)
@@ -111,7 +112,7 @@ class _Embeddings:
     """An actor that embeds images and the things in them."""
 
     def __init__(self, bundle: str, threads: int, whole: bool) -> None:
-        self._captioner, self._whole = load(bundle, threads=threads), whole
+        self._captioner, self._whole = _with_views(bundle, threads), whole
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, Any]:
         from edgecap.apps.grounding.views import embedded_views
@@ -130,6 +131,16 @@ class _Embeddings:
             things = [[one[1].to_image(box) for box in view.boxes] for view in parts[1:]]
             rows.append({_IMAGE: name, "things": things, "vectors": vectors.tolist()})
         return {_ROW: [json.dumps(row) for row in rows]}
+
+
+def _with_views(bundle: Path_, threads: int) -> Captioner:
+    """A captioner that embeds images and the things in them; UnsupportedError for another."""
+    captioner = load(bundle, threads=threads)
+    if not isinstance(captioner, Captioner):
+        raise UnsupportedError(
+            "model.prompts", f"this needs a model with languages and boxes; {bundle} has prompts."
+        )
+    return captioner
 
 
 def _rows(

@@ -209,7 +209,7 @@ def run(
         from edgecap.cli._library import caption_library
 
         _only_files(draw, json_, urls, fps, every, frames, device)
-        options = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
+        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
         options |= {
             "max_length": max_length,
             "sampling": _sampling(temperature, top_k, top_p, seed),
@@ -252,7 +252,7 @@ def _only_files(
     draw: Path | None, json_: str | None, urls: bool, *of_frames: float | str | None
 ) -> None:
     """InputError for what goes with neither --engine ray, nor --parquet, nor --resume."""
-    given = {"--draw": draw, "--json": json_, "--urls": urls or None}
+    given: dict[str, Any] = {"--draw": draw, "--json": json_, "--urls": urls or None}
     given |= dict(zip(("--fps", "--every", "--frames"), of_frames, strict=False))
     given["--device"] = None if of_frames[-1] == "cpu" else of_frames[-1]
     wrong = [name for name, value in given.items() if value is not None]
