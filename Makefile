@@ -6,18 +6,24 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
 DOCS := .venv-docs
+RAY := .venv-ray
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 WEB_PORT ?= 8000
+MATRIX_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
+<<<<<<< HEAD
 .PHONY: help install fonts compilers node js web runtime-wheel demo images tour test lint format types check check-full docs bench train clean
+=======
+.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full check-ray matrix docs bench train clean
+>>>>>>> wt/inputs
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -120,6 +126,18 @@ check-full: lint types fonts js $(OLD)/.installed ## The same with coverage, mor
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
 
+check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluster, one worker of which is killed.
+	$(RAY)/bin/python -m pytest -q tests/on_ray
+
+$(RAY)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[onnx,search,ray]' onnx pytest hypothesis
+	touch $@
+
+matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
+	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
+
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
 $(OLD)/.installed: pyproject.toml
 	$(OLD_PYTHON) -m venv $(OLD)
@@ -144,6 +162,6 @@ train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two 
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD) $(DOCS) $(RAY) .venv-matrix build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info
