@@ -19,11 +19,8 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-<<<<<<< HEAD
-.PHONY: help install fonts compilers node js web runtime-wheel demo images tour test lint format types check check-full docs bench train clean
-=======
-.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full check-ray matrix docs bench train clean
->>>>>>> wt/inputs
+# All that `make help` lists.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
