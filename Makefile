@@ -8,6 +8,10 @@ OLD := .venv-old
 DOCS := .venv-docs
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
+ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
+	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+ARM_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
+ANDROID_PACKAGES := default-jdk-headless aapt apksigner zipalign clang lld llvm npm
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 WEB_PORT ?= 8000
@@ -17,7 +21,7 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full docs bench train clean
+.PHONY: help install fonts compilers arm-tools check-arm android-tools check-android fuzz node js web demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,6 +54,32 @@ compilers: ## Install what the C core's tests build with (Debian, as root); else
 		echo "gcc, g++, cmake or pkg-config is missing. As root: apt-get install $(C_PACKAGES)" >&2; \
 		exit 2; \
 	fi
+
+arm-tools: ## Install the cross compilers and the emulator of check-arm (Debian, as root); elsewhere say what is missing.
+	@if command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null \
+		&& command -v arm-linux-gnueabihf-gcc >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(ARM_PACKAGES); \
+	else \
+		echo "For emulated boards, as root: apt-get install $(ARM_PACKAGES)" >&2; exit 2; \
+	fi
+
+check-arm: $(STAMP) compilers arm-tools $(ARM_BUNDLES:%=%/manifest.json) ## Caption on emulated ARM boards and compare with Python.
+	$(BIN)/python tests/embed/check_arm.py $(ARM_BUNDLES)
+
+android-tools: ## Install what builds the Android library and an APK (Debian, as root); elsewhere say what is missing.
+	@if command -v javac >/dev/null && command -v aapt >/dev/null && command -v apksigner >/dev/null \
+		&& command -v zipalign >/dev/null && command -v ld.lld >/dev/null && command -v npm >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(ANDROID_PACKAGES); \
+	else \
+		echo "For the Android library, as root: apt-get install $(ANDROID_PACKAGES)" >&2; exit 2; \
+	fi
+
+check-android: $(STAMP) compilers arm-tools android-tools ## Run the Kotlin library on the desktop's JVM and build an APK.
+	$(BIN)/python -m pytest -q -m 'full or not full' tests/embed/test_android.py tests/embed/test_apk.py
 
 # Only what is missing: Debian's npm does not go beside a node from elsewhere.
 node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
