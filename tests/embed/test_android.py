@@ -1,4 +1,4 @@
-"""The Kotlin library on the desktop's JVM, over real engines: what Python says of the same bundle."""
+"""The Kotlin library on the desktop's JVM, over real engines: it says what Python says."""
 
 from pathlib import Path
 

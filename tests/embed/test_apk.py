@@ -64,7 +64,8 @@ def test_the_camera_fits_its_declarations(tmp_path: Path) -> None:
     strings = re.findall(r'name="(\w+)"', (APP / "res/values/strings.xml").read_text())
     fields = " ".join(f"public static int {name} = {n};" for n, name in enumerate(strings))
     numbers.write_text(
-        f"package dev.edgecap.sample; public class R {{ public static class string {{ {fields} }} }}"
+        "package dev.edgecap.sample;\n"
+        f"public class R {{ public static class string {{ {fields} }} }}\n"
     )
     declared = Path(__file__).parent / "android" / "declared"
     sources = [*PROJECT.rglob("*.kt"), *declared.glob("*.kt"), numbers]

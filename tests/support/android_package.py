@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 from android import JNI, KOTLIN, PROJECT, aar, android_jar, compile_kotlin, debian, kotlin, run
 from c_edgecap import SOURCES, STRICT, core
 
 APP = PROJECT / "app" / "src" / "main"
+_AT_RUN_TIME = ("kotlin-stdlib", "kotlinx-coroutines-core-jvm")
 LEAST_API = "26"  # of the APK made here; Gradle's own is lower
 # What Android's C library has and onnxruntime's own library does not happen to use.
-_BIONIC = set("exit fgets printf fgetc strspn strcpy strcspn ldexpf stat opendir readdir".split())
+_BIONIC = {"exit", "fgets", "printf", "fgetc", "strspn", "strcpy", "strcspn", "ldexpf", "stat"}
+_BIONIC |= {"opendir", "readdir"}
 
 
 def native_library(out: Path) -> Path:
@@ -36,6 +39,16 @@ def native_library(out: Path) -> Path:
     flags += ["-isystem", java / "linux", "-Wl,-z,max-page-size=16384"]
     run([*target, *flags, JNI, *core(), f"-L{stubs}", "-lc", "-lm", "-ldl", "-o", library])
     return library
+
+
+def _plain(jar: Path, out: Path) -> Path:
+    """A copy without what newer Javas read, which dx refuses."""
+    made = out / jar.name
+    with zipfile.ZipFile(jar) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            if not name.startswith("META-INF/versions/"):
+                new.writestr(name, old.read(name))
+    return made
 
 
 def undefined(library: Path) -> set[str]:
@@ -75,7 +88,7 @@ def package(bundle: Path, out: Path) -> Path:
     dx = debian() / "usr/share/java/com.android.dx.jar"
     run(["java", "-Xmx1g", "-cp", dx, "com.android.dx.command.Main", "--dex"]
         + [f"--min-sdk-version={LEAST_API}", f"--output={out / 'classes.dex'}", classes]
-        + [jars / "kotlin-stdlib.jar", jars / "kotlinx-coroutines-core-jvm.jar"])  # fmt: skip
+        + [_plain(jars / f"{name}.jar", out) for name in _AT_RUN_TIME])  # fmt: skip
     libraries = out / "lib" / "arm64-v8a"
     libraries.mkdir(parents=True)
     shutil.copy(native_library(out / "native"), libraries)
