@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edgecap.core import hub
 from edgecap.core.formats import resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str 
 
     Args:
         source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
-            the reference model or the directory of a Hugging Face checkpoint.
+            the reference model or the directory of a Hugging Face checkpoint. Bundles and
+            checkpoints of a hub are taken from the local cache by their id, org/name or
+            org/name@revision; `edgecap pull` downloads them.
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
@@ -92,7 +95,7 @@ def export(
 
     Args:
         model: a shipped model ("S"), the path of a .safetensors file of the reference model,
-            or the directory of a Hugging Face checkpoint.
+            or the directory or the cached hub id of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
         precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
             where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
@@ -159,7 +162,8 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(Path(bundle), verify="full")
+    bundle = hub.resolve(bundle)
+    opened = open_bundle(bundle, verify="full")
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
@@ -222,7 +226,7 @@ def bench(
     if n is not None:
         plan = replace(plan, scenes=n)
     given = [bundles] if isinstance(bundles, str | os.PathLike) else list(bundles)
-    opened = targets.bundles([Path(one) for one in given], Path())
+    opened = targets.bundles([hub.resolve(one) for one in given], Path())
     for one in opened:
         for language in plan.languages:
             pick("language", language, getattr(one.manifest, "languages", (language,)))

@@ -21,7 +21,7 @@ from edgecap.cli._output import (
     json_lines,
     write_json,
 )
-from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
+from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def run(
         typer.Option("--device", metavar="cpu|cuda", help="Device; cuda for PyTorch models only."),
     ] = "cpu",
 ) -> None:
-    from edgecap.cli._model import chosen
+    from edgecap.cli._model import chosen, options_of
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
@@ -171,7 +171,7 @@ def run(
     captioner: Any = load(chosen(bundle), threads=threads, device=device)
     captions = captioner.caption_many(
         [drawn.source] if drawn else given.take(),
-        **_of_model(captioner, lang, style, prompt, beams),
+        **options_of(captioner, lang, style, prompt, beams),
         max_length=max_length,
         sampling=_sampling(temperature, top_k, top_p, seed),
         on_error=on_error,
@@ -183,25 +183,6 @@ def _frames(every: int | None, fps: float | None, most: int | None) -> Any:
     from edgecap.runtime.video import Sampling
 
     return Sampling(every, fps, most)
-
-
-def _of_model(
-    captioner: Any, lang: str | None, style: str | None, prompt: str | None, beams: int | None
-) -> dict[str, Any]:
-    """The arguments that this kind of model takes; UnsupportedError for one that it does not."""
-    if hasattr(captioner, "prompts"):
-        if lang is not None or style is not None:
-            raise UnsupportedError(
-                "caption.prompts",
-                "this model has prompts, neither --lang nor --style.",
-                f"Choose with --prompt from: {', '.join(captioner.prompts)}",
-            )
-        return {"prompt": prompt, "beams": beams}
-    if prompt is not None:
-        raise UnsupportedError(
-            "caption.no_prompts", "this model has no prompts.", "Choose with --lang and --style."
-        )
-    return {"lang": lang or "en", "style": style, "beams": 1 if beams is None else beams}
 
 
 def _report(

@@ -9,10 +9,11 @@ from typing import Any
 
 from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.core.formats import backends
-from edgecap.models.checkpoint import CONFIG
+from edgecap.models.checkpoint import CONFIG, PICKLES, open_checkpoint
 from edgecap.reference.shipped import SUFFIX, called, shipped
 from edgecap.runtime import loading
 
@@ -26,8 +27,9 @@ def load(
     """Open a captioner.
 
     Args:
-        source: a bundle directory; or, for the PyTorch reference, a shipped model's name ("S") or
-            a .safetensors file.
+        source: a bundle directory, or the hub id of one in the local cache (org/name@revision);
+            or, on PyTorch, the directory or hub id of a Hugging Face checkpoint, a shipped model's
+            name ("S") or a .safetensors file of the reference.
         backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
@@ -42,8 +44,10 @@ def load(
     loading.check_threads(threads)
     if not str(source):
         raise InputError("bundle.missing", "an empty name is no bundle and no model.")
-    given = Path(source)
+    given = hub.resolve(source)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
+    if given.suffix in PICKLES and given.is_file():
+        open_checkpoint(given)  # refuses it, and says how to convert it
     if backend in ("auto", "torch") and (given / CONFIG).is_file():
         from edgecap.models.checkpoint_captioner import CheckpointCaptioner
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from pathlib import Path
 from typing import TypeAlias
 
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
@@ -31,10 +31,11 @@ def load(
     threads: int = 1,
     verify: str = "sizes",
 ) -> AnyCaptioner:
-    """Open the captioner in a bundle directory.
+    """Open the captioner in a bundle.
 
     Args:
-        bundle: a bundle directory.
+        bundle: a bundle directory; a packed bundle (.edgecap), which is not unpacked; or the hub
+            id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
@@ -48,11 +49,11 @@ def load(
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    opened = open_bundle(Path(bundle), verify)
+    opened = open_bundle(hub.resolve(bundle), verify)
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
-    tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
+    tokenizer = Tokenizer(opened.content(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
     selected = select(opened.manifest.format, backend)
     return Captioner(session, opened.manifest, tokenizer, selected, weights=_weights(opened))
@@ -64,10 +65,10 @@ def _prompted(
     """A schema 2 captioner or embedder."""
     codec, encoder = None, None
     if manifest.tokenizer is not None:
-        data = opened.file(manifest.tokenizer).read_bytes()
+        data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
     if manifest.encoder is not None:
-        file = opened.file(manifest.encoder)
+        file = opened.content(manifest.encoder)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     selected = select(manifest.format, backend)

@@ -173,7 +173,7 @@ def test_what_is_given_in_place_of_a_bundle_is_named(tiny_bundle: Path, tmp_path
     for path, message, hint in (
         (archive, "is a zip archive", f"unzip {archive} -d {tmp_path}/tiny"),
         (tar, "is a packed archive", f"tar -xf {tar} -C {tmp_path}/tiny"),
-        (packed, "is a packed bundle", f"edgecap unpack {packed}"),
+        (packed, "tiny.edgecap", "edgecap pack"),
         (tmp_path / "pointer", "is a Git-LFS pointer", "git lfs pull"),
         (tiny_bundle / "decode.onnx", "is a model file", f"that contains it: {tiny_bundle}"),
         (tmp_path / "alone.tflite", "is a model file", "edgecap inspect"),
