@@ -11,6 +11,8 @@ C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
 ARM_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
+SWIFT_ROOT ?= build/swift-root
+FUZZ_SECONDS ?= 600
 ANDROID_PACKAGES := default-jdk-headless aapt apksigner zipalign clang lld llvm npm
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
@@ -21,7 +23,7 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers arm-tools check-arm android-tools check-android fuzz node js web demo images tour test lint format types check check-full docs bench train clean
+.PHONY: help install fonts compilers arm-tools check-arm android-tools check-android check-portable check-swift fuzz node js web demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -80,6 +82,25 @@ android-tools: ## Install what builds the Android library and an APK (Debian, as
 
 check-android: $(STAMP) compilers arm-tools android-tools ## Run the Kotlin library on the desktop's JVM and build an APK.
 	$(BIN)/python -m pytest -q -m 'full or not full' tests/embed/test_android.py tests/embed/test_apk.py
+
+# A compiler for other systems, and a Debian with Swift: each is large, so no other target needs them.
+check-portable: $(STAMP) arm-tools build/zig/.installed ## Compile the C core for macOS, Windows, musl, RISC-V and WASI.
+	$(BIN)/python tests/embed/check_portable.py "build/zig/bin/python -m ziglang"
+
+build/zig/.installed:
+	$(PYTHON) -m venv build/zig
+	build/zig/bin/python -m pip install --quiet --disable-pip-version-check ziglang==0.17.1
+	touch $@
+
+check-swift: $(STAMP) compilers $(SWIFT_ROOT)/edgecap/.installed ## Run the Swift package's tests (as root; fetches 3.3 GB of Debian with Swift).
+	$(BIN)/python tests/embed/check_swift.py $(SWIFT_ROOT)
+
+$(SWIFT_ROOT)/edgecap/.installed:
+	tests/embed/swift_root.sh $(SWIFT_ROOT)
+	mkdir -p $(@D) && touch $@
+
+fuzz: $(STAMP) ## Fuzz what the C core reads, FUZZ_SECONDS for each target (clang).
+	$(BIN)/python tests/embed/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 # Only what is missing: Debian's npm does not go beside a node from elsewhere.
 node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
@@ -141,7 +162,7 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts js $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
+check-full: lint types fonts js arm-tools android-tools fuzz $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q -m 'full or not full'
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text

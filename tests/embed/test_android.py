@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from c_edgecap import Library, engine_library
 
+from edgecap.bundle.packing import pack
 from edgecap.runtime import load
 from edgecap.runtime.sampling import Sampling
 
@@ -37,9 +38,10 @@ def said(
     pixels = folder / "image.rgb"
     pixels.write_bytes(IMAGE.tobytes())
     bundle = bundles[request.param]
+    packed = pack(bundle, folder / "bundle.edgecap")
     size = (str(IMAGE.shape[1]), str(IMAGE.shape[0]))
     out = android.java(
-        [classes], library, "dev.edgecap.DesktopKt", bundle, engine_library(request.param),
+        [classes], library, "dev.edgecap.DesktopKt", packed, engine_library(request.param),
         pixels, *size,
     )  # fmt: skip
     return dict(line.split("\t", 1) for line in out.splitlines() if "\t" in line), bundle

@@ -8,11 +8,16 @@ import zipfile
 from pathlib import Path
 
 import android_package
+import numpy as np
 import pytest
 from android import PROJECT, android_jar, compile_kotlin, run
 from android_package import APP, LEAST_API
 
+from edgecap.runtime import load
+
 pytestmark = pytest.mark.full
+
+IMAGE = np.full((20, 30, 3), 90, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +38,17 @@ def test_the_system_reads_it(apk: Path) -> None:
     assert "native-code: 'arm64-v8a'" in said
 
 
-def test_what_is_in_it(apk: Path, bundles: dict[str, Path]) -> None:
+def test_what_is_in_it(apk: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
     with zipfile.ZipFile(apk) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
-        for file in bundles["onnx"].rglob("*"):
-            if file.is_file():
-                name = f"assets/bundle/{file.relative_to(bundles['onnx']).as_posix()}"
-                assert archive.read(name) == file.read_bytes()
+        packed = tmp_path / "bundle.edgecap"
+        packed.write_bytes(archive.read("assets/bundle.edgecap"))
         dex = archive.read("classes.dex")
+    assert load(packed).caption(IMAGE) == load(bundles["onnx"]).caption(IMAGE)
     assert b"Ldev/edgecap/Captioner;" in dex and b"Lkotlinx/coroutines/flow/Flow;" in dex
-    for name in ("libedgecap_jni.so", "libonnxruntime.so"):
-        assert entries[f"lib/arm64-v8a/{name}"].compress_type == zipfile.ZIP_STORED
+    libraries = [f"lib/arm64-v8a/{name}.so" for name in ("libedgecap_jni", "libonnxruntime")]
+    for name in ["assets/bundle.edgecap", *libraries]:  # they are mapped, so they are stored
+        assert entries[name].compress_type == zipfile.ZIP_STORED
 
 
 def test_the_library_needs_only_what_android_has(tmp_path: Path) -> None:

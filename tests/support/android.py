@@ -18,7 +18,7 @@ from c_edgecap import SOURCES, STRICT, core
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build" / "android"
-PROJECT = REPOSITORY / "edgecap" / "embed" / "android"
+PROJECT = REPOSITORY / "edgecap" / "embed" / "android" / "template"
 JNI = PROJECT / "edgecap" / "src" / "main" / "cpp" / "edgecap_jni.c"
 KOTLIN = PROJECT / "edgecap" / "src" / "main" / "kotlin"
 _COMPILER = ("kotlin-compiler", "kotlin-stdlib", "kotlinx-coroutines-core-jvm")

@@ -15,12 +15,14 @@ from pathlib import Path
 from android import JNI, KOTLIN, PROJECT, aar, android_jar, compile_kotlin, debian, kotlin, run
 from c_edgecap import SOURCES, STRICT, core
 
+from edgecap.bundle.packing import pack
+
 APP = PROJECT / "app" / "src" / "main"
 _AT_RUN_TIME = ("kotlin-stdlib", "kotlinx-coroutines-core-jvm")
 LEAST_API = "26"  # of the APK made here; Gradle's own is lower
 # What Android's C library has and onnxruntime's own library does not happen to use.
 _BIONIC = {"exit", "fgets", "printf", "fgetc", "strspn", "strcpy", "strcspn", "ldexpf", "stat"}
-_BIONIC |= {"opendir", "readdir"}
+_BIONIC |= {"opendir", "readdir", "ferror", "strcat"}
 
 
 def native_library(out: Path) -> Path:
@@ -75,12 +77,13 @@ def package(bundle: Path, out: Path) -> Path:
     """A signed APK of the sample without its camera, with a bundle of format onnx inside."""
     jar, jars = android_jar(), kotlin()
     assets, classes, generated = out / "assets", out / "classes", out / "generated"
-    shutil.copytree(bundle, assets / "bundle", ignore=shutil.ignore_patterns("golden"))
+    assets.mkdir()
+    pack(bundle, assets / "bundle.edgecap")
     generated.mkdir()
     loose, aligned = out / "loose.apk", out / "captions.apk"
     manifest = Path(__file__).resolve().parents[1] / "embed" / "android" / "AndroidManifest.xml"
     run(["aapt", "package", "-f", "-m", "-J", generated, "-M", manifest, "-S", APP / "res"]
-        + ["-A", assets, "-I", jar, "-0", "onnx", "-0", "bin", "-F", loose])  # fmt: skip
+        + ["-A", assets, "-I", jar, "-0", "edgecap", "-F", loose])  # fmt: skip
     (numbers,) = generated.rglob("R.java")
     app = [APP / "kotlin/dev/edgecap/sample" / f"{n}.kt" for n in ("PhotoActivity", "CaptionView")]
     run(["javac", "--release", "8", "-Xlint:-options", "-d", classes, numbers])
@@ -93,8 +96,10 @@ def package(bundle: Path, out: Path) -> Path:
     libraries.mkdir(parents=True)
     shutil.copy(native_library(out / "native"), libraries)
     shutil.copy(aar() / "jni/arm64-v8a/libonnxruntime.so", libraries)
-    added = ["classes.dex", *sorted(f"lib/arm64-v8a/{f.name}" for f in libraries.iterdir())]
-    run(["aapt", "add", "-0", "so", loose, *added], cwd=out)
+    with zipfile.ZipFile(loose, "a") as archive:  # libraries are mapped from the APK: stored
+        archive.write(out / "classes.dex", "classes.dex", zipfile.ZIP_DEFLATED)
+        for library in sorted(libraries.iterdir()):
+            archive.write(library, f"lib/arm64-v8a/{library.name}", zipfile.ZIP_STORED)
     run(["zipalign", "-f", "-p", "4", loose, aligned])
     key = out / "key.jks"
     run(["keytool", "-genkeypair", "-keystore", key, "-storepass", "android", "-alias", "test"]

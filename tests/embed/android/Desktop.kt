@@ -24,7 +24,7 @@ fun main(arguments: Array<String>) {
     val captioner = Captioner.open(bundle, OpenOptions(library = library))
     println("info\t${captioner.info}")
     tell("plain", captioner.caption(image))
-    tell("sampled", captioner.caption(image, CaptionRequest(sampling = Sampling(20.0, seed = 7))))
+    tell("sampled", captioner.caption(image, CaptionRequest(sampling = Sampling(20.0, seed = 7, index = 0))))
     tell("german", captioner.caption(image, CaptionRequest(language = "de", beams = 3)))
     val maps = captioner.caption(image, CaptionRequest(attention = true)).attention.orEmpty()
     println("attention\t${maps.size} ${maps.first().size} ${maps.first().sum()}")

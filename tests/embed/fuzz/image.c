@@ -5,7 +5,7 @@
 
 #include "fuzz.h"
 
-enum { HEAD = 24, MOST_SIDE = 4096, MOST_INPUT = 96 };
+enum { HEAD = 24, MOST_SIDE = 2048, MOST_BYTES = 1 << 16, MOST_INPUT = 96 };
 
 static int16_t word(const uint8_t *data, size_t place)
 {
@@ -24,7 +24,7 @@ static uint8_t *pixels_of(const edgecap_image *image, const uint8_t *data, size_
     }
     row = channels[image->format] * (size_t)image->width;
     count = (size_t)image->stride * ((size_t)image->height - 1) + row;
-    pixels = count <= (size_t)1 << 22 ? malloc(count) : NULL;
+    pixels = count <= MOST_BYTES ? malloc(count) : NULL;
     for (i = 0; pixels != NULL && i < count; i++) {
         pixels[i] = size > 0 ? data[i % size] : (uint8_t)i;
     }
