@@ -26,7 +26,8 @@ cd /edgecap/package
 EDGECAP_TEST_BUNDLES=/edgecap/bundles/expected.json swift test -j 2
 cd /edgecap/declared
 for module in CoreVideo CoreML; do
-    swiftc -emit-module -parse-as-library -module-name $module -I . -o $module.swiftmodule $module.swift
+    swiftc -emit-module -parse-as-library -module-name $module -I . \\
+        -o $module.swiftmodule $module.swift
 done
 map=$(find /edgecap/package/.build/ -path '*CEdgecap.build/module.modulemap' | head -n 1)
 swiftc -typecheck -I . -Xcc -fmodule-map-file="$map" ../package/Sources/Edgecap/*.swift

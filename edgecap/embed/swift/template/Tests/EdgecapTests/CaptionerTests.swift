@@ -111,7 +111,7 @@ final class CaptionerTests: XCTestCase {
     func testAnEngineOfOnesOwn() throws {
         let (expected, image) = try expected()
         let engine = ScriptedEngine()
-        try XCTContext.runActivity(named: "captions") { _ in
+        do {
             let captioner = try Captioner(bundle: expected.coreml, options: OpenOptions(engine: engine))
             XCTAssertEqual(captioner.info.engine, "scripted")
             var request = CaptionRequest()
