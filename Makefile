@@ -14,6 +14,7 @@ ARM_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 SWIFT_ROOT ?= build/swift-root
 FUZZ_SECONDS ?= 600
 ANDROID_PACKAGES := default-jdk-headless aapt apksigner zipalign clang lld llvm npm
+CHECKER_PACKAGES := clang llvm libclang-rt-dev valgrind
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 WEB_PORT ?= 8000
@@ -23,7 +24,7 @@ FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers arm-tools check-arm android-tools check-android check-portable check-swift fuzz node js web demo images tour test lint format types check check-full docs bench train clean
+.PHONY: help install fonts compilers checkers arm-tools check-arm android-tools check-android check-portable check-swift fuzz node js web demo images tour test lint format types check check-full docs bench train clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -99,7 +100,17 @@ $(SWIFT_ROOT)/edgecap/.installed:
 	tests/embed/swift_root.sh $(SWIFT_ROOT)
 	mkdir -p $(@D) && touch $@
 
-fuzz: $(STAMP) ## Fuzz what the C core reads, FUZZ_SECONDS for each target (clang).
+checkers: ## Install clang with its fuzzer, and valgrind (Debian, as root); elsewhere say what is missing.
+	@if command -v clang >/dev/null && command -v valgrind >/dev/null && [ -n "$$(ls \
+		"$$(clang -print-resource-dir 2>/dev/null)"/lib/linux/libclang_rt.fuzzer-* 2>/dev/null)" ]; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CHECKER_PACKAGES); \
+	else \
+		echo "To check the C core, as root: apt-get install $(CHECKER_PACKAGES)" >&2; exit 2; \
+	fi
+
+fuzz: $(STAMP) checkers ## Fuzz what the C core reads, FUZZ_SECONDS for each target (clang).
 	$(BIN)/python tests/embed/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 # Only what is missing: Debian's npm does not go beside a node from elsewhere.
@@ -162,7 +173,7 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts js arm-tools android-tools fuzz $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
+check-full: lint types fonts js checkers arm-tools android-tools fuzz $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q -m 'full or not full'
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text

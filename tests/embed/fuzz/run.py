@@ -26,7 +26,7 @@ VECTORS = REPOSITORY / "conformance" / "vectors"
 BUILD = REPOSITORY / "build" / "fuzz"
 CORPUS = HERE / "corpus"
 TARGETS = ("manifest", "tokenizer", "image", "container")
-MOST_KEPT = 4096  # bytes of an input in the kept corpus
+MOST_KEPT = 2048  # bytes of an input in the kept corpus
 
 
 def _vectors(name: str) -> dict:
