@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +35,7 @@ from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.formats import FORMATS
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress, working
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.card import checkpoint_card
 from edgecap.exporters.estimate import estimate
 from edgecap.exporters.parity.run import run_gate
@@ -344,13 +344,13 @@ def compare_functions(adapter: Adapter, directory: Path, allowed: float | None =
 
 def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
     """Run the gate in a process of its own; GateError unless it passes."""
-    with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
-        wanted.write(Path(scratch))
+    with scratch_dir("edgecap-parity-") as scratch:
+        wanted.write(scratch)
         say(f"comparing captions of {len(wanted.images)} images, without torch")
         with working("comparing captions"):
-            certificate = run_gate(directory, Path(scratch), WORDS, GATE_SECONDS)
+            certificate = run_gate(directory, scratch, WORDS, GATE_SECONDS)
         if not certificate.failures:
-            shutil.copytree(Path(scratch) / FOLDER, directory / FOLDER)
+            shutil.copytree(scratch / FOLDER, directory / FOLDER)
     if certificate.failures:
         raise GateError(
             "parity.failed",

@@ -2,6 +2,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ _OWN = {
     "optimum": "EDGECAP_OPTIMUM_PYTHON",
 }
 collect_ignore = [name for name, python in _OWN.items() if python not in os.environ]
+if find_spec("ray") is None:  # make check-ray
+    collect_ignore.append("on_ray")
 
 
 @pytest.fixture(scope="session")
