@@ -106,6 +106,15 @@ def run(
             rich_help_panel=MORE,
         ),
     ] = None,
+    remote_python: Annotated[
+        str,
+        typer.Option(
+            "--remote-python",
+            metavar="PATH",
+            help="Its Python, with numpy, Pillow and the engine.",
+            rich_help_panel=MORE,
+        ),
+    ] = "python3",
     profile: Annotated[
         bool,
         typer.Option("--profile", help="Add the time per operation.", rich_help_panel=MORE),
@@ -146,6 +155,7 @@ def run(
         target=target,
         peers=peers,
         remote=remote,
+        remote_python=remote_python,
         profile=profile,
         limits=limits,
         baseline=baseline,
