@@ -137,6 +137,7 @@ def run(
 ) -> None:
     from edgecap import api
     from edgecap.benchmarks.baseline import share
+    from edgecap.benchmarks.profile import table
     from edgecap.benchmarks.report import notes, to_csv, to_json, to_markdown, to_table
     from edgecap.core.errors import GateError
 
@@ -170,6 +171,8 @@ def run(
         from rich.console import Console
 
         Console(markup=False).print(to_table(rows))
+        for name, profiled in (report.profiles or {}).items():
+            typer.echo("\n".join([name, *table(profiled)]))
         for note in notes(report):
             typer.echo(note)
         typer.echo(f"report: {output / 'report.html'}")
