@@ -161,4 +161,8 @@ def shipped_bytes(bundle: Bundle) -> int:
         for name, entry in bundle.manifest.files.items()
         if name not in NOT_SHIPPED and not name.startswith(NOT_SHIPPED_FOLDER)
     )
-    return listed + (bundle.path / MANIFEST).stat().st_size
+    packed = bundle.container
+    manifest = (
+        packed.contents[MANIFEST].nbytes if packed else (bundle.path / MANIFEST).stat().st_size
+    )
+    return listed + manifest

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edgecap.core import hub
 from edgecap.core.formats import resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.prepare import AnyExported
     from edgecap.runtime import Caption
+    from edgecap.runtime.confidence import Minimum
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -30,15 +32,25 @@ def _silent(_: str) -> None:
     """The default of `say`."""
 
 
-def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
+def load(
+    source: PathLike,
+    backend: str = "auto",
+    threads: int = 1,
+    device: str = "cpu",
+    min_confidence: Minimum = None,
+) -> Any:
     """Open a captioner.
 
     Args:
         source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
-            the reference model or the directory of a Hugging Face checkpoint.
+            the reference model or the directory of a Hugging Face checkpoint. Bundles and
+            checkpoints of a hub are taken from the local cache by their id, org/name or
+            org/name@revision; `edgecap pull` downloads them.
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the model's calibration recommends. By default none is declined.
 
     Returns:
         A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
@@ -49,13 +61,14 @@ def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str 
     """
     from edgecap.models import loading
 
-    return loading.load(source, backend=backend, threads=threads, device=device)
+    return loading.load(source, backend, threads, device, min_confidence)
 
 
 def caption(
     images: Iterable[ImageLike] | ImageLike,
     bundle: PathLike = "S",
     threads: int = 1,
+    min_confidence: Minimum = None,
     **options: Any,
 ) -> list[Caption]:
     """Caption images once; to caption again and again, keep the captioner that `load` gives.
@@ -64,13 +77,14 @@ def caption(
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
         bundle: as `source` of `load`.
         threads: CPU threads of the engine.
+        min_confidence: as of `load`.
         options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
             sampling, max_length.
 
     Raises:
         As `load`, and InputError for an image, language or number that cannot be used.
     """
-    return load(bundle, threads=threads).caption(images, **options)
+    return load(bundle, threads=threads, min_confidence=min_confidence).caption(images, **options)
 
 
 def export(
@@ -90,7 +104,7 @@ def export(
 
     Args:
         model: a shipped model ("S"), the path of a .safetensors file of the reference model,
-            or the directory of a Hugging Face checkpoint.
+            or the directory or the cached hub id of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
         precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
             where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
@@ -157,7 +171,8 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(Path(bundle), verify="full")
+    bundle = hub.resolve(bundle)
+    opened = open_bundle(bundle, verify="full")
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
@@ -237,4 +252,4 @@ def bench(
         baseline=None if baseline is None else Path(baseline),
         max_regression=max_regression,
     )
-    return measure([Path(one) for one in given], options, say)
+    return measure([hub.resolve(one) for one in given], options, say)

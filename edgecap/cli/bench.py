@@ -85,7 +85,7 @@ def run(
         typer.Option(
             "--target",
             metavar="python|c",
-            help="c: measure the C core too.",
+            help="Runtime to measure: python, or the C core as well.",
             rich_help_panel=MORE,
         ),
     ] = "python",

@@ -16,9 +16,10 @@ import numpy as np
 from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
-from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
+from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors, numbered
 from edgecap.runtime.cache import Cache, buffer
 from edgecap.runtime.captions import Attention, Caption, read_caption
+from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import (
     Choose,
     Generated,
@@ -55,12 +56,12 @@ class _Request:
     beams: int
     sampling: Sampling | None
 
-    def choose(self, model_inputs: np.ndarray) -> Choose:
-        """The token choice for model_inputs uint8 [B,S,S,3]."""
-        return Sampler(self.sampling, model_inputs) if self.sampling else most_probable
+    def choose(self, places: Sequence[int]) -> Choose:
+        """The token choice for the images at these places of the call."""
+        return Sampler(self.sampling, places) if self.sampling else most_probable
 
 
-class Captioner:
+class Captioner(Rating):
     """A schema 1 model with its tokenizer and vocabulary. Created by `edgecap.runtime.load`."""
 
     def __init__(
@@ -202,7 +203,7 @@ class Captioner:
         select = selection(self.manifest.contract, layer, head)
         model_input, placement = preprocess(image, self.manifest.preprocessing)
         session = self.session if select is None else PerHeadAttention(self.session)
-        (generated,) = self._decode(request, model_input[None], session)
+        (generated,) = self._decode(request, model_input[None], session=session)
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
@@ -291,14 +292,14 @@ class Captioner:
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(placed: Sequence[Placed]) -> list[Caption]:
-            return self._caption_batch(request, placed)
+        def work(batch: Sequence[tuple[int, Placed]]) -> list[Caption]:
+            return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
 
         size = batch or self.batch_size(request.beams)
-        for result in in_batches_past_errors(self.placed(images), size, work):
+        for result in in_batches_past_errors(numbered(self.placed(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
-            yield result
+            yield self.rated(result)
 
     def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
         """The model input uint8 [S,S,3] of each image and its placement, or its error."""
@@ -308,17 +309,23 @@ class Captioner:
             except InputError as error:
                 yield error
 
-    def _caption_batch(self, request: _Request, placed: Sequence[Placed]) -> list[Caption]:
+    def _caption_batch(
+        self, request: _Request, placed: Sequence[Placed], places: Sequence[int]
+    ) -> list[Caption]:
         model_inputs = np.stack([model_input for model_input, _ in placed])  # [B,S,S,3]
         return [
             self._read(generated, placement, request)
             for generated, (_, placement) in zip(
-                self._decode(request, model_inputs), placed, strict=True
+                self._decode(request, model_inputs, places), placed, strict=True
             )
         ]
 
     def _decode(
-        self, request: _Request, model_inputs: np.ndarray, session: Session | None = None
+        self,
+        request: _Request,
+        model_inputs: np.ndarray,
+        places: Sequence[int] = (0,),
+        session: Session | None = None,
     ) -> list[Generated]:
         session = session or self.session
         code = session.encode_image(model_inputs)
@@ -326,7 +333,7 @@ class Captioner:
         prompt, limits = request.prompt, request.limits
         if request.beams == 1:
             cache = Cache(session, code, text_length)
-            return generate(cache, prompt, limits, request.choose(model_inputs))
+            return generate(cache, prompt, limits, request.choose(places))
         results = []
         for b in range(code.k.shape[1]):
             one = ImageCode(code.k[:, b : b + 1], code.v[:, b : b + 1], code.embedding[b : b + 1])
@@ -345,7 +352,7 @@ class Captioner:
         cache = Cache(self.session, code, self.manifest.contract.text_length)
         tokens: list[int] = []
         shown = 0
-        for choices in walk(cache, request.prompt, request.limits, request.choose(model_input)):
+        for choices in walk(cache, request.prompt, request.limits, request.choose([0])):
             token = choices[0][1].token
             if token == request.limits.eos:
                 break

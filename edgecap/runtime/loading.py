@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 from functools import cache
-from pathlib import Path
 from typing import TypeAlias
 
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
 from edgecap.core.formats import backends
 from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.confidence import Minimum, calibration_of
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.prompt_captioner import PromptCaptioner
 from edgecap.runtime.text import TextCodec
@@ -30,15 +31,19 @@ def load(
     backend: str = "auto",
     threads: int = 1,
     verify: str = "sizes",
+    min_confidence: Minimum = None,
 ) -> AnyCaptioner:
-    """Open the captioner in a bundle directory.
+    """Open the captioner in a bundle.
 
     Args:
-        bundle: a bundle directory.
+        bundle: a bundle directory; a packed bundle (.edgecap), which is not unpacked; or the hub
+            id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the bundle's calibration recommends. By default none is declined.
 
     Raises:
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
@@ -48,11 +53,17 @@ def load(
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    opened = open_bundle(Path(bundle), verify)
+    opened = open_bundle(hub.resolve(bundle), verify)
+    captioner = _captioner(opened, backend, threads)
+    captioner.set_confidence(calibration_of(opened), min_confidence)
+    return captioner
+
+
+def _captioner(opened: Bundle, backend: str, threads: int) -> AnyCaptioner:
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file
-    tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
+    tokenizer = Tokenizer(opened.content(tokenizer_file).read_bytes(), tokenizer_file)
     session = open_session(opened, backend, threads)
     selected = select(opened.manifest.format, backend)
     return Captioner(session, opened.manifest, tokenizer, selected, weights=_weights(opened))
@@ -64,10 +75,10 @@ def _prompted(
     """A schema 2 captioner or embedder."""
     codec, encoder = None, None
     if manifest.tokenizer is not None:
-        data = opened.file(manifest.tokenizer).read_bytes()
+        data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
     if manifest.encoder is not None:
-        file = opened.file(manifest.encoder)
+        file = opened.content(manifest.encoder)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     selected = select(manifest.format, backend)

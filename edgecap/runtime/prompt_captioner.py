@@ -16,8 +16,9 @@ from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT
 from edgecap.bundle.schema2 import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
-from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
+from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors, numbered
 from edgecap.runtime.captions import Caption, Mention
+from edgecap.runtime.confidence import Rating
 from edgecap.runtime.generation import Choose, Generated, generate, limited, most_probable, steps
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_files import is_image
@@ -39,12 +40,12 @@ class _Request:
     spec: GenerationSpec
     sampling: Sampling | None
 
-    def choose(self, pixels: np.ndarray) -> Choose:
-        """The token choice for pixels uint8 [B,h,w,3]."""
-        return Sampler(self.sampling, pixels) if self.sampling else most_probable
+    def choose(self, places: Sequence[int]) -> Choose:
+        """The token choice for the images at these places of the call."""
+        return Sampler(self.sampling, places) if self.sampling else most_probable
 
 
-class PromptCaptioner:
+class PromptCaptioner(Rating):
     """A schema 2 model on an engine. Created by `edgecap.runtime.load`."""
 
     def __init__(
@@ -125,7 +126,7 @@ class PromptCaptioner:
         pixels = self._pixels([process(image, self.manifest.image)])
         text = self.codec.stream()
         encoded = self.graphs.encode(pixels)
-        for chosen in steps(self.graphs, encoded, request.spec, request.choose(pixels)):
+        for chosen in steps(self.graphs, encoded, request.spec, request.choose([0])):
             token = chosen[0][1]
             if token in request.spec.eos:
                 break
@@ -228,18 +229,19 @@ class PromptCaptioner:
         on_error: str,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(processed: Sequence[ProcessedImage]) -> list[Caption]:
+        def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
+            processed, choose = [p for _, p in batch], request.choose([i for i, _ in batch])
             pixels = self._pixels(processed)  # [B,h,w,3]
             encoded = self.graphs.encode(pixels)
-            results = generate(self.graphs, encoded, request.spec, request.choose(pixels))
+            results = generate(self.graphs, encoded, request.spec, choose)
             pairs = zip(results, processed, strict=True)
             return [self._read(result, one, request) for result, one in pairs]
 
         size = batch or self.batch_size(request.spec.beams)
-        for result in in_batches_past_errors(self._processed(images), size, work):
+        for result in in_batches_past_errors(numbered(self._processed(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
-            yield result
+            yield self.rated(result)
 
     def _processed(
         self, images: Iterable[ImageLike] | ImageLike

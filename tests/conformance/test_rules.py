@@ -12,7 +12,7 @@ from edgecap.core.typed import decode
 from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Limits, beam_search, generate, most_probable, repeat
 from edgecap.runtime.grammar import TokenGrammar
-from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
+from edgecap.runtime.sampling import Sampler, Sampling, draw, probabilities, start, uniform
 from edgecap.runtime.session import ImageCode, Step
 
 GRAMMAR, SAMPLER, SEARCH = topic("grammar"), topic("sampler"), topic("search")
@@ -51,8 +51,8 @@ def test_where_nothing_may_follow(case: dict[str, Any]) -> None:
 
 
 def test_uniform_numbers() -> None:
-    for seed, crc32, count, expected in SAMPLER["uniform"]:
-        assert uniform((seed << 32) + crc32, count) * 2**53 == expected
+    for seed, index, count, expected in SAMPLER["uniform"]:
+        assert uniform(start(seed, index), count) * 2**53 == expected
 
 
 @pytest.mark.parametrize("case", SAMPLER["draws"], ids=range(len(SAMPLER["draws"])))
@@ -109,14 +109,7 @@ def test_searches(case: dict[str, Any]) -> None:
     else:
         choose = most_probable
         if case["sampling"]:
-            asked = dict(case["sampling"])
-            crc32 = asked.pop("crc32")
-            how = Sampling(**asked)
-
-            def choose(scores: np.ndarray, sequence: int, count: int) -> int:
-                u = uniform((how.seed << 32) + crc32, count)
-                return draw(probabilities(scores, how), u)
-
+            choose = Sampler(Sampling(**case["sampling"]), [0])
         (found,) = generate(Cache(session, code, T), prompt, limits, choose)
     assert (found.tokens, found.complete) == (case["tokens"], case["complete"])
     assert [c.score for c in found.chosen] == pytest.approx(case["scores"], abs=2e-5)
