@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 OLD := .venv-old
 DOCS := .venv-docs
 RAY := .venv-ray
+PEERS := .venv-peers
+PEER_PYTHON = $(PYTHON)
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
@@ -217,10 +219,22 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
+# Engines that bench --peers measures; each pins what the others cannot live with.
+peers: $(PEERS)/openvino/.installed $(PEERS)/executorch/.installed $(PEERS)/tflite-runtime/.installed ## Build the environments of edgecap bench --peers.
+
+$(PEERS)/openvino/.installed: PACKAGES := openvino==2026.4.1
+$(PEERS)/executorch/.installed: PACKAGES := executorch==1.5.1 torch==2.13.0
+$(PEERS)/tflite-runtime/.installed: PACKAGES := tflite-runtime==2.14.0 'numpy<2'
+$(PEERS)/tflite-runtime/.installed: PEER_PYTHON := $(OLD_PYTHON)
+$(PEERS)/%/.installed: pyproject.toml
+	$(PEER_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable . $(PACKAGES)
+	touch $@
+
 train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two cores.
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) $(RAY) .venv-matrix build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(OLD) $(DOCS) $(RAY) $(PEERS) .venv-matrix build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info
