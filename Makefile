@@ -9,6 +9,8 @@ DOCS := .venv-docs
 RAY := .venv-ray
 PEERS := .venv-peers
 PEER_PYTHON = $(PYTHON)
+SCORES := .venv-scores
+OPTIMUM := .venv-optimum
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
@@ -199,6 +201,25 @@ $(RAY)/.installed: pyproject.toml
 matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
 	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
 
+check-scores: $(STAMP) $(SCORES)/.installed ## Compare the metrics of captions with pycocoevalcap; needs Java.
+	EDGECAP_SCORES_PYTHON=$(CURDIR)/$(SCORES)/bin/python $(BIN)/python -m pytest -q tests/caption_scores
+
+# 100 MB of Java archives, for the numbers alone.
+$(SCORES)/.installed:
+	$(PYTHON) -m venv $(SCORES)
+	$(SCORES)/bin/python -m pip install --quiet --disable-pip-version-check pycocoevalcap==1.2
+	touch $@
+
+check-optimum: $(STAMP) $(OPTIMUM)/.installed ## Open exports of ViT-GPT2, TrOCR and CLIP with Optimum's ORT classes.
+	EDGECAP_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -q tests/optimum
+
+# It pins transformers below 4.58.
+$(OPTIMUM)/.installed:
+	$(PYTHON) -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'optimum-onnx[onnxruntime]==0.1.0' torch==2.13.0
+	touch $@
+
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
 $(OLD)/.installed: pyproject.toml
 	$(OLD_PYTHON) -m venv $(OLD)
@@ -235,6 +256,6 @@ train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two 
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) $(RAY) $(PEERS) .venv-matrix build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-* build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info
