@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgecap.benchmarks.machine import peak_rss_mb
 from edgecap.benchmarks.protocol import BATCH, DECODE_POSITION
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
+    from edgecap.runtime.captioner import Captioner
 
 Operation = Callable[[], object]
 
@@ -88,7 +86,7 @@ def _answer(
 
 def _operations(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
     """What `protocol.TIMED` times of this kind of captioner, each moving on to the next image."""
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
+    from edgecap.runtime.captioner import Captioner
 
     files = cycle(images)
     said = {"lang": captioner.languages[0]} if captioner.languages else {}
@@ -96,33 +94,13 @@ def _operations(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
         "caption_ms": lambda: captioner.caption([next(files)], **said),
         "batch_ms": lambda: captioner.caption([next(files) for _ in range(BATCH)], **said),
     }
-    if isinstance(captioner, PromptCaptioner):
-        return _of_functions(captioner, images) | captions
-    if not captioner.languages:
+    if not isinstance(captioner, Captioner):
         return captions  # a checkpoint: transformers has no step that could be timed alone
-    return _of_session(captioner, images) | captions
+    return _of_functions(captioner, images) | captions
 
 
-def _of_session(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
-    """encode_image and decode of schema 1."""
-    from edgecap.runtime.preprocess import preprocess
-
-    session = captioner.session
-    inputs = [
-        preprocess(image, captioner.manifest.preprocessing)[0][None] for image in images
-    ]  # uint8 [1,S,S,3]
-    model_input = cycle(inputs)
-    k, v = captioner.cache(inputs[0])  # float [L,1,H,C,Dh]
-    token = np.array([[1]], np.int32)  # [1,1]; any token costs the same
-    position = np.array([DECODE_POSITION], np.int32)  # [1]
-    return {
-        "encode_image_ms": lambda: session.encode_image(next(model_input)),
-        "decode_step_ms": lambda: session.decode(token, position, k, v),
-    }
-
-
-def _of_functions(captioner: PromptCaptioner, images: Sequence[str]) -> dict[str, Operation]:
-    """encode and decode of schema 2."""
+def _of_functions(captioner: Captioner, images: Sequence[str]) -> dict[str, Operation]:
+    """encode and decode."""
     from edgecap.runtime.image_processing import process
     from edgecap.runtime.state import State
 

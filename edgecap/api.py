@@ -43,8 +43,7 @@ def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str 
         device: "cpu", or "cuda" for PyTorch.
 
     Returns:
-        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
-        (a bundle) or `CheckpointCaptioner` (on PyTorch).
+        A `Captioner`; or a `CheckpointCaptioner` for a checkpoint on PyTorch.
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.

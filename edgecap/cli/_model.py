@@ -53,7 +53,7 @@ def load_captioner(source: str, threads: int) -> Captioner:
     from edgecap.runtime import Captioner
 
     loaded = load(source, threads=threads)
-    if not isinstance(loaded, Captioner):
+    if not isinstance(loaded, Captioner) or not loaded.languages:
         raise UnsupportedError(
             "model.prompts",
             f"this command needs a model with languages and boxes, and {source} has prompts.",

@@ -189,7 +189,7 @@ def _of_model(
     captioner: Any, lang: str | None, style: str | None, prompt: str | None, beams: int | None
 ) -> dict[str, Any]:
     """The arguments that this kind of model takes; UnsupportedError for one that it does not."""
-    if hasattr(captioner, "prompts"):
+    if not captioner.languages:
         if lang is not None or style is not None:
             raise UnsupportedError(
                 "caption.prompts",

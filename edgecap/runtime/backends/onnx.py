@@ -1,4 +1,4 @@
-"""Runs ONNX bundles with onnxruntime on the CPU. Letters as in session.py."""
+"""Runs ONNX bundles with onnxruntime on the CPU."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Runs TFLite bundles with the first interpreter that is installed.
 
 ai-edge-litert is maintained, tflite-runtime is for old boards, tensorflow includes one as well.
-Letters as in session.py.
 """
 
 from __future__ import annotations
