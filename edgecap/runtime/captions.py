@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.bundle.schema2 import Manifest
 from edgecap.runtime.decode import Generated
 from edgecap.runtime.image_processing import Box, Placement
@@ -60,7 +62,8 @@ def read_caption(
     """The caption of an image with this `placement` in the model input."""
     tokens = generated.tokens
     scores = [chosen.score for chosen in generated.chosen]
-    reading = read(tokens, scores, placement, lang, codec, manifest)
+    view = Input(manifest.image.input_size, placement)
+    reading = read(tokens, scores, codec, manifest.regions, view, lang)
     mentions = tuple(
         Mention(reading.phrase(region), (region.start, region.end), region.boxes, region.scores)
         for region in reading.regions
@@ -80,19 +83,18 @@ def read_caption(
 
 
 def read(
-    tokens: list[int],
-    scores: list[float],
-    placement: Placement,
-    lang: str,
+    tokens: Sequence[int],
+    scores: Sequence[float],
     codec: TextCodec,
-    manifest: Manifest,
+    regions: RegionsSpec | None,
+    view: Input,
+    lang: str,
 ) -> Reading:
-    """Text and regions of generated tokens; boxes in px of the image with this `placement`."""
-    if manifest.regions is None:
+    """Text and regions of generated tokens; boxes in px of the image that `view` places."""
+    if regions is None:
         return Reading(codec.decode(tokens).strip(), (), 0)
-    view = Input(manifest.image.input_size, placement)
     if not lang:
-        return read_regions(tokens, codec, manifest.regions, view, scores)
+        return read_regions(tokens, codec, regions, view, scores)
     # Phrases begin as a language writes them, and the text is kept as it was generated.
     find = partial(phrase_start, language=lang)
-    return read_regions(tokens, codec, manifest.regions, view, scores, find, strip=False)
+    return read_regions(tokens, codec, regions, view, scores, find, strip=False)

@@ -14,6 +14,7 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import read
 from edgecap.runtime.decode import generate
 from edgecap.runtime.preprocess import letterbox
+from edgecap.runtime.regions import Input
 from edgecap.runtime.state import State
 
 
@@ -24,13 +25,13 @@ def answer(
     lang, style = asked[0]
     manifest = captioner.manifest
     S = manifest.image.input_size[0]
-    whole = letterbox(S, S, S)  # boxes are compared in px of the model's input
+    view = Input((S, S), letterbox(S, S, S))  # boxes are compared in px of the model's input
     answers = []
     for generated in generate(
         State(captioner.graphs, encoded), captioner.vocabulary.rules(lang, style)
     ):
         scores = [chosen.score for chosen in generated.chosen]
-        reading = read(generated.tokens, scores, whole, lang, captioner.codec, manifest)
+        reading = read(generated.tokens, scores, captioner.codec, manifest.regions, view, lang)
         boxes = [list(box) for region in reading.regions for box in region.boxes]
         answers.append(ReferenceCaption(generated.tokens, reading.text, boxes))
     return answers

@@ -130,11 +130,14 @@ def test_nothing_to_compare_is_no_error() -> None:
 
 def test_other_words_and_other_model_inputs_cannot_be_compared(tiny_bundle_made: Path) -> None:
     one = load(tiny_bundle_made)
-    contract = replace(one.manifest.contract, text_length=48)
-    shorter = Captioner(one.session, replace(one.manifest, contract=contract), one.tokenizer, "x")
-    model_input = replace(one.manifest.preprocessing, fill=0)
-    black = Captioner(
-        one.session, replace(one.manifest, preprocessing=model_input), one.tokenizer, "x"
+    manifest = one.manifest
+    interface = replace(manifest.interface, dims=manifest.interface.dims | {"T": 48})
+    others = [
+        replace(manifest, interface=interface),
+        replace(manifest, image=replace(manifest.image, fill=0)),
+    ]
+    shorter, black = (
+        Captioner(one.graphs, other, one.codec, "x", tokenizer=one.tokenizer) for other in others
     )
     for stranger, code in ((shorter, "compare.tokens"), (black, "compare.model_input")):
         with pytest.raises(UnsupportedError) as caught:

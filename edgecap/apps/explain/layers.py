@@ -1,6 +1,7 @@
 """Attention maps of every head of every layer, for bundles exported with --attention.
 
-Letters as in bundle/manifest.py; t tokens of the caption, G patches along one side of the model input.
+Letters as in bundle/manifest.py; t tokens of the caption, G patches along one side of the
+model input.
 """
 
 from __future__ import annotations
