@@ -22,10 +22,11 @@ from edgecap.bundle.regions_spec import regions_spec_from_json
 from edgecap.bundle.text_spec import text_spec_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
-from edgecap.runtime.beams import beam_search
+from edgecap.runtime.beams import search
 from edgecap.runtime.image_processing import Placement, process
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.regions import Input, read_regions
+from edgecap.runtime.rules import Rules
 from edgecap.runtime.text import TextCodec
 from edgecap.runtime.text.families import byte_characters
 
@@ -257,7 +258,7 @@ def beams() -> Topic:
             return np.array([table[s % R] for s in sums], np.float32) / SCALE
 
         first = np.array(table[sums[0] % R], np.float32) / SCALE
-        found = beam_search(made, first, step)
+        found = search(Rules(made), first, step)
         if not found:
             continue
         best = found[0]

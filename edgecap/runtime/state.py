@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -155,12 +155,10 @@ class _Group:
         rows = {}
         for entry in self._entries:
             new = rows[entry.name] = outputs[entry.new]
+            place: Any = ...
             if entry.has_rows:
-                place = (..., self._first[entry.name] + position, _ROW)
-                self._arrays[entry.name][place] = new[..., 0, :]
-            else:
-                place = (...,)
-                self._arrays[entry.name][place] = new
+                place, new = (..., self._first[entry.name] + position, _ROW), new[..., 0, :]
+            self._arrays[entry.name][place] = new
             self._bound.wrote(entry.name, place)
         return Step(outputs["logits"], outputs.get("attention"), rows)
 

@@ -15,7 +15,7 @@ from edgecap.benchmarks.compare import compare
 from edgecap.benchmarks.comparison import Comparison
 from edgecap.benchmarks.divergence import CacheSums, Divergence, Sums
 from edgecap.benchmarks.worst import GAP, worst_sheet
-from edgecap.bundle.io import finalize
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import UnsupportedError
 from edgecap.models.loading import load
@@ -186,7 +186,7 @@ def test_the_command_prints_tables_writes_json_and_draws(
 def test_what_cannot_be_compared_is_refused_in_one_line(
     tiny_bundle: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = load(tiny_bundle).manifest
+    manifest = open_bundle(tiny_bundle).manifest
     finalize(tiny_bundle, replace(manifest, preprocessing=replace(manifest.preprocessing, fill=0)))
     a, b = str(tiny_bundle), str(other)
     refused = {

@@ -79,6 +79,7 @@ def write_bundle(network: CaptionModel, folder: Path, half: bool) -> Bundle:
             f.name: replace(identity_names(f"{f.name}.mlpackage", f.name), entry="main")
             for f in functions(network)
         },
+        cache="float16" if half else "float32",
         batch=1,
     )
     return Bundle(folder, manifest)
