@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from edgecap.benchmarks.runner import Target
+from edgecap.benchmarks.process import Target
+from edgecap.benchmarks.protocol import IMAGES
 from edgecap.bundle import schema2
 from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import Bundle, bundles_in, open_bundle
@@ -48,12 +49,15 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
 
 
 @contextmanager
-def images(count: int = 8) -> Iterator[list[Path]]:
-    """The first scenes of the shipped gate set as files, while the context lasts."""
+def images(count: int = IMAGES) -> Iterator[list[Path]]:
+    """The first scenes of the shipped gate set as uncompressed files, while the context lasts.
+
+    Not compressed, so that targets of other languages need no decoder and none is measured.
+    """
     with TemporaryDirectory(prefix="edgecap-bench-") as folder:
         files = []
         for i, (pixels, _) in enumerate(load_set("gate", count)):
-            files.append(Path(folder) / f"{i}.png")
+            files.append(Path(folder) / f"{i}.ppm")
             Image.fromarray(pixels).save(files[-1])
         yield files
 
@@ -157,4 +161,8 @@ def shipped_bytes(bundle: Bundle) -> int:
         for name, entry in bundle.manifest.files.items()
         if name not in NOT_SHIPPED and not name.startswith(NOT_SHIPPED_FOLDER)
     )
-    return listed + (bundle.path / MANIFEST).stat().st_size
+    packed = bundle.container
+    manifest = (
+        packed.contents[MANIFEST].nbytes if packed else (bundle.path / MANIFEST).stat().st_size
+    )
+    return listed + manifest

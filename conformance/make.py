@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import containers
 import images
 import manifests
 import regions
@@ -30,6 +31,7 @@ TOPICS = (
     search.searching,
     regions.regions,
     manifests.manifests,
+    containers.containers,
     *schema2.TOPICS,
 )
 

@@ -36,9 +36,12 @@ from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.formats import FORMATS
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
+from edgecap.exporters.card import checkpoint_card
+from edgecap.exporters.estimate import estimate
 from edgecap.exporters.parity.run import run_gate
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
+from edgecap.exporters.room import check_room
 from edgecap.models import checkpoint as checkpoints
 from edgecap.models import registry, translate
 from edgecap.runtime.expected import FOLDER
@@ -98,7 +101,7 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     say(f"loading {opened.source} ({opened.model_type})")
     with quiet():
         adapter = registry.load(opened, spec.text_rows)
-    draft = _describe(adapter, opened)
+    draft = describe(adapter, opened)
     wanted = None
     if spec.verify:
         images = _images(spec, draft)
@@ -137,11 +140,16 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
                 require(module, "export")
             if spec.verify and exporter.engine is not None:
                 require(exporter.engine, "export")
-        base = f"{opened.directory.name}-{name}-{spec.precision}"
+        base = f"{opened.name}-{name}-{spec.precision}"
         several = len(spec.formats) > 1  # then the output is the directory they are made in
         parent = spec.output if several and spec.output is not None else Path()
         places[name] = parent / base if several or spec.output is None else spec.output
         refuse_existing(places[name], spec.overwrite, is_bundle)
+    check_room(
+        need
+        for name, place in places.items()
+        for need in estimate(opened, name, spec.precision).places(place)
+    )
     return places
 
 
@@ -156,10 +164,16 @@ class _Draft:
     encoder: bytes | None
 
 
-def _describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
+def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
     """The checkpoint's files as data; raises where one of its settings cannot be said."""
     files = translate.Checkpoint(opened.directory)
     image, _ = translate.image_spec(files)
+    if image.crops is not None and image.crops.split:
+        raise UnsupportedError(
+            "image.crops",
+            f"{opened.directory} splits an image into crops, and one image is encoded at a time.",
+            "Set do_image_splitting to false in its preprocessor_config.json.",
+        )
     prompts: dict[str, GenerationSpec] = {}
     text, regions = None, None
     if adapter.interface.has(DECODE):
@@ -263,7 +277,7 @@ def _one(
     weights = file_sha256(opened.weights[0]) if len(opened.weights) == 1 else None
     manifest = Manifest(
         schema=SCHEMA,
-        name=f"{opened.directory.name}-{name}-{spec.precision}",
+        name=f"{opened.name}-{name}-{spec.precision}",
         model=ModelInfo(opened.model_type, adapter.source, adapter.license, weights),
         format=name,
         precision=spec.precision,
@@ -285,7 +299,7 @@ def _one(
     certificate = None if wanted is None else _gate(directory, wanted, say)
     if certificate is not None:
         (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
-    (directory / CARD).write_text(_card(manifest, title, certificate), encoding="utf-8")
+    (directory / CARD).write_text(checkpoint_card(manifest, title, certificate), encoding="utf-8")
     manifest = finalize(directory, manifest)
     open_bundle(directory)
     return manifest, certificate
@@ -354,41 +368,3 @@ def _batch(written: int | None, format_: str, precision: str) -> int | None:
 def _is_model(manifest: Manifest, name: str) -> bool:
     told = {manifest.tokenizer, manifest.encoder, CARD, CERTIFICATE}
     return name not in told
-
-
-def _card(manifest: Manifest, title: str, certificate: Certificate | None) -> str:
-    """The model card: front matter as hubs read it, what it is, how it was checked."""
-    checked = "**Not checked**: exported with --no-verify."
-    if certificate is not None:
-        shares = "; ".join(f"{a.what} {a.agreement:.1%}" for a in certificate.agreements)
-        checked = (
-            f"{certificate.target} against {certificate.reference} on {certificate.scenes} images: "
-            f"{shares or 'embeddings'}."
-        )
-    run = f'load("{title}").caption("photo.jpg")[0].text'
-    if not manifest.prompts:
-        run = f'load("{title}").embed_images(["photo.jpg"])'
-    return "\n".join(
-        [
-            "---",
-            f"license: {manifest.model.license}",
-            f"base_model: {manifest.model.source}",
-            "library_name: edgecap",
-            f"tags: [edgecap, {manifest.format}, {manifest.precision}]",
-            "---",
-            "",
-            f"# {manifest.name}",
-            "",
-            f"{manifest.model.source} ({manifest.model.family}) for {manifest.format}, "
-            f"{manifest.precision}, exported by edgecap.",
-            "",
-            "```python",
-            "from edgecap.runtime import load",
-            "",
-            f"print({run})",
-            "```",
-            "",
-            f"Parity with PyTorch: {checked}",
-            "",
-        ]
-    )

@@ -5,7 +5,7 @@
                     3 plan      of int8: given, calibrated or searched for      planning
                     4 ask       PyTorch about the gate's scenes                 parity.collect
     for each format 5 convert   and write the model's files                     <format>.convert
-                    6 describe  tokenizer, golden files, manifest
+                    6 describe  tokenizer, calibration of confidences, golden files, manifest
                     7 compare   with PyTorch, in a process without torch        parity.gate
                     8 certify   certificate and card
                     9 rename    the directory gets its name                     core.atomic
@@ -27,12 +27,14 @@ from typing import Any
 
 import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_to_json
+from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.golden import Golden, write_golden
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, TOKENIZER, Function, Manifest
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError
 from edgecap.core.formats import FORMATS, Format, load_object
+from edgecap.core.typed import dump
 from edgecap.exporters.card import card
 from edgecap.exporters.checks import check
 from edgecap.exporters.failed import keeping_failed
@@ -42,6 +44,7 @@ from edgecap.exporters.planning import Chosen, Planner
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import ExportRequest, ExportSpec
 from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import calibration_for
 
 Say = Callable[[str], None]
 
@@ -168,6 +171,9 @@ def _make(
     size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
     chosen.bring(directory)  # 6
     (directory / TOKENIZER).write_bytes(model.tokenizer)
+    calibration = calibration_for(model.weights)
+    if calibration is not None:
+        (directory / CONFIDENCE).write_bytes(dump(calibration))
     write_golden(directory, collect.tolerating(asked.golden, spec.precision, asked.spread))
     manifest = finalize(directory, manifest_of(spec, row, model, functions, chosen.summary))
     if not request.verify:

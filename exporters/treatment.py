@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.manifest import ATTENTION, EXTEND
 from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
@@ -73,7 +73,8 @@ class PlanLookup:
                 "model's: the converter merged something into them.",
                 "Export with --precision fp32 or fp16.",
             )
-        step = "decode" if function == ATTENTION else function  # the same step, the same numbers
+        # The same step, the same numbers.
+        step = "decode" if function in (ATTENTION, EXTEND) else function
         return self._alike(paths, step)
 
     def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:

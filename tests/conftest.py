@@ -8,8 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-# What needs an environment of its own is collected where there is one: make check-full.
-collect_ignore = [] if "EDGECAP_OLD_PYTHON" in os.environ else ["old_runtime"]
+# What needs an environment of its own is collected where there is one (make check-full,
+# make check-scores).
+_OWN = {"old_runtime": "EDGECAP_OLD_PYTHON", "caption_scores": "EDGECAP_SCORES_PYTHON"}
+collect_ignore = [name for name, python in _OWN.items() if python not in os.environ]
 
 
 @pytest.fixture(scope="session")

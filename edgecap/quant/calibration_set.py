@@ -56,9 +56,11 @@ class CalibrationSet:
         for start in progress(starts, label):
             rows = slice(start, start + BATCH)
             with torch.inference_mode():
-                keys, values, states = model.see(torch.from_numpy(self.model_inputs[rows]))
+                keys, values, states = model.forward_image(
+                    torch.from_numpy(self.model_inputs[rows])
+                )
                 tokens, lengths = padded(self.captions[rows], model.config.text_length)
-                logits = model.logits(model.read(tokens, keys, values))  # [B,T,V]
+                logits = model.logits(model.forward_text(tokens, keys, values))  # [B,T,V]
                 texts, text_lengths = padded(self.texts[rows], model.config.text_length)
                 embedding = model.encode_text(texts, text_lengths)  # [B,E]
                 images = model.embed_image(states[-1])  # [B,E]

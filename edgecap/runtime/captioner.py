@@ -18,8 +18,9 @@ from edgecap.bundle.schema2 import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.attention import selection
-from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors
+from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors, numbered
 from edgecap.runtime.captions import Attention, Caption, read_caption
+from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_files import is_image
@@ -39,7 +40,7 @@ Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
 
-class Captioner:
+class Captioner(Rating):
     """A model on an engine. Created by `edgecap.runtime.load`."""
 
     def __init__(
@@ -233,7 +234,7 @@ class Captioner:
         select = selection(self.manifest.interface, layer, head)
         model_input, placement = preprocess(image, self.manifest.image)
         function = DECODE if select is None else DECODE_ATTENTION
-        (generated,) = self._decode(request, model_input[None], function)
+        (generated,) = self._decode(request, model_input[None], function=function)
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
@@ -323,29 +324,35 @@ class Captioner:
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(placed: Sequence[Placed]) -> list[Caption]:
-            return self._caption_batch(request, placed)
+        def work(batch: Sequence[tuple[int, Placed]]) -> list[Caption]:
+            return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
 
         size = batch or self.batch_size(request.rules.spec.beams)
-        for result in in_batches_past_errors(self.placed(images), size, work):
+        for result in in_batches_past_errors(numbered(self.placed(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
-            yield result
+            yield self.rated(result)
 
-    def _caption_batch(self, request: Request, placed: Sequence[Placed]) -> list[Caption]:
+    def _caption_batch(
+        self, request: Request, placed: Sequence[Placed], places: Sequence[int]
+    ) -> list[Caption]:
         model_inputs = np.stack([model_input for model_input, _ in placed])  # [B,h,w,3]
         return [
             self._read(generated, placement, request)
             for generated, (_, placement) in zip(
-                self._decode(request, model_inputs), placed, strict=True
+                self._decode(request, model_inputs, places), placed, strict=True
             )
         ]
 
     def _decode(
-        self, request: Request, model_inputs: np.ndarray, function: str = DECODE
+        self,
+        request: Request,
+        model_inputs: np.ndarray,
+        places: Sequence[int] = (0,),
+        function: str = DECODE,
     ) -> list[Generated]:
         state = State(self.graphs, self.graphs.encode(model_inputs), function)
-        return generate(state, request.rules, request.choose(model_inputs))
+        return generate(state, request.rules, request.choose(places))
 
     def _read(self, generated: Generated, placement: Letterbox, request: Request) -> Caption:
         return read_caption(
@@ -358,7 +365,7 @@ class Captioner:
         """The texts of model_input uint8 [1,h,w,3]."""
         state = State(self.graphs, self.graphs.encode(model_input))
         text = self.codec.stream(skip_special=not with_special)
-        for (picked,) in walk(state, request.rules, request.choose(model_input)):
+        for (picked,) in walk(state, request.rules, request.choose([0])):
             if picked.token in request.rules.spec.eos:
                 break
             if piece := text.push(picked.token):

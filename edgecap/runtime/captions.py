@@ -24,6 +24,7 @@ class Mention:
     span: tuple[int, int]  # of the phrase in the caption's text
     boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
     scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its tokens
+    confidences: tuple[float, ...] = ()  # 0-1 per box: it is right; none without a calibration
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Caption:
     score: float  # mean log-probability, the end included
     complete: bool  # False if the length limit cut it
     malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
+    confidence: float | None = None  # 0-1: the caption is right; None without a calibration
+    declined: bool = False  # less confident than asked for: without words and boxes
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 from edgecap.bundle import manifest as schema1
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.upgrade import upgraded
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
@@ -21,6 +21,7 @@ from edgecap.runtime.backends import open_functions, select
 from edgecap.runtime.backends.single import FunctionSession
 from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.confidence import Minimum, calibration_of
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.text import TextCodec
@@ -34,15 +35,19 @@ def load(
     backend: str = "auto",
     threads: int = 1,
     verify: str = "sizes",
+    min_confidence: Minimum = None,
 ) -> Captioner:
-    """Open the captioner in a bundle directory.
+    """Open the captioner in a bundle.
 
     Args:
-        bundle: a bundle directory.
+        bundle: a bundle directory; a packed bundle (.edgecap), which is not unpacked; or the hub
+            id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the bundle's calibration recommends. By default none is declined.
 
     Raises:
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
@@ -52,11 +57,17 @@ def load(
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    opened = open_bundle(Path(bundle), verify)
+    opened = open_bundle(hub.resolve(bundle), verify)
+    captioner = _captioner(opened, backend, threads)
+    captioner.set_confidence(calibration_of(opened), min_confidence)
+    return captioner
+
+
+def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
     manifest, tokenizer = opened.manifest, None
     if not isinstance(manifest, schema2.Manifest):
         name = manifest.tokenizer.file
-        tokenizer = Tokenizer(opened.file(name).read_bytes(), name)
+        tokenizer = Tokenizer(opened.content(name).read_bytes(), name)
         weights = _weights(opened)
         manifest = upgraded(replace(manifest, weights=weights), tokenizer.id_of, len(tokenizer))
         opened = replace(opened, manifest=manifest)
@@ -64,10 +75,10 @@ def load(
     if tokenizer is not None:
         codec = codec_of(tokenizer)
     elif manifest.tokenizer is not None:
-        data = opened.file(manifest.tokenizer).read_bytes()
+        data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
     if tokenizer is None and manifest.encoder is not None:
-        file = opened.file(manifest.encoder)
+        file = opened.content(manifest.encoder)
         if manifest.languages:
             tokenizer = Tokenizer(file.read_bytes(), file.name)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from edgecap.bundle.schema2 import Manifest
 from edgecap.core.choices import pick
@@ -27,9 +26,9 @@ class Request:
     rules: Rules
     sampling: Sampling | None
 
-    def choose(self, model_inputs: np.ndarray) -> Choose | None:
-        """The token choice for model_inputs uint8 [B,h,w,3]; None: the best token."""
-        return Sampler(self.sampling, model_inputs) if self.sampling else None
+    def choose(self, places: Sequence[int]) -> Choose | None:
+        """The token choice for the images at these places of the call; None: the best token."""
+        return Sampler(self.sampling, places) if self.sampling else None
 
 
 def request_of(

@@ -73,7 +73,9 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
-    graphs = convert(contract.functions(model, spec.attention))
+    graphs = convert(
+        contract.functions(model, spec.attention, by_element=False, extend=spec.extend)
+    )
     return write(graphs, spec.precision, directory, by(plan, ReferenceSubject(model)))
 
 

@@ -17,6 +17,7 @@ from edgecap.core.lazy import require
 from edgecap.exporters import contract, verify
 from edgecap.exporters.contract import Function
 from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.tflite import folding
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.tflite import passes as tflite_passes
@@ -43,6 +44,7 @@ def convert(functions: Sequence[Function]) -> bytes:
         tree = tflite_graph.read(path.read_bytes())
     names = {f.name: (tuple(f.inputs), f.outputs) for f in functions}
     tflite_passes.finish(tree, names)
+    folding.fold_transposes(tree)
     data = tflite_graph.write(tree)
     for function in functions:
         verify.verify_converted(function, verify.tflite_runner(data, function), "tflite")
@@ -79,5 +81,6 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Place]:
     """Write `model` as TFLite into `directory`; returns where each function lies."""
-    data = convert(contract.functions(model, spec.attention))
+    found = contract.functions(model, spec.attention, by_element=True, extend=spec.extend)
+    data = convert(found)
     return write(data, spec.precision, directory, by(plan, ReferenceSubject(model)))

@@ -12,7 +12,7 @@ from typing import Any
 from edgecap.bundle.schema2 import Function
 from edgecap.core.lazy import require
 from edgecap.exporters.examples import example_inputs
-from edgecap.exporters.tflite import graph, passes
+from edgecap.exporters.tflite import folding, graph, passes
 from edgecap.models.adapter import Adapter
 
 FILE = "model.tflite"
@@ -43,6 +43,7 @@ def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Funct
             _quantise(path)
         tree = graph.read(path.read_bytes())
     passes.finish(tree, {f.name: (tuple(f.inputs), tuple(f.outputs)) for f in functions})
+    folding.fold_transposes(tree)
     if precision == "fp16":
         passes.halve(tree)
     passes.merge_buffers(tree)

@@ -15,7 +15,7 @@ from edgecap.runtime.decode import generate
 from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.rules import Rules
-from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
+from edgecap.runtime.sampling import Sampler, Sampling, draw, probabilities, start, uniform
 from edgecap.runtime.state import State
 
 GRAMMAR, SAMPLER, SEARCH = topic("grammar"), topic("sampler"), topic("search")
@@ -54,8 +54,8 @@ def test_where_nothing_may_follow(case: dict[str, Any]) -> None:
 
 
 def test_uniform_numbers() -> None:
-    for seed, crc32, count, expected in SAMPLER["uniform"]:
-        assert uniform((seed << 32) + crc32, count) * 2**53 == expected
+    for seed, index, count, expected in SAMPLER["uniform"]:
+        assert uniform(start(seed, index), count) * 2**53 == expected
 
 
 @pytest.mark.parametrize("case", SAMPLER["draws"], ids=range(len(SAMPLER["draws"])))
@@ -110,14 +110,7 @@ def test_searches(case: dict[str, Any]) -> None:
     state = State(graphs, graphs.encode(np.zeros((1, 1, 1, 3), np.uint8)))
     choose = None
     if case["sampling"]:
-        asked = dict(case["sampling"])
-        crc32 = asked.pop("crc32")
-        how = Sampling(**asked)
-
-        def choose(scores: np.ndarray, sequence: int, count: int) -> int:
-            u = uniform((how.seed << 32) + crc32, count)
-            return draw(probabilities(scores, how), u)
-
+        choose = Sampler(Sampling(**case["sampling"]), [0])
     (found,) = generate(state, Rules(spec, rule), choose)
     assert (found.tokens, found.complete) == (case["tokens"], case["complete"])
     assert [c.score for c in found.chosen] == pytest.approx(case["scores"], abs=2e-5)

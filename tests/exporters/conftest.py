@@ -52,11 +52,11 @@ def converted(tiny: Path) -> Converted:
     )
     model = smooth(network, plan.smoothing)
     with quiet():
-        made = to_onnx.convert(functions(model, attention=True))
+        made = to_onnx.convert(functions(model, attention=True, by_element=False))
         graphs = {name: g.SerializeToString() for name, g in made.items()}
         return Converted(
             model,
             PlanLookup(plan, ReferenceSubject(model)),
             graphs,
-            to_tflite.convert(functions(model, attention=True)),
+            to_tflite.convert(functions(model, attention=True, by_element=True)),
         )

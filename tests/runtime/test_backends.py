@@ -228,8 +228,8 @@ def test_stepping_with_the_cache_equals_reading_at_once() -> None:
     state = State(graphs, graphs.encode(images))
     stepped = np.stack([state.feed(said[:, t].tolist()).logits for t in range(8)], 1)
     with torch.no_grad():
-        keys, values, _ = network.see(torch.from_numpy(images))
-        whole = network.logits(network.read(torch.from_numpy(said), keys, values)).numpy()
+        keys, values, _ = network.forward_image(torch.from_numpy(images))
+        whole = network.logits(network.forward_text(torch.from_numpy(said), keys, values)).numpy()
     np.testing.assert_allclose(stepped, whole, atol=1e-3, rtol=1e-3)
 
 

@@ -82,7 +82,7 @@ def test_the_batch_is_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ba
     monkeypatch.setattr(
         captioner,
         "_caption_batch",
-        lambda request, placed: sizes.append(len(placed)) or batch(request, placed),
+        lambda request, placed, places: sizes.append(len(placed)) or batch(request, placed, places),
     )
     starve(monkeypatch, backend, captioner)
     said = captioner.caption(IMAGES, max_length=3)

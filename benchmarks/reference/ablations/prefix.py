@@ -82,16 +82,16 @@ def uncached(config: CaptionerConfig) -> int:
     with torch.device("meta"):
         model = CaptionModel(config).eval()
         image = torch.zeros(1, config.image_size, config.image_size, 3, dtype=torch.uint8)
-        keys, values, _ = model.see(image)
+        keys, values, _ = model.forward_image(image)
         texts = [
             torch.zeros(1, length, dtype=torch.int64) for length in range(1, WORDS + 1)
         ]  # [1,t]
 
         def read() -> None:
             for text in texts:
-                model.logits(model.read(text, keys, values)[:, -1])
+                model.logits(model.forward_text(text, keys, values)[:, -1])
 
-        return WORDS * operations(partial(model.see, image)) + operations(read)
+        return WORDS * operations(partial(model.forward_image, image)) + operations(read)
 
 
 def times(config: CaptionerConfig, rounds: int = ROUNDS) -> dict[str, Row]:

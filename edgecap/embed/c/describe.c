@@ -111,6 +111,7 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     search->start = boxes ? m->grammar.boxes : m->grammar.plain;
     search->known = ec_tokenizer_size(c->tokenizer);
     search->seed = p->seed;
+    search->index = p->index;
     return p->sample ? ec_check_sampling(p, error) : EDGECAP_OK;
 }
 
@@ -215,10 +216,6 @@ static edgecap_status describe(edgecap_captioner *c, const edgecap_image *image,
     edgecap_status filled, status = ec_place_image(c, image, &placement, error);
     if (status != EDGECAP_OK) {
         return status;
-    }
-    if (p->sample) {
-        size_t side = (size_t)c->manifest.image_size;
-        search->crc32 = ec_crc32(ec_session_image(c->session), 3 * side * side);
     }
     begin = now(c);
     status = ec_session_encode(c->session, error);

@@ -22,12 +22,26 @@ typedef struct ec_tensor {
     size_t bytes;
 } ec_tensor;
 
+typedef struct ec_blob { /* a file in memory */
+    const char *name;
+    const uint8_t *data;
+    size_t size;
+} ec_blob;
+
+typedef struct ec_model_file {
+    const char *path;    /* of the file; of one in memory a name that tells it from others */
+    const uint8_t *data; /* 64-byte aligned, stays until the engine is closed; NULL: open the path */
+    size_t size;
+    ec_blob *beside; /* the other files in its folder, of which some may be its weights */
+    size_t beside_count;
+} ec_model_file;
+
 typedef struct ec_engine ec_engine;
 struct ec_engine {
     const char *name;
     /* Finds a function's tensors by name and fills in type, rank and shape; bundle.model where the
      * file cannot be run or its tensors are others. */
-    edgecap_status (*load)(ec_engine *engine, const char *path, const char *entry,
+    edgecap_status (*load)(ec_engine *engine, const ec_model_file *model, const char *entry,
                            ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
                            size_t output_count, void **function, edgecap_error *error);
     /* Binds memory and concrete shapes: a call that can be run again and again. */

@@ -91,7 +91,7 @@ class TaskEvaluator:
         vocabulary = captioner.vocabulary
         for batch in progress(self._batches, label):
             with torch.inference_mode():
-                keys, values, _ = network.see(batch.model_inputs)
+                keys, values, _ = network.forward_image(batch.model_inputs)
             for j, lang in enumerate(self.languages):
                 prompt = vocabulary.prompt(lang, STYLE)
                 rules = vocabulary.rules(lang, STYLE)
@@ -121,7 +121,7 @@ class TaskEvaluator:
         fed = [[*prompt, *self._said[row, lang]] for row in batch.rows]
         tokens, lengths = padded(fed, network.config.text_length)  # [B,T]
         with torch.inference_mode():
-            chosen = network.logits(network.read(tokens, *seen)).argmax(-1)  # [B,T]
+            chosen = network.logits(network.forward_text(tokens, *seen)).argmax(-1)  # [B,T]
         begin = len(prompt)
         return [
             row

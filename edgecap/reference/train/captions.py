@@ -21,11 +21,11 @@ from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.reference.boxes import to_bins
 from edgecap.reference.extension import Extension
+from edgecap.reference.pairs.pair import Pair, bad_row
 from edgecap.reference.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.hints import FACTS
 from edgecap.reference.train.packing import CaptionTokens, pack, pad
-from edgecap.reference.train.pairs.pair import Pair, bad_row
 from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Letterbox, preprocess
 from edgecap.runtime.tokenizer import Tokenizer

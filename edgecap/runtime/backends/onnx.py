@@ -13,6 +13,7 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
+from edgecap.core.packed import PackedFile
 from edgecap.inspection.onnx import check_ir_version, weight_files
 from edgecap.runtime.backends.single import (
     Arrays,
@@ -29,6 +30,9 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(float)": np.float32,
 }
+
+
+_ADD = "add_external_initializers_from_files_in_memory"
 
 
 def open_session(bundle: Bundle, threads: int) -> OnnxSession:
@@ -81,10 +85,26 @@ def saturates() -> bool:
         return True
 
 
-def _check_weights(bundle: Bundle, graph: str) -> None:
-    """Raise BundleError unless a graph's weights are in listed files: old engines read any file."""
-    for place in weight_files(bundle.file(graph)):
-        bundle.file(str(PurePosixPath(graph).parent / place))
+def _model(bundle: Bundle, graph: str, options: Any) -> str | bytes:
+    """A graph as the engine takes it: a path, or bytes, whose weights then go into `options`.
+
+    The engine reads those from the mapped archive while it opens the graph. Raises BundleError
+    unless a graph's weights are in listed files: old engines read any file.
+    """
+    file = bundle.content(graph)
+    places = weight_files(file)
+    weights = [bundle.content(str(PurePosixPath(graph).parent / place)) for place in places]
+    if not isinstance(file, PackedFile):
+        return str(file)
+    if places and not hasattr(options, _ADD):  # an old onnxruntime: weights from files alone
+        for place in places:
+            bundle.file(str(PurePosixPath(graph).parent / place))
+        return str(bundle.file(graph))
+    if places:
+        views = [one.data() for one in weights if isinstance(one, PackedFile)]
+        sizes = [len(view or b"") for view in views]
+        getattr(options, _ADD)([str(place) for place in places], views, sizes)
+    return file.read_bytes()
 
 
 class _Graph:
@@ -99,12 +119,12 @@ class _Graph:
         if saturates():
             options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 4  # errors are raised; nothing is printed
-        path = str(bundle.file(function.file))
-        check_ir_version(Path(path), engine.__version__)
-        _check_weights(bundle, function.file)
+        file = bundle.content(function.file)
+        check_ir_version(file, engine.__version__)
+        model = _model(bundle, function.file, options)
         try:
             self._session = engine.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the engine's exception types are private
             raise BundleError(

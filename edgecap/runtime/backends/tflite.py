@@ -14,6 +14,7 @@ import numpy as np
 
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
+from edgecap.core.packed import AnyFile, PackedFile
 from edgecap.inspection.tflite_check import check_tflite
 from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
@@ -71,12 +72,12 @@ class TfliteSession(FunctionSession):
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.functions.items():
-            path = bundle.file(function.file)
+            file = bundle.content(function.file)
             if function.file not in interpreters:
-                check_tflite(path)  # a native interpreter trusts every offset of a file
+                check_tflite(file)  # a native interpreter trusts every offset of a file
             try:
                 if function.file not in interpreters:
-                    interpreters[function.file] = make(model_path=str(path), num_threads=threads)
+                    interpreters[function.file] = _interpreter(make, file, threads)
                 runner = interpreters[function.file].get_signature_runner(function.entry)
             except Exception as error:  # the interpreters raise ValueError, RuntimeError and others
                 raise BundleError(
@@ -90,6 +91,12 @@ class TfliteSession(FunctionSession):
 
     def bind(self, name: str, inputs: Arrays) -> Bound:
         return _Resident(self, name, inputs, self._runners[name], self._lock)
+
+
+def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:
+    if isinstance(file, PackedFile):  # interpreters take bytes of Python's, and no other memory
+        return make(model_content=file.read_bytes(), num_threads=threads)
+    return make(model_path=str(file), num_threads=threads)
 
 
 class _Runner:

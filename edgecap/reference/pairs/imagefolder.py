@@ -1,6 +1,7 @@
 """A Hugging Face imagefolder: images beside metadata.jsonl or metadata.csv, whose rows have
-`file_name` and a caption under `text` or `caption`. Other columns are ignored, by its
-convention (huggingface.co/docs/datasets/image_dataset). An optional `lang` selects rows.
+`file_name` and a caption under `text` or `caption`; or, in JSONL, several under `captions`, and
+`regions`. Other columns are ignored, by its convention
+(huggingface.co/docs/datasets/image_dataset). An optional `lang` selects rows.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.core.errors import InputError
-from edgecap.reference.train.pairs.pair import (
+from edgecap.reference.pairs.pair import (
     Pair,
     bad_row,
-    caption,
+    captions,
     image_file,
     others,
+    regions,
     rows,
     text_of,
 )
 from edgecap.runtime.preprocess import SUFFIXES
 
 _NAME, _CAPTIONS, _LANGUAGE = "file_name", ("text", "caption"), "lang"
+_EVERY = (*_CAPTIONS, "captions")
 
 
 def read_jsonl(file: Path, root: Path, lang: str) -> list[Pair]:
@@ -59,16 +62,18 @@ def _pairs(
 ) -> list[Pair]:
     pairs, skipped, named = [], [], set()
     for where, row in found:
-        keys = [key for key in _CAPTIONS if key in row]
+        keys = [key for key in _EVERY if key in row]
         if len(keys) > 1:
-            raise bad_row(where, "has both a 'text' and a 'caption'")
+            raise bad_row(where, f"has both {keys[0]!r} and {keys[1]!r}")
         path = image_file(where, root, row.get(_NAME))
         named.add(path.resolve())
         if row.get(_LANGUAGE, lang) != lang:
             skipped.append(str(row[_LANGUAGE]))
             continue
-        text = caption(where, row[keys[0]] if keys else None)
-        pairs.append(Pair(path, text, where=where))
+        first, *more = captions(where, row, _CAPTIONS)
+        boxed = regions(where, row.get("regions", []))
+        pairs.append(Pair(path, first, where=where, regions=boxed))
+        pairs += [Pair(path, text, where=where) for text in more]
     if skipped and not pairs:
         raise InputError("pairs.language", f"{file} holds {others(skipped, lang)}.")
     present = [p for p in sorted(file.parent.rglob("*")) if p.suffix.lower() in SUFFIXES]

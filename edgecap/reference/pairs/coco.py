@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.core.errors import InputError
-from edgecap.reference.train.pairs.pair import Pair, bad_row, caption, image_file, text_of
+from edgecap.reference.pairs.pair import Pair, bad_row, caption, image_file, text_of
 
 
 def read(file: Path, root: Path, lang: str) -> list[Pair]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgecap.core.errors import InputError
-from edgecap.reference.train.pairs import coco, imagefolder, jsonl
-from edgecap.reference.train.pairs.pair import Pair, Span
+from edgecap.reference.pairs import coco, imagefolder, jsonl
+from edgecap.reference.pairs.pair import Pair, Region, Span
 
-__all__ = ["Pair", "Span", "read_pairs"]
+__all__ = ["Pair", "Region", "Span", "read_pairs"]
 
 # Name in a directory -> its reader. The captions of `edgecap scenes` are the first.
 _IN_DIRECTORY: dict[str, Callable[[Path, Path, str], list[Pair]]] = {

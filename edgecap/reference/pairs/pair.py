@@ -26,6 +26,14 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Region:
+    """Something in an image, named or not, that no words of the caption are tied to."""
+
+    phrase: str  # empty: not named
+    box: Box
+
+
+@dataclass(frozen=True)
 class Pair:
     """An image and one caption."""
 
@@ -34,6 +42,7 @@ class Pair:
     spans: tuple[Span, ...] = ()
     grounded: str = ""  # the caption with location tokens of the model input, or empty
     where: str = ""  # file and line, for messages
+    regions: tuple[Region, ...] = ()  # of the image; in the first pair of a row
 
 
 def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -79,6 +88,32 @@ def caption(where: str, value: Any) -> str:
     if _LOCATION.search(value):
         raise bad_row(where, "has location tokens in its caption; those belong under 'grounded'")
     return " ".join(value.split())
+
+
+def captions(where: str, row: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """The captions of a row: under one of `names`, or a list of them under "captions"."""
+    if "captions" not in row:
+        key = next((name for name in names if name in row), names[0])
+        return [caption(where, row.get(key))]
+    listed = row["captions"]
+    if not isinstance(listed, list) or not listed:
+        raise bad_row(where, "has 'captions' that are no list of texts")
+    return [caption(where, one) for one in listed]
+
+
+def regions(where: str, value: Any) -> tuple[Region, ...]:
+    """The regions of an image: [{"phrase": "a dog", "box": [x0, y0, x1, y1]}]."""
+    if not isinstance(value, list):
+        raise bad_row(where, "has 'regions' that are no list")
+    found = []
+    for item in value:
+        if not isinstance(item, dict) or not {"box"} <= set(item) <= {"phrase", "box"}:
+            raise bad_row(where, "has a region without exactly phrase and box")
+        phrase = item.get("phrase", "")
+        if not isinstance(phrase, str):
+            raise bad_row(where, "has a region whose phrase is no text")
+        found.append(Region(phrase, _box(where, item["box"])))
+    return tuple(found)
 
 
 def grounded(where: str, text: str, value: Any) -> str:

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from edgecap.core.errors import InputError
+from edgecap.reference.pairs import Span, read_pairs
 from edgecap.reference.scenes.dataset import write_dataset
-from edgecap.reference.train.pairs import Span, read_pairs
 
 
 @pytest.fixture

@@ -1,0 +1,5 @@
+"""stub"""
+
+
+def targets(*a):
+    return [], {}
