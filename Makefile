@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
 DOCS := .venv-docs
+RAY := .venv-ray
+PEERS := .venv-peers
+PEER_PYTHON = $(PYTHON)
 SCORES := .venv-scores
 OPTIMUM := .venv-optimum
-RAY := .venv-ray
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
@@ -187,6 +189,18 @@ check-full: lint types fonts js checkers arm-tools android-tools fuzz $(OLD)/.in
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
 
+check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluster, one worker of which is killed.
+	$(RAY)/bin/python -m pytest -q tests/on_ray
+
+$(RAY)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[onnx,search,ray]' onnx pytest hypothesis
+	touch $@
+
+matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
+	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
+
 check-scores: $(STAMP) $(SCORES)/.installed ## Compare the metrics of captions with pycocoevalcap; needs Java.
 	EDGECAP_SCORES_PYTHON=$(CURDIR)/$(SCORES)/bin/python $(BIN)/python -m pytest -q tests/caption_scores
 
@@ -205,18 +219,6 @@ $(OPTIMUM)/.installed:
 	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check \
 		'optimum-onnx[onnxruntime]==0.1.0' torch==2.13.0
 	touch $@
-
-check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluster, one worker of which is killed.
-	$(RAY)/bin/python -m pytest -q tests/on_ray
-
-$(RAY)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(RAY)
-	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[onnx,search,ray]' onnx pytest hypothesis
-	touch $@
-
-matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
-	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
 
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
 $(OLD)/.installed: pyproject.toml
@@ -238,10 +240,22 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
+# Engines that bench --peers measures; each pins what the others cannot live with.
+peers: $(PEERS)/openvino/.installed $(PEERS)/executorch/.installed $(PEERS)/tflite-runtime/.installed ## Build the environments of edgecap bench --peers.
+
+$(PEERS)/openvino/.installed: PACKAGES := openvino==2026.4.1
+$(PEERS)/executorch/.installed: PACKAGES := executorch==1.5.1 torch==2.13.0
+$(PEERS)/tflite-runtime/.installed: PACKAGES := tflite-runtime==2.14.0 'numpy<2'
+$(PEERS)/tflite-runtime/.installed: PEER_PYTHON := $(OLD_PYTHON)
+$(PEERS)/%/.installed: pyproject.toml
+	$(PEER_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable . $(PACKAGES)
+	touch $@
+
 train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two cores.
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) $(RAY) $(SCORES) $(OPTIMUM) .venv-matrix build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-* build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info
