@@ -7,7 +7,8 @@ content. Letters: N outputs (rows), D inputs of a linear layer; V vocabulary.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ class WeightScheme:
 
     kind: str  # as in edgecap.quant.plan
     grids: Activations | None  # of the function at hand, where the kind is w8a8
+    columns: tuple[float, ...] | None = None  # [D]: what the converter multiplied the columns by
 
 
 class SchemeLookup(Protocol):
@@ -45,10 +47,13 @@ class PlanLookup:
     otherwise by its content.
     """
 
-    def __init__(self, plan: Plan, subject: Subject) -> None:
-        """Raises InputError where the plan is not for these layers."""
+    def __init__(self, plan: Plan, subject: Subject, unknown: str | None = None) -> None:
+        """`unknown` is the kind, without grids, of a matrix that is no layer; None: it is refused.
+
+        Raises InputError where the plan is not for these layers.
+        """
         check_layers(plan, subject.widths())
-        self._plan = plan
+        self._plan, self._unknown = plan, unknown
         self._weights = weights = subject.weights()
         self._shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
         owners = {id(info.parameter(subject.model)): p for p, info in subject.layers.items()}
@@ -66,6 +71,12 @@ class PlanLookup:
         where layers of equal weights are not treated alike."""
         paths = self._named(weight, name) or self._twins.get(_key(weight), [])
         paths = paths or self._scaled(weight)
+        step = "decode" if function == ATTENTION else function  # the same step, the same numbers
+        if not paths:
+            for path, columns in self._columns(weight):
+                return replace(self._alike([path], step), columns=tuple(columns.tolist()))
+        if not paths and self._unknown is not None:
+            return WeightScheme(self._unknown, None)
         if not paths:
             raise UnsupportedError(
                 "plan.weights_changed",
@@ -73,7 +84,6 @@ class PlanLookup:
                 "model's: the converter merged something into them.",
                 "Export with --precision fp32 or fp16.",
             )
-        step = "decode" if function == ATTENTION else function  # the same step, the same numbers
         return self._alike(paths, step)
 
     def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
@@ -106,6 +116,21 @@ class PlanLookup:
             if (factor > 0).all() and off <= 1e-5 * np.abs(weight).max():
                 found.append(path)
         return found
+
+    def _columns(self, weight: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Layers whose columns a converter multiplied, and by what [D].
+
+        It folds the gain of a norm without a bias into the layer behind it, whose input then is
+        another than the one that the plan was made for.
+        """
+        for path, tensor in self._weights.items():
+            if self._shapes[path] != weight.shape:
+                continue
+            mine = tensor.detach().numpy()
+            factor = (weight * mine).sum(0) / np.maximum((mine * mine).sum(0), 1e-30)  # [D]
+            off = np.abs(weight - factor * mine).max()
+            if off <= 1e-5 * np.abs(weight).max():
+                yield path, factor
 
     def _alike(self, paths: list[str], function: str) -> WeightScheme:
         """What the plan says of layers that have the same weights."""

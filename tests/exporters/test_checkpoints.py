@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import BundleError, GateError, InputError, UnsupportedError
 from edgecap.exporters import checkpoints
-from edgecap.exporters.checkpoints import CheckpointSpec, Exported, compare_functions, export
+from edgecap.exporters.checkpoints import CheckpointSpec, Exported, export
+from edgecap.exporters.compare_functions import compare_functions
 from edgecap.models import checkpoint, registry
 from edgecap.models.adapter import Limits
 from edgecap.runtime.expected import replay_expected
@@ -196,13 +197,13 @@ def test_a_gate_that_fails_leaves_nothing(
     whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captions that are not the model's: here, of images that it was never shown."""
-    ask = checkpoints._ask
+    ask = checkpoints.ask
 
     def swapped(*arguments: Any) -> Any:
         wanted = ask(*arguments)
         return replace(wanted, logits=wanted.logits[:, ::-1].copy())
 
-    monkeypatch.setattr(checkpoints, "_ask", swapped)
+    monkeypatch.setattr(checkpoints, "ask", swapped)
     spec = CheckpointSpec(str(whole("blip", "tiny")), ("onnx",), output=tmp_path / "b", count=2)
     with pytest.raises(GateError, match="logits"):
         export(spec)
