@@ -7,8 +7,8 @@ matrix is a table too, rows are looked up along its second axis.
 Int8 follows the plan, which knows a parameter by its path. `w8` layers are DynamicQuantizeLinear
 and MatMulInteger, their inputs rounded as they come; `w8a8` layers stand between fixed grids;
 others, and convolutions, are widened before they are used; tables are looked up as int8. All are
-standard operators. Norms, biases and small tables stay float32. A matrix that is no layer of the plan, as
-the parts of nn.MultiheadAttention, is treated as `w8`.
+standard operators. Norms, biases and small tables stay float32. A matrix that is no layer of the
+plan, as the parts of nn.MultiheadAttention, is treated as `w8`.
 
 Letters: K inputs, N outputs of a linear layer; V words, D width of a table.
 """

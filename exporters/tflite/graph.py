@@ -63,7 +63,7 @@ class Graph:
         return len(self.subgraph.tensors) - 1
 
     def operator(self, code: str, inputs: list[int], outputs: list[int], options: Any) -> Any:
-        """A new operator, not yet in the graph; `options`: an object named <Something>T, or None."""
+        """A new operator, not yet in the graph; `options`: a <Something>T object, or None."""
         module = schema()
         operator = module.OperatorT()
         operator.opcodeIndex = self._opcode(getattr(module.BuiltinOperator, code))
