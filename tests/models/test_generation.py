@@ -1,4 +1,4 @@
-"""How captions begin, end and how long they are; and the reference that settings are held against."""
+"""How captions begin and end, how long they are, and what transformers makes of the same."""
 
 from __future__ import annotations
 
