@@ -33,19 +33,15 @@ class WeightScheme:
 class SchemeLookup(Protocol):
     """What the passes ask about the constants of one function of the contract."""
 
-    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
-        """Of the weights f32 [N,D] of a linear layer; `name` is what the converter calls them."""
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
+        """Of the weights f32 [N,D] of a linear layer."""
 
-    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         """Of a table f32 [V,D] that is looked up in."""
 
 
 class PlanLookup:
-    """What a plan says of the constants of a model that is smoothed already.
-
-    A constant is known by its name, where the converter kept the path of the parameter, and
-    otherwise by its content.
-    """
+    """What a plan says of the constants of a model that is smoothed already."""
 
     def __init__(self, plan: Plan, subject: Subject, unknown: str | None = None) -> None:
         """`unknown` is the kind, without grids, of a matrix that is no layer; None: it is refused.
@@ -56,21 +52,14 @@ class PlanLookup:
         self._plan, self._unknown = plan, unknown
         self._weights = weights = subject.weights()
         self._shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
-        owners = {id(info.parameter(subject.model)): p for p, info in subject.layers.items()}
-        self._paths = {  # also the other paths of tied tables
-            path: owners[id(module.weight)]
-            for path, module in subject.model.named_modules()
-            if id(getattr(module, "weight", None)) in owners
-        }
         self._twins: dict[str, list[str]] = {}  # content -> layers
         for path, weight in weights.items():
             self._twins.setdefault(_key(weight.detach().numpy()), []).append(path)
 
-    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
         """Raises UnsupportedError where a converter changed the weights beyond recognition, and
         where layers of equal weights are not treated alike."""
-        paths = self._named(weight, name) or self._twins.get(_key(weight), [])
-        paths = paths or self._scaled(weight)
+        paths = self._twins.get(_key(weight)) or self._scaled(weight)
         step = "decode" if function == ATTENTION else function  # the same step, the same numbers
         if not paths:
             for path, columns in self._columns(weight):
@@ -86,18 +75,13 @@ class PlanLookup:
             )
         return self._alike(paths, step)
 
-    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         """Tables that are no layer of the plan stay float: they are small, or positions."""
-        paths = self._named(weight, name) or self._twins.get(_key(weight), [])
+        paths = self._twins.get(_key(weight), [])
         kinds = {self._plan.layers[path].kind for path in paths}
         if len(kinds) > 1:
             raise _differ(paths)
         return WeightScheme(kinds.pop() if kinds else "fp32", None)
-
-    def _named(self, weight: np.ndarray, name: str) -> list[str]:
-        """The layer whose parameter a constant of this name is."""
-        path = self._paths.get(name.removeprefix("model.").removesuffix(".weight"))
-        return [path] if path is not None and self._shapes[path] == weight.shape else []
 
     def _scaled(self, weight: np.ndarray) -> list[str]:
         """Layers whose rows a converter multiplied by positive numbers, as it does where a scale

@@ -10,16 +10,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from edgecap.core.errors import GateError
 from edgecap.core.lazy import require
 from edgecap.exporters.contract import Function
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 # Float16 and int8 grids, which CoreML's converter is given at once, cost what they cost.
@@ -51,14 +48,12 @@ def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) 
             )
 
 
-def onnx_runner(model: ModelProto, function: Function) -> Run:
-    """Run a float32 graph in onnxruntime."""
+def onnx_runner(file: Path, function: Function) -> Run:
+    """Run a graph in onnxruntime."""
     onnxruntime = require("onnxruntime", "export")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     kept = {put.name for put in session.get_inputs()}
 
     def run(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

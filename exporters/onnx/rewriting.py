@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgecap.bundle.interface import DECODE
+from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters.onnx.external import Place, WeightsFile
 from edgecap.exporters.onnx.storing import LINEAR, TABLE, Storage, Use
 from edgecap.quant.params import QuantParams
@@ -39,7 +41,8 @@ class Rewriter:
     ) -> None:
         """`plan` has the grids of static layers; where there are none it is not needed."""
         self._graph, self._file, self._location = graph, file, location
-        self._function, self._plan = function, plan
+        # Handing out attention is the same step, with the same numbers.
+        self._function, self._plan = DECODE if function == ATTENTION else function, plan
         self._on_grid: dict[tuple[str, QuantParams], ir.Value] = {}  # rounded input of layers
         self._rounded: dict[str, list[ir.Value]] = {}  # input of linear layers -> int8, scale, zero
         self._widened: dict[tuple[str, str], ir.Value] = {}
@@ -122,7 +125,7 @@ class Rewriter:
             )
         # A zero point of its own for every weight: onnxruntime renames them when it widens weights
         # to uint8 for processors without VNNI, and fails over a shared one.
-        one = self._small("one", np.array(1, np.float32))
+        one = self._small("weights.unit", np.array(1, np.float32))
         zero = self._small(f"{weight.name}.zero", np.array(0, np.int8))
         base = f"{out.name}"
         (wide,) = self._before(node, "DequantizeLinear", [weight, one, zero], [f"{base}.w"])

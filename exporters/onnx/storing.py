@@ -118,7 +118,8 @@ def _kind(
     elements = math.prod(parameters.shape(name))
     if precision == "fp16":
         return "float16" if elements >= WIDE_ELEMENTS else "float32"
-    if plan is None or roles == {OTHER}:
+    matrix = len(parameters.shape(name)) == 2  # and not one for each head
+    if plan is None or roles == {OTHER} or not (matrix or CONVOLUTION in roles):
         return "float32"
     if layer is not None:
         kind = KINDS[plan.layers[layer].kind]
