@@ -1,6 +1,8 @@
 """A small BLIP of transformers, trained here on drawn scenes: a real captioner of a foreign family.
 
     python -m edgecap.benchmarks.reference.small_captioner -o DIR [--minutes 30]
+    python -m edgecap.benchmarks.reference.small_captioner --images IMAGES
+    edgecap export DIR --format all --int8 --calib-data IMAGES
 
 Random weights say how large the errors of int8 are and not what they cost; this model has captions
 to lose. Scenes are 48 px, one to four shapes on any background; the caption counts their colours
@@ -36,6 +38,7 @@ SIDE, PATCH = 48, 8  # px
 RULES = SceneRules(size=SIDE, things=(1, 4), px=(12, 24), copies=(2, 3), repeat=0.25, nouns=())
 STREAMS = {"train": 101, "held-out": 102, "calibration": 103}  # seeds that no other split has
 PAD, UNKNOWN, BEGIN, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+CALIBRATION = 160  # images: to calibrate on, and some to compare on
 BATCH = 32
 RATE, WARM_UP, DECAY = 1e-3, 0.03, 0.05  # AdamW; warm-up as a share of the time
 
@@ -178,14 +181,31 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m edgecap.benchmarks.reference.small_captioner",
         description="Train a small BLIP on drawn scenes.",
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, help="directory to make")
+    parser.add_argument("-o", "--output", type=Path, help="directory of the trained checkpoint")
+    parser.add_argument("--images", type=Path, help="directory of images to calibrate on")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long to train")
     parser.add_argument("--overwrite", action="store_true", help="replace such a directory")
     asked = parser.parse_args(arguments)
     return run_command("small_captioner", lambda: _run(asked))
 
 
+def write_images(out: Path, overwrite: bool = False) -> None:
+    """Write the scenes of calibration as PNG files."""
+    from PIL import Image
+
+    with atomic_dir(out, overwrite, marker="000.png") as folder:
+        for i in range(CALIBRATION):
+            Image.fromarray(scene("calibration", i)[0]).save(folder / f"{i:03d}.png")
+
+
 def _run(asked: argparse.Namespace) -> None:
+    if asked.images is not None:
+        write_images(asked.images, asked.overwrite)
+        print(f"wrote {asked.images}: {CALIBRATION} images to calibrate on")
+    if asked.output is None:
+        if asked.images is None:
+            raise InputError("train.output", "give -o DIR to train, or --images DIR to draw.")
+        return
     if not asked.minutes > 0:
         raise InputError("train.minutes", f"minutes must be above 0, got {asked.minutes}.")
     with atomic_dir(asked.output, asked.overwrite, marker="config.json") as out:

@@ -18,14 +18,12 @@ import numpy as np
 from edgecap.bundle.interface import DECODE
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters.onnx.external import Place, WeightsFile
-from edgecap.exporters.onnx.storing import LINEAR, TABLE, Storage, Use
+from edgecap.exporters.onnx.storing import INT8, LINEAR, TABLE, Storage, Use
 from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations, Plan
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-_INT8 = ("static", "dynamic", "widened")
 
 
 class Rewriter:
@@ -87,6 +85,9 @@ class Rewriter:
             assert grids is not None  # a plan has them for each function
             self._fixed(use, storage, grids)
             return
+        if storage.kind == "widened" and _plain(node) and node.inputs[0] is not None:
+            self._between(use, storage, node.inputs[0], None)
+            return
         if node.op_type == "Gemm":
             # What is stored is [K,N], or else the parameter as it is.
             node.attributes["transB"] = _attribute("transB", int(use.across and not across))
@@ -111,10 +112,8 @@ class Rewriter:
 
     def _fixed(self, use: Use, storage: Storage, grids: Activations) -> None:
         """x [...,K] times a parameter, between the grids of the plan."""
-        node = use.node
-        x, out = node.inputs[0], node.outputs[0]
+        node, x = use.node, use.node.inputs[0]
         assert x is not None and x.name is not None
-        weight, scale = self._int8(use.name, storage)  # [K,N], [N]
         key = x.name, grids.input
         if key not in self._on_grid:
             name = f"{x.name}.{len(self._on_grid)}"
@@ -123,17 +122,28 @@ class Rewriter:
             (self._on_grid[key],) = self._before(
                 node, "DequantizeLinear", [rounded, *at], [f"{name}.a"]
             )
+        self._between(use, storage, self._on_grid[key], grids)
+
+    def _between(self, use: Use, storage: Storage, x: ir.Value, grids: Activations | None) -> None:
+        """x times widened weights of scale 1, on the output's grid, times the scales of the rows.
+
+        With a scale for each column onnxruntime 1.32 would take a float x for MatMulNBits, which
+        rounds it.
+        """
+        node, out = use.node, use.node.outputs[0]
+        weight, scale = self._int8(use.name, storage)  # [K,N], [N]
         # A zero point of its own for every weight: onnxruntime renames them when it widens weights
         # to uint8 for processors without VNNI, and fails over a shared one.
         one = self._small("weights.unit", np.array(1, np.float32))
         zero = self._small(f"{weight.name}.zero", np.array(0, np.int8))
         base = f"{out.name}"
         (wide,) = self._before(node, "DequantizeLinear", [weight, one, zero], [f"{base}.w"])
-        (product,) = self._before(node, "MatMul", [self._on_grid[key], wide], [f"{base}.z"])
-        at = self._grid(f"{base}.y", grids.output)
-        (rounded,) = self._before(node, "QuantizeLinear", [product, *at], [f"{base}.y"])
-        (back,) = self._before(node, "DequantizeLinear", [rounded, *at], [f"{base}.b"])
-        self._scaled(node, back, scale)
+        (product,) = self._before(node, "MatMul", [x, wide], [f"{base}.z"])
+        if grids is not None:
+            at = self._grid(f"{base}.y", grids.output)
+            (rounded,) = self._before(node, "QuantizeLinear", [product, *at], [f"{base}.y"])
+            (product,) = self._before(node, "DequantizeLinear", [rounded, *at], [f"{base}.b"])
+        self._scaled(node, product, scale)
 
     def _grid(self, name: str, grid: QuantParams) -> list[ir.Value]:
         """The scale and the unsigned zero point of a grid."""
@@ -158,7 +168,7 @@ class Rewriter:
             node.replace_input_with(0, self._float(name, "float32", across=False))
             return
         assert ids is not None and ids.shape is not None
-        int8 = storage.kind in _INT8
+        int8 = storage.kind in INT8
         if int8:
             table, scale = self._int8(name, storage)
         else:
@@ -186,7 +196,7 @@ class Rewriter:
     def _read(self, use: Use, storage: Storage, across: bool, last: bool) -> ir.Value:
         """A parameter as float32, whatever it is stored as; `last`: its outputs lie last."""
         kind = storage.kind
-        if kind in _INT8 and across == storage.transposed:
+        if kind in INT8 and across == storage.transposed:
             weight, scale = self._int8(use.name, storage)
             # onnxruntime widens int8 to uint8 for processors without VNNI, and fails where no zero
             # point, or a shared one, says by how much.

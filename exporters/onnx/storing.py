@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LINEAR, TABLE, CONVOLUTION, OTHER = "linear", "table", "convolution", "other"
 # Where the parameter stands among the inputs of these operators.
 OPERAND = {"MatMul": 1, "Gemm": 1, "Gather": 0, "Conv": 1}
+INT8 = ("static", "dynamic", "widened")
 KINDS = {"w8a8": "static", "w8": "dynamic", "w8_dequant": "widened", "fp32": "float32"}
 
 
@@ -102,7 +103,7 @@ def decide(
         layer = next((m for m in modules if plan is not None and m in plan.layers), None)
         kind = _kind(name, {use.role for use in each}, parameters, precision, plan, layer)
         across = any(use.across for use in linear)
-        moved = any(use.transposed for use in linear) or kind in ("dynamic", "static")
+        moved = any(use.transposed for use in linear) or kind in INT8
         made[name] = Storage(kind, across and moved, bool(linear) and not across, layer)
     return made
 

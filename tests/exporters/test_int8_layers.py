@@ -70,7 +70,8 @@ class Forms(nn.Module):
         looked = self.table(ids)  # [B,2,K]
         tied = seen @ self.table.weight.t()  # [B,P,50]
         split = seen[:, None] @ self.heads  # [B,2,P,4]
-        return self.patch(image), hidden, self.turned(hidden), looked, self.table(ids[:, 0]), tied, split
+        one = self.table(ids[:, 0])  # [B,K]
+        return self.patch(image), hidden, self.turned(hidden), looked, one, tied, split
 
 
 class Turned(nn.Module):
