@@ -111,3 +111,10 @@ def test_a_project_builds_and_captions(kosmos: Path, tmp_path: Path) -> None:
     (expected,) = load(kosmos).caption(IMAGES[1])
     assert (run.returncode, run.stdout) == (0, expected.text + "\n"), run.stderr
     assert not (project / "bundle" / "golden").exists()
+
+
+def test_texts_of_a_model_without_them(captioner: Captioner) -> None:
+    assert captioner.info.text_tokens == 0
+    with pytest.raises(Refused) as refused:
+        captioner.embed_tokens([1, 2])
+    assert refused.value.code == "embedding.missing"
