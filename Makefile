@@ -6,6 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
 DOCS := .venv-docs
+RAY := .venv-ray
+PEERS := .venv-peers
+PEER_PYTHON = $(PYTHON)
+SCORES := .venv-scores
+OPTIMUM := .venv-optimum
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
@@ -18,13 +23,15 @@ CHECKER_PACKAGES := clang llvm libclang-rt-dev valgrind
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 WEB_PORT ?= 8000
+MATRIX_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers checkers arm-tools check-arm android-tools check-android check-portable check-swift fuzz node js web demo images tour test lint format types check check-full docs bench train clean
+# All that `make help` lists.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -145,6 +152,9 @@ web: js $(STAMP) $(WEB_BUNDLES:%=%/manifest.json) ## Serve the page that caption
 	$(BIN)/python examples/web/build.py -o build/web --modules $(JS)/node_modules $(WEB_BUNDLES)
 	$(BIN)/python examples/web/serve.py build/web --port $(WEB_PORT)
 
+runtime-wheel: $(STAMP) ## Build dist/edgecap_runtime-*.whl: what runs a bundle, without weights and torch.
+	$(BIN)/python packaging/runtime/build.py -o dist
+
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
@@ -179,6 +189,37 @@ check-full: lint types fonts js checkers arm-tools android-tools fuzz $(OLD)/.in
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
 
+check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluster, one worker of which is killed.
+	$(RAY)/bin/python -m pytest -q tests/on_ray
+
+$(RAY)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[onnx,search,ray]' onnx pytest hypothesis
+	touch $@
+
+matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
+	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
+
+check-scores: $(STAMP) $(SCORES)/.installed ## Compare the metrics of captions with pycocoevalcap; needs Java.
+	EDGECAP_SCORES_PYTHON=$(CURDIR)/$(SCORES)/bin/python $(BIN)/python -m pytest -q tests/caption_scores
+
+# 100 MB of Java archives, for the numbers alone.
+$(SCORES)/.installed:
+	$(PYTHON) -m venv $(SCORES)
+	$(SCORES)/bin/python -m pip install --quiet --disable-pip-version-check pycocoevalcap==1.2
+	touch $@
+
+check-optimum: $(STAMP) $(OPTIMUM)/.installed ## Open exports of ViT-GPT2, TrOCR and CLIP with Optimum's ORT classes.
+	EDGECAP_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -q tests/optimum
+
+# It pins transformers below 4.58.
+$(OPTIMUM)/.installed:
+	$(PYTHON) -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'optimum-onnx[onnxruntime]==0.1.0' torch==2.13.0
+	touch $@
+
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
 $(OLD)/.installed: pyproject.toml
 	$(OLD_PYTHON) -m venv $(OLD)
@@ -199,10 +240,22 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
+# Engines that bench --peers measures; each pins what the others cannot live with.
+peers: $(PEERS)/openvino/.installed $(PEERS)/executorch/.installed $(PEERS)/tflite-runtime/.installed ## Build the environments of edgecap bench --peers.
+
+$(PEERS)/openvino/.installed: PACKAGES := openvino==2026.4.1
+$(PEERS)/executorch/.installed: PACKAGES := executorch==1.5.1 torch==2.13.0
+$(PEERS)/tflite-runtime/.installed: PACKAGES := tflite-runtime==2.14.0 'numpy<2'
+$(PEERS)/tflite-runtime/.installed: PEER_PYTHON := $(OLD_PYTHON)
+$(PEERS)/%/.installed: pyproject.toml
+	$(PEER_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable . $(PACKAGES)
+	touch $@
+
 train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two cores.
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-* build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info

@@ -27,6 +27,7 @@ from edgecap.bundle.checks import (
     lfs_pointer,
     state_of,
 )
+from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.container import Container, is_container, open_container
 from edgecap.bundle.foreign import not_a_bundle
 from edgecap.bundle.manifest import (
@@ -51,7 +52,8 @@ from edgecap.core.packed import AnyFile
 from edgecap.core.typed import dump, parse, read_json
 
 _GOLDEN = "golden/"
-_OPTIONAL = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # as is the whole of _GOLDEN
+# As is the whole of _GOLDEN.
+_OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
 # Files of file managers, network storage and archives; ignored, as is any name that begins with a
 # dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
 _IGNORED = frozenset(

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 _GENERATION = "Generation"
 _INPUT = "Videos, cameras and URLs"
+_LIBRARY = "Many images"
 DETAILS = """
 Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
-its confidence. An image that cannot be read is reported and the others are captioned; the exit
-code is then 2.
+its confidence: where the model is calibrated, the probability that the box is right. An image that
+cannot be read is reported and the others are captioned; the exit code is then 2.
 
 Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
 length limit cut ends in "[cut]".
@@ -152,6 +153,48 @@ def run(
             "--frames", metavar="N", help="Maximum number of frames.", rich_help_panel=_INPUT
         ),
     ] = None,
+    min_confidence: Annotated[
+        str | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="NUMBER|auto",
+            help="Decline captions of a lower confidence, 0 to 1; auto: as the model's calibration "
+            "recommends.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="local|ray",
+            help="One process, or a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = "local",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Workers on Ray.", rich_help_panel=_LIBRARY
+        ),
+    ] = 2,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="DIR",
+            help="Write the rows as Parquet files.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep the rows of an earlier run in --jsonl or --parquet, and caption the "
+            "other images.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = False,
     threads: Threads = 1,
     device: Annotated[
         str,
@@ -162,13 +205,39 @@ def run(
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
+    if engine != "local" or parquet is not None or resume:
+        from edgecap.cli._library import caption_library
+
+        _only_files(draw, json_, urls, fps, every, frames, device)
+        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
+        options |= {
+            "max_length": max_length,
+            "sampling": _sampling(temperature, top_k, top_p, seed),
+        }
+        named = {name: value for name, value in options.items() if value is not None}
+        caption_library(
+            images,
+            chosen(bundle),
+            engine,
+            workers,
+            threads,
+            jsonl,
+            parquet,
+            resume,
+            on_error,
+            _minimum(min_confidence),
+            named,
+        )
+        return
     given = GivenImages(images, urls, _frames(every, fps, frames))
     drawn = given.alone() if draw is not None else None
     if draw is not None:
         if drawn is None:
             raise InputError("draw.several", "--draw takes one image.", "Give one IMAGE.")
         check_image(draw, [drawn.path] if drawn.path else [])
-    captioner: Any = load(chosen(bundle), threads=threads, device=device)
+    captioner: Any = load(
+        chosen(bundle), threads=threads, device=device, min_confidence=_minimum(min_confidence)
+    )
     captions = captioner.caption_many(
         [drawn.source] if drawn else given.take(),
         **options_of(captioner, lang, style, prompt, beams),
@@ -177,6 +246,35 @@ def run(
         on_error=on_error,
     )
     _report(given, drawn, captions, draw, json_, jsonl)
+
+
+def _only_files(
+    draw: Path | None, json_: str | None, urls: bool, *of_frames: float | str | None
+) -> None:
+    """InputError for what goes with neither --engine ray, nor --parquet, nor --resume."""
+    given: dict[str, Any] = {"--draw": draw, "--json": json_, "--urls": urls or None}
+    given |= dict(zip(("--fps", "--every", "--frames"), of_frames, strict=False))
+    given["--device"] = None if of_frames[-1] == "cpu" else of_frames[-1]
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(
+            "caption.library",
+            f"{wrong[0]} does not go with --engine ray, --parquet or --resume.",
+            "Leave it out, or caption without those.",
+        )
+
+
+def _minimum(given: str | None) -> Any:
+    """The number, "auto" or None; InputError for another word."""
+    if given is None or given == "auto":
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            "confidence.minimum",
+            f"--min-confidence is {given!r}; allowed are numbers in 0 … 1, and auto.",
+        ) from None
 
 
 def _frames(every: int | None, fps: float | None, most: int | None) -> Any:
@@ -250,8 +348,11 @@ def _draw(image: GivenImage, caption: Caption, path: Path) -> None:
 def _show(name: str, caption: Caption, several: bool) -> None:
     from edgecap.cli._boxes import edges
 
-    text = printable(caption.text) + ("" if caption.complete else " [cut]")
+    if caption.declined:
+        text = f"[declined, confidence {caption.confidence:.2f}]"
+    else:
+        text = printable(caption.text) + ("" if caption.complete else " [cut]")
     typer.echo(f"{printable(name)}: {text}" if several else text)
     for mention in caption.mentions:
-        for box, score in zip(mention.boxes, mention.scores, strict=True):
+        for box, score in zip(mention.boxes, mention.confidences or mention.scores, strict=True):
             typer.echo(f"  {printable(mention.phrase)}  [{edges(box)}]  {score:.2f}")

@@ -14,15 +14,20 @@ from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.core.formats import backends
 from edgecap.models.checkpoint import CONFIG, PICKLES, open_checkpoint
-from edgecap.reference.shipped import SUFFIX, called, shipped
+from edgecap.reference.shipped import SUFFIX, calibration_for, called, shipped
 from edgecap.runtime import loading
+from edgecap.runtime.confidence import Minimum, check_minimum
 
 DEFAULT = "S"
 DEVICES = ("cpu", "cuda")
 
 
 def load(
-    source: str | os.PathLike[str], backend: str = "auto", threads: int = 1, device: str = "cpu"
+    source: str | os.PathLike[str],
+    backend: str = "auto",
+    threads: int = 1,
+    device: str = "cpu",
+    min_confidence: Minimum = None,
 ) -> Any:
     """Open a captioner.
 
@@ -34,6 +39,7 @@ def load(
             mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: cpu, or cuda for the PyTorch reference on a GPU.
+        min_confidence: as of `edgecap.runtime.load`.
 
     Raises:
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
@@ -51,11 +57,14 @@ def load(
     if backend in ("auto", "torch") and (given / CONFIG).is_file():
         from edgecap.models.checkpoint_captioner import CheckpointCaptioner
 
+        check_minimum(min_confidence, None)  # a calibration belongs to a bundle
         return CheckpointCaptioner(given, threads)
     if backend == "torch" or (backend == "auto" and is_weights):
         from edgecap.reference.model.session import load_reference
 
-        return load_reference(str(source), threads, device)
+        captioner = load_reference(str(source), threads, device)
+        captioner.set_confidence(calibration_for(captioner.weights), min_confidence)
+        return captioner
     if len(given.parts) == 1 and not given.exists():
         raise BundleError(
             "bundle.missing",
@@ -66,7 +75,7 @@ def load(
         raise UnsupportedError(
             "device.backend", f"{device} is for the torch backend; bundles run on the CPU."
         )
-    return loading.load(given, backend, threads)
+    return loading.load(given, backend, threads, min_confidence=min_confidence)
 
 
 def default_model(here: Path) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors, numbered
 from edgecap.runtime.cache import Cache, buffer
 from edgecap.runtime.captions import Attention, Caption, read_caption
+from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import (
     Choose,
     Generated,
@@ -60,7 +61,7 @@ class _Request:
         return Sampler(self.sampling, places) if self.sampling else most_probable
 
 
-class Captioner:
+class Captioner(Rating):
     """A schema 1 model with its tokenizer and vocabulary. Created by `edgecap.runtime.load`."""
 
     def __init__(
@@ -298,7 +299,7 @@ class Captioner:
         for result in in_batches_past_errors(numbered(self.placed(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
-            yield result
+            yield self.rated(result)
 
     def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
         """The model input uint8 [S,S,3] of each image and its placement, or its error."""

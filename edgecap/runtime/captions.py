@@ -20,6 +20,7 @@ class Mention:
     span: tuple[int, int]  # of the phrase in the caption's text
     boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
     scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its four tokens
+    confidences: tuple[float, ...] = ()  # 0-1 per box: it is right; none without a calibration
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Caption:
     score: float  # mean log-probability, the end included
     complete: bool  # False if the length limit cut it
     malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
+    confidence: float | None = None  # 0-1: the caption is right; None without a calibration
+    declined: bool = False  # less confident than asked for: without words and boxes
+    notes: tuple[str, ...] = ()  # on the image, such as that the marker at its end is missing
 
 
 @dataclass(frozen=True)
@@ -80,4 +84,5 @@ def read_caption(
         score=generated.score,
         complete=generated.complete,
         malformed=reading.malformed,
+        notes=placement.notes,
     )

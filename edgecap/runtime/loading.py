@@ -16,6 +16,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.formats import backends
 from edgecap.runtime.backends import open_functions, open_session, select
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.confidence import Minimum, calibration_of
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.prompt_captioner import PromptCaptioner
 from edgecap.runtime.text import TextCodec
@@ -30,6 +31,7 @@ def load(
     backend: str = "auto",
     threads: int = 1,
     verify: str = "sizes",
+    min_confidence: Minimum = None,
 ) -> AnyCaptioner:
     """Open the captioner in a bundle.
 
@@ -40,6 +42,8 @@ def load(
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the bundle's calibration recommends. By default none is declined.
 
     Raises:
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
@@ -50,6 +54,12 @@ def load(
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
     opened = open_bundle(hub.resolve(bundle), verify)
+    captioner = _captioner(opened, backend, threads)
+    captioner.set_confidence(calibration_of(opened), min_confidence)
+    return captioner
+
+
+def _captioner(opened: Bundle, backend: str, threads: int) -> AnyCaptioner:
     if isinstance(opened.manifest, schema2.Manifest):
         return _prompted(opened, opened.manifest, backend, threads)
     tokenizer_file = opened.manifest.tokenizer.file

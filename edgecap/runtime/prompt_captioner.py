@@ -18,6 +18,7 @@ from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors, numbered
 from edgecap.runtime.captions import Caption, Mention
+from edgecap.runtime.confidence import Rating
 from edgecap.runtime.generation import Choose, Generated, generate, limited, most_probable, steps
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_files import is_image
@@ -44,7 +45,7 @@ class _Request:
         return Sampler(self.sampling, places) if self.sampling else most_probable
 
 
-class PromptCaptioner:
+class PromptCaptioner(Rating):
     """A schema 2 model on an engine. Created by `edgecap.runtime.load`."""
 
     def __init__(
@@ -240,7 +241,7 @@ class PromptCaptioner:
         for result in in_batches_past_errors(numbered(self._processed(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
-            yield result
+            yield self.rated(result)
 
     def _processed(
         self, images: Iterable[ImageLike] | ImageLike
@@ -286,6 +287,7 @@ class PromptCaptioner:
             score=generated.score,
             complete=generated.complete,
             malformed=malformed,
+            notes=processed.placement.notes,
         )
 
     def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:

@@ -106,11 +106,10 @@ def test_a_project_builds_and_captions(kosmos: Path, tmp_path: Path) -> None:
     compile_c("-O1", f"-I{project / 'edgecap'}", *sources, "-o", str(program), "-lm", "-ldl")
     pixels = tmp_path / "image.rgb"
     pixels.write_bytes(IMAGES[1].tobytes())
-    command = [program, project / "bundle", pixels, "31", "90", engine_library("onnx")]
+    command = [program, project / "model.edgecap", pixels, "31", "90", engine_library("onnx")]
     run = subprocess.run(command, capture_output=True, text=True)
     (expected,) = load(kosmos).caption(IMAGES[1])
     assert (run.returncode, run.stdout) == (0, expected.text + "\n"), run.stderr
-    assert not (project / "bundle" / "golden").exists()
 
 
 def test_texts_of_a_model_without_them(captioner: Captioner) -> None:

@@ -239,7 +239,8 @@ static bool visit(void *user, const char *entry)
 /* What only checks and tells may be missing; golden/ whole or not at all. */
 static bool may_lack(const char *name, bool golden)
 {
-    static const char *const tells[] = {"parity.json", "plan.json", "search.json"};
+    static const char *const tells[] = {"parity.json", "plan.json", "search.json",
+                                        "confidence.json"};
     size_t i;
     for (i = 0; i < sizeof tells / sizeof *tells; i++) {
         if (strcmp(name, tells[i]) == 0) {

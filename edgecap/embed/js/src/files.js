@@ -10,7 +10,7 @@ import { MANIFEST, functionsOf, readManifest } from "./manifest.js";
 
 const CACHE = "edgecap-bundles-1";
 /** What only checks, and what people read and may edit (SPEC.md): a host needs none of it. */
-const CHECKS = /^(parity\.json|plan\.json|search\.json|golden\/.*)$/;
+const CHECKS = /^(parity\.json|plan\.json|search\.json|confidence\.json|golden\/.*)$/;
 const PEOPLE_READ = /\.(md|txt|rst|pdf|html|png|jpe?g|gif|svg|webp)$|^(.*\/)?(LICEN[SC]E|COPYING|NOTICE|AUTHORS|CITATION)$/i;
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 const AGAIN = "Copy the bundle again, or export it again.";

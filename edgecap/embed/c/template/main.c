@@ -1,10 +1,11 @@
 /* captions BUNDLE IMAGE.rgb WIDTH HEIGHT [LIBRARY]: the caption of raw 8-bit
- * RGB pixels.
+ * RGB pixels, which your app decodes.
  *
  *   cc -std=c99 -O2 -Iedgecap -o captions main.c edgecap/[a-z]*.c -lm -ldl
- *   ./captions bundle image.rgb 640 480
+ *   ./captions model.edgecap image.rgb 640 480
  *
- * LIBRARY is the engine's shared library, where it is not among the system's.
+ * BUNDLE is a packed bundle or a directory. LIBRARY is the engine's shared
+ * library, where it is not among the system's.
  */
 #include <stdio.h>
 #include <stdlib.h>
