@@ -18,7 +18,7 @@ from edgecap.core.typed import decode
 
 # When beam search stops; transformers' early_stopping False, True and "never".
 EARLY_STOPPING = ("heuristic", "first", "never")
-MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 64, 1 << 16
+MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 32, 1 << 16
 
 
 @dataclass(frozen=True)
