@@ -287,6 +287,7 @@ class PromptCaptioner(Rating):
             score=generated.score,
             complete=generated.complete,
             malformed=malformed,
+            notes=processed.placement.notes,
         )
 
     def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:

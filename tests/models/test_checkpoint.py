@@ -263,8 +263,8 @@ for name in sys.argv[1:]:
     )
     found, missing = ran.stdout.splitlines()
     assert found == "BlipForConditionalGeneration"
-    assert missing.startswith("model.hub")
-    assert "not in the local cache" in missing
+    assert missing.startswith("hub.missing")
+    assert "edgecap pull someone/else" in missing
 
 
 @pytest.mark.parametrize(
