@@ -54,7 +54,20 @@ def peak_rss_mb() -> float:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
     # ru_maxrss would be wrong: on Linux a new process inherits the peak of its parent.
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return _status_mb(status, "VmHWM")
+
+
+def rss_mb() -> float | None:
+    """Memory of this process now, MiB; None where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    return _status_mb(status, "VmRSS")
+
+
+def _status_mb(status: str, key: str) -> float:
+    line = next(line for line in status.splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1]) / 1024
 
 

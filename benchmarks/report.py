@@ -1,46 +1,112 @@
-"""Reports of a bench: table, JSON, CSV, Markdown, and a directory with a plot."""
+"""Reports of a bench: table, JSON, CSV, Markdown, and a directory with all of them and a page."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.benchmarks.protocol import BenchPlan
+from edgecap.benchmarks.noise import Noise
+from edgecap.benchmarks.protocol import TIMED, BenchPlan
 from edgecap.benchmarks.reference.evaluate import MEASURED
-from edgecap.benchmarks.runner import Row
-from edgecap.core.figures import save_figure
+from edgecap.benchmarks.runner import Measured, Row, Spread
+from edgecap.benchmarks.statistics import Interval, Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgecap.benchmarks.baseline import Change
+
+SCHEMA = 2  # of the JSON; docs/benchmarks.md describes it
 MARKER = "report.json"
 COUNTED = "malformed"  # the one metric of eval that is a count, not a share
 # The scenes of a bench contain no withheld combinations.
 SHOWN = tuple(key for key in MEASURED if key != "withheld")
+_TITLES = {
+    "encode_image_ms": "encode image ms",
+    "decode_step_ms": "decode step ms",
+    "first_token_ms": "first token ms",
+    "token_ms": "further token ms",
+    "caption_ms": "caption ms",
+    "caption_after_pause_ms": "caption after a pause ms",
+}
 FIGURES = (
     "size MB",
     "cold start ms",
-    "encode_image ms p50 / p90",
-    "decode step ms p50 / p90",
-    "caption ms p50 / p90",
-    "captions/s",
+    *(f"{_TITLES[key]} p50 / p90 / p99" for key in TIMED),
+    "caption, ms of CPU time",
+    "tokens/s",
+    "captions/s, 8 in a call",
     "peak RSS MiB",
-    "× PyTorch, caption",
+    "steady RSS MiB",
+    "energy J/caption",
+    "× first, encode image",
+    "× first, caption",
+    "same captions as first %",
     "parity, next token %",
     "parity, captions %",
     *(key if key == COUNTED else f"{key} %" for key in SHOWN),
 )
-OPERATIONS = ("encode_image_ms", "decode_step_ms", "caption_ms")
 
 
-def to_json(rows: Sequence[Row], plan: BenchPlan, machine: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report tells.
+
+    Attributes:
+        machine: what `machine()` says; of the remote machine where there is one.
+        left_out: targets that were asked for and could not be run, with the reason.
+        limits: what the machine can do at best, from `limits.measure`; None: not measured.
+        profiles: times per operation, from `profile.profile`, by target.
+        changes: against the baseline, where there is one.
+    """
+
+    measured: Measured
+    plan: BenchPlan
+    machine: dict[str, Any]
+    left_out: dict[str, str]
+    limits: dict[str, Any] | None = None
+    profiles: dict[str, list[dict[str, Any]]] | None = None
+    changes: Sequence[Change] = ()
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.measured.rows
+
+
+def to_json(report: Report) -> dict[str, Any]:
     """Everything measured, unrounded."""
-    return {"machine": machine, "plan": asdict(plan), "targets": [asdict(row) for row in rows]}
+    noise = report.measured.noise
+    return {
+        "schema": SCHEMA,
+        "machine": report.machine,
+        "plan": asdict(report.plan) | {"clock": report.plan.clock},
+        "noise": None if noise is None else asdict(noise) | {"quiet": noise.quiet},
+        "targets": [asdict(row) for row in report.rows],
+        "left_out": report.left_out,
+        "limits": report.limits,
+        "profiles": report.profiles,
+    }
+
+
+def from_json(told: Mapping[str, Any]) -> Report:
+    """The report that `to_json` told."""
+    plan = {key: value for key, value in told["plan"].items() if key != "clock"}
+    noise = told["noise"] and Noise(told["noise"]["cpu_share"], told["noise"]["spread"])
+    rows = []
+    for target in told["targets"]:
+        intervals = {key: Interval(**one) for key, one in target["times_faster"].items()}
+        row = Row(**(target | {"times_faster": intervals}))
+        row.times = {key: Spread(**one) for key, one in target["times"].items()}
+        row.batches = {int(size): value for size, value in target["batches"].items()}
+        rows.append(row)
+    measured = Measured(rows, noise)
+    rest = (told["machine"], told["left_out"], told["limits"], told["profiles"])
+    return Report(measured, BenchPlan(**plan), *rest)
 
 
 def cells(row: Row) -> list[str]:
@@ -51,7 +117,9 @@ def cells(row: Row) -> list[str]:
 
     def spread(key: str) -> str:
         times = row.times.get(key)
-        return "–" if times is None else f"{times.p50:.2f} / {times.p90:.2f}"
+        if times is None:
+            return "–"
+        return " / ".join(_short(value) for value in (times.p50, times.p90, times.p99))
 
     def percent(share: float | None) -> str:
         return number(None if share is None else 100 * share)
@@ -59,10 +127,16 @@ def cells(row: Row) -> list[str]:
     return [
         number(row.size_mb),
         number(row.cold_start_ms, 0),
-        *(spread(key) for key in OPERATIONS),
+        *(spread(key) for key in TIMED),
+        number(row.cpu_ms("caption_ms")),
+        number(row.tokens_per_s, 0),
         number(row.captions_per_s),
         number(row.peak_rss_mb, 0),
-        number(row.times_faster.get("caption_ms"), 2),
+        number(row.steady_rss_mb, 0),
+        number(row.energy_j, 2),
+        ratio(row.times_faster.get("encode_image_ms")),
+        ratio(row.times_faster.get("caption_ms")),
+        percent(row.same_captions),
         percent(row.parity.get("next_token")),
         percent(row.parity.get("captions")),
         *(
@@ -70,6 +144,21 @@ def cells(row: Row) -> list[str]:
             for key in SHOWN
         ),
     ]
+
+
+def _short(value: float) -> str:
+    """Three digits: 0.91, 12.3, 263."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
+
+
+def ratio(interval: Interval | None) -> str:
+    """How many times faster, with its interval; "undecided" where that includes 1."""
+    if interval is None:
+        return "–"
+    if interval.low == interval.high == 1:
+        return "1"
+    shown = f"{interval.value:.2f} ({interval.low:.2f}–{interval.high:.2f})"
+    return shown + (" undecided" if interval.against(1) is Verdict.UNDECIDED else "")
 
 
 def to_table(rows: Sequence[Row]) -> Table:
@@ -80,25 +169,33 @@ def to_table(rows: Sequence[Row]) -> Table:
     table.add_column("")
     for row in rows:
         table.add_column(row.name, justify="right", overflow="fold")
-    for line in _lines(rows):
+    for line in lines(rows):
         table.add_row(*line)
     return table
 
 
-def _lines(rows: Sequence[Row]) -> list[list[str]]:
-    """The body of a table: a figure's name, then its value for every target."""
+def lines(rows: Sequence[Row]) -> list[list[str]]:
+    """The body of a table: a figure's name, then its value for every target.
+
+    A figure that no target has is left out.
+    """
     columns = [cells(row) for row in rows]
-    return [[name, *(column[i] for column in columns)] for i, name in enumerate(FIGURES)]
+    body = [[name, *(column[i] for column in columns)] for i, name in enumerate(FIGURES)]
+    return [line for line in body if any(cell != "–" for cell in line[1:])]
 
 
-def notes(rows: Sequence[Row]) -> list[str]:
-    """Caveats of the figures of these rows, a sentence or two each."""
-    return [
+def notes(report: Report) -> list[str]:
+    """Caveats of the figures, a sentence or two each."""
+    noise = report.measured.noise
+    found = [] if noise is None else [noise.sentence()]
+    found += [
         f"{row.name} was evaluated by {row.about['backend']}: its accuracy is valid, but its speed "
         "is not a device's. A Neural Engine may round differently within an operation."
-        for row in rows
+        for row in report.rows
         if not row.timed
     ]
+    found += [f"{row.name} failed: {row.error}" for row in report.rows if row.error and row.peer]
+    return found + [f"{name} was left out: {why}" for name, why in report.left_out.items()]
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -111,39 +208,56 @@ def to_csv(rows: Sequence[Row]) -> str:
     return out.getvalue()
 
 
-def to_markdown(rows: Sequence[Row], plan: BenchPlan, machine: dict[str, Any]) -> str:
+def to_markdown(report: Report) -> str:
     """A table, then the machine and the method."""
-    lines = [
+    rows = report.rows
+    text = [
         _markdown_row(["", *(row.name for row in rows)]),
         _markdown_row(["---", *["---:"] * len(rows)]),
-        *map(_markdown_row, _lines(rows)),
+        *map(_markdown_row, lines(rows)),
         "",
+        *method(report),
+        *notes(report),
+    ]
+    failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error and not row.peer]
+    return "\n".join(text + ([""] + failed if failed else [])) + "\n"
+
+
+def method(report: Report) -> list[str]:
+    """The machine and how it was measured, a line each."""
+    machine, plan = report.machine, report.plan
+    rounds = max((len(row.rounds) for row in report.rows), default=0)
+    said = [
         f"{machine['cpu']}, {plan.threads} thread(s), {machine['system']}, {machine['date']}; "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         + ".",
-        f"{plan.rounds} interleaved rounds after one warm-up; a process per target; medians over "
-        f"all rounds. Accuracy on {plan.scenes} evaluation scenes in "
-        f"{', '.join(plan.languages)}. Load average at the start: {machine['load']}.",
+        f"{rounds} interleaved rounds after one that warms up; a process per target, pinned to its "
+        f"CPUs. Times are wall time. × first: {plan.clock} time against the first target, median "
+        f"of the rounds and its 95 % interval. Load average at the start: {machine['load']}.",
     ]
-    lines += notes(rows)
-    failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error]
-    return "\n".join(lines + ([""] + failed if failed else [])) + "\n"
+    if plan.scenes:
+        said.append(f"Accuracy on {plan.scenes} evaluation scenes in {', '.join(plan.languages)}.")
+    return said
 
 
-def write_files(
-    directory: Path, rows: Sequence[Row], plan: BenchPlan, machine: dict[str, Any]
-) -> None:
-    """Write report.md, report.json, report.csv and latency.png into an empty directory.
+def write_files(directory: Path, report: Report) -> None:
+    """Write report.md, .json, .csv, .html and litertlm_rows.json into an empty directory."""
+    from edgecap.benchmarks.manifest_rows import manifest_rows
+    from edgecap.benchmarks.page import page
 
-    The plot needs matplotlib and is left out without it.
-    """
-    text = "# edgecap bench\n\n" + to_markdown(rows, plan, machine)
-    if _draw(directory / "latency.png", rows):
-        text += "\n![Latency per target](latency.png)\n"
+    told = to_json(report)
+    text = "# edgecap bench\n\n" + to_markdown(report)
     (directory / "report.md").write_text(text, encoding="utf-8")
-    (directory / "report.csv").write_text(to_csv(rows), encoding="utf-8")
-    everything = json.dumps(to_json(rows, plan, machine), indent=2, ensure_ascii=False)
-    (directory / MARKER).write_text(everything + "\n", encoding="utf-8")
+    (directory / "report.csv").write_text(to_csv(report.rows), encoding="utf-8")
+    (directory / "report.html").write_text(
+        page(json.loads(json.dumps(told)), lines(report.rows), method(report)), encoding="utf-8"
+    )
+    _write_json(directory / "litertlm_rows.json", manifest_rows(report))
+    _write_json(directory / MARKER, told)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _markdown_row(values: Sequence[str]) -> str:
@@ -158,40 +272,21 @@ def _flat(row: Row) -> dict[str, Any]:
         **{
             f"{key}_{part}": getattr(times, part)
             for key, times in row.times.items()
-            for part in ("p50", "p90")
+            for part in ("p50", "p90", "p99")
         },
+        "tokens_per_s": row.tokens_per_s,
         "captions_per_s": row.captions_per_s,
+        **{f"captions_per_s_{size}": value for size, value in row.batches.items()},
         "peak_rss_mb": row.peak_rss_mb,
-        **{f"times_faster_{key}": value for key, value in row.times_faster.items()},
+        "steady_rss_mb": row.steady_rss_mb,
+        "energy_j": row.energy_j,
+        **{
+            f"times_faster_{key}{suffix}": getattr(interval, part)
+            for key, interval in row.times_faster.items()
+            for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high"))
+        },
+        "same_captions": row.same_captions,
         **{f"parity_{key}": value for key, value in row.parity.items()},
         **{k: v for k, v in row.accuracy.items() if isinstance(v, int | float)},
         "error": row.error,
     }
-
-
-def _draw(path: Path, rows: Sequence[Row]) -> bool:
-    """Bars of p50 with whiskers up to p90, one panel per operation; whether it was drawn."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        return False
-    measured = [row for row in rows if row.times]
-    if not measured:
-        return False
-    figure = Figure(figsize=(11, 1.6 + 0.45 * len(measured)), layout="constrained")
-    panels = figure.subplots(1, len(OPERATIONS), sharey=True)
-    names = [row.name for row in measured]
-    colors = ["#9a9a9a" if row.reference else "#2a6fdb" for row in measured]
-    for panel, key in zip(panels, OPERATIONS, strict=True):
-        # transformers has no separate decode step to time: no bar
-        times = [row.times.get(key) for row in measured]
-        p50 = [0.0 if each is None else each.p50 for each in times]
-        above = [0.0 if each is None else max(each.p90 - each.p50, 0.0) for each in times]
-        panel.barh(names, p50, xerr=[[0.0] * len(p50), above], color=colors, ecolor="#333333")
-        panel.set_title(key.removesuffix("_ms").replace("_", " "))
-        panel.set_xlabel("ms, p50 with p90")
-        for side in ("top", "right"):
-            panel.spines[side].set_visible(False)
-    panels[0].invert_yaxis()
-    save_figure(figure, path)
-    return True

@@ -5,44 +5,38 @@ R rounds; times in milliseconds.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import tempfile
-import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from edgecap.benchmarks.protocol import BATCH, TIMED, UNTIMED, BenchPlan
+from edgecap.benchmarks.energy import Meter
+from edgecap.benchmarks.noise import Noise, noise
+from edgecap.benchmarks.process import Target, Worker
+from edgecap.benchmarks.protocol import (
+    BATCH,
+    LEAST_ROUNDS,
+    TIMED,
+    UNTIMED,
+    BenchPlan,
+    Round,
+)
+from edgecap.benchmarks.statistics import Interval, median_interval
 from edgecap.core.errors import GateError
 from edgecap.core.progress import progress
-
-LIMIT_S = 1800.0  # timeout of one reply, so that a hanging target does not hang the bench
-
-
-@dataclass(frozen=True)
-class Target:
-    """A target: the command of its worker, and what an app would ship."""
-
-    name: str
-    command: tuple[str, ...]
-    size_bytes: int | None = None
-    reference: bool = False  # PyTorch: the others are compared with it
-    parity: Mapping[str, float] = field(default_factory=dict)  # shares, from its certificate
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Milliseconds of one operation over all rounds."""
+    """Milliseconds of one operation over all rounds, wall time."""
 
     p50: float
     p90: float
+    p99: float
     samples: int
 
 
@@ -52,134 +46,130 @@ class Row:
 
     name: str
     reference: bool = False
+    peer: bool = False
     size_mb: float | None = None
     cold_start_ms: float | None = None
     times: dict[str, Spread] = field(default_factory=dict)
-    captions_per_s: float | None = None
+    batches: dict[int, float] = field(default_factory=dict)  # images per call: captions/s
+    captions_per_s: float | None = None  # of BATCH images in one call
+    tokens_per_s: float | None = None
     peak_rss_mb: float | None = None
-    times_faster: dict[str, float] = field(default_factory=dict)  # than the reference
+    steady_rss_mb: float | None = None
+    energy_j: float | None = None  # per caption
+    times_faster: dict[str, Interval] = field(default_factory=dict)  # than the first row
+    same_captions: float | None = None
     accuracy: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, float] = field(default_factory=dict)  # next_token, captions
     about: dict[str, Any] = field(default_factory=dict)
     timed: bool = True  # False: the backend is an emulator; its times are not a device's
     error: str | None = None
+    rounds: list[Round] = field(default_factory=list)
+
+    def cpu_ms(self, key: str) -> float | None:
+        """Median CPU time of an operation; None where not measured."""
+        times = [ms for one in self.rounds if key in one for ms in one[key]["cpu"]]
+        return median(times) if times else None
 
 
-class Worker:
-    """The process of one target. Communicates in lines of JSON; see `protocol`."""
+@dataclass(frozen=True)
+class Measured:
+    """All rows, and how quiet the machine was; `noise` is None where no round was run."""
 
-    def __init__(self, target: Target, threads: int) -> None:
-        self.target = target
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close()
-        began = time.perf_counter()
-        self._process = subprocess.Popen(
-            target.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        )
-        try:
-            self.about = self._reply("ready")
-        except BaseException:
-            self.close()
-            raise
-        self.cold_start_ms = (time.perf_counter() - began) * 1e3
-
-    def send(self, request: str, **arguments: Any) -> dict[str, Any]:
-        """Send one request and wait for its result; GateError where the target fails."""
-        assert self._process.stdin is not None
-        line = json.dumps({"do": request, **arguments}).encode() + b"\n"
-        with suppress(OSError):  # it has ended: the missing reply reports it
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        return self._reply("done")
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process.stdin is not None:
-            with suppress(OSError):  # a broken pipe: it has ended already
-                self._process.stdin.close()
-        self._end()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
-        self._log.close()
-
-    def _reply(self, expected: str) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        watchdog = threading.Timer(LIMIT_S, self._process.kill)
-        watchdog.start()
-        try:
-            line = self._process.stdout.readline()
-        finally:
-            watchdog.cancel()
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            raise self._failure(f"ended without a reply: {self._last_line()}") from None
-        if expected not in answer:
-            raise self._failure(str(answer.get("error", answer)))
-        return dict(answer[expected])
-
-    def _failure(self, reason: str) -> GateError:
-        return GateError("bench.target", f"{self.target.name}: {reason}")
-
-    def _end(self) -> None:
-        """Wait for the process a while, then kill it."""
-        try:
-            self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _last_line(self) -> str:
-        self._end()
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").split("\n")
-        nonempty = [line.strip() for line in lines if line.strip()]
-        return nonempty[-1] if nonempty else f"exit status {self._process.returncode}"
+    rows: list[Row]
+    noise: Noise | None
 
 
-def bench(targets: Sequence[Target], plan: BenchPlan) -> list[Row]:
+def bench(targets: Sequence[Target], plan: BenchPlan) -> Measured:
     """Measure all targets under one plan. A target that fails gets a row with its error."""
     rows = {
-        t.name: Row(t.name, t.reference, _mb(t.size_bytes), parity=dict(t.parity)) for t in targets
+        t.name: Row(t.name, t.reference, t.peer, _mb(t.size_bytes), parity=dict(t.parity))
+        for t in targets
     }
-    rounds: dict[str, list[dict[str, list[float]]]] = {t.name: [] for t in targets}
     with ExitStack() as stack:
         workers = _start(targets, plan, rows, stack)
-        for number in progress(range(plan.rounds + 1), "rounds"):
-            for worker in _timed(workers, rows):
-                times = _try(worker, rows, "round", number=number, repeats=plan.repeats())
-                if times and number > 0:  # round 0 warms up
-                    rounds[worker.target.name].append(times)
         for worker in _timed(workers, rows):
-            rows[worker.target.name].peak_rss_mb = _try(worker, rows, "memory").get("peak_rss_mb")
-        for worker in progress(_alive(workers, rows), "accuracy"):
-            arguments = {"scenes": plan.scenes, "languages": plan.languages}
-            rows[worker.target.name].accuracy = _try(worker, rows, "accuracy", **arguments)
-    for name, measured in rounds.items():
-        if measured:
-            _summarise(rows[name], measured)
-    for reference in (row for row in rows.values() if row.reference):
-        for row in (row for row in rows.values() if row.timed):
-            row.times_faster = times_faster(rounds[reference.name], rounds[row.name])
-    return list(rows.values())
+            rows[worker.target.name].about["warm_up_runs"] = _try(worker, rows, "warm").get("runs")
+        for number in _numbers(plan):
+            found = _round(_rotated(_timed(workers, rows), number), rows, plan)
+            if number > 0:  # round 0 warms up
+                for name, times in found.items():
+                    rows[name].rounds.append(times)
+        for worker in _timed(workers, rows):
+            memory = _try(worker, rows, "memory")
+            row = rows[worker.target.name]
+            row.peak_rss_mb, row.steady_rss_mb = (
+                memory.get(key) for key in ("peak_rss_mb", "steady_rss_mb")
+            )
+        _batches(workers, rows, plan)
+        _same_captions(workers, rows)
+        if plan.scenes:
+            for worker in progress(_alive(workers, rows), "accuracy"):
+                arguments = {"scenes": plan.scenes, "languages": plan.languages}
+                rows[worker.target.name].accuracy = _try(worker, rows, "accuracy", **arguments)
+    for row in rows.values():
+        _summarise(row)
+    timed = [row for row in rows.values() if row.timed and row.rounds]
+    for row in timed:
+        row.times_faster = times_faster(timed[0].rounds, row.rounds, plan.clock)
+    return Measured(list(rows.values()), noise([row.rounds for row in timed]))
 
 
 def times_faster(
-    reference: Sequence[dict[str, list[float]]], other: Sequence[dict[str, list[float]]]
-) -> dict[str, float]:
-    """Median over rounds of the reference's median time over the other's, per operation.
+    reference: Sequence[Round], other: Sequence[Round], clock: str = "cpu"
+) -> dict[str, Interval]:
+    """The reference's time over the other's, per operation: median over rounds, and its interval.
 
     Rounds of the same number ran right after each other, so both had the same machine load.
     """
-    pairs = list(zip(reference, other, strict=False))
-    return {
-        key: median(median(theirs[key]) / median(own[key]) for theirs, own in pairs)
-        for key in TIMED
-        if pairs and key in pairs[0][0] and key in pairs[0][1]
-    }
+    found = {}
+    for key in TIMED:
+        ratios = round_ratios(reference, other, key, clock)
+        if ratios:
+            found[key] = median_interval(ratios)
+    return found
+
+
+def round_ratios(
+    reference: Sequence[Round], other: Sequence[Round], key: str, clock: str
+) -> list[float]:
+    """The reference's median time over the other's, of each round that has both."""
+    return [
+        median(theirs[key][clock]) / median(own[key][clock])
+        for theirs, own in zip(reference, other, strict=False)
+        if key in theirs and key in own and median(own[key][clock]) > 0
+    ]
+
+
+def _numbers(plan: BenchPlan) -> Iterator[int]:
+    """Numbers of rounds, the discarded one first, for as many rounds or seconds as asked."""
+    if plan.duration_s is None:
+        yield from progress(range(plan.rounds + 1), "rounds")
+        return
+    end = time.monotonic() + plan.duration_s
+    number = 0
+    while number <= LEAST_ROUNDS or time.monotonic() < end:
+        yield number
+        number += 1
+
+
+def _rotated(workers: Sequence[Worker], number: int) -> list[Worker]:
+    """Another one first in every round: nobody always follows the same neighbour."""
+    if not workers:
+        return []
+    start = number % len(workers)
+    return [*workers[start:], *workers[:start]]
+
+
+def _round(workers: Sequence[Worker], rows: dict[str, Row], plan: BenchPlan) -> dict[str, Round]:
+    """One round of every target, operation by operation."""
+    found: dict[str, Round] = {worker.target.name: {} for worker in workers}
+    for key, repeats in plan.repeats().items():
+        for worker in workers:
+            name = worker.target.name
+            if rows[name].error:
+                continue
+            found[name] |= _try(worker, rows, "round", repeats={key: repeats})
+    return {name: times for name, times in found.items() if times and not rows[name].error}
 
 
 def _start(
@@ -210,6 +200,42 @@ def _start(
     return workers
 
 
+def _batches(workers: Sequence[Worker], rows: dict[str, Row], plan: BenchPlan) -> None:
+    """The batch curve, interleaved too: captions/s on the plan's clock, median over its rounds."""
+    times: dict[tuple[str, int], list[float]] = {}
+    energy: dict[str, list[float]] = {}
+    for _ in progress(range(plan.batch_rounds if plan.batches else 0), "batches"):
+        for size in plan.batches:
+            for worker in _timed(workers, rows):
+                meter = Meter()
+                took = _try(worker, rows, "batch", size=size).get(plan.clock)
+                joules = meter.joules()
+                if took:
+                    times.setdefault((worker.target.name, size), []).append(took)
+                if size == BATCH and joules is not None:
+                    energy.setdefault(worker.target.name, []).append(joules / size)
+    for (name, size), each in times.items():
+        rows[name].batches[size] = size * 1e3 / median(each)
+    for name, joules_each in energy.items():
+        rows[name].energy_j = median(joules_each)
+    for row in rows.values():
+        row.captions_per_s = row.batches.get(BATCH)
+
+
+def _same_captions(workers: Sequence[Worker], rows: dict[str, Row]) -> None:
+    """How many captions of the benchmark's images equal the first target's."""
+    first: list[str] | None = None
+    for worker in _alive(workers, rows):
+        said = _try(worker, rows, "captions")
+        if not said:
+            continue
+        row = rows[worker.target.name]
+        row.about["caption_tokens"] = said["tokens"]
+        first = said["captions"] if first is None else first
+        same = [a == b for a, b in zip(first, said["captions"], strict=True)]
+        row.same_captions = sum(same) / len(same)
+
+
 def _alive(workers: Sequence[Worker], rows: dict[str, Row]) -> list[Worker]:
     return [worker for worker in workers if not rows[worker.target.name].error]
 
@@ -219,7 +245,7 @@ def _timed(workers: Sequence[Worker], rows: dict[str, Row]) -> list[Worker]:
 
 
 def _try(worker: Worker, rows: dict[str, Row], request: str, **arguments: Any) -> dict[str, Any]:
-    """The reply, or an empty dict and the error in the target's row."""
+    """The reply; where the target fails, nothing, and the reason in the target's row."""
     try:
         return worker.send(request, **arguments)
     except GateError as error:
@@ -227,12 +253,14 @@ def _try(worker: Worker, rows: dict[str, Row], request: str, **arguments: Any) -
         return {}
 
 
-def _summarise(row: Row, rounds: Sequence[dict[str, list[float]]]) -> None:
-    for key in (key for key in TIMED if key in rounds[0]):
-        samples = np.concatenate([times[key] for times in rounds])  # [samples]
-        p50, p90 = np.percentile(samples, [50, 90])
-        row.times[key] = Spread(float(p50), float(p90), len(samples))
-    row.captions_per_s = BATCH * 1e3 / row.times["batch_ms"].p50
+def _summarise(row: Row) -> None:
+    for key in TIMED:
+        walls = [ms for one in row.rounds if key in one for ms in one[key]["wall"]]
+        if walls:
+            p50, p90, p99 = (float(p) for p in np.percentile(walls, [50, 90, 99]))
+            row.times[key] = Spread(p50, p90, p99, len(walls))
+    if "token_ms" in row.times:
+        row.tokens_per_s = 1e3 / row.times["token_ms"].p50
 
 
 def _mb(size_bytes: int | None) -> float | None:

@@ -8,17 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from edgecap.benchmarks.runner import Target
+from edgecap.benchmarks.process import Target
+from edgecap.benchmarks.protocol import IMAGES
 from edgecap.bundle import schema2
 from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
+from edgecap.core.scratch import scratch_dir
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.shipped import called, shipped
 
@@ -48,12 +49,15 @@ def bundles(paths: Sequence[Path], here: Path) -> list[Bundle]:
 
 
 @contextmanager
-def images(count: int = 8) -> Iterator[list[Path]]:
-    """The first scenes of the shipped gate set as files, while the context lasts."""
-    with TemporaryDirectory(prefix="edgecap-bench-") as folder:
+def images(count: int = IMAGES) -> Iterator[list[Path]]:
+    """The first scenes of the shipped gate set as uncompressed files, while the context lasts.
+
+    Not compressed, so that targets of other languages need no decoder and none is measured.
+    """
+    with scratch_dir("edgecap-bench-") as folder:
         files = []
         for i, (pixels, _) in enumerate(load_set("gate", count)):
-            files.append(Path(folder) / f"{i}.png")
+            files.append(folder / f"{i}.ppm")
             Image.fromarray(pixels).save(files[-1])
         yield files
 
@@ -157,4 +161,8 @@ def shipped_bytes(bundle: Bundle) -> int:
         for name, entry in bundle.manifest.files.items()
         if name not in NOT_SHIPPED and not name.startswith(NOT_SHIPPED_FOLDER)
     )
-    return listed + (bundle.path / MANIFEST).stat().st_size
+    packed = bundle.container
+    manifest = (
+        packed.contents[MANIFEST].nbytes if packed else (bundle.path / MANIFEST).stat().st_size
+    )
+    return listed + manifest

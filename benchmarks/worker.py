@@ -10,20 +10,24 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from edgecap.benchmarks.machine import peak_rss_mb
-from edgecap.benchmarks.protocol import BATCH, DECODE_POSITION
+from edgecap.benchmarks.machine import peak_rss_mb, rss_mb
+from edgecap.benchmarks.process import pin
+from edgecap.benchmarks.protocol import DECODE_POSITION, PAUSE_S, Round, Samples
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
+    from edgecap.runtime.captioner import Captioner
 
 Operation = Callable[[], object]
+Times: TypeAlias = tuple[float, float]  # wall and CPU milliseconds of one run
+STABLE = 0.1  # the last runs of a warm-up lie so close to their median, relative
+STABLE_RUNS = 3
+MOST_WARM_RUNS = 15
 
 
 def main(argument: str) -> int:
@@ -36,15 +40,33 @@ def main(argument: str) -> int:
 
         return load(job["source"], backend=job["backend"], threads=job["threads"])
 
-    return serve(load, job["images"], sys.stdin, answers)
+    if job.get("pinned"):
+        pin(job["threads"])
+    about = started if job.get("tells_start") else dict
+    return serve(load, job["images"], sys.stdin, answers, about)
+
+
+def started() -> dict[str, Any]:
+    """Milliseconds since this process began, where the system tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return {}
+    began = ticks / os.sysconf("SC_CLK_TCK")
+    return {"cold_start_ms": (time.clock_gettime(time.CLOCK_BOOTTIME) - began) * 1e3}
 
 
 def serve(
-    load: Callable[[], Any], images: Sequence[str], requests: IO[str], answers: IO[str]
+    load: Callable[[], Any],
+    images: Sequence[str],
+    requests: IO[str],
+    answers: IO[str],
+    about: Callable[[], dict[str, Any]] = dict,
 ) -> int:
     """Make the captioner, show its first caption, then answer requests line by line.
 
-    Returns the exit status; an error of the artifact is answered, and ends the process.
+    `about` adds to what `ready` says. Returns the exit status; an error of the artifact is
+    answered, and ends the process.
     """
 
     def say(**message: Any) -> None:
@@ -52,31 +74,105 @@ def serve(
         answers.flush()
 
     try:
-        captioner = load()
-        said = {"lang": captioner.languages[0]} if captioner.languages else {}
-        first = captioner.caption([images[0]], **said)[0]
-        say(ready={"backend": captioner.backend, "first_caption": first.text})
-        operations = _operations(captioner, images)
+        measured = Measured(load(), images)
+        first = measured.caption(images[0])
+        backend = measured.captioner.backend
+        say(ready={"backend": backend, "first_caption": first.text, **about()})
         for line in requests:
             request = json.loads(line)
-            say(done=_answer(request, captioner, operations))
+            say(done=_answer(request, measured))
     except EdgecapError as error:
         say(error=str(error))
         return error.exit_code
     return 0
 
 
-def _answer(
-    request: dict[str, Any], captioner: Any, operations: dict[str, Operation]
-) -> dict[str, Any]:
+class Measured:
+    """A captioner and the operations that are timed."""
+
+    def __init__(self, captioner: Any, images: Sequence[str]) -> None:
+        self.captioner, self.images = captioner, list(images)
+        self._said = {"lang": captioner.languages[0]} if captioner.languages else {}
+        self._next = cycle(self.images)
+        self._after_pause = cycle(self.images)
+        self._parts: dict[str, Operation] | None = None
+
+    def caption(self, image: str, **options: Any) -> Any:
+        """The caption of one image."""
+        return self.captioner.caption([image], **self._said, **options)[0]
+
+    def round(self, repeats: dict[str, int]) -> Round:
+        """So many runs of each operation."""
+        if self._parts is None:
+            self._parts = _parts(self.captioner, self.images)
+        found: Round = {}
+        for key, n in repeats.items():
+            if key == "caption_ms":
+                found |= self._captions(n)
+            elif key == "caption_after_pause_ms":
+                found[key] = self._paused(n)
+            elif key in self._parts:
+                found[key] = _samples(_timed(self._parts[key])[0] for _ in range(n))
+        return found
+
+    def warm(self) -> int:
+        """Caption one image until the last runs take the same time; how many runs that took."""
+        times: list[float] = []
+        while len(times) < MOST_WARM_RUNS:
+            (_, cpu), _ = _timed(self.caption, self.images[0])
+            times.append(cpu)
+            last = times[-STABLE_RUNS:]
+            middle = sorted(last)[len(last) // 2]
+            if len(last) == STABLE_RUNS and max(abs(t - middle) for t in last) <= STABLE * middle:
+                break
+        return len(times)
+
+    def batch(self, size: int) -> dict[str, float]:
+        """One call with so many images."""
+        files = [self.images[i % len(self.images)] for i in range(size)]
+        (wall, cpu), _ = _timed(self.captioner.caption, files, **self._said)
+        return {"wall": wall, "cpu": cpu}
+
+    def _captions(self, n: int) -> Round:
+        first: list[Times] = []
+        whole: list[Times] = []
+        token: list[Times] = []
+        for _ in range(n):
+            image = next(self._next)
+            one, _ = _timed(self.caption, image, max_length=1)
+            all_, caption = _timed(self.caption, image)
+            first.append(one)
+            whole.append(all_)
+            further = len(caption.tokens) + bool(caption.complete) - 1  # the end is a step too
+            if further > 0:
+                token.append(((all_[0] - one[0]) / further, (all_[1] - one[1]) / further))
+        found = {"first_token_ms": first, "token_ms": token, "caption_ms": whole}
+        return {key: _samples(times) for key, times in found.items() if times}
+
+    def _paused(self, n: int) -> Samples:
+        times = []
+        for _ in range(n):
+            time.sleep(PAUSE_S)
+            times.append(_timed(self.caption, next(self._after_pause))[0])
+        return _samples(times)
+
+
+def _answer(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    captioner = measured.captioner
     if request["do"] == "round":
-        return {
-            key: _time(operations[key], n)
-            for key, n in request["repeats"].items()
-            if key in operations
-        }
+        return dict(measured.round(request["repeats"]))
+    if request["do"] == "warm":
+        return {"runs": measured.warm()}
+    if request["do"] == "batch":
+        return measured.batch(request["size"])
     if request["do"] == "memory":
-        return {"peak_rss_mb": peak_rss_mb()}
+        return {"peak_rss_mb": peak_rss_mb(), "steady_rss_mb": rss_mb()}
+    if request["do"] == "captions":
+        said = [measured.caption(image) for image in measured.images]
+        return {
+            "captions": [one.raw or one.text for one in said],
+            "tokens": [len(one.tokens) for one in said],
+        }
     if not captioner.languages:  # its accuracy is measured on captions of the user's own
         return {}
     from edgecap.benchmarks.reference.evaluate import evaluate
@@ -86,43 +182,15 @@ def _answer(
     return evaluate(captioner, scenes, request["languages"]).to_json()
 
 
-def _operations(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
-    """What `protocol.TIMED` times of this kind of captioner, each moving on to the next image."""
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
-
-    files = cycle(images)
-    said = {"lang": captioner.languages[0]} if captioner.languages else {}
-    captions = {
-        "caption_ms": lambda: captioner.caption([next(files)], **said),
-        "batch_ms": lambda: captioner.caption([next(files) for _ in range(BATCH)], **said),
-    }
-    if isinstance(captioner, PromptCaptioner):
-        return _of_functions(captioner, images) | captions
-    if not captioner.languages:
-        return captions  # a checkpoint: transformers has no step that could be timed alone
-    return _of_session(captioner, images) | captions
+def _parts(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
+    """The parts of a caption that this kind of captioner lets us time alone."""
+    if not hasattr(captioner, "graphs"):
+        return {}  # a checkpoint: transformers has no step that could be timed alone
+    return _of_functions(captioner, images)
 
 
-def _of_session(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
-    """encode_image and decode of schema 1."""
-    from edgecap.runtime.preprocess import preprocess
-
-    session = captioner.session
-    inputs = [
-        preprocess(image, captioner.manifest.preprocessing)[0][None] for image in images
-    ]  # uint8 [1,S,S,3]
-    model_input = cycle(inputs)
-    k, v = captioner.cache(inputs[0])  # float [L,1,H,C,Dh]
-    token = np.array([[1]], np.int32)  # [1,1]; any token costs the same
-    position = np.array([DECODE_POSITION], np.int32)  # [1]
-    return {
-        "encode_image_ms": lambda: session.encode_image(next(model_input)),
-        "decode_step_ms": lambda: session.decode(token, position, k, v),
-    }
-
-
-def _of_functions(captioner: PromptCaptioner, images: Sequence[str]) -> dict[str, Operation]:
-    """encode and decode of schema 2."""
+def _of_functions(captioner: Captioner, images: Sequence[str]) -> dict[str, Operation]:
+    """encode and decode."""
     from edgecap.runtime.image_processing import process
     from edgecap.runtime.state import State
 
@@ -143,14 +211,16 @@ def _of_functions(captioner: PromptCaptioner, images: Sequence[str]) -> dict[str
     }
 
 
-def _time(operation: Operation, repeats: int) -> list[float]:
-    """Milliseconds of each run."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        operation()
-        times.append((time.perf_counter() - began) * 1e3)
-    return times
+def _timed(operation: Callable[..., Any], *given: Any, **named: Any) -> tuple[Times, Any]:
+    """Wall and CPU milliseconds of one run, and its result."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = operation(*given, **named)
+    return ((time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3), result
+
+
+def _samples(times: Iterable[Times]) -> Samples:
+    pairs = list(times)
+    return {"wall": [wall for wall, _ in pairs], "cpu": [cpu for _, cpu in pairs]}
 
 
 def own_output() -> IO[str]:

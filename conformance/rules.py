@@ -19,7 +19,7 @@ from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode
 from edgecap.reference.manifest import box_grammar
 from edgecap.runtime.grammar import TokenGrammar
-from edgecap.runtime.sampling import Sampling, draw, probabilities, uniform
+from edgecap.runtime.sampling import Sampling, draw, probabilities, start, uniform
 
 V, EOS, FIRST, BINS = 40, 1, 30, 5  # locations 30 ... 34 of forty tokens
 SCALE = 16
@@ -142,10 +142,11 @@ def sampler() -> Topic:
     A u lies in the middle of a token's share: no rounding decides.
     """
     streams = []
-    for seed, crc in ((0, 0), (1, 0), (0, 1), (7, 0xDEADBEEF), (2**32 - 1, 2**32 - 1)):
-        start = (seed << 32) + crc
+    for seed, index in ((0, 0), (1, 0), (0, 1), (7, 0xDEADBEEF), (2**32 - 1, 2**32 - 1)):
+        stream = start(seed, index)
         streams += [
-            [seed, crc, count, int(uniform(start, count) * 2**53)] for count in (0, 1, 2, 93, 2**20)
+            [seed, index, count, int(uniform(stream, count) * 2**53)]
+            for count in (0, 1, 2, 93, 2**20)
         ]
     generator = random.Random(4)
     draws = []

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edgecap.core import hub
 from edgecap.core.formats import resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
-    from edgecap.benchmarks.protocol import BenchPlan
-    from edgecap.benchmarks.runner import Row
+    from edgecap.benchmarks.report import Report
     from edgecap.bundle.certificate import Certificate
     from edgecap.exporters.prepare import AnyExported
     from edgecap.runtime import Caption
+    from edgecap.runtime.confidence import Minimum
     from edgecap.runtime.preprocess import ImageLike
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -32,32 +32,42 @@ def _silent(_: str) -> None:
     """The default of `say`."""
 
 
-def load(source: PathLike, backend: str = "auto", threads: int = 1, device: str = "cpu") -> Any:
+def load(
+    source: PathLike,
+    backend: str = "auto",
+    threads: int = 1,
+    device: str = "cpu",
+    min_confidence: Minimum = None,
+) -> Any:
     """Open a captioner.
 
     Args:
         source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
-            the reference model or the directory of a Hugging Face checkpoint.
+            the reference model or the directory of a Hugging Face checkpoint. Bundles and
+            checkpoints of a hub are taken from the local cache by their id, org/name or
+            org/name@revision; `edgecap pull` downloads them.
         backend: "auto", or onnx, tflite, coreml, mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the model's calibration recommends. By default none is declined.
 
     Returns:
-        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
-        (a bundle) or `CheckpointCaptioner` (on PyTorch).
+        A `Captioner`; or a `CheckpointCaptioner` for a checkpoint on PyTorch.
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.
     """
     from edgecap.models import loading
 
-    return loading.load(source, backend=backend, threads=threads, device=device)
+    return loading.load(source, backend, threads, device, min_confidence)
 
 
 def caption(
     images: Iterable[ImageLike] | ImageLike,
     bundle: PathLike = "S",
     threads: int = 1,
+    min_confidence: Minimum = None,
     **options: Any,
 ) -> list[Caption]:
     """Caption images once; to caption again and again, keep the captioner that `load` gives.
@@ -66,13 +76,14 @@ def caption(
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
         bundle: as `source` of `load`.
         threads: CPU threads of the engine.
+        min_confidence: as of `load`.
         options: as of the captioner's `caption`: lang (a BCP 47 tag) and style, or prompt; beams,
             sampling, max_length.
 
     Raises:
         As `load`, and InputError for an image, language or number that cannot be used.
     """
-    return load(bundle, threads=threads).caption(images, **options)
+    return load(bundle, threads=threads, min_confidence=min_confidence).caption(images, **options)
 
 
 def export(
@@ -92,7 +103,7 @@ def export(
 
     Args:
         model: a shipped model ("S"), the path of a .safetensors file of the reference model,
-            or the directory of a Hugging Face checkpoint.
+            or the directory or the cached hub id of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
         precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
             where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
@@ -159,7 +170,8 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.replay import replay
 
-    opened = open_bundle(Path(bundle), verify="full")
+    bundle = hub.resolve(bundle)
+    opened = open_bundle(bundle, verify="full")
     at_export = None
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
@@ -169,15 +181,6 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     else:
         here = replay(captioner, read_golden(opened))
     return Verification(here, at_export)
-
-
-@dataclass(frozen=True)
-class BenchReport:
-    """What a benchmark measured: a row per target, how, and on which machine."""
-
-    rows: list[Row]
-    plan: BenchPlan
-    machine: dict[str, Any]
 
 
 def bench(
@@ -190,58 +193,62 @@ def bench(
     lang: str = "en",
     threads: int = 1,
     model: str | None = None,
+    duration: float | None = None,
+    target: str = "python",
+    peers: bool = False,
+    remote: str | None = None,
+    remote_python: str = "python3",
+    profile: bool = False,
+    limits: bool = False,
+    baseline: PathLike | None = None,
+    max_regression: float = 0.05,
     say: Say = _silent,
-) -> BenchReport:
+) -> Report:
     """Measure bundles in processes of their own, in turns with PyTorch as the reference.
 
     Args:
         bundles: bundle directories, or one; by default those in the working directory.
-        output: directory for report.md, report.json, report.csv and latency.png; None: no files.
+        output: directory for report.html, .md, .json and .csv; None: no files.
         overwrite: replace an older report.
         quick: a minute instead of ten.
-        n: scenes for the accuracy, 2 to 128.
+        n: scenes for the accuracy, 0 to 128; 0: none.
         lang: languages of the accuracy, comma-separated, or "all".
         threads: CPU threads of each engine.
         model: the PyTorch reference; by default the weights that were exported.
+        duration: seconds that rounds go on for; None: a fixed number of rounds.
+        target: "python"; or "c", which measures the C core too.
+        peers: measure other engines and runtimes too, where they are installed.
+        remote: "user@host" that runs the bundles, over ssh.
+        remote_python: the Python there, with numpy, Pillow and the engine.
+        profile: add the time per operation.
+        limits: add what the machine could do at best.
+        baseline: the JSON of an earlier bench; `changes` of the result holds this one against it.
+        max_regression: how much worse a figure may be, 0.05 for 5 %.
         say: receives notes, such as that there is nothing to compare with.
 
     Raises:
-        BundleError and InputError for what cannot be measured. A target that fails while it is
-        measured has `error` set in its row.
+        BundleError and InputError for what cannot be measured, UnsupportedError for options that
+        exclude each other. A target that fails while it is measured has `error` set in its row.
     """
-    from edgecap.benchmarks import report, runner, targets
-    from edgecap.benchmarks.machine import machine
-    from edgecap.benchmarks.protocol import QUICK, BenchPlan
-    from edgecap.core.atomic import atomic_dir
-    from edgecap.core.choices import pick
-    from edgecap.reference.scenes.grammar import picked_languages
+    from edgecap.benchmarks.measure import Options, measure
 
-    plan = replace(
-        QUICK if quick else BenchPlan(), languages=picked_languages(lang), threads=threads
-    )
-    if n is not None:
-        plan = replace(plan, scenes=n)
     given = [bundles] if isinstance(bundles, str | os.PathLike) else list(bundles)
-    opened = targets.bundles([Path(one) for one in given], Path())
-    for one in opened:
-        for language in plan.languages:
-            pick("language", language, getattr(one.manifest, "languages", (language,)))
-    with ExitStack() as stack:
-        # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
-        directory = (
-            None
-            if output is None
-            else stack.enter_context(atomic_dir(output, overwrite, report.MARKER))
-        )
-        files = stack.enter_context(targets.images())
-        measured_on = machine()
-        chosen = targets.targets(opened, model, files, threads)
-        if not any(target.reference for target in chosen):
-            say(
-                "no PyTorch, or not the weights that were exported (--model FILE): nothing to "
-                "compare with"
-            )
-        rows = runner.bench(chosen, plan)
-        if directory is not None:
-            report.write_files(directory, rows, plan, measured_on)
-    return BenchReport(rows, plan, measured_on)
+    options = Options(
+        output=None if output is None else Path(output),
+        overwrite=overwrite,
+        quick=quick,
+        scenes=n,
+        lang=lang,
+        threads=threads,
+        model=model,
+        duration_s=duration,
+        target=target,
+        peers=peers,
+        remote=remote,
+        remote_python=remote_python,
+        profile=profile,
+        limits=limits,
+        baseline=None if baseline is None else Path(baseline),
+        max_regression=max_regression,
+    )
+    return measure([hub.resolve(one) for one in given], options, say)

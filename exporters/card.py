@@ -1,15 +1,86 @@
-"""The model card of a bundle: what it is, what it was checked for, how to run it."""
+"""The model card of a bundle: front matter as hubs read it, what it is, how it was checked."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+from edgecap.bundle import schema2
 from edgecap.bundle.certificate import Certificate
 from edgecap.bundle.manifest import FRONT, SEARCH, Manifest
-from edgecap.core.formats import PRECISIONS
+from edgecap.core.formats import INT8_PRECISIONS, PRECISIONS
+from edgecap.core.hub import is_id
 
 FINETUNED = "finetune "  # a language: how the facts of a fine-tuning are called
+
+
+def front_matter(
+    license: str,
+    format: str,
+    precision: str,
+    source: str = "",
+    captions: bool = True,
+    languages: Sequence[str] = (),
+) -> list[str]:
+    """The first lines of a card, in YAML.
+
+    `source`: the model that it was made from, named only if it is a hub id, which hubs link to.
+    """
+    tags = ["edgecap", format, precision, *(["image-captioning"] if captions else [])]
+    lines = [
+        "---",
+        f"license: {license.lower()}",
+        "library_name: edgecap",
+        f"pipeline_tag: {'image-to-text' if captions else 'zero-shot-image-classification'}",
+        f"tags: [{', '.join(tags)}]",
+    ]
+    if is_id(source):
+        lines.append(f"base_model: {source}")
+        if precision in INT8_PRECISIONS:
+            lines.append("base_model_relation: quantized")
+    if languages:
+        lines.append(f"language: [{', '.join(languages)}]")
+    return [*lines, "---", ""]
+
+
+def checkpoint_card(
+    manifest: schema2.Manifest, directory: str, certificate: Certificate | None
+) -> str:
+    """Markdown, of a bundle made from a Hugging Face checkpoint; arguments as of `card`."""
+    model = manifest.model
+    checked = "**Not checked**: exported with --no-verify."
+    if certificate is not None:
+        shares = "; ".join(f"{a.what} {a.agreement:.1%}" for a in certificate.agreements)
+        checked = (
+            f"{certificate.target} against {certificate.reference} on {certificate.scenes} images: "
+            f"{shares or 'embeddings'}."
+        )
+    run = f'load("{directory}").caption("photo.jpg")[0].text'
+    if not manifest.prompts:
+        run = f'load("{directory}").embed_images(["photo.jpg"])'
+    captions = bool(manifest.prompts)
+    lines = [
+        *front_matter(model.license, manifest.format, manifest.precision, model.source, captions),
+        f"# {manifest.name}",
+        "",
+        f"{model.source} ({model.family}) for {manifest.format}, {manifest.precision} "
+        f"({PRECISIONS[manifest.precision]}), exported by edgecap.",
+        "",
+        f"- Licence of the weights: {model.license}.",
+        *([f"- Prompts: {', '.join(manifest.prompts)}."] if captions else []),
+        f"- Parity with PyTorch: {checked}",
+        "",
+        "```python",
+        "from edgecap.runtime import load",
+        "",
+        f"print({run})",
+        "```",
+        "",
+        "`edgecap verify` on this directory replays the recorded cases on your machine.",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def card(
@@ -25,6 +96,9 @@ def card(
     """
     contract = manifest.contract
     lines = [
+        *front_matter(
+            manifest.license, manifest.format, manifest.precision, languages=manifest.languages
+        ),
         f"# {manifest.name}",
         "",
         "An image captioner that names things, says where they are, and gives images and texts "

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +31,9 @@ from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.formats import FORMATS, INT8, INT8_CANDIDATES
 from edgecap.core.lazy import require
-from edgecap.exporters.checkpoint_card import card
+from edgecap.core.progress import working
+from edgecap.core.scratch import scratch_dir
+from edgecap.exporters.card import checkpoint_card
 from edgecap.exporters.checkpoint_images import ask, gate_images
 from edgecap.exporters.checkpoint_plan import Planner, read_plan_of
 from edgecap.exporters.compare_functions import compare_functions
@@ -40,6 +41,7 @@ from edgecap.exporters.estimate import estimate
 from edgecap.exporters.parity.run import run_gate
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
+from edgecap.exporters.room import check_room
 from edgecap.models import checkpoint as checkpoints
 from edgecap.models import registry, translate
 from edgecap.quant.plan import FILE as PLAN_FILE
@@ -102,9 +104,9 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     opened = checkpoints.open_checkpoint(spec.model, spec.revision)
     places = outputs(spec, opened)
     say(f"loading {opened.source} ({opened.model_type})")
-    with quiet():
+    with working("loading"), quiet():
         adapter = registry.load(opened, spec.text_rows)
-    draft = _describe(adapter, opened)
+    draft = describe(adapter, opened)
     precisions, why = candidates(spec, opened)
     if why:
         say(f"{precisions[0]}, because {why}")
@@ -161,11 +163,17 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
                 require(module, "export")
             if spec.verify and exporter.engine is not None:
                 require(exporter.engine, "export")
-        base = f"{opened.directory.name}-{name}-{spec.precision}"
+        base = f"{opened.name}-{name}-{spec.precision}"
         several = len(spec.formats) > 1  # then the output is the directory they are made in
         parent = spec.output if several and spec.output is not None else Path()
         places[name] = parent / base if several or spec.output is None else spec.output
         refuse_existing(places[name], spec.overwrite, is_bundle)
+    stored = "w8a8" if spec.precision == INT8 else spec.precision
+    check_room(
+        need
+        for name, place in places.items()
+        for need in estimate(opened, name, stored).places(place)
+    )
     return places
 
 
@@ -180,10 +188,16 @@ class _Draft:
     encoder: bytes | None
 
 
-def _describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
+def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
     """The checkpoint's files as data; raises where one of its settings cannot be said."""
     files = translate.Checkpoint(opened.directory)
     image, _ = translate.image_spec(files)
+    if image.crops is not None and image.crops.split:
+        raise UnsupportedError(
+            "image.crops",
+            f"{opened.directory} splits an image into crops, and one image is encoded at a time.",
+            "Set do_image_splitting to false in its preprocessor_config.json.",
+        )
     prompts: dict[str, GenerationSpec] = {}
     text, regions = None, None
     if adapter.interface.has(DECODE):
@@ -262,9 +276,10 @@ class _Job:
     ) -> tuple[Manifest, Certificate | None]:
         """Convert, compare, write and gate one format in `directory`."""
         adapter, opened, draft = self.adapter, self.opened, self.draft
-        self.say(f"converting to {name} {precision}")
+        functions = ", ".join(function.name for function in adapter.functions())
+        self.say(f"converting {functions} to {name} {precision}")
         writer = import_module(f"edgecap.exporters.{name}.functions")
-        with quiet():
+        with working(f"converting to {name}"), quiet():
             places = writer.export(adapter, directory, precision, rounded)
         files: dict[str, str | None] = {"tokenizer": None, "encoder": None}
         if draft.text is not None:
@@ -280,7 +295,7 @@ class _Job:
         weights = file_sha256(opened.weights[0]) if len(opened.weights) == 1 else None
         manifest = Manifest(
             schema=SCHEMA,
-            name=f"{opened.directory.name}-{name}-{precision}",
+            name=f"{opened.name}-{name}-{precision}",
             model=ModelInfo(opened.model_type, adapter.source, adapter.license, weights),
             format=name,
             precision=precision,
@@ -293,15 +308,17 @@ class _Job:
             tools={"edgecap": edgecap.__version__}
             | {t: version(t) for t in (*(t.name for t in FORMATS[name].tools), "transformers")},
             files={},
-            **files,
+            tokenizer=files["tokenizer"],
+            encoder=files["encoder"],
         )
         manifest = finalize(directory, manifest)
         self.say(f"comparing {', '.join(places)} with PyTorch")
-        compare_functions(adapter, directory, rounded=rounded)
+        with working("comparing"):
+            compare_functions(adapter, directory, rounded=rounded)
         certificate = None if self.wanted is None else _gate(directory, self.wanted, self.say)
         if certificate is not None:
             (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
-        text = card(manifest, output.name, certificate)
+        text = checkpoint_card(manifest, output.name, certificate)
         (directory / CARD).write_text(text, encoding="utf-8")
         manifest = finalize(directory, manifest)
         open_bundle(directory)
@@ -310,12 +327,13 @@ class _Job:
 
 def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
     """Run the gate in a process of its own; GateError unless it passes."""
-    with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
-        wanted.write(Path(scratch))
+    with scratch_dir("edgecap-parity-") as scratch:
+        wanted.write(scratch)
         say(f"comparing captions of {len(wanted.images)} images, without torch")
-        certificate = run_gate(directory, Path(scratch), WORDS, GATE_SECONDS)
+        with working("comparing captions"):
+            certificate = run_gate(directory, scratch, WORDS, GATE_SECONDS)
         if not certificate.failures:
-            shutil.copytree(Path(scratch) / FOLDER, directory / FOLDER)
+            shutil.copytree(scratch / FOLDER, directory / FOLDER)
     if certificate.failures:
         raise GateError(
             "parity.failed",

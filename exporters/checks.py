@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from edgecap.bundle.io import is_bundle
@@ -11,14 +9,15 @@ from edgecap.core.atomic import refuse_existing
 from edgecap.core.errors import InputError, MissingPackageError, UnsupportedError
 from edgecap.core.formats import FORMATS, Format, load_object
 from edgecap.core.lazy import require
+from edgecap.exporters import room
+from edgecap.exporters.estimate import reference_size
 from edgecap.exporters.planning import read_plan
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import ExportRequest
 from edgecap.reference.scenes.shipped import SETS
 
-# Bytes of a bundle for each byte of the float16 weights file; what else is in it: golden files.
-_BYTES = {"fp32": 2.0, "fp16": 1.0, "w8": 0.55, "w8a8": 0.55, "mixed": 1.0}
-_REST = 4 << 20
+_REST = 4 << 20  # bytes of golden files and the like
+MOST_AT_ONCE = 32  # tokens of one step
 
 
 def check(request: ExportRequest) -> dict[str, Path]:
@@ -55,7 +54,17 @@ def check(request: ExportRequest) -> dict[str, Path]:
 
 def _check_combinations(request: ExportRequest, rows: list[Format]) -> None:
     """Of formats with the precision and with the options that are theirs alone."""
+    if request.extend is not None and not 2 <= request.extend <= MOST_AT_ONCE:
+        raise InputError(
+            "export.extend", f"extend must be in 2 … {MOST_AT_ONCE} tokens, got {request.extend}."
+        )
     for row in rows:
+        if request.extend is not None and row.name not in ("onnx", "tflite"):
+            raise UnsupportedError(
+                "export.extend",
+                f"--extend is of ONNX and TFLite bundles, and {row.name} was asked for.",
+                "Leave it out.",
+            )
         precisions = request.candidates(row)
         if not precisions or not set(precisions) <= set(row.precisions):
             raise UnsupportedError(
@@ -105,29 +114,6 @@ def _require(request: ExportRequest, row: Format) -> None:
 
 
 def check_room(request: ExportRequest, weights: int, outputs: dict[str, Path]) -> None:
-    """InputError where a disk has plainly too little room for the bundles it is to hold.
-
-    `weights`: bytes of the float16 weights file. An estimate: what is short by little is noticed
-    when it is written, and then nothing is saved either.
-    """
-    precision = request.precision if request.precision in _BYTES else "w8a8"
-    needed = int(weights * _BYTES[precision]) + _REST  # of one bundle
-    disks: dict[int, int] = {}
-    for output in outputs.values():
-        place = _existing(output)
-        disk = os.stat(place).st_dev
-        disks[disk] = disks.get(disk, 0) + needed
-        free = shutil.disk_usage(place).free
-        if free < disks[disk]:
-            raise InputError(
-                "output.full",
-                f"{place} has {free / 1e6:,.0f} MB left, and the bundles need about "
-                f"{disks[disk] / 1e6:,.0f} MB.",
-                "Free some space or choose another output directory.",
-            )
-
-
-def _existing(place: Path) -> Path:
-    """The nearest directory that is there."""
-    place = place.resolve()
-    return next(one for one in (place, *place.parents) if one.is_dir())
+    """InputError where a disk has too little room; `weights`: bytes of the float16 weights file."""
+    needed = reference_size(weights, request.precision) + _REST
+    room.check_room((output, needed) for output in outputs.values())

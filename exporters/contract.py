@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.bundle.interface import Interface
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.manifest import ATTENTION, EXTEND
 from edgecap.bundle.manifest import Function as Place
 from edgecap.models.adapter import GraphFunction
 from edgecap.reference.config import CaptionerConfig
@@ -99,13 +99,22 @@ def _ready(function: GraphFunction, interface: Interface) -> Function:
     )
 
 
-def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, ...]:
+def functions(
+    model: CaptionModel,
+    attention: bool = False,
+    by_element: bool | None = None,
+    extend: int | None = None,
+) -> tuple[Function, ...]:
     """encode_image, decode and encode_text of `model`, sharing its parameters.
 
-    With `attention` also decode_attention, which hands out every layer and head.
+    With `attention` also decode_attention, which hands out every layer and head; with `extend` also
+    the step that takes so many tokens at once. `by_element`: as of
+    `edgecap.reference.model.graph_form`, whose form is taken; None: the model's own.
     """
     import torch
     from torch import nn
+
+    from edgecap.reference.model import graph_form
 
     class EncodeImage(nn.Module):
         def __init__(self) -> None:
@@ -113,7 +122,9 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
             self.model = model
 
         def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            return self.model.encode_image(image)
+            if by_element is None:
+                return self.model.encode_image(image)
+            return graph_form.encode_image(self.model, image)
 
     class Decode(nn.Module):
         def __init__(self) -> None:
@@ -123,7 +134,10 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
         def forward(
             self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
         ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            return self.model.decode(token, position, k, v)
+            if by_element is None:
+                return self.model.decode(token, position, k, v)
+            step = graph_form.decode(self.model, token, position, k, v, by_element)
+            return (*step[:3], step[3].mean((1, 2)))  # attention [B,P]
 
     class DecodeAttention(nn.Module):
         def __init__(self) -> None:
@@ -133,7 +147,19 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
         def forward(
             self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
         ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            return self.model.decode_attention(token, position, k, v)
+            if by_element is None:
+                return self.model.decode_attention(token, position, k, v)
+            return graph_form.decode(self.model, token, position, k, v, by_element)
+
+    class Extend(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(
+            self, tokens: Tensor, position: Tensor, k: Tensor, v: Tensor
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            return graph_form.extend(self.model, tokens, position, k, v, False)[:3]
 
     class EncodeText(nn.Module):
         def __init__(self) -> None:
@@ -164,7 +190,7 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
     words = config.vocabulary
     tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
     told = {"tokens": 0, "length": 0, "text_embedding": 0}
-    made = (
+    made: tuple[Function, ...] = (
         Function(
             "encode_image",
             EncodeImage().eval(),
@@ -175,6 +201,12 @@ def functions(model: CaptionModel, attention: bool = False) -> tuple[Function, .
         Function("decode", Decode().eval(), step, stepping, stepped, tops),
         Function("encode_text", EncodeText().eval(), text, ("text_embedding",), told, tops),
     )
-    if not attention:
-        return made
-    return (*made, Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped, tops))
+    if attention:
+        by_head = Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped, tops)
+        made = (*made, by_head)
+    if extend is not None:
+        tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
+        several = {"tokens": tokens} | {name: step[name] for name in ("position", "k", "v")}
+        axes = {"tokens": 0} | stepped
+        made = (*made, Function(EXTEND, Extend().eval(), several, stepping[:3], axes, tops))
+    return made

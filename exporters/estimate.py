@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.exporters.thresholds import TABLE_ELEMENTS, WIDE_ELEMENTS
@@ -40,7 +42,7 @@ MEMORY: dict[str, dict[str, Need]] = {
     # Calibrated in PyTorch, with a smoothed copy of the layers behind norms.
     | {"w8a8": Need(0.75, 2.2)},
     # One flatbuffer, built several times over.
-    "tflite": {name: Need(0.6, 5.0) for name in ("fp32", "fp16", "w8")} | {"w8a8": Need(0.75, 6.0)},
+    "tflite": {name: Need(0.8, 5.0) for name in ("fp32", "fp16", "w8")} | {"w8a8": Need(0.8, 6.0)},
     "coreml": {
         "fp32": Need(0.8, 1.1),
         "fp16": Need(0.8, 2.1),
@@ -50,12 +52,29 @@ MEMORY: dict[str, dict[str, Need]] = {
 }
 
 
+# Bytes of a model for each byte of the reference's float16 weights file.
+_REFERENCE = {"fp32": 2.0, "fp16": 1.0, "w8": 0.55, "w8a8": 0.55, "mixed": 1.0}
+# Files that a converter writes on the way, of the float32 weights' size.
+SCRATCH = {"onnx": 0.0, "tflite": 1.0, "coreml": 2.0}
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What is expected of an export."""
 
     size: int  # bytes of the model files
     memory: int  # bytes, the most that the exporting process holds
+    scratch: int  # bytes of temporary files
+
+    def places(self, output: Path) -> Iterator[tuple[Path, int]]:
+        """Where how many bytes are written: the bundle, and temporary files."""
+        yield output, self.size
+        yield Path(tempfile.gettempdir()), self.scratch
+
+
+def reference_size(weights: int, precision: str) -> int:
+    """Bytes of the reference's model files; `weights`: bytes of its float16 weights file."""
+    return int(weights * _REFERENCE.get(precision, _REFERENCE["w8a8"]))
 
 
 def estimate(checkpoint: Checkpoint, format_: str, precision: str) -> Estimate:
@@ -76,7 +95,8 @@ def estimate(checkpoint: Checkpoint, format_: str, precision: str) -> Estimate:
     floats = 4 * sum(math.prod(shape) for _, shape in tensors)
     need = needs[precision]
     memory = int(need.base * GIB + need.weights * floats)
-    return Estimate(written + GRAPH_BYTES * len(tensors), memory)
+    scratch = int(SCRATCH[format_] * floats)
+    return Estimate(written + GRAPH_BYTES * len(tensors), memory, scratch)
 
 
 def stored_bytes(name: str, shape: tuple[int, ...], precision: str) -> int:

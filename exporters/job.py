@@ -5,7 +5,7 @@
                     3 plan      of int8: given, calibrated or searched for      planning
                     4 ask       PyTorch about the gate's scenes                 parity.collect
     for each format 5 convert   and write the model's files                     <format>.convert
-                    6 describe  tokenizer, golden files, manifest
+                    6 describe  tokenizer, calibration of confidences, golden files, manifest
                     7 compare   with PyTorch, in a process without torch        parity.gate
                     8 certify   certificate and card
                     9 rename    the directory gets its name                     core.atomic
@@ -17,7 +17,6 @@ request for the first of two precisions that passes step 7, and steps 5 to 7 are
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,12 +26,15 @@ from typing import Any
 
 import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_to_json
+from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.golden import Golden, write_golden
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, TOKENIZER, Function, Manifest
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError
 from edgecap.core.formats import FORMATS, Format, load_object
+from edgecap.core.scratch import scratch_dir
+from edgecap.core.typed import dump
 from edgecap.exporters.card import card
 from edgecap.exporters.checks import check
 from edgecap.exporters.failed import keeping_failed
@@ -42,6 +44,7 @@ from edgecap.exporters.planning import Chosen, Planner
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import ExportRequest, ExportSpec
 from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import calibration_for
 
 Say = Callable[[str], None]
 
@@ -88,13 +91,13 @@ def _run(request: ExportRequest, outputs: dict[str, Path], say: Say) -> Iterator
 
     begun = time.monotonic()
     name, path = weights.resolve(request.model)
-    with tempfile.TemporaryDirectory(prefix="edgecap-export-") as scratch:
+    with scratch_dir("edgecap-export-") as scratch:
         say(f"loading {path.name}")
         model = open_model(name, path)  # 2
-        planner = Planner(request, path, model, Path(scratch), say)
+        planner = Planner(request, path, model, scratch, say)
         planner.choose(request.candidates(FORMATS[request.formats[0]])[0])  # 3
         say("asking PyTorch")
-        asked = _ask(request, model, Path(scratch) / "asked")  # 4
+        asked = _ask(request, model, scratch / "asked")  # 4
         for format_, output in outputs.items():
             path_, manifest, size, certificate = _bundle(
                 request, FORMATS[format_], output, model, planner, asked, say
@@ -168,6 +171,9 @@ def _make(
     size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
     chosen.bring(directory)  # 6
     (directory / TOKENIZER).write_bytes(model.tokenizer)
+    calibration = calibration_for(model.weights)
+    if calibration is not None:
+        (directory / CONFIDENCE).write_bytes(dump(calibration))
     write_golden(directory, collect.tolerating(asked.golden, spec.precision, asked.spread))
     manifest = finalize(directory, manifest_of(spec, row, model, functions, chosen.summary))
     if not request.verify:

@@ -18,7 +18,7 @@ from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models.checkpoint import CONFIG
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.reference.shipped import SUFFIX
+from edgecap.reference.shipped import SUFFIX, called, shipped
 
 Say: TypeAlias = Callable[[str], None]
 AnyExported: TypeAlias = job.Exported | checkpoints.Exported
@@ -55,7 +55,7 @@ def prepare_export(
     Raises:
         InputError, UnsupportedError and MissingPackageError.
     """
-    if _is_checkpoint(model):
+    if is_checkpoint(model):
         return _prepare_checkpoint(model, formats, precision, output, overwrite, verify, options)
     request = export_request(
         model,
@@ -70,7 +70,7 @@ def prepare_export(
     return PreparedExport(outputs, lambda say: iter(job.run(request, say)))
 
 
-def _is_checkpoint(model: str) -> bool:
+def is_checkpoint(model: str) -> bool:
     """Whether `model` is, or should have been, a checkpoint and not weights of the reference.
 
     Raises InputError for a bundle, and for a file that its directory should be given for.
@@ -91,7 +91,15 @@ def _is_checkpoint(model: str) -> bool:
                 f"Give its directory: edgecap export {path.parent}",
             )
         return path.suffix != SUFFIX
-    return path.is_dir() or (model.count("/") == 1 and path.suffix != SUFFIX)  # a hub id
+    if path.is_dir() or path.suffix == SUFFIX or called(model) in shipped():
+        return path.is_dir()
+    if len(path.parts) == 1:
+        raise InputError(
+            "model.unknown",
+            f"{model} is neither a directory here nor a shipped model ({', '.join(shipped())}).",
+            "Give the directory of a checkpoint, or its hub id: edgecap export org/name",
+        )
+    return True  # a hub id, or a directory that is not there
 
 
 def _prepare_checkpoint(
@@ -146,6 +154,7 @@ def export_request(
     target: str = "iOS18",
     stateful: bool = False,
     attention: bool = False,
+    extend: int | None = None,
 ) -> ExportRequest:
     """What `edgecap.exporters.job.run` is asked for: one bundle per format.
 
@@ -160,6 +169,7 @@ def export_request(
             the subset, and the observer: "mse", "minmax" or "percentile".
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
+        extend: a step more, of so many tokens at once (ONNX, TFLite).
     """
     asked = {
         "calib_data": calib_data,
@@ -177,6 +187,7 @@ def export_request(
         verify=verify,
         keep_failed=None if keep_failed is None else Path(keep_failed),
         attention=attention,
+        extend=extend,
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,

@@ -31,6 +31,7 @@ class ExportSpec:
     format: str
     precision: str = "fp32"
     attention: bool = False  # also a decode step that hands out every layer and head
+    extend: int | None = None  # also a step that takes so many tokens at once
     options: Any = None  # of the class that the format's row names; None where it names none
 
 
@@ -47,6 +48,7 @@ class ExportRequest:
     keep_failed: Path | None = None  # where bundles that fail the gate are kept to be looked at
     scenes: int = PARITY_SCENES  # that the parity gate compares
     attention: bool = False
+    extend: int | None = None
     options: tuple[FormatOptions, ...] = ()  # at most one for a format
     plan: Path | None = None  # of an int8 precision; None: calibration makes one
     calibration: CalibrationSpec = CalibrationSpec()
@@ -81,7 +83,7 @@ class ExportRequest:
             kind = load_object(row.options)
             given = [one for one in self.options if isinstance(one, kind)]
             options = given[0] if given else kind()
-        return ExportSpec(row.name, precision, self.attention, options)
+        return ExportSpec(row.name, precision, self.attention, self.extend, options)
 
     def check_plan(self) -> None:
         """Raise InputError for options of int8 that contradict each other or the precision."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.manifest import ATTENTION, EXTEND
 from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
@@ -60,7 +60,8 @@ class PlanLookup:
         """Raises UnsupportedError where a converter changed the weights beyond recognition, and
         where layers of equal weights are not treated alike."""
         paths = self._twins.get(_key(weight)) or self._scaled(weight)
-        step = "decode" if function == ATTENTION else function  # the same step, the same numbers
+        # The same step, the same numbers.
+        step = "decode" if function in (ATTENTION, EXTEND) else function
         if not paths:
             for path, columns in self._columns(weight):
                 return replace(self._alike([path], step), columns=tuple(columns.tolist()))

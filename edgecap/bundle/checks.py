@@ -20,7 +20,7 @@ VERIFY = ("sizes", "full")
 # they change after the bundle was opened.
 SMALL = 16 << 20  # bytes
 
-_LFS = b"version https://git-lfs.github.com/spec/"
+LFS = b"version https://git-lfs.github.com/spec/"
 _SETTLED = 2_000_000_000  # ns; changes within one clock tick of the file system are not detectable
 _AGAIN = "Copy the bundle again, or export it again."
 
@@ -39,12 +39,15 @@ class State(NamedTuple):
         """Whether the file has certainly not changed between the two observations."""
         return self[:5] == now[:5] and self.changed + _SETTLED < self.observed
 
+    @classmethod
+    def of(cls, status: os.stat_result) -> State:
+        times = (status.st_mtime_ns, status.st_ctime_ns, time.time_ns())
+        return cls(status.st_dev, status.st_ino, status.st_size, *times)
+
 
 def state_of(path: Path) -> State:
     """The state of a file, or of the target of a link; OSError if it does not exist."""
-    status = os.stat(path)
-    times = (status.st_mtime_ns, status.st_ctime_ns, time.time_ns())
-    return State(status.st_dev, status.st_ino, status.st_size, *times)
+    return State.of(os.stat(path))
 
 
 def check_file(path: Path, name: str, entry: FileEntry, verify: str) -> State:
@@ -64,10 +67,22 @@ def check_file(path: Path, name: str, entry: FileEntry, verify: str) -> State:
     return state
 
 
+def check_packed(data: memoryview, name: str, entry: FileEntry, verify: str) -> None:
+    """As `check_file`, for a file inside an archive."""
+    if len(data) != entry.size:
+        code = "bundle.truncated" if len(data) < entry.size else "bundle.oversized"
+        problem = f"{name} has {len(data)} bytes; the manifest says {entry.size}."
+        raise BundleError(code, problem, _AGAIN)
+    hashed = verify == "full" or entry.size <= SMALL
+    if hashed and hashlib.sha256(data).hexdigest() != entry.sha256:
+        problem = f"{name} is not the file the manifest was written for."
+        raise BundleError("bundle.altered", problem, _AGAIN)
+
+
 def is_lfs_pointer(path: Path) -> bool:
     """Whether the file is a Git LFS pointer instead of the file itself."""
     with path.open("rb") as file:
-        return file.read(len(_LFS)) == _LFS
+        return file.read(len(LFS)) == LFS
 
 
 def lfs_pointer(name: str) -> BundleError:

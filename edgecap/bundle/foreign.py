@@ -50,11 +50,9 @@ def _model(path: Path) -> BundleError:
 
 def _file(path: Path) -> tuple[str, str]:
     if path.suffix.lower() == ".safetensors":
-        return "a file of weights", f"Make a bundle with: edgecap export --model {path}"
+        return "a file of weights", f"Make a bundle with: edgecap export {path}"
     with path.open("rb") as file:
         head = file.read(512)
-    if path.suffix.lower() == ".edgecap" and head.startswith(b"PK\x03\x04"):
-        return "a packed bundle", f"Unpack it: edgecap unpack {path}"
     stem = path.name.split(".")[0]
     for start, (what, command) in _STARTS.items():
         if head.startswith(start):
@@ -78,6 +76,6 @@ def _directory(path: Path) -> BundleError:
     if (path / "config.json").is_file():
         message = f"{path} is a checkpoint (it has a config.json), not a bundle."
         return BundleError(
-            "bundle.missing_file", message, f"Make a bundle with: edgecap export --model {path}"
+            "bundle.missing_file", message, f"Make a bundle with: edgecap export {path}"
         )
     return BundleError("bundle.missing_file", message, _MAKE)

@@ -22,10 +22,13 @@ from edgecap.bundle.checks import (
     VERIFY,
     State,
     check_file,
+    check_packed,
     is_lfs_pointer,
     lfs_pointer,
     state_of,
 )
+from edgecap.bundle.confidence_spec import CONFIDENCE
+from edgecap.bundle.container import Container, is_container, open_container
 from edgecap.bundle.foreign import not_a_bundle
 from edgecap.bundle.manifest import (
     CARD,
@@ -45,10 +48,12 @@ from edgecap.bundle.manifest import (
 from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
-from edgecap.core.typed import dump, read_json
+from edgecap.core.packed import AnyFile
+from edgecap.core.typed import dump, parse, read_json
 
 _GOLDEN = "golden/"
-_OPTIONAL = frozenset((CARD, CERTIFICATE, PLAN, SEARCH, FRONT))  # as is the whole of _GOLDEN
+# As is the whole of _GOLDEN.
+_OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
 # Files of file managers, network storage and archives; ignored, as is any name that begins with a
 # dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
 _IGNORED = frozenset(
@@ -71,9 +76,10 @@ class Bundle:
     manifest: Any  # a Manifest of schema 1 or 2
     # The state of each file when verified; None if the bundle was not opened by open_bundle.
     states: dict[str, State] | None = field(default=None, repr=False, compare=False)
+    container: Container | None = field(default=None, repr=False, compare=False)
 
-    def file(self, name: str) -> Path:
-        """The path of a listed file or *.mlpackage, verified for immediate use.
+    def content(self, name: str) -> AnyFile:
+        """A listed file or *.mlpackage, verified for immediate use; not unpacked.
 
         A file that may have changed since the bundle was opened, or that open_bundle does not
         check, is hashed first. Raises BundleError: bundle.missing_file, and as open_bundle.
@@ -81,15 +87,32 @@ class Bundle:
         if not is_listed(self.manifest, name):
             raise BundleError("bundle.missing_file", f"{self.path} has no {name}.")
         if self.states is not None:
-            for each, entry in self.manifest.files.items():
-                if each == name or each.startswith(f"{name}/"):
-                    self._check_again(self.states, each, entry)
-        return self.path / name
+            for each in self._parts(name):
+                self._check_again(self.states, each, self.manifest.files[each])
+        return self.container.file(name) if self.container is not None else self.path / name
+
+    def file(self, name: str) -> Path:
+        """As `content`, as a path: a packed file is unpacked into a temporary directory first."""
+        content = self.content(name)
+        if self.container is None:
+            assert isinstance(content, Path)
+            return content
+        return self.container.extract(self._parts(name)) / name
+
+    def _parts(self, name: str) -> list[str]:
+        """The listed files that `name` stands for: itself, or those of an *.mlpackage."""
+        return [n for n in self.manifest.files if n == name or n.startswith(f"{name}/")]
 
     def _check_again(self, states: dict[str, State], name: str, entry: FileEntry) -> None:
         path = self.path / name
+        known = states.get(name)
+        if self.container is not None:
+            now = self.container.state()
+            if known is None or not known.is_still(now):
+                check_packed(self.container.contents[name], name, entry, "full")
+                states[name] = now
+            return
         try:
-            known = states.get(name)
             if known is None or not known.is_still(state_of(path)):
                 states[name] = check_file(path, name, entry, "full")
         except FileNotFoundError:
@@ -99,7 +122,7 @@ class Bundle:
 
     def json(self, name: str) -> Any:
         """The parsed contents of a listed JSON file."""
-        return read_json(self.file(name), name)
+        return parse(self.content(name).read_bytes(), name)
 
 
 def bundles_in(folder: Path) -> list[Path]:
@@ -129,7 +152,7 @@ def _has_contract(manifest: Path, unreadable: bool) -> bool:
 
 
 def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
-    """Verify a bundle directory and open it.
+    """Verify a bundle, a directory or a packed file (container.py), and open it.
 
     Args:
         verify: "sizes" hashes files of up to checks.SMALL bytes and compares the sizes of larger
@@ -139,6 +162,8 @@ def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
     """
     pick("verify", verify, VERIFY)
     root = Path(path)
+    if is_container(root):
+        return _open_packed(root, verify)
     if not (root / MANIFEST).is_file():  # first, since errors about other files would mislead
         raise not_a_bundle(root)
     if is_lfs_pointer(root / MANIFEST):
@@ -153,6 +178,30 @@ def open_bundle(path: str | Path, verify: str = "sizes") -> Bundle:
         if not _is_document(name)
     }
     return Bundle(root, replace(manifest, files=files), states)
+
+
+def _open_packed(path: Path, verify: str) -> Bundle:
+    container = open_container(path)
+    contents = container.contents
+    manifest = manifest_from_json(parse(bytes(contents[MANIFEST]), MANIFEST))
+    _compare_names(manifest, {name: len(data) for name, data in contents.items()})
+    files = {name: entry for name, entry in manifest.files.items() if name in contents}
+    state = container.state()
+    states = {}
+    for name, entry in files.items():
+        if not _is_document(name):
+            check_packed(contents[name], name, entry, verify)
+            states[name] = state
+    return Bundle(path, replace(manifest, files=files), states, container)
+
+
+def needed_files(bundle: Bundle) -> list[str]:
+    """The files that an app needs beside the manifest: not those that only check or describe."""
+    return [
+        name
+        for name in bundle.manifest.files
+        if name not in _OPTIONAL and not _is_document(name) and not name.startswith(_GOLDEN)
+    ]
 
 
 def _is_document(name: str) -> bool:
@@ -186,7 +235,8 @@ def finalize(
         if name != MANIFEST
     }
     final = manifest.with_files(files)
-    (root / MANIFEST).write_bytes(dump(final))
+    plain = schema2.manifest_to_json(final) if isinstance(final, schema2.Manifest) else final
+    (root / MANIFEST).write_bytes(dump(plain))
     return final
 
 

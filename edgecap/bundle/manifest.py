@@ -35,12 +35,13 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "decode": (("token", "position", "k", "v"), ("logits", "k_new", "v_new", "attention")),
     "encode_text": (("tokens", "length"), ("text_embedding",)),
 }
-# Optional functions: a step that keeps its text rows in a CoreML state, and one that returns the
-# attention of every layer and head.
-STATEFUL, ATTENTION = "decode_stateful", "decode_attention"
+# Optional functions: a step that keeps its text rows in a CoreML state, one that returns the
+# attention of every layer and head, and one that feeds several tokens at once.
+STATEFUL, ATTENTION, EXTEND = "decode_stateful", "decode_attention", "extend"
 OPTIONAL_FUNCTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     STATEFUL: (("token", "position", "k_image", "v_image"), ("logits", "attention")),
     ATTENTION: FUNCTIONS["decode"],
+    EXTEND: (("tokens", "position", "k", "v"), ("logits", "k_new", "v_new")),
 }
 
 

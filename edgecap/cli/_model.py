@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -53,7 +53,7 @@ def load_captioner(source: str, threads: int) -> Captioner:
     from edgecap.runtime import Captioner
 
     loaded = load(source, threads=threads)
-    if not isinstance(loaded, Captioner):
+    if not isinstance(loaded, Captioner) or not loaded.languages:
         raise UnsupportedError(
             "model.prompts",
             f"this command needs a model with languages and boxes, and {source} has prompts.",
@@ -82,3 +82,26 @@ def load_maker(source: str, threads: int) -> Captioner:
 def load_chosen(bundle: str | None, threads: int) -> Captioner:
     """The loaded captioner of `chosen`; errors as of `load_captioner`."""
     return load_captioner(chosen(bundle), threads)
+
+
+def options_of(
+    captioner: Any,
+    lang: str | None,
+    style: str | None,
+    prompt: str | None,
+    beams: int | None = None,
+) -> dict[str, Any]:
+    """The arguments that this kind of model takes; UnsupportedError for one that it does not."""
+    if not captioner.languages:
+        if lang is not None or style is not None:
+            raise UnsupportedError(
+                "caption.prompts",
+                "this model has prompts, neither --lang nor --style.",
+                f"Choose with --prompt from: {', '.join(captioner.prompts)}",
+            )
+        return {"prompt": prompt, "beams": beams}
+    if prompt is not None:
+        raise UnsupportedError(
+            "caption.no_prompts", "this model has no prompts.", "Choose with --lang and --style."
+        )
+    return {"lang": lang or "en", "style": style, "beams": 1 if beams is None else beams}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,12 +25,16 @@ from edgecap.cli._output import (
     write_text,
 )
 
+if TYPE_CHECKING:
+    from edgecap.benchmarks.baseline import Change
+
 RENAMED = {"--weights": "--model"}
 DETAILS = """
 Every bundle runs in a process of its own, in turns with PyTorch as the reference. Takes about ten
-minutes, with --quick about one. Writes report.md, report.json, report.csv and latency.png; the
-report explains its columns. The exit code is 1 where a bundle failed.
+minutes, with --quick about one. Writes report.html, report.md, report.json and report.csv. The
+exit code is 1 where a bundle failed, and where --baseline finds a regression.
 """
+MORE = "More to measure"
 
 
 def run(
@@ -44,8 +49,13 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure for a minute instead of ten.")
     ] = False,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", metavar="SECONDS", help="Measure rounds for so long instead."),
+    ] = None,
     n: Annotated[
-        int | None, count_option("Number of scenes for the accuracy, 2 to 128.", 2, 128)
+        int | None,
+        count_option("Number of scenes for the accuracy, 0 to 128; 0: no accuracy.", 0, 128),
     ] = None,
     lang: Languages = "en",
     model: Annotated[
@@ -58,6 +68,63 @@ def run(
         ),
     ] = None,
     threads: Annotated[int, threads_option("CPU threads of each engine.")] = 1,
+    baseline: Annotated[
+        Path | None,
+        typer.Option("--baseline", metavar="FILE", help="The JSON of an earlier bench."),
+    ] = None,
+    max_regression: Annotated[
+        str,
+        typer.Option(
+            "--max-regression",
+            metavar="SHARE",
+            help="How much worse than --baseline is allowed: 5% or 0.05.",
+        ),
+    ] = "5%",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            metavar="python|c",
+            help="Runtime to measure: python, or the C core as well.",
+            rich_help_panel=MORE,
+        ),
+    ] = "python",
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers",
+            help="Measure other engines and runtimes too; make peers installs them.",
+            rich_help_panel=MORE,
+        ),
+    ] = False,
+    remote: Annotated[
+        str | None,
+        typer.Option(
+            "--remote",
+            metavar="USER@HOST",
+            help="Run the bundles on that machine, over ssh.",
+            rich_help_panel=MORE,
+        ),
+    ] = None,
+    remote_python: Annotated[
+        str,
+        typer.Option(
+            "--remote-python",
+            metavar="PATH",
+            help="Its Python, with numpy, Pillow and the engine.",
+            rich_help_panel=MORE,
+        ),
+    ] = "python3",
+    profile: Annotated[
+        bool,
+        typer.Option("--profile", help="Add the time per operation.", rich_help_panel=MORE),
+    ] = False,
+    limits: Annotated[
+        bool,
+        typer.Option(
+            "--limits", help="Add what the machine could do at best.", rich_help_panel=MORE
+        ),
+    ] = False,
     json_: Json = None,
     csv: Annotated[
         str | None,
@@ -69,11 +136,14 @@ def run(
     ] = None,
 ) -> None:
     from edgecap import api
+    from edgecap.benchmarks.baseline import share
+    from edgecap.benchmarks.profile import table
     from edgecap.benchmarks.report import notes, to_csv, to_json, to_markdown, to_table
     from edgecap.core.errors import GateError
 
     check_destinations(json_, csv, markdown)
-    measured = api.bench(
+    limit = share(max_regression)
+    report = api.bench(
         bundles or [],
         output=output,
         overwrite=overwrite,
@@ -82,23 +152,52 @@ def run(
         lang=lang,
         threads=threads,
         model=model,
+        duration=duration,
+        target=target,
+        peers=peers,
+        remote=remote,
+        remote_python=remote_python,
+        profile=profile,
+        limits=limits,
+        baseline=baseline,
+        max_regression=limit,
         say=lambda text: typer.echo(text, err=True),
     )
-    rows = measured.rows
-    write_json(to_json(rows, measured.plan, measured.machine), json_)
+    rows = report.rows
+    write_json(to_json(report), json_)
     write_text(to_csv(rows), csv)
-    write_text(to_markdown(rows, measured.plan, measured.machine), markdown)
+    write_text(to_markdown(report), markdown)
     if STANDARD_OUTPUT not in (json_, csv, markdown):
         from rich.console import Console
 
         Console(markup=False).print(to_table(rows))
-        for note in notes(rows):
+        for name, profiled in (report.profiles or {}).items():
+            typer.echo("\n".join([name, *table(profiled)]))
+        for note in notes(report):
             typer.echo(note)
-        typer.echo(f"report: {output / 'report.md'}")
-    failed = [row for row in rows if row.error]
+        typer.echo(f"report: {output / 'report.html'}")
+    failed = [row for row in rows if row.error and not row.peer]
     if failed:
         raise GateError(
             "bench.failed",
             "; ".join(row.error or "" for row in failed),
             f"The rest is in {output}.",
         )
+    if baseline is not None:
+        _compare(report.changes, limit)
+
+
+def _compare(changes: Sequence[Change], limit: float) -> None:
+    """Print what is undecided; GateError that names what is worse than allowed."""
+    from edgecap.benchmarks.statistics import Verdict
+    from edgecap.core.errors import GateError
+
+    for change in changes:
+        if change.verdict is Verdict.UNDECIDED:
+            typer.echo(f"undecided: {change.sentence()}", err=True)
+    worse = [change.sentence() for change in changes if change.verdict is Verdict.ABOVE]
+    if worse:
+        raise GateError(
+            "bench.regression", f"more than {limit:.0%} worse than the baseline: {'; '.join(worse)}"
+        )
+    typer.echo(f"no regression above {limit:.0%} was found", err=True)

@@ -21,7 +21,7 @@ from edgecap.cli._output import (
     json_lines,
     write_json,
 )
-from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
+from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 _GENERATION = "Generation"
 _INPUT = "Videos, cameras and URLs"
+_LIBRARY = "Many images"
 DETAILS = """
 Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
-its confidence. An image that cannot be read is reported and the others are captioned; the exit
-code is then 2.
+its confidence: where the model is calibrated, the probability that the box is right. An image that
+cannot be read is reported and the others are captioned; the exit code is then 2.
 
 Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
 length limit cut ends in "[cut]".
@@ -152,26 +153,94 @@ def run(
             "--frames", metavar="N", help="Maximum number of frames.", rich_help_panel=_INPUT
         ),
     ] = None,
+    min_confidence: Annotated[
+        str | None,
+        typer.Option(
+            "--min-confidence",
+            metavar="NUMBER|auto",
+            help="Decline captions of a lower confidence, 0 to 1; auto: as the model's calibration "
+            "recommends.",
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="local|ray",
+            help="One process, or a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = "local",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Workers on Ray.", rich_help_panel=_LIBRARY
+        ),
+    ] = 2,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="DIR",
+            help="Write the rows as Parquet files.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep the rows of an earlier run in --jsonl or --parquet, and caption the "
+            "other images.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = False,
     threads: Threads = 1,
     device: Annotated[
         str,
         typer.Option("--device", metavar="cpu|cuda", help="Device; cuda for PyTorch models only."),
     ] = "cpu",
 ) -> None:
-    from edgecap.cli._model import chosen
+    from edgecap.cli._model import chosen, options_of
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
+    if engine != "local" or parquet is not None or resume:
+        from edgecap.cli._library import caption_library
+
+        _only_files(draw, json_, urls, fps, every, frames, device)
+        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
+        options |= {
+            "max_length": max_length,
+            "sampling": _sampling(temperature, top_k, top_p, seed),
+        }
+        named = {name: value for name, value in options.items() if value is not None}
+        caption_library(
+            images,
+            chosen(bundle),
+            engine,
+            workers,
+            threads,
+            jsonl,
+            parquet,
+            resume,
+            on_error,
+            _minimum(min_confidence),
+            named,
+        )
+        return
     given = GivenImages(images, urls, _frames(every, fps, frames))
     drawn = given.alone() if draw is not None else None
     if draw is not None:
         if drawn is None:
             raise InputError("draw.several", "--draw takes one image.", "Give one IMAGE.")
         check_image(draw, [drawn.path] if drawn.path else [])
-    captioner: Any = load(chosen(bundle), threads=threads, device=device)
+    captioner: Any = load(
+        chosen(bundle), threads=threads, device=device, min_confidence=_minimum(min_confidence)
+    )
     captions = captioner.caption_many(
         [drawn.source] if drawn else given.take(),
-        **_of_model(captioner, lang, style, prompt, beams),
+        **options_of(captioner, lang, style, prompt, beams),
         max_length=max_length,
         sampling=_sampling(temperature, top_k, top_p, seed),
         on_error=on_error,
@@ -179,29 +248,39 @@ def run(
     _report(given, drawn, captions, draw, json_, jsonl)
 
 
+def _only_files(
+    draw: Path | None, json_: str | None, urls: bool, *of_frames: float | str | None
+) -> None:
+    """InputError for what goes with neither --engine ray, nor --parquet, nor --resume."""
+    given: dict[str, Any] = {"--draw": draw, "--json": json_, "--urls": urls or None}
+    given |= dict(zip(("--fps", "--every", "--frames"), of_frames, strict=False))
+    given["--device"] = None if of_frames[-1] == "cpu" else of_frames[-1]
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(
+            "caption.library",
+            f"{wrong[0]} does not go with --engine ray, --parquet or --resume.",
+            "Leave it out, or caption without those.",
+        )
+
+
+def _minimum(given: str | None) -> Any:
+    """The number, "auto" or None; InputError for another word."""
+    if given is None or given == "auto":
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise InputError(
+            "confidence.minimum",
+            f"--min-confidence is {given!r}; allowed are numbers in 0 … 1, and auto.",
+        ) from None
+
+
 def _frames(every: int | None, fps: float | None, most: int | None) -> Any:
     from edgecap.runtime.video import Sampling
 
     return Sampling(every, fps, most)
-
-
-def _of_model(
-    captioner: Any, lang: str | None, style: str | None, prompt: str | None, beams: int | None
-) -> dict[str, Any]:
-    """The arguments that this kind of model takes; UnsupportedError for one that it does not."""
-    if hasattr(captioner, "prompts"):
-        if lang is not None or style is not None:
-            raise UnsupportedError(
-                "caption.prompts",
-                "this model has prompts, neither --lang nor --style.",
-                f"Choose with --prompt from: {', '.join(captioner.prompts)}",
-            )
-        return {"prompt": prompt, "beams": beams}
-    if prompt is not None:
-        raise UnsupportedError(
-            "caption.no_prompts", "this model has no prompts.", "Choose with --lang and --style."
-        )
-    return {"lang": lang or "en", "style": style, "beams": 1 if beams is None else beams}
 
 
 def _report(
@@ -269,8 +348,11 @@ def _draw(image: GivenImage, caption: Caption, path: Path) -> None:
 def _show(name: str, caption: Caption, several: bool) -> None:
     from edgecap.cli._boxes import edges
 
-    text = printable(caption.text) + ("" if caption.complete else " [cut]")
+    if caption.declined:
+        text = f"[declined, confidence {caption.confidence:.2f}]"
+    else:
+        text = printable(caption.text) + ("" if caption.complete else " [cut]")
     typer.echo(f"{printable(name)}: {text}" if several else text)
     for mention in caption.mentions:
-        for box, score in zip(mention.boxes, mention.scores, strict=True):
+        for box, score in zip(mention.boxes, mention.confidences or mention.scores, strict=True):
             typer.echo(f"  {printable(mention.phrase)}  [{edges(box)}]  {score:.2f}")

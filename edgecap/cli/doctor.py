@@ -1,4 +1,4 @@
-"""`edgecap doctor`: what this machine can run and convert, and what the rest needs."""
+"""`edgecap doctor`: what this machine can run and convert, or what exports of a model need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -83,15 +83,37 @@ CPU_FEATURES = {
 
 
 DETAILS = """
-Lists engines, converters, versions and CPU features, and how to install what is missing. Every
-engine is imported in a process of its own, because a package built for another CPU dies there.
+With MODEL: for every format and precision whether it can be exported or why not, the size that is
+expected, and the memory and temporary disk space that exporting takes. Nothing is converted.
+
+Without: lists engines, converters, versions and CPU features, and how to install what is missing.
+Every engine is imported in a process of its own, as a package built for another CPU dies there.
 
 The exit code is 1 where no engine works. The evaluator of CoreML bundles always works, and does
 not count as an engine.
 """
 
 
-def run(json_: Json = None) -> None:
+def run(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="A model to export: the shipped model S, a .safetensors file of its kind, or a "
+            "Hugging Face checkpoint.",
+        ),
+    ] = None,
+    json_: Json = None,
+) -> None:
+    if model is not None:
+        from edgecap.cli._forecast import print_forecast
+        from edgecap.exporters.forecast import survey
+
+        forecast = survey(model)
+        write_json(forecast.to_json(), json_)
+        if json_ != STANDARD_OUTPUT:
+            print_forecast(forecast)
+        return
     report = examine()
     write_json(report, json_)
     if json_ != STANDARD_OUTPUT:

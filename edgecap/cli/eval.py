@@ -1,51 +1,194 @@
-"""`edgecap eval`: score a captioner on scenes whose truth is known."""
+"""`edgecap eval`: score a captioner on a user's captions, or on scenes whose truth is known."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgecap.cli._options import MODEL, Languages, Threads, count_option, seed_option
+from edgecap.cli._options import Threads, seed_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgecap.benchmarks.caption_eval import DataReport
     from edgecap.benchmarks.reference.evaluate import Report
     from edgecap.benchmarks.reference.similarity import RawCaption
     from edgecap.runtime import Captioner
 
 RENAMED = {"--unruled": "--no-grammar"}
 DETAILS = """
-Captions and embeds drawn scenes in each language. The table has the mean over languages with a
-95 % bootstrap interval over scenes, beside the score without seeing the image (blind) and with the
-images shuffled; then a column per language. The metrics are defined in the documentation
-(benchmarks) and in the docstrings of edgecap.benchmarks.reference.metrics.
+With --data, captions your images and prints CIDEr-D, BLEU-4 and ROUGE-L against your captions, as
+COCO defines them; where the data has boxes and the model writes some, also the share of boxes that
+it finds (IoU 0.5), and that it also names.
+
+Without --data, captions and embeds drawn scenes in each language. The table has the mean over
+languages with a 95 % bootstrap interval over scenes, beside the score without seeing the image
+(blind) and with the images shuffled; then a column per language. The metrics are defined in the
+documentation (benchmarks).
+
+A line of a .jsonl file has image, and caption or a list captions; it may have regions, a list of
+phrase and box. The page on your own model shows examples.
 """
+_SCENES = "Drawn scenes"
 
 
 def run(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL)] = "S",
-    split: Annotated[
+    model: Annotated[
         str,
-        typer.Option(
-            "--split",
-            help="Split of the scenes: test, pairs, cooccurrence, quadrant, backgrounds, "
-            "namesakes, counts or phrasing.",
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Bundle directory; or, on PyTorch, a Hugging Face checkpoint directory, the "
+            "shipped model S or a .safetensors file of its kind.",
         ),
-    ] = "test",
-    n: Annotated[int, count_option("Number of scenes.", 2)] = 512,
-    seed: Annotated[int, seed_option("Seed of the scenes; 0 gives the shipped ones.")] = 0,
-    lang: Languages = "all",
-    only: Annotated[
-        str | None,
-        typer.Option("--only", metavar="PART", help="Evaluate only captions or only embeddings."),
+    ] = "S",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Your captions: COCO .json, .jsonl, or a Hugging Face imagefolder.",
+        ),
     ] = None,
-    no_grammar: Annotated[
-        bool, typer.Option("--no-grammar", help="Disable constrained decoding.")
-    ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", metavar="DIR", help="Directory of the images. Default: beside the captions."
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "--n",
+            min=1,
+            metavar="N",
+            help="Number of images, from the first. Default: all of --data, or 512 scenes.",
+        ),
+    ] = None,
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            "--lang",
+            "-l",
+            help="Language of the captions. Default: en, of --data; of scenes all, or "
+            "comma-separated.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option("--prompt", help="Named prompt, for models that have prompts, not languages."),
+    ] = None,
     json_: Json = None,
     threads: Threads = 1,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="test (the default), pairs, cooccurrence, quadrant, backgrounds, namesakes, "
+            "counts or phrasing.",
+            rich_help_panel=_SCENES,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        seed_option("Seed of the scenes. Default: 0, the shipped ones.", _SCENES),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            metavar="PART",
+            help="Evaluate only captions or only embeddings.",
+            rich_help_panel=_SCENES,
+        ),
+    ] = None,
+    no_grammar: Annotated[
+        bool,
+        typer.Option("--no-grammar", help="Disable constrained decoding.", rich_help_panel=_SCENES),
+    ] = False,
+) -> None:
+    from edgecap.core.errors import InputError
+
+    if data is None:
+        wrong = _given({"--images": images, "--prompt": prompt})
+        if wrong:
+            raise InputError(
+                "eval.data", f"{wrong[0]} is about your own captions.", "Name them with --data."
+            )
+        _scenes(
+            model,
+            split or "test",
+            512 if n is None else n,
+            seed or 0,
+            lang or "all",
+            only,
+            no_grammar,
+            json_,
+            threads,
+        )
+        return
+    wrong = _given({"--split": split, "--seed": seed, "--only": only, "--no-grammar": no_grammar})
+    if wrong:
+        raise InputError(
+            "eval.scenes", f"{wrong[0]} is about drawn scenes, not about {data}.", "Leave it out."
+        )
+    _data(model, data, images, n, lang, prompt, json_, threads)
+
+
+def _given(options: dict[str, Any]) -> list[str]:
+    return [flag for flag, value in options.items() if value not in (None, False)]
+
+
+def _data(
+    model: str,
+    data: Path,
+    images: Path | None,
+    n: int | None,
+    lang: str | None,
+    prompt: str | None,
+    json_: str | None,
+    threads: int,
+) -> None:
+    from edgecap.benchmarks.caption_data import read_examples
+    from edgecap.benchmarks.caption_eval import evaluate
+    from edgecap.cli._model import options_of
+    from edgecap.models.loading import load
+
+    examples = read_examples(data, images, lang or "en", n)
+    captioner = load(model, threads=threads)
+    options = options_of(captioner, lang if captioner.languages else None, None, prompt)
+    manifest = getattr(captioner, "manifest", None)
+    report = evaluate(
+        captioner,
+        examples,
+        options,
+        {
+            "captioner": model if manifest is None else manifest.name,
+            "backend": captioner.backend,
+            "precision": "fp32" if manifest is None else manifest.precision,
+            "data": str(data),
+            "lang": lang or "en",
+            "prompt": prompt,
+        },
+    )
+    write_json(report.to_json(), json_)
+    if json_ != STANDARD_OUTPUT:
+        _print_data(report)
+
+
+def _scenes(
+    model: str,
+    split: str,
+    n: int,
+    seed: int,
+    lang: str,
+    only: str | None,
+    no_grammar: bool,
+    json_: str | None,
+    threads: int,
 ) -> None:
     from edgecap.benchmarks.reference.evaluate import PARTS, Subject, evaluate
     from edgecap.benchmarks.reference.sets import evaluation_scenes
@@ -55,6 +198,8 @@ def run(
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.splits import split as split_named
 
+    if n < 2:
+        raise InputError("eval.n", f"--n is {n}; scenes need at least 2.")
     if only is not None:
         pick("part", only, PARTS)
     languages = picked_languages(lang)
@@ -90,6 +235,7 @@ def run(
 
 
 _FLOORS = ("blind", "shuffled")
+FEW = 100  # images, below which the weights of CIDEr-D's words are chance
 
 
 class _Unconstrained:
@@ -104,18 +250,13 @@ class _Unconstrained:
         return self._captioner.caption(images, lang=lang, constrained=False)
 
 
-def _print(report: Report) -> None:
+def _table(title: str) -> Table:
+    """Narrow enough for eighty columns with eight languages."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    from edgecap.benchmarks.reference.evaluate import MEASURED
-
-    about = report.about
-    # Narrow enough for eighty columns with eight languages.
     table = Table(
-        title=f"{about['captioner']} ({about['backend']}, {about['precision']}), "
-        f"{report.n} scenes of {about['split']}, %",
+        title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=0,
@@ -123,6 +264,57 @@ def _print(report: Report) -> None:
         show_edge=False,
     )
     table.add_column("", no_wrap=True)
+    return table
+
+
+def _print_data(report: DataReport) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    about, scores = report.about, report.scores
+    table = _table(
+        f"{about['captioner']} ({about['backend']}, {about['precision']}), "
+        f"{report.images} images, {report.references} captions of {about['data']}"
+    )
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("  ")
+    cider = scores.cider_d
+    rows = [
+        ("CIDEr-D", None if cider is None else 100 * cider, "× 100, as in papers; 0 to 1000"),
+        ("BLEU-4", 100 * scores.bleu_4, "%"),
+        ("ROUGE-L", 100 * scores.rouge_l, "%"),
+    ]
+    if report.regions and report.box_recall is not None and report.grounding_recall is not None:
+        rows += [
+            ("boxes found", 100 * report.box_recall, f"% of {report.regions}, IoU 0.5"),
+            ("found and named", 100 * report.grounding_recall, "%"),
+        ]
+    for name, value, unit in rows:
+        table.add_row(name, "–" if value is None else f"{value:.1f}", f"  {unit}")
+    console = Console(markup=False)
+    console.print(table)
+    notes = [f"{report.words:.1f} words per caption"]
+    if report.cut:
+        notes.append(f"{report.cut} of {report.images} captions cut at the length limit")
+    if cider is None:
+        notes.append("CIDEr-D needs at least two images")
+    elif report.images < FEW:
+        notes.append(f"with fewer than {FEW} images CIDEr-D depends on which they are")
+    if report.regions and report.box_recall is None:
+        notes.append(f"the data has {report.regions} boxes, and this model wrote none")
+    console.print(Text("; ".join(notes)), highlight=False)
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+
+    from edgecap.benchmarks.reference.evaluate import MEASURED
+
+    about = report.about
+    table = _table(
+        f"{about['captioner']} ({about['backend']}, {about['precision']}), "
+        f"{report.n} scenes of {about['split']}, %"
+    )
     for heading in ("mean", "95 %", *_FLOORS, *report.languages):
         table.add_column(heading, justify="right", no_wrap=True)
     for key in MEASURED:

@@ -84,6 +84,12 @@ def run(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be written and needed, or why not, and stop."
+        ),
+    ] = False,
     json_: Json = None,
     model_option: ModelOption = None,
     fp32: Annotated[
@@ -153,6 +159,15 @@ def run(
             rich_help_panel=ADVANCED,
         ),
     ] = False,
+    extend: Annotated[
+        int | None,
+        typer.Option(
+            "--extend",
+            metavar="N",
+            help="Add a step that takes N tokens at once (ONNX, TFLite).",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     target: Annotated[
         str,
         typer.Option(
@@ -177,9 +192,10 @@ def run(
     chosen = resolve_precision(
         precision, fp32=fp32, fp16=fp16, int8=int8, searched=max_drop is not None
     )
+    formats = resolve_formats(format_)
     prepared = prepare_export(
         weights,
-        formats=resolve_formats(format_),
+        formats=formats,
         precision=chosen.name,
         output=output,
         overwrite=overwrite,
@@ -194,9 +210,13 @@ def run(
         target=target,
         stateful=stateful,
         attention=attention,
+        extend=extend,
     )
     for place in prepared.outputs:
         refuse_inside(json_, place)
+    if dry_run:
+        _dry_run(weights, dict(zip(formats, prepared.outputs, strict=True)), chosen.name, json_)
+        return
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
     for exported in prepared.run(_note):
@@ -216,6 +236,16 @@ def _weights(given: str) -> str:
             f"Write: edgecap export S --format {given.lower()}",
         )
     return given
+
+
+def _dry_run(model: str, outputs: dict[str, Path], precision: str, json_: str | None) -> None:
+    from edgecap.cli._forecast import print_forecast
+    from edgecap.exporters.forecast import dry_run
+
+    forecast = dry_run(model, outputs, precision)
+    write_json(forecast.to_json(), json_)
+    if json_ != STANDARD_OUTPUT:
+        print_forecast(forecast)
 
 
 def _note(text: str) -> None:

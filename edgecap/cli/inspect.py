@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+from edgecap.core import hub
 from edgecap.core.errors import BundleError
 
 DETAILS = """
@@ -23,12 +24,14 @@ def run(
     ],
     json_: Json = None,
 ) -> None:
+    from edgecap.bundle.container import is_container
     from edgecap.bundle.manifest import MANIFEST
     from edgecap.inspection import is_model, readers
 
+    path = hub.resolve(path)
     if is_model(path) and not (path / MANIFEST).is_file():
         _inspect_model(path, json_)
-    elif path.is_file():
+    elif path.is_file() and not is_container(path):
         packed = path.suffix.lower() in (".zip", ".tgz", ".gz", ".tar")
         raise BundleError(
             "bundle.missing",

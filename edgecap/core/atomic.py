@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.locks import open_locked
@@ -104,10 +105,39 @@ def write_file(path: Path, data: bytes) -> None:
         ) from error
 
 
+@contextmanager
+def atomic_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Yield a new file to write; on exit it replaces `path`, on an exception it is deleted.
+
+    Missing parents are created. Raises InputError if `path` exists and may not be replaced, is not
+    a plain file, is not writable, or the disk is full.
+    """
+    if path.exists() and (not overwrite or not path.is_file()):
+        hint = "Pass --overwrite to replace it." if path.is_file() else "Choose another path."
+        raise InputError("output.exists", f"{path} exists already.", hint)
+    make_directory(path.parent)
+    try:
+        with _draft(path.resolve()) as draft, draft.open("w+b") as file:
+            yield file
+    except OSError as error:
+        raise InputError(
+            "output.unwritable",
+            f"{path} cannot be written: {error.strerror}.",
+            "Free some space or choose another path.",
+        ) from error
+
+
 def _replace_file(path: Path, data: bytes) -> None:
+    with _draft(path) as draft:
+        draft.write_bytes(data)
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """Yield the path of a file that replaces `path` on exit, and is deleted on an exception."""
     draft = path.parent / f".{path.name}{DRAFT}{secrets.token_hex(4)}"
     try:
-        draft.write_bytes(data)
+        yield draft
         if path.exists():
             shutil.copymode(path, draft)
         _sync(draft)

@@ -10,10 +10,11 @@ therefore stops once it has visited more bytes than a valid file of that size co
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 MAX_VISITS = 4  # times that each byte of a file may be visited, on average
 MAX_VISITED = 16 << 20  # bytes: the metadata of 100,000 tensors; weights are not read
+_READERS = {letter: struct.Struct(f"<{letter}").unpack_from for letter in "?bBhHiIqQ"}
+_WIDTHS = {letter: struct.calcsize(f"<{letter}") for letter in _READERS}
 
 
 class FlatError(ValueError):
@@ -26,11 +27,13 @@ class Buffer:
     def __init__(self, data: memoryview) -> None:
         self.data = data
         self._left = min(MAX_VISITS * len(data), MAX_VISITED)
+        # Tables of one kind share a vtable, so each is read once: the check opens every bundle.
+        self._vtables: dict[int, tuple[int, int, tuple[int, ...]]] = {}
 
     def unpack(self, letter: str, at: int) -> int:
         """One little-endian number, by its format letter in `struct`."""
         try:
-            value: int = struct.unpack_from(f"<{letter}", self.data, at)[0]
+            value: int = _READERS[letter](self.data, at)[0]
         except struct.error:
             raise FlatError(f"byte {at} is outside the file") from None
         return value
@@ -52,6 +55,17 @@ class Buffer:
         if self._left < 0:
             raise FlatError("its entries refer to each other too often for a valid model")
 
+    def vtable(self, at: int) -> tuple[int, int, tuple[int, ...]]:
+        """(bytes of the vtable, bytes of its tables, offset of each field in them)."""
+        found = self._vtables.get(at)
+        if found is None:
+            length, size = self.unpack("H", at), self.unpack("H", at + 2)
+            if length < 4 or length % 2 or at + length > len(self.data):
+                raise FlatError(f"the vtable at byte {at} ends outside the file")
+            offsets = struct.unpack_from(f"<{length // 2 - 2}H", self.data, at + 4)
+            found = self._vtables[at] = (length, size, offsets)
+        return found
+
     def root(self, identifier: bytes) -> Table:
         """The outermost table of a file with this identifier."""
         if bytes(self.data[4:8]) != identifier:
@@ -59,22 +73,27 @@ class Buffer:
         return Table(self, self.follow(0))
 
 
-@dataclass(frozen=True, slots=True)
 class Table:
     """One table; `field` is the number of a field, counted from 0 in its schema."""
 
-    buffer: Buffer
-    at: int
+    __slots__ = ("_offsets", "at", "buffer")
 
-    def _place(self, field: int) -> int:
-        """The position of a field; 0 if it is absent."""
+    def __init__(self, buffer: Buffer, at: int) -> None:
+        self.buffer, self.at = buffer, at
+        self._offsets: tuple[int, ...] | None = None
+
+    def _vtable(self) -> tuple[int, int, tuple[int, ...]]:
         vtable = self.at - self.buffer.unpack("i", self.at)
         if vtable < 0:
             raise FlatError(f"the table at byte {self.at} has its fields outside the file")
-        entry = 4 + 2 * field
-        if entry + 2 > self.buffer.unpack("H", vtable):
-            return 0
-        offset = self.buffer.unpack("H", vtable + entry)
+        return self.buffer.vtable(vtable)
+
+    def _place(self, field: int) -> int:
+        """The position of a field; 0 if it is absent."""
+        offsets = self._offsets
+        if offsets is None:
+            offsets = self._offsets = self._vtable()[2]
+        offset = offsets[field] if field < len(offsets) else 0
         return self.at + offset if offset else 0
 
     def number(self, field: int, letter: str, default: int = 0) -> int:
@@ -82,8 +101,10 @@ class Table:
         return self.buffer.unpack(letter, place) if place else default
 
     def numbers(self, field: int, letter: str) -> list[int]:
-        width = struct.calcsize(f"<{letter}")
+        width = _WIDTHS[letter]
         first, length = self._vector(field, width)
+        if not length:
+            return []
         self.buffer.spend(length * width)
         return list(struct.unpack_from(f"<{length}{letter}", self.buffer.data, first))
 
@@ -120,17 +141,13 @@ class Table:
 
     def checked(self) -> Table:
         """This table; FlatError unless all its fields are inside the file."""
-        vtable = self.at - self.buffer.unpack("i", self.at)
-        if vtable < 0:
-            raise FlatError(f"the table at byte {self.at} has its fields outside the file")
-        length, size = self.buffer.unpack("H", vtable), self.buffer.unpack("H", vtable + 2)
-        ends = max(vtable + length, self.at + size)
-        if length < 4 or length % 2 or size < 4 or ends > len(self.buffer.data):
+        length, size, offsets = self._vtable()
+        if size < 4 or self.at + size > len(self.buffer.data):
             raise FlatError(f"the table at byte {self.at} ends outside the file")
         self.buffer.spend(length)
-        offsets = struct.unpack_from(f"<{length // 2 - 2}H", self.buffer.data, vtable + 4)
-        if any(offset >= size for offset in offsets):
+        if offsets and max(offsets) >= size:
             raise FlatError(f"the table at byte {self.at} has a field outside itself")
+        self._offsets = offsets
         return self
 
     def _vector(self, field: int, width: int) -> tuple[int, int]:

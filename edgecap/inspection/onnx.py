@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from edgecap.core.errors import BundleError
+from edgecap.core.packed import AnyFile
 from edgecap.core.protobuf import Record, WireError, decode, schema
 from edgecap.inspection.contents import (
     Contents,
@@ -18,7 +18,7 @@ from edgecap.inspection.contents import (
     element_count,
     most_frequent_first,
 )
-from edgecap.inspection.mapped import map_file
+from edgecap.inspection.mapped import file_size, map_file
 from edgecap.inspection.onnx_schema import DTYPES, EXTERNAL, MODEL
 
 OWN_DOMAINS = ("", "ai.onnx")
@@ -28,17 +28,17 @@ _VERSION = schema({"ModelProto": {1: "int64 ir_version"}})["ModelProto"]  # othe
 TYPED_DATA = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
-def read(path: Path) -> Contents:
+def read(path: AnyFile) -> Contents:
     """Describe an .onnx file; raises BundleError as `read_contents`."""
     return _read(path)[0]
 
 
-def weight_files(path: Path) -> list[PurePosixPath]:
+def weight_files(path: AnyFile) -> list[PurePosixPath]:
     """The external weight files, relative to the model's directory; errors as in `read`."""
     return sorted(_read(path)[1])
 
 
-def ir_version(path: Path) -> int:
+def ir_version(path: AnyFile) -> int:
     """The IR version of an .onnx file, without decoding the rest; errors as in `read`."""
     data = map_file(path)
     try:
@@ -48,7 +48,7 @@ def ir_version(path: Path) -> int:
     return version
 
 
-def check_ir_version(path: Path, runtime: str) -> None:
+def check_ir_version(path: AnyFile, runtime: str) -> None:
     """Raise BundleError (bundle.model) if onnxruntime of version `runtime` is too old for a file.
 
     IR versions that are newer than those of RUNTIMES are left to the engine.
@@ -65,7 +65,7 @@ def check_ir_version(path: Path, runtime: str) -> None:
         )
 
 
-def _read(path: Path) -> tuple[Contents, set[PurePosixPath]]:
+def _read(path: AnyFile) -> tuple[Contents, set[PurePosixPath]]:
     data = map_file(path)
     try:
         model = decode(data, MODEL)
@@ -78,7 +78,7 @@ def _read(path: Path) -> tuple[Contents, set[PurePosixPath]]:
 
 
 class _Model:
-    def __init__(self, path: Path, model: Record) -> None:
+    def __init__(self, path: AnyFile, model: Record) -> None:
         self._path, self._model = path, model
         self._tally = Tally()
         self.external: dict[PurePosixPath, int] = {}  # weight file -> bytes
@@ -170,11 +170,12 @@ class _Model:
             )
         file = self._path.parent / place
         if place not in self.external:
-            if not os.path.isfile(file):  # also False for an invalid file name
+            there = file_size(file)
+            if there is None:
                 raise BundleError(
                     "bundle.missing_file", f"{self._path} needs the weights file {file}."
                 )
-            self.external[place] = file.stat().st_size
+            self.external[place] = there
         offset, length = _number(entries, "offset", 0), _number(entries, "length", size)
         if offset + length > self.external[place]:
             raise BundleError(

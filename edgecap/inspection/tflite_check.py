@@ -11,9 +11,9 @@ Field numbers: TensorFlow Lite's schema.fbs, schema version 3; comments give the
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from edgecap.core.errors import BundleError
+from edgecap.core.packed import AnyFile
 from edgecap.inspection.contents import element_count
 from edgecap.inspection.flat import Buffer, FlatError, Table
 from edgecap.inspection.mapped import map_file
@@ -52,7 +52,7 @@ CALLS: dict[int, tuple[int, ...]] = {16: (0,), 92: (0, 1), 93: (0, 1), 103: (0,)
 _SPARSE_WIDTHS = {1: 4, 2: 2, 3: 1}  # of SparseIndexVector
 
 
-def check_tflite(path: Path) -> None:
+def check_tflite(path: AnyFile) -> None:
     """Raise BundleError (bundle.model, bundle.missing, bundle.truncated) unless a file is valid."""
     data = map_file(path)
     try:

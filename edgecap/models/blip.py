@@ -46,7 +46,7 @@ class Blip(CaptionerBase):
             tied=tied(self.model),
         )
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """What cross-attention makes of the ViT's rows, recorded in a step with unused words."""
         seen = self.model.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
         rows = recording(self.layers)

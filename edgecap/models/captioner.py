@@ -1,8 +1,8 @@
 """Captioners of transformers in the terms of contract 2, and transformers' own answers.
 
-A family says two things: which rows its encoder makes of an image (`see`), and what one token
-makes of these and of the rows before it (`step`). `Encode` and `Decode` turn that into the flat
-lists of tensors of the contract.
+A family says two things: which rows its encoder makes of an image (`encode_image`), and what one
+token makes of these and of the rows before it (`step`). `Encode` and `Decode` turn that into the
+flat lists of tensors of the contract.
 
 Letters: B batch, P image rows, T text rows, L layers, G key/value heads, Dh head width,
 V vocabulary, h and w the image's height and width in px.
@@ -35,7 +35,7 @@ from edgecap.models.rows import Pair
 
 
 class CaptionerBase(Base):
-    """An adapter of a captioner; `describe`, `see`, `step` and `generate` are the family's."""
+    """An adapter of a captioner: a family gives `describe`, `encode_image`, `step`, `generate`."""
 
     # Set by `describe`, besides `image_size`.
     layers: int
@@ -55,7 +55,7 @@ class CaptionerBase(Base):
 
     # ------------------------------------------------------- what a family says
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The image rows of every layer, for pixels [B,3,h,w]."""
         raise NotImplementedError
 
@@ -163,7 +163,7 @@ class Encode(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """The state of role image."""
         with self.adapter.attention.own():
-            return tuple(flat(self.adapter.see(self.normalize(image))))
+            return tuple(flat(self.adapter.encode_image(self.normalize(image))))
 
 
 class Decode(nn.Module):

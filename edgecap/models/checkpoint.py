@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecap.core import hub
 from edgecap.core.errors import BundleError, EdgecapError, InputError, UnsupportedError
 from edgecap.core.typed import parse
 from edgecap.models import registry
@@ -27,7 +28,8 @@ TOKENIZERS = (  # any of these sets of files is a tokenizer
     ("tokenizer.model",),
     ("sentencepiece.bpe.model",),
 )
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")  # of a hub's copy
+_CACHED = re.compile("models--(.+)")  # a repository in the hub's local cache
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,17 @@ class Checkpoint:
 
     @property
     def source(self) -> str:
-        """What the model is called: by its config, else by its directory."""
+        """What the model is called: by its hub id, by its config, else by its directory."""
+        cached = _CACHED.fullmatch(self.directory.parent.parent.name)
+        if cached and self.directory.parent.name == "snapshots":
+            return cached[1].replace("--", "/", 1)
         return str(self.config.get("_name_or_path") or self.directory.name)
+
+    @property
+    def name(self) -> str:
+        """A name for what is made of it: that of the repository or of the directory."""
+        cached = self.directory.parent.name == "snapshots"
+        return self.source.rsplit("/", 1)[-1] if cached else self.directory.name
 
     @property
     def license(self) -> str:
@@ -63,7 +74,7 @@ def open_checkpoint(
     """The checkpoint in a directory, or that of a hub id.
 
     Args:
-        model: a directory, or `org/name`.
+        model: a directory, `org/name`, or `org/name@revision`.
         revision: branch, tag or commit of a hub id.
         fetch: whether a hub id may be fetched; otherwise it must lie in the local cache.
 
@@ -74,12 +85,19 @@ def open_checkpoint(
     directory = Path(model)
     if directory.is_file():
         if directory.suffix in PICKLES:
-            raise _pickled(directory)
+            raise _pickled(directory, _json(directory.parent, CONFIG))
         raise InputError(
             "model.file", f"{directory} is a file; a model is a directory with {CONFIG}."
         )
     if not directory.is_dir():
-        directory = _from_hub(str(model), revision, fetch)
+        named, _, given = str(model).partition("@")
+        if not hub.is_id(named) or directory.parent.is_dir():
+            raise InputError(
+                "model.missing",
+                f"{model} does not exist.",
+                f"Give a directory that save_pretrained wrote ({CONFIG}, {WEIGHTS}), or a hub id.",
+            )
+        directory = hub.snapshot(named, revision or given or None, fetch, FILES)
     elif revision is not None:
         raise InputError("model.revision", f"{directory} is a directory; only hub ids have one.")
     return _read(directory)
@@ -118,9 +136,7 @@ def _read(directory: Path) -> Checkpoint:
             "deviation of its images are unknown.",
             "Save it beside the weights: AutoProcessor.from_pretrained(...).save_pretrained(DIR)",
         )
-    return Checkpoint(
-        directory, model_type, architecture, config, _weights(directory, architecture)
-    )
+    return Checkpoint(directory, model_type, architecture, config, _weights(directory, config))
 
 
 def _has_image_processor(directory: Path) -> bool:
@@ -129,7 +145,7 @@ def _has_image_processor(directory: Path) -> bool:
     return "image_processor" in (_json(directory, "processor_config.json") or {})
 
 
-def _weights(directory: Path, architecture: str | None) -> tuple[Path, ...]:
+def _weights(directory: Path, config: dict[str, Any]) -> tuple[Path, ...]:
     """The safetensors files, each whole as far as its header tells."""
     index = _json(directory, INDEX)
     if index is not None and not (directory / WEIGHTS).is_file():
@@ -147,7 +163,7 @@ def _weights(directory: Path, architecture: str | None) -> tuple[Path, ...]:
         if not file.is_file():
             pickles = [p for p in sorted(directory.iterdir()) if p.suffix in PICKLES]
             if pickles and index is None:
-                raise _pickled(pickles[0], architecture)
+                raise _pickled(pickles[0], config)
             raise InputError(
                 "model.weights",
                 f"{file.name} is missing from {directory}"
@@ -189,14 +205,22 @@ def read_header(file: Path) -> dict[str, Any]:
 AGAIN = "Copy or download the model again."
 
 
-def _pickled(file: Path, architecture: str | None = None) -> EdgecapError:
-    source, name = file.parent, architecture or "AutoModel"
-    code = f"from transformers import {name} as M; "
-    code += f"M.from_pretrained('{source}').save_pretrained('{source}-safe')"
+def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
+    """`config`: of the directory; None where there is none, and so nothing tells the classes."""
+    named = (config or {}).get("architectures")
+    hint = (
+        f"There is no {CONFIG} beside it. Load it in the code that wrote it, and save the model "
+        "and its processor with save_pretrained(DIR)."
+    )
+    if config is not None:
+        name = named[0] if isinstance(named, list) and named else "AutoModel"
+        code = f"from transformers import {name} as M; d = '{file.parent}'; "
+        code += "M.from_pretrained(d).save_pretrained(d)"
+        hint = f'Where you trust it, convert it: python -c "{code}"'
     return UnsupportedError(
         "model.pickle",
         f"{file} is a pickle, which can run code when it is read; only safetensors are.",
-        f'Where you trust it, convert it: python -c "{code}"',
+        hint,
     )
 
 
@@ -212,26 +236,3 @@ def _json(directory: Path, name: str) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise InputError("model.json", f"{file} holds no JSON object.")
     return value
-
-
-def _from_hub(model: str, revision: str | None, fetch: bool) -> Path:
-    if not HUB_ID.fullmatch(model):
-        raise InputError("model.missing", f"{model} is neither a directory nor a hub id.")
-    from edgecap.core.lazy import require
-
-    hub = require("huggingface_hub", "export")
-    try:
-        return Path(
-            hub.snapshot_download(
-                model,
-                revision=revision,
-                local_files_only=not fetch,
-                allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"],
-            )
-        )
-    except Exception as error:  # the hub's errors share no class with those of its transports
-        from edgecap.core.errors import one_line
-
-        hint = "" if fetch else "Give a directory, or allow the download."
-        state = "could not be fetched" if fetch else "is no directory and not in the local cache"
-        raise InputError("model.hub", f"{model} {state}: {one_line(error)}", hint) from None

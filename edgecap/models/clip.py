@@ -37,11 +37,11 @@ class Clip(EmbedderBase):
             smoothing=norm_pairs(self.model, SMOOTHING),
         )
 
-    def look(self, pixels: Tensor) -> Tensor:
+    def image_features(self, pixels: Tensor) -> Tensor:
         """The image tower's pooled row, projected."""
         return self.model.get_image_features(pixel_values=pixels).pooler_output
 
-    def read(self, tokens: Tensor, length: Tensor) -> Tensor:
+    def text_features(self, tokens: Tensor, length: Tensor) -> Tensor:
         """The row of the last word, which the tokenizer makes the end token."""
         mask = causal_mask(tokens.shape[1])
         rows = self.model.text_model(input_ids=tokens, attention_mask=mask).last_hidden_state

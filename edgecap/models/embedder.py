@@ -1,7 +1,7 @@
 """Models that only embed, images and texts into one space, in the terms of contract 2.
 
-A family says what its towers give (`look`, `read`); both are scaled to length 1 here, so that a
-dot product is the cosine.
+A family says what its towers give (`image_features`, `text_features`); both are scaled to length 1
+here, so that a dot product is the cosine.
 
 Letters: B batch, N tokens of a text, E embedding, h and w the image's height and width in px.
 """
@@ -23,7 +23,7 @@ from edgecap.models.checkpoint import Checkpoint
 
 
 class EmbedderBase(Base):
-    """An adapter of an embedder; `describe`, `look` and `read` are the family's."""
+    """An adapter of an embedder: a family gives `describe`, `image_features`, `text_features`."""
 
     # Set by `describe`, besides `image_size`.
     vocabulary: int  # V
@@ -63,11 +63,11 @@ class EmbedderBase(Base):
                     return opened.get_tensor(name).item()
         return None
 
-    def look(self, pixels: Tensor) -> Tensor:
+    def image_features(self, pixels: Tensor) -> Tensor:
         """Image features [B,E] of pixels [B,3,h,w]."""
         raise NotImplementedError
 
-    def read(self, tokens: Tensor, length: Tensor) -> Tensor:
+    def text_features(self, tokens: Tensor, length: Tensor) -> Tensor:
         """Text features [B,E] of tokens [B,N], of which `length` [B] are words."""
         raise NotImplementedError
 
@@ -92,7 +92,7 @@ class EmbedderBase(Base):
     def reference_images(self, images: np.ndarray) -> np.ndarray:
         """transformers' own embeddings, f32 [n,E] of length 1, of uint8 images [n,h,w,3]."""
         with torch.no_grad():
-            return unit(self.look(self.pixels(images))).numpy()
+            return unit(self.image_features(self.pixels(images))).numpy()
 
     def reference_texts(self, texts: list[list[int]]) -> np.ndarray:
         """transformers' own embeddings, f32 [n,E] of length 1, of texts as ids."""
@@ -117,7 +117,7 @@ class EmbedImage(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """The embedding, of length 1."""
         with self.adapter.attention.own():
-            return unit(self.adapter.look(self.normalize(image)))
+            return unit(self.adapter.image_features(self.normalize(image)))
 
 
 class EmbedText(nn.Module):
@@ -131,4 +131,4 @@ class EmbedText(nn.Module):
     def forward(self, tokens: Tensor, length: Tensor) -> Tensor:
         """The embedding, of length 1."""
         with self.adapter.attention.own():
-            return unit(self.adapter.read(tokens, length))
+            return unit(self.adapter.text_features(tokens, length))

@@ -51,7 +51,7 @@ class Florence2(PromptedBase):
             tied=tied(self.model),
         )
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """What cross-attention makes of the encoder's rows of image and task."""
         model = self.model.model
         features = model.get_image_features(pixel_values=pixels).pooler_output  # [B,N,D]

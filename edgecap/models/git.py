@@ -55,7 +55,7 @@ class Git(CaptionerBase):
             tied=tied(self.model),
         )
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prefix of image rows through the text layers."""
         git = self.model.git
         seen = git.image_encoder(pixel_values=pixels).last_hidden_state  # [B,P,Dv]

@@ -72,9 +72,9 @@ class Idefics3(PrefixBase):
         around, image = "<fake_token_around_image>", "<image>"
         text = text.replace(image, f"{around}<global-img>{image * rows}{around}")
         ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        self.place(ids, [token == self.model.config.image_token_id for token in ids])
+        self.set_prompt(ids, [token == self.model.config.image_token_id for token in ids])
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""
         model = self.model.model
         vision, parts = model.vision_model, model.vision_model.embeddings

@@ -60,7 +60,7 @@ class Kosmos2(PrefixBase):
             tied=tied(self.model),
         )
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""
         model, text = self.model, self.model.text_model.model
         seen = model.vision_model(pixels).last_hidden_state

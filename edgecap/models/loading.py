@@ -9,29 +9,37 @@ from typing import Any
 
 from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.core.formats import backends
-from edgecap.models.checkpoint import CONFIG
-from edgecap.reference.shipped import SUFFIX, called, shipped
+from edgecap.models.checkpoint import CONFIG, PICKLES, open_checkpoint
+from edgecap.reference.shipped import SUFFIX, calibration_for, called, shipped
 from edgecap.runtime import loading
+from edgecap.runtime.confidence import Minimum, check_minimum
 
 DEFAULT = "S"
 DEVICES = ("cpu", "cuda")
 
 
 def load(
-    source: str | os.PathLike[str], backend: str = "auto", threads: int = 1, device: str = "cpu"
+    source: str | os.PathLike[str],
+    backend: str = "auto",
+    threads: int = 1,
+    device: str = "cpu",
+    min_confidence: Minimum = None,
 ) -> Any:
     """Open a captioner.
 
     Args:
-        source: a bundle directory; or, for the PyTorch reference, a shipped model's name ("S") or
-            a .safetensors file.
+        source: a bundle directory, or the hub id of one in the local cache (org/name@revision);
+            or, on PyTorch, the directory or hub id of a Hugging Face checkpoint, a shipped model's
+            name ("S") or a .safetensors file of the reference.
         backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated anywhere), torch.
         threads: CPU threads of the engine.
         device: cpu, or cuda for the PyTorch reference on a GPU.
+        min_confidence: as of `edgecap.runtime.load`.
 
     Raises:
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
@@ -42,16 +50,21 @@ def load(
     loading.check_threads(threads)
     if not str(source):
         raise InputError("bundle.missing", "an empty name is no bundle and no model.")
-    given = Path(source)
+    given = hub.resolve(source)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
+    if given.suffix in PICKLES and given.is_file():
+        open_checkpoint(given)  # refuses it, and says how to convert it
     if backend in ("auto", "torch") and (given / CONFIG).is_file():
         from edgecap.models.checkpoint_captioner import CheckpointCaptioner
 
+        check_minimum(min_confidence, None)  # a calibration belongs to a bundle
         return CheckpointCaptioner(given, threads)
     if backend == "torch" or (backend == "auto" and is_weights):
         from edgecap.reference.model.session import load_reference
 
-        return load_reference(str(source), threads, device)
+        captioner = load_reference(str(source), threads, device)
+        captioner.set_confidence(calibration_for(captioner.weights), min_confidence)
+        return captioner
     if len(given.parts) == 1 and not given.exists():
         raise BundleError(
             "bundle.missing",
@@ -62,7 +75,7 @@ def load(
         raise UnsupportedError(
             "device.backend", f"{device} is for the torch backend; bundles run on the CPU."
         )
-    return loading.load(given, backend, threads)
+    return loading.load(given, backend, threads, min_confidence=min_confidence)
 
 
 def default_model(here: Path) -> tuple[str, str]:

@@ -65,7 +65,7 @@ class PaliGemma(PrefixBase):
             tied=tied(self.model),
         )
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token's, through the language model."""
         model = self.model.model
         features = model.get_image_features(pixel_values=pixels).pooler_output  # [B,N,D]

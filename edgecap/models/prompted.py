@@ -58,11 +58,11 @@ class PromptedBase(CaptionerBase):
             ) from None
         ids = list(written["input_ids"][0])
         if image_token is None:
-            self.place(ids, [bool(here) for here in written["image_embeds_position_mask"][0]])
+            self.set_prompt(ids, [bool(here) for here in written["image_embeds_position_mask"][0]])
         else:
-            self.place(ids, [token == image_token for token in ids])
+            self.set_prompt(ids, [token == image_token for token in ids])
 
-    def place(self, ids: list[int], here: list[bool]) -> None:
+    def set_prompt(self, ids: list[int], here: list[bool]) -> None:
         """Take `ids` as the prompt; `here` says which of them stand for rows of the image."""
         self.ids = ids
         self.first, self.count = (here.index(True), sum(here)) if any(here) else (0, 0)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.lazy import require
+from edgecap.core.noise import without_warnings
 
 if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
@@ -33,6 +34,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "blip": Family("blip:Blip", ("BlipForConditionalGeneration",)),
+    "blip-2": Family("blip2:Blip2", ("Blip2ForConditionalGeneration",)),
     "vision-encoder-decoder": Family(
         "vision_encoder_decoder:VisionEncoderDecoder", ("VisionEncoderDecoderModel",)
     ),
@@ -47,12 +49,26 @@ FAMILIES: dict[str, Family] = {
 }
 
 
+# Part of a model_type without an adapter -> the family whose adapter is the closest to one of it.
+NEAREST = {
+    "blip": "blip",
+    "siglip": "siglip",
+    "clip": "clip",
+    "pix2struct": "vision-encoder-decoder",
+    "donut": "vision-encoder-decoder",
+    "gemma": "paligemma",
+    **dict.fromkeys(("llava", "qwen", "_vl", "intern", "mllama", "fuyu", "idefics"), "smolvlm"),
+}
+
+
 def find(model_type: str, architecture: str | None) -> Family:
     """The family of a checkpoint, without importing it; raises UnsupportedError."""
     family = FAMILIES.get(model_type)
     if family is None:
-        near = difflib.get_close_matches(model_type, FAMILIES, 1, 0.5)
-        nearest = f"; the nearest is {near[0]}" if near else ""
+        near = next((to for part, to in NEAREST.items() if part in model_type), None)
+        close = difflib.get_close_matches(model_type, FAMILIES, 1, 0.5)
+        named = near or next(iter(close), None)
+        nearest = f"; the nearest is {named}" if named else ""
         raise UnsupportedError(
             "model.unknown",
             f"model_type {model_type!r} has no adapter{nearest}. Known: {', '.join(FAMILIES)}.",
@@ -87,8 +103,19 @@ def load(
         UnsupportedError: what this checkpoint asks for cannot be done.
         MissingPackageError: torch or transformers is not installed.
     """
-    require("torch", "export")
-    require("transformers", "export")
+    with without_warnings():  # of packages that transformers imports where they are installed
+        require("torch", "export")
+        transformers = require("transformers", "export")
+        transformers.utils.logging.disable_progress_bar()
+        return _load(checkpoint, text_rows, prompt, build)
+
+
+def _load(
+    checkpoint: Checkpoint,
+    text_rows: int | None,
+    prompt: str | None,
+    build: Callable[..., Any] | None,
+) -> Adapter:
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
     adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)

@@ -46,11 +46,11 @@ class Siglip(EmbedderBase):
             )
         return length
 
-    def look(self, pixels: Tensor) -> Tensor:
+    def image_features(self, pixels: Tensor) -> Tensor:
         """The image tower's pooled row."""
         return self.model.get_image_features(pixel_values=pixels).pooler_output
 
-    def read(self, tokens: Tensor, length: Tensor) -> Tensor:
+    def text_features(self, tokens: Tensor, length: Tensor) -> Tensor:
         """The text tower's last row, behind padding."""
         place = torch.arange(tokens.shape[1], dtype=length.dtype, device=length.device)  # [N]
         padded = torch.where(place < length[:, None], tokens, torch.full_like(tokens, self.pad))

@@ -92,7 +92,7 @@ class VisionEncoderDecoder(CaptionerBase):
             tied=tied(model),
         )
 
-    def see(self, pixels: Tensor) -> list[Pair]:
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
         """What cross-attention makes of the encoder's rows, recorded in a step on unused words."""
         model = self.model
         seen = model.encoder(pixel_values=pixels).last_hidden_state  # [B,P,D]

@@ -89,12 +89,12 @@ class ReferenceSubject(Subject):
         return ReferenceSubject(copy.deepcopy(self.model, shared(self.model, paths)))
 
 
-# The function that a method of the model is part of; of `read` and `embed_words` that depends.
+# The function that a method of the model is part of; `forward_text` and `embed_words` serve two.
 _RUNS: dict[str, str | None] = {
-    "see": "encode_image",
+    "forward_image": "encode_image",
     "embed_image": "encode_image",
     "encode_image": "encode_image",
-    "read": None,
+    "forward_text": None,
     "decode": "decode",
     "decode_attention": "decode",
     "logits": "decode",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgecap.bundle.confidence_spec import CONFIDENCE, Calibration, calibration_from_json
 from edgecap.bundle.manifest import TOKENIZER
 from edgecap.reference.extension import SHIPPED, Extension
 from edgecap.runtime.tokenizer import Tokenizer
@@ -21,6 +22,15 @@ def shipped() -> dict[str, Path]:
 def called(model: str) -> str:
     """The short name of a model: S for captioner-S."""
     return model.removeprefix(PREFIX)
+
+
+def calibration_for(weights: str | None) -> Calibration | None:
+    """The shipped calibration of confidences, for the weights that it was fitted to only.
+
+    `weights`: hex SHA-256. Made by `python -m edgecap.benchmarks.reference.abstention --fit`.
+    """
+    found = calibration_from_json((_DATA / CONFIDENCE).read_bytes())
+    return found if weights == found.weights else None
 
 
 def tokenizer_data(extension: Extension = SHIPPED) -> bytes:

@@ -42,6 +42,12 @@ def in_batches(
         waiting = waiting[size:]
 
 
+def numbered(items: Iterable[Item | InputError]) -> Iterator[tuple[int, Item] | InputError]:
+    """Items with their places, counted from 0; errors stay as they are and are counted."""
+    for place, item in enumerate(items):
+        yield item if isinstance(item, InputError) else (place, item)
+
+
 def in_batches_past_errors(
     items: Iterable[Item | InputError],
     size: int,

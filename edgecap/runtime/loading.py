@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
-from typing import TypeAlias
 
+from edgecap.bundle import manifest as schema1
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.bundle.upgrade import upgraded
+from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
 from edgecap.core.formats import backends
-from edgecap.runtime.backends import open_functions, open_session, select
+from edgecap.runtime.backends import open_functions, select
+from edgecap.runtime.backends.single import FunctionSession
+from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.confidence import Minimum, calibration_of
 from edgecap.runtime.graphs import Graphs
-from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.text import TextCodec
+from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.text.prompts import PromptEncoder
 from edgecap.runtime.tokenizer import Tokenizer
-
-AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
 
 def load(
@@ -30,15 +35,19 @@ def load(
     backend: str = "auto",
     threads: int = 1,
     verify: str = "sizes",
-) -> AnyCaptioner:
-    """Open the captioner in a bundle directory.
+    min_confidence: Minimum = None,
+) -> Captioner:
+    """Open the captioner in a bundle.
 
     Args:
-        bundle: a bundle directory.
+        bundle: a bundle directory; a packed bundle (.edgecap), which is not unpacked; or the hub
+            id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
         threads: CPU threads of the engine.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
+        min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
+            limit that the bundle's calibration recommends. By default none is declined.
 
     Raises:
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
@@ -48,30 +57,51 @@ def load(
     check_threads(threads)
     if not str(bundle):
         raise InputError("bundle.missing", "an empty name is no bundle.")
-    opened = open_bundle(Path(bundle), verify)
-    if isinstance(opened.manifest, schema2.Manifest):
-        return _prompted(opened, opened.manifest, backend, threads)
-    tokenizer_file = opened.manifest.tokenizer.file
-    tokenizer = Tokenizer(opened.file(tokenizer_file).read_bytes(), tokenizer_file)
-    session = open_session(opened, backend, threads)
-    selected = select(opened.manifest.format, backend)
-    return Captioner(session, opened.manifest, tokenizer, selected, weights=_weights(opened))
+    opened = open_bundle(hub.resolve(bundle), verify)
+    captioner = _captioner(opened, backend, threads)
+    captioner.set_confidence(calibration_of(opened), min_confidence)
+    return captioner
 
 
-def _prompted(
-    opened: Bundle, manifest: schema2.Manifest, backend: str, threads: int
-) -> PromptCaptioner:
-    """A schema 2 captioner or embedder."""
+def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
+    manifest, tokenizer = opened.manifest, None
+    if not isinstance(manifest, schema2.Manifest):
+        name = manifest.tokenizer.file
+        tokenizer = Tokenizer(opened.content(name).read_bytes(), name)
+        weights = _weights(opened)
+        manifest = upgraded(replace(manifest, weights=weights), tokenizer.id_of, len(tokenizer))
+        opened = replace(opened, manifest=manifest)
     codec, encoder = None, None
-    if manifest.tokenizer is not None:
-        data = opened.file(manifest.tokenizer).read_bytes()
+    if tokenizer is not None:
+        codec = codec_of(tokenizer)
+    elif manifest.tokenizer is not None:
+        data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
-    if manifest.encoder is not None:
-        file = opened.file(manifest.encoder)
+    if tokenizer is None and manifest.encoder is not None:
+        file = opened.content(manifest.encoder)
+        if manifest.languages:
+            tokenizer = Tokenizer(file.read_bytes(), file.name)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     selected = select(manifest.format, backend)
-    return PromptCaptioner(graphs, manifest, codec, selected, encoder)
+    return Captioner(graphs, manifest, codec, selected, encoder=encoder, tokenizer=tokenizer)
+
+
+def captioner_of(
+    session: FunctionSession,
+    manifest: schema1.Manifest,
+    tokenizer: Tokenizer,
+    backend: str,
+    free: Callable[[], int] = free_bytes,
+    most: int = BATCH,
+) -> Captioner:
+    """A captioner of the schema 1 contract on a session with the function names of schema 2.
+
+    `free` and `most` as of `Captioner`.
+    """
+    new = upgraded(manifest, tokenizer.id_of, len(tokenizer))
+    graphs, codec = Graphs(session, new.interface), codec_of(tokenizer)
+    return Captioner(graphs, new, codec, backend, tokenizer=tokenizer, free=free, most=most)
 
 
 def check_threads(threads: int) -> None:

@@ -6,15 +6,16 @@ random number u in [0, 1) selects one of them, in the order of their ids: the fi
 cumulative probability exceeds u.
 
 Random numbers come from SplitMix64 (Steele, Lea, Flood 2014), which takes five lines in any
-language. Its state starts at seed * 2^32 + CRC-32 of the model input: the caption of an image does
-not depend on the batch, and two images of one call get different random numbers.
+language. Its state starts at seed * 2^32 + index, the index of the image in the call, counted from
+0: the caption of an image does not depend on the batch, and two images of one call get different
+random numbers. No pixel is part of it: decoders differ by a level, and would draw other words.
 
-Letters: B batch, V vocabulary, S side of the model input in px.
+Letter: V vocabulary.
 """
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ class Sampling:
     top_k: int | None = None  # sample from this many tokens at most
     top_p: float | None = None  # sample from this share of the probability, 0 < top_p <= 1
     seed: int = 0  # 0 … 2^32 - 1
+    index: int = 0  # of the first image of the call, 0 … 2^32 - 1: to repeat a later one alone
 
     def __post_init__(self) -> None:
         _check_range(
@@ -42,15 +44,16 @@ class Sampling:
             "top_p", self.top_p, self.top_p is None or 0 < self.top_p <= 1, "above 0 and at most 1"
         )
         _check_range("seed", self.seed, 0 <= self.seed < 1 << 32, "in 0 … 4294967295")
+        _check_range("index", self.index, 0 <= self.index < 1 << 32, "in 0 … 4294967295")
 
 
 class Sampler:
     """Samples tokens for the sequences of one batch; see decode.Choose."""
 
-    def __init__(self, sampling: Sampling, model_inputs: np.ndarray) -> None:
-        """`model_inputs`: uint8 [B,S,S,3], one per sequence."""
+    def __init__(self, sampling: Sampling, places: Sequence[int]) -> None:
+        """`places`: of each sequence's image in the call, from 0; unreadable images count."""
         self._sampling = sampling
-        self._starts = [(sampling.seed << 32) + zlib.crc32(one.tobytes()) for one in model_inputs]
+        self._starts = [start(sampling.seed, sampling.index + place) for place in places]
 
     def __call__(self, scores: np.ndarray, sequence: int, count: int) -> int:
         kept = probabilities(scores, self._sampling)  # [V]
@@ -75,6 +78,11 @@ def draw(chances: np.ndarray, u: float) -> int:
     possible = np.flatnonzero(chances)
     place = int(np.searchsorted(np.cumsum(chances[possible]), u, side="right"))
     return int(possible[min(place, len(possible) - 1)])  # the sum may round to below 1
+
+
+def start(seed: int, index: int) -> int:
+    """Where the stream of a seed and the index of an image starts."""
+    return (seed << 32) + (index & 0xFFFFFFFF)
 
 
 def uniform(start: int, count: int) -> float:

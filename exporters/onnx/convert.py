@@ -8,7 +8,6 @@ halves the stored weights; int8 quarters them with standard operators, as a plan
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgecap.bundle.manifest import Function
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
 from edgecap.exporters.onnx.external import WeightsFile
 from edgecap.exporters.onnx.parameters import Parameters
@@ -54,10 +54,10 @@ def convert(
     require("onnxscript", "export")
     traced = Traced({f.name: trace(f, parameters) for f in functions}, parameters)
     if verified:
-        with tempfile.TemporaryDirectory() as scratch:
-            write(traced, "fp32", Path(scratch))
+        with scratch_dir("edgecap-convert-") as scratch:
+            write(traced, "fp32", scratch)
             for function in functions:
-                run = verify.onnx_runner(Path(scratch) / f"{function.name}.onnx", function)
+                run = verify.onnx_runner(scratch / f"{function.name}.onnx", function)
                 verify.verify_converted(function, run, "onnx")
     return traced
 
@@ -100,5 +100,6 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
-    traced = convert(contract.functions(model, spec.attention), Parameters(model))
+    found = contract.functions(model, spec.attention, by_element=False, extend=spec.extend)
+    traced = convert(found, Parameters(model))
     return write(traced, spec.precision, directory, plan)

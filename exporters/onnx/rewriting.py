@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecap.bundle.interface import DECODE
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.manifest import ATTENTION, EXTEND
 from edgecap.exporters.onnx.external import Place, WeightsFile
 from edgecap.exporters.onnx.storing import INT8, LINEAR, TABLE, Storage, Use
 from edgecap.quant.params import QuantParams
@@ -39,8 +39,9 @@ class Rewriter:
     ) -> None:
         """`plan` has the grids of static layers; where there are none it is not needed."""
         self._graph, self._file, self._location = graph, file, location
-        # Handing out attention is the same step, with the same numbers.
-        self._function, self._plan = DECODE if function == ATTENTION else function, plan
+        # The same step, the same numbers.
+        self._function = DECODE if function in (ATTENTION, EXTEND) else function
+        self._plan = plan
         self._on_grid: dict[tuple[str, QuantParams], ir.Value] = {}  # rounded input of layers
         self._rounded: dict[str, list[ir.Value]] = {}  # input of linear layers -> int8, scale, zero
         self._widened: dict[tuple[str, str], ir.Value] = {}

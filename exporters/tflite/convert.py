@@ -6,7 +6,6 @@ row by row as they come, on the fixed grids of a plan, or not at all: see tflite
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from edgecap.bundle.manifest import Function as Place
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
 from edgecap.exporters.contract import Function
 from edgecap.exporters.spec import ExportSpec
+from edgecap.exporters.tflite import folding
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.tflite import passes as tflite_passes
@@ -40,12 +41,13 @@ def convert(functions: Sequence[Function], verified: bool = True) -> bytes:
     for function in functions:
         examples = tuple(function.inputs.values())
         conversion = conversion.signature(function.name, function.module, examples)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / FILE
+    with scratch_dir("edgecap-convert-") as scratch:
+        path = scratch / FILE
         conversion.convert().export(str(path))
         tree = tflite_graph.read(path.read_bytes())
     names = {f.name: (tuple(f.inputs), f.outputs) for f in functions}
     tflite_passes.finish(tree, names)
+    folding.fold_transposes(tree)
     data = tflite_graph.write(tree)
     for function in functions if verified else ():
         verify.verify_converted(function, verify.tflite_runner(data, function), "tflite")
@@ -82,5 +84,6 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Place]:
     """Write `model` as TFLite into `directory`; returns where each function lies."""
-    data = convert(contract.functions(model, spec.attention))
+    found = contract.functions(model, spec.attention, by_element=True, extend=spec.extend)
+    data = convert(found)
     return write(data, spec.precision, directory, by(plan, ReferenceSubject(model)))

@@ -134,14 +134,14 @@ def test_bench_measures_the_bundles_that_lie_here(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tiny_bundle.parent)
-    assert main(["bench", "--quick", "--n", "2", "--csv", "-", "--json", "b.json"]) == 0
+    assert main(["bench", "--duration", "0.1", "--n", "2", "--csv", "-", "--json", "b.json"]) == 0
     captured = capsys.readouterr()
     (row,) = csv.DictReader(captured.out.splitlines())
     assert row["target"] == "tiny-onnx-fp32" and float(row["caption_ms_p50"]) > 0
     assert "nothing to compare with" in captured.err  # it came from no weights
     (told,) = json.loads(Path("b.json").read_text(encoding="utf-8"))["targets"]
     assert told["accuracy"]["n"] == 2 and told["about"]["backend"] == "onnx"
-    assert (Path("bench-report") / "latency.png").exists()
+    assert (Path("bench-report") / "report.html").exists()
     # An older report is no accident to be repeated.
     assert "bench-report exists already" in refused(capsys, "bench", "--quick")
 
@@ -269,3 +269,40 @@ def test_weights_are_found_by_path_or_by_name(tmp_path: Path) -> None:
     for shipped in weights:
         for called in (shipped.stem, shipped.stem.removeprefix("captioner-")):
             assert targets.find_weights(called) == shipped
+
+
+def test_bench_finds_what_became_worse_than_a_baseline(
+    tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = str(tiny_bundle_made)
+    short = ["bench", bundle, "--quick", "--duration", "0.1", "--n", "0", "--overwrite"]
+    assert main([*short, "--json", "old.json"]) == 0
+    told = json.loads(Path("old.json").read_text(encoding="utf-8"))
+    (row,) = told["targets"]
+    row["size_mb"] /= 2  # it was half as large then; times are made too noisy to tell
+    row["peak_rss_mb"] = row["steady_rss_mb"] = 1e6
+    row["rounds"] = row["rounds"][:1]
+    Path("old.json").write_text(json.dumps(told), encoding="utf-8")
+    capsys.readouterr()
+    assert main([*short, "--baseline", "old.json", "--max-regression", "5%"]) == 1
+    err = capsys.readouterr().err
+    assert "[bench.regression]" in err and "size_mb: +100.0 %" in err
+    assert "undecided: " in err and "caption_ms" in err
+    assert json.loads(Path("bench-report/report.json").read_text())["targets"]  # it is kept
+    assert main([*short, "--baseline", "old.json", "--max-regression", "200%"]) == 0
+    assert "no regression above 200%" in capsys.readouterr().err
+
+
+def test_bench_refuses_options_that_cannot_be(
+    tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = str(tiny_bundle_made)
+    assert "5% or 0.05" in refused(capsys, "bench", bundle, "--max-regression", "much")
+    assert "above 0 s" in refused(capsys, "bench", bundle, "--duration", "0")
+    assert "[bench.remote_targets]" in refused(
+        capsys, "bench", bundle, "--remote", "a@b", "--peers"
+    )
+    assert "python, c" in refused(capsys, "bench", bundle, "--target", "rust")
+    Path("old.json").write_text("{}")
+    assert "[bench.baseline]" in refused(capsys, "bench", bundle, "--baseline", "old.json")
+    assert not Path("bench-report").exists()

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from c_edgecap import Caption, Captioner, Error, Image, Library, Refused, engine_library
 
+from edgecap.bundle.packing import pack
+
 PIXELS = np.full((20, 30, 3), 90, np.uint8)
 
 
@@ -192,12 +194,14 @@ def test_an_embedding_needs_its_room(library: Library, captioner: Captioner) -> 
     assert set(out.tolist()) == {7.0}
 
 
+@pytest.mark.parametrize("packed", [False, True], ids=["directory", "packed"])
 @pytest.mark.parametrize("format_", ["tflite", "onnx"])
 def test_memory_that_runs_out_at_every_allocation(
-    format_: str, faults: Path, bundles: dict[str, Path]
+    format_: str, packed: bool, faults: Path, bundles: dict[str, Path], tmp_path: Path
 ) -> None:
-    run = subprocess.run(
-        [faults, bundles[format_], engine_library(format_)], capture_output=True, text=True
-    )
+    bundle = bundles[format_]
+    if packed:
+        bundle = pack(bundle, tmp_path / "one.edgecap")
+    run = subprocess.run([faults, bundle, engine_library(format_)], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert int(run.stdout.split()[0]) > 150

@@ -81,6 +81,16 @@ def test_boxes_are_among_them(both: tuple[CCaptioner, Captioner]) -> None:
         assert_same(one, expected)
 
 
+def test_draws_of_several_images_are_those_of_one_call_in_python(
+    both: tuple[CCaptioner, Captioner],
+) -> None:
+    ours, python = both
+    expected = python.caption([image(seed) for seed in range(3)], sampling=Sampling(20.0, seed=4))
+    for index, one in enumerate(expected):
+        asked = {"sample": 1, "seed": 4, "temperature": 20.0, "index": index}
+        assert_same(ours.describe(image(index), **asked), one)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (640, 480), (30, 90)], ids=str)
 def test_sizes(both: tuple[CCaptioner, Captioner], size: tuple[int, int]) -> None:
     ours, python = both

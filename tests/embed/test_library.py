@@ -11,8 +11,8 @@ from edgecap import __version__
 # Of the C library, all of which Android's, musl and Windows have; and the loader's.
 _NAMES = """
     malloc free memchr memcmp memcpy memmove memset strchr strcmp strcpy strcspn strlen strncmp
-    strspn strstr snprintf vsnprintf fopen fread fclose ferror fgetc opendir readdir closedir stat
-    dlopen dlsym dlclose exp log pow sin cos ldexpf
+    strspn strrchr strstr snprintf vsnprintf fopen fread fclose ferror fgetc opendir readdir
+    closedir stat open close fstat mmap munmap dlopen dlsym dlclose exp log pow sin cos ldexpf
 """
 ALLOWED = set(_NAMES.split())
 

@@ -44,6 +44,7 @@ void run_texts(const char *folder);
 void run_rules(const char *folder);
 void run_manifests(const char *folder);
 void run_schema2(const char *folder);
+void run_containers(const char *folder);
 
 /* A manifest held to the code that a case tells. */
 void check_manifest(const ec_json *one, const char *data, size_t length);

@@ -204,7 +204,7 @@ void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *m
         how = read_sampling(sampling);
         s.sampling = &how;
         s.seed = (uint32_t)whole(sampling, "seed");
-        s.crc32 = (uint32_t)whole(sampling, "crc32");
+        s.index = (uint32_t)whole(sampling, "index");
     }
     g.tokens = tokens;
     g.attention = looked;

@@ -46,7 +46,7 @@ static void shape(ec_tensor *tensor, ec_type type, int32_t rank, int64_t a, int6
     tensor->shape[3] = d;
 }
 
-static edgecap_status load(ec_engine *engine, const char *path, const char *entry,
+static edgecap_status load(ec_engine *engine, const ec_model_file *model, const char *entry,
                            ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
                            size_t output_count, void **function, edgecap_error *error)
 {
@@ -54,7 +54,7 @@ static edgecap_status load(ec_engine *engine, const char *path, const char *entr
     int64_t T = whole(f->t->root, "text_length");
     static int encode, decode;
     (void)error;
-    check(strcmp(path, "folder/model") == 0, "the path of a function");
+    check(strcmp(model->path, "folder/model") == 0, "the path of a function");
     f->loaded++;
     if (strcmp(entry, "see") == 0) {
         check(input_count == 1 && output_count == 1, "ports of encode");
@@ -170,6 +170,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
         {"hash", NULL, "new_hash", EC_ROLLING, 1, 1, 0, 0, 4, 4},
     };
     ec_manifest manifest = {0};
+    ec_source source = {"folder", {NULL, 0}};
     ec_session *session = NULL;
     ec_model model;
     edgecap_error error = {0};
@@ -191,7 +192,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
     manifest.vocabulary = V;
     manifest.patches = 1;
     manifest.text_length = (int32_t)T;
-    check(ec_session_open(&plain_memory, &manifest, "folder", &f.engine, &session, &error) ==
+    check(ec_session_open(&plain_memory, &manifest, &source, &f.engine, &session, &error) ==
               EDGECAP_OK,
           "session: %s", error.message);
     memset(ec_session_image(session), 7, SEEN);

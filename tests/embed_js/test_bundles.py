@@ -10,6 +10,7 @@ import pytest
 from js_edgecap import Caption
 from PIL import Image
 
+from edgecap.bundle.packing import pack
 from edgecap.runtime import load
 
 SAMPLE = Path(__file__).resolve().parents[2] / "edgecap" / "reference" / "data" / "sample.png"
@@ -72,11 +73,30 @@ def test_draws_are_those_of_python(tiny_bundle_made: Path, caption: Caption) -> 
     from edgecap.runtime.sampling import Sampling
 
     how = {"temperature": 1.5, "topK": 40, "topP": 0.9, "seed": 7}
-    asked = [(image, {"sampling": how}) for image in images()]
+    asked = [(image, {"sampling": {**how, "index": i}}) for i, image in enumerate(images())]
     wanted = Sampling(temperature=1.5, top_k=40, top_p=0.9, seed=7)
     expected = load(tiny_bundle_made).caption(images(), sampling=wanted)
     answers = caption(tiny_bundle_made, asked)["answers"]
     assert [a["tokens"] for a in answers] == [list(c.tokens) for c in expected]
+
+
+def test_a_packed_bundle_is_the_same(
+    tiny_bundle_made: Path, caption: Caption, tmp_path: Path
+) -> None:
+    packed = pack(tiny_bundle_made, tmp_path / "one.edgecap", strip=True)
+    asked = [(image, {}) for image in images()]
+    answers = caption(packed, asked)["answers"]
+    assert [a["tokens"] for a in answers] == [
+        list(c.tokens) for c in load(tiny_bundle_made).caption(images())
+    ]
+    data = bytearray(packed.read_bytes())
+    data[data.index(b'"merges"')] ^= 1
+    packed.write_bytes(data)
+    assert caption(packed, asked)["code"] == "bundle.altered"
+    packed.write_bytes(data[:-1])
+    assert caption(packed, asked)["code"] == "bundle.container"
+    packed.unlink()
+    assert caption(packed, asked)["code"] == "bundle.missing"
 
 
 def test_vectors_are_those_of_python(tiny_bundle_made: Path, caption: Caption) -> None:

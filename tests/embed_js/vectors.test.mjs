@@ -2,13 +2,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { beamSearch, generate } from "../../edgecap/embed/js/src/decode.js";
+import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
+import { readContainer } from "../../edgecap/embed/js/src/container.js";
 import { TokenGrammar, checkGrammar } from "../../edgecap/embed/js/src/grammar.js";
 import { letterboxed } from "../../edgecap/embed/js/src/image.js";
 import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
 import { read } from "../../edgecap/embed/js/src/mentions.js";
 import { toRgb, upright } from "../../edgecap/embed/js/src/pixels.js";
 import { resize } from "../../edgecap/embed/js/src/resize.js";
-import { crc32, draw, probabilities, sampling, uniform } from "../../edgecap/embed/js/src/sampling.js";
+import { draw, probabilities, sampler, sampling, uniform } from "../../edgecap/embed/js/src/sampling.js";
 import { Tokenizer } from "../../edgecap/embed/js/src/tokenizer.js";
 import { bytes, noise, vectors } from "./vectors.mjs";
 
@@ -120,8 +122,8 @@ test("grammar: walks, refusals, a state that is stuck", () => {
 
 test("sampler: the stream, what is kept, what is drawn", () => {
   const { scale, uniform: streams, draws } = vectors("sampler");
-  for (const [seed, crc, count, u] of streams) {
-    assert.equal(uniform((BigInt(seed) << 32n) + BigInt(crc), count) * 2 ** 53, u);
+  for (const [seed, index, count, u] of streams) {
+    assert.equal(uniform((BigInt(seed) << 32n) + BigInt(index), count) * 2 ** 53, u);
   }
   for (const told of draws) {
     const scores = Float32Array.from(told.scores, (score) => (score === null ? -Infinity : score / scale));
@@ -160,10 +162,8 @@ test("search: greedy, drawn, by beams", async () => {
     const sequence = new Scripted(table, rows, vocabulary, scale);
     let choose;
     if (told.sampling) {
-      const { temperature, top_k: topK, top_p: topP, seed, crc32: crc } = told.sampling;
-      const how = sampling({ temperature, topK, topP, seed });
-      const start = (BigInt(seed) << 32n) + BigInt(crc);
-      choose = (scores, count) => draw(probabilities(scores, how), uniform(start, count));
+      const { temperature, top_k: topK, top_p: topP, seed, index } = told.sampling;
+      choose = sampler(sampling({ temperature, topK, topP, seed, index }));
     }
     const made = told.beams > 1
       ? await beamSearch(sequence, told.prompt, limits, told.beams)
@@ -211,5 +211,18 @@ test("manifests: what is read and what is refused", () => {
 test("files that are no manifest", () => {
   for (const { name, base64, code } of vectors("manifests").files) {
     refused(code, () => readManifest(new Uint8Array(Buffer.from(base64, "base64"))), name);
+  }
+});
+
+test("containers: packed bundles, good and bad", () => {
+  const all = bytes("containers.bin");
+  for (const { what, at, length, code, files } of vectors("containers").cases) {
+    const archive = all.slice(at, at + length);
+    if (code !== null) {
+      refused(code, () => readContainer(archive), what);
+      continue;
+    }
+    const found = [...readContainer(archive)].map(([name, data]) => [name, data.byteOffset, data.length]);
+    assert.deepEqual(found, files, what);
   }
 });

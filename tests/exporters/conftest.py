@@ -59,6 +59,6 @@ def converted(tiny: Path) -> Converted:
             model,
             plan,
             PlanLookup(plan, ReferenceSubject(model)),
-            to_onnx.convert(functions(model, attention=True), Parameters(model)),
-            to_tflite.convert(functions(model, attention=True)),
+            to_onnx.convert(functions(model, attention=True, by_element=False), Parameters(model)),
+            to_tflite.convert(functions(model, attention=True, by_element=True)),
         )

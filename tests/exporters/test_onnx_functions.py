@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 from tiny_checkpoints import EAGER_ONLY, MAKERS, make
+from wide_checkpoints import middling
 
 from edgecap.benchmarks import random_checkpoints
 from edgecap.bundle.manifest import Function
@@ -244,29 +245,6 @@ def test_what_needs_a_plan_is_refused(tmp_path: Path) -> None:
 def test_unknown_types_of_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="F8_E4M3; known: F32, F16, BF16"):
         InFile(tmp_path / "model.safetensors", 0, "F8_E4M3", (2, 2))
-
-
-def middling(directory: Path, family: str) -> Checkpoint:
-    """A checkpoint of some megabytes, so that weights outweigh names and nodes."""
-    import transformers
-
-    make(family, "tiny", directory)
-    wide: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4}
-    if family == "blip":
-        text = {**wide, "vocab_size": 4000, "encoder_hidden_size": 256, "bos_token_id": 2}
-        config: Any = transformers.BlipConfig(
-            text_config={**text, "num_attention_heads": 4, "sep_token_id": 3},
-            vision_config={**wide, "num_attention_heads": 4, "image_size": 32},
-        )
-        random_checkpoints.write(directory, transformers.BlipForConditionalGeneration, config)
-    else:
-        text = {**wide, "vocab_size": 4000, "num_attention_heads": 4, "projection_size": 256}
-        config = transformers.SiglipConfig(
-            text_config={**text, "max_position_embeddings": 16, "pad_token_id": 1},
-            vision_config={**wide, "num_attention_heads": 4, "image_size": 32, "patch_size": 8},
-        )
-        random_checkpoints.write(directory, transformers.SiglipModel, config)
-    return open_checkpoint(directory)
 
 
 @pytest.mark.parametrize("family", ["blip", "siglip"])

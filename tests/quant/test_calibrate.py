@@ -129,16 +129,16 @@ def test_a_wider_plan_lies_closer(tiny: Any) -> None:
         tiny.model, simulate(tiny.model, kept(plan, "fp32", *every)), tiny.calibration_set
     )
     assert 1e-7 < near.divergence < far.divergence < 0.1
-    assert same.divergence < 1e-9
+    assert same.divergence < near.divergence / 100  # rounding of float32
     assert far.cosine > 0.95
 
 
 def test_gradients_pass_through_the_rounding(tiny: Any) -> None:
     model = copy.deepcopy(tiny.model).requires_grad_(True)
     rounded = hooked(smooth(model, tiny.plan.smoothing), Rounding(tiny.plan))
-    keys, values, _ = rounded.see(torch.from_numpy(tiny.calibration_set.model_inputs[:1]))
+    keys, values, _ = rounded.forward_image(torch.from_numpy(tiny.calibration_set.model_inputs[:1]))
     tokens = torch.tensor([tiny.calibration_set.captions[0]])
-    rounded.logits(rounded.read(tokens, keys, values)).logsumexp(-1).sum().backward()
+    rounded.logits(rounded.forward_text(tokens, keys, values)).logsumexp(-1).sum().backward()
     for name, weight in layer_weights(rounded).items():
         if "embedding" not in name:
             assert weight.grad is not None and weight.grad.abs().sum() > 0, name
@@ -148,7 +148,7 @@ def test_smoothing_changes_nothing_in_float(tiny: Any) -> None:
     smoothed = smooth(tiny.model, tiny.plan.smoothing)
     assert not torch.equal(smoothed.blocks[0].qkv.weight, tiny.model.blocks[0].qkv.weight)
     same = compare(tiny.model, smoothed, tiny.calibration_set)
-    assert same.divergence < 1e-9
+    assert same.divergence < 1e-8  # float32 rounds by another order on every CPU: up to 4e-9 seen
     assert same.cosine > 0.99999
 
 

@@ -91,6 +91,7 @@ def test_the_stream_is_that_of_splitmix64() -> None:
         ({"top_p": 1.5}, "sampling.top_p"),
         ({"seed": -1}, "sampling.seed"),
         ({"seed": 1 << 32}, "sampling.seed"),
+        ({"index": -1}, "sampling.index"),
     ],
 )
 def test_numbers_that_mean_nothing_are_refused(options: dict, code: str) -> None:
@@ -102,15 +103,31 @@ def test_numbers_that_mean_nothing_are_refused(options: dict, code: str) -> None
 IMAGES = [image(seed, 40 + 9 * seed, 60) for seed in range(5)]
 
 
-def test_a_image_is_drawn_alike_alone_and_in_any_company(tiny_bundle_made) -> None:
+def test_an_images_draws_depend_on_its_index_and_not_on_the_batch(tiny_bundle_made) -> None:
     captioner = load(tiny_bundle_made)
-    sampling = Sampling(temperature=1.5, top_k=50, seed=7)
-    said = [c.tokens for c in captioner.caption(IMAGES, max_length=10, sampling=sampling)]
-    mixed = captioner.caption([IMAGES[i] for i in (3, 0, 3)], max_length=10, sampling=sampling)
-    assert [c.tokens for c in mixed] == [said[3], said[0], said[3]]
-    assert said == [
-        captioner.caption(p, max_length=10, sampling=sampling)[0].tokens for p in IMAGES
+    how = {"temperature": 1.5, "top_k": 50, "seed": 7}
+    one_batch = captioner.caption(IMAGES, max_length=10, sampling=Sampling(**how))
+    tokens = [c.tokens for c in one_batch]
+    batches = captioner.caption_many(IMAGES, max_length=10, sampling=Sampling(**how), batch=2)
+    assert [c.tokens for c in batches] == tokens
+    assert tokens == [
+        captioner.caption(p, max_length=10, sampling=Sampling(**how, index=i))[0].tokens
+        for i, p in enumerate(IMAGES)
     ]
+
+
+def test_an_image_that_cannot_be_read_keeps_its_index(tiny_bundle_made) -> None:
+    captioner, sampling = load(tiny_bundle_made), Sampling(temperature=1.5, seed=7)
+    images = [IMAGES[0], b"no image", IMAGES[2]]
+    skipped = list(captioner.caption_many(images, sampling=sampling, on_error="skip"))
+    whole = captioner.caption(IMAGES[:3], sampling=sampling)
+    assert [skipped[0], skipped[2]] == [whole[0], whole[2]]
+
+
+def test_equal_images_of_one_call_draw_different_words(tiny_bundle_made) -> None:
+    captioner, sampling = load(tiny_bundle_made), Sampling(temperature=1.5, seed=7)
+    drawn = captioner.caption([IMAGES[0]] * 4, max_length=10, sampling=sampling)
+    assert len({c.tokens for c in drawn}) > 1
 
 
 def test_another_seed_says_something_else_and_top_1_is_greedy(tiny_bundle_made) -> None:

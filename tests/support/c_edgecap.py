@@ -57,6 +57,7 @@ class OpenParams(ctypes.Structure):
         ("threads", ctypes.c_int32),
         ("verify", ctypes.c_int32),
         ("memory", Memory),
+        ("custom", ctypes.c_void_p),
     ]
 
 
@@ -103,6 +104,7 @@ class CaptionParams(ctypes.Structure):
         ("on_piece", ON_PIECE),
         ("user", ctypes.c_void_p),
         ("prompt", ctypes.c_char_p),
+        ("index", ctypes.c_uint32),
     ]
 
 
@@ -186,6 +188,13 @@ class Library:
             ctypes.POINTER(OpenParams),
             ctypes.POINTER(Error),
         ]
+        self.c.edgecap_open_bytes.restype = ctypes.c_void_p
+        self.c.edgecap_open_bytes.argtypes = [
+            ctypes.c_void_p,
+            ctypes.c_size_t,
+            ctypes.POINTER(OpenParams),
+            ctypes.POINTER(Error),
+        ]
         self.c.edgecap_close.argtypes = [ctypes.c_void_p]
         self.c.edgecap_describe.argtypes = [
             ctypes.c_void_p,
@@ -219,12 +228,19 @@ class Library:
 
     def open(self, bundle: Path | bytes, **changes: Any) -> Captioner:
         """`changes`: fields of OpenParams. Raises Refused."""
+        name = bundle if isinstance(bundle, bytes) else str(bundle).encode()
+        return self._open(self.c.edgecap_open, [name], changes)
+
+    def open_bytes(self, address: int | None, size: int, **changes: Any) -> Captioner:
+        """As `open`, for a packed bundle in memory, which must stay."""
+        return self._open(self.c.edgecap_open_bytes, [address, size], changes)
+
+    def _open(self, function: Any, source: list[Any], changes: dict[str, Any]) -> Captioner:
         params = self.c.edgecap_open_default_params()
         for name, value in changes.items():
             setattr(params, name, str(value).encode() if name in ("engine", "library") else value)
         error = Error()
-        name = bundle if isinstance(bundle, bytes) else str(bundle).encode()
-        handle = self.c.edgecap_open(name, params, error)
+        handle = function(*source, params, error)
         if not handle:
             raise Refused(error)
         assert error.status == 0

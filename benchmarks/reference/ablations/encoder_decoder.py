@@ -66,16 +66,16 @@ class EncoderDecoder(CaptionModel):
         self.decoder_blocks = nn.ModuleList(DecoderBlock(config) for _ in range(decoder_layers))
         initialise(self.decoder_blocks, 3 * decoder_layers)
 
-    def see(
+    def forward_image(
         self, image: Tensor, corner: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """As of CaptionModel; keys and values are the cross-attention's, L of [B,H,p,K]."""
-        _, _, states = super().see(image, corner)
+        _, _, states = super().forward_image(image, corner)
         patches = self.image_norm(states[-1])  # [B,p,D]
         pairs = [block.project_image(patches) for block in self.decoder_blocks]
         return [k for k, _ in pairs], [v for _, v in pairs], states
 
-    def read(
+    def forward_text(
         self,
         tokens: Tensor,
         keys: list[Tensor] | None = None,

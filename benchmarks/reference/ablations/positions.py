@@ -35,7 +35,7 @@ class OneAxis(CaptionModel):
         # As much as a row and a column together.
         nn.init.normal_(self.position, std=0.02 * math.sqrt(2))
 
-    def place(self, g: int, corner: Tensor | None) -> Tensor:
+    def position_embedding(self, g: int, corner: Tensor | None) -> Tensor:
         """Positions of g x g patches, [1,g*g,D] or [B,g*g,D]."""
         if corner is None:
             corner = torch.zeros(1, 2, dtype=torch.int64, device=self.position.device)  # [1,2]
@@ -52,7 +52,7 @@ class Unplaced(CaptionModel):
         super().__init__(config)
         del self.row, self.column
 
-    def place(self, g: int, corner: Tensor | None) -> Tensor:
+    def position_embedding(self, g: int, corner: Tensor | None) -> Tensor:
         """Nothing, [D]."""
         return torch.zeros_like(self.final_norm.weight)
 

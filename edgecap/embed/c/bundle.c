@@ -20,9 +20,22 @@ char *ec_path(ec_arena *arena, const char *directory, const char *name)
     return path;
 }
 
-edgecap_status ec_read_file(const edgecap_memory *memory, const char *directory, const char *name,
+static edgecap_status read_packed(const edgecap_memory *memory, const ec_packed *file, size_t most,
+                                  char **data, size_t *length, edgecap_error *error)
+{
+    *length = file->size > most ? most + 1 : file->size;
+    *data = ec_allocate(memory, *length + 1);
+    if (*data == NULL) {
+        return ec_no_memory(error);
+    }
+    memcpy(*data, file->data, *length);
+    return EDGECAP_OK;
+}
+
+edgecap_status ec_read_file(const edgecap_memory *memory, const ec_source *source, const char *name,
                             size_t most, char **data, size_t *length, edgecap_error *error)
 {
+    const ec_packed *packed = ec_container_find(&source->packed, name);
     ec_arena arena;
     edgecap_status status = EDGECAP_OK;
     FILE *file = NULL;
@@ -30,8 +43,14 @@ edgecap_status ec_read_file(const edgecap_memory *memory, const char *directory,
     char *path;
     *data = NULL;
     *length = 0;
+    if (packed != NULL) {
+        return read_packed(memory, packed, most, data, length, error);
+    }
     ec_arena_init(&arena, memory);
-    path = ec_path(&arena, directory, name);
+    path = source->directory != NULL ? ec_path(&arena, source->directory, name) : NULL;
+    if (source->directory == NULL) {
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing_file", "%.100s is not there.", name);
+    }
     if (path == NULL) {
         return ec_no_memory(error);
     }
@@ -92,14 +111,64 @@ static bool no_memory(found *all)
     return false;
 }
 
+/* What file managers and network storage leave. */
 static bool is_litter(const char *name)
 {
-    return name[0] == '.' || strcmp(name, "Thumbs.db") == 0 ||
-           strcmp(name, "desktop.ini") == 0;
+    static const char *const known[] = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r",
+                                        "@eaDir",    "#recycle",    "__MACOSX"};
+    size_t i;
+    for (i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(name, known[i]) == 0) {
+            return true;
+        }
+    }
+    return name[0] == '.';
+}
+
+static bool ends_with(const char *text, const char *end) /* in any case of letters */
+{
+    size_t length = strlen(text), last = strlen(end), i;
+    for (i = 0; i < last && last <= length; i++) {
+        char c = text[length - last + i];
+        if ((c >= 'A' && c <= 'Z' ? (char)(c + 32) : c) != end[i]) {
+            return false;
+        }
+    }
+    return last <= length;
+}
+
+/* What people read: it may be edited, added or left out (SPEC.md), and is not compared. */
+static bool is_document(const char *name)
+{
+    static const char *const ends[] = {".md",  ".txt",  ".rst", ".pdf", ".html", ".png",
+                                       ".jpg", ".jpeg", ".gif", ".svg", ".webp"};
+    static const char *const names[] = {"LICENSE", "LICENCE", "COPYING",
+                                        "NOTICE",  "AUTHORS", "CITATION"};
+    const char *last = strrchr(name, '/');
+    size_t i;
+    if (strncmp(name, "golden/", 7) == 0 || strstr(name, ".mlpackage") != NULL) {
+        return false;
+    }
+    last = last != NULL ? last + 1 : name;
+    for (i = 0; i < sizeof ends / sizeof *ends; i++) {
+        if (ends_with(last, ends[i])) {
+            return true;
+        }
+    }
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcspn(last, ".") == strlen(names[i]) &&
+            strncmp(last, names[i], strlen(names[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void extra(found *all, const char *name)
 {
+    if (is_document(name)) {
+        return;
+    }
     if (all->extra == NULL || strcmp(name, all->extra) < 0) {
         all->extra = name;
     }
@@ -170,39 +239,51 @@ static bool visit(void *user, const char *entry)
 /* What only checks and tells may be missing; golden/ whole or not at all. */
 static bool may_lack(const char *name, bool golden)
 {
-    static const char *const tells[] = {"README.md", "parity.json", "plan.json", "search.json",
-                                        "pareto.png"};
+    static const char *const tells[] = {"parity.json", "plan.json", "search.json",
+                                        "confidence.json"};
     size_t i;
     for (i = 0; i < sizeof tells / sizeof *tells; i++) {
         if (strcmp(name, tells[i]) == 0) {
             return true;
         }
     }
-    return !golden && strncmp(name, "golden/", 7) == 0;
+    return is_document(name) || (!golden && strncmp(name, "golden/", 7) == 0);
 }
 
-static edgecap_status check_hash(const char *root, const ec_file *file, ec_arena *arena,
-                                 edgecap_error *error)
+static bool hash_file(ec_sha256 *hash, const char *path, uint8_t *chunk)
 {
-    char *path = ec_path(arena, root, file->name);
-    uint8_t *chunk = ec_arena_take(arena, CHUNK);
-    char hex[65];
-    ec_sha256 hash;
+    FILE *opened = fopen(path, "rb");
     size_t count;
-    FILE *opened;
-    if (path == NULL || chunk == NULL) {
-        return ec_no_memory(error);
-    }
-    opened = fopen(path, "rb");
     if (opened == NULL) {
-        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing_file", "%.100s cannot be read.",
-                       file->name);
+        return false;
     }
-    ec_sha256_begin(&hash);
     while ((count = fread(chunk, 1, CHUNK, opened)) > 0) {
-        ec_sha256_add(&hash, chunk, count);
+        ec_sha256_add(hash, chunk, count);
     }
     fclose(opened);
+    return true;
+}
+
+static edgecap_status check_hash(const ec_source *source, const ec_file *file, ec_arena *arena,
+                                 edgecap_error *error)
+{
+    const ec_packed *packed = ec_container_find(&source->packed, file->name);
+    char hex[65];
+    ec_sha256 hash;
+    ec_sha256_begin(&hash);
+    if (packed != NULL) {
+        ec_sha256_add(&hash, packed->data, packed->size);
+    } else {
+        char *path = ec_path(arena, source->directory, file->name);
+        uint8_t *chunk = ec_arena_take(arena, CHUNK);
+        if (path == NULL || chunk == NULL) {
+            return ec_no_memory(error);
+        }
+        if (!hash_file(&hash, path, chunk)) {
+            return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing_file", "%.100s cannot be read.",
+                           file->name);
+        }
+    }
     ec_sha256_end(&hash, hex);
     return strcmp(hex, file->sha256) == 0
                ? EDGECAP_OK
@@ -211,7 +292,7 @@ static edgecap_status check_hash(const char *root, const ec_file *file, ec_arena
 }
 
 /* Names first, then sizes and hashes: what is told does not hang on the order of a folder. */
-static edgecap_status compare(const found *all, bool verify)
+static edgecap_status compare(const found *all, const ec_source *source, bool verify)
 {
     const ec_manifest *m = all->manifest;
     edgecap_status status = EDGECAP_OK;
@@ -232,6 +313,9 @@ static edgecap_status compare(const found *all, bool verify)
     }
     for (i = 0; i < m->file_count && status == EDGECAP_OK; i++) {
         const ec_file *file = &m->files[i];
+        if (is_document(file->name)) {
+            continue;
+        }
         if (all->sizes[i] >= 0 && all->sizes[i] != file->size) {
             return ec_fail(all->error, EDGECAP_BUNDLE,
                            all->sizes[i] < file->size ? "bundle.truncated" : "bundle.oversized",
@@ -240,21 +324,35 @@ static edgecap_status compare(const found *all, bool verify)
         if (all->sizes[i] >= 0 && verify) {
             ec_arena one;
             ec_arena_init(&one, &all->arena->memory);
-            status = check_hash(all->root, file, &one, all->error);
+            status = check_hash(source, file, &one, all->error);
             ec_arena_free(&one);
         }
     }
     return status;
 }
 
-static edgecap_status check_files(const char *root, const ec_manifest *m, bool verify,
+static void list_packed(found *all, const ec_container *packed)
+{
+    size_t i;
+    for (i = 1; i < packed->count; i++) { /* the manifest is the first */
+        const ec_packed *one = &packed->files[i];
+        const ec_file *file = ec_manifest_file(all->manifest, one->name);
+        if (file != NULL) {
+            all->sizes[file - all->manifest->files] = (int64_t)one->size;
+        } else {
+            extra(all, one->name);
+        }
+    }
+}
+
+static edgecap_status check_files(const ec_source *source, const ec_manifest *m, bool verify,
                                   ec_arena *arena, edgecap_error *error)
 {
     found all = {0};
     walker w = {0};
     size_t i;
     all.arena = arena;
-    all.root = root;
+    all.root = source->directory;
     all.manifest = m;
     all.sizes = ec_arena_array(arena, m->file_count, sizeof *all.sizes);
     all.error = error;
@@ -266,27 +364,22 @@ static edgecap_status check_files(const char *root, const ec_manifest *m, bool v
     for (i = 0; i < m->file_count; i++) {
         all.sizes[i] = -1;
     }
-    if (!ec_each_name(root, visit, &w)) {
-        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s cannot be read.", root);
+    if (source->packed.count > 0) {
+        list_packed(&all, &source->packed);
+    } else if (!ec_each_name(all.root, visit, &w)) {
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s cannot be read.", all.root);
     }
-    return all.status == EDGECAP_OK ? compare(&all, verify) : all.status;
+    return all.status == EDGECAP_OK ? compare(&all, source, verify) : all.status;
 }
 
-edgecap_status ec_bundle_open(ec_arena *arena, const char *directory, bool verify,
+edgecap_status ec_bundle_open(ec_arena *arena, const ec_source *source, bool verify,
                               ec_manifest *manifest, edgecap_error *error)
 {
-    int64_t size = 0;
     char *data;
     size_t length;
     ec_arena scratch;
-    edgecap_status status;
-    ec_kind kind = ec_path_kind(directory, &size);
-    if (kind == EC_NOTHING || kind == EC_FILE) {
-        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s %s.", directory,
-                       kind == EC_FILE ? "is a file, not a bundle directory" : "does not exist");
-    }
-    status = ec_read_file(&arena->memory, directory, "manifest.json", EC_JSON_MOST_BYTES, &data,
-                          &length, error);
+    edgecap_status status = ec_read_file(&arena->memory, source, "manifest.json",
+                                         EC_JSON_MOST_BYTES, &data, &length, error);
     if (status != EDGECAP_OK) {
         return status;
     }
@@ -294,8 +387,41 @@ edgecap_status ec_bundle_open(ec_arena *arena, const char *directory, bool verif
     ec_release(&arena->memory, data);
     if (status == EDGECAP_OK) {
         ec_arena_init(&scratch, &arena->memory);
-        status = check_files(directory, manifest, verify, &scratch, error);
+        status = check_files(source, manifest, verify, &scratch, error);
         ec_arena_free(&scratch);
     }
     return status;
+}
+
+edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const char *name,
+                               ec_model_file *model, edgecap_error *error)
+{
+    const ec_packed *packed = ec_container_find(&source->packed, name);
+    const char *slash = strrchr(name, '/');
+    size_t folder = slash != NULL ? (size_t)(slash - name) + 1 : 0, i;
+    memset(model, 0, sizeof *model);
+    if (source->packed.count == 0) {
+        model->path = ec_path(arena, source->directory, name);
+        return model->path != NULL ? EDGECAP_OK : ec_no_memory(error);
+    }
+    if (packed == NULL) { /* a package of Core ML, which no engine of these runs */
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.model", "%.100s is not a file.", name);
+    }
+    model->path = packed->name;
+    model->data = packed->data;
+    model->size = packed->size;
+    model->beside = ec_arena_array(arena, source->packed.count, sizeof *model->beside);
+    if (model->beside == NULL) {
+        return ec_no_memory(error);
+    }
+    for (i = 1; i < source->packed.count; i++) {
+        const ec_packed *one = &source->packed.files[i];
+        if (one != packed && strncmp(one->name, name, folder) == 0) {
+            ec_blob *blob = &model->beside[model->beside_count++];
+            blob->name = one->name + folder;
+            blob->data = one->data;
+            blob->size = one->size;
+        }
+    }
+    return EDGECAP_OK;
 }

@@ -1,16 +1,27 @@
-/* bundle.h: a bundle's directory, checked before anything in it runs. */
+/* bundle.h: a bundle, a directory or one packed file, checked before anything in it runs. */
 #ifndef EDGECAP_BUNDLE_H
 #define EDGECAP_BUNDLE_H
 
+#include "container.h"
+#include "engine.h"
 #include "manifest.h"
 
+typedef struct ec_source { /* where a bundle's files lie */
+    const char *directory;
+    ec_container packed; /* without files: they lie in the directory */
+} ec_source;
+
 /* Reads the manifest and holds every file to it: names and sizes, with `verify` hashes too. */
-edgecap_status ec_bundle_open(ec_arena *arena, const char *directory, bool verify,
+edgecap_status ec_bundle_open(ec_arena *arena, const ec_source *source, bool verify,
                               ec_manifest *manifest, edgecap_error *error);
 
 /* The bytes of a file, at most `most` and one, to be given to ec_release. */
-edgecap_status ec_read_file(const edgecap_memory *memory, const char *directory, const char *name,
+edgecap_status ec_read_file(const edgecap_memory *memory, const ec_source *source, const char *name,
                             size_t most, char **data, size_t *length, edgecap_error *error);
+
+/* A model file as engines take it: a path, or bytes and the files beside it. */
+edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const char *name,
+                               ec_model_file *model, edgecap_error *error);
 
 /* "<directory>/<name>" in the arena; NULL: no memory. */
 char *ec_path(ec_arena *arena, const char *directory, const char *name);

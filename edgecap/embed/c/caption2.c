@@ -102,6 +102,7 @@ static edgecap_status check(job *j, const edgecap_caption *caption, edgecap_erro
     r->shortest = (size_t)spec->min_new_tokens;
     r->shortest = r->shortest < r->longest ? r->shortest : r->longest;
     r->seed = p->seed;
+    r->index = p->index;
     if (p->sample) {
         j->sampling.temperature = p->temperature;
         j->sampling.top_k = p->top_k;
@@ -207,10 +208,6 @@ static edgecap_status describe(job *j, const edgecap_image *image, edgecap_capti
     edgecap_status filled, status = ec_place_image(c, image, &j->placement, error);
     if (status != EDGECAP_OK) {
         return status;
-    }
-    if (j->p->sample) {
-        j->request.crc32 =
-            ec_crc32(ec_session_image(c->session), ec_session_image_bytes(c->session));
     }
     begin = now(c);
     status = ec_session_encode(c->session, error);

@@ -13,6 +13,10 @@ struct edgecap_captioner {
     edgecap_memory memory;
     ec_arena arena;
     ec_manifest manifest;
+    ec_source source;
+    const void *mapped; /* of a packed file, with its size */
+    size_t mapped_size;
+    void *copy; /* of one whose bytes came unaligned, or could not be mapped */
     ec_tokenizer *tokenizer; /* of schema 1 */
     ec_codec *codec;         /* of schema 2, where the model writes captions */
     const char **prompts;    /* their names */

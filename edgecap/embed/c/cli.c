@@ -228,7 +228,7 @@ static edgecap_status caption_once(edgecap_captioner *captioner, const ec_option
                     : edgecap_describe(captioner, image, &o->caption, &b->caption, error);
 }
 
-static int caption_file(edgecap_captioner *captioner, const ec_options *o, const char *path,
+static int caption_file(edgecap_captioner *captioner, ec_options *o, const char *path,
                         buffers *b)
 {
     edgecap_error error;
@@ -282,7 +282,7 @@ static edgecap_captioner *open_quietly(const ec_options *o, edgecap_error *error
     return captioner;
 }
 
-static int run(const ec_options *o, const char *const *paths, int count)
+static int run(ec_options *o, const char *const *paths, int count)
 {
     edgecap_error error;
     edgecap_captioner *captioner;
@@ -310,6 +310,7 @@ static int run(const ec_options *o, const char *const *paths, int count)
         }
     }
     for (i = 0; i < count && failed <= count; i++) {
+        o->caption.index = (uint32_t)i;
         failed += caption_file(captioner, o, paths[i], &b) != 0;
     }
     free_buffers(&b);

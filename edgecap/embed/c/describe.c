@@ -111,6 +111,7 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     search->start = boxes ? m->grammar.boxes : m->grammar.plain;
     search->known = ec_tokenizer_size(c->tokenizer);
     search->seed = p->seed;
+    search->index = p->index;
     return p->sample ? ec_check_sampling(p, error) : EDGECAP_OK;
 }
 
@@ -215,10 +216,6 @@ static edgecap_status describe(edgecap_captioner *c, const edgecap_image *image,
     edgecap_status filled, status = ec_place_image(c, image, &placement, error);
     if (status != EDGECAP_OK) {
         return status;
-    }
-    if (p->sample) {
-        size_t side = (size_t)c->manifest.image_size;
-        search->crc32 = ec_crc32(ec_session_image(c->session), 3 * side * side);
     }
     begin = now(c);
     status = ec_session_encode(c->session, error);
@@ -392,6 +389,10 @@ edgecap_status edgecap_embed_tokens(edgecap_captioner *c, const int32_t *tokens,
         return status;
     }
     most = (size_t)c->manifest.text_length;
+    if (most == 0) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "embedding.missing",
+                       "this bundle's model makes no embeddings of texts.");
+    }
     if (count < 1 || count > most) {
         return ec_fail(error, EDGECAP_INPUT, "text.too_long",
                        "a text makes %lu tokens; 1 to %lu are possible.", (unsigned long)count,

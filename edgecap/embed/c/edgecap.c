@@ -1,8 +1,10 @@
 /* edgecap.c: opening and closing; see edgecap.h. */
+#include <stdio.h>
 #include <string.h>
 
 #include "bundle.h"
 #include "captioner.h"
+#include "platform.h"
 
 enum { MOST_THREADS = 64 };
 
@@ -67,11 +69,11 @@ static edgecap_status check_params(const edgecap_open_params *p, edgecap_error *
                    p->engine);
 }
 
-static edgecap_status read_tokenizer(edgecap_captioner *c, const char *bundle, edgecap_error *error)
+static edgecap_status read_tokenizer(edgecap_captioner *c, edgecap_error *error)
 {
     char *data;
     size_t length;
-    edgecap_status status = ec_read_file(&c->memory, bundle, c->manifest.tokenizer,
+    edgecap_status status = ec_read_file(&c->memory, &c->source, c->manifest.tokenizer,
                                          EC_JSON_MOST_BYTES, &data, &length, error);
     if (status == EDGECAP_OK) {
         status =
@@ -87,7 +89,7 @@ static edgecap_status read_tokenizer(edgecap_captioner *c, const char *bundle, e
 }
 
 /* Schema 2: the codec, and the names of prompts; nothing where the model writes no captions. */
-static edgecap_status read_codec(edgecap_captioner *c, const char *bundle, edgecap_error *error)
+static edgecap_status read_codec(edgecap_captioner *c, edgecap_error *error)
 {
     const ec_manifest *m = &c->manifest;
     char *data;
@@ -104,7 +106,7 @@ static edgecap_status read_codec(edgecap_captioner *c, const char *bundle, edgec
         c->prompts[i] = m->prompts[i].name;
     }
     status =
-        ec_read_file(&c->memory, bundle, m->tokenizer, EC_CODEC_MOST_BYTES, &data, &length, error);
+        ec_read_file(&c->memory, &c->source, m->tokenizer, EC_CODEC_MOST_BYTES, &data, &length, error);
     if (status == EDGECAP_OK) {
         status = ec_codec_read(&c->arena, data, length, m->tokenizer, &c->codec, error);
         ec_release(&c->memory, data);
@@ -178,6 +180,9 @@ static edgecap_status open_engine(edgecap_captioner *c, const edgecap_open_param
     edgecap_status status = EDGECAP_OK;
     bool tried = false;
     size_t i;
+    if (any && p->custom != NULL && strcmp(p->custom->format, c->manifest.format) == 0) {
+        return ec_custom_open(&c->memory, p->custom, engine, error);
+    }
     for (i = 0; i < ENGINE_COUNT; i++) {
         if (strcmp(ENGINES[i].format, c->manifest.format) == 0 &&
             (any || strcmp(ENGINES[i].name, p->engine) == 0)) {
@@ -201,16 +206,83 @@ static edgecap_status open_engine(edgecap_captioner *c, const edgecap_open_param
                            c->manifest.format);
 }
 
-static edgecap_status open_all(edgecap_captioner *c, const char *bundle,
-                               const edgecap_open_params *p, edgecap_error *error)
+/* ---- Where the files lie ---- */
+
+/* A packed bundle in memory; bytes that are not at a multiple of 64 are copied to one. */
+static edgecap_status take_bytes(edgecap_captioner *c, const void *data, size_t size,
+                                 edgecap_error *error)
+{
+    const void *aligned = data;
+    if ((uintptr_t)data % 64 != 0) {
+        void *block = ec_allocate_aligned(&c->memory, size, &c->copy);
+        if (block == NULL) {
+            return ec_no_memory(error);
+        }
+        memcpy(block, data, size);
+        aligned = block;
+    }
+    return ec_container_read(&c->arena, aligned, size, &c->source.packed, error);
+}
+
+static bool is_packed(const char *path, const char *data, size_t size)
+{
+    size_t length = strlen(path);
+    return (size >= 4 && memcmp(data, "PK\3\4", 4) == 0) ||
+           (length > 8 && strcmp(path + length - 8, ".edgecap") == 0);
+}
+
+static edgecap_status take_file(edgecap_captioner *c, const char *path, int64_t size,
+                                edgecap_error *error)
+{
+    FILE *file;
+    void *block;
+    if (ec_map_file(path, &c->mapped, &c->mapped_size)) {
+        if (!is_packed(path, c->mapped, c->mapped_size)) {
+            return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing",
+                           "%.150s is a file, and neither a bundle directory nor packed.", path);
+        }
+        return take_bytes(c, c->mapped, c->mapped_size, error);
+    }
+    if (size < 0 || size > (int64_t)0xFFFFFFFF) { /* a system that maps no files reads them */
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.container", "%.150s is too large.", path);
+    }
+    block = ec_allocate_aligned(&c->memory, (size_t)size + 1, &c->copy);
+    file = block != NULL ? fopen(path, "rb") : NULL;
+    if (block == NULL) {
+        return ec_no_memory(error);
+    }
+    if (file == NULL) {
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s cannot be read.", path);
+    }
+    size = (int64_t)fread(block, 1, (size_t)size, file);
+    fclose(file);
+    return ec_container_read(&c->arena, block, (size_t)size, &c->source.packed, error);
+}
+
+static edgecap_status take_path(edgecap_captioner *c, const char *path, edgecap_error *error)
+{
+    int64_t size = 0;
+    ec_kind kind = ec_path_kind(path, &size);
+    if (kind == EC_NOTHING) {
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s does not exist.", path);
+    }
+    if (kind == EC_FILE) {
+        return take_file(c, path, size, error);
+    }
+    c->source.directory = ec_arena_text(&c->arena, path, strlen(path));
+    return c->source.directory != NULL ? EDGECAP_OK : ec_no_memory(error);
+}
+
+static edgecap_status open_all(edgecap_captioner *c, const edgecap_open_params *p,
+                               edgecap_error *error)
 {
     ec_engine *engine = NULL;
-    const char *directory;
-    edgecap_status status = ec_bundle_open(&c->arena, bundle, p->verify != 0, &c->manifest, error);
+    edgecap_status status =
+        ec_bundle_open(&c->arena, &c->source, p->verify != 0, &c->manifest, error);
     if (status == EDGECAP_OK && c->manifest.schema == EC_SCHEMA_2) {
-        status = read_codec(c, bundle, error);
+        status = read_codec(c, error);
     } else if (status == EDGECAP_OK) {
-        status = read_tokenizer(c, bundle, error);
+        status = read_tokenizer(c, error);
         status = status == EDGECAP_OK ? find_tokens(c, error) : status;
     }
     if (status == EDGECAP_OK) {
@@ -220,25 +292,17 @@ static edgecap_status open_all(edgecap_captioner *c, const char *bundle,
         return status;
     }
     c->engine = engine->name;
-    directory = ec_arena_text(&c->arena, bundle, strlen(bundle));
-    if (directory == NULL) {
-        engine->close(engine);
-        return ec_no_memory(error);
-    }
-    return ec_session_open(&c->memory, &c->manifest, directory, engine, &c->session, error);
+    return ec_session_open(&c->memory, &c->manifest, &c->source, engine, &c->session, error);
 }
 
-edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *params,
-                                edgecap_error *error)
+/* `path`, or else `data`. */
+static edgecap_captioner *open_any(const char *path, const void *data, size_t size,
+                                   const edgecap_open_params *params, edgecap_error *error)
 {
     edgecap_open_params defaults = edgecap_open_default_params();
     const edgecap_open_params *p = params != NULL ? params : &defaults;
     edgecap_captioner *c;
-    ec_clear(error);
-    if (bundle == NULL || *bundle == '\0') {
-        ec_fail(error, EDGECAP_INPUT, "bundle.missing", "no bundle was named.");
-        return NULL;
-    }
+    edgecap_status status;
     if (check_params(p, error) != EDGECAP_OK) {
         return NULL;
     }
@@ -249,11 +313,37 @@ edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *p
     }
     c->memory = p->memory;
     ec_arena_init(&c->arena, &c->memory);
-    if (open_all(c, bundle, p, error) != EDGECAP_OK) {
+    status = path != NULL ? take_path(c, path, error) : take_bytes(c, data, size, error);
+    if (status == EDGECAP_OK) {
+        status = open_all(c, p, error);
+    }
+    if (status != EDGECAP_OK) {
         edgecap_close(c);
         return NULL;
     }
     return c;
+}
+
+edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *params,
+                                edgecap_error *error)
+{
+    ec_clear(error);
+    if (bundle == NULL || *bundle == '\0') {
+        ec_fail(error, EDGECAP_INPUT, "bundle.missing", "no bundle was named.");
+        return NULL;
+    }
+    return open_any(bundle, NULL, 0, params, error);
+}
+
+edgecap_captioner *edgecap_open_bytes(const void *data, size_t size,
+                                      const edgecap_open_params *params, edgecap_error *error)
+{
+    ec_clear(error);
+    if (data == NULL || size == 0) {
+        ec_fail(error, EDGECAP_INPUT, "bundle.missing", "no bytes of a packed bundle were given.");
+        return NULL;
+    }
+    return open_any(NULL, data, size, params, error);
 }
 
 void edgecap_close(edgecap_captioner *captioner)
@@ -263,6 +353,8 @@ void edgecap_close(edgecap_captioner *captioner)
         memory = captioner->memory;
         ec_session_close(captioner->session);
         ec_arena_free(&captioner->arena);
+        ec_release(&memory, captioner->copy);
+        ec_unmap_file(captioner->mapped, captioner->mapped_size);
         ec_release(&memory, captioner);
     }
 }

@@ -83,13 +83,20 @@ typedef struct edgecap_open_params {
     int32_t threads;     /* of the engine; 1 by default */
     int32_t verify;      /* 1 (default): hash every file; 0: names and sizes alone */
     edgecap_memory memory;
+    const struct edgecap_engine *custom; /* an engine of your own, edgecap_engine.h; NULL: none */
 } edgecap_open_params;
 
 EDGECAP_API edgecap_open_params edgecap_open_default_params(void);
 
-/* Opens a bundle directory. NULL where that fails; `params` NULL: the defaults. */
+/* Opens a bundle: a directory, or one packed file (.edgecap), which is mapped and not unpacked. NULL
+ * where that fails; `params` NULL: the defaults. */
 EDGECAP_API edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *params,
                                             edgecap_error *error);
+/* A packed bundle that lies in memory, such as an app's asset. The bytes must stay until
+ * edgecap_close; where they begin at a multiple of 64 they are not copied. */
+EDGECAP_API edgecap_captioner *edgecap_open_bytes(const void *data, size_t size,
+                                                  const edgecap_open_params *params,
+                                                  edgecap_error *error);
 EDGECAP_API void edgecap_close(edgecap_captioner *captioner); /* NULL is allowed */
 
 /* What a captioner is; pointers live as long as it does. */
@@ -153,6 +160,7 @@ typedef struct edgecap_caption_params {
     edgecap_on_piece on_piece; /* not with beams */
     void *user;
     const char *prompt; /* schema 2: one of edgecap_info.prompts; NULL (default): the first */
+    uint32_t index;     /* of the image among those drawn with one seed; 0 by default */
 } edgecap_caption_params;
 
 EDGECAP_API edgecap_caption_params edgecap_caption_default_params(void);

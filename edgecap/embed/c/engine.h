@@ -7,27 +7,40 @@
 #define EDGECAP_ENGINE_H
 
 #include "core.h"
+#include "edgecap_engine.h"
 
-enum { EC_MOST_RANK = 8 };
+enum { EC_MOST_RANK = EDGECAP_MOST_RANK };
 
-/* The numbers of TensorFlow Lite. */
-typedef enum ec_type { EC_F32 = 1, EC_I32 = 2, EC_U8 = 3, EC_I64 = 4, EC_F16 = 10 } ec_type;
+typedef enum ec_type {
+    EC_F32 = EDGECAP_FLOAT32,
+    EC_I32 = EDGECAP_INT32,
+    EC_U8 = EDGECAP_UINT8,
+    EC_I64 = EDGECAP_INT64,
+    EC_F16 = EDGECAP_FLOAT16
+} ec_type;
 
-typedef struct ec_tensor {
-    const char *name; /* in the file */
-    ec_type type;
-    int32_t rank;
-    int64_t shape[EC_MOST_RANK]; /* -1: any */
-    void *data;                  /* 64-byte aligned, of `bytes` */
-    size_t bytes;
-} ec_tensor;
+typedef edgecap_tensor ec_tensor;
+
+typedef struct ec_blob { /* a file in memory */
+    const char *name;
+    const uint8_t *data;
+    size_t size;
+} ec_blob;
+
+typedef struct ec_model_file {
+    const char *path;    /* of the file; of one in memory a name that tells it from others */
+    const uint8_t *data; /* 64-byte aligned, stays until the engine is closed; NULL: open the path */
+    size_t size;
+    ec_blob *beside; /* the other files in its folder, of which some may be its weights */
+    size_t beside_count;
+} ec_model_file;
 
 typedef struct ec_engine ec_engine;
 struct ec_engine {
     const char *name;
     /* Finds a function's tensors by name and fills in type, rank and shape; bundle.model where the
      * file cannot be run or its tensors are others. */
-    edgecap_status (*load)(ec_engine *engine, const char *path, const char *entry,
+    edgecap_status (*load)(ec_engine *engine, const ec_model_file *model, const char *entry,
                            ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
                            size_t output_count, void **function, edgecap_error *error);
     /* Binds memory and concrete shapes: a call that can be run again and again. */
@@ -43,6 +56,9 @@ struct ec_engine {
 typedef edgecap_status ec_engine_open(const edgecap_memory *memory, const char *library,
                                       int32_t threads, ec_engine **engine, edgecap_error *error);
 ec_engine_open ec_litert_open, ec_tflite_open, ec_onnxruntime_open;
+
+edgecap_status ec_custom_open(const edgecap_memory *memory, const edgecap_engine *table,
+                              ec_engine **engine, edgecap_error *error);
 
 /* ---- Shared by the engines: engine.c ---- */
 

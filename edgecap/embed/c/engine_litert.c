@@ -45,11 +45,14 @@ static void keep(void *payload)
     (void)payload; /* lies in the engine itself */
 }
 
-static edgecap_status compile(litert *e, file *f, edgecap_error *error)
+static edgecap_status compile(litert *e, file *f, const ec_model_file *m, edgecap_error *error)
 {
     void *options = NULL, *opaque = NULL;
     bool done;
-    if (e->lib.create_model(e->environment, f->path, &f->model) != 0) {
+    int code = m->data != NULL ? e->lib.create_model_from_buffer(e->environment, m->data, m->size,
+                                                                 &f->model)
+                               : e->lib.create_model(e->environment, f->path, &f->model);
+    if (code != 0) {
         f->model = NULL;
         return ec_engine_refuses(NAME, f->path, error);
     }
@@ -78,8 +81,10 @@ static void drop(litert *e, file *f)
     }
 }
 
-static edgecap_status open_file(litert *e, const char *path, file **found, edgecap_error *error)
+static edgecap_status open_file(litert *e, const ec_model_file *model, file **found,
+                                edgecap_error *error)
 {
+    const char *path = model->path;
     edgecap_status status;
     file *f = e->files;
     while (f != NULL && strcmp(f->path, path) != 0) {
@@ -93,7 +98,7 @@ static edgecap_status open_file(litert *e, const char *path, file **found, edgec
     if (f == NULL || (f->path = ec_arena_text(&e->arena, path, strlen(path))) == NULL) {
         return ec_no_memory(error);
     }
-    status = compile(e, f, error);
+    status = compile(e, f, model, error);
     if (status != EDGECAP_OK) {
         drop(e, f);
         return status;
@@ -154,7 +159,7 @@ static bool find_tensors(litert *e, void *signature, size_t there, name_of *name
     return there == count;
 }
 
-static edgecap_status load(ec_engine *engine, const char *path, const char *entry,
+static edgecap_status load(ec_engine *engine, const ec_model_file *model, const char *entry,
                            ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
                            size_t output_count, void **found, edgecap_error *error)
 {
@@ -173,13 +178,13 @@ static edgecap_status load(ec_engine *engine, const char *path, const char *entr
     if (f->inputs == NULL || f->outputs == NULL) {
         return ec_no_memory(error);
     }
-    status = open_file(e, path, &f->from, error);
+    status = open_file(e, model, &f->from, error);
     if (status != EDGECAP_OK) {
         return status;
     }
     if (!find_signature(e, f->from, entry, &f->signature, &signature)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model", "%.100s has no signature %.60s.",
-                       path, entry);
+                       model->path, entry);
     }
     if (e->lib.input_count(signature, &there) != 0 || e->lib.output_count(signature, &out_there) ||
         !find_tensors(e, signature, there, e->lib.input_name, e->lib.input_tensor, inputs,
@@ -187,7 +192,8 @@ static edgecap_status load(ec_engine *engine, const char *path, const char *entr
         !find_tensors(e, signature, out_there, e->lib.output_name, e->lib.output_tensor, outputs,
                       output_count, f->outputs)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                       "%.60s of %.100s has not the tensors that the manifest says.", entry, path);
+                       "%.60s of %.100s has not the tensors that the manifest says.", entry,
+                       model->path);
     }
     *found = f;
     return EDGECAP_OK;

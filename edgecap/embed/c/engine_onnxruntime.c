@@ -8,13 +8,14 @@
 #include "engine.h"
 #include "platform.h"
 
-enum { API_VERSION = 16, SILENT = 4, ARENA = 1, DEFAULT_MEMORY = 0 };
+enum { API_VERSION = 16, API_MEMORY = 18, SILENT = 4, ARENA = 1, DEFAULT_MEMORY = 0 };
 
 /* Places in the table. */
 enum {
     ERROR_MESSAGE = 2,
     CREATE_ENV = 3,
     CREATE_SESSION = 7,
+    CREATE_SESSION_IN_MEMORY = 8,
     RUN = 9,
     CREATE_OPTIONS = 10,
     SET_SEVERITY = 22,
@@ -41,7 +42,8 @@ enum {
     RELEASE_VALUE = 96,
     RELEASE_TYPE = 98,
     RELEASE_OPTIONS = 100,
-    ADD_CONFIG = 130
+    ADD_CONFIG = 130,
+    ADD_WEIGHTS = 279 /* of 1.18 */
 };
 
 typedef void any_function(void);
@@ -68,6 +70,8 @@ typedef struct onnxruntime {
     ec_arena arena;
     void *library, *environment, *options, *memory, *allocator;
     any_function *const *api;
+    const api_base *base;
+    int32_t threads;
     function *functions;
 } onnxruntime;
 
@@ -185,33 +189,129 @@ static bool copy_names(onnxruntime *e, const ec_tensor *tensors, size_t count, c
     return *names != NULL;
 }
 
-static edgecap_status load(ec_engine *engine, const char *path, const char *entry,
+/* Whether this processor adds pairs of uint8 by int8 products in 16 bits, which overflow: x86
+ * without VNNI does. onnxruntime has exact kernels for it, slower and so only asked for here. */
+static bool saturates(void)
+{
+#if defined(__x86_64__) || defined(__amd64__) || defined(_M_X64)
+    static const char wanted[] = "vnni";
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    size_t matched = 0;
+    int c;
+    if (file == NULL) {
+        return true; /* not Linux: better slow than wrong */
+    }
+    while (matched < 4 && (c = fgetc(file)) != EOF) {
+        matched = c == wanted[matched] ? matched + 1 : c == wanted[0];
+    }
+    fclose(file);
+    return matched < 4;
+#else
+    return false;
+#endif
+}
+
+static bool make_options(onnxruntime *e, void **options)
+{
+    return ok(e, CALL(e, CREATE_OPTIONS, (void **))(options)) &&
+           ok(e, CALL(e, SET_SEVERITY, (void *, int))(*options, SILENT)) &&
+           ok(e, CALL(e, SET_INTRA_THREADS, (void *, int))(*options, (int)e->threads)) &&
+           ok(e, CALL(e, SET_INTER_THREADS, (void *, int))(*options, 1)) &&
+           (!saturates() || ok(e, CALL(e, ADD_CONFIG, (void *, const char *, const char *))(
+                                      *options, "session.x64quantprecision", "1")));
+}
+
+/* A session of a graph in memory; all files beside it are at hand, of which it takes its weights by
+ * name. The arrays have room for model->beside_count. */
+static void *open_in_memory(onnxruntime *e, const ec_model_file *model, void *options,
+                            const char **names, const uint8_t **data, size_t *sizes, void **session)
+{
+    void *status = NULL;
+    size_t i;
+    for (i = 0; i < model->beside_count; i++) {
+        names[i] = model->beside[i].name;
+        data[i] = model->beside[i].data;
+        sizes[i] = model->beside[i].size;
+    }
+    if (model->beside_count > 0) {
+        status = CALL(e, ADD_WEIGHTS,
+                      (void *, const char *const *, const uint8_t *const *, const size_t *,
+                       size_t))(options, names, data, sizes, model->beside_count);
+    }
+    if (status == NULL) {
+        status = CALL(e, CREATE_SESSION_IN_MEMORY,
+                      (const void *, const void *, size_t, const void *, void **))(
+            e->environment, model->data, model->size, options, session);
+    }
+    return status;
+}
+
+static edgecap_status open_graph(onnxruntime *e, const ec_model_file *model, void **session,
+                                 edgecap_error *error)
+{
+    const edgecap_memory *memory = &e->arena.memory;
+    const char **names;
+    const uint8_t **data;
+    size_t *sizes, count = model->beside_count + 1;
+    char said[120] = "it makes no options";
+    void *status, *options = NULL;
+    bool opened;
+    if (model->data == NULL) {
+        status = CALL(e, CREATE_SESSION, (const void *, const char *, const void *, void **))(
+            e->environment, model->path, e->options, session);
+        opened = held(e, status, said, sizeof said);
+    } else {
+        names = ec_allocate_array(memory, count, sizeof *names);
+        data = ec_allocate_array(memory, count, sizeof *data);
+        sizes = ec_allocate_array(memory, count, sizeof *sizes);
+        opened = false;
+        if (names != NULL && data != NULL && sizes != NULL && make_options(e, &options)) {
+            status = open_in_memory(e, model, options, names, data, sizes, session);
+            opened = held(e, status, said, sizeof said);
+        }
+        RELEASE(e, RELEASE_OPTIONS, options);
+        count = names != NULL && data != NULL && sizes != NULL;
+        ec_release(memory, names);
+        ec_release(memory, data);
+        ec_release(memory, sizes);
+        if (count == 0) {
+            return ec_no_memory(error);
+        }
+    }
+    return opened ? EDGECAP_OK
+                  : ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
+                            "onnxruntime refuses a graph: %s", said);
+}
+
+static edgecap_status load(ec_engine *engine, const ec_model_file *model, const char *entry,
                            ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
                            size_t output_count, void **found, edgecap_error *error)
 {
     onnxruntime *e = (onnxruntime *)engine;
     function *f = ec_arena_take(&e->arena, sizeof *f);
-    char said[120];
+    edgecap_status status;
     (void)entry; /* a graph is one function */
+    if (model->data != NULL && e->base->get_api(API_MEMORY) == NULL) {
+        return ec_fail(error, EDGECAP_ENGINE, "engine.too_old",
+                       "this onnxruntime is %.20s; packed bundles need 1.%d or later.",
+                       e->base->version(), API_MEMORY);
+    }
     if (f == NULL || !copy_names(e, inputs, input_count, &f->inputs) ||
         !copy_names(e, outputs, output_count, &f->outputs)) {
         return ec_no_memory(error);
     }
     f->input_count = input_count;
     f->output_count = output_count;
-    if (!held(e,
-              CALL(e, CREATE_SESSION, (const void *, const char *, const void *, void **))(
-                  e->environment, path, e->options, &f->session),
-              said, sizeof said)) {
-        return ec_fail(error, EDGECAP_BUNDLE, "bundle.model", "onnxruntime refuses a graph: %s",
-                       said);
+    status = open_graph(e, model, &f->session, error);
+    if (status != EDGECAP_OK) {
+        return status;
     }
     f->next = e->functions;
     e->functions = f;
     if (!read_tensors(e, f->session, false, inputs, input_count) ||
         !read_tensors(e, f->session, true, outputs, output_count)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                       "%.120s has not the tensors that the manifest says.", path);
+                       "%.120s has not the tensors that the manifest says.", model->path);
     }
     *found = f;
     return EDGECAP_OK;
@@ -319,38 +419,11 @@ static void close_engine(ec_engine *engine)
     ec_arena_free(&arena); /* the engine lies in it */
 }
 
-/* Whether this processor adds pairs of uint8 by int8 products in 16 bits, which overflow: x86
- * without VNNI does. onnxruntime has exact kernels for it, slower and so only asked for here. */
-static bool saturates(void)
-{
-#if defined(__x86_64__) || defined(__amd64__) || defined(_M_X64)
-    static const char wanted[] = "vnni";
-    FILE *file = fopen("/proc/cpuinfo", "r");
-    size_t matched = 0;
-    int c;
-    if (file == NULL) {
-        return true; /* not Linux: better slow than wrong */
-    }
-    while (matched < 4 && (c = fgetc(file)) != EOF) {
-        matched = c == wanted[matched] ? matched + 1 : c == wanted[0];
-    }
-    fclose(file);
-    return matched < 4;
-#else
-    return false;
-#endif
-}
-
-static bool start(onnxruntime *e, int32_t threads)
+static bool start(onnxruntime *e)
 {
     return ok(e, CALL(e, CREATE_ENV, (int, const char *, void **))(SILENT, "edgecap",
                                                                    &e->environment)) &&
-           ok(e, CALL(e, CREATE_OPTIONS, (void **))(&e->options)) &&
-           ok(e, CALL(e, SET_SEVERITY, (void *, int))(e->options, SILENT)) &&
-           ok(e, CALL(e, SET_INTRA_THREADS, (void *, int))(e->options, (int)threads)) &&
-           ok(e, CALL(e, SET_INTER_THREADS, (void *, int))(e->options, 1)) &&
-           (!saturates() || ok(e, CALL(e, ADD_CONFIG, (void *, const char *, const char *))(
-                                      e->options, "session.x64quantprecision", "1"))) &&
+           make_options(e, &e->options) &&
            ok(e,
               CALL(e, CREATE_CPU_MEMORY, (int, int, void **))(ARENA, DEFAULT_MEMORY, &e->memory)) &&
            ok(e, CALL(e, ALLOCATOR, (void **))(&e->allocator));
@@ -383,12 +456,14 @@ edgecap_status ec_onnxruntime_open(const edgecap_memory *memory, const char *giv
     e->engine.unbind = unbind;
     e->engine.close = close_engine;
     ec_library_find(e->library, "OrtGetApiBase", &get_base);
-    e->api = get_base()->get_api(API_VERSION);
+    e->base = get_base();
+    e->threads = threads;
+    e->api = e->base->get_api(API_VERSION);
     if (e->api == NULL) {
         status = ec_fail(error, EDGECAP_ENGINE, "engine.too_old",
                          "this onnxruntime is %.20s; 1.%d or later is needed.",
-                         get_base()->version(), API_VERSION);
-    } else if (!start(e, threads)) {
+                         e->base->version(), API_VERSION);
+    } else if (!start(e)) {
         status = ec_fail(error, EDGECAP_ENGINE, "engine.failed", "onnxruntime does not start.");
     }
     if (status != EDGECAP_OK) {

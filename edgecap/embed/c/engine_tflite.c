@@ -11,6 +11,7 @@
 typedef struct library {
     void *handle;
     void *(*create_model)(const char *path);
+    void *(*create_model_in_memory)(const void *data, size_t size);
     void (*delete_model)(void *model);
     void *(*create_options)(void);
     void (*delete_options)(void *options);
@@ -63,8 +64,10 @@ typedef struct tflite {
 
 static const char NAME[] = "TensorFlow Lite";
 
-static edgecap_status open_file(tflite *e, const char *path, file **found, edgecap_error *error)
+static edgecap_status open_file(tflite *e, const ec_model_file *model, file **found,
+                                edgecap_error *error)
 {
+    const char *path = model->path;
     file *f = e->files;
     while (f != NULL && strcmp(f->path, path) != 0) {
         f = f->next;
@@ -77,7 +80,8 @@ static edgecap_status open_file(tflite *e, const char *path, file **found, edgec
     if (f == NULL || (f->path = ec_arena_text(&e->arena, path, strlen(path))) == NULL) {
         return ec_no_memory(error);
     }
-    f->model = e->lib.create_model(path);
+    f->model = model->data != NULL ? e->lib.create_model_in_memory(model->data, model->size)
+                                   : e->lib.create_model(path);
     f->interpreter = f->model != NULL ? e->lib.create_interpreter(f->model, e->options) : NULL;
     if (f->interpreter == NULL) {
         if (f->model != NULL) {
@@ -127,7 +131,7 @@ static bool read_type(tflite *e, const void *handle, ec_tensor *tensor)
     return true;
 }
 
-static edgecap_status load(ec_engine *engine, const char *path, const char *entry,
+static edgecap_status load(ec_engine *engine, const ec_model_file *model, const char *entry,
                            ec_tensor *inputs, size_t input_count, ec_tensor *outputs,
                            size_t output_count, void **found, edgecap_error *error)
 {
@@ -136,13 +140,13 @@ static edgecap_status load(ec_engine *engine, const char *path, const char *entr
     bool fits = true;
     file *from;
     size_t i;
-    edgecap_status status = f != NULL ? open_file(e, path, &from, error) : ec_no_memory(error);
+    edgecap_status status = f != NULL ? open_file(e, model, &from, error) : ec_no_memory(error);
     if (status != EDGECAP_OK) {
         return status;
     }
     if (!has_signature(e, from, entry)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model", "%.100s has no signature %.60s.",
-                       path, entry);
+                       model->path, entry);
     }
     f->signature = e->lib.signature(from->interpreter, entry);
     if (f->signature == NULL) {
@@ -166,7 +170,7 @@ static edgecap_status load(ec_engine *engine, const char *path, const char *entr
     return fits ? EDGECAP_OK
                 : ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
                           "%.60s of %.100s has not the tensors that the manifest says.", entry,
-                          path);
+                          model->path);
 }
 
 static void unbind(ec_engine *engine, void *bound)
@@ -255,6 +259,7 @@ static edgecap_status find_symbols(library *lib, edgecap_error *error)
 {
     ec_symbol symbols[] = {
         {"TfLiteModelCreateFromFile", &lib->create_model},
+        {"TfLiteModelCreate", &lib->create_model_in_memory},
         {"TfLiteModelDelete", &lib->delete_model},
         {"TfLiteInterpreterOptionsCreate", &lib->create_options},
         {"TfLiteInterpreterOptionsDelete", &lib->delete_options},

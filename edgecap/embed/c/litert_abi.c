@@ -9,6 +9,7 @@ edgecap_status ec_litert_find(ec_litert *lib, edgecap_error *error)
         {"LiteRtCreateEnvironment", &lib->create_environment},
         {"LiteRtDestroyEnvironment", &lib->destroy_environment},
         {"LiteRtCreateModelFromFile", &lib->create_model},
+        {"LiteRtCreateModelFromBuffer", &lib->create_model_from_buffer},
         {"LiteRtDestroyModel", &lib->destroy_model},
         {"LiteRtCreateOptions", &lib->create_options},
         {"LiteRtDestroyOptions", &lib->destroy_options},

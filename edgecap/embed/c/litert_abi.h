@@ -22,6 +22,7 @@ typedef struct ec_litert {
     int (*create_environment)(int count, const ec_litert_option *options, void **environment);
     void (*destroy_environment)(void *environment);
     int (*create_model)(void *environment, const char *path, void **model);
+    int (*create_model_from_buffer)(void *environment, const void *data, size_t size, void **model);
     void (*destroy_model)(void *model);
     int (*create_options)(void **options);
     void (*destroy_options)(void *options);

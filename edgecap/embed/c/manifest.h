@@ -84,6 +84,7 @@ void ec_read_interface(ec_fields *f, const ec_json *object, const ec_json *funct
                        ec_manifest *manifest);
 
 /* The checks that read no JSON; manifest_check.c. */
+bool ec_is_plain_path(const char *name);
 void ec_check_files(ec_fields *f, const ec_manifest *manifest);
 bool ec_is_listed(const ec_manifest *manifest, const char *name); /* a file or an .mlpackage */
 edgecap_status ec_manifest_check(ec_fields *f, const ec_manifest *manifest);

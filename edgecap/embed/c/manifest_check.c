@@ -12,8 +12,9 @@ static const char *const CONTRACT[][3] = {
     {"encode_text", " tokens length ", " text_embedding "},
     {"decode_stateful", " token position k_image v_image ", " logits attention "}, /* optional */
     {"decode_attention", " token position k v ", " logits k_new v_new attention "},
+    {"extend", " tokens position k v ", " logits k_new v_new "},
 };
-enum { NEEDED = 3, KNOWN = 5 };
+enum { NEEDED = 3, KNOWN = 6 };
 
 static bool plain_part(const char *part, size_t length)
 {
@@ -29,21 +30,28 @@ static bool plain_part(const char *part, size_t length)
     return length >= 1 && length <= MOST_NAME;
 }
 
-static void check_name(ec_fields *f, const char *name)
+bool ec_is_plain_path(const char *name)
 {
     const char *part = name;
     size_t folders = 0;
     for (;;) {
         size_t length = strcspn(part, "/");
         if (!plain_part(part, length) || folders > MOST_FOLDERS) {
-            ec_refuse(f, "bundle.path", "'%.60s' is not a plain path inside the bundle", name);
-            return;
+            return false;
         }
         if (part[length] == '\0') {
-            break;
+            return true;
         }
         part += length + 1;
         folders++;
+    }
+}
+
+static void check_name(ec_fields *f, const char *name)
+{
+    if (!ec_is_plain_path(name)) {
+        ec_refuse(f, "bundle.path", "'%.60s' is not a plain path inside the bundle", name);
+        return;
     }
     if (strcmp(name, "manifest.json") == 0) {
         ec_refuse(f, "bundle.path", "it must not list itself");

@@ -1,6 +1,10 @@
 /* platform.c: see platform.h. POSIX, and Windows where it differs. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
+/* Where pointers have 32 bits, numbers of files and places in folders may need more. */
+#if defined(__SIZEOF_POINTER__) && __SIZEOF_POINTER__ == 4
+#define _FILE_OFFSET_BITS 64
+#endif
 #endif
 
 #include "platform.h"
@@ -47,6 +51,34 @@ bool ec_each_name(const char *folder, bool (*each)(void *user, const char *name)
     return true;
 }
 
+bool ec_map_file(const char *path, const void **data, size_t *size)
+{
+    HANDLE file = CreateFileA(path, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
+    HANDLE mapping = NULL;
+    LARGE_INTEGER length;
+    *data = NULL;
+    if (file != INVALID_HANDLE_VALUE && GetFileSizeEx(file, &length)) {
+        *size = (size_t)length.QuadPart;
+        mapping = CreateFileMappingA(file, NULL, PAGE_READONLY, 0, 0, NULL);
+    }
+    if (mapping != NULL) {
+        *data = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
+        CloseHandle(mapping);
+    }
+    if (file != INVALID_HANDLE_VALUE) {
+        CloseHandle(file);
+    }
+    return *data != NULL;
+}
+
+void ec_unmap_file(const void *data, size_t size)
+{
+    (void)size;
+    if (data != NULL) {
+        UnmapViewOfFile(data);
+    }
+}
+
 void *ec_library_open(const char *path)
 {
     return path != NULL ? (void *)LoadLibraryA(path) : (void *)GetModuleHandleA(NULL);
@@ -71,6 +103,12 @@ void ec_library_close(void *library)
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sys/stat.h>
+
+#if !defined(__wasi__)
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
 
 ec_kind ec_path_kind(const char *path, int64_t *size)
 {
@@ -98,6 +136,49 @@ bool ec_each_name(const char *folder, bool (*each)(void *user, const char *name)
     closedir(open);
     return true;
 }
+
+#if defined(__wasi__)
+
+bool ec_map_file(const char *path, const void **data, size_t *size)
+{
+    (void)path;
+    (void)size;
+    *data = NULL;
+    return false;
+}
+
+void ec_unmap_file(const void *data, size_t size)
+{
+    (void)data;
+    (void)size;
+}
+
+#else
+
+bool ec_map_file(const char *path, const void **data, size_t *size)
+{
+    struct stat status;
+    void *mapped = MAP_FAILED;
+    int file = open(path, O_RDONLY);
+    if (file >= 0 && fstat(file, &status) == 0 && status.st_size > 0) {
+        *size = (size_t)status.st_size;
+        mapped = mmap(NULL, *size, PROT_READ, MAP_PRIVATE, file, 0);
+    }
+    if (file >= 0) {
+        close(file); /* the mapping stays */
+    }
+    *data = mapped != MAP_FAILED ? mapped : NULL;
+    return *data != NULL;
+}
+
+void ec_unmap_file(const void *data, size_t size)
+{
+    if (data != NULL) {
+        munmap((void *)(uintptr_t)data, size);
+    }
+}
+
+#endif
 
 void *ec_library_open(const char *path)
 {

@@ -152,7 +152,7 @@ static int32_t choose(const ec_request *r, room *w, int32_t V, size_t count)
         return ec_highest(w->scores, NULL, V);
     }
     ec_probabilities(w->scores, NULL, V, r->sampling, &w->chances);
-    return ec_draw(w->chances.values, V, ec_uniform(r->seed, r->crc32, count));
+    return ec_draw(w->chances.values, V, ec_uniform(r->seed, r->index, count));
 }
 
 static edgecap_status walk(const ec_request *r, const ec_generation *spec, const ec_model *model,

@@ -18,7 +18,7 @@ typedef struct ec_request { /* one caption, limits settled */
     const ec_generation *spec;
     size_t longest, shortest, beams; /* in place of the spec's own */
     const ec_sampling *sampling;     /* NULL: the most probable */
-    uint32_t seed, crc32;
+    uint32_t seed, index; /* of the draws, and of the image in its call */
     int (*on_token)(void *user, int32_t token); /* or NULL; not 0: stop; one beam only */
     void *user;
 } ec_request;

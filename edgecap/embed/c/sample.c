@@ -116,9 +116,9 @@ int32_t ec_draw(const double *chances, int32_t count, double u)
     return last; /* the sum may end a rounding below 1 */
 }
 
-double ec_uniform(uint32_t seed, uint32_t crc32, uint64_t count)
+double ec_uniform(uint32_t seed, uint32_t index, uint64_t count)
 {
-    uint64_t z = ((uint64_t)seed << 32) + crc32 + (count + 1) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t z = ((uint64_t)seed << 32) + index + (count + 1) * UINT64_C(0x9E3779B97F4A7C15);
     z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
     return (double)((z ^ z >> 31) >> 11) / 9007199254740992.0;

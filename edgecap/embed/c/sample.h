@@ -27,7 +27,7 @@ bool ec_probabilities(const float *scores, const uint8_t *mask, int32_t count,
                       const ec_sampling *how, ec_chances *chances);
 int32_t ec_draw(const double *chances, int32_t count, double u);
 
-/* Number `count` of the stream of a seed and the CRC-32 of an image, 0 <= u < 1. */
-double ec_uniform(uint32_t seed, uint32_t crc32, uint64_t count);
+/* Number `count` of the stream of a seed and the index of an image, 0 <= u < 1. */
+double ec_uniform(uint32_t seed, uint32_t index, uint64_t count);
 
 #endif

@@ -69,7 +69,7 @@ static edgecap_status choose(const ec_search *s, walker *w, const float *logits,
         *token = ec_highest(logits, mask, vocabulary);
     } else {
         ec_probabilities(logits, mask, vocabulary, s->sampling, &w->chances);
-        *token = ec_draw(w->chances.values, vocabulary, ec_uniform(s->seed, s->crc32, count));
+        *token = ec_draw(w->chances.values, vocabulary, ec_uniform(s->seed, s->index, count));
     }
     return *token < 0 ? ec_not_finite(error) : EDGECAP_OK;
 }

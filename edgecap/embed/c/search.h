@@ -29,7 +29,7 @@ typedef struct ec_search {
     const ec_grammar *grammar;   /* NULL: anything goes */
     int32_t start, known;        /* first state; ids that the tokenizer has */
     const ec_sampling *sampling; /* NULL: the most probable */
-    uint32_t seed, crc32;
+    uint32_t seed, index; /* of the draws, and of the image in its call */
     int (*on_token)(void *user, int32_t token); /* or NULL; not 0: stop */
     void *user;
 } ec_search;

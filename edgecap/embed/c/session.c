@@ -41,7 +41,7 @@ static const float *numbers(const ec_tensor *tensor, float *other)
 /* ---- Opening and closing ---- */
 
 edgecap_status ec_session_open(const edgecap_memory *memory, const ec_manifest *manifest,
-                               const char *directory, ec_engine *engine, ec_session **session,
+                               const ec_source *source, ec_engine *engine, ec_session **session,
                                edgecap_error *error)
 {
     ec_session *s = ec_allocate_array(memory, 1, sizeof *s);
@@ -54,7 +54,7 @@ edgecap_status ec_session_open(const edgecap_memory *memory, const ec_manifest *
     s->memory = *memory;
     ec_arena_init(&s->arena, memory);
     s->manifest = manifest;
-    s->directory = directory;
+    s->source = source;
     s->engine = engine;
     status = ec_open_encode(s, error);
     if (status == EDGECAP_OK) {

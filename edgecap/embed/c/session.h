@@ -5,8 +5,7 @@
 #ifndef EDGECAP_SESSION_H
 #define EDGECAP_SESSION_H
 
-#include "engine.h"
-#include "manifest.h"
+#include "bundle.h"
 #include "search.h"
 
 enum { EC_MOST_BEAMS = 32 };
@@ -15,7 +14,7 @@ typedef struct ec_session ec_session;
 
 /* The engine belongs to the session from now on, also where this fails. */
 edgecap_status ec_session_open(const edgecap_memory *memory, const ec_manifest *manifest,
-                               const char *directory, ec_engine *engine, ec_session **session,
+                               const ec_source *source, ec_engine *engine, ec_session **session,
                                edgecap_error *error);
 void ec_session_close(ec_session *session); /* NULL is allowed */
 

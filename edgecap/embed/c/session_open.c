@@ -1,7 +1,6 @@
 /* session_open.c: the functions of a bundle, held to its contract; see session.h. */
 #include <string.h>
 
-#include "bundle.h"
 #include "session_unit.h"
 
 static edgecap_status not_as_told(const ec_unit *u, const ec_tensor *tensor, edgecap_error *error)
@@ -63,16 +62,20 @@ ec_tensor *ec_unit_port(const ec_unit *u, bool output, const char *name)
 
 static edgecap_status load(ec_session *s, ec_unit *u, const char *name, edgecap_error *error)
 {
-    char *path;
+    ec_model_file model;
+    edgecap_status status;
     size_t i;
     u->of = ec_manifest_function(s->manifest, name);
     u->inputs = ec_arena_array(&s->arena, u->of->input_count, sizeof *u->inputs);
     u->outputs = ec_arena_array(&s->arena, u->of->output_count, sizeof *u->outputs);
     u->blocks =
         ec_arena_array(&s->arena, u->of->input_count + u->of->output_count, sizeof *u->blocks);
-    path = ec_path(&s->arena, s->directory, u->of->file);
-    if (u->inputs == NULL || u->outputs == NULL || u->blocks == NULL || path == NULL) {
+    if (u->inputs == NULL || u->outputs == NULL || u->blocks == NULL) {
         return ec_no_memory(error);
+    }
+    status = ec_bundle_model(&s->arena, s->source, u->of->file, &model, error);
+    if (status != EDGECAP_OK) {
+        return status;
     }
     for (i = 0; i < u->of->input_count; i++) {
         u->inputs[i].name = u->of->inputs[i].target;
@@ -80,7 +83,7 @@ static edgecap_status load(ec_session *s, ec_unit *u, const char *name, edgecap_
     for (i = 0; i < u->of->output_count; i++) {
         u->outputs[i].name = u->of->outputs[i].target;
     }
-    return s->engine->load(s->engine, path, u->of->entry, u->inputs, u->of->input_count, u->outputs,
+    return s->engine->load(s->engine, &model, u->of->entry, u->inputs, u->of->input_count, u->outputs,
                            u->of->output_count, &u->function, error);
 }
 

@@ -15,7 +15,7 @@ struct ec_session {
     edgecap_memory memory;
     ec_arena arena;
     const ec_manifest *manifest;
-    const char *directory;
+    const ec_source *source; /* outlives the session */
     ec_engine *engine;
     ec_unit encode, decode, text;
     void *encode_call, *text_call;

@@ -28,11 +28,17 @@ export type ImageInput =
   | HTMLImageElement
   | HTMLVideoElement;
 
-/** A directory by URL, or by path in Node; files as a picker gives them; bytes by name. */
+/**
+ * A directory or a packed file (.edgecap) by URL, or by path in Node; files as a picker gives them;
+ * bytes by name; or the bytes of a packed file.
+ */
 export type BundleSource =
   | string
   | URL
   | ArrayLike<File>
+  | Blob
+  | Uint8Array
+  | ArrayBuffer
   | Map<string, Uint8Array | ArrayBuffer | Blob>
   | Record<string, Uint8Array | ArrayBuffer | Blob>;
 
@@ -86,7 +92,7 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** Drawing tokens at random; the same seed gives the same caption in every language. */
+/** Drawing tokens at random; one seed and index draw the same numbers in every language. */
 export interface Sampling {
   /** 0.01 … 100, 1 by default; lower is closer to greedy. */
   temperature?: number;
@@ -94,6 +100,8 @@ export interface Sampling {
   topP?: number | null;
   /** 0 … 4294967295. */
   seed?: number;
+  /** Of the image among those captioned with one seed, as Python counts them; 0 by default. */
+  index?: number;
 }
 
 /** The caption so far. */

@@ -113,7 +113,7 @@ class CaptionModel(nn.Module):
         Returns:
             k, v float [L,B,H,P,K] for the cache, and the embedding float [B,E] of norm 1.
         """
-        keys, values, states = self.see(image)
+        keys, values, states = self.forward_image(image)
         return torch.stack(keys), torch.stack(values), self.embed_image(states[-1])
 
     def decode(
@@ -170,7 +170,7 @@ class CaptionModel(nn.Module):
         Returns:
             float [B,E] of norm 1.
         """
-        x = self.read(tokens)  # [B,T,D]
+        x = self.forward_text(tokens)  # [B,T,D]
         place = torch.arange(tokens.shape[1], device=tokens.device)  # [T]
         last = (place[None] == (length - 1)[:, None]).to(x.dtype)  # [B,T], one-hot
         x = (x * last[..., None]).sum(1)  # [B,D]
@@ -178,7 +178,7 @@ class CaptionModel(nn.Module):
 
     # ------------------------------------------------------------------ building blocks
 
-    def see(
+    def forward_image(
         self, image: Tensor, corner: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Patch tokens through all layers.
@@ -192,14 +192,7 @@ class CaptionModel(nn.Module):
             keys and values, L of [B,H,p,K] with p = (S/16)^2, and the hidden state after each
             layer, L of [B,p,D].
         """
-        B, S, p = image.shape[0], image.shape[1], self.config.patch_size
-        g = S // p
-        # Exact in float16 and bfloat16, and on an int8 grid over the whole range.
-        pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
-        # Four axes: CoreML supports five at most.
-        strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
-        patches = strips.reshape(B, g * g, 3 * p * p)
-        x = self.patch(patches) + self.place(g, corner)  # [B,g*g,D]
+        x = self.embed_patches(image, corner)  # [B,g*g,D]
         keys, values, states = [], [], []
         for block in self.blocks:
             q, k, v = block.project(x)  # each [B,H,g*g,K]
@@ -209,8 +202,22 @@ class CaptionModel(nn.Module):
             states.append(x)
         return keys, values, states
 
-    def place(self, g: int, corner: Tensor | None) -> Tensor:
-        """Position embeddings of g x g patches, [g*g,D]; with `corner` as in `see`, [B,g*g,D]."""
+    def embed_patches(self, image: Tensor, corner: Tensor | None = None) -> Tensor:
+        """Patches of an image as in `forward_image`, with their positions, [B,g*g,D]."""
+        B, S, p = image.shape[0], image.shape[1], self.config.patch_size
+        g = S // p
+        # Exact in float16 and bfloat16, and on an int8 grid over the whole range.
+        pixels = (image.to(self.patch.weight.dtype) - 128) / 128  # [B,S,S,3]
+        # Four axes: CoreML supports five at most.
+        strips = pixels.view(B * g, p, g, 3 * p).transpose(1, 2)  # [B*g,g,p,3p]
+        patches = strips.reshape(B, g * g, 3 * p * p)
+        return self.patch(patches) + self.position_embedding(g, corner)  # [B,g*g,D]
+
+    def position_embedding(self, g: int, corner: Tensor | None) -> Tensor:
+        """Position embeddings of g x g patches, [g*g,D].
+
+        With `corner` as in `forward_image`, [B,g*g,D].
+        """
         if corner is None:
             return (self.row[:g, None] + self.column[None, :g]).flatten(0, 1)  # [g*g,D]
         span = torch.arange(g, device=corner.device)  # [g]
@@ -228,7 +235,7 @@ class CaptionModel(nn.Module):
         share = (x * self.pool).sum(-1, keepdim=True).softmax(1)  # [B,P,1]
         return F.normalize(self.image_embedding((x * share).sum(1)), dim=-1)  # [B,E]
 
-    def read(
+    def forward_text(
         self,
         tokens: Tensor,
         keys: list[Tensor] | None = None,

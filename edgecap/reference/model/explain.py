@@ -86,7 +86,7 @@ def _forward(network: CaptionModel, image: Tensor, fed: Tensor) -> tuple[Tensor,
     with respect to a row's weights is that of the row's own score.
     """
     n, P = fed.shape[1], network.config.patches
-    keys, values, _ = network.see(image)  # L of [1,H,P,K]
+    keys, values, _ = network.forward_image(image)  # L of [1,H,P,K]
     x = network.token(fed) + network.text_position.weight[:n]  # [1,n,D]
     x = x.detach().requires_grad_()
     before = torch.ones(n, P + n, dtype=torch.bool, device=fed.device).tril(P - 1)  # [n,C]

@@ -15,16 +15,17 @@ import numpy as np
 import torch
 
 from edgecap.bundle.manifest import standard_preprocessing
+from edgecap.bundle.upgrade import image_spec
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.reference.boxes import to_bins
 from edgecap.reference.extension import Extension
+from edgecap.reference.pairs.pair import Pair, bad_row
 from edgecap.reference.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.hints import FACTS
 from edgecap.reference.train.packing import CaptionTokens, pack, pad
-from edgecap.reference.train.pairs.pair import Pair, bad_row
 from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.preprocess import Letterbox, preprocess
 from edgecap.runtime.tokenizer import Tokenizer
@@ -187,10 +188,10 @@ def open_pairs(
             "Give fewer images; a few hundred are enough for a language.",
         )
     model_inputs, samples, errors = [], [], []
-    settings = standard_preprocessing(size)
+    spec = image_spec(standard_preprocessing(size))
     for image, own in progress(by_image.items(), "images", len(by_image)):
         try:
-            model_input, where = preprocess(image, settings)
+            model_input, where = preprocess(image, spec)
             encoded = tuple(one for pair in own for one in encoder.encode(pair, where))
         except InputError as error:
             if on_error == "fail":

@@ -120,8 +120,12 @@ class ModelOutputs:
 
 def run_model(model: CaptionModel, batch: Batch) -> ModelOutputs:
     """All three functions of the contract on a batch, with teacher-forced captions."""
-    keys, values, states = model.see(batch.images, batch.corners)  # L of [B,H,P,K], [B,P,D]
-    hidden = model.read(batch.tokens, keys, values, batch.segments, batch.positions)  # [B,T,D]
+    keys, values, states = model.forward_image(
+        batch.images, batch.corners
+    )  # L of [B,H,P,K], [B,P,D]
+    hidden = model.forward_text(
+        batch.tokens, keys, values, batch.segments, batch.positions
+    )  # [B,T,D]
     with_texts = states[-1][:: len(batch.images) // len(batch.matches)]  # [Q,P,D]
     return ModelOutputs(
         model.logits(hidden),

@@ -1,4 +1,4 @@
-"""Runs CoreML bundles with the evaluator of edgecap.mil. Letters as in session.py."""
+"""Runs CoreML bundles with the evaluator of edgecap.mil."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProgramSession(FunctionSession):
         programs: dict[str, Program] = {}
         for name, function in bundle.manifest.functions.items():
             if function.file not in programs:
-                programs[function.file] = Program.open(bundle.path / function.file)
+                programs[function.file] = Program.open(bundle.file(function.file))
             self._functions[name] = _ContractFunction(programs[function.file], function)
         for name in needed_at_once(bundle.manifest.functions):
             self._functions[name].prepare()

@@ -1,4 +1,4 @@
-"""Runs ONNX bundles with onnxruntime on the CPU. Letters as in session.py."""
+"""Runs ONNX bundles with onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ import numpy as np
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
+from edgecap.core.packed import PackedFile
 from edgecap.inspection.onnx import check_ir_version, weight_files
-from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
+from edgecap.runtime.backends.single import (
+    Arrays,
+    Bound,
+    FunctionSession,
+    failed,
+    needed_at_once,
+)
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -23,6 +30,9 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(float)": np.float32,
 }
+
+
+_ADD = "add_external_initializers_from_files_in_memory"
 
 
 def open_session(bundle: Bundle, threads: int) -> OnnxSession:
@@ -48,6 +58,12 @@ class OnnxSession(FunctionSession):
     def run(self, name: str, inputs: Arrays) -> Arrays:
         return self._graph(name).run(inputs)
 
+    def bind(self, name: str, inputs: Arrays) -> Bound:
+        graph = self._graph(name)
+        if not graph.takes_in_place(inputs):
+            return super().bind(name, inputs)
+        return _InPlace(self, name, inputs, graph)
+
     def _graph(self, name: str) -> _Graph:
         with self._loading:
             if name not in self._graphs:
@@ -69,10 +85,26 @@ def saturates() -> bool:
         return True
 
 
-def _check_weights(bundle: Bundle, graph: str) -> None:
-    """Raise BundleError unless a graph's weights are in listed files: old engines read any file."""
-    for place in weight_files(bundle.file(graph)):
-        bundle.file(str(PurePosixPath(graph).parent / place))
+def _model(bundle: Bundle, graph: str, options: Any) -> str | bytes:
+    """A graph as the engine takes it: a path, or bytes, whose weights then go into `options`.
+
+    The engine reads those from the mapped archive while it opens the graph. Raises BundleError
+    unless a graph's weights are in listed files: old engines read any file.
+    """
+    file = bundle.content(graph)
+    places = weight_files(file)
+    weights = [bundle.content(str(PurePosixPath(graph).parent / place)) for place in places]
+    if not isinstance(file, PackedFile):
+        return str(file)
+    if places and not hasattr(options, _ADD):  # an old onnxruntime: weights from files alone
+        for place in places:
+            bundle.file(str(PurePosixPath(graph).parent / place))
+        return str(bundle.file(graph))
+    if places:
+        views = [one.data() for one in weights if isinstance(one, PackedFile)]
+        sizes = [len(view or b"") for view in views]
+        getattr(options, _ADD)([str(place) for place in places], views, sizes)
+    return file.read_bytes()
 
 
 class _Graph:
@@ -87,12 +119,12 @@ class _Graph:
         if saturates():
             options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 4  # errors are raised; nothing is printed
-        path = str(bundle.file(function.file))
-        check_ir_version(Path(path), engine.__version__)
-        _check_weights(bundle, function.file)
+        file = bundle.content(function.file)
+        check_ir_version(file, engine.__version__)
+        model = _model(bundle, function.file, options)
         try:
             self._session = engine.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                model, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the engine's exception types are private
             raise BundleError(
@@ -109,6 +141,7 @@ class _Graph:
             )
         self._inputs = {key: (n, _TYPES[found[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs
+        self._engine = engine
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {}
@@ -120,3 +153,40 @@ class _Graph:
         except Exception as error:
             raise failed(self._file, error) from None
         return dict(zip(self._outputs, values, strict=True))
+
+    def takes_in_place(self, inputs: Arrays) -> bool:
+        """Whether the engine can read these arrays where they are."""
+        return all(
+            value.flags.c_contiguous and value.dtype == self._inputs[key][1]
+            for key, value in inputs.items()
+        )
+
+    def binding(self, inputs: Arrays) -> Any:
+        """A binding of the arrays in their memory; outputs are allocated in each call."""
+        binding = self._session.io_binding()
+        for key, value in inputs.items():
+            place = self._engine.OrtValue.ortvalue_from_numpy(value)
+            binding.bind_ortvalue_input(self._inputs[key][0], place)
+        for name in self._outputs.values():
+            binding.bind_output(name)
+        return binding
+
+    def run_bound(self, binding: Any) -> dict[str, np.ndarray]:
+        """A call over the arrays of `binding`."""
+        try:
+            self._session.run_with_iobinding(binding)
+            values = binding.copy_outputs_to_cpu()
+        except Exception as error:
+            raise failed(self._file, error) from None
+        return dict(zip(self._outputs, values, strict=True))
+
+
+class _InPlace(Bound):
+    """Inputs that the engine reads in the host's memory."""
+
+    def __init__(self, session: OnnxSession, name: str, inputs: Arrays, graph: _Graph) -> None:
+        super().__init__(session, name, inputs)
+        self._graph, self._binding = graph, graph.binding(inputs)
+
+    def run(self) -> Arrays:
+        return self._graph.run_bound(self._binding)

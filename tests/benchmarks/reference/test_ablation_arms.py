@@ -69,14 +69,14 @@ def test_positions_are_all_that_differs() -> None:
 @pytest.mark.parametrize("build", [CaptionModel, positions.OneAxis])
 def test_a_window_has_the_positions_of_its_place(build: type[CaptionModel]) -> None:
     model = built(build)
-    whole = model.place(14, None).view(14, 14, -1)  # [G,G,D]
-    (window,) = model.place(7, torch.tensor([[3, 5]]))  # [g*g,D]
+    whole = model.position_embedding(14, None).view(14, 14, -1)  # [G,G,D]
+    (window,) = model.position_embedding(7, torch.tensor([[3, 5]]))  # [g*g,D]
     torch.testing.assert_close(window, whole[3:10, 5:12].flatten(0, 1))
 
 
 def test_2d_positions_share_rows_and_columns_and_1d_ones_do_not() -> None:
     for build, zero in ((CaptionModel, True), (positions.OneAxis, False)):
-        place = built(build).place(14, None).view(14, 14, -1)  # [G,G,D]
+        place = built(build).position_embedding(14, None).view(14, 14, -1)  # [G,G,D]
         mixed = place[1:, 1:] - place[:-1, 1:] - place[1:, :-1] + place[:-1, :-1]
         assert (mixed.abs().max() < 1e-6) == zero
 
@@ -125,8 +125,8 @@ def test_the_decoder_says_step_by_step_what_it_says_at_once() -> None:
         for parameter in model.parameters():  # fresh weights hardly look at anything
             parameter.mul_(4)
         image, tokens = images(2), torch.randint(0, 4096, (2, 8))
-        keys, values, _ = model.see(image)
-        at_once = model.logits(model.read(tokens, keys, values))  # [B,T,V]
+        keys, values, _ = model.forward_image(image)
+        at_once = model.logits(model.forward_text(tokens, keys, values))  # [B,T,V]
         k, v, _ = model.encode_image(image)  # [L,B,H,P,K]
         k, v = (nn.functional.pad(x, (0, 0, 0, TINY.text_length)) for x in (k, v))
         for place in range(8):
@@ -135,17 +135,17 @@ def test_the_decoder_says_step_by_step_what_it_says_at_once() -> None:
             torch.testing.assert_close(logits, at_once[:, place], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(seen.sum(1), torch.ones(2))
             k[:, :, :, 196 + place], v[:, :, :, 196 + place] = k_new[:, :, :, 0], v_new[:, :, :, 0]
-        other = model.logits(model.read(tokens, *model.see(images(2))[:2]))
+        other = model.logits(model.forward_text(tokens, *model.forward_image(images(2))[:2]))
         assert (other - at_once).abs().max() > 1e-2  # the image matters
 
 
 def test_packed_captions_do_not_see_each_other() -> None:
     model = built(lambda config: EncoderDecoder(config, 1, 1))
-    keys, values, _ = model.see(images(1))
+    keys, values, _ = model.forward_image(images(1))
     tokens = torch.randint(0, 4096, (1, 6))
     segments, place = torch.tensor([[1, 1, 1, 2, 2, 2]]), torch.tensor([[0, 1, 2, 0, 1, 2]])
-    packed = model.read(tokens, keys, values, segments, place)
-    alone = model.read(tokens[:, 3:], keys, values)
+    packed = model.forward_text(tokens, keys, values, segments, place)
+    alone = model.forward_text(tokens[:, 3:], keys, values)
     torch.testing.assert_close(packed[:, 3:], alone)
 
 

@@ -40,8 +40,8 @@ def test_decoding_word_by_word_equals_reading_at_once(
     model: CaptionModel, image: torch.Tensor
 ) -> None:
     tokens = torch.randint(0, 200, (2, 7), generator=torch.Generator().manual_seed(2))
-    keys, values, _ = model.see(image)
-    at_once = model.logits(model.read(tokens, keys, values))
+    keys, values, _ = model.forward_image(image)
+    at_once = model.logits(model.forward_text(tokens, keys, values))
     k, v, _ = model.encode_image(image)
     k, v = cache(k), cache(v)
     for t in range(tokens.shape[1]):
@@ -93,7 +93,7 @@ def test_pixels_are_exact_in_int8(model: CaptionModel) -> None:
     """Over the whole range rounding costs them nothing, and none lies on a tie."""
     seen: list[torch.Tensor] = []
     watch = model.patch.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    model.see(torch.arange(256).to(torch.uint8).repeat(196 * 3).view(1, 224, 224, 3))
+    model.forward_image(torch.arange(256).to(torch.uint8).repeat(196 * 3).view(1, 224, 224, 3))
     watch.remove()
     assert set((seen[0] * 128).flatten().tolist()) == set(range(-128, 128))
 
@@ -110,14 +110,14 @@ def test_padding_does_not_reach_a_text_embedding(model: CaptionModel) -> None:
 def test_a_window_is_seen_where_it_lies(model: CaptionModel, image: torch.Tensor) -> None:
     """The patches of a window at a corner take the positions that they have in the whole grid."""
     window = image[:1, :112, :112]
-    here = model.see(window, torch.tensor([[0, 0]]))[2][-1]
-    default = model.see(window)[2][-1]
-    there = model.see(window, torch.tensor([[7, 3]]))[2][-1]
+    here = model.forward_image(window, torch.tensor([[0, 0]]))[2][-1]
+    default = model.forward_image(window)[2][-1]
+    there = model.forward_image(window, torch.tensor([[7, 3]]))[2][-1]
     torch.testing.assert_close(here, default)
     model.row.data[7:] += 1.0
     try:
-        assert not torch.allclose(model.see(window, torch.tensor([[7, 3]]))[2][-1], there)
-        torch.testing.assert_close(model.see(window, torch.tensor([[0, 0]]))[2][-1], here)
+        assert not torch.allclose(model.forward_image(window, torch.tensor([[7, 3]]))[2][-1], there)
+        torch.testing.assert_close(model.forward_image(window, torch.tensor([[0, 0]]))[2][-1], here)
     finally:
         model.row.data[7:] -= 1.0
 
@@ -131,13 +131,13 @@ def test_texts_packed_into_one_row_do_not_see_each_other(
     model: CaptionModel, image: torch.Tensor
 ) -> None:
     one, two = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11]])
-    keys, values, _ = model.see(image[:1])
-    packed = model.read(
+    keys, values, _ = model.forward_image(image[:1])
+    packed = model.forward_text(
         torch.cat([one, two], 1),
         keys,
         values,
         segments=torch.tensor([[1, 1, 1, 1, 2, 2, 2]]),
         positions=torch.tensor([[0, 1, 2, 3, 0, 1, 2]]),
     )
-    torch.testing.assert_close(packed[:, :4], model.read(one, keys, values))
-    torch.testing.assert_close(packed[:, 4:], model.read(two, keys, values))
+    torch.testing.assert_close(packed[:, :4], model.forward_text(one, keys, values))
+    torch.testing.assert_close(packed[:, 4:], model.forward_text(two, keys, values))

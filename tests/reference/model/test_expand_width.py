@@ -31,8 +31,8 @@ def answers(model: CaptionModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     image = torch.randint(0, 256, (2, 224, 224, 3), generator=generator, dtype=torch.uint8)
     tokens = torch.randint(0, NARROW.vocabulary, (2, 7), generator=generator)
     with torch.no_grad():
-        keys, values, states = model.see(image)
-        logits = model.logits(model.read(tokens, keys, values))
+        keys, values, states = model.forward_image(image)
+        logits = model.logits(model.forward_text(tokens, keys, values))
         texts = model.encode_text(tokens, torch.tensor([7, 4]))
         return logits, model.embed_image(states[-1]), texts
 
@@ -56,8 +56,8 @@ def test_all_of_it_learns(narrow: CaptionModel) -> None:
     tokens = torch.randint(0, NARROW.vocabulary, (2, 7), generator=generator)
     image = torch.randint(0, 256, (2, 224, 224, 3), generator=generator, dtype=torch.uint8)
     for _ in range(2):  # what reads zeros learns once they are none
-        keys, values, states = wide.see(image)
-        said = wide.logits(wide.read(tokens, keys, values)).square().mean()
+        keys, values, states = wide.forward_image(image)
+        said = wide.logits(wide.forward_text(tokens, keys, values)).square().mean()
         alike = wide.embed_image(states[-1]) @ wide.encode_text(tokens, torch.tensor([7, 7])).T
         optimiser.zero_grad()
         (said + alike.square().mean()).backward()

@@ -58,7 +58,7 @@ def test_its_mean_is_the_attention_of_decode(
 def test_the_gradient_is_each_tokens_own(network: CaptionModel, model_input: np.ndarray) -> None:
     """Token by token through the whole graph, earlier rows included."""
     looked = trace_attention(network, model_input, PROMPT, TOKENS)
-    keys, values, _ = network.see(torch.from_numpy(model_input)[None])
+    keys, values, _ = network.forward_image(torch.from_numpy(model_input)[None])
     fed = torch.tensor([[*PROMPT, *TOKENS[:-1]]])
     n = fed.shape[1]
     x = (network.token(fed) + network.text_position.weight[:n]).requires_grad_()

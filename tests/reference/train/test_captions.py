@@ -11,10 +11,10 @@ import pytest
 
 from edgecap.core.errors import InputError
 from edgecap.reference.extension import Extension
+from edgecap.reference.pairs.pair import Pair, Span
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.tokens import EOS_ID, ID, SPECIALS
 from edgecap.reference.train.captions import SampleEncoder, with_boxes
-from edgecap.reference.train.pairs.pair import Pair, Span
 from edgecap.runtime.preprocess import letterbox
 from edgecap.runtime.tokenizer import Tokenizer
 

@@ -62,8 +62,10 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scores(model: CaptionModel) -> torch.Tensor:
     """Logits [B,T,V] of a fixed text after a fixed image."""
     torch.manual_seed(1)
-    keys, values, _ = model.see(torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8))
-    return model.logits(model.read(torch.tensor([[8, 3, 500, 501]]), keys, values))
+    keys, values, _ = model.forward_image(
+        torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    )
+    return model.logits(model.forward_text(torch.tensor([[8, 3, 500, 501]]), keys, values))
 
 
 def test_a_new_script_gets_rows_and_nothing_else_changes(tiny: Path) -> None:

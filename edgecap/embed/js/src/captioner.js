@@ -98,7 +98,7 @@ export class Captioner {
       await onToken({ token: tokens.at(-1), tokens, text, regions });
     };
     signal?.throwIfAborted();
-    const generated = await this.model.generate(encoded, pixels, request, follow);
+    const generated = await this.model.generate(encoded, request, follow);
     const result = this.model.result(generated, placement, request);
     const ended = performance.now();
     return {

@@ -1,25 +1,28 @@
 /**
- * A bundle's files, from a URL, from files of a picker, from bytes, or from a directory in Node.
+ * A bundle's files, from a URL, from files of a picker, from bytes, or from a directory in Node; or
+ * all of them in one packed file (.edgecap), which is fetched as a whole and not unpacked.
  * Each is checked against its size and SHA-256 before anything uses it. Browsers keep what was
  * fetched in the Cache API, so that a page captions offline after the first load.
  */
+import { SUFFIX, isContainer, readContainer } from "./container.js";
 import { EdgecapError } from "./errors.js";
 import { MANIFEST, functionsOf, readManifest } from "./manifest.js";
 
 const CACHE = "edgecap-bundles-1";
 /** What only checks, and what people read and may edit (SPEC.md): a host needs none of it. */
-const CHECKS = /^(parity\.json|plan\.json|search\.json|golden\/.*)$/;
+const CHECKS = /^(parity\.json|plan\.json|search\.json|confidence\.json|golden\/.*)$/;
 const PEOPLE_READ = /\.(md|txt|rst|pdf|html|png|jpe?g|gif|svg|webp)$|^(.*\/)?(LICEN[SC]E|COPYING|NOTICE|AUTHORS|CITATION)$/i;
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 const AGAIN = "Copy the bundle again, or export it again.";
 
 /**
- * Opens `source`: a URL or path of a bundle's directory, a FileList or array of Files, or an object
- * or Map of name -> bytes. `onProgress({ status, file, loaded, total })` follows the bytes.
+ * Opens `source`: a URL or path of a bundle's directory or packed file, a FileList or array of Files,
+ * an object or Map of name -> bytes, or the bytes of a packed file. `onProgress({ status, file, loaded, total })` follows the bytes.
  * Gives { manifest, read(name) -> Promise<Uint8Array>, models: names of what engines need }.
  */
 export async function openBundle(source, { onProgress = null, cache = true, signal } = {}) {
-  const fetchFile = reader(source, { cache, signal });
+  const packed = await packedFiles(source, { cache, signal, onProgress });
+  const fetchFile = packed ? async (name) => packed.get(name) ?? null : reader(source, { cache, signal });
   const manifestBytes = await fetchFile(MANIFEST, null, () => {});
   if (manifestBytes === null) {
     throw new EdgecapError("bundle.missing_file", `${describe(source)} has no ${MANIFEST}: not a bundle.`);
@@ -32,6 +35,11 @@ export async function openBundle(source, { onProgress = null, cache = true, sign
 
   async function load(name) {
     const entry = manifest.files[name];
+    if (packed) {
+      if (!packed.has(name)) throw new EdgecapError("bundle.missing_file", `${name} is listed and not there.`, AGAIN);
+      await checkFile(name, entry, packed.get(name));
+      return packed.get(name);
+    }
     const report = (loaded) => onProgress?.({ status: "progress", file: name, loaded: before + loaded, total });
     onProgress?.({ status: "initiate", file: name, loaded: before, total });
     const bytes = await fetchFile(name, entry, report);
@@ -72,11 +80,65 @@ async function checkFile(name, entry, bytes) {
 
 const describe = (source) => (typeof source === "string" || source instanceof URL ? String(source) : "what was given");
 
+/** Files by name of a source that is one packed bundle; null for any other source. */
+async function packedFiles(source, { cache, signal, onProgress }) {
+  if (source instanceof Uint8Array || source instanceof ArrayBuffer) return readContainer(await asBytes(source));
+  const single = typeof source?.length === "number" && source.length === 1 && typeof source !== "string" ? source[0] : source;
+  if (typeof Blob !== "undefined" && single instanceof Blob) {
+    const start = new Uint8Array(await single.slice(0, 4).arrayBuffer());
+    return single === source || isContainer(start) ? readContainer(await asBytes(single)) : null;
+  }
+  if (typeof source !== "string" && !(source instanceof URL)) return null;
+  const address = String(source);
+  if (!new RegExp(`\\${SUFFIX}([?#]|$)`).test(address)) return null;
+  const file = address.split("/").pop();
+  const report = (loaded, total) => onProgress?.({ status: "progress", file, loaded, total });
+  onProgress?.({ status: "initiate", file, loaded: 0, total: 0 });
+  const bytes = isUrl(source) ? await packedFromUrl(source, { cache, signal, report }) : await readPath(source);
+  if (bytes === null) throw new EdgecapError("bundle.missing", `${address} does not exist.`);
+  onProgress?.({ status: "done", file, loaded: bytes.length, total: bytes.length });
+  return readContainer(bytes);
+}
+
+const isUrl = (source) =>
+  !String(source).startsWith("file:") &&
+  (/^(https?|blob|data):/.test(String(source)) || typeof process === "undefined" || !process.versions?.node);
+
+async function readPath(source) {
+  const [{ readFile }, { fileURLToPath }] = await Promise.all([import("node:fs/promises"), import("node:url")]);
+  try {
+    return new Uint8Array(await readFile(String(source).startsWith("file:") ? fileURLToPath(source) : source));
+  } catch (error) {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
+    throw error;
+  }
+}
+
+/** The network first, since an address says nothing of the content; what was kept where it fails. */
+async function packedFromUrl(source, { cache, signal, report }) {
+  const url = new URL(String(source), globalThis.location?.href);
+  const store = cache && globalThis.caches ? await caches.open(CACHE) : null;
+  let response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    const kept = store && (await store.match(url));
+    if (kept) return new Uint8Array(await kept.arrayBuffer());
+    throw new EdgecapError("bundle.missing", `${url} cannot be fetched: ${error.message}.`, "Is the machine online?");
+  }
+  if (response.status === 404) return null;
+  if (!response.ok) throw new EdgecapError("bundle.missing", `${url} answers ${response.status}.`);
+  const total = Number(response.headers.get("content-length") ?? 0);
+  const bytes = await body(response, 0xffffffff, url.pathname.split("/").pop(), (loaded) => report(loaded, total));
+  if (store) await store.put(url, new Response(bytes)).catch(() => {}); // a full disk must not cost the load
+  return bytes;
+}
+
 /** A function (name, entry | null, report) -> bytes, or null where there is no such file. */
 function reader(source, options) {
   if (typeof source === "string" || source instanceof URL) {
-    const isUrl = /^(https?|file|blob|data):/.test(String(source)) || typeof process === "undefined" || !process.versions?.node;
-    return isUrl && !String(source).startsWith("file:") ? fromUrl(source, options) : fromDirectory(source);
+    return isUrl(source) ? fromUrl(source, options) : fromDirectory(source);
   }
   if (source instanceof Map) return async (name) => asBytes(source.get(name));
   if (source !== null && typeof source === "object") {

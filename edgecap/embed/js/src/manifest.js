@@ -18,6 +18,7 @@ const KNOWN = {
   ...NEEDED,
   decode_stateful: [["token", "position", "k_image", "v_image"], ["logits", "attention"]],
   decode_attention: DECODE,
+  extend: [["tokens", "position", "k", "v"], ["logits", "k_new", "v_new"]],
 };
 
 const FUNCTION = record({ file: text, entry: text, inputs: table(text), outputs: table(text) });
@@ -90,9 +91,14 @@ function checkFiles({ files }) {
   }
 }
 
-function checkName(name) {
+/** Whether a name is a relative path of letters, digits, _ - . at most four folders deep. */
+export function isPlainPath(name) {
   const parts = name.split("/");
-  if (!parts.every((part) => /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/.test(part)) || parts.length > MAX_FOLDERS + 1) {
+  return parts.every((part) => /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/.test(part)) && parts.length <= MAX_FOLDERS + 1;
+}
+
+function checkName(name) {
+  if (!isPlainPath(name)) {
     throw new EdgecapError(
       "bundle.path",
       `${JSON.stringify(name)} is not a plain path inside the bundle (letters, digits, _ - . and /).`,

@@ -65,10 +65,10 @@ export class PromptModel {
     return made;
   }
 
-  async generate(encoded, pixels, request, onTokens) {
+  async generate(encoded, request, onTokens) {
     const sequence = new Sequence(this.interface, (inputs) => this.session.run("decode", inputs).then((made) => this.#checked("decode", made)));
     sequence.begin(encoded);
-    const choose = request.sampling ? sampler(request.sampling, pixels) : undefined;
+    const choose = request.sampling ? sampler(request.sampling) : undefined;
     const tokens = [];
     const scores = [];
     return generateBySpec(sequence, request.spec, choose, ({ token, score }) => {

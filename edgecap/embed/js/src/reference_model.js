@@ -81,10 +81,10 @@ export class ReferenceModel {
   }
 
   /** Generated tokens of one image. `onTokens(tokens, chosen)` follows. */
-  async generate(encoded, pixels, request, onTokens) {
+  async generate(encoded, request, onTokens) {
     const sequence = Sequence.begin(this.session, this.contract, encoded);
     if (request.beams > 1) return beamSearch(sequence, request.ids, request.limits, request.beams);
-    const choose = request.sampling ? sampler(request.sampling, pixels) : undefined;
+    const choose = request.sampling ? sampler(request.sampling) : undefined;
     const chosen = [];
     const follow = (choice) => {
       chosen.push(choice);

@@ -1,13 +1,13 @@
 /**
  * Drawing the next token at random, the same on every machine (SPEC.md, Choosing).
- * SplitMix64 from seed * 2^32 + CRC-32 of the input's bytes. Letters: V vocabulary.
+ * SplitMix64 from seed * 2^32 + index of the image. Letter: V vocabulary.
  */
 import { EdgecapError } from "./errors.js";
 
 const MASK = (1n << 64n) - 1n;
 
 /** Checked settings; defaults draw from the whole distribution. */
-export function sampling({ temperature = 1, topK = null, topP = null, seed = 0 } = {}) {
+export function sampling({ temperature = 1, topK = null, topP = null, seed = 0, index = 0 } = {}) {
   const check = (name, value, fits, allowed) => {
     if (!fits) throw new EdgecapError(`sampling.${name}`, `${name} must be ${allowed}, got ${value}.`);
   };
@@ -15,7 +15,8 @@ export function sampling({ temperature = 1, topK = null, topP = null, seed = 0 }
   check("top_k", topK, topK === null || (Number.isInteger(topK) && topK >= 1), "at least 1");
   check("top_p", topP, topP === null || (topP > 0 && topP <= 1), "above 0 and at most 1");
   check("seed", seed, Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32, "in 0 … 4294967295");
-  return { temperature, topK, topP, seed };
+  check("index", index, Number.isInteger(index) && index >= 0 && index < 2 ** 32, "in 0 … 4294967295");
+  return { temperature, topK, topP, seed, index };
 }
 
 /** What is drawn from, float64 [V], for scores [V] of which some may be -Infinity. */
@@ -60,20 +61,8 @@ export function uniform(start, count) {
   return Number((z ^ (z >> 31n)) >> 11n) / 2 ** 53;
 }
 
-/** A choose(scores, count) for one input's bytes. */
-export function sampler(settings, bytes) {
-  const start = (BigInt(settings.seed) << 32n) + BigInt(crc32(bytes));
+/** A choose(scores, count) for one image. */
+export function sampler(settings) {
+  const start = (BigInt(settings.seed) << 32n) + BigInt(settings.index);
   return (scores, count) => draw(probabilities(scores, settings), uniform(start, count));
-}
-
-const CRC = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let bit = 0; bit < 8; bit += 1) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
-  return n;
-});
-
-/** CRC-32 as zlib has it. */
-export function crc32(bytes) {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ CRC[(crc ^ byte) & 255];
-  return (crc ^ 0xffffffff) >>> 0;
 }

@@ -1,0 +1,249 @@
+"""Fits the reference's confidence on validation scenes, and measures it on test scenes.
+
+    python -m edgecap.benchmarks.reference.abstention BUNDLE --fit FILE
+    python -m edgecap.benchmarks.reference.abstention BUNDLE --others photographs=DIR
+
+`--fit` captions scenes of the val split and the gate's set, in all languages in turn, and images
+that are no scene (not_scenes.py, other seeds than those measured), and writes the calibration.
+Without it, the calibration of the captioner is measured, per style:
+
+    kept       test scenes whose confidence is at least the calibration's threshold
+    declined   images below it, per kind; `--others NAME=DIR` adds folders of images, which no fit
+               sees
+    ece        expected calibration error: over ten bins of confidence, the mean distance between
+               the confidence and the share that is right, scenes and others counting alike; the
+               same for boxes
+
+A caption is right if it names exactly the things of the scene, a box if a thing of its name is
+there with IoU >= 0.5; nothing is right about an image that is no scene.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecap.apps.calibration import fit_captions, fit_regions
+from edgecap.benchmarks.reference.not_scenes import KINDS, not_scenes
+from edgecap.benchmarks.reference.sets import evaluation_scenes
+from edgecap.bundle.confidence_spec import SCHEMA, Calibration, RegionWeights
+from edgecap.core.atomic import write_file
+from edgecap.core.boxes import iou
+from edgecap.core.command import check_numbers, run_command
+from edgecap.core.errors import InputError
+from edgecap.core.progress import progress
+from edgecap.core.typed import dump
+from edgecap.models.loading import load
+from edgecap.reference.scenes.exact import is_exact
+from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.parse import parse
+from edgecap.runtime import Caption, Captioner
+from edgecap.runtime.confidence import features, rated
+
+BOXED = ("grounded", "relate", "color", "shape")
+FIT_SEED, TEST_SEED = 1, 2
+BINS = 10
+RIGHT = "the caption names exactly the things that are in the image"
+HARDER = ("counts", "backgrounds", "cooccurrence", "quadrant")  # splits with what was withheld
+
+
+def caption_in_turns(
+    captioner: Captioner, images: Sequence[Any], style: str
+) -> list[tuple[str, Caption]]:
+    """(language, caption) of each image; the languages take turns."""
+    languages = captioner.languages
+    found: list[tuple[str, Caption] | None] = [None] * len(images)
+    for place, lang in enumerate(progress(languages, f"{style}: languages")):
+        indices = range(place, len(images), len(languages))
+        captions = captioner.caption_many([images[i] for i in indices], lang=lang, style=style)
+        for i, caption in zip(indices, captions, strict=True):
+            if isinstance(caption, Caption):
+                found[i] = (lang, caption)
+    return [one for one in found if one is not None]
+
+
+def right_boxes(scene: Scene | None, caption: Caption, lang: str) -> list[bool]:
+    """For every box, whether a thing of its name is there; False for an image that is no scene."""
+    if scene is None:
+        return [False for mention in caption.mentions for _ in mention.boxes]
+    parsed = parse(caption.raw, lang)
+    named = {box: m.name for m in parsed.statement.mentions for box in m.boxes}
+    return [
+        any(named.get(box) == thing.name and iou(box, thing.box) >= 0.5 for thing in scene.things)
+        for mention in caption.mentions
+        for box in mention.boxes
+    ]
+
+
+def fit(captioner: Captioner, styles: Sequence[str], n: int, others: int) -> Calibration:
+    """The calibration from n scenes and as many images of each of KINDS as `others`."""
+    gate = evaluation_scenes("gate", n // 3)
+    shown = [*gate, *evaluation_scenes("val", n - len(gate))]
+    unlike = [image for kind in KINDS for image in not_scenes(kind, others, FIT_SEED)]
+    captions, regions = {}, {}
+    for style in styles:
+        seen = caption_in_turns(captioner, [image for image, _ in shown], style)
+        unseen = caption_in_turns(captioner, unlike, style)
+        right: list[Caption] = []
+        wrong = [caption for _, caption in unseen]
+        boxes: list[tuple[float, float]] = []
+        true: list[bool] = []
+        for (lang, caption), (_, scene) in zip(seen, shown, strict=True):
+            (right if is_exact(scene, parse(caption.raw, lang)) else wrong).append(caption)
+            boxes += box_rows(caption)
+            true += right_boxes(scene, caption, lang)
+        for _, caption in unseen:
+            boxes += box_rows(caption)
+            true += right_boxes(None, caption, "")
+        captions[style] = fit_captions(right, wrong)
+        if style in BOXED:
+            regions[style] = fit_regions(boxes, true)
+    on = (
+        f"{n} scenes of val and gate in {len(captioner.languages)} languages, "
+        f"{len(unlike)} images of {', '.join(KINDS)}, captioned by {captioner.manifest.name}"
+    )
+    return Calibration(SCHEMA, RIGHT, on, captioner.weights, captions, regions)
+
+
+def box_rows(caption: Caption) -> list[tuple[float, float]]:
+    """(log score, mean log-probability of the caption) of every box."""
+    mean = features(caption)[0]
+    return [
+        (float(np.log(max(score, 1e-20))), mean)
+        for mention in caption.mentions
+        for score in mention.scores
+    ]
+
+
+def measure(
+    captioner: Captioner,
+    calibration: Calibration,
+    style: str,
+    n: int,
+    others: int,
+    folders: dict[str, list[Path]],
+) -> dict[str, Any]:
+    """The keys above for one style."""
+    threshold = calibration.captions[style].threshold
+    weights = calibration.regions.get(style)
+    kinds: dict[str, list[Any]] = {k: not_scenes(k, others, TEST_SEED) for k in KINDS}
+    kinds |= folders
+    scenes_ = {"test": evaluation_scenes("test", n)}
+    scenes_ |= {name: evaluation_scenes(name, n // 4) for name in HARDER}
+    row: dict[str, Any] = {"threshold": threshold, "kept": {}, "exact": {}, "declined": {}}
+    points: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
+    boxes: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
+    for name, shown in scenes_.items():
+        found = caption_in_turns(captioner, [image for image, _ in shown], style)
+        sure, exact = [], []
+        for (lang, caption), (_, scene) in zip(found, shown, strict=True):
+            sure.append(_sure(caption, calibration))
+            exact.append(is_exact(scene, parse(caption.raw, lang)))
+            boxes[True] += _box_points(caption, weights, right_boxes(scene, caption, lang))
+        points[True] += zip(sure, exact, strict=True)
+        row["kept"][name] = float(np.mean(np.array(sure) >= threshold))
+        row["exact"][name] = float(np.mean(exact))
+    for name, images in kinds.items():
+        found = caption_in_turns(captioner, images, style)
+        sure = [_sure(caption, calibration) for _, caption in found]
+        row["declined"][name] = float(np.mean(np.array(sure) < threshold))
+        points[False] += [(value, False) for value in sure]
+        for _, caption in found:
+            boxes[False] += _box_points(caption, weights, right_boxes(None, caption, ""))
+    row["ece"] = calibration_error(points[True], points[False])
+    row["ece_boxes"] = calibration_error(boxes[True], boxes[False]) if weights else None
+    row["images"] = {name: len(images) for name, images in (scenes_ | kinds).items()}
+    return row
+
+
+def _sure(caption: Caption, calibration: Calibration) -> float:
+    return rated(caption, calibration).confidence or 0.0
+
+
+def _box_points(
+    caption: Caption, weights: RegionWeights | None, right: Sequence[bool]
+) -> list[tuple[float, bool]]:
+    if weights is None:
+        return []
+    logits = [
+        weights.bias + weights.box * log + weights.mean * mean for log, mean in box_rows(caption)
+    ]
+    return [(1 / (1 + float(np.exp(-x))), r) for x, r in zip(logits, right, strict=True)]
+
+
+def calibration_error(
+    scenes: Iterable[tuple[float, bool]], others: Iterable[tuple[float, bool]]
+) -> float:
+    """Expected calibration error of (confidence, right), both sides counting alike."""
+    sides = [np.array(list(side), np.float64).reshape(-1, 2) for side in (scenes, others)]
+    values = np.concatenate(sides)  # [N,2]
+    shares = np.concatenate([np.full(len(side), 0.5 / max(len(side), 1)) for side in sides])  # [N]
+    place = np.minimum((values[:, 0] * BINS).astype(int), BINS - 1)  # [N]
+    gaps = np.bincount(place, shares * (values[:, 0] - values[:, 1]), BINS)  # [BINS]
+    return float(np.abs(gaps).sum())
+
+
+def _folders(given: Sequence[str]) -> dict[str, list[Path]]:
+    from edgecap.runtime.folders import walk
+
+    folders = {}
+    for one in given:
+        name, equals, folder = one.partition("=")
+        if not equals or not name:
+            raise InputError("abstention.others", f"--others {one!r} is not NAME=DIR.")
+        folders[name] = [Path(folder) / file for file in walk(Path(folder))]
+    return folders
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = ArgumentParser(prog="python -m edgecap.benchmarks.reference.abstention")
+    parser.add_argument("captioner", nargs="?", default="S", help="bundle or weights")
+    parser.add_argument("--fit", metavar="FILE", type=Path, help="fit, and write the calibration")
+    parser.add_argument("--styles", default="grounded,plain,relate,color,shape")
+    parser.add_argument("--n", type=int, default=384, help="scenes")
+    parser.add_argument("--kind", type=int, default=64, help="images of each kind")
+    parser.add_argument("--others", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", choices=["-"], help="print JSON instead of a table")
+    args = parser.parse_args(arguments)
+    return run_command("abstention", lambda: _run(args))
+
+
+def _run(args: Namespace) -> None:
+    check_numbers(args, "abstention", n=40, kind=4, threads=1)
+    styles = args.styles.split(",")
+    captioner: Captioner = load(args.captioner, threads=args.threads)
+    if args.fit is not None:
+        fitted = fit(captioner, styles, args.n, args.kind)
+        write_file(args.fit, dump(fitted))
+        print(f"{args.fit}: {fitted.fitted_on}")
+        return
+    if captioner.calibration is None:
+        raise InputError("confidence.none", f"{args.captioner} carries no calibration.")
+    folders = _folders(args.others)
+    rows = {
+        style: measure(captioner, captioner.calibration, style, args.n, args.kind, folders)
+        for style in styles
+    }
+    if args.json:
+        print(json.dumps({"captioner": captioner.manifest.name, "styles": rows}, indent=1))
+        return
+    print(f"{captioner.manifest.name}: {captioner.calibration.fitted_on}")
+    for style, row in rows.items():
+        print(f"{style}: threshold {row['threshold']:.3f}, ece {row['ece']:.3f}", end="")
+        print("" if row["ece_boxes"] is None else f", of boxes {row['ece_boxes']:.3f}")
+        for key in ("kept", "exact", "declined"):
+            shown = "  ".join(f"{name} {100 * v:.1f}" for name, v in row[key].items())
+            print(f"  {key} %: {shown}")
+    print("images: " + "  ".join(f"{name} {n}" for name, n in row["images"].items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Fits the calibration of a captioner's confidence, to captions that are right and that are not.
+
+Logistic regression by Newton's method, with Platt's targets: (n + 1) / (n + 2) for n right ones,
+not 1, so that data that a line separates gives finite weights. Both sides count alike, however many
+there are of each: the confidence is that of a picture that is as likely to be of the kind as not.
+
+Letters: N captions or boxes, F figures of each, the constant 1 first.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecap.bundle.confidence_spec import (
+    CONFIDENCE,
+    SCHEMA,
+    Calibration,
+    CaptionWeights,
+    RegionWeights,
+)
+from edgecap.bundle.io import finalize, is_bundle, open_bundle
+from edgecap.core.atomic import atomic_dir
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.progress import progress
+from edgecap.core.typed import dump
+from edgecap.runtime.captions import Caption
+from edgecap.runtime.confidence import AUTO, features, rated
+from edgecap.runtime.folders import walk
+from edgecap.runtime.loading import load
+
+LEAST = 20  # captions of each side
+KEPT = 0.99  # of the right captions that are fitted; 0.98 is what others are to reach
+_STEPS = 100
+
+
+def fit_captions(right: Sequence[Caption], wrong: Sequence[Caption]) -> CaptionWeights:
+    """The weights for one style or prompt; InputError for fewer than LEAST captions of a side."""
+    good, bad = _rows(right, "right"), _rows(wrong, "wrong")  # float64 [N,3]
+    values, labels = np.concatenate([good, bad]), np.repeat([1, 0], [len(good), len(bad)])
+    bias, mean, least = fit(values, labels)
+    confidences = 1 / (1 + np.exp(-(good @ (bias, mean, least))))  # [N]
+    threshold = float(np.quantile(confidences, 1 - KEPT, method="lower"))
+    return CaptionWeights(bias, mean, least, threshold)
+
+
+def fit_regions(rows: Sequence[tuple[float, float]], right: Sequence[bool]) -> RegionWeights:
+    """The weights of boxes, from (log score, mean log-probability of the caption) of each."""
+    values = np.array([(1.0, *row) for row in rows])  # [N,3]
+    return RegionWeights(*fit(values, np.array(right, np.int64)))
+
+
+def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """Weights of values [N,F] that predict labels 0 or 1 [N]; none but the first is negative.
+
+    A figure that would count against the caption although the model thought it likelier is left
+    out: its weight is 0.
+    """
+    used = list(range(values.shape[1]))
+    while True:
+        solved = _newton(values[:, used], labels)
+        against = [i for i, weight in zip(used, solved, strict=True) if i and weight < 0]
+        if not against:
+            break
+        used = [i for i in used if i not in against]
+    weights = np.zeros(values.shape[1])
+    weights[used] = solved
+    bias, first, second = (float(weight) for weight in weights)
+    return bias, first, second
+
+
+def _newton(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Float64 [F] that maximises the balanced likelihood of labels [N]."""
+    ones = int(labels.sum())
+    zeros = len(labels) - ones
+    targets = np.where(labels, (ones + 1) / (ones + 2), 1 / (zeros + 2))  # [N]
+    shares = np.where(labels, 0.5 / max(ones, 1), 0.5 / max(zeros, 1))  # [N]
+    weights = np.zeros(values.shape[1])  # [F]
+    tiny = 1e-9 * np.eye(values.shape[1])  # [F,F]
+
+    def loss(at: np.ndarray) -> float:
+        logits = values @ at  # [N]
+        return float((shares * (np.logaddexp(0, logits) - targets * logits)).sum())
+
+    for _ in range(_STEPS):
+        guess = 1 / (1 + np.exp(-np.clip(values @ weights, -500, 500)))  # [N]
+        slope = values.T @ (shares * (targets - guess))  # [F]
+        curve = (values.T * (shares * guess * (1 - guess))) @ values + tiny  # [F,F]
+        step, before = np.linalg.solve(curve, slope), loss(weights)
+        while loss(weights + step) > before and np.abs(step).max() > 1e-12:
+            step = step / 2
+        weights = weights + step
+        if np.abs(step).max() < 1e-8:
+            break
+    return weights
+
+
+def _rows(captions: Sequence[Caption], what: str) -> np.ndarray:
+    """1, mean and lowest log-probability: float64 [N,3]."""
+    rows = [(1.0, *features(caption)) for caption in captions if caption.scores]
+    if len(rows) < LEAST:
+        raise InputError(
+            "confidence.few",
+            f"{len(rows)} {what} captions are too few to fit a confidence to; at least {LEAST}.",
+            "Give more images.",
+        )
+    return np.array(rows)
+
+
+def calibrate(
+    bundle: Path, images: Path, others: Path, threads: int = 1, **options: str
+) -> dict[str, float]:
+    """Fit the confidence of one style or prompt of a bundle, and write it into the bundle.
+
+    Args:
+        bundle: a bundle directory; replaced as a whole, complete or not at all.
+        images, others: directories of images that are captioned well, and of images that should be
+            declined. Every second image of each is fitted, the others are measured.
+        options: lang and style, or prompt, as of the captioner's `caption_many`.
+
+    Returns:
+        images, others: how many were measured; kept, declined: the shares (0-1) of them that are
+        captioned and declined at the fitted threshold.
+
+    Raises:
+        BundleError, InputError (too few images), UnsupportedError (a model without captions).
+    """
+    if bundle.is_file():
+        raise UnsupportedError(
+            "confidence.packed",
+            f"{bundle} is packed, and cannot be changed in place.",
+            f"Unpack it first: edgecap unpack {bundle}",
+        )
+    captioner = load(bundle, threads=threads)
+    right, wrong = (_captions(captioner, folder, options) for folder in (images, others))
+    weights = fit_captions(right[::2], wrong[::2])
+    style = right[0].style
+    before = captioner.calibration
+    calibration = Calibration(
+        SCHEMA,
+        "the image is of the kind that the calibration was fitted to",
+        f"{len(right[::2])} images and {len(wrong[::2])} others, by edgecap calibrate",
+        before.weights if before else None,
+        {**(before.captions if before else {}), style: weights},
+        dict(before.regions) if before else {},
+    )
+    kept, declined = (
+        [rated(one, calibration, AUTO).declined for one in half]
+        for half in (right[1::2], wrong[1::2])
+    )
+    _write(bundle, calibration)
+    return {
+        "images": len(kept),
+        "others": len(declined),
+        "kept": 1 - float(np.mean(kept)),
+        "declined": float(np.mean(declined)),
+    }
+
+
+def _captions(captioner: Any, folder: Path, options: dict[str, str]) -> list[Caption]:
+    """Of every image of a folder that can be read and gives words."""
+    files = [folder / name for name in walk(folder)]
+    found = captioner.caption_many(files, **options, on_error="skip")
+    captions = progress(found, folder.name, len(files))
+    return [one for one in captions if isinstance(one, Caption) and one.scores]
+
+
+def _write(bundle: Path, calibration: Calibration) -> None:
+    """Replace the bundle by a copy that holds the calibration."""
+    opened = open_bundle(bundle, "full")
+    with atomic_dir(bundle, True, marker=is_bundle) as directory:
+        shutil.copytree(bundle, directory, dirs_exist_ok=True)
+        (directory / CONFIDENCE).write_bytes(dump(calibration))
+        known = {name: entry for name, entry in opened.manifest.files.items() if name != CONFIDENCE}
+        finalize(directory, opened.manifest, hashed=known)

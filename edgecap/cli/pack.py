@@ -1,0 +1,34 @@
+"""`edgecap pack`: a bundle as one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecap.cli._options import Overwrite
+
+DETAILS = """
+The file is opened as it is by every command, by C and by JavaScript: nothing is unpacked, and what
+an engine needs is mapped into memory. It is a zip archive of stored files. The same bundle gives
+the same bytes.
+"""
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle directory.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Default: BUNDLE's name + .edgecap."),
+    ] = None,
+    strip: Annotated[
+        bool,
+        typer.Option("--strip", help="Leave out what only checks or describes, as apps do."),
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    from edgecap.bundle.packing import pack
+
+    packed = pack(bundle, output, strip, overwrite)
+    typer.echo(f"{packed}: {packed.stat().st_size:,} bytes")

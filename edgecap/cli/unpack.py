@@ -1,0 +1,28 @@
+"""`edgecap unpack`: a packed bundle as a directory again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecap.cli._options import Overwrite
+
+DETAILS = """
+Every file is checked before any is written, and the directory appears complete or not at all. Any
+zip tool can list the file; only this command checks it.
+"""
+
+
+def run(
+    packed: Annotated[Path, typer.Argument(metavar="FILE", help="A packed bundle, .edgecap.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Directory to write. Default: FILE without .edgecap."),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    from edgecap.bundle.packing import unpack
+
+    typer.echo(f"{unpack(packed, output, overwrite)}")

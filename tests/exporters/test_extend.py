@@ -1,0 +1,74 @@
+"""The step of several tokens, as it leaves the exporters, against the step of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_export import spec
+
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.exporters import checks
+from edgecap.exporters.contract import functions
+from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.quiet import quiet
+from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.tflite import graph
+from edgecap.exporters.verify import onnx_runner, tflite_runner
+from edgecap.reference.model import weights
+
+N = 3
+
+
+@pytest.mark.parametrize("format_", ["onnx", "tflite"])
+def test_three_tokens_at_once_are_three_steps(tiny: Path, format_: str) -> None:
+    found = functions(weights.load(tiny), by_element=format_ == "tflite", extend=N)
+    step, several = (next(f for f in found if f.name == name) for name in ("decode", "extend"))
+    with quiet():
+        if format_ == "onnx":
+            made = to_onnx.convert((step, several))
+            one, all_ = (onnx_runner(made[f.name], f) for f in (step, several))
+        else:
+            data = to_tflite.convert((step, several))
+            one, all_ = (tflite_runner(data, f) for f in (step, several))
+    inputs = several.random_inputs(1) | {"position": np.array([7], np.int32)}
+    together = all_(inputs)
+    k, v = inputs["k"].copy(), inputs["v"].copy()
+    patches = k.shape[3] - step.tops["position"]
+    for i in range(N):
+        token = inputs["tokens"][:, i : i + 1]
+        position = inputs["position"] + np.int32(i)
+        apart = one({"token": token, "position": position, "k": k, "v": v})
+        np.testing.assert_allclose(together["logits"][:, i], apart["logits"], atol=1e-4)
+        for rows, name in ((k, "k_new"), (v, "v_new")):
+            np.testing.assert_allclose(
+                together[name][:, :, :, i], apart[name][:, :, :, 0], atol=1e-4
+            )
+            rows[:, :, :, patches + 7 + i] = apart[name][:, :, :, 0]
+    if format_ == "tflite":
+        _no_copies_of_factors(data)
+
+
+def _no_copies_of_factors(data: bytes) -> None:
+    """No BATCH_MATMUL reads what a TRANSPOSE made, also through a RESHAPE."""
+    model, codes = graph.read(data), graph.schema().BuiltinOperator
+    products = 0
+    for subgraph in model.subgraphs:
+        found = graph.Graph(model, subgraph)
+        makers = {index: op for op in subgraph.operators for index in op.outputs}
+        for op in subgraph.operators:
+            if found.code(op) == codes.BATCH_MATMUL:
+                products += op.builtinOptions.adjY
+                maker = makers.get(op.inputs[1])
+                if maker is not None and found.code(maker) == codes.RESHAPE:
+                    maker = makers.get(maker.inputs[0])
+                assert maker is None or found.code(maker) != codes.TRANSPOSE
+    assert products
+
+
+def test_what_cannot_be_exported_is_refused_before_any_work(tiny: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"2 … 32"):
+        checks.check(spec(tiny, tmp_path / "b", extend=1))
+    with pytest.raises(UnsupportedError, match="coreml"):
+        checks.check(spec(tiny, tmp_path / "b", formats=("coreml",), extend=4))
