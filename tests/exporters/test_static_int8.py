@@ -17,6 +17,7 @@ from tiny_quant import Calibrated, calibrated
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.exporters.contract import functions
 from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.tflite import graph as tflite_graph
@@ -41,7 +42,7 @@ class Written:
 
     made: Calibrated
     smoothed: CaptionModel
-    graphs: dict[str, bytes]
+    graphs: to_onnx.Traced
     data: bytes
     directory: Path
 
@@ -52,8 +53,7 @@ class Written:
         directory = self.directory / name
         directory.mkdir()
         treat = PlanLookup(plan, ReferenceSubject(self.smoothed))
-        graphs = {n: onnx.ModelProto.FromString(data) for n, data in self.graphs.items()}
-        to_onnx.write(graphs, plan.precision, directory, treat)
+        to_onnx.write(self.graphs, plan.precision, directory, plan)
         to_tflite.write(self.data, plan.precision, directory, treat)
         return directory, plan
 
@@ -63,7 +63,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     made = calibrated()
     smoothed = smooth(made.model, made.plan.smoothing)
     with quiet():
-        graphs = {n: g.SerializeToString() for n, g in to_onnx.convert(functions(smoothed)).items()}
+        graphs = to_onnx.convert(functions(smoothed), Parameters(smoothed))
         data = to_tflite.convert(functions(smoothed))
     return Written(made, smoothed, graphs, data, tmp_path_factory.mktemp("static"))
 
