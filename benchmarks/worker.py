@@ -12,9 +12,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 from edgecap.benchmarks.machine import peak_rss_mb, rss_mb
+from edgecap.benchmarks.process import pin
 from edgecap.benchmarks.protocol import DECODE_POSITION, PAUSE_S, Round, Samples
 from edgecap.core.errors import EdgecapError
 
@@ -38,7 +40,20 @@ def main(argument: str) -> int:
 
         return load(job["source"], backend=job["backend"], threads=job["threads"])
 
-    return serve(load, job["images"], sys.stdin, answers)
+    if job.get("pinned"):
+        pin(job["threads"])
+    about = started if job.get("tells_start") else dict
+    return serve(load, job["images"], sys.stdin, answers, about)
+
+
+def started() -> dict[str, Any]:
+    """Milliseconds since this process began, where the system tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return {}
+    began = ticks / os.sysconf("SC_CLK_TCK")
+    return {"cold_start_ms": (time.clock_gettime(time.CLOCK_BOOTTIME) - began) * 1e3}
 
 
 def serve(

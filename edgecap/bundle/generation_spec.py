@@ -20,7 +20,7 @@ from edgecap.core.typed import decode
 # "heuristic" in which a sequence that the length limit cuts does not count as finished, and sums
 # are 64-bit floats.
 EARLY_STOPPING = ("heuristic", "first", "never", "ended")
-MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 64, 1 << 16
+MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 32, 1 << 16
 
 
 @dataclass(frozen=True)

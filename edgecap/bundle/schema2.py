@@ -174,7 +174,9 @@ def _check_text(manifest: Manifest) -> None:
             raise BundleError("bundle.missing_file", f"{file} is not listed.")
     if not captions:
         return
-    V, T = manifest.interface.dims["V"], manifest.interface.dims["T"]
+    V, T = manifest.interface.dims["V"], manifest.interface.dims.get("T")
+    if T is None:
+        raise BundleError("bundle.interface", f"{MANIFEST}: interface.dims lacks T, the text rows.")
     for name, spec in manifest.prompts.items():
         check_generation_spec(spec, f"prompts.{name}", V)
         if len(spec.begin) + spec.max_new_tokens - 1 > T:

@@ -43,6 +43,7 @@ class Caption:
     malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
     confidence: float | None = None  # 0-1: the caption is right; None without a calibration
     declined: bool = False  # less confident than asked for: without words and boxes
+    notes: tuple[str, ...] = ()  # on the image, such as that the marker at its end is missing
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def read_caption(
         score=generated.score,
         complete=generated.complete,
         malformed=reading.malformed,
+        notes=placement.notes,
     )
 
 

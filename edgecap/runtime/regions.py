@@ -257,7 +257,8 @@ def _marked_phrase(walk: _Walk, start: int) -> tuple[int, int] | None:
     phrase = walk.text[begin:end]
     if not phrase:
         return None
-    return begin + _after_spaces(phrase), begin + len(phrase.rstrip())
+    end = begin + len(phrase.rstrip())
+    return min(begin + _after_spaces(phrase), end), end  # one of spaces alone is empty
 
 
 def _stripped(reading: Reading) -> Reading:

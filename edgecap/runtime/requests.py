@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgecap.bundle.generation_spec import MAX_BEAMS
 from edgecap.bundle.schema2 import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
@@ -13,7 +14,6 @@ from edgecap.runtime.rules import Rules, limited
 from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.vocabulary import Vocabulary
 
-MAX_BEAMS = 32
 _DEFAULT_LANGUAGE = "en"
 
 

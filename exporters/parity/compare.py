@@ -19,6 +19,7 @@ from edgecap.bundle.certificate import (
 )
 from edgecap.bundle.golden import measure, output_cosines
 from edgecap.core.boxes import iou
+from edgecap.core.errors import BundleError
 from edgecap.exporters.parity.answers import answer, frame
 from edgecap.exporters.parity.outputs import FLOATS, ReferenceOutputs
 from edgecap.exporters.parity.tolerances import BOUNDS, CLOSE, Bounds
@@ -38,7 +39,10 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
     for i, wanted in enumerate(references.answers):
         encoded = captioner.graphs.encode(references.model_input[i : i + 1])
         asked = references.asked[i]
-        got = answer(captioner, encoded, [asked])[0]
+        try:
+            got = answer(captioner, encoded, [asked])[0]
+        except BundleError as error:  # NaN or infinity
+            raise BundleError(error.code, f"scene {i}: {error.message}") from None
         same["tokens"] += got.tokens == wanted.tokens
         same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
         same["text"] += got.text == wanted.text
