@@ -144,6 +144,9 @@ def test_the_commands(
     assert capsys.readouterr().out.startswith(f"{name}: ")
     assert main(["unpack", name]) == 0
     assert (tmp_path / tiny_bundle_made.name / MANIFEST).is_file()
+    assert main(["pack", str(tiny_bundle_made), "-o", "b.edgecap", "--json", "-"]) == 0
+    shown = capsys.readouterr().out.split("\n", 1)[1]
+    assert json.loads(shown)["bytes"] == (tmp_path / "b.edgecap").stat().st_size
     assert main(["inspect", name, "--json", "-"]) == 0
     assert '"format": "onnx"' in json.dumps(json.loads(capsys.readouterr().out.split("\n", 1)[1]))
     for arguments, code in (
