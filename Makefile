@@ -195,7 +195,7 @@ check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluste
 $(RAY)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(RAY)
 	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[onnx,search,ray]' onnx pytest hypothesis
+		--constraint constraints.txt --editable '.[onnx,search,ray]' onnx pytest hypothesis
 	touch $@
 
 matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.

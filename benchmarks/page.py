@@ -61,7 +61,7 @@ def page(told: Mapping[str, Any], table: Sequence[Sequence[str]], said: Sequence
 <h2>All figures</h2>
 {_table(["", *(t["name"] for t in told["targets"])], table)}
 {_failures(told)}
-{_limits(told.get("limits"), targets)}
+{_limits(told.get("limits"), targets, told["plan"]["clock"])}
 {_profiles(told.get("profiles") or {})}
 <footer class="soft">{"".join(f"<p>{escape(line)}</p>" for line in said[1:])}
 <p>The words of this page are defined in docs/benchmarks.md of edgecap.</p></footer>
@@ -83,10 +83,10 @@ def _plots(told: Mapping[str, Any], targets: Sequence[Target]) -> Iterator[tuple
         title = f"Times faster than {first}"
         about = "Whole caption; bars are 95 % intervals. One that holds 1 is undecided."
         yield title, about, svg.rows(title, ratios, "times", log=True, mark=1.0)
-    yield from _accuracy(timed)
+    yield from _accuracy(timed, clock)
     for key, title, about in DISTRIBUTIONS:
         rows = [
-            (_series(t), _times(t, key, clock), (median(_times(t, key, clock)),) * 3)
+            (_series(t), _times(t, key, clock), (_median(t, key, clock),) * 3)
             for t in timed
             if key in t["times"]
         ]
@@ -106,13 +106,18 @@ def _plots(told: Mapping[str, Any], targets: Sequence[Target]) -> Iterator[tuple
         about = "By images in one call."
         yield title, about, svg.curves(title, curves, ("images in a call", "captions/s"))
     if told.get("limits"):
-        yield from _roofline(told["limits"], timed)
+        yield from _roofline(told["limits"], timed, clock)
 
 
-def _accuracy(timed: Sequence[Target]) -> Iterator[tuple[str, str, str]]:
+def _accuracy(timed: Sequence[Target], clock: str) -> Iterator[tuple[str, str, str]]:
     for key, name in ACCURACY:
         points = [
-            (_series(t), t["times"]["caption_ms"]["p50"], 100 * t["accuracy"][key], t["size_mb"])
+            (
+                _series(t),
+                median(_times(t, "caption_ms", clock)),
+                100 * t["accuracy"][key],
+                t["size_mb"],
+            )
             for t in timed
             if key in t["accuracy"] and t["size_mb"]
         ]
@@ -123,15 +128,17 @@ def _accuracy(timed: Sequence[Target]) -> Iterator[tuple[str, str, str]]:
             return
 
 
-def _roofline(limits: Mapping[str, Any], timed: Sequence[Target]) -> Iterator[tuple[str, str, str]]:
+def _roofline(
+    limits: Mapping[str, Any], timed: Sequence[Target], clock: str
+) -> Iterator[tuple[str, str, str]]:
     """Operations/s reached over operations per byte, under what the machine can do."""
     peak, bandwidth = limits["int8_gops"], limits["bandwidth_gbs"]
     points = []
     for target in timed:
         for part in limits["bundles"].get(target["name"], {}).values():
-            measured = target["times"].get(part["figure"])
+            measured = _median(target, part["figure"], clock)
             if measured and part["macs"] and part["bytes"]:
-                gops = 2 * part["macs"] / measured["p50"] / 1e6
+                gops = 2 * part["macs"] / measured / 1e6
                 at = [(2 * part["macs"] / part["bytes"], gops)]
                 points.append(Series(f"{part['name']}, {target['short']}", _kind(target), at))
     if not points:
@@ -149,21 +156,28 @@ def _roofline(limits: Mapping[str, Any], timed: Sequence[Target]) -> Iterator[tu
     yield title, about, svg.curves(title, points, units, log_y=True, roof=roof)
 
 
-def _limits(limits: Mapping[str, Any] | None, targets: Sequence[Target]) -> str:
+def _limits(limits: Mapping[str, Any] | None, targets: Sequence[Target], clock: str) -> str:
     if not limits:
         return ""
-    times = {target["name"]: target["times"] for target in targets}
+    by_name = {target["name"]: target for target in targets}
     body = []
     for name, parts in limits["bundles"].items():
         for part in parts.values():
-            measured = times.get(name, {}).get(part["figure"], {}).get("p50")
+            measured = _median(by_name[name], part["figure"], clock) if name in by_name else None
             ratio = "–" if not measured else f"{measured / part['floor_ms']:.1f}"
             shown = "–" if not measured else f"{measured:.2f}"
             body.append(
                 [f"{name}, {part['name']}", f"{part['macs'] / 1e6:.1f}",
                  f"{part['bytes'] / 1e6:.2f}", f"{part['floor_ms']:.3f}", shown, ratio]
             )  # fmt: skip
-    head = ["", "M multiply-adds", "MB read", "floor ms", "measured ms p50", "measured / floor"]
+    head = [
+        "",
+        "M multiply-adds",
+        "MB read",
+        "floor ms",
+        f"measured ms, {clock} time",
+        "measured / floor",
+    ]
     said = (
         f"The floor is the longer of two times: multiply-adds at the {limits['precision_note']}, "
         "and bytes at the bandwidth of a working set of that size."
@@ -240,6 +254,12 @@ def _times(target: Target, key: str, clock: str) -> list[float]:
     """Times of all runs, ms, without the slowest in fifty: they would squeeze all others."""
     times = sorted(ms for one in target["rounds"] if key in one for ms in one[key][clock])
     return times[: math.ceil(0.98 * len(times))]
+
+
+def _median(target: Target, key: str, clock: str) -> float:
+    """Of all runs, ms; 0 where there is none."""
+    times = [ms for one in target["rounds"] if key in one for ms in one[key][clock]]
+    return median(times) if times else 0.0
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def number(value: float) -> str:
     """A tick's label."""
     if value >= 1e4:
         return f"{value / 1e3:g}k"
-    return f"{value:.3g}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def text(x: float, y: float, said: str, anchor: str = "start", kind: str = "") -> str:
@@ -163,15 +163,17 @@ def scatter(
         ]
     most = max(size for _, _, _, size in points) or 1.0
     labels = _apart([y(value) for _, _, value, _ in points], 12)
+    names = []  # over all dots
     for (one, across, up, size), label in zip(points, labels, strict=True):
         r = 4 + 9 * math.sqrt(size / most)
         said = f"{one.name}: {across:.3g} {units[0]}, {up:.1f} {units[1]}, {size:.1f} MB"
         parts.append(dot(x(across), y(up), r, f"bubble {one.kind}", said))
         right = x(across) < WIDTH * 0.55
         shift = r + 3 if right else -r - 3
-        parts.append(
+        names.append(
             text(x(across) + shift, label + 3, one.name, "start" if right else "end", "name")
         )
+    parts += names
     parts += [
         text(WIDTH - RIGHT, height - 6, units[0], "end", "tick"),
         text(2, TOP, units[1], kind="tick"),

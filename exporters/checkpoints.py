@@ -291,7 +291,8 @@ def _one(
         tools={"edgecap": edgecap.__version__}
         | {t: version(t) for t in (*(one.name for one in FORMATS[name].tools), "transformers")},
         files={},
-        **files,
+        tokenizer=files["tokenizer"],
+        encoder=files["encoder"],
     )
     manifest = finalize(directory, manifest)
     say(f"comparing {', '.join(places)} with PyTorch")

@@ -35,6 +35,30 @@ class EngineSession(FunctionSession):
         return self._functions[name](inputs)
 
 
+def one_at_a_time(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the model that is called for each image alone: programs of fixed shapes.
+
+    Inputs and outputs have the image on their first axis, k and v [L,B,H,C,Dh] on their second.
+    """
+
+    def each(self: Any, *inputs: Any) -> Any:
+        import torch
+
+        def axis(value: Any) -> int:
+            return 1 if value.dim() == 5 else 0
+
+        count = inputs[0].shape[0]
+        parts = [
+            call(self, *(value.narrow(axis(value), b, 1).contiguous() for value in inputs))
+            for b in range(count)
+        ]
+        if count == 1:
+            return tuple(parts[0])
+        return tuple(torch.cat(values, axis(values[0])) for values in zip(*parts, strict=True))
+
+    return each
+
+
 def serve_bundle(format_: str, backend: str, session: str, argument: str) -> int:
     """The worker's loop over a bundle on `session`, "module:function" of (bundle, threads)."""
     use_backend(format_, Backend(backend, session, ()))

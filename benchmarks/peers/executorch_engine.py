@@ -1,7 +1,4 @@
-"""ExecuTorch with its XNNPACK backend: the reference lowered here, in fp32, one image at a time.
-
-Letters: B batch, L layers, H heads, C rows of the cache, Dh head width.
-"""
+"""ExecuTorch with its XNNPACK backend: the reference lowered here, in fp32, one image at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgecap.benchmarks.peers.engine import serve_model
+from edgecap.benchmarks.peers.engine import one_at_a_time, serve_model
 
 FUNCTIONS = ("encode_image", "decode")
 
@@ -30,36 +27,14 @@ def prepare(model: Any, job: dict[str, Any]) -> None:
         def call(self: Any, *inputs: Any) -> Any:
             if name not in programs:
                 place = Path(folder.name) / f"{name}.pte"
-                place.write_bytes(_lowered(self, eager[name], one_image(inputs)))
+                place.write_bytes(_lowered(self, eager[name], inputs))
                 programs[name] = _method(place)
-            parts = [
-                programs[name].execute(list(row)) for row in _rows(name, inputs)
-            ]  # a row is one image
-            if len(parts) == 1:
-                return tuple(parts[0])
-            axes = {5: 1}  # k and v are [L,B,H,C,Dh]
-            return tuple(
-                torch.cat(values, axes.get(values[0].dim(), 0))
-                for values in zip(*parts, strict=True)
-            )
+            return programs[name].execute(list(inputs))
 
-        return call
-
-    def one_image(inputs: Any) -> Any:
-        return next(_rows("", inputs))
+        return one_at_a_time(call)
 
     for name in FUNCTIONS:
         setattr(model, name, replaced(name))
-
-
-def _rows(name: str, inputs: Any) -> Any:
-    """The inputs of each image: the caches [L,B,H,C,Dh] have it on their second axis."""
-    count = inputs[0].shape[0]
-    for b in range(count):
-        yield tuple(
-            (value[:, b : b + 1] if value.dim() == 5 else value[b : b + 1]).contiguous()
-            for value in inputs
-        )
 
 
 def _lowered(network: Any, function: Any, inputs: Any) -> bytes:

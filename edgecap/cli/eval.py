@@ -159,7 +159,7 @@ def _data(
 
     examples = read_examples(data, images, lang or "en", n)
     captioner = load(model, threads=threads)
-    options = options_of(captioner, None if hasattr(captioner, "prompts") else lang, None, prompt)
+    options = options_of(captioner, lang if captioner.languages else None, None, prompt)
     manifest = getattr(captioner, "manifest", None)
     report = evaluate(
         captioner,
