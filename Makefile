@@ -6,20 +6,32 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OLD := .venv-old
 DOCS := .venv-docs
+RAY := .venv-ray
 PEERS := .venv-peers
 PEER_PYTHON = $(PYTHON)
+SCORES := .venv-scores
+OPTIMUM := .venv-optimum
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
+ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
+	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+ARM_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
+SWIFT_ROOT ?= build/swift-root
+FUZZ_SECONDS ?= 600
+ANDROID_PACKAGES := default-jdk-headless aapt apksigner zipalign clang lld llvm npm
+CHECKER_PACKAGES := clang llvm libclang-rt-dev valgrind
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 WEB_PORT ?= 8000
+MATRIX_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 FONT_PACKAGES := fonts-noto-color-emoji fonts-noto-cjk
 FIND_FONT := find /usr/share/fonts /usr/local/share/fonts $(HOME)/.fonts \
 	$(HOME)/.local/share/fonts -name
 TEST_JOBS ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help install fonts compilers node js web demo images tour test lint format types check check-full docs bench peers train clean
+# All that `make help` lists.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -53,6 +65,61 @@ compilers: ## Install what the C core's tests build with (Debian, as root); else
 		exit 2; \
 	fi
 
+arm-tools: ## Install the cross compilers and the emulator of check-arm (Debian, as root); elsewhere say what is missing.
+	@if command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null \
+		&& command -v arm-linux-gnueabihf-gcc >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(ARM_PACKAGES); \
+	else \
+		echo "For emulated boards, as root: apt-get install $(ARM_PACKAGES)" >&2; exit 2; \
+	fi
+
+check-arm: $(STAMP) compilers arm-tools $(ARM_BUNDLES:%=%/manifest.json) ## Caption on emulated ARM boards and compare with Python.
+	$(BIN)/python tests/embed/check_arm.py $(ARM_BUNDLES)
+
+android-tools: ## Install what builds the Android library and an APK (Debian, as root); elsewhere say what is missing.
+	@if command -v javac >/dev/null && command -v aapt >/dev/null && command -v apksigner >/dev/null \
+		&& command -v zipalign >/dev/null && command -v ld.lld >/dev/null && command -v npm >/dev/null; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(ANDROID_PACKAGES); \
+	else \
+		echo "For the Android library, as root: apt-get install $(ANDROID_PACKAGES)" >&2; exit 2; \
+	fi
+
+check-android: $(STAMP) compilers arm-tools android-tools ## Run the Kotlin library on the desktop's JVM and build an APK.
+	$(BIN)/python -m pytest -q -m 'full or not full' tests/embed/test_android.py tests/embed/test_apk.py
+
+# A compiler for other systems, and a Debian with Swift: each is large, so no other target needs them.
+check-portable: $(STAMP) arm-tools build/zig/.installed ## Compile the C core for macOS, Windows, musl, RISC-V and WASI.
+	$(BIN)/python tests/embed/check_portable.py "build/zig/bin/python -m ziglang"
+
+build/zig/.installed:
+	$(PYTHON) -m venv build/zig
+	build/zig/bin/python -m pip install --quiet --disable-pip-version-check ziglang==0.17.1
+	touch $@
+
+check-swift: $(STAMP) compilers $(SWIFT_ROOT)/edgecap/.installed ## Run the Swift package's tests (as root; fetches 3.3 GB of Debian with Swift).
+	$(BIN)/python tests/embed/check_swift.py $(SWIFT_ROOT)
+
+$(SWIFT_ROOT)/edgecap/.installed:
+	tests/embed/swift_root.sh $(SWIFT_ROOT)
+	mkdir -p $(@D) && touch $@
+
+checkers: ## Install clang with its fuzzer, and valgrind (Debian, as root); elsewhere say what is missing.
+	@if command -v clang >/dev/null && command -v valgrind >/dev/null && [ -n "$$(ls \
+		"$$(clang -print-resource-dir 2>/dev/null)"/lib/linux/libclang_rt.fuzzer-* 2>/dev/null)" ]; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(CHECKER_PACKAGES); \
+	else \
+		echo "To check the C core, as root: apt-get install $(CHECKER_PACKAGES)" >&2; exit 2; \
+	fi
+
+fuzz: $(STAMP) checkers ## Fuzz what the C core reads, FUZZ_SECONDS for each target (clang).
+	$(BIN)/python tests/embed/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
 # Only what is missing: Debian's npm does not go beside a node from elsewhere.
 node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
 	@missing=""; \
@@ -85,6 +152,9 @@ web: js $(STAMP) $(WEB_BUNDLES:%=%/manifest.json) ## Serve the page that caption
 	$(BIN)/python examples/web/build.py -o build/web --modules $(JS)/node_modules $(WEB_BUNDLES)
 	$(BIN)/python examples/web/serve.py build/web --port $(WEB_PORT)
 
+runtime-wheel: $(STAMP) ## Build dist/edgecap_runtime-*.whl: what runs a bundle, without weights and torch.
+	$(BIN)/python packaging/runtime/build.py -o dist
+
 demo: $(STAMP) ## Export to int8 TFLite and CoreML, caption a sample image, bench; say where the report lies.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
@@ -113,11 +183,42 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts js $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
+check-full: lint types fonts js checkers arm-tools android-tools fuzz $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q -m 'full or not full'
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
+
+check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluster, one worker of which is killed.
+	$(RAY)/bin/python -m pytest -q tests/on_ray
+
+$(RAY)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[onnx,search,ray]' onnx pytest hypothesis
+	touch $@
+
+matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
+	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
+
+check-scores: $(STAMP) $(SCORES)/.installed ## Compare the metrics of captions with pycocoevalcap; needs Java.
+	EDGECAP_SCORES_PYTHON=$(CURDIR)/$(SCORES)/bin/python $(BIN)/python -m pytest -q tests/caption_scores
+
+# 100 MB of Java archives, for the numbers alone.
+$(SCORES)/.installed:
+	$(PYTHON) -m venv $(SCORES)
+	$(SCORES)/bin/python -m pip install --quiet --disable-pip-version-check pycocoevalcap==1.2
+	touch $@
+
+check-optimum: $(STAMP) $(OPTIMUM)/.installed ## Open exports of ViT-GPT2, TrOCR and CLIP with Optimum's ORT classes.
+	EDGECAP_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -q tests/optimum
+
+# It pins transformers below 4.58.
+$(OPTIMUM)/.installed:
+	$(PYTHON) -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'optimum-onnx[onnxruntime]==0.1.0' torch==2.13.0
+	touch $@
 
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
 $(OLD)/.installed: pyproject.toml
@@ -155,6 +256,6 @@ train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two 
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) $(PEERS) build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-* build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info

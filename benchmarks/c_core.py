@@ -12,11 +12,11 @@ from contextlib import ExitStack
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgecap.benchmarks.process import Target
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import EdgecapError, GateError, MissingPackageError, UnsupportedError
+from edgecap.core.scratch import scratch_dir
 
 # Where the Python package of a format's engine keeps the shared library that the core opens.
 ENGINES = {
@@ -43,8 +43,8 @@ def targets(
         try:
             library = engine_library(bundle.manifest.format)
             if worker is None:
-                folder = stack.enter_context(TemporaryDirectory(prefix="edgecap-c-"))
-                worker = build(Path(folder))
+                folder = stack.enter_context(scratch_dir("edgecap-c-"))
+                worker = build(folder)
         except EdgecapError as error:
             left_out[name] = error.message
             continue

@@ -2,6 +2,8 @@
 
     python -m edgecap.benchmarks.recall --n 100000
 
+A real index is written, and opened in a process of its own for the time and the memory that takes.
+
 n vectors of width E, Q queries. Image embeddings have a low effective dimension: about 7 for the
 shipped weights (participation ratio of 400 test scenes). Kinds of random vectors here:
 
@@ -13,6 +15,9 @@ shipped weights (participation ratio of 400 test scenes). Kinds of random vector
 
 from __future__ import annotations
 
+import json
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecap.apps.retrieval import graph
+from edgecap.apps.retrieval import graph, store
 from edgecap.apps.retrieval.manifest import SCHEMA, Graph, IndexManifest, Maker
-from edgecap.apps.retrieval.search import Index
-from edgecap.apps.retrieval.store import Entry, Stored
+from edgecap.apps.retrieval.search import Index, open_index
+from edgecap.apps.retrieval.store import Entry
 from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, run_command
 
@@ -45,6 +50,10 @@ class Recall:
     exact_ms: float
     build: float
     megabytes: float  # of the graph's file
+    build_mb: float  # peak resident memory of building, the n vectors included
+    opened: float  # s until the index is read, checked and searched once
+    opened_mb: float  # resident then, of which files that the system may drop: see mapped_mb
+    mapped_mb: float
 
 
 def measure(kind: str, n: int, queries: int = 100, k: int = K, threads: int = 1) -> Recall:
@@ -55,15 +64,30 @@ def measure(kind: str, n: int, queries: int = 100, k: int = K, threads: int = 1)
     start = time.perf_counter()
     data = graph.build(np.arange(n), vectors, threads)
     built = time.perf_counter() - start
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "graph").write_bytes(data)
-        index = Index(_stored(Path(place), vectors))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with tempfile.TemporaryDirectory(prefix="edgecap-recall-") as place:
+        _write(Path(place), vectors, data)
+        command = [sys.executable, "-m", "edgecap.benchmarks.recall", "--open", place]
+        opened = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+        index = open_index(place)
         index.search(query_vectors[0], k)  # opens the file
         (found, ms), (truth, exact_ms) = (
             _timed(index, query_vectors, k, exact=exact) for exact in (False, True)
         )
     shared = sum(len(set(a) & set(b)) for a, b in zip(found, truth, strict=True))
-    return Recall(kind, n, shared / (k * queries), ms, exact_ms, built, len(data) / 1e6)
+    size = len(data) / 1e6
+    return Recall(kind, n, shared / (k * queries), ms, exact_ms, built, size, peak, **opened)
+
+
+def open_here(place: Path) -> dict[str, float]:
+    """The last three fields of Recall, of this process."""
+    start = time.perf_counter()
+    index = open_index(place)
+    index.search(np.full(WIDTH, WIDTH**-0.5, np.float32), K)
+    seconds = time.perf_counter() - start
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    resident, mapped = (float(status[key].split()[0]) / 1024 for key in ("VmRSS", "RssFile"))
+    return {"opened": seconds, "opened_mb": resident, "mapped_mb": mapped}
 
 
 def draw(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -78,14 +102,15 @@ def draw(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _stored(root: Path, vectors: np.ndarray) -> Stored:
-    """An index of vectors without images; vectors f32 [n,E]."""
+def _write(root: Path, vectors: np.ndarray, data: bytes) -> None:
+    """An index of vectors f32 [n,E] without images, with the graph's file `data`."""
     n = len(vectors)
-    maker = Maker("drawn", "drawn", "", "", ())
-    covering = Graph("graph", n, n)
-    manifest = IndexManifest(SCHEMA, "/", maker, WIDTH, True, n, (), covering, {})
-    entries = tuple(Entry(key, str(key), 0, 0, "") for key in range(n))
-    return Stored(root, manifest, entries, vectors)
+    maker = Maker("drawn", "drawn", "drawn", "fp32", ((0.0,) * WIDTH,))
+    covering = Graph(store.new_name("graph", ".usearch"), n, n)
+    (root / covering.file).write_bytes(data)
+    blank = IndexManifest(SCHEMA, "/", maker, WIDTH, True, 0, (), None, {})
+    entries = [Entry(key, str(key), 0, 0, "") for key in range(n)]
+    store.rewrite(root, blank, entries, vectors, covering)
 
 
 def _timed(index: Index, queries: np.ndarray, k: int, exact: bool) -> tuple[list[list[str]], float]:
@@ -106,18 +131,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--threads", type=int, default=1, help="for building")
+    parser.add_argument("--open", metavar="DIR", type=Path, help="only open this index")
     args = parser.parse_args(arguments)
     return run_command("recall", lambda: _run(args))
 
 
 def _run(args: Namespace) -> None:
     check_numbers(args, "recall", n=K, queries=1, threads=1)
+    if args.open is not None:
+        print(json.dumps(open_here(args.open)))
+        return
     kinds = [pick("kind", kind, KINDS) for kind in args.kinds.split(",")]
     for kind in kinds:
         row = measure(kind, args.n, args.queries, threads=args.threads)
         print(
             f"{kind}: {row.vectors} vectors, recall@{K} {row.recall:.4f}, {row.ms:.1f} ms a search "
-            f"(exact {row.exact_ms:.1f}), built in {row.build:.0f} s, {row.megabytes:.0f} MB"
+            f"(exact {row.exact_ms:.1f}); built in {row.build:.0f} s with {row.build_mb:.0f} MB, "
+            f"graph {row.megabytes:.0f} MB; opened in {row.opened:.1f} s with "
+            f"{row.opened_mb:.0f} MB, {row.mapped_mb:.0f} of them files"
         )
 
 

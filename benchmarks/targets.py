@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from PIL import Image
 
@@ -20,6 +19,7 @@ from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
+from edgecap.core.scratch import scratch_dir
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.shipped import called, shipped
 
@@ -54,10 +54,10 @@ def images(count: int = IMAGES) -> Iterator[list[Path]]:
 
     Not compressed, so that targets of other languages need no decoder and none is measured.
     """
-    with TemporaryDirectory(prefix="edgecap-bench-") as folder:
+    with scratch_dir("edgecap-bench-") as folder:
         files = []
         for i, (pixels, _) in enumerate(load_set("gate", count)):
-            files.append(Path(folder) / f"{i}.ppm")
+            files.append(folder / f"{i}.ppm")
             Image.fromarray(pixels).save(files[-1])
         yield files
 

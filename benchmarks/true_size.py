@@ -20,7 +20,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +29,7 @@ import numpy as np
 
 from edgecap.benchmarks.machine import machine, peak_rss_mb
 from edgecap.benchmarks.random_checkpoints import MAKERS
+from edgecap.core.scratch import scratch_dir
 
 NEW_TOKENS = 20
 INTERFACE = "interface.json"
@@ -208,7 +208,7 @@ def main() -> None:
         return
     wanted = ["make", "export", "caption"]
     wanted += ["against"] if asked.against_transformers else []
-    with tempfile.TemporaryDirectory(prefix="edgecap-true-size-", dir=asked.folder) as folder:
+    with scratch_dir("edgecap-true-size-", asked.folder) as folder:
         print(json.dumps({"machine": machine()}), flush=True)
         for stage in wanted:
             command = [sys.executable, "-m", "edgecap.benchmarks.true_size", asked.model]

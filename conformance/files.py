@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from edgecap.core.errors import BundleError
+from edgecap.core.typed import parse
 
 
 class Topic:
@@ -60,6 +64,15 @@ def noise(width: int, height: int, channels: int, seed: int) -> np.ndarray:
 def crc32(array: np.ndarray) -> int:
     """CRC-32 (zlib) of the bytes of an array in C order."""
     return zlib.crc32(np.ascontiguousarray(array).tobytes())
+
+
+def code_of(read: Callable[[Any], Any], text: str) -> str | None:
+    """The code that a reader of parsed JSON refuses a text with; None: it is accepted."""
+    try:
+        read(parse(text.encode(), "file"))
+    except BundleError as error:
+        return error.code
+    return None
 
 
 def _compact(value: Any) -> str:

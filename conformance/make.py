@@ -10,13 +10,17 @@ import sys
 from pathlib import Path
 
 import containers
+import generation2
 import images
+import images2
 import manifests
+import manifests2
 import regions
+import regions2
 import rules
-import schema2
 import search
 import texts
+import texts2
 
 VECTORS = Path(__file__).parent / "vectors"
 TOPICS = (
@@ -32,7 +36,12 @@ TOPICS = (
     regions.regions,
     manifests.manifests,
     containers.containers,
-    *schema2.TOPICS,
+    images2.image_specs,
+    texts2.codecs,
+    generation2.logits_rules,
+    generation2.beams,
+    regions2.regions2,
+    manifests2.manifests2,
 )
 
 

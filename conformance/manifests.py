@@ -165,6 +165,7 @@ CHANGES: list[tuple[str, list[tuple[str, str]]]] = [
     ("one bin", [('"bins": 5', '"bins": 1')]),
     ("bins of nothing", [('"bin_px": 4', '"bin_px": 0')]),
     ("a class beyond the vocabulary", [('"vocabulary": 40', '"vocabulary": 39')]),
+    ("no way to the end token", [('"to": "end"', '"to": "text"')]),
     ("an unknown state", [('"to": "x0"', '"to": "x9"')]),
     ("weights that are no hash", [(f'"weights": "{_HASH}"', '"weights": "abc"')]),
     ("no languages", [('"en",\n  "ja"', "")]),

@@ -30,8 +30,18 @@ __all__ = ["EdgecapError", "__version__", "bench", "caption", "export", "load", 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(import_module("edgecap.api"), name)
+        return getattr(_api(), name)
     raise AttributeError(f"module 'edgecap' has no attribute {name!r}")
+
+
+def _api() -> Any:
+    """edgecap.api; where only the runtime is installed (edgecap-runtime), edgecap.runtime."""
+    try:
+        return import_module("edgecap.api")
+    except ModuleNotFoundError as error:
+        if error.name != "edgecap.api":
+            raise
+        return import_module("edgecap.runtime")
 
 
 def __dir__() -> list[str]:

@@ -53,8 +53,7 @@ def load(
             limit that the model's calibration recommends. By default none is declined.
 
     Returns:
-        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
-        (a bundle) or `CheckpointCaptioner` (on PyTorch).
+        A `Captioner`; or a `CheckpointCaptioner` for a checkpoint on PyTorch.
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.

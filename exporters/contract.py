@@ -190,7 +190,7 @@ def functions(
     words = config.vocabulary
     tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
     told = {"tokens": 0, "length": 0, "text_embedding": 0}
-    made = (
+    made: tuple[Function, ...] = (
         Function(
             "encode_image",
             EncodeImage().eval(),

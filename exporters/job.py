@@ -17,7 +17,6 @@ request for the first of two precisions that passes step 7, and steps 5 to 7 are
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from edgecap.bundle.manifest import CARD, CERTIFICATE, TOKENIZER, Function, Mani
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError
 from edgecap.core.formats import FORMATS, Format, load_object
+from edgecap.core.scratch import scratch_dir
 from edgecap.core.typed import dump
 from edgecap.exporters.card import card
 from edgecap.exporters.checks import check
@@ -91,13 +91,13 @@ def _run(request: ExportRequest, outputs: dict[str, Path], say: Say) -> Iterator
 
     begun = time.monotonic()
     name, path = weights.resolve(request.model)
-    with tempfile.TemporaryDirectory(prefix="edgecap-export-") as scratch:
+    with scratch_dir("edgecap-export-") as scratch:
         say(f"loading {path.name}")
         model = open_model(name, path)  # 2
-        planner = Planner(request, path, model, Path(scratch), say)
+        planner = Planner(request, path, model, scratch, say)
         planner.choose(request.candidates(FORMATS[request.formats[0]])[0])  # 3
         say("asking PyTorch")
-        asked = _ask(request, model, Path(scratch) / "asked")  # 4
+        asked = _ask(request, model, scratch / "asked")  # 4
         for format_, output in outputs.items():
             path_, manifest, size, certificate = _bundle(
                 request, FORMATS[format_], output, model, planner, asked, say

@@ -7,15 +7,14 @@ pass touches its weights; what differs beyond float32 sums stops the export.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgecap.core.errors import GateError
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.contract import Function
 
 if TYPE_CHECKING:
@@ -85,8 +84,8 @@ def coreml_runner(program: Any, function: Function) -> Run:
         feeds = dict(inputs)
         if "image" in feeds:  # planes of 0 … 255
             feeds["image"] = feeds["image"].transpose(0, 3, 1, 2).astype(np.float32)  # [B,3,h,w]
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "main.mlpackage"
+        with scratch_dir("edgecap-convert-") as scratch:
+            path = scratch / "main.mlpackage"
             program.save(str(path))
             main = Program.open(path).function("main")
             state = main.make_state() if main.states else None

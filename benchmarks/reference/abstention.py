@@ -90,7 +90,8 @@ def fit(captioner: Captioner, styles: Sequence[str], n: int, others: int) -> Cal
     for style in styles:
         seen = caption_in_turns(captioner, [image for image, _ in shown], style)
         unseen = caption_in_turns(captioner, unlike, style)
-        right, wrong = [], [caption for _, caption in unseen]
+        right: list[Caption] = []
+        wrong = [caption for _, caption in unseen]
         boxes: list[tuple[float, float]] = []
         true: list[bool] = []
         for (lang, caption), (_, scene) in zip(seen, shown, strict=True):

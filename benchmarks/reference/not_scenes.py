@@ -50,10 +50,11 @@ def _scribbles(rng: np.random.Generator, i: int) -> np.ndarray:
         color, width = _color(rng), int(rng.integers(1, 9))
         points = [tuple(map(float, point)) for point in rng.uniform(0, SIDE, (4, 2))]
         if rng.integers(2):
-            draw.line(points, color, width, joint="curve")  # type: ignore[arg-type]
+            draw.line(points, color, width, joint="curve")
         else:
             (x0, y0), (x1, y1) = np.sort(rng.uniform(0, SIDE, (2, 2)), axis=0).tolist()
-            draw.arc((x0, y0, x1, y1), *rng.uniform(0, 360, 2).tolist(), color, width)
+            start, end = rng.uniform(0, 360, 2).tolist()
+            draw.arc((x0, y0, x1, y1), start, end, color, width)
     return np.asarray(image)
 
 

@@ -25,7 +25,7 @@ from edgecap.bundle.confidence_spec import (
 )
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
 from edgecap.core.atomic import atomic_dir
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
 from edgecap.core.typed import dump
 from edgecap.runtime.captions import Caption
@@ -129,6 +129,12 @@ def calibrate(
     Raises:
         BundleError, InputError (too few images), UnsupportedError (a model without captions).
     """
+    if bundle.is_file():
+        raise UnsupportedError(
+            "confidence.packed",
+            f"{bundle} is packed, and cannot be changed in place.",
+            f"Unpack it first: edgecap unpack {bundle}",
+        )
     captioner = load(bundle, threads=threads)
     right, wrong = (_captions(captioner, folder, options) for folder in (images, others))
     weights = fit_captions(right[::2], wrong[::2])

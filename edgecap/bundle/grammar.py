@@ -54,6 +54,9 @@ def check_grammar(grammar: Grammar, vocabulary: int) -> None:
     for start in grammar.start.values():
         if not grammar.states.get(start):
             raise _bad(f"the start {start!r} is not a state with moves")
+    endless = grammar.states.keys() - _ending(grammar)
+    if endless:
+        raise _bad(f"no way leads from state {min(endless)!r} to <eos>")
 
 
 def _check_moves(grammar: Grammar, state: str, moves: Sequence[Move]) -> None:
@@ -69,6 +72,20 @@ def _check_moves(grammar: Grammar, state: str, moves: Sequence[Move]) -> None:
     ordered = sorted(ranges)
     if any(a[1] > b[0] for a, b in zip(ordered, ordered[1:], strict=False)):
         raise _bad(f"state {state!r} has two moves for one token")
+
+
+def _ending(grammar: Grammar) -> set[str]:
+    """The states from which moves lead to a state without moves, which is behind <eos>."""
+    ending = {state for state, moves in grammar.states.items() if not moves}
+    while True:
+        more = {
+            state
+            for state, moves in grammar.states.items()
+            if state not in ending and any(move.to in ending for move in moves)
+        }
+        if not more:
+            return ending
+        ending |= more
 
 
 def _bad(message: str) -> BundleError:

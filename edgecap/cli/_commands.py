@@ -24,6 +24,7 @@ _TABLE = (
     Command("compare", DEPLOY, "Compare two captioners output by output and layer by layer."),
     Command("calibrate", DEPLOY, "Fit a bundle's confidence to your images."),
     Command("inspect", DEPLOY, "Show what a bundle or a model file contains."),
+    Command("embed", DEPLOY, "Write a project for an app, with bundle and runtime inside."),
     Command("pack", DEPLOY, "Pack a bundle into one file that runs as it is."),
     Command("unpack", DEPLOY, "Unpack a packed bundle into a directory."),
     Command("doctor", DEPLOY, "Report what works on this machine, or what a model's exports need."),

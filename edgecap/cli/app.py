@@ -8,7 +8,10 @@ or typer.Exit with a code.
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -28,6 +31,7 @@ from edgecap.core.command import (
     signals_as_interrupt,
 )
 from edgecap.core.errors import EdgecapError
+from edgecap.core.printable import printable
 
 UNREAD_EXIT = 141  # of a process that SIGPIPE ended
 _ABOUT = "Put an image captioner on phones, browsers and boards."
@@ -99,9 +103,27 @@ def main(args: list[str] | None = None) -> int:
     """
     with signals_as_interrupt() as stopped:
         try:
-            return _run(sys.argv[1:] if args is None else args, stopped)
+            with _notes_shown():
+                return _run(sys.argv[1:] if args is None else args, stopped)
         except KeyboardInterrupt:
             return stopped.report("edgecap")
+
+
+class _Notes(logging.Handler):
+    """Says on standard error what readers of images note, such as a missing end."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(f"edgecap: {printable(record.getMessage())}", err=True)
+
+
+@contextmanager
+def _notes_shown() -> Iterator[None]:
+    handler, logger = _Notes(), logging.getLogger("edgecap.runtime.image_files")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _run(args: list[str], stopped: Stopped) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _GENERATION = "Generation"
 _INPUT = "Videos, cameras and URLs"
+_LIBRARY = "Many images"
 DETAILS = """
 Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
 its confidence: where the model is calibrated, the probability that the box is right. An image that
@@ -161,6 +162,39 @@ def run(
             "recommends.",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="local|ray",
+            help="One process, or a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = "local",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=1, metavar="N", help="Workers on Ray.", rich_help_panel=_LIBRARY
+        ),
+    ] = 2,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            "--parquet",
+            metavar="DIR",
+            help="Write the rows as Parquet files.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Keep the rows of an earlier run in --jsonl or --parquet, and caption the "
+            "other images.",
+            rich_help_panel=_LIBRARY,
+        ),
+    ] = False,
     threads: Threads = 1,
     device: Annotated[
         str,
@@ -171,6 +205,30 @@ def run(
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
+    if engine != "local" or parquet is not None or resume:
+        from edgecap.cli._library import caption_library
+
+        _only_files(draw, json_, urls, fps, every, frames, device)
+        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
+        options |= {
+            "max_length": max_length,
+            "sampling": _sampling(temperature, top_k, top_p, seed),
+        }
+        named = {name: value for name, value in options.items() if value is not None}
+        caption_library(
+            images,
+            chosen(bundle),
+            engine,
+            workers,
+            threads,
+            jsonl,
+            parquet,
+            resume,
+            on_error,
+            _minimum(min_confidence),
+            named,
+        )
+        return
     given = GivenImages(images, urls, _frames(every, fps, frames))
     drawn = given.alone() if draw is not None else None
     if draw is not None:
@@ -188,6 +246,22 @@ def run(
         on_error=on_error,
     )
     _report(given, drawn, captions, draw, json_, jsonl)
+
+
+def _only_files(
+    draw: Path | None, json_: str | None, urls: bool, *of_frames: float | str | None
+) -> None:
+    """InputError for what goes with neither --engine ray, nor --parquet, nor --resume."""
+    given: dict[str, Any] = {"--draw": draw, "--json": json_, "--urls": urls or None}
+    given |= dict(zip(("--fps", "--every", "--frames"), of_frames, strict=False))
+    given["--device"] = None if of_frames[-1] == "cpu" else of_frames[-1]
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(
+            "caption.library",
+            f"{wrong[0]} does not go with --engine ray, --parquet or --resume.",
+            "Leave it out, or caption without those.",
+        )
 
 
 def _minimum(given: str | None) -> Any:

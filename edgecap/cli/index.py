@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._library import ENGINES
 from edgecap.cli._options import MODEL, Threads, output_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
+from edgecap.core.choices import pick
 from edgecap.core.errors import EdgecapError
+from edgecap.core.lazy import require
 from edgecap.core.printable import printable
 
 if TYPE_CHECKING:
     from edgecap.apps.retrieval import Summary
+    from edgecap.apps.retrieval.build import Embed
 
 DETAILS = """
 Indexes the images and the things that the model sees in them. Run it again to refresh the index:
@@ -41,6 +46,17 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Build the index anew, also a damaged one.")
     ] = False,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="local|ray",
+            help="One process, or a Ray cluster: that of RAY_ADDRESS, else one on this machine.",
+        ),
+    ] = "local",
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, metavar="N", help="Workers on Ray.")
+    ] = 2,
     json_: Json = None,
     threads: Threads = 1,
 ) -> None:
@@ -56,7 +72,9 @@ def run(
     else:
         source = chosen(bundle)
         captioner = load_captioner(source, threads)
-    summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite)
+    pick("engine", engine, ENGINES)
+    embed = _on_ray(source, workers, threads) if engine == "ray" else None
+    summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite, embed)
     write_json(_report(output, summary), json_)
     for failure in summary.failures:
         typer.echo(f"edgecap: {printable(f'{failure.path}: {failure.error}')}", err=True)
@@ -64,6 +82,18 @@ def run(
         _show(output, summary)
     if summary.failures:
         raise typer.Exit(EdgecapError.exit_code)
+
+
+def _on_ray(source: str, workers: int, threads: int) -> Embed:
+    """Embeds on the workers of a Ray cluster; MissingPackageError without Ray."""
+    from edgecap.apps import ray_engine
+
+    require(*ray_engine.PACKAGE)
+
+    def embed(files: Sequence[Path], whole: bool) -> Iterator[dict[str, Any]]:
+        return ray_engine.embeddings(files, source, workers=workers, threads=threads, whole=whole)
+
+    return embed
 
 
 def _report(out: Path, summary: Summary) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Backend:
     """One way to run the bundles of a format."""
 
     name: str
-    session: str  # "module:function" of (bundle, threads) -> runtime.session.Session
+    session: str  # "module:function" of (bundle, threads) -> FunctionSession
     packages: tuple[Package, ...]  # the first that is installed is used
     platform: str | None = None  # sys.platform of the only system it works on; None: all
     takes_threads: bool = True  # False: it schedules its work itself

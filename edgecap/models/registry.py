@@ -34,6 +34,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "blip": Family("blip:Blip", ("BlipForConditionalGeneration",)),
+    "blip-2": Family("blip2:Blip2", ("Blip2ForConditionalGeneration",)),
     "vision-encoder-decoder": Family(
         "vision_encoder_decoder:VisionEncoderDecoder", ("VisionEncoderDecoderModel",)
     ),

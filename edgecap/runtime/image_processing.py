@@ -33,7 +33,7 @@ Letters: n crops, h and w height and width in px.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -62,6 +62,7 @@ class Placement:
     top: int
     scaled_width: int  # px of the input that the whole image would cover
     scaled_height: int
+    notes: tuple[str, ...] = ()  # what a reader should know of the image, such as a missing end
 
     def to_image(self, box: Box) -> Box:
         """A box in px of the input, in the image's pixels, clipped to the image."""
@@ -119,6 +120,7 @@ def process(source: ImageSource, spec: ImageSpec) -> ProcessedImage:
         crop, left, top = _centre(np.asarray(resized), spec)  # [h,w,3]
         crops, grid = [crop], (0, 0)
         placement = Placement(width, height, left, top, resized.width, resized.height)
+    placement = replace(placement, notes=loaded.notes)
     pixels = np.stack(crops)  # [n,h,w,3]
     if spec.channels == "BGR":
         pixels = np.ascontiguousarray(pixels[..., ::-1])

@@ -10,7 +10,6 @@ package holds one function, so there are three of them.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from edgecap.bundle.manifest import (
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
 from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.spec import ExportSpec
@@ -57,10 +57,10 @@ def export(
             for f in functions
         }
         return {name: replace(function, entry="main") for name, function in alone.items()}
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_dir("edgecap-convert-") as scratch:
         merged = coremltools.utils.MultiFunctionDescriptor()
         for name, program in programs.items():
-            path = str(Path(scratch) / f"{name}.mlpackage")
+            path = str(scratch / f"{name}.mlpackage")
             program.save(path)
             merged.add_function(path, src_function_name="main", target_function_name=name)
         merged.default_function_name = next(iter(programs))

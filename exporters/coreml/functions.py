@@ -6,13 +6,13 @@ Letters: B batch, h and w the image's height and width in px.
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.interface import ENCODE, Interface
 from edgecap.bundle.schema2 import Function
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.examples import example_inputs
 from edgecap.models.adapter import Adapter, GraphFunction
 
@@ -32,9 +32,9 @@ def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Funct
     functions, interface = adapter.functions(), adapter.interface
     coremltools = require("coremltools", "coreml")
     descriptor = coremltools.utils.MultiFunctionDescriptor()
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_dir("edgecap-convert-") as scratch:
         for function in functions:
-            package = str(Path(scratch) / f"{function.name}.mlpackage")
+            package = str(scratch / f"{function.name}.mlpackage")
             program = _program(function, interface, precision)
             if precision == "w8":
                 program = _quantise(program)

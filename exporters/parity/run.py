@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from edgecap.bundle.certificate import Certificate, certificate_from_json
 from edgecap.bundle.manifest import CERTIFICATE
 from edgecap.core.errors import GateError
+from edgecap.core.scratch import scratch_dir
 from edgecap.core.typed import read_json
 
 GATE = "edgecap.exporters.parity.gate"
@@ -25,8 +25,8 @@ def run_gate(
     them: `python -m MODULE BUNDLE REFERENCES CERTIFICATE`. Raises GateError where the
     process does not end, or ends without a certificate.
     """
-    with tempfile.TemporaryDirectory(prefix="edgecap-parity-") as scratch:
-        result = Path(scratch) / CERTIFICATE
+    with scratch_dir("edgecap-parity-") as scratch:
+        result = scratch / CERTIFICATE
         command = [sys.executable, "-P", "-m", module]
         command += [str(bundle), str(references), str(result)]
         try:

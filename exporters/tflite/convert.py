@@ -6,7 +6,6 @@ row by row as they come, on the fixed grids of a plan, or not at all: see tflite
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgecap.bundle.manifest import Function as Place
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
 from edgecap.exporters.contract import Function
 from edgecap.exporters.spec import ExportSpec
@@ -38,8 +38,8 @@ def convert(functions: Sequence[Function]) -> bytes:
     for function in functions:
         examples = tuple(function.inputs.values())
         conversion = conversion.signature(function.name, function.module, examples)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / FILE
+    with scratch_dir("edgecap-convert-") as scratch:
+        path = scratch / FILE
         conversion.convert().export(str(path))
         tree = tflite_graph.read(path.read_bytes())
     names = {f.name: (tuple(f.inputs), f.outputs) for f in functions}

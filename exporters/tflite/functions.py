@@ -5,12 +5,12 @@ Batch 1, a phone's batch.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.schema2 import Function
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.examples import example_inputs
 from edgecap.exporters.tflite import folding, graph, passes
 from edgecap.models.adapter import Adapter
@@ -36,8 +36,8 @@ def export(adapter: Adapter, directory: Path, precision: str) -> dict[str, Funct
     for function in functions:
         inputs = tuple(example_inputs(function, adapter.interface, 1).values())
         conversion = conversion.signature(function.name, function.module, inputs)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / FILE
+    with scratch_dir("edgecap-convert-") as scratch:
+        path = scratch / FILE
         conversion.convert().export(str(path))
         if precision == "w8":
             _quantise(path)

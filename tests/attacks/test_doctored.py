@@ -70,6 +70,8 @@ def test_the_gate_saves_none_of_them(
     monkeypatch.setattr(to_onnx, "export", damaged)
     with pytest.raises(GateError) as caught:
         job.export(spec(weights_file, tmp_path / "bundle"))
-    assert caught.value.code == "parity.failed"
-    assert WHERE[damage] in caught.value.message and "scene" in caught.value.message
+    infinite = damage == "overflow in float16"  # ends the comparison
+    assert caught.value.code == ("parity.crashed" if infinite else "parity.failed")
+    assert ("the model's scores" if infinite else WHERE[damage]) in caught.value.message
+    assert "scene" in caught.value.message
     assert list(tmp_path.iterdir()) == []

@@ -96,6 +96,7 @@ BROKEN: list[Callable[[], Grammar]] = [
     lambda: with_state(Move("word", "text", 0, 0)),
     lambda: with_state(Move("edge", "text", 1, 1000)),
     lambda: with_state(Move("edge", "x0", 1, 0), Move("corner", "x0", 1, 0)),
+    lambda: replace(OURS, states={**OURS.states, "text": (Move("word", "text", 1, 0),)}),
 ]
 
 

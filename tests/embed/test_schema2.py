@@ -1,5 +1,6 @@
 """Models of schema 2 in C: what Python says on the same engine, token for token."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edgecap.embed.project import write_project
 from edgecap.exporters.checkpoints import CheckpointSpec, export
 from edgecap.runtime import load
 
+# Models of other tokenizers and functions; `least`: of the works in faults.c that each can do.
+FAULTY = [("kosmos-2", "tiny", 4), ("blip", "tiny", 4), ("clip", "tiny", 2)]
 NOISE = np.random.default_rng(0)
 IMAGES = [
     np.kron(NOISE.integers(0, 256, (5, 7, 3), np.uint8), np.ones((11, 9, 1), np.uint8)),
@@ -84,17 +87,33 @@ def test_what_cannot_be_asked(captioner: Captioner, changes: dict[str, object], 
     assert refused.value.code == code
 
 
-def test_a_project_builds_and_captions(kosmos: Path, tmp_path: Path) -> None:
-    import subprocess
+@pytest.mark.full
+@pytest.mark.parametrize(("family", "variant", "least"), FAULTY)
+def test_memory_that_runs_out_at_every_allocation(
+    family: str, variant: str, least: int, faults: Path, tmp_path: Path
+) -> None:
+    bundle = exported(family, variant, tmp_path)
+    run = subprocess.run([faults, bundle, engine_library("onnx")], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    failures, _, _, works, _ = run.stdout.split()
+    assert int(failures) > 100 and int(works) >= least
 
+
+def test_a_project_builds_and_captions(kosmos: Path, tmp_path: Path) -> None:
     project = write_project("c", kosmos, tmp_path / "project")
     sources = [str(file) for file in [project / "main.c", *(project / "edgecap").glob("*.c")]]
     program = tmp_path / "captions"
     compile_c("-O1", f"-I{project / 'edgecap'}", *sources, "-o", str(program), "-lm", "-ldl")
     pixels = tmp_path / "image.rgb"
     pixels.write_bytes(IMAGES[1].tobytes())
-    command = [program, project / "bundle", pixels, "31", "90", engine_library("onnx")]
+    command = [program, project / "model.edgecap", pixels, "31", "90", engine_library("onnx")]
     run = subprocess.run(command, capture_output=True, text=True)
     (expected,) = load(kosmos).caption(IMAGES[1])
     assert (run.returncode, run.stdout) == (0, expected.text + "\n"), run.stderr
-    assert not (project / "bundle" / "golden").exists()
+
+
+def test_texts_of_a_model_without_them(captioner: Captioner) -> None:
+    assert captioner.info.text_tokens == 0
+    with pytest.raises(Refused) as refused:
+        captioner.embed_tokens([1, 2])
+    assert refused.value.code == "embedding.missing"

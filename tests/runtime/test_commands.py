@@ -230,3 +230,17 @@ def test_labels_of_one_place_do_not_hide_each_other() -> None:
     first_tag = (np.asarray(alone[0])[60:100] == colour).all(-1).sum()
     assert first_tag > 100
     assert (both[60:100] == colour).all(-1).sum() == first_tag
+
+
+def test_a_note_on_an_image_is_said_and_in_the_json(
+    tiny_bundle_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.jpg"
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-2])
+    command = ["caption", str(cut), "--bundle", str(tiny_bundle_made), "--json", "-"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    (row,) = json.loads(said.out)
+    assert row["notes"] == ["the marker at its end is missing; every pixel was there"]
+    assert f"edgecap: {cut}: {row['notes'][0]}" in said.err

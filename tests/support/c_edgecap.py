@@ -57,6 +57,7 @@ class OpenParams(ctypes.Structure):
         ("threads", ctypes.c_int32),
         ("verify", ctypes.c_int32),
         ("memory", Memory),
+        ("custom", ctypes.c_void_p),
     ]
 
 

@@ -282,11 +282,45 @@ def paligemma(directory: Path, text: str, kv_heads: int) -> None:
     transformers.PaliGemmaProcessor(images, tokenizer).save_pretrained(directory)
 
 
+def blip2(directory: Path, before: bool) -> None:
+    """`before`: where OPT has its norms."""
+    tokenizer = byte_tokenizer(
+        *("<s>", "<pad>", "</s>", "<unk>", "<image>"),
+        **{"bos_token": "</s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+        image_token="<image>",
+    )
+    config = transformers.Blip2Config(
+        vision_config=siglip_vision(initializer_range=0.1),
+        qformer_config={
+            **{"vocab_size": 31, "hidden_size": 32, "num_hidden_layers": 2},
+            **{"num_attention_heads": 4, "intermediate_size": 48, "encoder_hidden_size": 24},
+            **{"initializer_range": 0.1},
+        },
+        text_config={
+            **{"model_type": "opt", "vocab_size": 280, "hidden_size": 32, "ffn_dim": 48},
+            **{"word_embed_proj_dim": 32, "do_layer_norm_before": before},
+            **{"num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 80},
+            **{"bos_token_id": 2, "eos_token_id": 50, "pad_token_id": 1, "init_std": 0.1},
+        },
+        num_query_tokens=6,
+        image_token_index=4,
+    )
+    model = transformers.Blip2ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.query_tokens)  # zeros when new
+    model.save_pretrained(directory)
+    images = square("BlipImageProcessorPil", 32)
+    transformers.Blip2Processor(images, tokenizer, num_query_tokens=6).save_pretrained(directory)
+
+
 # Per family of the registry: how each of its tiny checkpoints is made.
 MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
     "blip": {
         "tiny": lambda d: blip(d, width=32, layers=2, heads=4, side=32, words=97),
         "wide": lambda d: blip(d, width=48, layers=3, heads=2, side=40, words=61),
+    },
+    "blip-2": {
+        "tiny": lambda d: blip2(d, before=True),
+        "norms-behind": lambda d: blip2(d, before=False),
     },
     "vision-encoder-decoder": {
         "gpt2": lambda d: vit_gpt2(d, width=24, layers=2, heads=2, side=32),
@@ -318,6 +352,7 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
 # Not exported by tests, which takes seconds: the same code as another, in other sizes.
 EAGER_ONLY = {
     ("blip", "wide"),
+    ("blip-2", "norms-behind"),
     ("vision-encoder-decoder", "gpt2-wide"),
     ("vision-encoder-decoder", "trocr-sinusoids"),
     ("git", "wide"),

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -37,6 +38,11 @@ _CHECKPOINT_SHARE = 0.02  # of a large index: the number of segments grows logar
 EXACT_ROWS = 50_000  # vectors; exact comparison with so many takes about 5 ms
 MOST_VIEWS = 8  # of an image; more is rare
 _DEAD_SHARE = 0.1  # of a graph: with more deleted vectors, searches waste their proposals
+
+
+# From image files, and whether only whole images count, to a row of each, in order, as
+# `edgecap.apps.ray_engine.embeddings` yields them.
+Embed: TypeAlias = Callable[[Sequence[Path], bool], Iterable[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ def update(
     threads: int = 1,
     whole: bool = False,
     overwrite: bool = False,
+    embed: Embed | None = None,
 ) -> Summary:
     """Create or update the index `out` of the images below `folder`.
 
@@ -77,6 +84,7 @@ def update(
         whole: embed whole images only: several times as fast, but lower recall for texts that
             describe one object. An existing index keeps its setting.
         overwrite: replace an existing index, also a damaged one.
+        embed: embeds images elsewhere, many at once; by default `captioner` does, here.
 
     Raises:
         InputError for a folder without (readable) images, or an `out` that is not an index or the
@@ -96,7 +104,7 @@ def update(
     try:
         with store.locked(root):
             run = _Run(top.resolve(), root, captioner, source, threads, whole, overwrite)
-            return run.run(names)
+            return run.run(names) if embed is None else run.run_elsewhere(names, embed)
     except InputError:
         if made and not (root / MANIFEST).exists():
             store.sweep(root, None)
@@ -158,6 +166,28 @@ class _Run:
                 waiting = []
         if waiting:
             self._embed(waiting)
+        return self._summary()
+
+    def run_elsewhere(self, names: Sequence[str], embed: Embed) -> Summary:
+        """The same with embeddings that come from elsewhere."""
+        entries = [
+            found[0] for name in progress(names, "reading images") if (found := self._read(name))
+        ]
+        files = [self._folder / entry.path for entry in entries]
+        rows = progress(embed(files, self._manifest.whole), "embedding images", len(files))
+        for entry, row in zip(entries, rows, strict=True):
+            if "error" in row:
+                error = InputError(row["error"]["code"], row["error"]["text"])
+                copies = [one for one in self._same if one.sha256 == entry.sha256]
+                self._same = [one for one in self._same if one.sha256 != entry.sha256]
+                self._failures += [Failure(one.path, error) for one in (entry, *copies)]
+                continue
+            things = tuple(tuple(tuple(box) for box in group) for group in row["things"])
+            self._add(entry._replace(things=things), row["vectors"])
+            self._checkpoint()
+        return self._summary()
+
+    def _summary(self) -> Summary:
         self._finish()
         removed = self._by_path.keys() - {entry.path for entry, _ in self._rows}
         return Summary(
@@ -170,7 +200,7 @@ class _Run:
         )
 
     def _open(self, source: str, whole: bool, overwrite: bool) -> Stored:
-        width = self._captioner.manifest.contract.embedding
+        width = self._captioner.manifest.interface.dims["E"]
         if overwrite or not (self._root / MANIFEST).exists():
             if not overwrite:  # existing files are kept until they are replaced
                 store.sweep(self._root, None)
@@ -196,6 +226,20 @@ class _Run:
 
     def _examine(self, name: str) -> list[tuple[Entry, Placed]]:
         """The entry and image to embed for a file, or nothing."""
+        found = self._read(name)
+        if found is None:
+            return []
+        entry, data = found
+        try:
+            placed = preprocess(data, self._captioner.manifest.image)
+        except InputError as error:
+            self._contents.discard(entry.sha256)
+            self._failures.append(Failure(name, error))
+            return []
+        return [(entry, placed)]
+
+    def _read(self, name: str) -> tuple[Entry, bytes] | None:
+        """The entry and bytes of a file whose content is new, or nothing."""
         file = self._folder / name
         known = self._by_path.get(name)
         try:
@@ -203,15 +247,15 @@ class _Run:
             if known and (known[0].size, known[0].mtime_ns) == (status.st_size, status.st_mtime_ns):
                 self._rows.append(known)
                 self._unchanged += 1
-                return []
+                return None
             data = read_file(file)
         except OSError as error:
             reason = InputError("image.missing", f"it cannot be read: {error.strerror}.")
             self._failures.append(Failure(name, reason))
-            return []
+            return None
         except InputError as error:
             self._failures.append(Failure(name, error))
-            return []
+            return None
         digest = hashlib.sha256(data).hexdigest()
         touched = known is not None and known[0].sha256 == digest
         key = known[0].key if known and touched else _NO_KEY
@@ -219,24 +263,27 @@ class _Run:
         entry = Entry(key, name, status.st_size, status.st_mtime_ns, digest)
         if digest in self._contents:
             self._same.append(entry)
-            return []
-        try:
-            placed = preprocess(data, self._captioner.manifest.preprocessing)
-        except InputError as error:
-            self._failures.append(Failure(name, error))
-            return []
+            return None
         self._contents.add(digest)
-        return [(entry, placed)]
+        return entry, data
 
     def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
         model_inputs = [model_input for _, (model_input, _) in waiting]  # b of [S,S,3]
         views = embedded_views(self._captioner, model_inputs, self._manifest.whole)
         for (entry, (_, placement)), (parts, vectors) in zip(waiting, views, strict=True):
             things = tuple(tuple(map(placement.to_image, view.boxes)) for view in parts[1:])
-            known = self._keyed(entry._replace(things=things)), vectors
-            self._by_content[entry.sha256] = known
-            self._unsaved.append(known)
-        self._embedded += len(waiting)
+            self._add(entry._replace(things=things), vectors)
+        self._checkpoint()
+
+    def _add(self, entry: Entry, vectors: np.ndarray) -> None:
+        """A new image with its vectors f32 [1 + things, E]."""
+        known = self._keyed(entry), vectors
+        self._by_content[entry.sha256] = known
+        self._unsaved.append(known)
+        self._embedded += 1
+
+    def _checkpoint(self) -> None:
+        """Write what is new, if there is enough of it."""
         if len(self._unsaved) >= max(CHECKPOINT, _CHECKPOINT_SHARE * len(self._rows)):
             entries, stacked = _apart(self._unsaved)
             self._manifest = store.append(self._root, self._manifest, entries, stacked)

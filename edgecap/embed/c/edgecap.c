@@ -180,6 +180,9 @@ static edgecap_status open_engine(edgecap_captioner *c, const edgecap_open_param
     edgecap_status status = EDGECAP_OK;
     bool tried = false;
     size_t i;
+    if (any && p->custom != NULL && strcmp(p->custom->format, c->manifest.format) == 0) {
+        return ec_custom_open(&c->memory, p->custom, engine, error);
+    }
     for (i = 0; i < ENGINE_COUNT; i++) {
         if (strcmp(ENGINES[i].format, c->manifest.format) == 0 &&
             (any || strcmp(ENGINES[i].name, p->engine) == 0)) {

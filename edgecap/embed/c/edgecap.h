@@ -83,6 +83,7 @@ typedef struct edgecap_open_params {
     int32_t threads;     /* of the engine; 1 by default */
     int32_t verify;      /* 1 (default): hash every file; 0: names and sizes alone */
     edgecap_memory memory;
+    const struct edgecap_engine *custom; /* an engine of your own, edgecap_engine.h; NULL: none */
 } edgecap_open_params;
 
 EDGECAP_API edgecap_open_params edgecap_open_default_params(void);

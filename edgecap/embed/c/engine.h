@@ -7,20 +7,19 @@
 #define EDGECAP_ENGINE_H
 
 #include "core.h"
+#include "edgecap_engine.h"
 
-enum { EC_MOST_RANK = 8 };
+enum { EC_MOST_RANK = EDGECAP_MOST_RANK };
 
-/* The numbers of TensorFlow Lite. */
-typedef enum ec_type { EC_F32 = 1, EC_I32 = 2, EC_U8 = 3, EC_I64 = 4, EC_F16 = 10 } ec_type;
+typedef enum ec_type {
+    EC_F32 = EDGECAP_FLOAT32,
+    EC_I32 = EDGECAP_INT32,
+    EC_U8 = EDGECAP_UINT8,
+    EC_I64 = EDGECAP_INT64,
+    EC_F16 = EDGECAP_FLOAT16
+} ec_type;
 
-typedef struct ec_tensor {
-    const char *name; /* in the file */
-    ec_type type;
-    int32_t rank;
-    int64_t shape[EC_MOST_RANK]; /* -1: any */
-    void *data;                  /* 64-byte aligned, of `bytes` */
-    size_t bytes;
-} ec_tensor;
+typedef edgecap_tensor ec_tensor;
 
 typedef struct ec_blob { /* a file in memory */
     const char *name;
@@ -57,6 +56,9 @@ struct ec_engine {
 typedef edgecap_status ec_engine_open(const edgecap_memory *memory, const char *library,
                                       int32_t threads, ec_engine **engine, edgecap_error *error);
 ec_engine_open ec_litert_open, ec_tflite_open, ec_onnxruntime_open;
+
+edgecap_status ec_custom_open(const edgecap_memory *memory, const edgecap_engine *table,
+                              ec_engine **engine, edgecap_error *error);
 
 /* ---- Shared by the engines: engine.c ---- */
 

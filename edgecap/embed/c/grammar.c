@@ -163,6 +163,34 @@ static void read_starts(ec_fields *f, const ec_json *start, ec_grammar *grammar)
     grammar->plain = read_start(f, start, "plain", grammar);
 }
 
+/* From every state moves must lead to one without moves, which is behind the end token. */
+static void check_ends(ec_fields *f, const ec_grammar *grammar)
+{
+    bool ending[MOST_STATES] = {false};
+    bool more = true;
+    size_t i, j;
+    while (more) {
+        more = false;
+        for (i = 0; i < grammar->state_count; i++) {
+            const ec_rule_state *state = &grammar->states[i];
+            bool ends = state->count == 0;
+            for (j = 0; j < state->count && !ends; j++) {
+                ends = ending[state->moves[j].to];
+            }
+            if (ends && !ending[i]) {
+                ending[i] = true;
+                more = true;
+            }
+        }
+    }
+    for (i = 0; i < grammar->state_count; i++) {
+        if (!ending[i]) {
+            bad(f, "no way leads to the end token", grammar->states[i].name);
+            return;
+        }
+    }
+}
+
 edgecap_status ec_grammar_read(ec_fields *f, const ec_json *table, int64_t vocabulary, int32_t end,
                                ec_grammar *grammar)
 {
@@ -200,6 +228,9 @@ edgecap_status ec_grammar_read(ec_fields *f, const ec_json *table, int64_t vocab
     }
     for (i = 0; i < grammar->state_count && f->status == EDGECAP_OK; i++) {
         check_moves(f, grammar, &grammar->states[i], end);
+    }
+    if (f->status == EDGECAP_OK) {
+        check_ends(f, grammar);
     }
     if (f->status == EDGECAP_OK) {
         read_starts(f, start, grammar);

@@ -38,6 +38,16 @@ export function checkGrammar(grammar, vocabulary) {
   for (const state of Object.values(start)) {
     if (!(state in states) || !states[state].length) bad(`the start ${state} is no state with moves`);
   }
+  const ending = new Set();
+  let before = -1;
+  while (ending.size > before) {
+    before = ending.size;
+    for (const [state, moves] of Object.entries(states)) {
+      if (!moves.length || moves.some((move) => ending.has(move.to))) ending.add(state);
+    }
+  }
+  const endless = Object.keys(states).find((state) => !ending.has(state));
+  if (endless !== undefined) bad(`no way leads from state ${endless} to <eos>`);
 }
 
 function checkMoves({ classes, states }, state, moves) {

@@ -1,0 +1,29 @@
+"""`edgecap embed`: a project for an app, with bundle and runtime inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgecap.cli._options import output_option
+from edgecap.embed.targets import targets
+
+DETAILS = """
+The project is small and yours to change. The bundle inside is stripped of what only checks; keep
+the original to verify it. What each target needs to build: docs/embedding.md.
+"""
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle directory or .edgecap.")],
+    target: Annotated[str, typer.Option("--target", "-t", help=f"One of: {', '.join(targets())}.")],
+    output: Annotated[Path, output_option("Directory to write.")],
+) -> None:
+    from edgecap.embed.project import write_project
+
+    directory = write_project(target, bundle, output)
+    row, _ = targets()[target]
+    typer.echo(f"{directory}: {row.summary}")
+    typer.echo(f"Next, in that directory: {row.next}")
