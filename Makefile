@@ -7,6 +7,10 @@ STAMP := $(VENV)/.installed
 OLD := .venv-old
 DOCS := .venv-docs
 RAY := .venv-ray
+PEERS := .venv-peers
+PEER_PYTHON = $(PYTHON)
+SCORES := .venv-scores
+OPTIMUM := .venv-optimum
 OLD_PYTHON ?= python3.11
 C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
@@ -197,6 +201,25 @@ $(RAY)/.installed: pyproject.toml
 matrix: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## The runtime on other Pythons and package versions; writes docs/matrix.md.
 	$(BIN)/python -m edgecap.benchmarks.matrix $(MATRIX_BUNDLES) -o docs/matrix.md
 
+check-scores: $(STAMP) $(SCORES)/.installed ## Compare the metrics of captions with pycocoevalcap; needs Java.
+	EDGECAP_SCORES_PYTHON=$(CURDIR)/$(SCORES)/bin/python $(BIN)/python -m pytest -q tests/caption_scores
+
+# 100 MB of Java archives, for the numbers alone.
+$(SCORES)/.installed:
+	$(PYTHON) -m venv $(SCORES)
+	$(SCORES)/bin/python -m pip install --quiet --disable-pip-version-check pycocoevalcap==1.2
+	touch $@
+
+check-optimum: $(STAMP) $(OPTIMUM)/.installed ## Open exports of ViT-GPT2, TrOCR and CLIP with Optimum's ORT classes.
+	EDGECAP_OPTIMUM_PYTHON=$(CURDIR)/$(OPTIMUM)/bin/python $(BIN)/python -m pytest -q tests/optimum
+
+# It pins transformers below 4.58.
+$(OPTIMUM)/.installed:
+	$(PYTHON) -m venv $(OPTIMUM)
+	$(OPTIMUM)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'optimum-onnx[onnxruntime]==0.1.0' torch==2.13.0
+	touch $@
+
 # The last tflite-runtime, of 2023, has no wheel for Python 3.12 and none for numpy 2.
 $(OLD)/.installed: pyproject.toml
 	$(OLD_PYTHON) -m venv $(OLD)
@@ -217,10 +240,22 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 	$(BIN)/edgecap bench --overwrite
 
+# Engines that bench --peers measures; each pins what the others cannot live with.
+peers: $(PEERS)/openvino/.installed $(PEERS)/executorch/.installed $(PEERS)/tflite-runtime/.installed ## Build the environments of edgecap bench --peers.
+
+$(PEERS)/openvino/.installed: PACKAGES := openvino==2026.4.1
+$(PEERS)/executorch/.installed: PACKAGES := executorch==1.5.1 torch==2.13.0
+$(PEERS)/tflite-runtime/.installed: PACKAGES := tflite-runtime==2.14.0 'numpy<2'
+$(PEERS)/tflite-runtime/.installed: PEER_PYTHON := $(OLD_PYTHON)
+$(PEERS)/%/.installed: pyproject.toml
+	$(PEER_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable . $(PACKAGES)
+	touch $@
+
 train: $(STAMP) fonts ## Train a reference captioner from nothing; hours on two cores.
 	$(BIN)/edgecap train
 
 clean: ## Remove everything that can be made again.
-	rm -rf $(VENV) $(OLD) $(DOCS) $(RAY) .venv-matrix build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf .venv .venv-* build dist demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf edgecap.egg-info

@@ -5,7 +5,8 @@ both are fed A's caption (teacher forcing) and compared in the next token of eve
 early difference does not count for all the tokens after it. Languages alternate from scene to
 scene. For the metrics see comparison.py.
 
-Letters as in session.py; N scenes, b scenes of one batch, K steps of one scene, S model input side.
+Letters as in bundle/manifest.py; N scenes, b scenes of one batch, K steps of one scene, S side of
+the model input.
 """
 
 from __future__ import annotations
@@ -21,19 +22,18 @@ from edgecap.benchmarks.defaults import THRESHOLD
 from edgecap.benchmarks.divergence import CacheSums
 from edgecap.benchmarks.reference.metrics import match
 from edgecap.bundle.cosines import cosines
-from edgecap.bundle.manifest import Contract
+from edgecap.bundle.interface import Interface
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
 from edgecap.reference.scenes.graph import Box, Name
 from edgecap.reference.scenes.hard_negatives import names_of
 from edgecap.reference.scenes.parse import parse
-from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Caption, read_caption
 from edgecap.runtime.decode import generate
 from edgecap.runtime.forcing import feed
 from edgecap.runtime.preprocess import preprocess
-from edgecap.runtime.session import ImageCode
+from edgecap.runtime.state import State
 
 BATCH = 8
 STYLE = "grounded"
@@ -42,9 +42,9 @@ MOST_ALIKE = 7  # most boxes of one name in a scene; a degenerate caption may li
 
 def check_comparable(a: Captioner, b: Captioner) -> None:
     """Raise UnsupportedError unless the two have the same tokens and preprocessing."""
-    shapes = [(c.manifest.contract.vocabulary, c.manifest.contract.text_length) for c in (a, b)]
+    shapes = [[c.manifest.interface.dims[n] for n in ("V", "T")] for c in (a, b)]
     words = [c.tokenizer.decode(range(len(c.tokenizer))) for c in (a, b)]
-    inputs = [(c.manifest.preprocessing, c.manifest.contract.patches) for c in (a, b)]
+    inputs = [(c.manifest.image, c.manifest.interface.dims["P"]) for c in (a, b)]
     if shapes[0] != shapes[1] or words[0] != words[1]:
         raise UnsupportedError(
             "compare.tokens",
@@ -80,8 +80,9 @@ def compare(
     if not images:
         raise InputError("compare.nothing", "there are no scenes to compare.")
     sums = {"encode_image": CacheSums(), "decode": CacheSums()}
-    of_one_shape = _rows(a.manifest.contract) == _rows(b.manifest.contract)
-    of_one_width = a.manifest.contract.embedding == b.manifest.contract.embedding
+    of_one_shape = _rows(a.manifest.interface) == _rows(b.manifest.interface)
+    widths = [c.manifest.interface.dims["E"] for c in (a, b)]
+    of_one_width = widths[0] == widths[1]
     found: list[SceneComparison] = []
     for batch in progress(list(_batches(len(images), len(languages))), "comparing"):
         lang = languages[batch[0] % len(languages)]
@@ -102,41 +103,40 @@ class _Batch:
 
     def __init__(self, a: Captioner, b: Captioner, images: Sequence[np.ndarray], lang: str) -> None:
         self._both, self._lang = (a, b), lang
-        placed = [preprocess(image, a.manifest.preprocessing) for image in images]
+        placed = [preprocess(image, a.manifest.image) for image in images]
         self._placements = [placement for _, placement in placed]
         model_inputs = np.stack([model_input for model_input, _ in placed])  # [b,S,S,3]
-        self._codes = [captioner.session.encode_image(model_inputs) for captioner in self._both]
+        self._encoded = [captioner.graphs.encode(model_inputs) for captioner in self._both]
         self._prompt = a.vocabulary.prompt(lang, STYLE)
 
     def compare(
         self, indices: Sequence[int], sums: dict[str, CacheSums], with_embeddings: bool
     ) -> list[SceneComparison]:
         """One result per scene; caches are added to `sums`, where there are any."""
-        codes = self._codes
+        embeddings = [encoded["image_embedding"] for encoded in self._encoded]  # [b,E] both
         if sums:
-            sums["encode_image"].rows(*((code.k, code.v) for code in codes))
+            sums["encode_image"].rows(*((one["k"], one["v"]) for one in self._encoded))
             if with_embeddings:
-                sums["encode_image"].out(*(code.embedding for code in codes))
-        captions = list(zip(*map(self._caption, self._both, codes), strict=True))
+                sums["encode_image"].out(*embeddings)
+        captions = list(zip(*map(self._caption, self._both, self._encoded), strict=True))
         forced = self._force([one.tokens for one, _ in captions], sums.get("decode"))
         results = []
         for row, (index, pair, steps) in enumerate(zip(indices, captions, forced, strict=True)):
             ious, named = _shared_boxes(pair, self._lang)
             image = text = None
             if with_embeddings:
-                image = float(cosines(*(code.embedding[row] for code in codes)))
+                image = float(cosines(*(rows[row] for rows in embeddings)))
                 text = self._text_cosine(pair[0].text)
             results.append(SceneComparison(index, pair, image, text, steps, ious, named))
         return results
 
-    def _caption(self, captioner: Captioner, code: ImageCode) -> list[Caption]:
-        vocabulary, manifest = captioner.vocabulary, captioner.manifest
-        cache = Cache(captioner.session, code, vocabulary.text_length)
-        limits = vocabulary.limits(None, boxes=True, constrained=True)
+    def _caption(self, captioner: Captioner, encoded: dict[str, np.ndarray]) -> list[Caption]:
+        codec, manifest = captioner.codec, captioner.manifest
+        rules = captioner.vocabulary.rules(self._lang, STYLE)
         return [
-            read_caption(generated, placement, self._lang, STYLE, vocabulary, manifest)
+            read_caption(generated, placement, self._lang, STYLE, codec, manifest)
             for generated, placement in zip(
-                generate(cache, self._prompt, limits), self._placements, strict=True
+                generate(State(captioner.graphs, encoded), rules), self._placements, strict=True
             )
         ]
 
@@ -144,19 +144,21 @@ class _Batch:
         """Feed A's captions to both; the steps from the prompt's last token on."""
         T, begin = self._both[0].vocabulary.text_length, len(self._prompt) - 1
         fed = [[*self._prompt, *tokens][:T] for tokens in captions]
-        caches = [
-            Cache(c.session, code, T) for c, code in zip(self._both, self._codes, strict=True)
+        states = [
+            State(c.graphs, encoded) for c, encoded in zip(self._both, self._encoded, strict=True)
         ]
-        steps = zip(*(feed(cache, fed) for cache in caches), strict=True)
+        steps = zip(*(feed(state, fed) for state in states), strict=True)
         seen: list[list[tuple[Any, ...]]] = [[] for _ in fed]
         for place, (x, y) in enumerate(steps):
             running = [row for row, ids in enumerate(fed) if place < len(ids)]
             if sums is not None:
-                sums.rows(*((step.k[:, running], step.v[:, running]) for step in (x, y)))
+                rows = (step.rows for step in (x, y))
+                sums.rows(*((one["k"][:, running], one["v"][:, running]) for one in rows))
             if place < begin:
                 continue
             if sums is not None:
                 sums.out(x.logits[running], y.logits[running])
+            assert x.attention is not None and y.attention is not None  # of the reference's form
             for row in running:
                 logits = x.logits[row], y.logits[row]  # [V] both
                 seen[row].append(
@@ -202,5 +204,5 @@ def _shared_boxes(pair: tuple[Caption, Caption], lang: str) -> tuple[tuple[float
     return tuple(ious), either.total()
 
 
-def _rows(contract: Contract) -> tuple[int, int, int]:
-    return contract.layers, contract.heads, contract.head_width
+def _rows(interface: Interface) -> tuple[int, int, int]:
+    return interface.dims["L"], interface.dims["H"], interface.dims["Dh"]

@@ -36,6 +36,7 @@ class Options:
     target: str = "python"
     peers: bool = False
     remote: str | None = None
+    remote_python: str = "python3"
     baseline: Path | None = None
     max_regression: float = 0.05
     profile: bool = False
@@ -126,7 +127,7 @@ def _chosen(
     if options.remote is not None:
         from edgecap.benchmarks.remote import Remote
 
-        remote = stack.enter_context(Remote(options.remote))
+        remote = stack.enter_context(Remote(options.remote, options.remote_python))
         return remote.targets(opened, files, options.threads), {}, remote.machine()
     chosen = targets.targets(opened, options.model, files, options.threads)
     if not any(target.reference for target in chosen):

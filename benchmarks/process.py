@@ -119,6 +119,12 @@ def chosen_cpus(threads: int) -> tuple[int, ...]:
     return tuple(allowed[-threads:]) if threads <= len(allowed) else ()
 
 
+def pin(threads: int) -> None:
+    """Pin this process to the chosen CPUs."""
+    if cpus := chosen_cpus(threads):
+        os.sched_setaffinity(0, cpus)
+
+
 @contextmanager
 def pinned(threads: int) -> Iterator[None]:
     """A process that is started in this context inherits the chosen CPUs."""

@@ -19,7 +19,7 @@ programs took from the machine then counts for nobody; with more threads it is o
     caption_ms        one image from an uncompressed file to its caption, greedy, location tokens
                       included
     caption_after_pause_ms   the same, `PAUSE_S` seconds after the last work
-    batches           captions/s of 1, 2, 4, … images in one call
+    batches           captions/s of 1, 2, 4, … images in one call, on the clock of ratios
     peak_rss_mb       peak memory of the process (MiB), before the accuracy part
     steady_rss_mb     its memory after the rounds (MiB)
     energy_j          energy of the processor package per caption, in calls of `BATCH` images, where

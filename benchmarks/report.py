@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecap.benchmarks.noise import Noise
 from edgecap.benchmarks.protocol import TIMED, BenchPlan
 from edgecap.benchmarks.reference.evaluate import MEASURED
-from edgecap.benchmarks.runner import Measured, Row
+from edgecap.benchmarks.runner import Measured, Row, Spread
 from edgecap.benchmarks.statistics import Interval, Verdict
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ FIGURES = (
     "size MB",
     "cold start ms",
     *(f"{_TITLES[key]} p50 / p90 / p99" for key in TIMED),
+    "caption, ms of CPU time",
     "tokens/s",
     "captions/s, 8 in a call",
     "peak RSS MiB",
@@ -91,6 +93,22 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
+def from_json(told: Mapping[str, Any]) -> Report:
+    """The report that `to_json` told."""
+    plan = {key: value for key, value in told["plan"].items() if key != "clock"}
+    noise = told["noise"] and Noise(told["noise"]["cpu_share"], told["noise"]["spread"])
+    rows = []
+    for target in told["targets"]:
+        intervals = {key: Interval(**one) for key, one in target["times_faster"].items()}
+        row = Row(**(target | {"times_faster": intervals}))
+        row.times = {key: Spread(**one) for key, one in target["times"].items()}
+        row.batches = {int(size): value for size, value in target["batches"].items()}
+        rows.append(row)
+    measured = Measured(rows, noise)
+    rest = (told["machine"], told["left_out"], told["limits"], told["profiles"])
+    return Report(measured, BenchPlan(**plan), *rest)
+
+
 def cells(row: Row) -> list[str]:
     """The figures of one target, in the order of `FIGURES`; a dash where not measured."""
 
@@ -110,6 +128,7 @@ def cells(row: Row) -> list[str]:
         number(row.size_mb),
         number(row.cold_start_ms, 0),
         *(spread(key) for key in TIMED),
+        number(row.cpu_ms("caption_ms")),
         number(row.tokens_per_s, 0),
         number(row.captions_per_s),
         number(row.peak_rss_mb, 0),
@@ -175,6 +194,7 @@ def notes(report: Report) -> list[str]:
         for row in report.rows
         if not row.timed
     ]
+    found += [f"{row.name} failed: {row.error}" for row in report.rows if row.error and row.peer]
     return found + [f"{name} was left out: {why}" for name, why in report.left_out.items()]
 
 
@@ -199,7 +219,7 @@ def to_markdown(report: Report) -> str:
         *method(report),
         *notes(report),
     ]
-    failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error]
+    failed = [f"- {row.name} failed: {row.error}" for row in rows if row.error and not row.peer]
     return "\n".join(text + ([""] + failed if failed else [])) + "\n"
 
 
@@ -229,7 +249,9 @@ def write_files(directory: Path, report: Report) -> None:
     text = "# edgecap bench\n\n" + to_markdown(report)
     (directory / "report.md").write_text(text, encoding="utf-8")
     (directory / "report.csv").write_text(to_csv(report.rows), encoding="utf-8")
-    (directory / "report.html").write_text(page(report), encoding="utf-8")
+    (directory / "report.html").write_text(
+        page(json.loads(json.dumps(told)), lines(report.rows), method(report)), encoding="utf-8"
+    )
     _write_json(directory / "litertlm_rows.json", manifest_rows(report))
     _write_json(directory / MARKER, told)
 

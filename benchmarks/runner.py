@@ -65,6 +65,11 @@ class Row:
     error: str | None = None
     rounds: list[Round] = field(default_factory=list)
 
+    def cpu_ms(self, key: str) -> float | None:
+        """Median CPU time of an operation; None where not measured."""
+        times = [ms for one in self.rounds if key in one for ms in one[key]["cpu"]]
+        return median(times) if times else None
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -196,21 +201,21 @@ def _start(
 
 
 def _batches(workers: Sequence[Worker], rows: dict[str, Row], plan: BenchPlan) -> None:
-    """The batch curve, interleaved too: captions/s, wall time, median over its rounds."""
+    """The batch curve, interleaved too: captions/s on the plan's clock, median over its rounds."""
     times: dict[tuple[str, int], list[float]] = {}
     energy: dict[str, list[float]] = {}
     for _ in progress(range(plan.batch_rounds if plan.batches else 0), "batches"):
         for size in plan.batches:
             for worker in _timed(workers, rows):
                 meter = Meter()
-                wall = _try(worker, rows, "batch", size=size).get("wall")
+                took = _try(worker, rows, "batch", size=size).get(plan.clock)
                 joules = meter.joules()
-                if wall:
-                    times.setdefault((worker.target.name, size), []).append(wall)
+                if took:
+                    times.setdefault((worker.target.name, size), []).append(took)
                 if size == BATCH and joules is not None:
                     energy.setdefault(worker.target.name, []).append(joules / size)
-    for (name, size), walls in times.items():
-        rows[name].batches[size] = size * 1e3 / median(walls)
+    for (name, size), each in times.items():
+        rows[name].batches[size] = size * 1e3 / median(each)
     for name, joules_each in energy.items():
         rows[name].energy_j = median(joules_each)
     for row in rows.values():

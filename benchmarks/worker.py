@@ -12,16 +12,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from edgecap.benchmarks.machine import peak_rss_mb, rss_mb
+from edgecap.benchmarks.process import pin
 from edgecap.benchmarks.protocol import DECODE_POSITION, PAUSE_S, Round, Samples
 from edgecap.core.errors import EdgecapError
 
 if TYPE_CHECKING:
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
+    from edgecap.runtime.captioner import Captioner
 
 Operation = Callable[[], object]
 Times: TypeAlias = tuple[float, float]  # wall and CPU milliseconds of one run
@@ -40,7 +40,20 @@ def main(argument: str) -> int:
 
         return load(job["source"], backend=job["backend"], threads=job["threads"])
 
-    return serve(load, job["images"], sys.stdin, answers)
+    if job.get("pinned"):
+        pin(job["threads"])
+    about = started if job.get("tells_start") else dict
+    return serve(load, job["images"], sys.stdin, answers, about)
+
+
+def started() -> dict[str, Any]:
+    """Milliseconds since this process began, where the system tells."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return {}
+    began = ticks / os.sysconf("SC_CLK_TCK")
+    return {"cold_start_ms": (time.clock_gettime(time.CLOCK_BOOTTIME) - began) * 1e3}
 
 
 def serve(
@@ -171,35 +184,13 @@ def _answer(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
 
 def _parts(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
     """The parts of a caption that this kind of captioner lets us time alone."""
-    from edgecap.runtime.prompt_captioner import PromptCaptioner
-
-    if isinstance(captioner, PromptCaptioner):
-        return _of_functions(captioner, images)
-    if not captioner.languages:
+    if not hasattr(captioner, "graphs"):
         return {}  # a checkpoint: transformers has no step that could be timed alone
-    return _of_session(captioner, images)
+    return _of_functions(captioner, images)
 
 
-def _of_session(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:
-    """encode_image and decode of schema 1."""
-    from edgecap.runtime.preprocess import preprocess
-
-    session = captioner.session
-    inputs = [
-        preprocess(image, captioner.manifest.preprocessing)[0][None] for image in images
-    ]  # uint8 [1,S,S,3]
-    model_input = cycle(inputs)
-    k, v = captioner.cache(inputs[0])  # float [L,1,H,C,Dh]
-    token = np.array([[1]], np.int32)  # [1,1]; any token costs the same
-    position = np.array([DECODE_POSITION], np.int32)  # [1]
-    return {
-        "encode_image_ms": lambda: session.encode_image(next(model_input)),
-        "decode_step_ms": lambda: session.decode(token, position, k, v),
-    }
-
-
-def _of_functions(captioner: PromptCaptioner, images: Sequence[str]) -> dict[str, Operation]:
-    """encode and decode of schema 2."""
+def _of_functions(captioner: Captioner, images: Sequence[str]) -> dict[str, Operation]:
+    """encode and decode."""
     from edgecap.runtime.image_processing import process
     from edgecap.runtime.state import State
 

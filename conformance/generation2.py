@@ -14,8 +14,9 @@ import numpy as np
 from files import Topic
 
 from edgecap.bundle.generation_spec import generation_spec_from_json
-from edgecap.runtime.beams import beam_search
+from edgecap.runtime.beams import search
 from edgecap.runtime.logits import apply_rules
+from edgecap.runtime.rules import Rules
 
 SCALE = 16
 V, R = 24, 17
@@ -85,7 +86,7 @@ def beams() -> Topic:
             return np.array([table[s % R] for s in sums], np.float32) / SCALE
 
         first = np.array(table[sums[0] % R], np.float32) / SCALE
-        found = beam_search(made, first, step)
+        found = search(Rules(made), first, step)
         if not found:
             continue
         best = found[0]

@@ -24,6 +24,7 @@ from files import Topic, crc32, noise
 from PIL import Image, ImageOps
 
 from edgecap.bundle.manifest import Preprocessing
+from edgecap.bundle.upgrade import image_spec
 from edgecap.runtime.preprocess import letterbox, preprocess
 
 FILTERS = {
@@ -96,7 +97,7 @@ def letterboxes() -> Topic:
     for number, (w, h, size) in enumerate(LETTERBOXES):
         fill = (127, 0, 255)[number % 3]
         settings = Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB")
-        image, where = preprocess(noise(w, h, 3, number), settings)  # [S,S,3]
+        image, where = preprocess(noise(w, h, 3, number), image_spec(settings))  # [S,S,3]
         told = topic.keep(image) if image.size <= KEPT else {"crc32": crc32(image)}
         assert where == letterbox(w, h, size)
         cases.append(
@@ -162,7 +163,7 @@ def _flat(
     data = np.ascontiguousarray(values)
     image = Image.frombytes(modes[channels], (w, h), data.tobytes())
     settings = Preprocessing(max(w, h), "contain", "bilinear", "centre", fill, "RGB")
-    canvas, where = preprocess(image, settings)
+    canvas, where = preprocess(image, image_spec(settings))
     out = canvas[where.top : where.top + h, where.left : where.left + w]
     return {
         "format": name,

@@ -185,8 +185,8 @@ CHANGES: list[tuple[str, Any]] = [
     ("prompts.caption.max_new_tokens", 17),
     ("prompts.caption.min_new_tokens", 17),
     ("prompts.caption.beams", 0),
-    ("prompts.caption.beams", 64),
-    ("prompts.caption.beams", 65),
+    ("prompts.caption.beams", 32),
+    ("prompts.caption.beams", 33),
     ("prompts.caption.early_stopping", "soon"),
     ("prompts.caption.early_stopping", "never"),
     ("prompts.caption.length_penalty", "1"),
@@ -227,6 +227,17 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
     return made
 
 
+def _without_text_rows() -> dict[str, Any]:
+    """A model whose state is rolling alone, and which says nowhere how long a text may be."""
+    made = copy.deepcopy(base())
+    interface, functions = made["interface"], made["functions"]
+    del interface["dims"]["T"], interface["state"][1]
+    decode = interface["functions"][1]
+    del decode["inputs"]["k_0"], decode["outputs"]["new_k_0"]
+    del functions["decode"]["inputs"]["k_0"], functions["decode"]["outputs"]["new_k_0"]
+    return made
+
+
 def manifests2() -> Topic:
     """Whole manifests, each with the code that it is refused with; null: accepted."""
     cases = [{"name": "as it is", "file": json.dumps(base()), "code": None}]
@@ -234,4 +245,8 @@ def manifests2() -> Topic:
         text = json.dumps(_changed(path, value), separators=(",", ":"))
         code = code_of(manifest_from_json, text)
         cases.append({"name": f"{path} {value}"[:60], "file": text, "code": code})
+    cases.append(
+        {"name": "no dimension T", "file": (text := json.dumps(_without_text_rows())), "code": None}
+    )
+    cases[-1]["code"] = code_of(manifest_from_json, text)
     return Topic("manifests2", cases=cases)

@@ -11,10 +11,14 @@ import re
 from files import Topic
 from texts import TOKENIZER, tokenizer_bytes
 
-from edgecap.runtime.mentions import read
+from edgecap.bundle.regions_spec import RegionsSpec
+from edgecap.runtime.captions import read
+from edgecap.runtime.preprocess import letterbox
+from edgecap.runtime.regions import Input
+from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.tokenizer import Tokenizer
 
-BIN_PX, BINS = 4, 57
+BIN_PX, BINS, SIDE = 4, 57, 224
 # A box is written [x0 y0 x1 y1].
 TEXTS = [
     ("en", "A dog[1 2 30 40] and two red circles[3 4 10 12][20 4 30 12]."),
@@ -53,7 +57,8 @@ TEXTS = [
 def regions() -> Topic:
     tokenizer = Tokenizer(tokenizer_bytes())
     first = tokenizer.id_of("<loc_00>")
-    locations = range(first, first + BINS)
+    spec = RegionsSpec("edges4", first, BINS, BIN_PX)
+    view, codec = Input((SIDE, SIDE), letterbox(SIDE, SIDE, SIDE)), codec_of(tokenizer)
     topic = Topic(
         "regions",
         tokenizer=TOKENIZER,
@@ -70,16 +75,16 @@ def regions() -> Topic:
         if named.startswith("<loc"):  # the space that encode adds
             tokens = tokens[tokens.index(first + 1) :]
         scores = [-((i * 7 + number) % 13) / 8 for i in range(len(tokens))]
-        told = read(tokens, scores, tokenizer, locations, BIN_PX, language)
+        told = read(tokens, scores, codec, spec, view, language)
         groups = [
             {
-                "phrase": told.text[g.start : g.end],
+                "phrase": told.phrase(g),
                 "span": [g.start, g.end],
                 "bytes": [len(told.text[:n].encode()) for n in (g.start, g.end)],
                 "boxes": [list(box) for box in g.boxes],
                 "scores": [round(score, 9) for score in g.scores],
             }
-            for g in told.groups
+            for g in told.regions
         ]
         cases.append(
             {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import asdict
-from typing import Any
 
 from files import Topic
 
@@ -44,7 +43,8 @@ def regions2() -> Topic:
         placement = Placement(*(generator.randint(1, 300) for _ in range(2)), -3, 5, 50, 61)
         made = regions_spec_from_json(spec)
         reading = read_regions(ids, codec, made, Input(size, placement), scores)
-        ends = [len(reading.text[:place].encode()) for r in reading.regions for place in _span(r)]
+        places = [place for r in reading.regions for place in (r.start, r.end)]
+        ends = [len(reading.text[:place].encode()) for place in places]
         p = placement
         cases.append(
             {
@@ -61,10 +61,6 @@ def regions2() -> Topic:
             }
         )
     return Topic("regions2", file=json.dumps(text_spec, ensure_ascii=False), cases=cases)
-
-
-def _span(region: Any) -> tuple[int, int]:
-    return min(region.start, region.end), region.end
 
 
 def _chunk(generator: random.Random, name: str, size: int) -> list[int]:

@@ -15,40 +15,69 @@ import numpy as np
 from files import Topic
 from rules import EOS, SCALE, V, plain, small_grammar
 
-from edgecap.runtime.cache import Cache
-from edgecap.runtime.decode import Generated, Limits, beam_search, generate, most_probable, repeat
+from edgecap.bundle.generation_spec import GenerationSpec
+from edgecap.bundle.interface import AttentionGrid, FunctionSpec, Interface, StateEntry, TensorSpec
+from edgecap.runtime.backends.single import Arrays, FunctionSession
+from edgecap.runtime.decode import Generated, generate
 from edgecap.runtime.grammar import TokenGrammar
+from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.rules import Rules
 from edgecap.runtime.sampling import Sampler, Sampling
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.state import State
 
 R, T = 61, 24
 
 
-class Scripted:
-    """The scripted model as a session. What was said is read from the cache it is given."""
+# The state is what was said: one text entry of one number a row.
+SAID = StateEntry("said", "text", "key", 0, ("B", 1, "T", 1), "float32")
+INTERFACE = Interface(
+    {"T": T, "V": V, "E": 1, "P": 1, "h": 1, "w": 1},
+    (
+        FunctionSpec(
+            "encode",
+            {"image": TensorSpec("uint8", ("B", "h", "w", 3))},
+            {"image_embedding": TensorSpec("float32", ("B", "E"))},
+        ),
+        FunctionSpec(
+            "decode",
+            {
+                "token": TensorSpec("int32", ("B", 1)),
+                "position": TensorSpec("int32", ("B",)),
+                "said": SAID.tensor,
+            },
+            {
+                "logits": TensorSpec("float32", ("B", "V")),
+                "new_said": SAID.step,
+                "attention": TensorSpec("float32", ("B", "P")),
+            },
+        ),
+    ),
+    (SAID,),
+    AttentionGrid(1, 1, 0),
+)
+
+
+class Scripted(FunctionSession):
+    """The scripted model as a session. What was said is read from the state it is given."""
 
     batch = None
 
     def __init__(self, table: np.ndarray) -> None:
         self._logits = table.astype(np.float32) / SCALE  # [R,V]
 
-    def encode_image(self, image: np.ndarray) -> ImageCode:
-        rows = np.zeros((1, len(image), 1, 1, 1), np.float32)  # [L=1,B,H=1,P=1,Dh=1]
-        return ImageCode(rows, rows.copy(), np.ones((len(image), 1), np.float32))
-
-    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        if name == "encode":
+            return {"image_embedding": np.ones((len(inputs["image"]), 1), np.float32)}
+        token, position, said = inputs["token"], inputs["position"], inputs["said"]
         heads = [
-            history([*map(int, k[0, b, 0, 1 : 1 + position[b], 0]), int(token[b, 0])])
+            history([*map(int, said[b, 0, : position[b], 0]), int(token[b, 0])])
             for b in range(len(token))
         ]
-        new = token.astype(np.float32)[None, :, None, :, None]  # [1,B,1,1,1]
-        attention = np.array(heads, np.float32)[:, None]  # [B,P=1]
-        return Step(self._logits[heads], new, new, attention)
-
-    decode_attention = decode
-
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        return np.ones((len(tokens), 1), np.float32)
+        return {
+            "logits": self._logits[heads],
+            "new_said": token.astype(np.float32)[:, None, :, None],  # [B,1,1,1]
+            "attention": np.array(heads, np.float32)[:, None],  # [B,P=1]
+        }
 
 
 def history(fed: list[int]) -> int:
@@ -70,16 +99,16 @@ def table() -> np.ndarray:
 
 def run(values: np.ndarray, case: dict[str, Any]) -> Generated:
     """What today's Python makes of a case."""
-    session = Scripted(values)
+    graphs = Graphs(Scripted(values), INTERFACE)
     rule = TokenGrammar(small_grammar(), case["rule"], V, V) if case["rule"] else None
-    limits = Limits(EOS, case["length"], rule)
-    code = session.encode_image(np.zeros((1, 1, 1, 3), np.uint8))
-    if case["beams"] > 1:
-        return beam_search(Cache(session, repeat(code, case["beams"]), T), case["prompt"], limits)
-    choose = most_probable
+    spec = GenerationSpec(
+        tuple(case["prompt"]), (EOS,), case["length"], beams=case["beams"], early_stopping="ended"
+    )
+    state = State(graphs, graphs.encode(np.zeros((1, 1, 1, 3), np.uint8)))
+    choose = None
     if case["sampling"] is not None:
         choose = Sampler(Sampling(**case["sampling"]), [0])
-    (generated,) = generate(Cache(session, code, T), case["prompt"], limits, choose)
+    (generated,) = generate(state, Rules(spec, rule), choose)
     return generated
 
 

@@ -53,8 +53,7 @@ def load(
             limit that the model's calibration recommends. By default none is declined.
 
     Returns:
-        A `Captioner`; or, for a model that has prompts in place of languages, a `PromptCaptioner`
-        (a bundle) or `CheckpointCaptioner` (on PyTorch).
+        A `Captioner`; or a `CheckpointCaptioner` for a checkpoint on PyTorch.
 
     Raises:
         BundleError, InputError, UnsupportedError or MissingPackageError.
@@ -198,6 +197,7 @@ def bench(
     target: str = "python",
     peers: bool = False,
     remote: str | None = None,
+    remote_python: str = "python3",
     profile: bool = False,
     limits: bool = False,
     baseline: PathLike | None = None,
@@ -219,6 +219,7 @@ def bench(
         target: "python"; or "c", which measures the C core too.
         peers: measure other engines and runtimes too, where they are installed.
         remote: "user@host" that runs the bundles, over ssh.
+        remote_python: the Python there, with numpy, Pillow and the engine.
         profile: add the time per operation.
         limits: add what the machine could do at best.
         baseline: the JSON of an earlier bench; `changes` of the result holds this one against it.
@@ -244,6 +245,7 @@ def bench(
         target=target,
         peers=peers,
         remote=remote,
+        remote_python=remote_python,
         profile=profile,
         limits=limits,
         baseline=None if baseline is None else Path(baseline),

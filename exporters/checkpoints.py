@@ -34,7 +34,7 @@ from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
 from edgecap.core.formats import FORMATS
 from edgecap.core.lazy import require
-from edgecap.core.progress import progress
+from edgecap.core.progress import progress, working
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.card import checkpoint_card
 from edgecap.exporters.estimate import estimate
@@ -99,7 +99,7 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     opened = checkpoints.open_checkpoint(spec.model, spec.revision)
     places = outputs(spec, opened)
     say(f"loading {opened.source} ({opened.model_type})")
-    with quiet():
+    with working("loading"), quiet():
         adapter = registry.load(opened, spec.text_rows)
     draft = describe(adapter, opened)
     wanted = None
@@ -261,9 +261,10 @@ def _one(
     say: Say,
 ) -> tuple[Manifest, Certificate | None]:
     """Convert, compare, write and gate one format in `directory`."""
-    say(f"converting to {name} {spec.precision}")
+    functions = ", ".join(function.name for function in adapter.functions())
+    say(f"converting {functions} to {name} {spec.precision}")
     writer = import_module(f"edgecap.exporters.{name}.functions")
-    with quiet():
+    with working(f"converting to {name}"), quiet():
         places = writer.export(adapter, directory, spec.precision)
     files: dict[str, str | None] = {"tokenizer": None, "encoder": None}
     if draft.text is not None:
@@ -290,11 +291,13 @@ def _one(
         tools={"edgecap": edgecap.__version__}
         | {t: version(t) for t in (*(one.name for one in FORMATS[name].tools), "transformers")},
         files={},
-        **files,
+        tokenizer=files["tokenizer"],
+        encoder=files["encoder"],
     )
     manifest = finalize(directory, manifest)
     say(f"comparing {', '.join(places)} with PyTorch")
-    compare_functions(adapter, directory)
+    with working("comparing"):
+        compare_functions(adapter, directory)
     certificate = None if wanted is None else _gate(directory, wanted, say)
     if certificate is not None:
         (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
@@ -345,7 +348,8 @@ def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
     with scratch_dir("edgecap-parity-") as scratch:
         wanted.write(scratch)
         say(f"comparing captions of {len(wanted.images)} images, without torch")
-        certificate = run_gate(directory, scratch, WORDS, GATE_SECONDS)
+        with working("comparing captions"):
+            certificate = run_gate(directory, scratch, WORDS, GATE_SECONDS)
         if not certificate.failures:
             shutil.copytree(scratch / FOLDER, directory / FOLDER)
     if certificate.failures:

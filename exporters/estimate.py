@@ -40,7 +40,7 @@ MEMORY: dict[str, dict[str, Need]] = {
     # Weights pass through a block at a time.
     "onnx": {name: Need(0.75, 0.02) for name in ("fp32", "fp16", "w8")},
     # One flatbuffer, built several times over.
-    "tflite": {name: Need(0.6, 5.0) for name in ("fp32", "fp16", "w8")},
+    "tflite": {name: Need(0.8, 5.0) for name in ("fp32", "fp16", "w8")},
     "coreml": {"fp32": Need(0.8, 1.1), "fp16": Need(0.8, 2.1), "w8": Need(0.8, 2.1)},
 }
 

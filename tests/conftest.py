@@ -10,8 +10,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 # What needs an environment of its own is collected where there is one (make check-full,
-# make check-scores).
-_OWN = {"old_runtime": "EDGECAP_OLD_PYTHON", "caption_scores": "EDGECAP_SCORES_PYTHON"}
+# check-scores, check-optimum).
+_OWN = {
+    "old_runtime": "EDGECAP_OLD_PYTHON",
+    "caption_scores": "EDGECAP_SCORES_PYTHON",
+    "optimum": "EDGECAP_OPTIMUM_PYTHON",
+}
 collect_ignore = [name for name, python in _OWN.items() if python not in os.environ]
 if find_spec("ray") is None:  # make check-ray
     collect_ignore.append("on_ray")

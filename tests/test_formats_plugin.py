@@ -92,18 +92,19 @@ class ToySession(FunctionSession):
     batch = None
 
     def __init__(self, bundle):
+        self._functions = bundle.manifest.functions
         self._scratch = tempfile.TemporaryDirectory()
         zipfile.ZipFile(bundle.file("model.toy")).extractall(self._scratch.name)
         self._graphs = {}
 
     def run(self, name, inputs):
         if name not in self._graphs:
-            path = str(Path(self._scratch.name) / f"{name}.onnx")
+            path = str(Path(self._scratch.name) / f"{self._functions[name].entry}.onnx")
             self._graphs[name] = onnxruntime.InferenceSession(path)
         graph = self._graphs[name]
-        names = [output.name for output in graph.get_outputs()]
         feed = {k: np.ascontiguousarray(v) for k, v in inputs.items()}
-        return dict(zip(names, graph.run(None, feed), strict=True))
+        outputs = self._functions[name].outputs
+        return dict(zip(outputs, graph.run(list(outputs.values()), feed), strict=True))
 
 
 def open_session(bundle, threads):

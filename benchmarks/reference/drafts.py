@@ -105,7 +105,7 @@ def report(bundle: Path, n: int, table: int, languages: Sequence[str]) -> str:
     images = [image for image, _ in scenes("test", n)]
     generated: dict[str, list[list[int]]] = {}
     vocabulary = captioner.vocabulary
-    eos = vocabulary.limits(None, boxes=True, constrained=True).eos
+    eos = vocabulary.eos
     for lang in languages:
         prompt = list(vocabulary.prompt(lang, "grounded"))
         found = captioner.caption_many(images, lang=lang)

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.apps.explain import CaptionTrace, trace_caption
+from edgecap.apps.explain.maps import grid_of
 from edgecap.apps.explain.occlusion import forced_scores
 from edgecap.benchmarks.reference.clear_phrases import Phrase, clear_phrases, near
 from edgecap.benchmarks.reference.metrics import Ratio
@@ -159,7 +160,7 @@ def _areas(
     rng: np.random.Generator,
 ) -> tuple[float, float]:
     """Deletion and insertion of one phrase in the order of a map [G,G], or in random order."""
-    G = captioner.manifest.contract.grid
+    G = grid_of(captioner)
     values = rng.random(G * G) if map_ is None else map_.ravel()
     order = np.argsort(-values, kind="stable")  # [P]
     hidden = np.broadcast_to(np.median(trace.model_input, axis=(0, 1)), trace.model_input.shape)

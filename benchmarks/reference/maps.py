@@ -25,7 +25,7 @@ import numpy as np
 
 from edgecap.apps.explain import CaptionTrace, layers, trace_caption
 from edgecap.bundle.cosines import cosines
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.interface import DECODE_ATTENTION
 from edgecap.core.command import check_numbers, run_command
 from edgecap.core.progress import progress
 from edgecap.models.loading import load
@@ -63,7 +63,7 @@ def measure(
 
 
 def _has_heads(captioner: Captioner) -> bool:
-    return ATTENTION in captioner.manifest.contract.functions
+    return captioner.manifest.interface.has(DECODE_ATTENTION)
 
 
 def _default_maps(captioner: Captioner, trace: CaptionTrace) -> np.ndarray:

@@ -16,9 +16,11 @@ from typing import Any
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode
 
-# When beam search stops; transformers' early_stopping False, True and "never".
-EARLY_STOPPING = ("heuristic", "first", "never")
-MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 64, 1 << 16
+# When beam search stops; transformers' early_stopping False, True and "never". "ended" is
+# "heuristic" in which a sequence that the length limit cuts does not count as finished, and sums
+# are 64-bit floats.
+EARLY_STOPPING = ("heuristic", "first", "never", "ended")
+MAX_NEW_TOKENS, MAX_BEAMS, MAX_IDS = 1 << 16, 32, 1 << 16
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
     encode(image uint8 [B,h,w,3])              -> state of role image and rolling, [image_embedding]
     decode(token [B,1], position [B], state)   -> logits [B,V], one new row per text entry, rolling
+    decode_attention(as decode)                -> as decode, attention [B,L,H,P]            optional
     encode_text(tokens [B,N], length [B])      -> text_embedding [B,E]                      optional
 
 The state is a list of named tensors. `image` entries are constant after encode. `text` entries are
 buffers of T rows: the host writes the row `new_<entry>` of step t at row t, and the graph masks
-the rows from `position` on. `rolling` entries are replaced by the output `new_<entry>`.
-`position` counts text tokens from 0, whatever position ids the model uses internally.
+the rows from `position` on. `cache` entries are buffers of C = P + T rows: the P rows of encode,
+then text rows, so that the row of step t goes to row P + t. `rolling` entries are replaced by the
+output `new_<entry>`. `position` counts text tokens from 0, whatever position ids the model uses.
 
-Letters: B batch, P image rows, T text rows, G key/value heads, Dh head width, V vocabulary,
-E embedding, N tokens of a text to embed, h and w the image's height and width in px. `dims` binds
-every letter but B. Families may bind more.
+Letters: B batch, P image rows, T text rows, C rows of a cache, L layers, H heads, G key/value
+heads, Dh head width, V vocabulary, E embedding, N tokens of a text to embed, h and w the image's
+height and width in px. `dims` binds every letter but B. Families may bind more.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from edgecap.core.typed import decode as decode_json
 Size = int | str  # a number, or a letter defined in `dims`
 
 ENCODE, DECODE, ENCODE_TEXT = "encode", "decode", "encode_text"
-ROLES = ("image", "text", "rolling")
+DECODE_ATTENTION = "decode_attention"
+ROLES = ("image", "text", "cache", "rolling")
 DTYPES = {"uint8": 1, "int32": 4, "float32": 4, "float16": 2}  # bytes of one number
 BATCH = "B"
 MAX_STATE_BYTES = 2 << 30  # at batch 1
@@ -41,16 +44,21 @@ class TensorSpec:
     dtype: str
     shape: tuple[Size, ...]
 
+    @property
+    def batch_axis(self) -> int:
+        """The axis of B: the first, but for cache entries."""
+        return self.shape.index(BATCH)
+
 
 @dataclass(frozen=True)
 class StateEntry:
     """One tensor of the state."""
 
     name: str
-    role: str  # image, text or rolling
+    role: str  # one of ROLES
     kind: str  # key, value, or another description
     layer: int
-    shape: tuple[Size, ...]  # batch first; [B,G,T,Dh] for text
+    shape: tuple[Size, ...]  # batch first; text: [B,G,T,Dh]; cache: any with […,C,Dh]
     dtype: str
 
     @property
@@ -64,9 +72,21 @@ class StateEntry:
         return TensorSpec(self.dtype, self.shape)
 
     @property
+    def encoded(self) -> TensorSpec:
+        """As an output of encode: the image rows of a cache entry, else all of it."""
+        if self.role != "cache":
+            return self.tensor
+        return TensorSpec(self.dtype, (*self.shape[:-2], "P", self.shape[-1]))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the host writes a new row of this entry in each step."""
+        return self.role in ("text", "cache")
+
+    @property
     def step(self) -> TensorSpec:
-        """As an output of decode: one row [B,G,1,Dh] of a text entry, all of a rolling one."""
-        if self.role != "text":
+        """As an output of decode: one row of a text or cache entry, all of a rolling one."""
+        if not self.has_rows:
             return self.tensor
         return TensorSpec(self.dtype, (*self.shape[:-2], 1, self.shape[-1]))
 
@@ -132,7 +152,7 @@ def captioner(
 ) -> Interface:
     """The interface of a model with encode and decode; `embeds`: encode also embeds."""
     state = tuple(state)
-    encoded = {entry.name: entry.tensor for entry in state if entry.role in ("image", "rolling")}
+    encoded = {entry.name: entry.encoded for entry in state if entry.role != "text"}
     if embeds:
         encoded["image_embedding"] = TensorSpec("float32", (BATCH, "E"))
     inputs = {
@@ -142,7 +162,7 @@ def captioner(
     }
     outputs = {
         "logits": TensorSpec("float32", (BATCH, "V")),
-        **{entry.new: entry.step for entry in state if entry.role in ("text", "rolling")},
+        **{entry.new: entry.step for entry in state if entry.role != "image"},
     }
     functions = (
         FunctionSpec(ENCODE, {"image": IMAGE}, encoded),
@@ -184,9 +204,11 @@ def checked(interface: Interface) -> Interface:
     names = [spec.name for spec in interface.functions]
     if len(set(names)) != len(names) or ENCODE not in names:
         raise _bad(f"functions are {', '.join(names)}; encode is required, each name once")
+    cached = {n for entry in interface.entries("cache") for n in (entry.name, entry.new)}
     for spec in interface.functions:
         for name, tensor in {**spec.inputs, **spec.outputs}.items():
-            _check_tensor(interface, f"{spec.name}.{name}", tensor.dtype, tensor.shape)
+            where = f"{spec.name}.{name}"
+            _check_tensor(interface, where, tensor.dtype, tensor.shape, name not in cached)
     _check_contract(interface)
     return interface
 
@@ -200,21 +222,33 @@ def _check_state(interface: Interface) -> None:
             raise _bad(f"state entry {entry.name!r} must be named in a-z, 0-9 and _")
         if entry.role not in ROLES:
             raise _bad(f"{entry.name}.role is {entry.role!r}; allowed: {', '.join(ROLES)}")
-        _check_tensor(interface, entry.name, entry.dtype, entry.shape)
+        _check_tensor(interface, entry.name, entry.dtype, entry.shape, entry.role != "cache")
         if entry.role == "text" and (len(entry.shape) != 4 or entry.shape[2] != "T"):
             raise _bad(f"{entry.name} has role text and must have the shape [B,G,T,Dh]")
+        if entry.role == "cache":
+            dims = interface.dims
+            if entry.shape[-2:-1] != ("C",) or not {"P", "T", "C"} <= dims.keys():
+                raise _bad(f"{entry.name} has role cache and must have the shape […,C,Dh]")
+            if dims["C"] != dims["P"] + dims["T"]:
+                raise _bad(f"dims.C is {dims['C']}, which is not P + T")
     if interface.state_bytes() > MAX_STATE_BYTES:
         raise BundleError(
             "bundle.oversized", f"a state of {interface.state_bytes()} bytes is too large."
         )
 
 
-def _check_tensor(interface: Interface, name: str, dtype: str, shape: tuple[Size, ...]) -> None:
+def _check_tensor(
+    interface: Interface, name: str, dtype: str, shape: tuple[Size, ...], batch_first: bool = True
+) -> None:
     if dtype not in DTYPES:
         raise _bad(f"{name} is {dtype!r}; allowed: {', '.join(DTYPES)}")
-    if not shape or shape[0] != BATCH:
+    if batch_first and (not shape or shape[0] != BATCH):
         raise _bad(f"the first size of {name} must be the batch B")
-    for size in shape[1:]:
+    if shape.count(BATCH) != 1:
+        raise _bad(f"{name} must have the batch B once")
+    for size in shape:
+        if size == BATCH:
+            continue
         known = size in interface.dims if isinstance(size, str) else size >= 1
         if not known:
             raise _bad(f"{name} has the size {size!r}, which is not defined in dims")
@@ -223,21 +257,27 @@ def _check_tensor(interface: Interface, name: str, dtype: str, shape: tuple[Size
 def _check_contract(interface: Interface) -> None:
     """Raise BundleError if a function's inputs or outputs differ from the contract."""
     encode = interface.function(ENCODE)
-    encoded = {entry.name for entry in interface.entries("image", "rolling")}
+    encoded = {entry.name for entry in interface.state if entry.role != "text"}
     if set(encode.inputs) != {"image"} or set(encode.outputs) - {"image_embedding"} != encoded:
-        raise _bad("encode must map image to every image and rolling entry, and nothing else")
+        raise _bad("encode must map image to every entry but those of text, and nothing else")
     if interface.has(DECODE):
         decode = interface.function(DECODE)
-        updated = {entry.new for entry in interface.entries("text", "rolling")}
+        updated = {entry.new for entry in interface.state if entry.role != "image"}
         needed = {"token", "position"} | {entry.name for entry in interface.state}
         if set(decode.inputs) != needed:
             raise _bad("decode must take token, position and every state entry")
         if set(decode.outputs) - {"attention"} != {"logits"} | updated:
-            raise _bad("decode must return logits and new_<entry> for text and rolling entries")
+            raise _bad("decode must return logits and new_<entry> for entries that change")
         if (interface.attention is None) == ("attention" in decode.outputs):
             raise _bad("decode must return attention if its grid is defined, and only then")
     elif interface.state or "image_embedding" not in encode.outputs:
         raise _bad("a model without decode must have no state and must return an image embedding")
+    if interface.has(DECODE_ATTENTION):
+        if not interface.has(DECODE) or interface.attention is None:
+            raise _bad("decode_attention needs decode, and the grid of attention")
+        by_head, decode = interface.function(DECODE_ATTENTION), interface.function(DECODE)
+        if by_head.inputs != decode.inputs or set(by_head.outputs) != set(decode.outputs):
+            raise _bad("decode_attention must have the inputs and outputs of decode")
     if interface.has(ENCODE_TEXT):
         text = interface.function(ENCODE_TEXT)
         if set(text.inputs) != {"tokens", "length"} or set(text.outputs) != {"text_embedding"}:

@@ -235,7 +235,8 @@ def finalize(
         if name != MANIFEST
     }
     final = manifest.with_files(files)
-    (root / MANIFEST).write_bytes(dump(final))
+    plain = schema2.manifest_to_json(final) if isinstance(final, schema2.Manifest) else final
+    (root / MANIFEST).write_bytes(dump(plain))
     return final
 
 

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgecap.bundle.generation_spec import GenerationSpec, check_generation_spec
+from edgecap.bundle.grammar import Grammar, check_grammar
 from edgecap.bundle.image_spec import ImageSpec, check_image_spec
-from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT, Interface
+from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT, Interface
 from edgecap.bundle.interface import checked as checked_interface
 from edgecap.bundle.regions_spec import RegionsSpec, check_regions_spec
 from edgecap.core.errors import BundleError
@@ -24,7 +25,7 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"  # ids to text: edgecap.bundle.text_spec
 ENCODER = "prompts.json"  # text to ids, as the tokenizers library reads it; optional
-FUNCTIONS = (ENCODE, DECODE, ENCODE_TEXT)
+FUNCTIONS = (ENCODE, DECODE, DECODE_ATTENTION, ENCODE_TEXT)
 PACKAGE = ".mlpackage"
 
 
@@ -57,6 +58,15 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
+class TextFrame:
+    """The ids around a text to embed, where `encoder` does not add them."""
+
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    pad: int  # fills up to N
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The complete description of a schema 2 bundle for a host."""
 
@@ -75,6 +85,11 @@ class Manifest:
     plan: dict[str, Any]
     tools: dict[str, str]  # package -> version that wrote this bundle
     files: dict[str, FileEntry]  # every file but the manifest itself
+    # Only of models whose prompts are one per language and style, named "<language>.<style>":
+    languages: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    grammar: Grammar | None = None  # which tokens may follow which; null: any
+    texts: TextFrame | None = None
 
     @property
     def batch(self) -> int | None:
@@ -100,9 +115,16 @@ def manifest_from_json(value: dict[str, Any]) -> Manifest:
     return manifest
 
 
+def prompt_name(language: str, style: str) -> str:
+    """The name of the prompt of a language and a style."""
+    return f"{language}.{style}"
+
+
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
-    """The plain JSON values of a manifest."""
-    return asdict(manifest)
+    """The plain JSON values of a manifest; optional fields that are not used are left out."""
+    value = asdict(manifest)
+    unused = [name for name in ("languages", "styles", "grammar", "texts") if not value[name]]
+    return {name: one for name, one in value.items() if name not in unused}
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -152,7 +174,9 @@ def _check_text(manifest: Manifest) -> None:
             raise BundleError("bundle.missing_file", f"{file} is not listed.")
     if not captions:
         return
-    V, T = manifest.interface.dims["V"], manifest.interface.dims["T"]
+    V, T = manifest.interface.dims["V"], manifest.interface.dims.get("T")
+    if T is None:
+        raise BundleError("bundle.interface", f"{MANIFEST}: interface.dims lacks T, the text rows.")
     for name, spec in manifest.prompts.items():
         check_generation_spec(spec, f"prompts.{name}", V)
         if len(spec.begin) + spec.max_new_tokens - 1 > T:
@@ -162,6 +186,13 @@ def _check_text(manifest: Manifest) -> None:
             )
     if manifest.regions is not None:
         check_regions_spec(manifest.regions, "regions", V)
+    if manifest.grammar is not None:
+        check_grammar(manifest.grammar, V)
+    if bool(manifest.languages) != bool(manifest.styles):
+        raise _bad("languages and styles go together")
+    needed = {prompt_name(n, style) for n in manifest.languages for style in manifest.styles}
+    if needed and needed != set(manifest.prompts):
+        raise _bad("there must be a prompt for each language and style, and no other")
 
 
 def _bad(message: str) -> BundleError:

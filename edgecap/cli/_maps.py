@@ -26,7 +26,7 @@ def picked_kinds(text: str, allowed: Sequence[str]) -> list[str]:
 
 def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
     """UnsupportedError where a kind needs PyTorch, or an export with --attention."""
-    from edgecap.runtime.validating import check_attention
+    from edgecap.runtime.graphs import check_attention
 
     only = [kind for kind in kinds if kind in TORCH_ONLY]
     if only and captioner.backend != "torch":
@@ -37,12 +37,12 @@ def check_backend(captioner: Captioner, kinds: Sequence[str]) -> None:
             "Name the PyTorch model: S, or the weights that were exported.",
         )
     if "layers" in kinds:
-        check_attention(captioner.manifest.contract)
+        check_attention(captioner.manifest.interface)
 
 
 def network_of(captioner: Captioner) -> CaptionModel:
     """The PyTorch model behind a captioner of the torch backend."""
-    return captioner.session.network  # type: ignore[attr-defined]
+    return captioner.graphs.session.network  # type: ignore[attr-defined]
 
 
 def maker(kind: str, captioner: Captioner) -> Callable[[CaptionTrace], np.ndarray]:

@@ -53,7 +53,7 @@ def load_captioner(source: str, threads: int) -> Captioner:
     from edgecap.runtime import Captioner
 
     loaded = load(source, threads=threads)
-    if not isinstance(loaded, Captioner):
+    if not isinstance(loaded, Captioner) or not loaded.languages:
         raise UnsupportedError(
             "model.prompts",
             f"this command needs a model with languages and boxes, and {source} has prompts.",
@@ -92,7 +92,7 @@ def options_of(
     beams: int | None = None,
 ) -> dict[str, Any]:
     """The arguments that this kind of model takes; UnsupportedError for one that it does not."""
-    if hasattr(captioner, "prompts"):
+    if not captioner.languages:
         if lang is not None or style is not None:
             raise UnsupportedError(
                 "caption.prompts",

@@ -106,6 +106,15 @@ def run(
             rich_help_panel=MORE,
         ),
     ] = None,
+    remote_python: Annotated[
+        str,
+        typer.Option(
+            "--remote-python",
+            metavar="PATH",
+            help="Its Python, with numpy, Pillow and the engine.",
+            rich_help_panel=MORE,
+        ),
+    ] = "python3",
     profile: Annotated[
         bool,
         typer.Option("--profile", help="Add the time per operation.", rich_help_panel=MORE),
@@ -128,6 +137,7 @@ def run(
 ) -> None:
     from edgecap import api
     from edgecap.benchmarks.baseline import share
+    from edgecap.benchmarks.profile import table
     from edgecap.benchmarks.report import notes, to_csv, to_json, to_markdown, to_table
     from edgecap.core.errors import GateError
 
@@ -146,6 +156,7 @@ def run(
         target=target,
         peers=peers,
         remote=remote,
+        remote_python=remote_python,
         profile=profile,
         limits=limits,
         baseline=baseline,
@@ -160,10 +171,12 @@ def run(
         from rich.console import Console
 
         Console(markup=False).print(to_table(rows))
+        for name, profiled in (report.profiles or {}).items():
+            typer.echo("\n".join([name, *table(profiled)]))
         for note in notes(report):
             typer.echo(note)
         typer.echo(f"report: {output / 'report.html'}")
-    failed = [row for row in rows if row.error]
+    failed = [row for row in rows if row.error and not row.peer]
     if failed:
         raise GateError(
             "bench.failed",

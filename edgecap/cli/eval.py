@@ -30,9 +30,8 @@ languages with a 95 % bootstrap interval over scenes, beside the score without s
 (blind) and with the images shuffled; then a column per language. The metrics are defined in the
 documentation (benchmarks).
 
-Lines of a .jsonl file:
-  {"image": "a.jpg", "captions": ["A dog.", "A pet."]}
-  {"image": "b.jpg", "caption": "A cat.", "regions": [{"phrase": "cat", "box": [x0, y0, x1, y1]}]}
+A line of a .jsonl file has image, and caption or a list captions; it may have regions, a list of
+phrase and box. The page on your own model shows examples.
 """
 _SCENES = "Drawn scenes"
 
@@ -114,8 +113,7 @@ def run(
     from edgecap.core.errors import InputError
 
     if data is None:
-        given = {"--images": images, "--prompt": prompt}
-        wrong = [flag for flag, value in given.items() if value is not None]
+        wrong = _given({"--images": images, "--prompt": prompt})
         if wrong:
             raise InputError(
                 "eval.data", f"{wrong[0]} is about your own captions.", "Name them with --data."
@@ -132,13 +130,16 @@ def run(
             threads,
         )
         return
-    given = {"--split": split, "--seed": seed, "--only": only, "--no-grammar": no_grammar or None}
-    wrong = [flag for flag, value in given.items() if value is not None]
+    wrong = _given({"--split": split, "--seed": seed, "--only": only, "--no-grammar": no_grammar})
     if wrong:
         raise InputError(
             "eval.scenes", f"{wrong[0]} is about drawn scenes, not about {data}.", "Leave it out."
         )
     _data(model, data, images, n, lang, prompt, json_, threads)
+
+
+def _given(options: dict[str, Any]) -> list[str]:
+    return [flag for flag, value in options.items() if value not in (None, False)]
 
 
 def _data(
@@ -158,7 +159,7 @@ def _data(
 
     examples = read_examples(data, images, lang or "en", n)
     captioner = load(model, threads=threads)
-    options = options_of(captioner, None if hasattr(captioner, "prompts") else lang, None, prompt)
+    options = options_of(captioner, lang if captioner.languages else None, None, prompt)
     manifest = getattr(captioner, "manifest", None)
     report = evaluate(
         captioner,

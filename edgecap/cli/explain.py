@@ -150,7 +150,7 @@ def _write(
 
     manifest = captioner.manifest
     facts = {
-        "model": manifest.model,
+        "model": manifest.model.source,
         "format": f"{manifest.format} {manifest.precision}",
         "engine": captioner.backend,
         "language": trace.attention.caption.lang,

@@ -14,9 +14,7 @@ nothing themselves. Of a checkpoint, safetensors, configuration and tokenizer ar
 neither pickles nor code. The token of a private one comes from the environment: HF_TOKEN.
 
 Examples:
-  edgecap pull org/name
   edgecap caption photo.jpg --bundle org/name
-  edgecap pull org/name --revision v2
   edgecap export org/name@v2 --format onnx
 """
 

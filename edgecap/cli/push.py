@@ -13,8 +13,7 @@ DETAILS = """
 Checks every file of the bundle, and uploads what its manifest lists, with its model card, as one
 commit. The token comes from the environment: HF_TOKEN. The repository is created if need be.
 
-Then, anywhere:
-  edgecap pull org/name
+Then, after edgecap pull, anywhere:
   edgecap caption photo.jpg --bundle org/name
 """
 

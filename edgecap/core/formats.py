@@ -17,7 +17,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Backend:
     """One way to run the bundles of a format."""
 
     name: str
-    session: str  # "module:function" of (bundle, threads) -> runtime.session.Session
+    session: str  # "module:function" of (bundle, threads) -> FunctionSession
     packages: tuple[Package, ...]  # the first that is installed is used
     platform: str | None = None  # sys.platform of the only system it works on; None: all
     takes_threads: bool = True  # False: it schedules its work itself
@@ -247,6 +247,12 @@ def _check_row(name: str, row: Any, known: Mapping[str, Format]) -> None:
 
 
 FORMATS: Mapping[str, Format] = _Rows(_OWN)
+
+
+def use_backend(format_: str, backend: Backend) -> None:
+    """Prefer this backend for a format of edgecap's own, in this process: to measure engines."""
+    row = _OWN[format_]
+    _OWN[format_] = replace(row, backends=(backend, *row.backends))
 
 
 def backends() -> dict[str, Backend]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -37,6 +40,29 @@ def progress(
 
     console = Console(stderr=True)
     yield from track(items, description=label, total=total, console=console, transient=True)
+
+
+@contextmanager
+def working(label: str, every: float = EVERY_S) -> Iterator[None]:
+    """Print on standard error, every ten seconds, how long work without a count has taken.
+
+    What the work inside does to the descriptor of standard error does not matter.
+    """
+    done = threading.Event()
+    begun = time.monotonic()
+    with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stream:
+
+        def tell() -> None:
+            while not done.wait(every):
+                print(f"  {label}: {time.monotonic() - begun:.0f} s", file=stream, flush=True)
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def _lines(

@@ -5,6 +5,8 @@ The queries' rows stand before the first token, which is OPT's `</s>` where ther
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -87,7 +89,7 @@ class Blip2(PrefixBase):
         x, rows = self.follow(language.model.decoder, token, position, mask, image, text)
         return language.lm_head(x)[:, 0], rows
 
-    def generate(self, pixels: Tensor, prompt: list[int], **settings: object) -> Tensor:
+    def generate(self, pixels: Tensor, prompt: list[int], **settings: Any) -> Tensor:
         """The prompt goes on where the fixed one ends."""
         ids = self.whole(prompt)  # [1,n]
         made = self.model.generate(
@@ -95,6 +97,6 @@ class Blip2(PrefixBase):
         )
         return made[:, ids.shape[1] :]
 
-    def generator(self) -> object:
+    def generator(self) -> Any:
         """BLIP-2's generate calls that of its language model."""
         return self.model.language_model

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from edgecap.core.progress import progress
-from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
+from edgecap.runtime.state import State
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
@@ -72,29 +72,29 @@ class CalibrationSet:
 def collect_calibration(captioner: Captioner, model_inputs: np.ndarray) -> CalibrationSet:
     """Caption model_inputs uint8 [N,S,S,3], in every language and style in turn."""
     vocabulary, tokenizer = captioner.vocabulary, captioner.tokenizer
-    names, T = captioner.manifest.tokenizer, captioner.manifest.contract.text_length
+    T, around = vocabulary.text_length, captioner.manifest.texts
+    assert around is not None  # the reference embeds texts
     pairs = [(lang, style) for style in STYLES for lang in captioner.languages]
     captions: list[list[int]] = [[] for _ in model_inputs]
     for i, (lang, style) in enumerate(progress(pairs, "captioning")):
         mine = range(i, len(model_inputs), len(pairs))
         prompt = vocabulary.prompt(lang, style)
-        limits = vocabulary.limits(None, boxes=style == STYLES[0], constrained=True)
+        rules = vocabulary.rules(lang, style, boxes=style == STYLES[0])
         for start in range(0, len(mine), BATCH):
             rows = mine[start : start + BATCH]
-            code = captioner.session.encode_image(model_inputs[rows])
-            said_all = generate(Cache(captioner.session, code, T), prompt, limits)
+            state = State(captioner.graphs, captioner.graphs.encode(model_inputs[rows]))
+            said_all = generate(state, rules)
             for row, said in zip(rows, said_all, strict=True):
                 captions[row] = [*prompt, *said.tokens]
     framing = {i for i in tokenizer.special.values() if not tokenizer.is_byte(i)}
     stops = {tokenizer.ids[mark] for mark in ".。" if mark in tokenizer.ids}
-    first, last = tokenizer.id_of(names.text), tokenizer.id_of(names.eos)
     texts = []
     for i, caption in enumerate(captions):
         words = [token for token in caption if token not in framing]
         # Every fourth text is a statement alone: such are searched for too, and no caption is one.
         if (i + i // len(pairs)) % 4 == 1:  # of each language in some round
             words = last_sentence(words, stops)
-        texts.append([first, *words[: T - 2], last])
+        texts.append([*around.begin, *words[: T - 2], *around.end])
     return CalibrationSet(model_inputs, captions, texts)
 
 

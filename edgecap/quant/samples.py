@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.manifest import standard_preprocessing
+from edgecap.bundle.upgrade import image_spec
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
@@ -70,9 +71,9 @@ class CalibrationSpec:
         else:
             files = _files(self.data)
             images = [files[i] for i in chooser.permutation(len(files))[: self.images]]
-        settings = standard_preprocessing(size)
+        spec = image_spec(standard_preprocessing(size))
         shown = progress(images, "reading images")
-        return np.stack([preprocess(image, settings)[0] for image in shown])
+        return np.stack([preprocess(image, spec)[0] for image in shown])
 
 
 def _files(directory: Path) -> list[Path]:

@@ -1,136 +1,163 @@
-"""From images to captions, embeddings and attention maps, on any backend.
+"""From images to captions, embeddings and attention maps, for any bundle on any engine.
 
 A Captioner is thread-safe: calls share no state, and sessions lock where their engine needs it.
 
-Letters as in session.py; N images or texts of a call, G patches along one side of the model_input.
+Letters: B images of one batch, N images or texts of a call, h and w the model input's size in px,
+E embedding, P patches, G patches along one side of the model input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from edgecap.bundle.manifest import Manifest
+from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT
+from edgecap.bundle.schema2 import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
+from edgecap.runtime.attention import selection
 from edgecap.runtime.batches import BATCH, in_batches, in_batches_past_errors, numbered
-from edgecap.runtime.cache import Cache, buffer
 from edgecap.runtime.captions import Attention, Caption, read_caption
 from edgecap.runtime.confidence import Rating
-from edgecap.runtime.decode import (
-    Choose,
-    Generated,
-    Limits,
-    beam_search,
-    generate,
-    most_probable,
-    repeat,
-    walk,
-)
+from edgecap.runtime.decode import Generated, generate, walk
+from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_files import is_image
 from edgecap.runtime.memory import free_bytes, images_that_fit
-from edgecap.runtime.per_head import PerHeadAttention, selection
 from edgecap.runtime.preprocess import ImageLike, Letterbox, preprocess
-from edgecap.runtime.sampling import Sampler, Sampling
-from edgecap.runtime.session import ImageCode, Session
+from edgecap.runtime.requests import Request, request_of
+from edgecap.runtime.sampling import Sampling
+from edgecap.runtime.state import State
+from edgecap.runtime.text import TextCodec
+from edgecap.runtime.text.prompts import PromptEncoder
 from edgecap.runtime.tokenizer import Tokenizer
-from edgecap.runtime.vocabulary import Vocabulary
+from edgecap.runtime.vocabulary import Vocabulary, frame
 from edgecap.runtime.words import word_maps
 
-# A model input, uint8 [S,S,3], and the placement of the image in it.
+# A model input, uint8 [h,w,3], and the placement of the image in it.
 Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
 
-@dataclass(frozen=True)
-class _Request:
-    """The checked options of a call, which apply to all its images."""
-
-    lang: str
-    style: str
-    prompt: list[int]
-    limits: Limits
-    beams: int
-    sampling: Sampling | None
-
-    def choose(self, places: Sequence[int]) -> Choose:
-        """The token choice for the images at these places of the call."""
-        return Sampler(self.sampling, places) if self.sampling else most_probable
-
-
 class Captioner(Rating):
-    """A schema 1 model with its tokenizer and vocabulary. Created by `edgecap.runtime.load`."""
+    """A model on an engine. Created by `edgecap.runtime.load`."""
 
     def __init__(
         self,
-        session: Session,
+        graphs: Graphs,
         manifest: Manifest,
-        tokenizer: Tokenizer,
+        codec: TextCodec | None,
         backend: str,
+        *,
+        encoder: Callable[[], PromptEncoder] | None = None,
+        tokenizer: Tokenizer | None = None,
         free: Callable[[], int] = free_bytes,
         most: int = BATCH,
-        weights: str | None = None,
     ) -> None:
-        """`free`: returns the free bytes of the engine's memory; `most`: images per batch at most;
-        `weights`: hex SHA-256 of the weights file that the model came from, if known."""
-        self.session, self.manifest, self.backend = session, manifest, backend
-        self.tokenizer, self._free, self._most = tokenizer, free, most
-        self.weights = weights
-        self.vocabulary = Vocabulary(manifest, tokenizer)
+        """
+        Args:
+            codec: turns ids into text; None for a model without captions.
+            encoder: opens what turns texts into ids, if the bundle has it.
+            tokenizer: the same for a model with languages, in plain Python.
+            free: returns the free bytes of the engine's memory.
+            most: images per batch at most.
+        """
+        self.graphs, self.manifest, self.backend = graphs, manifest, backend
+        self._codec, self._encoder, self._tokenizer = codec, encoder, tokenizer
+        self._free, self._most = free, most
+        self._vocabulary = None
+        if manifest.languages and tokenizer is not None:
+            self._vocabulary = Vocabulary(manifest, tokenizer)
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that this model captions in."""
+        """The languages that this model captions in; none if it has other prompts."""
         return self.manifest.languages
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The names of the prompts; the first is the default."""
+        return tuple(self.manifest.prompts)
+
+    @property
+    def weights(self) -> str | None:
+        """Hex SHA-256 of the weights that the model came from, if known."""
+        return self.manifest.model.weights
+
+    @property
+    def codec(self) -> TextCodec:
+        """Ids to text; UnsupportedError for a model that does not generate captions."""
+        if self._codec is None:
+            raise self._lacks("captions; it embeds images and texts")
+        return self._codec
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to ids, of a model with languages; UnsupportedError for others."""
+        if self._tokenizer is None:
+            raise self._lacks("languages")
+        return self._tokenizer
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Prompts and rules by language and style; UnsupportedError for a model without them."""
+        if self._vocabulary is None:
+            raise self._lacks("languages")
+        return self._vocabulary
 
     def caption(
         self,
         images: Iterable[ImageLike] | ImageLike,
-        lang: str = "en",
+        lang: str | None = None,
         grounded: bool = True,
         style: str | None = None,
-        beams: int = 1,
+        beams: int | None = None,
         max_length: int | None = None,
         constrained: bool = True,
         sampling: Sampling | None = None,
+        prompt: str | None = None,
     ) -> list[Caption]:
         """Caption images.
 
         Args:
             images: images (paths, bytes, Pillow images, arrays), or a single one.
-            lang: one of `languages`, or a BCP 47 tag that matches one: "pt-BR" matches "pt".
+            lang: one of `languages`, or a BCP 47 tag that matches one: "pt-BR" matches "pt"; "en"
+                by default.
             grounded: generate boxes; without it, as in style "plain", none are generated.
             style: one of the manifest's styles; by default "grounded" or "plain".
-            beams: beam width; 1 is greedy decoding.
-            max_length: maximum number of tokens, <eos> included; by default the model's limit.
+            beams: beam width; 1 is greedy decoding; by default the model's.
+            max_length: maximum number of tokens, the end included; by default the model's limit.
             constrained: allow only well-formed boxes (see bundle/grammar.py).
             sampling: sample tokens at random; cannot be combined with beams.
+            prompt: for a model without languages: one of `prompts`; by default the first.
 
         Returns:
             One caption per image, in order.
 
         Raises:
-            InputError for an invalid image, language, style or number, and UnsupportedError for
-            beams with sampling or an image that does not fit in memory.
+            InputError for an invalid image, language, style, prompt or number, and UnsupportedError
+            for what the model cannot do, beams with sampling, or an image that does not fit in
+            memory.
         """
-        request = self._request(lang, grounded, style, beams, max_length, constrained, sampling)
+        request = self._request(
+            lang, grounded, style, beams, max_length, constrained, sampling, prompt
+        )
         captions = self._captions(request, images, "fail", None)
         return [caption for caption in captions if isinstance(caption, Caption)]
 
     def caption_many(
         self,
         images: Iterable[ImageLike] | ImageLike,
-        lang: str = "en",
+        lang: str | None = None,
         grounded: bool = True,
         style: str | None = None,
-        beams: int = 1,
+        beams: int | None = None,
         max_length: int | None = None,
         sampling: Sampling | None = None,
         on_error: OnError = "fail",
         batch: int | None = None,
+        prompt: str | None = None,
     ) -> Iterator[Caption | InputError]:
         """Caption any number of images of any sizes and modes, in batches that fit in memory.
 
@@ -138,7 +165,7 @@ class Captioner(Rating):
         memory. If memory runs out, the batch is halved and retried.
 
         Args:
-            images, lang, grounded, style, beams, max_length, sampling: as in `caption`.
+            images, lang, grounded, style, beams, max_length, sampling, prompt: as in `caption`.
             on_error: "fail" raises at an image that cannot be read, after the captions of the
                 images before it; "skip" yields the error in its place and continues.
             batch: images per batch at most; by default as many as fit in the free memory, and at
@@ -153,37 +180,39 @@ class Captioner(Rating):
         pick("on_error", on_error, ("fail", "skip"))
         if batch is not None and batch < 1:
             raise InputError("batch.number", f"batch must be at least 1, got {batch}.")
-        request = self._request(lang, grounded, style, beams, max_length, True, sampling)
+        request = self._request(lang, grounded, style, beams, max_length, True, sampling, prompt)
         return self._captions(request, images, on_error, batch)
 
     def stream(
         self,
         image: ImageLike,
-        lang: str = "en",
+        lang: str | None = None,
         grounded: bool = False,
         style: str | None = None,
         max_length: int | None = None,
         sampling: Sampling | None = None,
+        prompt: str | None = None,
     ) -> Iterator[str]:
         """Yield the caption of one image piece by piece, as soon as text is final.
 
         Without boxes unless `grounded` is set, since location tokens are not readable. The joined
-        pieces equal `Caption.raw`. A piece is the text of one token; several byte tokens that form
-        one character are one piece.
+        pieces equal `Caption.raw`, without special tokens unless `grounded` is set. A piece is the
+        text of one token; several byte tokens that form one character are one piece.
         """
-        request = self._request(lang, grounded, style, 1, max_length, True, sampling)
-        model_input, _ = preprocess(image, self.manifest.preprocessing)
-        return self._pieces(request, model_input[None])
+        request = self._request(lang, grounded, style, 1, max_length, True, sampling, prompt)
+        model_input, _ = preprocess(image, self.manifest.image)
+        return self._pieces(request, model_input[None], grounded)
 
     def attention(
         self,
         image: ImageLike,
-        lang: str = "en",
+        lang: str | None = None,
         grounded: bool = True,
         style: str | None = None,
         max_length: int | None = None,
         layer: int | None = None,
         head: int | None = None,
+        prompt: str | None = None,
     ) -> Attention:
         """Caption one image greedily and map, per word, the attention over the image.
 
@@ -191,103 +220,106 @@ class Captioner(Rating):
         Attention is not an explanation.
 
         Args:
-            image, lang, grounded, style, max_length: as in `caption`.
+            image, lang, grounded, style, max_length, prompt: as in `caption`.
             layer: index from 0; maps of this layer only, mean over its heads.
             head: index from 0; maps of this head of the layer only.
 
         Raises:
             As `caption`; InputError for a layer or head out of range, and UnsupportedError for a
-            layer of a bundle that was exported without --attention.
+            model that gives no attention, or a layer of one that was exported without --attention.
         """
-        request = self._request(lang, grounded, style, 1, max_length, True, None)
-        select = selection(self.manifest.contract, layer, head)
-        model_input, placement = preprocess(image, self.manifest.preprocessing)
-        session = self.session if select is None else PerHeadAttention(self.session)
-        (generated,) = self._decode(request, model_input[None], session=session)
+        request = self._request(lang, grounded, style, 1, max_length, True, None, prompt)
+        if self.manifest.interface.attention is None:
+            raise self._lacks("attention maps")
+        select = selection(self.manifest.interface, layer, head)
+        model_input, placement = preprocess(image, self.manifest.image)
+        function = DECODE if select is None else DECODE_ATTENTION
+        (generated,) = self._decode(request, model_input[None], function=function)
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
+        places = self.manifest.regions
+        locations = range(places.first, places.first + places.count) if places else range(0)
         return Attention(
             self._read(generated, placement, request),
-            word_maps(chosen, self.tokenizer, self.vocabulary.locations),
+            word_maps(chosen, self.codec, locations),
             placement,
         )
 
     def embed_images(self, images: Iterable[ImageLike] | ImageLike) -> np.ndarray:
         """Embeddings of images in the shared space: f32 [N,E] of norm 1; rank by dot product.
 
-        Raises BundleError (bundle.not_finite) if the model returns NaN or infinity.
+        Raises BundleError (bundle.not_finite) if the model returns NaN or infinity, and
+        UnsupportedError if it has no such space.
         """
-        model_inputs = (preprocess(p, self.manifest.preprocessing)[0] for p in _images(images))
+        self._require_output(ENCODE, "image_embedding", "embeddings of images")
+        model_inputs = (preprocess(p, self.manifest.image)[0] for p in _images(images))
 
         def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-            return list(self.session.encode_image(np.stack(batch)).embedding)  # b of [E]
+            return list(self.graphs.encode(np.stack(batch))["image_embedding"])  # b of [E]
 
         return self._stacked(in_batches(model_inputs, self.batch_size(), work))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """Embeddings of one or several texts in the shared space: f32 [N,E] of norm 1.
 
-        Raises InputError for an empty text or one that is too long, and as `embed_images`.
+        Raises InputError for an empty text or one that is too long, MissingPackageError where the
+        bundle's tokenizer needs the tokenizers package, and as `embed_images`.
         """
-        tokens, length = self.vocabulary.frame(texts)
+        self._require_output(ENCODE_TEXT, "text_embedding", "embeddings of texts")
+        tokens, length = self._framed([texts] if isinstance(texts, str) else list(texts))
 
         def work(batch: Sequence[int]) -> list[np.ndarray]:
             rows = list(batch)
-            return list(self.session.encode_text(tokens[rows], length[rows]))  # b of [E]
+            return list(self.graphs.encode_text(tokens[rows], length[rows]))  # b of [E]
 
         return self._stacked(in_batches(range(len(length)), self.batch_size(), work))
 
-    def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:
-        """N embeddings [E] as f32 [N,E]."""
-        embeddings = list(rows)
-        if not embeddings:
-            return np.zeros((0, self.manifest.contract.embedding), np.float32)
-        stacked = np.stack(embeddings)
-        if not np.isfinite(stacked).all():
-            raise BundleError("bundle.not_finite", "the model's embeddings hold NaN or infinity.")
-        return stacked
-
-    def cache(self, model_inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """k, v [L,B,H,Tmax,Dh] of model_inputs uint8 [B,S,S,3] with zero text rows, to call a
-        session directly.
-        """
-        code = self.session.encode_image(model_inputs)
-        text_length = self.manifest.contract.text_length
-        return buffer(code.k, text_length), buffer(code.v, text_length)
-
     def batch_size(self, beams: int = 1) -> int:
         """Images per batch: as many as fit in the memory that is free now."""
-        return min(self._most, images_that_fit(self.manifest.contract, self._free(), beams))
+        return min(self._most, images_that_fit(self.manifest.interface, self._free(), beams))
+
+    def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
+        """The model input uint8 [h,w,3] of each image and its placement, or its error."""
+        for image in _images(images):
+            try:
+                yield preprocess(image, self.manifest.image)
+            except InputError as error:
+                yield error
 
     def _request(
         self,
-        lang: str,
+        lang: str | None,
         grounded: bool,
         style: str | None,
-        beams: int,
+        beams: int | None,
         max_length: int | None,
         constrained: bool,
         sampling: Sampling | None,
-    ) -> _Request:
-        style = style or ("grounded" if grounded else "plain")
-        lang = self.vocabulary.language(lang)
-        prompt = self.vocabulary.prompt(lang, style)
-        boxes = grounded and style != "plain"  # style "plain" implies it too
-        limits = self.vocabulary.limits(max_length, boxes=boxes, constrained=constrained)
-        if not 1 <= beams <= 32:
-            raise InputError("caption.beams", f"beams must be in 1 … 32, got {beams}.")
-        if beams > 1 and sampling is not None:
+        prompt: str | None,
+    ) -> Request:
+        if not self.manifest.interface.has(DECODE):
             raise UnsupportedError(
-                "caption.beams_sampled",
-                f"beam search ({beams} beams) and sampling cannot be combined.",
-                "Leave out the beams or the sampling.",
+                "model.capability",
+                f"{self.manifest.name} embeds images and texts; it does not generate captions.",
+                "Use it with: edgecap index, edgecap search",
             )
-        return _Request(lang, style, prompt, limits, beams, sampling)
+        return request_of(
+            self.manifest,
+            self._vocabulary,
+            lang=lang,
+            grounded=grounded,
+            style=style,
+            beams=beams,
+            max_length=max_length,
+            constrained=constrained,
+            sampling=sampling,
+            prompt=prompt,
+        )
 
     def _captions(
         self,
-        request: _Request,
+        request: Request,
         images: Iterable[ImageLike] | ImageLike,
         on_error: OnError,
         batch: int | None,
@@ -295,24 +327,16 @@ class Captioner(Rating):
         def work(batch: Sequence[tuple[int, Placed]]) -> list[Caption]:
             return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
 
-        size = batch or self.batch_size(request.beams)
+        size = batch or self.batch_size(request.rules.spec.beams)
         for result in in_batches_past_errors(numbered(self.placed(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield self.rated(result)
 
-    def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
-        """The model input uint8 [S,S,3] of each image and its placement, or its error."""
-        for image in _images(images):
-            try:
-                yield preprocess(image, self.manifest.preprocessing)
-            except InputError as error:
-                yield error
-
     def _caption_batch(
-        self, request: _Request, placed: Sequence[Placed], places: Sequence[int]
+        self, request: Request, placed: Sequence[Placed], places: Sequence[int]
     ) -> list[Caption]:
-        model_inputs = np.stack([model_input for model_input, _ in placed])  # [B,S,S,3]
+        model_inputs = np.stack([model_input for model_input, _ in placed])  # [B,h,w,3]
         return [
             self._read(generated, placement, request)
             for generated, (_, placement) in zip(
@@ -322,48 +346,74 @@ class Captioner(Rating):
 
     def _decode(
         self,
-        request: _Request,
+        request: Request,
         model_inputs: np.ndarray,
         places: Sequence[int] = (0,),
-        session: Session | None = None,
+        function: str = DECODE,
     ) -> list[Generated]:
-        session = session or self.session
-        code = session.encode_image(model_inputs)
-        text_length = self.manifest.contract.text_length
-        prompt, limits = request.prompt, request.limits
-        if request.beams == 1:
-            cache = Cache(session, code, text_length)
-            return generate(cache, prompt, limits, request.choose(places))
-        results = []
-        for b in range(code.k.shape[1]):
-            one = ImageCode(code.k[:, b : b + 1], code.v[:, b : b + 1], code.embedding[b : b + 1])
-            cache = Cache(session, repeat(one, request.beams), text_length)
-            results.append(beam_search(cache, prompt, limits))
-        return results
+        state = State(self.graphs, self.graphs.encode(model_inputs), function)
+        return generate(state, request.rules, request.choose(places))
 
-    def _read(self, generated: Generated, placement: Letterbox, request: _Request) -> Caption:
+    def _read(self, generated: Generated, placement: Letterbox, request: Request) -> Caption:
         return read_caption(
-            generated, placement, request.lang, request.style, self.vocabulary, self.manifest
+            generated, placement, request.lang, request.style, self.codec, self.manifest
         )
 
-    def _pieces(self, request: _Request, model_input: np.ndarray) -> Iterator[str]:
-        """The texts of model_input uint8 [1,S,S,3]."""
-        code = self.session.encode_image(model_input)
-        cache = Cache(self.session, code, self.manifest.contract.text_length)
-        tokens: list[int] = []
-        shown = 0
-        for choices in walk(cache, request.prompt, request.limits, request.choose([0])):
-            token = choices[0][1].token
-            if token == request.limits.eos:
+    def _pieces(
+        self, request: Request, model_input: np.ndarray, with_special: bool
+    ) -> Iterator[str]:
+        """The texts of model_input uint8 [1,h,w,3]."""
+        state = State(self.graphs, self.graphs.encode(model_input))
+        text = self.codec.stream(skip_special=not with_special)
+        for (picked,) in walk(state, request.rules, request.choose([0])):
+            if picked.token in request.rules.spec.eos:
                 break
-            tokens.append(token)
-            text = self.tokenizer.decode(tokens)
-            if not self.tokenizer.is_byte(token) and len(text) > shown:
-                yield text[shown:]
-                shown = len(text)
-        rest = self.tokenizer.decode(tokens)[shown:]
-        if rest:
+            if piece := text.push(picked.token):
+                yield piece
+        if rest := text.finish():
             yield rest
+
+    def _framed(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Texts as ids int32 [n,N], padded, and their lengths int32 [n]."""
+        N = self.manifest.interface.dims["N"]
+        if self.manifest.texts is not None:
+            return frame(self.tokenizer, self.manifest.texts, N, texts)
+        if self._encoder is None:
+            raise UnsupportedError(
+                "prompts.none", "this bundle has no tokenizer for texts.", "Export it again."
+            )
+        encoder = self._encoder()
+        tokens = np.zeros((len(texts), N), np.int32)  # [n,N]
+        length = np.zeros(len(texts), np.int32)  # [n]
+        for row, text in enumerate(texts):
+            ids = encoder.encode(text, framing=True)
+            if not 0 < len(ids) <= N:
+                raise InputError(
+                    "text.too_long", f"a text has {len(ids)} tokens; allowed: 1 to {N}."
+                )
+            tokens[row, : len(ids)], length[row] = ids, len(ids)
+        return tokens, length
+
+    def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:
+        """N embeddings [E] as f32 [N,E]."""
+        embeddings = list(rows)
+        if not embeddings:
+            return np.zeros((0, self.manifest.interface.dims["E"]), np.float32)
+        stacked = np.stack(embeddings)
+        if not np.isfinite(stacked).all():
+            raise BundleError("bundle.not_finite", "the model's embeddings hold NaN or infinity.")
+        return stacked
+
+    def _require_output(self, function: str, output: str, what: str) -> None:
+        interface = self.manifest.interface
+        if not interface.has(function) or output not in interface.function(function).outputs:
+            raise self._lacks(what)
+
+    def _lacks(self, what: str) -> UnsupportedError:
+        functions = ", ".join(spec.name for spec in self.manifest.interface.functions)
+        return UnsupportedError(
+            "model.capability", f"{self.manifest.name} has no {what}.", f"It has: {functions}."
+        )
 
 
 def _images(images: Any) -> Iterable[Any]:

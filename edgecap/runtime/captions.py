@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from edgecap.bundle.manifest import Manifest
+from edgecap.bundle.regions_spec import RegionsSpec
+from edgecap.bundle.schema2 import Manifest
 from edgecap.runtime.decode import Generated
-from edgecap.runtime.mentions import read
-from edgecap.runtime.preprocess import Box, Letterbox
-from edgecap.runtime.vocabulary import Vocabulary
+from edgecap.runtime.image_processing import Box, Placement
+from edgecap.runtime.mentions import phrase_start
+from edgecap.runtime.regions import Input, Reading, read_regions
+from edgecap.runtime.text import TextCodec
 from edgecap.runtime.words import WordMap
 
 
@@ -19,7 +23,7 @@ class Mention:
     phrase: str
     span: tuple[int, int]  # of the phrase in the caption's text
     boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
-    scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its four tokens
+    scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its tokens
     confidences: tuple[float, ...] = ()  # 0-1 per box: it is right; none without a calibration
 
 
@@ -28,11 +32,11 @@ class Caption:
     """The caption of one image."""
 
     text: str  # words only
-    raw: str  # with the location tokens
-    lang: str
-    style: str
+    raw: str  # with location and other special tokens
+    lang: str  # "" for a model whose prompts have no language
+    style: str  # the name of the prompt for such a model
     mentions: tuple[Mention, ...]
-    tokens: tuple[int, ...]  # without <eos>
+    tokens: tuple[int, ...]  # without the end token
     scores: tuple[float, ...]  # log-probability per token
     score: float  # mean log-probability, the end included
     complete: bool  # False if the length limit cut it
@@ -48,34 +52,29 @@ class Attention:
 
     caption: Caption
     words: tuple[WordMap, ...]
-    placement: Letterbox  # of the image in the model input that the maps cover
+    placement: Placement  # of the image in the model input that the maps cover
 
 
 def read_caption(
     generated: Generated,
-    placement: Letterbox,
+    placement: Placement,
     lang: str,
     style: str,
-    vocabulary: Vocabulary,
+    codec: TextCodec,
     manifest: Manifest,
 ) -> Caption:
     """The caption of an image with this `placement` in the model input."""
-    tokens, tokenizer = generated.tokens, vocabulary.tokenizer
+    tokens = generated.tokens
     scores = [chosen.score for chosen in generated.chosen]
-    bin_px = manifest.coordinates.bin_px
-    reading = read(tokens, scores, tokenizer, vocabulary.locations, bin_px, lang)
+    view = Input(manifest.image.input_size, placement)
+    reading = read(tokens, scores, codec, manifest.regions, view, lang)
     mentions = tuple(
-        Mention(
-            reading.text[group.start : group.end],
-            (group.start, group.end),
-            tuple(placement.to_image(box) for box in group.boxes),
-            group.scores,
-        )
-        for group in reading.groups
+        Mention(reading.phrase(region), (region.start, region.end), region.boxes, region.scores)
+        for region in reading.regions
     )
     return Caption(
         text=reading.text,
-        raw=tokenizer.decode(tokens),
+        raw=codec.decode(tokens, skip_special=False),
         lang=lang,
         style=style,
         mentions=mentions,
@@ -86,3 +85,21 @@ def read_caption(
         malformed=reading.malformed,
         notes=placement.notes,
     )
+
+
+def read(
+    tokens: Sequence[int],
+    scores: Sequence[float],
+    codec: TextCodec,
+    regions: RegionsSpec | None,
+    view: Input,
+    lang: str,
+) -> Reading:
+    """Text and regions of generated tokens; boxes in px of the image that `view` places."""
+    if regions is None:
+        return Reading(codec.decode(tokens).strip(), (), 0)
+    if not lang:
+        return read_regions(tokens, codec, regions, view, scores)
+    # Phrases begin as a language writes them, and the text is kept as it was generated.
+    find = partial(phrase_start, language=lang)
+    return read_regions(tokens, codec, regions, view, scores, find, strip=False)

@@ -1,37 +1,51 @@
-"""Decoding for schema 1: from a cache that holds an image to tokens, greedily or by beam search.
+"""The decode loop: from a state that holds images to tokens, greedily, sampled or by beam search.
 
-Works on token ids only; callers turn them into text. Letters as in session.py.
+Works on token ids only; callers turn them into text. Letters: B sequences, V vocabulary, P image
+rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from edgecap.runtime.cache import Cache
-from edgecap.runtime.grammar import TokenGrammar
+from edgecap.runtime.beams import beam_search
 from edgecap.runtime.logits import log_softmax
-from edgecap.runtime.session import ImageCode
+from edgecap.runtime.rules import Rules
+from edgecap.runtime.state import State
+
+# (scores f32 [V] of a step under the rules, index of the sequence, number of its tokens) -> token
+Choose: TypeAlias = Callable[[np.ndarray, int, int], int]
+_WAITING = 1 << 20  # bytes of logits that are kept until their log-probabilities are computed
+
+
+class Picked(NamedTuple):
+    """One generated token, and the step that it was chosen from."""
+
+    sequence: int
+    token: int
+    logits: np.ndarray  # f32 [V]
+    attention: np.ndarray | None  # f32 [P], or [L,H,P]
 
 
 class Chosen(NamedTuple):
     """One generated token, and the attention of the step that generated it."""
 
     token: int
-    score: float  # log-probability (natural log)
-    attention: np.ndarray  # f32 [P], mean over layers and heads
+    score: float  # log-probability (natural log) by the model, without the rules
+    attention: np.ndarray | None  # f32 [P], mean over layers and heads
 
 
 @dataclass
 class Generated:
-    """The tokens generated for one image, without `<eos>`."""
+    """The tokens generated for one image, without the end token."""
 
     chosen: list[Chosen] = field(default_factory=list)
-    complete: bool = False  # ended by <eos>, not by the length limit
-    end_score: float = 0.0  # log-probability of <eos>
+    complete: bool = False  # ended by an end token, not by the length limit
+    end_score: float = 0.0  # log-probability of the end token
 
     @property
     def tokens(self) -> list[int]:
@@ -39,151 +53,81 @@ class Generated:
 
     @property
     def score(self) -> float:
-        """Mean log-probability per token, `<eos>` included; beams are ranked by it."""
+        """Mean log-probability per token, the end included."""
         count = len(self.chosen) + self.complete
         return (sum(chosen.score for chosen in self.chosen) + self.end_score) / max(count, 1)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When to stop, and which tokens are allowed."""
+def walk(state: State, rules: Rules, choose: Choose | None = None) -> Iterator[list[Picked]]:
+    """Decode all sequences of a state step by step; `choose`: by default the best token.
 
-    eos: int
-    length: int  # maximum number of tokens, <eos> included
-    grammar: TokenGrammar | None  # None: unconstrained, boxes may be malformed
-
-    @property
-    def start(self) -> str:
-        """The grammar state of an empty sequence."""
-        return self.grammar.start if self.grammar else ""
-
-    def after(self, state: str, token: int) -> str:
-        """The grammar state after `token`."""
-        return self.grammar.after(state, token) if self.grammar else state
-
-    def constrained(self, scores: np.ndarray, state: str, tokens: Sequence[int]) -> np.ndarray:
-        """Scores f32 [V] of the token after `tokens`, -inf where the grammar does not allow it."""
-        if self.grammar is None:
-            return scores
-        mask = self.grammar.allowed(state, tokens, self.length - len(tokens))  # [V]
-        return np.where(mask, scores, -np.inf)
-
-
-# (scores f32 [V] of a step with -inf for tokens that are not allowed, index of the sequence, number
-# of its tokens) -> token
-Choose: TypeAlias = Callable[[np.ndarray, int, int], int]
-
-
-def most_probable(scores: np.ndarray, sequence: int, count: int) -> int:
-    """Greedy decoding."""
-    return int(scores.argmax())
-
-
-def walk(
-    cache: Cache, prompt: Sequence[int], limits: Limits, choose: Choose = most_probable
-) -> Iterator[list[tuple[int, Chosen]]]:
-    """Decode all sequences of a cache step by step; `choose` selects each token.
-
-    Yields, per step, (index of the sequence, its token) for each running sequence; a sequence
-    whose token is `<eos>` leaves the batch.
+    Yields, per step, the token of each running sequence; one whose token ends it leaves the batch.
     """
-    running = list(range(len(cache)))
+    spec = rules.spec
+    running = list(range(len(state)))
     generated: list[list[int]] = [[] for _ in running]
-    states = [limits.start for _ in running]
-    step = cache.prompt(prompt)
-    for count in range(limits.length):
-        scores = log_softmax(step.logits)  # [B,V]
-        choices = []
+    places = [rules.start for _ in running]
+    step = state.prompt(spec.begin)
+    for count in range(spec.max_new_tokens):
+        picks = []
         for b, sequence in enumerate(running):
-            # On logits, because two of them may round to the same log-probability.
-            constrained = limits.constrained(
-                step.logits[b], states[sequence], generated[sequence]
-            )  # [V]
-            token = choose(constrained, sequence, count)
-            generated[sequence].append(token)
-            states[sequence] = limits.after(states[sequence], token)
-            choices.append((sequence, Chosen(token, float(scores[b, token]), step.attention[b])))
-        yield choices
-        stay = [b for b, (_, choice) in enumerate(choices) if choice.token != limits.eos]
-        if not stay or count + 1 == limits.length:
+            tokens, place, logits = generated[sequence], places[sequence], step.logits[b]
+            if choose is None:
+                token = rules.best(logits, tokens, place)
+            else:
+                token = choose(rules.constrained(logits, tokens, place), sequence, count)
+            tokens.append(token)
+            places[sequence] = rules.after(place, token)
+            attention = None if step.attention is None else step.attention[b]
+            picks.append(Picked(sequence, token, logits, attention))
+        yield picks
+        stay = [b for b, pick in enumerate(picks) if pick.token not in spec.eos]
+        if not stay or count + 1 == spec.max_new_tokens:
             return
         if len(stay) < len(running):
-            cache.keep(stay)
+            state.select(stay)
             running = [running[b] for b in stay]
-        step = cache.step([generated[sequence][-1] for sequence in running])
+        step = state.feed([generated[sequence][-1] for sequence in running])
 
 
-def generate(
-    cache: Cache, prompt: Sequence[int], limits: Limits, choose: Choose = most_probable
-) -> list[Generated]:
-    """Decode to the end; one result per sequence of the cache."""
-    results = [Generated() for _ in range(len(cache))]
-    for choices in walk(cache, prompt, limits, choose):
-        for sequence, choice in choices:
-            if choice.token == limits.eos:
-                results[sequence].complete = True
-                results[sequence].end_score = choice.score
-            else:
-                results[sequence].chosen.append(choice)
+def generate(state: State, rules: Rules, choose: Choose | None = None) -> list[Generated]:
+    """Decode to the end; one result per sequence of the state.
+
+    By beam search if the rules ask for several beams; `choose` is not used then.
+    """
+    if rules.spec.beams > 1:
+        return [_searched(one, rules) for one in state.alone()]
+    results = [Generated() for _ in range(len(state))]
+    waiting: list[Picked] = []
+    for picks in walk(state, rules, choose):
+        waiting += picks
+        if len(waiting) * picks[0].logits.nbytes > _WAITING:
+            _record(waiting, results, rules)
+            waiting = []
+    _record(waiting, results, rules)
     return results
 
 
-def beam_search(cache: Cache, prompt: Sequence[int], limits: Limits) -> Generated:
-    """The best of several sequences by mean log-probability per token.
-
-    `cache` holds the same image once per beam (see `repeat`). The search ends when there are as
-    many finished sequences as beams and no running one has a better mean. Ties go to the earlier
-    beam, then to the lower id.
-    """
-    beams = len(cache)
-    step = cache.prompt(prompt)
-    live, states = [Generated()], [limits.start]  # all rows are equal at first: use one
-    finished: list[Generated] = []
-    for count in range(limits.length):
-        scores = log_softmax(step.logits[: len(live)])  # [live,V]
-        constrained = [
-            limits.constrained(row, state, sequence.tokens)
-            for row, state, sequence in zip(scores, states, live, strict=True)
-        ]
-        continued: list[tuple[int, Generated]] = []
-        for rank, (b, token) in enumerate(_best(live, np.stack(constrained), 2 * beams)):
-            score = float(scores[b, token])
-            if token != limits.eos:
-                choice = Chosen(token, score, step.attention[b])
-                continued.append((b, Generated([*live[b].chosen, choice])))
-            elif rank < beams:
-                finished.append(Generated(live[b].chosen, True, score))
-            if len(continued) == beams:
-                break
-        live = [sequence for _, sequence in continued]
-        states = [limits.after(states[b], sequence.tokens[-1]) for b, sequence in continued]
-        finished = sorted(finished, key=lambda done: -done.score)[:beams]
-        if not live or (
-            len(finished) == beams
-            and finished[-1].score >= max(sequence.score for sequence in live)
-        ):
-            break
-        if count + 1 < limits.length:
-            # If there are fewer continuations than beams, the idle rows repeat the first.
-            idle = beams - len(live)
-            parents = [b for b, _ in continued]
-            cache.reorder(parents + [parents[0]] * idle)
-            tokens = [sequence.chosen[-1].token for sequence in live]
-            step = cache.step(tokens + [tokens[0]] * idle)
-    return max(finished or live, key=lambda sequence: sequence.score)
+def _record(picks: list[Picked], results: list[Generated], rules: Rules) -> None:
+    """Add tokens to their sequences. Log-probabilities of many steps at once cost less."""
+    if not picks:
+        return
+    scores = log_softmax(np.stack([pick.logits for pick in picks]))  # [n,V]
+    for pick, row in zip(picks, scores, strict=True):
+        result, score = results[pick.sequence], float(row[pick.token])
+        if pick.token in rules.spec.eos:
+            result.complete, result.end_score = True, score
+        else:
+            result.chosen.append(Chosen(pick.token, score, pick.attention))
 
 
-def _best(live: list[Generated], constrained: np.ndarray, number: int) -> list[tuple[int, int]]:
-    """(beam, token) pairs by total log-probability, best first; constrained [live,V]."""
-    totals = np.array([sum(c.score for c in sequence.chosen) for sequence in live])  # [live]
-    candidates = (totals[:, None] + constrained).ravel()  # [live*V]
-    order = np.argsort(-candidates, kind="stable")[:number]
-    V = constrained.shape[1]
-    return [(int(i) // V, int(i) % V) for i in order if np.isfinite(candidates[i])]
-
-
-def repeat(code: ImageCode, beams: int) -> ImageCode:
-    """The code of one image, repeated per beam: k, v [L,1,H,P,Dh] to [L,beams,H,P,Dh]."""
-    return ImageCode(
-        code.k.repeat(beams, 1), code.v.repeat(beams, 1), code.embedding.repeat(beams, 0)
-    )
+def _searched(state: State, rules: Rules) -> Generated:
+    """The best caption of one image by beam search."""
+    best, attention = beam_search(state, rules)
+    chosen = [
+        Chosen(token, score, looked)
+        for token, score, looked in zip(best.tokens, best.scores, attention, strict=True)
+    ]
+    if chosen and chosen[-1].token in rules.spec.eos:
+        return Generated(chosen[:-1], True, chosen[-1].score)
+    return Generated(chosen)

@@ -1,4 +1,4 @@
-"""Golden outputs of a schema 2 bundle: recorded at export, replayed by `edgecap verify`.
+"""Golden outputs of a bundle itself: recorded at export, replayed by `edgecap verify`.
 
 `golden/expected.json` lists images of the bundle with the tokens that the bundle itself generated;
 `golden/expected.npz` holds the logits of each first token and the embeddings of the images. They
@@ -22,8 +22,8 @@ from edgecap.bundle.interface import DECODE, ENCODE
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode, dump
+from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.image_processing import process
-from edgecap.runtime.prompt_captioner import PromptCaptioner
 from edgecap.runtime.state import State
 
 FOLDER, FILE, ARRAYS = "golden", "golden/expected.json", "golden/expected.npz"
@@ -50,7 +50,7 @@ class Expected:
     cases: tuple[Case, ...]
 
 
-def write_expected(captioner: PromptCaptioner, images: np.ndarray, directory: Path) -> None:
+def write_expected(captioner: Captioner, images: np.ndarray, directory: Path) -> None:
     """Run a captioner on images uint8 [N,h,w,3] and write its outputs below `directory`."""
     (directory / FOLDER).mkdir()
     cases, logits, embeddings = [], [], []
@@ -71,7 +71,7 @@ def write_expected(captioner: PromptCaptioner, images: np.ndarray, directory: Pa
         np.savez(file, allow_pickle=False, **stacked)
 
 
-def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
+def replay_expected(captioner: Captioner, opened: Bundle) -> Certificate:
     """Run the bundle's cases again and compare; BundleError if it has none."""
     if FILE not in opened.manifest.files or ARRAYS not in opened.manifest.files:
         raise BundleError(
@@ -113,7 +113,7 @@ def replay_expected(captioner: PromptCaptioner, opened: Bundle) -> Certificate:
 
 
 def _run_image(
-    captioner: PromptCaptioner, image: bytes
+    captioner: Captioner, image: bytes
 ) -> tuple[str | None, tuple[int, ...], np.ndarray | None, np.ndarray | None]:
     """Prompt, tokens, logits f32 [V] of the first token and embedding f32 [E] of one image."""
     manifest, graphs = captioner.manifest, captioner.graphs
@@ -125,8 +125,7 @@ def _run_image(
         return None, (), None, embedding
     prompt = manifest.default_prompt
     state = State(graphs, encoded)
-    for token in manifest.prompts[prompt].begin:
-        logits = state.feed([token])  # [1,V]
+    logits = state.prompt(manifest.prompts[prompt].begin).logits  # [1,V]
     (caption,) = captioner.caption([image])
     return prompt, caption.tokens, logits[0], embedding
 

@@ -47,6 +47,14 @@ class TokenGrammar:
             raise BundleError("bundle.grammar", f"no token is allowed in state {state!r}.")
         return mask
 
+    def allows(self, state: str, tokens: Sequence[int], left: int, token: int) -> bool:
+        """Whether `allowed` has this token, without making the mask."""
+        for move in self._states[state]:
+            if left >= move.room and self._classes[move.token][token]:
+                beyond = move.above and len(tokens) >= move.above
+                return not beyond or token > tokens[-move.above]
+        return False
+
     def after(self, state: str, token: int) -> str:
         """The state that an allowed token leads to."""
         return next(m.to for m in self._states[state] if self._classes[m.token][token])

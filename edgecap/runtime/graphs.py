@@ -1,18 +1,23 @@
-"""The functions of a schema 2 bundle, by the names of its interface, on any engine.
+"""The functions of a bundle, by the names of its interface, on any engine.
 
-Letters: B batch, b first image of a call, h and w height and width of the image in px,
+Letters: B batch, b first item of a call, h and w height and width of the image in px,
 V vocabulary, E embedding, N tokens of a text to embed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT, Interface
-from edgecap.core.errors import BundleError
-from edgecap.runtime.backends.single import FunctionSession
+from edgecap.bundle.interface import (
+    DECODE_ATTENTION,
+    ENCODE,
+    ENCODE_TEXT,
+    Interface,
+)
+from edgecap.core.errors import BundleError, UnsupportedError
+from edgecap.runtime.backends.single import Bound, FunctionSession
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -24,17 +29,12 @@ class Graphs:
     """
 
     def __init__(self, session: FunctionSession, interface: Interface) -> None:
-        self.interface, self._session = interface, session
+        self.interface, self.session = interface, session
+        self.batch = 1 if 1 in (interface.batch, session.batch) else None
 
     def encode(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """Image and rolling state of uint8 [B,h,w,3], and `image_embedding` [B,E] if declared."""
+        """Image rows and rolling state of uint8 [B,h,w,3], `image_embedding` [B,E] if declared."""
         return self.run(ENCODE, {"image": image})
-
-    def decode(
-        self, token: np.ndarray, position: np.ndarray, state: Arrays
-    ) -> dict[str, np.ndarray]:
-        """`logits` [B,V] and new rows of the state, for int32 tokens [B,1] at positions [B]."""
-        return self.run(DECODE, {"token": token, "position": position, **state})
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Embeddings f32 [B,E] of int32 tokens [B,N], of which the first `length` [B] are used."""
@@ -42,21 +42,67 @@ class Graphs:
 
     def run(self, name: str, inputs: Arrays) -> dict[str, np.ndarray]:
         """Run one function on a batch; BundleError for outputs of other shapes than declared."""
-        B = len(next(iter(inputs.values())))
-        size = self.interface.batch or B
-        made = [
-            self._session.run(name, {key: value[b : b + size] for key, value in inputs.items()})
-            for b in range(0, B, size)
-        ]
         spec = self.interface.function(name)
-        joined = {}
-        for key, tensor in spec.outputs.items():
-            parts = [part[key] for part in made]
-            whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-            shape = self.interface.sizes(tensor.shape, B)
-            if whole.shape != shape:
+        axes = {key: tensor.batch_axis for key, tensor in spec.inputs.items()}
+        first = next(iter(inputs))
+        B = inputs[first].shape[axes[first]]
+        if self.batch is None or B == 1:
+            return self.checked(name, self.session.run(name, inputs), B)
+        made = []
+        for b in range(B):
+            one = {key: _part(value, axes[key], b) for key, value in inputs.items()}
+            made.append(self.checked(name, self.session.run(name, one), 1))
+        return {
+            key: np.concatenate([part[key] for part in made], tensor.batch_axis)
+            for key, tensor in spec.outputs.items()
+        }
+
+    def bind(self, name: str, inputs: Arrays) -> Bound:
+        """Prepare calls of one function over inputs of one engine call, kept in place."""
+        return self.session.bind(name, inputs)
+
+    def checked(self, name: str, outputs: Arrays, B: int) -> dict[str, np.ndarray]:
+        """The declared outputs in their declared types; BundleError for other shapes."""
+        found = {}
+        for key, tensor in self.interface.function(name).outputs.items():
+            value, shape = outputs[key], self.interface.sizes(tensor.shape, B)
+            if value.shape != shape:
                 raise BundleError(
-                    "bundle.model", f"{name} returned {key} {list(whole.shape)}, not {list(shape)}."
+                    "bundle.model",
+                    f"{name} returned {key} {list(value.shape)}; the interface declares "
+                    f"{list(shape)}.",
                 )
-            joined[key] = whole
-        return joined
+            found[key] = value.astype(tensor.dtype, copy=False)
+        return found
+
+    def pick(self, encoded: Arrays, images: Sequence[int]) -> dict[str, np.ndarray]:
+        """The outputs of `encode` for some images of a batch, in this order; repeats allowed."""
+        outputs = self.interface.function(ENCODE).outputs
+        return {
+            key: np.take(value, list(images), outputs[key].batch_axis)
+            for key, value in encoded.items()
+        }
+
+    def join(self, parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
+        """The outputs of several calls of `encode` as those of one."""
+        outputs = self.interface.function(ENCODE).outputs
+        return {
+            key: np.concatenate([part[key] for part in parts], outputs[key].batch_axis)
+            for key in parts[0]
+        }
+
+
+def check_attention(interface: Interface) -> None:
+    """Raise UnsupportedError if the model does not give the attention of layers and heads."""
+    if not interface.has(DECODE_ATTENTION):
+        raise UnsupportedError(
+            "attention.missing",
+            "this bundle was exported without --attention; it returns only the mean over layers "
+            "and heads.",
+            "Export it again with --attention, or use the PyTorch model S.",
+        )
+
+
+def _part(value: np.ndarray, axis: int, b: int) -> np.ndarray:
+    """Item b of a batch, as a batch of one."""
+    return value[(slice(None),) * axis + (slice(b, b + 1),)]

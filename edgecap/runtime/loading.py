@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
-from typing import TypeAlias
 
+from edgecap.bundle import manifest as schema1
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.bundle.upgrade import upgraded
 from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
 from edgecap.core.formats import backends
-from edgecap.runtime.backends import open_functions, open_session, select
+from edgecap.runtime.backends import open_functions, select
+from edgecap.runtime.backends.single import FunctionSession
+from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.confidence import Minimum, calibration_of
 from edgecap.runtime.graphs import Graphs
-from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.memory import free_bytes
 from edgecap.runtime.text import TextCodec
+from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.text.prompts import PromptEncoder
 from edgecap.runtime.tokenizer import Tokenizer
-
-AnyCaptioner: TypeAlias = Captioner | PromptCaptioner
 
 
 def load(
@@ -32,7 +36,7 @@ def load(
     threads: int = 1,
     verify: str = "sizes",
     min_confidence: Minimum = None,
-) -> AnyCaptioner:
+) -> Captioner:
     """Open the captioner in a bundle.
 
     Args:
@@ -59,30 +63,45 @@ def load(
     return captioner
 
 
-def _captioner(opened: Bundle, backend: str, threads: int) -> AnyCaptioner:
-    if isinstance(opened.manifest, schema2.Manifest):
-        return _prompted(opened, opened.manifest, backend, threads)
-    tokenizer_file = opened.manifest.tokenizer.file
-    tokenizer = Tokenizer(opened.content(tokenizer_file).read_bytes(), tokenizer_file)
-    session = open_session(opened, backend, threads)
-    selected = select(opened.manifest.format, backend)
-    return Captioner(session, opened.manifest, tokenizer, selected, weights=_weights(opened))
-
-
-def _prompted(
-    opened: Bundle, manifest: schema2.Manifest, backend: str, threads: int
-) -> PromptCaptioner:
-    """A schema 2 captioner or embedder."""
+def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
+    manifest, tokenizer = opened.manifest, None
+    if not isinstance(manifest, schema2.Manifest):
+        name = manifest.tokenizer.file
+        tokenizer = Tokenizer(opened.content(name).read_bytes(), name)
+        weights = _weights(opened)
+        manifest = upgraded(replace(manifest, weights=weights), tokenizer.id_of, len(tokenizer))
+        opened = replace(opened, manifest=manifest)
     codec, encoder = None, None
-    if manifest.tokenizer is not None:
+    if tokenizer is not None:
+        codec = codec_of(tokenizer)
+    elif manifest.tokenizer is not None:
         data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
-    if manifest.encoder is not None:
+    if tokenizer is None and manifest.encoder is not None:
         file = opened.content(manifest.encoder)
+        if manifest.languages:
+            tokenizer = Tokenizer(file.read_bytes(), file.name)
         encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     selected = select(manifest.format, backend)
-    return PromptCaptioner(graphs, manifest, codec, selected, encoder)
+    return Captioner(graphs, manifest, codec, selected, encoder=encoder, tokenizer=tokenizer)
+
+
+def captioner_of(
+    session: FunctionSession,
+    manifest: schema1.Manifest,
+    tokenizer: Tokenizer,
+    backend: str,
+    free: Callable[[], int] = free_bytes,
+    most: int = BATCH,
+) -> Captioner:
+    """A captioner of the schema 1 contract on a session with the function names of schema 2.
+
+    `free` and `most` as of `Captioner`.
+    """
+    new = upgraded(manifest, tokenizer.id_of, len(tokenizer))
+    graphs, codec = Graphs(session, new.interface), codec_of(tokenizer)
+    return Captioner(graphs, new, codec, backend, tokenizer=tokenizer, free=free, most=most)
 
 
 def check_threads(threads: int) -> None:

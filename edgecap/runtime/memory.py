@@ -1,14 +1,15 @@
 """Free memory, and the number of images that fit in it.
 
-Letters as in session.py.
+Letters: H heads, Dh head width, P patches, D width.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
-from edgecap.bundle.manifest import Contract
+from edgecap.bundle.interface import DTYPES, Interface
 
 SHARE = 0.5  # of the free memory: other programs need some, and engines keep what they allocated
 UNKNOWN = 1 << 30  # bytes, assumed on systems that do not report free memory
@@ -31,30 +32,36 @@ def free_bytes(root: Path = Path("/")) -> int:
     return min([available, *_groups(root)])
 
 
-def image_bytes(contract: Contract) -> int:
+def image_bytes(interface: Interface) -> int:
     """Estimated peak memory in bytes of captioning one image of a batch.
 
-    The cache, the image rows before they are copied to it, the engine's copies of both, and the
-    activations of encode_image. For model S: 19.5 MiB; measured 13 (PyTorch) to 21 (ONNX).
+    The state, the image rows before they are copied to it, the engine's copies of both, and the
+    activations of encode. For model S: 19.5 MiB; measured 13 (PyTorch) to 21 (ONNX).
     """
-    width = contract.heads * contract.head_width  # D
-    activations = contract.patches * (16 * width + 2 * contract.heads * contract.patches) * 4
-    return _cache_bytes(contract) + activations
+    dims = interface.dims
+    activations = 1 << 20
+    if {"H", "Dh", "P"} <= dims.keys():
+        width = dims["H"] * dims["Dh"]  # D
+        activations = dims["P"] * (16 * width + 2 * dims["H"] * dims["P"]) * 4
+    return _caption_bytes(interface) + activations
 
 
-def images_that_fit(contract: Contract, free: int, beams: int = 1) -> int:
+def images_that_fit(interface: Interface, free: int, beams: int = 1) -> int:
     """The number of images that a batch may have; at least 1.
 
-    Beam search handles one image at a time: only one image has a cache per beam.
+    Beam search handles one image at a time: only one image has a state per beam.
     """
-    left = int(SHARE * free) - (beams - 1) * _cache_bytes(contract)
-    return max(1, left // image_bytes(contract))
+    left = int(SHARE * free) - (beams - 1) * _caption_bytes(interface)
+    return max(1, left // image_bytes(interface))
 
 
-def _cache_bytes(contract: Contract) -> int:
-    """Bytes of one caption: the cache, the image rows, and the engine's copies of both."""
-    row = contract.layers * contract.heads * contract.head_width * 2 * 4  # k and v, float32
-    return 2 * row * (contract.context + contract.patches)
+def _caption_bytes(interface: Interface) -> int:
+    """Bytes of one caption: the state, the image rows of caches, the engine's copies of both."""
+    cached = sum(
+        math.prod(interface.sizes(entry.encoded.shape, 1)) * DTYPES[entry.dtype]
+        for entry in interface.entries("cache")
+    )
+    return 2 * (interface.state_bytes() + cached)
 
 
 def _groups(root: Path) -> list[int]:

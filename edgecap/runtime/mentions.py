@@ -1,18 +1,12 @@
-"""Splits tokens of a schema 1 caption into text, phrases and boxes.
+"""Where the phrase before a box begins, by language and without parsing.
 
-Location tokens follow their phrase in groups of four. The phrase is found without parsing: it is
-the text since the last box or separator, without a leading conjunction, starting at its determiner
-or number word.
+A phrase is the text since the last box or separator, without a leading conjunction, starting at its
+determiner or number word.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from edgecap.runtime.tokenizer import Tokenizer
 
 InputBox = tuple[float, float, float, float]
 _SEPARATOR = re.compile(r"[.,;:!?、。，；：！？「」()\"]")
@@ -41,70 +35,6 @@ _DETERMINERS = {
 _LEADS = {"ko": ("그림에", "여기에"), "ja": ("ここに",)}
 _ELIDED = ("un'", "un’", "l'", "l’")
 _CHINESE_NUMBERS, _CHINESE_AND, _JAPANESE_AND = "一两三四五六七", "和与及", "とや"
-
-
-@dataclass(frozen=True)
-class Group:
-    """A phrase and its boxes in px of the model input."""
-
-    start: int  # of the phrase in the clean text
-    end: int
-    boxes: tuple[InputBox, ...]
-    scores: tuple[float, ...]  # per box: geometric mean probability of its four tokens
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The clean text, its grouped boxes, and the number of location runs that are no valid box."""
-
-    text: str
-    groups: tuple[Group, ...]
-    malformed: int
-
-
-def read(
-    tokens: Sequence[int],
-    scores: Sequence[float],
-    tokenizer: Tokenizer,
-    locations: range,
-    bin_px: int,
-    language: str,
-) -> Reading:
-    """Separate words from boxes. `scores` are log-probabilities, one per token."""
-    words = [token for token in tokens if token not in locations]
-    text = tokenizer.decode(words, skip_special=True)
-    groups: list[Group] = []
-    malformed = place = word_count = previous_end = 0
-    while place < len(tokens):
-        if tokens[place] not in locations:
-            place, word_count = place + 1, word_count + 1
-            continue
-        end = place
-        while end < len(tokens) and tokens[end] in locations:
-            end += 1
-        boxes, probabilities, bad = _boxes(tokens[place:end], scores[place:end], locations, bin_px)
-        malformed += bad
-        text_end = len(tokenizer.decode(words[:word_count], skip_special=True).rstrip())
-        if boxes:
-            start = previous_end + phrase_start(text[previous_end:text_end], language)
-            groups.append(Group(start, text_end, boxes, probabilities))
-        place, previous_end = end, text_end
-    return Reading(text, tuple(groups), malformed)
-
-
-def _boxes(
-    tokens: Sequence[int], scores: Sequence[float], locations: range, bin_px: int
-) -> tuple[tuple[InputBox, ...], tuple[float, ...], int]:
-    """Boxes, their scores, and the number of groups of a location run that are not boxes."""
-    boxes, probabilities, bad = [], [], int(len(tokens) % 4 > 0)
-    for i in range(0, len(tokens) - 3, 4):
-        x0, y0, x1, y1 = ((token - locations.start) * bin_px for token in tokens[i : i + 4])
-        if x1 <= x0 or y1 <= y0:
-            bad += 1
-            continue
-        boxes.append((float(x0), float(y0), float(x1), float(y1)))
-        probabilities.append(math.exp(sum(scores[i : i + 4]) / 4))
-    return tuple(boxes), tuple(probabilities), bad
 
 
 def determiner_end(phrase: str, language: str) -> int:

@@ -1,6 +1,6 @@
-"""The image processing of schema 1, as a thin call of the one by ImageSpec, and boxes back.
+"""One image as one crop of a model's input, and images to be drawn on.
 
-Specification: edgecap.runtime.image_processing with fit `contain`; constants from the manifest.
+Specification: edgecap.runtime.image_processing.
 
 Letters: h, w an image's height and width in px; S the model input's side in px.
 """
@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from edgecap.bundle.image_spec import ImageSpec
-from edgecap.bundle.manifest import Preprocessing, standard_preprocessing
-from edgecap.core.errors import InputError
+from edgecap.bundle.manifest import standard_preprocessing
+from edgecap.bundle.upgrade import image_spec
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime import image_color, image_files, image_processing
 from edgecap.runtime.image_arrays import MAX_PIXELS as MAX_PIXELS
 from edgecap.runtime.image_files import ImageSource
@@ -27,33 +28,23 @@ ImageLike: TypeAlias = ImageSource
 Letterbox = Placement  # where an image lies on the model input
 
 
-def image_spec(settings: Preprocessing) -> ImageSpec:
-    """The settings of a manifest of schema 1 as image processing of schema 2."""
-    return ImageSpec(
-        (settings.size, settings.size),
-        settings.fit,
-        settings.resample,
-        background=settings.fill,
-        wide="high_byte",
-        fill=settings.fill,
-        channels=settings.channels,
-    )
-
-
 def letterbox(width: int, height: int, size: int) -> Letterbox:
     """The placement of a w x h image on a size x size model input."""
     return image_processing.contain(width, height, (size, size))
 
 
-def preprocess(
-    image: ImageLike, settings: Preprocessing | None = None
-) -> tuple[np.ndarray, Letterbox]:
-    """An image on the model input: uint8 [S,S,3] and where it lies there.
+def preprocess(image: ImageLike, spec: ImageSpec | None = None) -> tuple[np.ndarray, Letterbox]:
+    """An image as the model's input uint8 [h,w,3], and where it lies there.
 
-    `settings` come from a manifest; without them, those of this package's own models.
-    Raises InputError as image_files.load_image does.
+    `spec` comes from a manifest; without it, that of this package's own models.
+    Raises InputError as image_files.load_image does, and UnsupportedError for an image that makes
+    several crops.
     """
-    processed = image_processing.process(image, image_spec(settings or standard_preprocessing()))
+    processed = image_processing.process(image, spec or image_spec(standard_preprocessing()))
+    if len(processed.pixels) != 1:
+        raise UnsupportedError(
+            "image.crops", f"an image has {len(processed.pixels)} crops; encode takes one."
+        )
     return processed.pixels[0], processed.placement
 
 

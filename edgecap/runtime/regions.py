@@ -1,4 +1,4 @@
-"""Splits generated ids into text, phrases and boxes in pixels of the user's image (schema 2).
+"""Splits generated ids into text, phrases and boxes in pixels of the user's image.
 
 The text is decoded without location ids and marks; a region refers to its phrase by character
 positions in that text. Invalid boxes are dropped and counted. Codecs: edgecap.bundle.regions_spec.
@@ -60,6 +60,7 @@ def read_regions(
     view: Input,
     scores: Sequence[float] | None = None,
     phrase_start: PhraseStart | None = None,
+    strip: bool = True,
 ) -> Reading:
     """Separate words from boxes.
 
@@ -68,6 +69,7 @@ def read_regions(
         scores: log-probabilities of `ids`; by default all 0.
         phrase_start: for codecs whose phrase is the text before a box (edges4, loc1000); by
             default it begins after the last punctuation mark (edges4) or region (loc1000).
+        strip: remove surrounding spaces of the text.
     """
     walk = _Walk(ids, codec, spec, view, [0.0] * len(ids) if scores is None else scores)
     if spec.codec == "cells2":
@@ -77,7 +79,8 @@ def read_regions(
     else:
         found = _after_phrase(walk, phrase_start)
     regions = tuple(found)
-    return _stripped(Reading(walk.text, regions, walk.malformed))
+    reading = Reading(walk.text, regions, walk.malformed)
+    return _stripped(reading) if strip else reading
 
 
 class _Walk:
@@ -254,7 +257,8 @@ def _marked_phrase(walk: _Walk, start: int) -> tuple[int, int] | None:
     phrase = walk.text[begin:end]
     if not phrase:
         return None
-    return begin + _after_spaces(phrase), begin + len(phrase.rstrip())
+    end = begin + len(phrase.rstrip())
+    return min(begin + _after_spaces(phrase), end), end  # one of spaces alone is empty
 
 
 def _stripped(reading: Reading) -> Reading:

@@ -42,12 +42,11 @@ def force(
 
     Step 0 is the prompt's last token, so `steps - 1` of `tokens` are fed.
     """
-    code = captioner.session.encode_image(model_input[None])
+    encoded = captioner.graphs.encode(model_input[None])
     prompt = captioner.vocabulary.prompt(lang, style)
-    ((logits, attention),) = teacher_forced(
-        captioner.session, code, prompt, [tokens[: steps - 1]], captioner.vocabulary.text_length
-    )
-    return Forced(code.embedding[0], logits, attention)
+    fed = [tokens[: steps - 1]]
+    ((logits, attention),) = teacher_forced(captioner.graphs, encoded, prompt, fed)
+    return Forced(encoded["image_embedding"][0], logits, attention)
 
 
 def record(
@@ -74,7 +73,7 @@ def record(
         for data, (lang, style) in zip(images.values(), requests, strict=True)
     ]
     K = min([steps, *(len(caption.tokens) + 1 for caption in captions)])
-    settings = captioner.manifest.preprocessing
+    settings = captioner.manifest.image
     model_inputs = [preprocess(data, settings)[0] for data in images.values()]
     forced = [
         force(captioner, model_input, caption.lang, caption.style, caption.tokens, K)
@@ -92,7 +91,7 @@ def record(
 def replay(captioner: Captioner, golden: Golden) -> Certificate:
     """Compare this captioner's outputs for the golden inputs with those of the reference."""
     index = golden.index
-    settings = captioner.manifest.preprocessing
+    settings = captioner.manifest.image
     model_inputs, forced, same_tokens = [], [], 0
     for case in index.cases:
         if case.lang not in captioner.languages or len(case.tokens) + 1 < index.steps:

@@ -1,65 +1,222 @@
-"""The decoding state of a schema 2 model: image rows, text rows and rolling tensors, by name.
+"""The decoding state: image rows, text rows and rolling tensors of all sequences, by name.
 
-Image entries are outputs of `encode` and are not copied in a step. Text entries are buffers of T
-rows; the host writes the new row of step t at row t. Rolling entries are replaced in each step.
+The arrays of the state stay at their place in memory while a caption is generated: engines are
+bound to them once, and the host writes one new row per step. Image rows are neither copied nor
+sliced in a step.
 
-Letters: B sequences, G key/value heads, T text rows, Dh head width, V vocabulary.
+Letters: B sequences, b of one engine call, P image rows, T text rows, C = P + T, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgecap.bundle.interface import Interface
+from edgecap.bundle.interface import DECODE, StateEntry
 from edgecap.runtime.graphs import Graphs
+
+_ROW = slice(None)
+
+
+class Step(NamedTuple):
+    """What a step returns for B sequences."""
+
+    logits: np.ndarray  # f32 [B,V]
+    attention: np.ndarray | None  # f32 [B,P], or [B,L,H,P] of decode_attention
+    rows: dict[str, np.ndarray]  # state entry -> its new row or its replacement
 
 
 class State:
     """The state of B sequences that have the same number of tokens."""
 
-    def __init__(self, graphs: Graphs, encoded: Mapping[str, np.ndarray], copies: int = 1) -> None:
-        """From the outputs of `encode` for b images; each starts `copies` sequences."""
-        interface: Interface = graphs.interface
-        self._graphs = graphs
-        self._fed = 0
-        self._arrays = {
-            entry.name: np.repeat(encoded[entry.name], copies, 0)
-            if copies > 1
-            else encoded[entry.name]
-            for entry in interface.entries("image", "rolling")
-        }
-        self.size = (
-            len(encoded["image_embedding"]) * copies
-            if not self._arrays
-            else len(next(iter(self._arrays.values())))
-        )
-        for entry in interface.entries("text"):
-            shape = interface.sizes(entry.shape, self.size)  # [B,G,T,Dh]
-            self._arrays[entry.name] = np.zeros(shape, entry.dtype)
+    def __init__(
+        self, graphs: Graphs, encoded: Mapping[str, np.ndarray], function: str = DECODE
+    ) -> None:
+        """From the outputs of `encode` for B images; `function`: the one that makes a step."""
+        self._graphs, self._function = graphs, function
+        self.position = 0  # number of tokens fed
+        B = _images(graphs, encoded)
+        cuts = [slice(0, B)] if graphs.batch is None else [slice(b, b + 1) for b in range(B)]
+        self._groups = [
+            _Group(graphs, function, _begun(graphs, encoded, cut), list(range(B))[cut])
+            for cut in cuts
+        ]
 
-    def feed(self, tokens: Sequence[int]) -> np.ndarray:
-        """Feed one token to every sequence; logits f32 [B,V] of the next token."""
-        token = np.asarray(tokens, np.int32)[:, None]  # [B,1]
-        position = np.full(self.size, self._fed, np.int32)  # [B]
-        outputs = self._graphs.decode(token, position, self._arrays)
-        interface = self._graphs.interface
-        for entry in interface.entries("text"):
-            self._arrays[entry.name][:, :, self._fed] = outputs[entry.new][:, :, 0]  # [B,G,Dh]
-        for entry in interface.entries("rolling"):
-            self._arrays[entry.name] = outputs[entry.new]
-        self._fed += 1
-        self.attention = outputs.get("attention")
-        return outputs["logits"].astype(np.float32, copy=False)
+    def __len__(self) -> int:
+        """B."""
+        return sum(len(group.images) for group in self._groups)
+
+    def feed(self, tokens: Sequence[int]) -> Step:
+        """Feed one token to every sequence; what chooses the next one."""
+        if len(self._groups) == 1:
+            step = self._groups[0].step(tokens, self.position)
+        else:
+            steps = [
+                group.step([token], self.position)
+                for group, token in zip(self._groups, tokens, strict=True)
+            ]
+            step = self._joined(steps)
+        self.position += 1
+        return step
+
+    def prompt(self, tokens: Sequence[int]) -> Step:
+        """Feed the same tokens, one or more, to every sequence; the last Step."""
+        for token in tokens:
+            step = self.feed([token] * len(self))
+        return step
+
+    def alone(self) -> Iterator[State]:
+        """Each sequence as a state of its own."""
+        for b in range(len(self)):
+            one = copy(self)
+            if self._graphs.batch == 1:
+                one._groups = [self._groups[b]]
+            elif len(self) > 1:
+                one._groups = [self._groups[0].taken([b])]
+            yield one
 
     def back(self) -> None:
         """Undo the last token: the next one overwrites its rows. For timing a single step."""
-        self._fed -= 1
+        self.position -= 1
 
-    def select(self, rows: Sequence[int]) -> None:
+    def select(self, sequences: Sequence[int]) -> None:
         """Keep these sequences, in this order; repeats are allowed."""
-        if list(rows) == list(range(self.size)):
+        chosen = list(sequences)
+        if chosen == list(range(len(self))):
             return
-        self._arrays = {name: array[list(rows)] for name, array in self._arrays.items()}
-        self.size = len(rows)
+        if self._graphs.batch == 1:
+            self._groups = self._rearranged(chosen)
+            return
+        (group,) = self._groups
+        if [group.images[i] for i in chosen] == group.images:
+            group.copy_text(group, self.position, chosen)
+        else:
+            self._groups = [group.taken(chosen)]
+
+    def _rearranged(self, chosen: Sequence[int]) -> list[_Group]:
+        """The groups of one sequence each in another order; those not needed hold the repeats."""
+        idle = [group for i, group in enumerate(self._groups) if i not in chosen]
+        kept: set[int] = set()
+        groups = []
+        for i in chosen:
+            source = self._groups[i]
+            if i not in kept:
+                kept.add(i)
+                groups.append(source)
+                continue
+            reused = next((group for group in idle if group.images == source.images), None)
+            if reused is None:
+                groups.append(source.taken([0]))
+            else:
+                idle.remove(reused)
+                reused.copy_text(source, self.position, [0])
+                groups.append(reused)
+        return groups
+
+    def _joined(self, steps: Sequence[Step]) -> Step:
+        outputs = self._graphs.interface.function(self._function).outputs
+        attention = [step.attention for step in steps if step.attention is not None]
+        return Step(
+            np.concatenate([step.logits for step in steps]),
+            np.concatenate(attention) if attention else None,
+            {
+                name: np.concatenate(
+                    [step.rows[name] for step in steps], outputs[f"new_{name}"].batch_axis
+                )
+                for name in steps[0].rows
+            },
+        )
+
+
+class _Group:
+    """The sequences of one engine call, and its inputs."""
+
+    def __init__(
+        self, graphs: Graphs, function: str, arrays: dict[str, np.ndarray], images: list[int]
+    ) -> None:
+        """`images`: the image of each sequence; sequences of one image have equal image rows."""
+        self._graphs, self._function, self._arrays, self.images = graphs, function, arrays, images
+        b = len(images)
+        self._token = np.zeros((b, 1), np.int32)
+        self._position = np.zeros(b, np.int32)
+        inputs = {"token": self._token, "position": self._position, **arrays}
+        self._bound = graphs.bind(function, inputs)
+        interface = graphs.interface
+        self._entries = [entry for entry in interface.state if entry.role != "image"]
+        self._first = {entry.name: _first_text_row(graphs, entry) for entry in self._entries}
+
+    def step(self, tokens: Sequence[int], position: int) -> Step:
+        self._token[:, 0] = tokens
+        self._position[:] = position
+        outputs = self._graphs.checked(self._function, self._bound.run(), len(self.images))
+        rows = {}
+        for entry in self._entries:
+            new = rows[entry.name] = outputs[entry.new]
+            place: Any = ...
+            if entry.has_rows:
+                place, new = (..., self._first[entry.name] + position, _ROW), new[..., 0, :]
+            self._arrays[entry.name][place] = new
+            self._bound.wrote(entry.name, place)
+        return Step(outputs["logits"], outputs.get("attention"), rows)
+
+    def taken(self, sequences: Sequence[int]) -> _Group:
+        """A copy of some of the sequences. Constant tensors are shared where B is 1."""
+        shared = set()
+        if len(self.images) == 1 and list(sequences) == [0]:
+            shared = {entry.name for entry in self._graphs.interface.entries("image")}
+        axes = {entry.name: entry.tensor.batch_axis for entry in self._graphs.interface.state}
+        arrays = {
+            name: array if name in shared else np.take(array, sequences, axes[name])
+            for name, array in self._arrays.items()
+        }
+        images = [self.images[i] for i in sequences]
+        return _Group(self._graphs, self._function, arrays, images)
+
+    def copy_text(self, source: _Group, position: int, sequences: Sequence[int]) -> None:
+        """Sequence i continues sequences[i] of `source`, which has the same image."""
+        for entry in self._entries:
+            there, here = source._arrays[entry.name], self._arrays[entry.name]
+            if entry.has_rows:
+                first = self._first[entry.name]
+                rows = (..., slice(first, first + position), _ROW)
+                there, here = there[rows], here[rows]
+            here[...] = np.take(there, sequences, entry.tensor.batch_axis)
+        self._bound.changed()
+
+
+def _images(graphs: Graphs, encoded: Mapping[str, np.ndarray]) -> int:
+    """B of the outputs of `encode`."""
+    for entry in graphs.interface.state:
+        if entry.name in encoded:
+            return encoded[entry.name].shape[entry.tensor.batch_axis]
+    return len(encoded["image_embedding"])
+
+
+def _begun(
+    graphs: Graphs, encoded: Mapping[str, np.ndarray], images: slice
+) -> dict[str, np.ndarray]:
+    """The arrays of the state before the first token, for some images of `encode`'s outputs."""
+    arrays = {}
+    for entry in graphs.interface.state:
+        shape = graphs.interface.sizes(entry.shape, images.stop - images.start)
+        if entry.role == "text":
+            arrays[entry.name] = np.zeros(shape, entry.dtype)
+            continue
+        given = encoded[entry.name][(_ROW,) * entry.tensor.batch_axis + (images,)]
+        if entry.role == "cache":
+            # Not zeroed as a whole, which would touch all image rows twice.
+            whole = np.empty(shape, entry.dtype)
+            P = given.shape[-2]
+            whole[..., :P, :], whole[..., P:, :] = given, 0  # masked rows must be finite
+            arrays[entry.name] = whole
+        else:
+            arrays[entry.name] = given.copy() if entry.role == "rolling" else given
+    return arrays
+
+
+def _first_text_row(graphs: Graphs, entry: StateEntry) -> int:
+    """The row of the first token in an entry."""
+    return graphs.interface.dims["P"] if entry.role == "cache" else 0

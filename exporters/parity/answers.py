@@ -1,42 +1,38 @@
 """How both sides of the gate ask: greedy captions of encoded scenes, and texts to embed.
 
-Letters as in session.py; b scenes of one batch.
+Letters as in bundle/manifest.py; b scenes of one batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from edgecap.exporters.parity.outputs import ReferenceCaption
-from edgecap.runtime.cache import Cache
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import read
 from edgecap.runtime.decode import generate
-from edgecap.runtime.mentions import read
-from edgecap.runtime.session import ImageCode
+from edgecap.runtime.preprocess import letterbox
+from edgecap.runtime.regions import Input
+from edgecap.runtime.state import State
 
 
 def answer(
-    captioner: Captioner, code: ImageCode, asked: Sequence[tuple[str, str]]
+    captioner: Captioner, encoded: Mapping[str, np.ndarray], asked: Sequence[tuple[str, str]]
 ) -> list[ReferenceCaption]:
     """Greedy captions of encoded scenes that are all asked for alike or come one by one."""
     lang, style = asked[0]
-    vocabulary, manifest = captioner.vocabulary, captioner.manifest
-    cache = Cache(captioner.session, code, manifest.contract.text_length)
-    limits = vocabulary.limits(None, boxes=True, constrained=True)
+    manifest = captioner.manifest
+    S = manifest.image.input_size[0]
+    view = Input((S, S), letterbox(S, S, S))  # boxes are compared in px of the model's input
     answers = []
-    for generated in generate(cache, vocabulary.prompt(lang, style), limits):
+    for generated in generate(
+        State(captioner.graphs, encoded), captioner.vocabulary.rules(lang, style)
+    ):
         scores = [chosen.score for chosen in generated.chosen]
-        reading = read(
-            generated.tokens,
-            scores,
-            captioner.tokenizer,
-            vocabulary.locations,
-            manifest.coordinates.bin_px,
-            lang,
-        )
-        boxes = [list(box) for group in reading.groups for box in group.boxes]
+        reading = read(generated.tokens, scores, captioner.codec, manifest.regions, view, lang)
+        boxes = [list(box) for region in reading.regions for box in region.boxes]
         answers.append(ReferenceCaption(generated.tokens, reading.text, boxes))
     return answers
 
@@ -46,9 +42,11 @@ def frame(captioner: Captioner, text: str) -> tuple[np.ndarray, np.ndarray]:
 
     A reference that said nothing has nothing to embed, and a stand-in is compared.
     """
-    words = captioner.tokenizer.encode(text.strip() or ".")[: captioner.vocabulary.text_length - 2]
-    names, tokenizer = captioner.manifest.tokenizer, captioner.tokenizer
-    ids = [tokenizer.id_of(names.text), *words, tokenizer.id_of(names.eos)]
-    tokens = np.full((1, captioner.vocabulary.text_length), tokenizer.id_of(names.pad), np.int32)
+    around, N = captioner.manifest.texts, captioner.manifest.interface.dims["N"]
+    assert around is not None  # the reference embeds texts
+    words = captioner.tokenizer.encode(text.strip() or ".")
+    words = words[: N - len(around.begin) - len(around.end)]
+    ids = [*around.begin, *words, *around.end]
+    tokens = np.full((1, N), around.pad, np.int32)
     tokens[0, : len(ids)] = ids  # [1,T]
     return tokens, np.array([len(ids)], np.int32)

@@ -5,7 +5,7 @@ PyTorch's: the two graphs differ in what they hand out and in nothing else. Its 
 against PyTorch's, all maps of a step as one row, so that a head that hardly looks at the image
 weighs as little as its attention.
 
-Letters as in session.py; K steps of one scene, M' steps of the scenes that are looked at.
+Letters as in bundle/manifest.py; K steps of one scene, M' steps of the scenes that are looked at.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 
 from edgecap.bundle.certificate import OutputParity
 from edgecap.bundle.golden import measure
+from edgecap.bundle.interface import DECODE_ATTENTION
 from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters.parity.compare import worst_of
 from edgecap.exporters.parity.outputs import ReferenceCaption, ReferenceOutputs
 from edgecap.exporters.parity.tolerances import BOUNDS, SAME_LOGITS, in_units
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
-from edgecap.runtime.per_head import PerHeadAttention
 
 STRIDE = 4  # every fourth scene: all languages are among them, and 25 kB a step add up
 LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
@@ -35,13 +35,14 @@ def reference_maps(
     answers: Sequence[ReferenceCaption],
 ) -> np.ndarray:
     """What PyTorch's heads look at along its own captions of some scenes: f32 [M',L,H,P]."""
-    stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
+    graphs = captioner.graphs
     maps = []
     for i in range(0, len(answers), STRIDE):
-        code = captioner.session.encode_image(model_inputs[i : i + 1])
+        encoded = graphs.encode(model_inputs[i : i + 1])
         prompt = captioner.vocabulary.prompt(*asked[i])
         tokens = [answers[i].tokens]
-        ((_, attention),) = teacher_forced(stepping, code, prompt, tokens, T)  # [K,L,H,P]
+        # [K,L,H,P]
+        ((_, attention),) = teacher_forced(graphs, encoded, prompt, tokens, DECODE_ATTENTION)
         maps.append(attention)
     return np.concatenate(maps)
 
@@ -52,17 +53,18 @@ def compare_attention(
     """Scores against the plain step's, maps against PyTorch's."""
     same = in_units(SAME_LOGITS, references.spread)
     allowed = {LOGITS: same, MAPS: BOUNDS[captioner.manifest.precision].by_head}
-    stepping, T = PerHeadAttention(captioner.session), captioner.vocabulary.text_length
+    graphs = captioner.graphs
     assert references.by_head is not None
     found: list[tuple[int, OutputParity]] = []
     start = 0
     for i in range(0, len(references.answers), STRIDE):
-        code = captioner.session.encode_image(references.model_input[i : i + 1])
+        encoded = graphs.encode(references.model_input[i : i + 1])
         prompt = captioner.vocabulary.prompt(*references.asked[i])
         tokens = [references.answers[i].tokens]
-        ((plain, _),) = teacher_forced(captioner.session, code, prompt, tokens, T)  # [K,V]
-        # [K,V], [K,L,H,P]
-        ((logits, attention),) = teacher_forced(stepping, code, prompt, tokens, T)
+        ((plain, _),) = teacher_forced(graphs, encoded, prompt, tokens)  # [K,V]
+        ((logits, attention),) = teacher_forced(  # [K,V], [K,L,H,P]
+            graphs, encoded, prompt, tokens, DECODE_ATTENTION
+        )
         K = len(logits)
         wanted = np.asarray(references.by_head[start : start + K])  # [K,L,H,P]
         found.append((i, measure(LOGITS, plain, logits, allowed)))

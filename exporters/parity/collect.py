@@ -1,6 +1,6 @@
 """What the parity gate compares with: the PyTorch model's answers about the gate's scenes.
 
-Letters as in session.py; N scenes, K steps of one scene, M of all, b scenes of one batch.
+Letters as in bundle/manifest.py; N scenes, K steps of one scene, M of all, b scenes of one batch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def gate_inputs(captioner: Captioner, count: int) -> np.ndarray:
     """The first scenes of the gate's shipped set as model_inputs uint8 [N,S,S,3]."""
     from edgecap.reference.scenes.shipped import load_set
 
-    settings = captioner.manifest.preprocessing
+    settings = captioner.manifest.image
     return np.stack([preprocess(image, settings)[0] for image, _ in load_set("gate", count)])
 
 
@@ -50,20 +50,20 @@ def collect(
     embeddings, logits, maps = [], [], []
     for start in range(0, len(model_inputs), together):
         rows = slice(start, start + together)
-        code = captioner.session.encode_image(model_inputs[rows])  # k, v [L,b,H,P,Dh]
-        said = answer(captioner, code, asked[rows])
+        encoded = captioner.graphs.encode(model_inputs[rows])  # k, v [L,b,H,P,Dh]
+        said = answer(captioner, encoded, asked[rows])
         prompt = captioner.vocabulary.prompt(*asked[start])
-        tokens, T = [one.tokens for one in said], captioner.vocabulary.text_length
-        for scores, looked in teacher_forced(captioner.session, code, prompt, tokens, T):
+        tokens = [one.tokens for one in said]
+        for scores, looked in teacher_forced(captioner.graphs, encoded, prompt, tokens):
             logits.append(scores)  # [K,V]
             maps.append(looked)  # [K,P]
         answers += said
-        embeddings.append(code.embedding)  # [b,E]
+        embeddings.append(encoded["image_embedding"])  # [b,E]
     framed = [frame(captioner, one.text) for one in answers]
     by_head = None
     if attention:
         by_head = reference_maps(captioner, model_inputs, asked, answers)  # [M',L,H,P]
-    texts = [captioner.session.encode_text(*one) for one in framed]  # each [1,E]
+    texts = [captioner.graphs.encode_text(*one) for one in framed]  # each [1,E]
     return ReferenceOutputs(
         f"torch {torch.__version__} fp32",
         asked,

@@ -1,6 +1,6 @@
 """A target's outputs beside PyTorch's, figure by figure, and what was allowed.
 
-Letters as in session.py; N scenes, K steps of one scene, M steps of all scenes.
+Letters as in bundle/manifest.py; N scenes, K steps of one scene, M steps of all scenes.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
     same: Counter[str] = Counter()
     start = 0
     for i, wanted in enumerate(references.answers):
-        code = captioner.session.encode_image(references.model_input[i : i + 1])
+        encoded = captioner.graphs.encode(references.model_input[i : i + 1])
         asked = references.asked[i]
         try:
-            got = answer(captioner, code, [asked])[0]
+            got = answer(captioner, encoded, [asked])[0]
         except BundleError as error:  # NaN or infinity
             raise BundleError(error.code, f"scene {i}: {error.message}") from None
         same["tokens"] += got.tokens == wanted.tokens
@@ -48,12 +48,12 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
         same["text"] += got.text == wanted.text
         prompt = captioner.vocabulary.prompt(*asked)
         ((logits, attention),) = teacher_forced(  # [K,V], [K,P]
-            captioner.session, code, prompt, [wanted.tokens], captioner.vocabulary.text_length
+            captioner.graphs, encoded, prompt, [wanted.tokens]
         )
         end = start + len(logits)
-        embedding = captioner.session.encode_text(*frame(captioner, wanted.text))  # [1,E]
+        embedding = captioner.graphs.encode_text(*frame(captioner, wanted.text))  # [1,E]
         outputs = {
-            "image_embedding": (code.embedding, slice(i, i + 1)),
+            "image_embedding": (encoded["image_embedding"], slice(i, i + 1)),
             "text_embedding": (embedding, slice(i, i + 1)),
             "logits": (logits, slice(start, end)),
             "attention": (attention, slice(start, end)),

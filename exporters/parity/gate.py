@@ -26,7 +26,6 @@ from edgecap.exporters.parity.attention import compare_attention
 from edgecap.exporters.parity.compare import compare
 from edgecap.exporters.parity.outputs import ReferenceOutputs
 from edgecap.exporters.parity.state import joined, with_state
-from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.loading import load
 from edgecap.runtime.replay import replay
 
@@ -37,11 +36,10 @@ def main(bundle: str, references: str, certificate: str) -> None:
     # Both look at sizes alone of large files: these were hashed when they were written, just now.
     asked, opened = ReferenceOutputs.load(Path(references)), open_bundle(bundle)
     captioner = load(bundle, FORMATS[opened.manifest.format].gate)
-    assert isinstance(captioner, Captioner)  # of schema 1, as job writes them
     row = backends()[captioner.backend]
     engine = _engine(row)
     result = with_golden(compare(captioner, asked, engine), replay(captioner, read_golden(opened)))
-    functions = captioner.manifest.contract.functions
+    functions = opened.manifest.functions
     if STATEFUL in functions:
         package = Path(bundle) / functions[STATEFUL].file
         result = joined(result, compare(with_state(captioner, package), asked, engine))

@@ -1,6 +1,6 @@
 """What PyTorch said about the gate's scenes: written on the side of torch, read on the other.
 
-N scenes, M steps of all scenes; the others as in session.py.
+N scenes, M steps of all scenes; the others as in bundle/manifest.py.
 """
 
 from __future__ import annotations

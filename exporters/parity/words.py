@@ -26,10 +26,11 @@ from edgecap.bundle.certificate import (
 from edgecap.bundle.cosines import cosines
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.core.errors import EdgecapError
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.decode import generate
 from edgecap.runtime.expected import write_expected
-from edgecap.runtime.generation import generate
 from edgecap.runtime.graphs import Graphs
-from edgecap.runtime.prompt_captioner import PromptCaptioner
+from edgecap.runtime.rules import Rules
 from edgecap.runtime.state import State
 
 OUTPUTS, TOKENS = "outputs.npz", "captions.json"
@@ -95,15 +96,12 @@ def forced_logits(
 ) -> np.ndarray:
     """Logits f32 [n,V] of the steps that chose `ids`, for one image uint8 [1,h,w,3]."""
     state = State(graphs, graphs.encode(image))
-    for token in spec.begin:
-        logits = state.feed([token])  # [1,V]
-    rows = [logits[0]]
-    for token in ids[:-1]:
-        rows.append(state.feed([token])[0])
+    rows = [state.prompt(spec.begin).logits[0]]  # [V]
+    rows += [state.feed([token]).logits[0] for token in ids[:-1]]
     return np.stack(rows)
 
 
-def compare(captioner: PromptCaptioner, wanted: ModelOutputs, target: str) -> Certificate:
+def compare(captioner: Captioner, wanted: ModelOutputs, target: str) -> Certificate:
     """How far a bundle lies from its model, and the verdict."""
     bounds = BOUNDS.get(captioner.manifest.precision, BOUNDS["w8a8"])
     graphs = captioner.graphs
@@ -128,7 +126,7 @@ def compare(captioner: PromptCaptioner, wanted: ModelOutputs, target: str) -> Ce
         same = [
             _same_caption(
                 ids,
-                generate(graphs, graphs.encode(image[None]), spec)[0].tokens,
+                tuple(generate(State(graphs, graphs.encode(image[None])), Rules(spec))[0].tokens),
                 wanted.logits[end - len(ids) : end],
                 spec,
                 tie,
@@ -213,7 +211,6 @@ def main(bundle: str, scratch: str, result: str) -> None:
     from edgecap.runtime.loading import load
 
     captioner = load(bundle)
-    assert isinstance(captioner, PromptCaptioner)
     target = f"{captioner.backend} {captioner.manifest.precision}"
     asked = ModelOutputs.read(Path(scratch))
     certificate = compare(captioner, asked, target)

@@ -3,11 +3,11 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import oracle
 import pytest
+from method_session import Called
 from PIL import Image
 from tiny_onnx import image as noise
 
@@ -28,6 +28,7 @@ from edgecap.reference.scenes.grammar import for_language
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 from edgecap.reference.tokens import LANGUAGES
 from edgecap.runtime import Captioner
+from edgecap.runtime.backends.single import Arrays, FunctionSession
 from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.mentions import determiner_end
 from edgecap.runtime.scoring import token_scores
@@ -204,25 +205,25 @@ def test_an_added_language_points_and_answers(tmp_path: Path) -> None:
     assert list(ambiguous_expressions(SCENE, "ko")) == []
 
 
-class Tight:
+class Tight(FunctionSession):
     """A session that runs out of memory for more than two images or texts."""
 
-    def __init__(self, session: Any) -> None:
-        self._session, self.batch, self.largest = session, session.batch, 0
+    def __init__(self, captioner: Captioner) -> None:
+        self._session = captioner.graphs.session
+        self.batch, self.largest = self._session.batch, 0
+        captioner.graphs.session = self
 
-    def __getattr__(self, name: str) -> Any:
-        def call(first: np.ndarray, *others: np.ndarray) -> Any:
-            if len(first) > 2:
-                raise MemoryError
-            self.largest = max(self.largest, len(first))
-            return getattr(self._session, name)(first, *others)
-
-        return call
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        size = len(next(iter(inputs.values())))
+        if size > 2:
+            raise MemoryError
+        self.largest = max(self.largest, size)
+        return self._session.run(name, inputs)
 
 
 def test_grounding_takes_as_many_images_as_fit() -> None:
     captioner = oracle.captioner(THINGS)
-    captioner.session = tight = Tight(captioner.session)
+    tight = Tight(captioner)
     found = ground(captioner, IMAGE, "the red square left of the blue circle")
     assert found.box == THINGS[0].box and tight.largest == 2
     true, false = next(questions(SCENE, "zh"))
@@ -235,7 +236,7 @@ def test_texts_are_embedded_as_many_at_a_time_as_fit(tiny_bundle_made: Path) -> 
     captioner = load(tiny_bundle_made)
     texts = [f"{'a dog ' * (i + 1)}" for i in range(5)]
     at_once = captioner.embed_texts(texts)
-    captioner.session = tight = Tight(captioner.session)
+    tight = Tight(captioner)
     assert captioner.embed_texts(texts) == pytest.approx(at_once, abs=1e-6)
     assert tight.largest == 2 and captioner.embed_texts([]).shape == (0, 4)
 
@@ -258,15 +259,18 @@ def test_forced_scores_are_those_of_the_model(tiny_bundle_made: Path, batch: int
     """Sequences of different lengths in one call, against one step after another by hand."""
     captioner = load(tiny_bundle_made)
     model_inputs = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
-    code = captioner.session.encode_image(model_inputs)
     sequences = [[5, 9, 700, 800, 900], [5, 9, 42]]
-    session = captioner.session
-    session.batch = batch  # type: ignore[misc]
-    got = token_scores(session, code, 96, sequences)
+    graphs = captioner.graphs
+    graphs.batch = batch
+    got = token_scores(graphs, graphs.encode(model_inputs), sequences)
     for b, ids in enumerate(sequences):
-        k, v = captioner.cache(model_inputs[b : b + 1])
+        one = graphs.encode(model_inputs[b : b + 1])
+        rows = [(0, 0)] * 3 + [(0, 96), (0, 0)]
+        k, v = np.pad(one["k"], rows), np.pad(one["v"], rows)  # [1,1,1,292,8]
         for place, token in enumerate(ids[:-1]):
-            step = session.decode(np.array([[token]], np.int32), np.array([place], np.int32), k, v)
+            step = Called(graphs).decode(
+                np.array([[token]], np.int32), np.array([place], np.int32), k, v
+            )
             k[:, :, :, 196 + place], v[:, :, :, 196 + place] = (
                 step.k[:, :, :, 0],
                 step.v[:, :, :, 0],
@@ -299,7 +303,8 @@ def test_phrases_that_cannot_be_asked(
 def test_a_model_whose_rule_knows_no_boxes_cannot_point(knowing: Captioner) -> None:
     grammar = replace(knowing.manifest.grammar, start={BOXES: "plain", PLAIN: "plain"})
     manifest = replace(knowing.manifest, grammar=grammar)
-    speaker = CaptionScorer(Captioner(knowing.session, manifest, knowing.tokenizer, "fake"), "en")
+    other = Captioner(knowing.graphs, manifest, knowing.codec, "fake", tokenizer=knowing.tokenizer)
+    speaker = CaptionScorer(other, "en")
     with pytest.raises(UnsupportedError) as caught:
         speaker.box_of(IMAGE, speaker.tokens("the blue circle"))
     assert caught.value.code == "ground.no_boxes"

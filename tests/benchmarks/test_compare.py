@@ -15,7 +15,7 @@ from edgecap.benchmarks.compare import compare
 from edgecap.benchmarks.comparison import Comparison
 from edgecap.benchmarks.divergence import CacheSums, Divergence, Sums
 from edgecap.benchmarks.worst import GAP, worst_sheet
-from edgecap.bundle.io import finalize
+from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import UnsupportedError
 from edgecap.models.loading import load
@@ -130,11 +130,14 @@ def test_nothing_to_compare_is_no_error() -> None:
 
 def test_other_words_and_other_model_inputs_cannot_be_compared(tiny_bundle_made: Path) -> None:
     one = load(tiny_bundle_made)
-    contract = replace(one.manifest.contract, text_length=48)
-    shorter = Captioner(one.session, replace(one.manifest, contract=contract), one.tokenizer, "x")
-    model_input = replace(one.manifest.preprocessing, fill=0)
-    black = Captioner(
-        one.session, replace(one.manifest, preprocessing=model_input), one.tokenizer, "x"
+    manifest = one.manifest
+    interface = replace(manifest.interface, dims=manifest.interface.dims | {"T": 48})
+    others = [
+        replace(manifest, interface=interface),
+        replace(manifest, image=replace(manifest.image, fill=0)),
+    ]
+    shorter, black = (
+        Captioner(one.graphs, other, one.codec, "x", tokenizer=one.tokenizer) for other in others
     )
     for stranger, code in ((shorter, "compare.tokens"), (black, "compare.model_input")):
         with pytest.raises(UnsupportedError) as caught:
@@ -183,7 +186,7 @@ def test_the_command_prints_tables_writes_json_and_draws(
 def test_what_cannot_be_compared_is_refused_in_one_line(
     tiny_bundle: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = load(tiny_bundle).manifest
+    manifest = open_bundle(tiny_bundle).manifest
     finalize(tiny_bundle, replace(manifest, preprocessing=replace(manifest.preprocessing, fill=0)))
     a, b = str(tiny_bundle), str(other)
     refused = {

@@ -29,14 +29,10 @@ def test_captions_are_fed_in_company_as_alone(tiny_bundle_made: Path) -> None:
     """One that says nothing among them."""
     captioner = load(tiny_bundle_made)
     model_inputs = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
-    code, prompt = (
-        captioner.session.encode_image(model_inputs),
-        captioner.vocabulary.prompt("en", "plain"),
-    )
+    encoded = captioner.graphs.encode(model_inputs)
+    prompt = captioner.vocabulary.prompt("en", "plain")
     said = [[600, 601, 602], [], [603]]
-    together = teacher_forced(
-        captioner.session, code, prompt, said, captioner.vocabulary.text_length
-    )
+    together = teacher_forced(captioner.graphs, encoded, prompt, said)
     assert [len(logits) for logits, _ in together] == [4, 1, 2]
     for model_input, tokens, (logits, attention) in zip(model_inputs, said, together, strict=True):
         alone = force(captioner, model_input, "en", "plain", tokens, len(tokens) + 1)

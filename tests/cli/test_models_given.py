@@ -46,7 +46,10 @@ def test_every_way_to_a_foreign_model_is_answered(
     (tmp_path / "empty").mkdir()
     assert "[model.config]" in refusal(capsys, tmp_path / "empty")
     assert "[export.bundle]" in refusal(capsys, tiny_bundle_made)
-    assert "[model.unknown]" in refusal(capsys, "T")
+    line = refusal(capsys, "T")
+    assert "[model.unknown]" in line and "directory" in line
+    assert "[model.missing]" in refusal(capsys, "./no/such/model")
+    assert "[hub.missing]" in refusal(capsys, "org/name")
 
 
 def test_it_is_refused_before_torch_is_imported(foreign: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from vectors import assert_bytes, kept, noise, topic
 
+from edgecap.bundle.image_spec import ImageSpec
 from edgecap.bundle.manifest import Preprocessing
+from edgecap.bundle.upgrade import image_spec
 from edgecap.runtime.preprocess import preprocess, to_rgb
 
 MODES = {
@@ -20,8 +22,8 @@ MODES = {
 }
 
 
-def settings(size: int, fill: int) -> Preprocessing:
-    return Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB")
+def settings(size: int, fill: int) -> ImageSpec:
+    return image_spec(Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB"))
 
 
 @pytest.mark.parametrize("case", topic("resize")["cases"], ids=str)

@@ -4,16 +4,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from method_session import ImageCode, MethodSession, Step, interface_for
 from vectors import VECTORS, topic
 
+from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.grammar import Grammar, check_grammar
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode
-from edgecap.runtime.cache import Cache
-from edgecap.runtime.decode import Limits, beam_search, generate, most_probable, repeat
+from edgecap.runtime.decode import generate
 from edgecap.runtime.grammar import TokenGrammar
+from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.rules import Rules
 from edgecap.runtime.sampling import Sampler, Sampling, draw, probabilities, start, uniform
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.state import State
 
 GRAMMAR, SAMPLER, SEARCH = topic("grammar"), topic("sampler"), topic("search")
 
@@ -66,10 +69,8 @@ def test_draws(case: dict[str, Any]) -> None:
         assert draw(chances, u) == token
 
 
-class Scripted:
+class Scripted(MethodSession):
     """The scripted model; see conformance/search.py."""
-
-    batch = None
 
     def __init__(self) -> None:
         raw = np.frombuffer((VECTORS / "search.bin").read_bytes(), "<i2")
@@ -102,15 +103,15 @@ def test_searches(case: dict[str, Any]) -> None:
     grammar = decode(Grammar, SEARCH["grammar"], "grammar")
     V, T, prompt = SEARCH["vocabulary"], SEARCH["text_length"], case["prompt"]
     rule = TokenGrammar(grammar, case["rule"], V, V) if case["rule"] else None
-    limits = Limits(SEARCH["eos"], case["length"], rule)
-    code = session.encode_image(np.zeros((1, 1, 1, 3), np.uint8))
-    if case["beams"] > 1:
-        found = beam_search(Cache(session, repeat(code, case["beams"]), T), prompt, limits)
-    else:
-        choose = most_probable
-        if case["sampling"]:
-            choose = Sampler(Sampling(**case["sampling"]), [0])
-        (found,) = generate(Cache(session, code, T), prompt, limits, choose)
+    spec = GenerationSpec(
+        tuple(prompt), (SEARCH["eos"],), case["length"], beams=case["beams"], early_stopping="ended"
+    )
+    graphs = Graphs(session, interface_for(V, T, 1, 1))
+    state = State(graphs, graphs.encode(np.zeros((1, 1, 1, 3), np.uint8)))
+    choose = None
+    if case["sampling"]:
+        choose = Sampler(Sampling(**case["sampling"]), [0])
+    (found,) = generate(state, Rules(spec, rule), choose)
     assert (found.tokens, found.complete) == (case["tokens"], case["complete"])
     assert [c.score for c in found.chosen] == pytest.approx(case["scores"], abs=2e-5)
     assert found.score == pytest.approx(case["score"], abs=2e-5)

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from vectors import VECTORS, topic
 
+from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.core.errors import BundleError
-from edgecap.runtime.mentions import read
+from edgecap.runtime.captions import read
+from edgecap.runtime.preprocess import letterbox
+from edgecap.runtime.regions import Input
+from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.tokenizer import Tokenizer
 
 KEPT = (VECTORS / "tokenizer.json").read_bytes()
@@ -50,13 +54,12 @@ def test_tokenizers_that_are_refused(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", REGIONS["cases"], ids=lambda case: json.dumps(case["text"])[:40])
 def test_phrases_and_boxes(case: dict[str, Any]) -> None:
     first = TOKENIZER.id_of(REGIONS["first"])
-    locations = range(first, first + REGIONS["bins"])
-    told = read(
-        case["tokens"], case["scores"], TOKENIZER, locations, REGIONS["bin_px"], case["lang"]
-    )
+    spec = RegionsSpec("edges4", first, REGIONS["bins"], REGIONS["bin_px"])
+    view = Input((224, 224), letterbox(224, 224, 224))
+    told = read(case["tokens"], case["scores"], codec_of(TOKENIZER), spec, view, case["lang"])
     assert (told.text, told.malformed) == (case["text"], case["malformed"])
-    assert len(told.groups) == len(case["groups"])
-    for group, expected in zip(told.groups, case["groups"], strict=True):
+    assert len(told.regions) == len(case["groups"])
+    for group, expected in zip(told.regions, case["groups"], strict=True):
         assert [group.start, group.end] == expected["span"]
         assert [list(box) for box in group.boxes] == expected["boxes"]
         assert list(group.scores) == pytest.approx(expected["scores"], abs=1e-8)

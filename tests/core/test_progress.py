@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from edgecap.core.progress import EVERY_S, progress
+from edgecap.core.progress import EVERY_S, progress, working
+from edgecap.exporters.quiet import quiet
 
 
 def test_short_work_leaves_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,3 +43,18 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         shown = os.read(reader, 4096).decode()
     os.close(reader)
     assert "work" in shown
+
+
+def test_work_without_a_count_is_never_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    """Also where a converter is kept quiet meanwhile."""
+    with working("converting", every=0.01), quiet():
+        shown = ""
+        while "\n" not in shown:
+            shown += capfd.readouterr().err
+    assert shown.splitlines()[0] == "  converting: 0 s"
+
+
+def test_short_work_without_a_count_leaves_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with working("converting"):
+        pass
+    assert capfd.readouterr() == ("", "")

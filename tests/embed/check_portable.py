@@ -43,7 +43,8 @@ def check(zig: list[str], target: str, emulator: str | None) -> bool:
         objects = BUILD / f"{target}.objects"
         shutil.rmtree(objects, ignore_errors=True)
         objects.mkdir(parents=True)
-        command = [*zig, "cc", *flags, "-c", *core()]
+        whole = ["-shared", "-o", "edgecap.dll"] if "windows" in target else ["-c"]
+        command = [*zig, "cc", *flags, *whole, *core()]
         run = subprocess.run(command, capture_output=True, text=True, cwd=objects)
     else:
         sources = [*core(), *(str(file) for file in sorted(RUNNER.glob("vectors*.c")))]

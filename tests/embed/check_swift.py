@@ -39,21 +39,6 @@ NOISE = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 IMAGE = np.kron(NOISE, np.ones((11, 9, 1), np.uint8))  # [55,63,3]
 
 
-def package(out: Path) -> None:
-    """The package as `edgecap embed` writes it: the C core beside the Swift sources."""
-    swift, core = (
-        REPOSITORY / "edgecap" / "embed" / "swift" / "template",
-        REPOSITORY / "edgecap" / "embed" / "c",
-    )
-    shutil.copytree(swift, out)
-    headers = out / "Sources" / "CEdgecap" / "include"
-    headers.mkdir(parents=True)
-    for file in [*core.glob("*.c"), *core.glob("*.h")]:
-        if file.name not in ("cli.c", "cli_options.c", "pnm.c", "codecs.c"):
-            public = file.name in ("edgecap.h", "edgecap_engine.h")
-            shutil.copy(file, headers if public else headers.parent)
-
-
 def expectations(out: Path, at: Path) -> None:
     """Bundles, engines, pixels, and what Python says of them; `at` is `out` as Swift sees it."""
     from c_edgecap import engine_library
@@ -96,16 +81,20 @@ def expectations(out: Path, at: Path) -> None:
 
 
 def main(root: Path) -> int:
+    from tiny_formats import write
+
+    from edgecap.embed.project import write_project
+
     work = root / "edgecap"
-    shutil.rmtree(work / "bundles", ignore_errors=True)
+    for name in ("bundles", "new"):
+        shutil.rmtree(work / name, ignore_errors=True)
+        (work / name).mkdir(parents=True)
     for name in ("Package.swift", "Sources", "Tests", "App"):  # what SwiftPM built stays
         old = work / "package" / name
         shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
-    (work / "bundles").mkdir(parents=True)
-    package(work / "new")
-    shutil.copytree(work / "new", work / "package", dirs_exist_ok=True)
-    shutil.rmtree(work / "new")
     expectations(work / "bundles", Path("/edgecap/bundles"))
+    write_project("ios", write("coreml", work / "new"), work / "new" / "project")
+    shutil.copytree(work / "new" / "project", work / "package", dirs_exist_ok=True)
     shutil.copytree(DECLARED, work / "declared", dirs_exist_ok=True)
     (work / "check.sh").write_text(CHECK)
     return subprocess.run(["chroot", root, "sh", "-e", "/edgecap/check.sh"]).returncode

@@ -105,7 +105,7 @@ static int find_works(char **arguments, int can[WORKS], edgecap_error *error)
     edgecap_captioner *captioner = open_bundle(arguments, &p, error);
     int kind, works = 0;
     for (kind = 0; kind < WORKS; kind++) {
-        can[kind] = work(kind, captioner, error) != EDGECAP_UNSUPPORTED;
+        can[kind] = work(kind, captioner, error) == EDGECAP_OK;
         works += can[kind];
     }
     edgecap_close(captioner);

@@ -110,3 +110,10 @@ def test_a_project_builds_and_captions(kosmos: Path, tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True)
     (expected,) = load(kosmos).caption(IMAGES[1])
     assert (run.returncode, run.stdout) == (0, expected.text + "\n"), run.stderr
+
+
+def test_texts_of_a_model_without_them(captioner: Captioner) -> None:
+    assert captioner.info.text_tokens == 0
+    with pytest.raises(Refused) as refused:
+        captioner.embed_tokens([1, 2])
+    assert refused.value.code == "embedding.missing"

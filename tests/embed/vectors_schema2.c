@@ -247,9 +247,8 @@ static void check_found(const ec_json *one, const ec_found *found)
           (unsigned long)found->phrase_count);
     for (i = 0; i < found->phrase_count && span != NULL; i++) {
         const edgecap_phrase *p = &found->phrases[i];
-        size_t begin = p->begin < p->end ? p->begin : p->end;
-        check((int64_t)begin == item(span, 0)->whole && (int64_t)p->end == item(span, 1)->whole,
-              "%s: phrase %lu at %lu-%lu", codec, (unsigned long)i, (unsigned long)begin,
+        check((int64_t)p->begin == item(span, 0)->whole && (int64_t)p->end == item(span, 1)->whole,
+              "%s: phrase %lu at %lu-%lu", codec, (unsigned long)i, (unsigned long)p->begin,
               (unsigned long)p->end);
         check(p->box_count == boxes->count, "%s: boxes of a phrase", codec);
         for (b = 0, box = boxes->first; box != NULL && b < p->box_count; b++, box = box->next) {

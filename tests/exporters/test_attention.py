@@ -20,7 +20,8 @@ from edgecap.models.loading import load
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.runtime import Captioner
-from edgecap.runtime.session import Step
+from edgecap.runtime.backends.single import Arrays, FunctionSession
+from edgecap.runtime.graphs import Graphs
 
 
 def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Path) -> None:
@@ -40,21 +41,21 @@ def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Pa
     assert np.abs(got - want).max() <= BOUNDS["w8a8"].by_head.max_abs
 
 
-class Damaged:
+class Damaged(FunctionSession):
     """A session whose decode_attention is off by `change`."""
 
     batch = None
 
     def __init__(self, captioner: Captioner, change: str) -> None:
-        self._session, self._change = captioner.session, change
-        self.encode_image, self.decode = self._session.encode_image, self._session.decode
-        self.encode_text = self._session.encode_text
+        self._session, self._change = captioner.graphs.session, change
 
-    def decode_attention(self, *arguments: np.ndarray) -> Step:
-        step = self._session.decode_attention(*arguments)
-        if self._change == LOGITS:
-            return step._replace(logits=step.logits + 0.01)
-        return step._replace(attention=step.attention[:, ::-1])  # layers the wrong way round
+    def run(self, name: str, inputs: Arrays) -> Arrays:
+        made = dict(self._session.run(name, inputs))
+        if name == ATTENTION and self._change == LOGITS:
+            made["logits"] = made["logits"] + 0.01
+        elif name == ATTENTION:
+            made["attention"] = made["attention"][:, ::-1]  # layers the wrong way round
+        return made
 
 
 @pytest.mark.parametrize("damage", [LOGITS, MAPS])
@@ -63,8 +64,9 @@ def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> 
     model_inputs = np.stack([image for image, _ in load_set("gate", 4)])
     references = collect(captioner, model_inputs, attention=True)
     assert all(one.passed for one in compare_attention(captioner, references))
-    session = Damaged(captioner, damage)
-    other = Captioner(session, captioner.manifest, captioner.tokenizer, "torch")
+    graphs = Graphs(Damaged(captioner, damage), captioner.graphs.interface)
+    tokenizer, codec = captioner.tokenizer, captioner.codec
+    other = Captioner(graphs, captioner.manifest, codec, "torch", tokenizer=tokenizer)
     (failed,) = (one for one in compare_attention(other, references) if not one.passed)
     assert failed.output == damage and failed.worst.startswith("scene 0")
 

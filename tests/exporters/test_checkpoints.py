@@ -24,10 +24,10 @@ from edgecap.exporters import checkpoints
 from edgecap.exporters.checkpoints import CheckpointSpec, Exported, compare_functions, export
 from edgecap.models import checkpoint, registry
 from edgecap.models.adapter import Limits
+from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.expected import replay_expected
 from edgecap.runtime.image_processing import process
 from edgecap.runtime.loading import load
-from edgecap.runtime.prompt_captioner import PromptCaptioner
 from edgecap.runtime.sampling import Sampling
 
 Make = Callable[..., Exported]
@@ -73,9 +73,9 @@ def photo(side: tuple[int, int] = (70, 50)) -> Image.Image:
     return Image.fromarray(noise).resize(side)
 
 
-def opened(exported: Exported) -> PromptCaptioner:
+def opened(exported: Exported) -> Captioner:
     captioner = load(exported.path)
-    assert isinstance(captioner, PromptCaptioner)
+    assert isinstance(captioner, Captioner)
     return captioner
 
 
@@ -264,9 +264,9 @@ def test_a_doctored_bundle_fails_verify(bundle: Make, tmp_path: Path) -> None:
     assert any("logits" in line for line in certificate.failures)
 
 
-def opened_path(path: Path) -> PromptCaptioner:
+def opened_path(path: Path) -> Captioner:
     captioner = load(path)
-    assert isinstance(captioner, PromptCaptioner)
+    assert isinstance(captioner, Captioner)
     return captioner
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from method_session import Called
 from mil import convert, ct, save
 from tiny_onnx import image
 from torch import Tensor, nn
 
 from edgecap.bundle.io import Bundle
 from edgecap.bundle.manifest import identity_names
+from edgecap.bundle.upgrade import upgraded
 from edgecap.core.errors import BundleError
 from edgecap.exporters.contract import functions
 from edgecap.reference.config import CaptionerConfig
@@ -26,6 +28,7 @@ from edgecap.reference.model.session import TorchSession
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime.backends.mlprogram import open_session
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.loading import captioner_of
 
 CONFIG = CaptionerConfig(width=32, layers=1, heads=2, embedding=8)
 IMAGES = [image(seed, 60, 30 + 20 * seed) for seed in range(3)]
@@ -76,6 +79,7 @@ def write_bundle(network: CaptionModel, folder: Path, half: bool) -> Bundle:
             f.name: replace(identity_names(f"{f.name}.mlpackage", f.name), entry="main")
             for f in functions(network)
         },
+        cache="float16" if half else "float32",
         batch=1,
     )
     return Bundle(folder, manifest)
@@ -90,7 +94,10 @@ def bundles(network: CaptionModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def captioner(bundle: Bundle) -> Captioner:
-    return Captioner(open_session(bundle, 1), bundle.manifest, shipped_tokenizer(), "mlprogram")
+    tokenizer = shipped_tokenizer()
+    manifest = upgraded(bundle.manifest, tokenizer.id_of, len(tokenizer))
+    session = open_session(replace(bundle, manifest=manifest), 1)
+    return captioner_of(session, bundle.manifest, tokenizer, "mlprogram")
 
 
 @HALVES
@@ -98,7 +105,7 @@ def test_it_says_what_pytorch_says(
     bundles: dict[bool, Bundle], network: CaptionModel, half: bool
 ) -> None:
     bundle = bundles[half]
-    reference = Captioner(TorchSession(network), bundle.manifest, shipped_tokenizer(), "torch")
+    reference = captioner_of(TorchSession(network), bundle.manifest, shipped_tokenizer(), "torch")
     evaluated = captioner(bundle)
     found = evaluated.caption(IMAGES, max_length=8)
     assert [c.tokens for c in found] == [c.tokens for c in reference.caption(IMAGES, max_length=8)]
@@ -114,7 +121,11 @@ def test_it_says_what_pytorch_says(
 
 @HALVES
 def test_a_step_close_up(bundles: dict[bool, Bundle], network: CaptionModel, half: bool) -> None:
-    evaluated, reference = open_session(bundles[half], 1), TorchSession(network)
+    tokenizer = shipped_tokenizer()
+    evaluated = Called(captioner(bundles[half]).graphs)
+    reference = Called(
+        captioner_of(TorchSession(network), bundles[False].manifest, tokenizer, "torch").graphs
+    )
     image = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     code, wanted = evaluated.encode_image(image), reference.encode_image(image)
     assert code.k.dtype == (np.float16 if half else np.float32)
@@ -169,7 +180,7 @@ def test_a_manifest_that_does_not_fit(bundles: dict[bool, Bundle], wrong: str) -
 
 def test_tensors_of_another_contract(bundles: dict[bool, Bundle]) -> None:
     with pytest.raises(BundleError, match=r"bundle\.model.*encode_image\.mlpackage: image must be"):
-        open_session(bundles[False], 1).encode_image(np.zeros((1, 10, 10, 3), np.uint8))
+        captioner(bundles[False]).graphs.encode(np.zeros((1, 10, 10, 3), np.uint8))
 
 
 WITHOUT = """
@@ -197,6 +208,6 @@ def test_it_needs_numpy_only(bundles: dict[bool, Bundle]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("['image_embedding', 'k', 'v'] ")
     image = np.full((1, 224, 224, 3), 7, np.uint8)
-    here = open_session(bundles[False], 1).encode_image(image).embedding
+    here = captioner(bundles[False]).graphs.encode(image)["image_embedding"]
     there = np.frombuffer(bytes.fromhex(done.stdout.split()[-1]), np.float32)
     np.testing.assert_allclose(there, here[0], atol=1e-6)

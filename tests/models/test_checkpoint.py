@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tiny_checkpoints import make
 from transformers import BlipForConditionalGeneration
@@ -134,9 +135,29 @@ def test_a_pickle_is_refused_with_the_line_that_converts_it(model: Path) -> None
     assert str(model) in code
 
 
+def test_the_line_that_converts_a_pickle_makes_a_whole_checkpoint(model: Path) -> None:
+    torch.save(load_file(model / WEIGHTS), model / "pytorch_model.bin")
+    (model / WEIGHTS).unlink()
+    for given in (model, model / "pytorch_model.bin"):
+        hint = said(given, UnsupportedError).hint
+    exec(hint.split('python -c "')[1].rstrip('"'), {})
+    assert open_checkpoint(model).weights == (model / WEIGHTS,)
+
+
 def test_a_pickle_given_as_the_model(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"PK")
-    assert said(tmp_path / "model.pt", UnsupportedError).code == "model.pickle"
+    error = said(tmp_path / "model.pt", UnsupportedError)
+    assert error.code == "model.pickle"
+    assert "python -c" not in error.hint and "save_pretrained" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("model_type", "nearest"),
+    [("instructblip", "blip"), ("siglip2", "siglip"), ("llava_onevision", "smolvlm")],
+)
+def test_an_unknown_family_names_the_nearest(model: Path, model_type: str, nearest: str) -> None:
+    rewrite(model, lambda config: config.update(model_type=model_type))
+    assert f"the nearest is {nearest}." in said(model, UnsupportedError).message
 
 
 @pytest.mark.parametrize("keep", [0, 4, 20, 3000, -1])
@@ -225,6 +246,7 @@ def test_a_damaged_index(sharded: Path, table: object) -> None:
 def test_what_is_no_model_at_all(tmp_path: Path) -> None:
     assert said(tmp_path).code == "model.config"
     assert said(tmp_path / "no such place").code == "model.missing"
+    assert said(tmp_path / "weights.pt").code == "model.missing"
     (tmp_path / "photo.jpg").write_bytes(b"x")
     assert said(tmp_path / "photo.jpg").code == "model.file"
 
@@ -263,8 +285,8 @@ for name in sys.argv[1:]:
     )
     found, missing = ran.stdout.splitlines()
     assert found == "BlipForConditionalGeneration"
-    assert missing.startswith("model.hub")
-    assert "not in the local cache" in missing
+    assert missing.startswith("hub.missing")
+    assert "edgecap pull someone/else" in missing
 
 
 @pytest.mark.parametrize(

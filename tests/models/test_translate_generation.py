@@ -16,8 +16,9 @@ from edgecap.bundle.generation_spec import GenerationSpec, Sampling
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.models.translate import Checkpoint, generation_spec, start_id
 from edgecap.models.translate.generation import KNOWN
-from edgecap.runtime.beams import beam_search
+from edgecap.runtime.beams import search
 from edgecap.runtime.logits import apply_rules
+from edgecap.runtime.rules import Rules
 
 # transformers recommends to write a length down; that it is not is what is tested.
 pytestmark = pytest.mark.filterwarnings("ignore:Using the model-agnostic default")
@@ -37,7 +38,7 @@ def ids_of(spec: GenerationSpec, stepper: Stepper) -> list[int]:
     """What a host generates under a spec, greedily or by beams."""
     logits = stepper.logits()[0]
     if spec.beams > 1:
-        return list(beam_search(spec, logits, stepper.step)[0].tokens)
+        return list(search(Rules(spec), logits, stepper.step)[0].tokens)
     tokens = list[int]()
     while len(tokens) < spec.max_new_tokens and not {*tokens[-1:]} & {*spec.eos}:
         tokens.append(int(apply_rules(spec, logits, tokens).argmax()))

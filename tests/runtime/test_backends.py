@@ -15,10 +15,10 @@ from edgecap.core.errors import BundleError, InputError, MissingPackageError, Un
 from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.model.session import TorchSession
+from edgecap.reference.model.session import TorchSession, reference_captioner
 from edgecap.runtime import memory
 from edgecap.runtime.backends import tflite
-from edgecap.runtime.cache import Cache
+from edgecap.runtime.state import State
 
 IMAGES = [image(seed, 40 + 9 * seed, 60) for seed in range(3)]
 
@@ -216,17 +216,17 @@ def test_stepping_with_the_cache_equals_reading_at_once() -> None:
     """The host's loop over `decode` gives what the network's teacher-forced forward gives."""
     torch.manual_seed(0)
     config = CaptionerConfig(
-        width=32, layers=2, heads=2, vocabulary=64, embedding=8, image_size=64, text_length=12
+        width=32, layers=2, heads=2, vocabulary=4096, embedding=8, image_size=64, text_length=12
     )
     network = CaptionModel(config).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(4)  # random weights as they are attend evenly to everything
-    session = TorchSession(network)
+    graphs = reference_captioner(TorchSession(network)).graphs
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     said = np.random.default_rng(1).integers(0, 64, (2, 8))
-    cache = Cache(session, session.encode_image(images), config.text_length)
-    stepped = np.stack([cache.step(said[:, t].tolist()).logits for t in range(8)], 1)
+    state = State(graphs, graphs.encode(images))
+    stepped = np.stack([state.feed(said[:, t].tolist()).logits for t in range(8)], 1)
     with torch.no_grad():
         keys, values, _ = network.forward_image(torch.from_numpy(images))
         whole = network.logits(network.forward_text(torch.from_numpy(said), keys, values)).numpy()

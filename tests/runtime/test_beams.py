@@ -11,8 +11,9 @@ import torch
 from tiny_text_models import Stepper, bart, gpt2
 
 from edgecap.bundle.generation_spec import GenerationSpec
-from edgecap.runtime.beams import beam_search
+from edgecap.runtime.beams import search
 from edgecap.runtime.logits import apply_rules
+from edgecap.runtime.rules import Rules
 
 STOPPING = {"heuristic": False, "first": True, "never": "never"}
 
@@ -43,7 +44,7 @@ def compare(model: Any, spec: GenerationSpec, **inputs: torch.Tensor) -> None:
     else:
         expected = model.generate(begin, attention_mask=torch.ones_like(begin), **options)
     stepper = Stepper(model, spec.begin, **inputs)
-    got = beam_search(spec, stepper.logits()[0], stepper.step)
+    got = search(Rules(spec), stepper.logits()[0], stepper.step)
     theirs = [row[len(spec.begin) :].tolist() for row in expected.sequences]
     for ours, row, score in zip(got, theirs, expected.sequences_scores.tolist(), strict=False):
         end = next((i + 1 for i, token in enumerate(row) if token in spec.eos), len(row))

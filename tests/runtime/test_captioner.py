@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_session import FakeSession
+from method_session import ImageCode, Step
 from PIL import Image
 from tiny_onnx import CONFIG
 
@@ -19,11 +20,12 @@ from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.reference.tokens import LOCATION_IDS
 from edgecap.runtime import Captioner
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.loading import captioner_of
+from edgecap.runtime.vocabulary import frame
 
 TOKENIZER = shipped_tokenizer()
 MANIFEST = build_manifest(
-    CONFIG,
+    replace(CONFIG, width=1),
     name="fake",
     model="fake",
     format="onnx",
@@ -40,7 +42,7 @@ def scripted(texts: Sequence[str], batch: int | None = None) -> Captioner:
     """A captioner that says texts[i] of an image whose red value is i."""
     scripts = [ids(text + "<eos>") for text in texts]
     session = FakeSession(scripts, CONFIG.vocabulary, patches=196, embedding=4, batch=batch)
-    return Captioner(session, MANIFEST, TOKENIZER, "fake")
+    return captioner_of(session, MANIFEST, TOKENIZER, "fake")
 
 
 def shown(red: int, width: int = 224, height: int = 224) -> np.ndarray:
@@ -129,7 +131,7 @@ class Places(FakeSession):
 )
 def test_where_no_boxes_are_wanted_no_location_is_written(options: dict, places: bool) -> None:
     session = Places([[]], CONFIG.vocabulary, patches=196, embedding=4)
-    captioner = Captioner(session, MANIFEST, TOKENIZER, "fake")
+    captioner = captioner_of(session, MANIFEST, TOKENIZER, "fake")
     told = [captioner.caption(shown(0), **options)[0]]
     told += [captioner.attention(shown(0), **options).caption]
     if options == {"style": "plain"}:  # `explain` says what `caption` says
@@ -230,7 +232,9 @@ def test_a_text_over_the_limit_is_told_the_limit_and_one_below_is_taken() -> Non
 
 
 def test_texts_are_framed() -> None:
-    tokens, length = scripted([]).vocabulary.frame(["a dog", "a red circle <eos>"])
+    around = scripted([]).manifest.texts
+    assert around is not None
+    tokens, length = frame(TOKENIZER, around, 96, ["a dog", "a red circle <eos>"])
     words = ids("a dog")
     named = TOKENIZER.ids
     assert tokens[0, : length[0]].tolist() == [named["<text>"], *words, named["<eos>"]]
@@ -264,7 +268,7 @@ def test_special_tokens_are_never_generated_under_the_rule() -> None:
 def test_a_tokenizer_larger_than_the_model_is_refused() -> None:
     contract = replace(MANIFEST.contract, vocabulary=4000)
     with pytest.raises(Exception, match=r"tokenizer\.size"):
-        Captioner(FakeSession([], 4000), replace(MANIFEST, contract=contract), TOKENIZER, "fake")
+        captioner_of(FakeSession([], 4000), replace(MANIFEST, contract=contract), TOKENIZER, "x")
 
 
 def test_vectors_that_are_no_numbers_are_refused() -> None:
@@ -277,7 +281,7 @@ def test_vectors_that_are_no_numbers_are_refused() -> None:
             return super().encode_text(tokens, length) * np.float32("inf")
 
     session = Broken([], CONFIG.vocabulary, patches=196, embedding=4)
-    captioner = Captioner(session, MANIFEST, TOKENIZER, "fake")
+    captioner = captioner_of(session, MANIFEST, TOKENIZER, "fake")
     with pytest.raises(BundleError, match="NaN or infinity"):
         captioner.embed_images(shown(0))
     with pytest.raises(BundleError, match="NaN or infinity"), np.errstate(invalid="ignore"):

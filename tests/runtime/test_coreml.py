@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from method_session import Called, opened_as_schema2
 from PIL import Image
 from tiny_mlpackage import CACHE, ROW, ROWS, E, P, V, quiet, write_bundle
 from tiny_onnx import image
@@ -32,6 +33,7 @@ from edgecap.core.errors import BundleError, InputError, MissingPackageError, Un
 from edgecap.models.loading import load
 from edgecap.runtime import backends
 from edgecap.runtime.backends import coreml, select
+from edgecap.runtime.graphs import Graphs
 
 with quiet():
     from coremltools.models import model as tools_model
@@ -106,8 +108,14 @@ def stateful(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundle(tmp_path_factory.mktemp("coreml") / "tiny-stateful", "stateful", "float16")
 
 
+def opened(path: Path) -> Called:
+    """The functions of a bundle on CoreML."""
+    bundle = opened_as_schema2(path)
+    return Called(Graphs(coreml.open_session(bundle, 1), bundle.manifest.interface))
+
+
 def test_each_function_is_loaded_by_its_name(native: Recorder, portable: Path) -> None:
-    session = coreml.open_session(open_bundle(portable), threads=1)
+    session = opened(portable)
     assert native.calls == [
         ("load", "model.mlpackage", "ALL", "encode_image"),
         ("load", "model.mlpackage", "ALL", "decode"),
@@ -123,7 +131,7 @@ def test_compute_units_are_passed_on(native: Recorder, portable: Path) -> None:
 
 
 def test_a_image_goes_in_as_a_pixel_buffer(native: Recorder, portable: Path) -> None:
-    session = coreml.open_session(open_bundle(portable), 1)
+    session = opened(portable)
     model_inputs = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
     code = session.encode_image(model_inputs)
     assert code.k.shape == code.v.shape == (1, 2, 1, 196, 8)
@@ -140,7 +148,7 @@ def test_a_image_goes_in_as_a_pixel_buffer(native: Recorder, portable: Path) -> 
 
 
 def test_a_step_feeds_arrays_of_the_described_types(native: Recorder, portable: Path) -> None:
-    session = coreml.open_session(open_bundle(portable), 1)
+    session = opened(portable)
     k = np.random.default_rng(1).standard_normal((1, 2, 1, 292, 8)).astype(np.float16)
     token, position = np.array([[5], [6]], np.int64), np.array([0, 1], np.int64)
     step = session.decode(token, position, k, k + 1)
@@ -205,9 +213,9 @@ def test_captions_come_out_of_the_whole_runtime(
 
 
 def test_threads_take_turns(native: Recorder, portable: Path) -> None:
-    session = coreml.CoremlSession(open_bundle(portable))
+    session = opened(portable)
     inside, most = 0, 0
-    model = session.function("encode_text")._model
+    model = session.graphs.session.function("encode_text")._model
     predict = model.predict
 
     def slow(data: dict[str, Any], state: Any = None) -> Any:
@@ -245,7 +253,7 @@ def test_a_package_that_the_framework_cannot_load(native: Recorder, portable: Pa
 
 
 def test_a_prediction_that_fails(native: Recorder, portable: Path) -> None:
-    session = coreml.open_session(open_bundle(portable), 1)
+    session = opened(portable)
     native.predict_error = "no memory\nfor this"
     error = refusal(lambda: session.encode_text(np.zeros((1, 96)), np.ones(1)))
     assert error.code == "bundle.model" and "no memory for this" in error.message
@@ -258,7 +266,7 @@ def test_a_prediction_that_fails(native: Recorder, portable: Path) -> None:
 
 def test_a_mac_too_old_for_the_package(native: Recorder, portable: Path) -> None:
     native.newest = 8
-    session = coreml.open_session(open_bundle(portable), 1)
+    session = opened(portable)
     error = refusal(lambda: session.encode_text(np.zeros((1, 96)), np.ones(1)))
     assert "specification has version 9" in error.message
 
@@ -333,20 +341,20 @@ def test_the_evaluator_is_announced_once(
     portable: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where `auto` takes it; who asks for it by name knows."""
-    opened = open_bundle(portable)
+    bundle = open_bundle(portable)
     stand_in = SimpleNamespace(batch=1)
     monkeypatch.setattr(backends, "load_object", lambda place: lambda bundle, threads: stand_in)
     monkeypatch.setattr(backends, "sys", SimpleNamespace(platform="linux"))
     backends._warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
-        backends.open_session(opened, "mlprogram")
+        backends.open_functions(bundle, "mlprogram")
         assert caplog.messages == []
         for _ in range(2):
-            backends.open_session(opened)
+            backends.open_functions(bundle)
     (message,) = caplog.messages
     assert "macOS" in message and "mlprogram" in message and "\n" not in message
     with caplog.at_level(logging.WARNING):
-        backends.open_session(opened, "mlprogram", threads=4)
+        backends.open_functions(bundle, "mlprogram", threads=4)
     assert "threads is ignored" in caplog.messages[-1]
 
 

@@ -2,20 +2,24 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_session import FakeSession
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from method_session import ImageCode, MethodSession, Step, interface_for
 
+from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.grammar import BOXES, PLAIN, Grammar
 from edgecap.core.errors import BundleError
 from edgecap.reference.manifest import box_grammar
-from edgecap.runtime.cache import Cache
-from edgecap.runtime.decode import Limits, beam_search, generate, repeat, walk
+from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.grammar import TokenGrammar
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.rules import Rules
+from edgecap.runtime.state import State
 
 V, EOS, T, PROMPT = 40, 1, 20, [2, 3]
 FIRST, BINS = 30, 5  # locations 30 … 34
@@ -33,14 +37,16 @@ TABLE = Grammar(
 RULE = TokenGrammar(TABLE, BOXES, V, known=V)
 
 
-def limits(length: int = 12, grammar: TokenGrammar | None = None) -> Limits:
-    return Limits(EOS, length, grammar)
+def rules(length: int = 12, grammar: TokenGrammar | None = None, beams: int = 1) -> Rules:
+    spec = GenerationSpec(tuple(PROMPT), (EOS,), length, beams=beams, early_stopping="ended")
+    return Rules(spec, grammar)
 
 
-def cache_of(session: FakeSession, number: int) -> Cache:
+def state_of(session: MethodSession, number: int, embedding: int = 3) -> State:
     images = np.zeros((number, 4, 4, 3), np.uint8)  # [B,S,S,3]
     images[:, 0, 0, 0] = np.arange(number)
-    return Cache(session, session.encode_image(images), T)
+    graphs = Graphs(session, interface_for(V, T, 4, embedding))
+    return State(graphs, graphs.encode(images))
 
 
 @given(
@@ -50,26 +56,26 @@ def cache_of(session: FakeSession, number: int) -> Cache:
 @settings(deadline=None)
 def test_every_sequence_gets_its_own_script(scripts: list[list[int]], batch: int | None) -> None:
     session = FakeSession([[*script, EOS] for script in scripts], V, batch=batch)
-    results = generate(cache_of(session, len(scripts)), PROMPT, limits())
+    results = generate(state_of(session, len(scripts)), rules())
     assert [result.tokens for result in results] == scripts
     assert all(result.complete for result in results)
 
 
 def test_finished_sequences_leave_the_batch() -> None:
     session = FakeSession([[EOS], [5, EOS], [5, 6, EOS]], V)
-    generate(cache_of(session, 3), PROMPT, limits())
+    generate(state_of(session, 3), rules())
     assert session.steps == [3, 3, 2, 1]
 
 
 def test_the_limit_cuts_and_says_so() -> None:
     session = FakeSession([[5, 6, 7, EOS]], V)
-    (result,) = generate(cache_of(session, 1), PROMPT, limits(2))
+    (result,) = generate(state_of(session, 1), rules(2))
     assert (result.tokens, result.complete) == ([5, 6], False)
     assert session.steps == [1, 1, 1]  # the last token is not fed: nobody asks what follows it
 
 
 def test_scores_are_log_probabilities_of_the_model() -> None:
-    (result,) = generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits())
+    (result,) = generate(state_of(FakeSession([[5, EOS]], V), 1), rules())
     expected = 5 - math.log(math.exp(5) + V - 1)
     assert [choice.score for choice in result.chosen] == pytest.approx([expected])
     assert result.score == pytest.approx(expected)
@@ -77,15 +83,13 @@ def test_scores_are_log_probabilities_of_the_model() -> None:
 
 def test_walking_yields_as_it_goes() -> None:
     session = FakeSession([[5, 6, EOS]], V)
-    steps = walk(cache_of(session, 1), PROMPT, limits())
-    assert next(steps)[0][1].token == 5
+    steps = walk(state_of(session, 1), rules())
+    assert next(steps)[0].token == 5
     assert len(session.steps) == len(PROMPT)
 
 
-class Table:
+class Table(MethodSession):
     """A session whose next-token probabilities depend on the token before: logits[token]."""
-
-    batch = None
 
     def __init__(self, table: dict[int, dict[int, float]]) -> None:
         self.table = table
@@ -102,9 +106,6 @@ class Table:
         new = np.zeros((1, len(token), 1, 1, 1), np.float32)
         return Step(logits, new, new, np.zeros((len(token), 4), np.float32))
 
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
 
 # Greedy takes 5 (0.6) and then has nothing better than 0.3; by way of 6 each step has 0.9 or more.
 GARDEN_PATH = {
@@ -115,15 +116,15 @@ GARDEN_PATH = {
 }
 
 
-def beams_of(session: Table, beams: int) -> Cache:
-    code = session.encode_image(np.zeros((1, 4, 4, 3), np.uint8))
-    return Cache(session, repeat(code, beams), T)
+def said(session: Table, beams: int, length: int = 12, grammar: Any = None) -> Generated:
+    (found,) = generate(state_of(session, 1, 1), rules(length, grammar, beams))
+    return found
 
 
 def test_beams_find_what_greedy_misses() -> None:
     session = Table(GARDEN_PATH)
-    assert generate(beams_of(session, 1), PROMPT, limits())[0].tokens[0] == 5
-    found = beam_search(beams_of(session, 3), PROMPT, limits())
+    assert said(session, 1).tokens[0] == 5
+    found = said(session, 3)
     assert found.tokens == [6, 10]
     assert found.complete
     assert found.score == pytest.approx((math.log(0.4) + math.log(0.99)) / 3, abs=1e-4)
@@ -131,7 +132,7 @@ def test_beams_find_what_greedy_misses() -> None:
 
 def test_beams_rank_by_mean_not_by_length() -> None:
     short_or_long = {3: {EOS: 0.5, 5: 0.5}, 5: {6: 1.0}, 6: {7: 1.0}, 7: {EOS: 1.0}}
-    found = beam_search(beams_of(Table(short_or_long), 2), PROMPT, limits())
+    found = said(Table(short_or_long), 2)
     assert found.tokens == [5, 6, 7]
 
 
@@ -149,25 +150,47 @@ def test_one_clear_caption_is_found_by_any_number_of_beams(
     table = {before: {after: 1.0} for before, after in pairs}
     session = Table(table)
     session.batch = batch
-    assert beam_search(beams_of(session, beams), PROMPT, limits()).tokens == script
+    assert said(session, beams).tokens == script
 
 
-def test_reordering_moves_text_rows_and_nothing_else() -> None:
-    for batch in (None, 1):
-        session = FakeSession([[5, 6, EOS]] * 3, V, batch=batch)
-        cache = cache_of(session, 3)
-        for token in (11, 12):
-            cache.step([token] * 3)
-        for b in range(3):  # mark the rows: text row 0 of sequence b holds 100 + b
-            part = cache._parts[0] if batch is None else cache._parts[b]
-            part[0][:, b if batch is None else 0, :, 4] = 100 + b
-        cache.reorder([2, 0, 0])
-        found = []
-        for b in range(3):
-            part = cache._parts[0] if batch is None else cache._parts[b]
-            k = part[0][0, b if batch is None else 0, 0, :, 0]
-            found.append((int(k[0]), int(k[4])))
-        assert found == [(0, 102), (1, 100), (2, 100)]
+@pytest.mark.parametrize("batch", [None, 1])
+def test_selecting_moves_text_rows_and_nothing_else(batch: int | None) -> None:
+    session = FakeSession([[5, 6, EOS], [5, 6, EOS]], V, batch=batch)
+    state = state_of(session, 2)
+    for token in PROMPT:
+        state.feed([token] * 2)
+    state.select([1, 1, 0, 1])  # sequences of one image, and of another
+    for choice in ([0, 2, 1, 3], [3, 2, 1], [2, 2], [1, 0], [0]):
+        state.select(choice)
+    assert state.feed([5]).logits.argmax() == 6  # the fake fails where rows were mixed up
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+def test_sequences_part_and_keep_what_they_said(batch: int | None) -> None:
+    """The fake checks that the rows of each sequence hold its own tokens."""
+
+    class Free(FakeSession):
+        def decode(
+            self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
+        ) -> Step:
+            rows = k[0, :, 0, self.patches :, 0]  # [B,T]
+            logits = np.zeros((len(token), V), np.float32)
+            for b in range(len(token)):
+                told.append([*map(int, rows[b, : position[b]]), int(token[b, 0])])
+            new = token.astype(np.float32)[None, :, None, :, None]
+            return Step(logits, new, new, np.ones((len(token), self.patches), np.float32))
+
+    told: list[list[int]] = []
+    state = state_of(Free([[EOS]], V, batch=batch), 1)
+    state.prompt([2, 3])
+    state.select([0, 0, 0])
+    state.feed([10, 11, 12])
+    state.select([2, 0, 0])
+    state.feed([20, 21, 22])
+    state.select([1, 1, 0])
+    told.clear()
+    state.feed([30, 31, 32])
+    assert told == [[2, 3, 10, 21, 30], [2, 3, 10, 21, 31], [2, 3, 12, 20, 32]]
 
 
 def test_a_model_that_gives_no_numbers_is_refused() -> None:
@@ -177,7 +200,7 @@ def test_a_model_that_gives_no_numbers_is_refused() -> None:
             return step._replace(logits=step.logits * np.float32("nan"))
 
     with pytest.raises(BundleError, match=r"bundle\.not_finite"):
-        generate(cache_of(Broken([[5, EOS]], V), 1), PROMPT, limits())
+        generate(state_of(Broken([[5, EOS]], V), 1), rules())
 
 
 class Noise(Table):
@@ -211,10 +234,7 @@ def test_the_rule_makes_malformed_boxes_impossible(beams: int) -> None:
     no_grammar = boxes = 0
     for seed in range(60):
         for rule in (RULE, None):
-            cache = beams_of(Noise(seed), beams)
-            bound = limits(3 + seed % 12, rule)
-            search = beam_search if beams > 1 else lambda c, p, b: generate(c, p, b)[0]
-            tokens = search(cache, PROMPT, bound).tokens
+            tokens = said(Noise(seed), beams, 3 + seed % 12, rule).tokens
             if rule is None:
                 no_grammar += malformed(tokens)
             else:
@@ -263,4 +283,4 @@ def test_ids_that_the_tokenizer_lacks_are_never_generated() -> None:
 def test_a_foreign_table_that_leaves_nothing_is_told_so() -> None:
     stuck = TokenGrammar(replace(TABLE, start={BOXES: "end", PLAIN: "plain"}), BOXES, V, known=V)
     with pytest.raises(BundleError, match=r"bundle\.grammar"):
-        generate(cache_of(FakeSession([[5, EOS]], V), 1), PROMPT, limits(grammar=stuck))
+        generate(state_of(FakeSession([[5, EOS]], V), 1), rules(grammar=stuck))

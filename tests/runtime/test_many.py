@@ -1,6 +1,7 @@
 """Any number of images: order, memory that runs out, bad images, batches like single calls."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from fake_session import FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
+from method_session import ImageCode, Step
 from tiny_onnx import CONFIG, image
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
@@ -20,17 +22,23 @@ from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime import Caption, Captioner
-from edgecap.runtime import captioner as captioner_module
+from edgecap.runtime import decode as decode_module
 from edgecap.runtime.batches import BATCH, in_batches
-from edgecap.runtime.cache import Cache
-from edgecap.runtime.decode import Generated, Limits, generate, most_probable
+from edgecap.runtime.decode import Generated, generate
+from edgecap.runtime.loading import captioner_of
 from edgecap.runtime.memory import SHARE, image_bytes
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.rules import Rules
+from edgecap.runtime.state import State
 
 TOKENIZER = shipped_tokenizer()
 FUNCTION_NAMES = {name: identity_names("x.onnx", name) for name in FUNCTIONS}
 MANIFEST = build_manifest(
-    CONFIG, name="f", model="f", format="onnx", precision="fp32", functions=FUNCTION_NAMES
+    CONFIG,
+    name="f",
+    model="f",
+    format="onnx",
+    precision="fp32",
+    functions=FUNCTION_NAMES,
 )
 
 
@@ -39,7 +47,7 @@ class Small(FakeSession):
 
     def __init__(self, texts: Sequence[str], most: int = 99, where: str = "encode_image") -> None:
         scripts = [TOKENIZER.encode(text + "<eos>", allow_special=True) for text in texts]
-        super().__init__(scripts, CONFIG.vocabulary, patches=196, embedding=4)
+        super().__init__(scripts, CONFIG.vocabulary, patches=196, embedding=4, width=8)
         self.most, self.where = most, where
         self.sizes: list[int] = []
 
@@ -56,8 +64,8 @@ class Small(FakeSession):
         return super().decode(token, position, k, v)
 
 
-def captioner_of(session: Small, free: int = 1 << 40) -> Captioner:
-    return Captioner(session, MANIFEST, TOKENIZER, "fake", lambda: free)
+def small_captioner(session: Small, free: int = 1 << 40) -> Captioner:
+    return captioner_of(session, MANIFEST, TOKENIZER, "fake", lambda: free)
 
 
 def shown(red: int) -> np.ndarray:
@@ -77,14 +85,14 @@ def said_by(captioner: Captioner, count: int, **options) -> list[str]:
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
 def test_where_memory_runs_out_no_image_is_lost_or_repeated(where: str, most: int) -> None:
     session = Small(texts(21), most, where)
-    assert said_by(captioner_of(session), 21) == texts(21)
+    assert said_by(small_captioner(session), 21) == texts(21)
     tried = [size for size in session.sizes if size > most]
     assert tried == sorted(tried, reverse=True)  # what failed is not tried again
     assert len(tried) <= 3
 
 
 def test_not_even_one_image() -> None:
-    captioner = captioner_of(Small(texts(3), most=0))
+    captioner = small_captioner(Small(texts(3), most=0))
     with pytest.raises(UnsupportedError, match=r"memory\.exhausted"):
         said_by(captioner, 3)
 
@@ -111,9 +119,9 @@ def test_batches_keep_order_whatever_fails(count: int, size: int, failing: list[
 
 @pytest.mark.parametrize("images", [0, 1, 3, 5])
 def test_a_batch_is_what_the_free_memory_holds(images: int) -> None:
-    one = image_bytes(MANIFEST.contract)
+    one = image_bytes(captioner_of(Small([]), MANIFEST, TOKENIZER, "fake").manifest.interface)
     session = Small(texts(12))
-    captioner = captioner_of(session, free=round((images + 0.5) * one / SHARE))
+    captioner = small_captioner(session, free=round((images + 0.5) * one / SHARE))
     assert said_by(captioner, 12) == texts(12)
     assert max(session.sizes) == max(1, images)
 
@@ -122,22 +130,23 @@ def test_a_batch_is_what_the_free_memory_holds(images: int) -> None:
 def test_the_caches_of_beams_take_room_from_the_batch(
     monkeypatch: pytest.MonkeyPatch, beams: int, together: int
 ) -> None:
-    def greedy(cache: Cache, prompt: list[int], limits: Limits) -> Generated:
-        return generate(cache, prompt, limits, most_probable)[0]  # scripts have no second best
+    def greedy(state: State, rules: Rules) -> Generated:  # scripts have no second best
+        return generate(state, replace(rules, spec=replace(rules.spec, beams=1)))[0]
 
-    monkeypatch.setattr(captioner_module, "beam_search", greedy)
+    monkeypatch.setattr(decode_module, "_searched", greedy)
+    one = image_bytes(captioner_of(Small([]), MANIFEST, TOKENIZER, "fake").manifest.interface)
     session = Small(texts(12))
-    captioner = captioner_of(session, free=round(6.5 * image_bytes(MANIFEST.contract) / SHARE))
+    captioner = small_captioner(session, free=round(6.5 * one / SHARE))
     assert said_by(captioner, 12, beams=beams) == texts(12)
     assert max(session.sizes) == together
 
 
 def test_a_batch_has_an_upper_end_and_can_be_given() -> None:
     session = Small(texts(30))
-    said_by(captioner_of(session), 30)
+    said_by(small_captioner(session), 30)
     assert max(session.sizes) == BATCH
     session = Small(texts(30))
-    said_by(captioner_of(session), 30, batch=5)
+    said_by(small_captioner(session), 30, batch=5)
     assert session.sizes == [5] * 6
 
 
@@ -149,7 +158,7 @@ def test_captions_come_while_images_are_still_to_be_read() -> None:
             read.append(i)
             yield shown(i % 4)
 
-    many = captioner_of(Small(texts(4))).caption_many(endless(), grounded=False, batch=3)
+    many = small_captioner(Small(texts(4))).caption_many(endless(), grounded=False, batch=3)
     assert not read  # nothing happens before the first is asked for
     for i in range(7):
         assert next(many).text == texts(4)[i % 4]  # type: ignore[union-attr]
@@ -165,7 +174,7 @@ def mixed() -> list[np.ndarray | bytes]:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 8])
 def test_bad_images_are_told_in_their_place(batch: int) -> None:
-    many = captioner_of(Small(texts(3))).caption_many(
+    many = small_captioner(Small(texts(3))).caption_many(
         mixed(), grounded=False, on_error="skip", batch=batch
     )
     told = [one.text if isinstance(one, Caption) else one.code for one in many]
@@ -176,7 +185,7 @@ def test_bad_images_are_told_in_their_place(batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_failing_comes_after_the_captions_before_it(batch: int) -> None:
-    many = captioner_of(Small(texts(3))).caption_many(mixed()[1:], grounded=False, batch=batch)
+    many = small_captioner(Small(texts(3))).caption_many(mixed()[1:], grounded=False, batch=batch)
     assert next(many).text == texts(3)[0]  # type: ignore[union-attr]
     with pytest.raises(InputError, match=r"image\.unreadable"):
         next(many)
@@ -195,7 +204,7 @@ def test_failing_comes_after_the_captions_before_it(batch: int) -> None:
 )
 def test_options_are_refused_at_the_call(options: dict, code: str) -> None:
     with pytest.raises(InputError) as caught:
-        captioner_of(Small([])).caption_many(["no such image"], **options)
+        small_captioner(Small([])).caption_many(["no such image"], **options)
     assert caught.value.code == code
 
 
@@ -229,7 +238,7 @@ def test_torch_says_the_same_alone_and_together() -> None:
     manifest = build_manifest(
         config, name="t", model="t", format="torch", precision="fp32", functions=FUNCTION_NAMES
     )
-    captioner = Captioner(TorchSession(network), manifest, TOKENIZER, "torch")
+    captioner = captioner_of(TorchSession(network), manifest, TOKENIZER, "torch")
     assert len(set(same_alone_and_together(captioner))) > 1
 
 
@@ -242,5 +251,5 @@ def test_torch_tells_of_memory_in_the_common_way(monkeypatch: pytest.MonkeyPatch
     session = TorchSession(network)
     monkeypatch.setattr(network, "encode_image", refuse)
     with pytest.raises(MemoryError):
-        session.encode_image(np.zeros((1, 224, 224, 3), np.uint8))
+        session.run("encode", {"image": np.zeros((1, 224, 224, 3), np.uint8)})
     assert session.free_bytes() > 0

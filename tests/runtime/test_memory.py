@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.upgrade import upgraded
 from edgecap.core.errors import is_out_of_memory
 from edgecap.reference.config import SIZES
 from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime.memory import SHARE, free_bytes, image_bytes, images_that_fit
 
 MB = 1 << 20
@@ -80,13 +82,14 @@ def test_elsewhere_half_of_the_machine(tmp_path: Path) -> None:
 
 def test_a_batch_fits_its_share() -> None:
     functions = {name: identity_names("x", name) for name in FUNCTIONS}
-    contract = build_manifest(
+    manifest = build_manifest(
         SIZES["S"], name="", model="", format="onnx", precision="fp32", functions=functions
-    ).contract
-    one = image_bytes(contract)
+    )
+    interface = upgraded(manifest, shipped_tokenizer().id_of, 4096).interface
+    one = image_bytes(interface)
     assert 10 * MB < one < 100 * MB
-    assert images_that_fit(contract, 0) == 1
-    assert images_that_fit(contract, round(5.5 * one / SHARE)) == 5
+    assert images_that_fit(interface, 0) == 1
+    assert images_that_fit(interface, round(5.5 * one / SHARE)) == 5
 
 
 @pytest.mark.parametrize(

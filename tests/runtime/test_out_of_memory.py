@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,14 +52,20 @@ def exhausted() -> Any:
 
 def starve(patch: pytest.MonkeyPatch, backend: str, captioner: Captioner) -> None:
     """Let the next step of the engine itself fail."""
-    session: Any = getattr(captioner.session, "_session", captioner.session)
+    session: Any = captioner.graphs.session
     if backend == "onnx":
         graph = session._graph("decode")
-        run = once(graph._session.run, fail=refuse)
-        patch.setattr(graph, "_session", type("Engine", (), {"run": staticmethod(run)}))
+        engine = graph._session
+        run = once(engine.run_with_iobinding, fail=refuse)
+        fake = SimpleNamespace(io_binding=engine.io_binding, run_with_iobinding=run)
+        patch.setattr(graph, "_session", fake)
     elif backend == "tflite":
         runner = session._runners["decode"]
-        patch.setattr(runner, "_runner", once(runner._runner, fail=refuse))
+        engine = runner._engine
+        invoke = once(engine.Invoke, fail=refuse)
+        names = ("AllocateTensors", "tensor", "SetTensor", "GetTensor")
+        kept = {name: getattr(engine, name) for name in names}
+        patch.setattr(runner, "_engine", SimpleNamespace(Invoke=invoke, **kept))
     elif backend == "torch":
         network = session.network
         patch.setattr(network, "decode", once(network.decode, fail=lambda: (Output(),)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_onnx import image
 
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.interface import DECODE_ATTENTION
 from edgecap.core.errors import EdgecapError
 from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig
@@ -69,7 +69,7 @@ def test_a_bundle_without_it_says_how_to_get_it(
     tiny_bundle_made: Path, tiny_attention_bundle: Path
 ) -> None:
     plain, richer = load(tiny_bundle_made), load(tiny_attention_bundle)
-    assert ATTENTION not in plain.manifest.contract.functions
+    assert not plain.manifest.interface.has(DECODE_ATTENTION)
     with pytest.raises(EdgecapError, match="--attention") as caught:
         plain.attention(image(0, 40, 30), layer=0)
     assert caught.value.code == "attention.missing"

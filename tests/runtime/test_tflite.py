@@ -76,7 +76,7 @@ def test_threads_take_turns(bundle: Path) -> None:
 def test_an_early_error_leaves_the_runner_usable(bundle: Path) -> None:
     captioner = load(bundle)
     with pytest.raises(BundleError, match=r"bundle\.model"):
-        captioner.session.encode_image(np.zeros((1, 10, 10, 3), np.uint8))
+        captioner.graphs.encode(np.zeros((1, 10, 10, 3), np.uint8))
     assert captioner.caption(IMAGES[0], max_length=3)
 
 

@@ -88,13 +88,18 @@ def compile_kotlin(sources: Sequence[Path], out: Path, *libraries: Path) -> None
     )
 
 
+def java_headers() -> list[str]:
+    """Flags that find jni.h."""
+    java = Path(os.path.realpath(shutil.which("javac") or "")).parents[1] / "include"
+    return ["-isystem", str(java), "-isystem", str(java / "linux")]
+
+
 def compile_jni(out: Path, *flags: str) -> Path:
     """The JNI library for this machine, as strictly compiled as the core."""
-    java = Path(os.path.realpath(shutil.which("javac") or "")).parents[1] / "include"
     library = out / "libedgecap_jni.so"
     run(
         ["gcc", *STRICT, *flags, "-fPIC", "-shared", "-fvisibility=hidden", f"-I{SOURCES}"]
-        + [f"-I{java}", f"-I{java / 'linux'}", JNI, *core(), "-o", library, "-lm", "-ldl"]
+        + [*java_headers(), JNI, *core(), "-o", library, "-lm", "-ldl"]
     )
     return library
 

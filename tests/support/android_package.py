@@ -12,7 +12,18 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from android import JNI, KOTLIN, PROJECT, aar, android_jar, compile_kotlin, debian, kotlin, run
+from android import (
+    JNI,
+    KOTLIN,
+    PROJECT,
+    aar,
+    android_jar,
+    compile_kotlin,
+    debian,
+    java_headers,
+    kotlin,
+    run,
+)
 from c_edgecap import SOURCES, STRICT, core
 
 from edgecap.bundle.packing import pack
@@ -27,7 +38,6 @@ _BIONIC |= {"opendir", "readdir", "ferror", "strcat"}
 
 def native_library(out: Path) -> Path:
     """libedgecap_jni.so for arm64 Android."""
-    java = Path(os.path.realpath(shutil.which("javac") or "")).parents[1] / "include"
     stubs = out / "stubs"
     stubs.mkdir(parents=True)
     target = ["clang", "--target=aarch64-linux-android24", "-nostdlib", "-shared", "-fuse-ld=lld"]
@@ -37,8 +47,8 @@ def native_library(out: Path) -> Path:
     library = out / "libedgecap_jni.so"
     flags = [*STRICT, "-O2", "-fPIC", "-ffp-contract=off", "-fvisibility=hidden"]
     flags += ["-U_FORTIFY_SOURCE", "-fno-stack-protector", f"-I{SOURCES}"]
-    flags += ["-isystem", "/usr/aarch64-linux-gnu/include", "-isystem", java]
-    flags += ["-isystem", java / "linux", "-Wl,-z,max-page-size=16384"]
+    flags += ["-isystem", "/usr/aarch64-linux-gnu/include", *java_headers()]
+    flags += ["-Wl,-z,max-page-size=16384"]
     run([*target, *flags, JNI, *core(), f"-L{stubs}", "-lc", "-lm", "-ldl", "-o", library])
     return library
 

@@ -1,6 +1,7 @@
 """A session that says what it was told to: tests of host code need no model.
 
-Letters as in session.py. The upper left pixel's red value, v, chooses the script: scripts[v].
+Letters as in bundle/manifest.py.
+The upper left pixel's red value, v, chooses the script: scripts[v].
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-from edgecap.runtime.session import ImageCode, Step
+from method_session import ImageCode, MethodSession, Step
 
 PROMPT = 2  # tokens before the script
 
 
-class FakeSession:
+class FakeSession(MethodSession):
     """Plays one token list per image; every array has the shape the contract asks for.
 
     The cache is used honestly: the script's number is written into the image rows, every token into
@@ -28,17 +28,19 @@ class FakeSession:
         patches: int = 4,
         embedding: int = 3,
         batch: int | None = None,
+        width: int = 1,
     ) -> None:
         self.scripts, self.vocabulary = scripts, vocabulary
         self.patches, self.embedding = patches, embedding
-        self.batch = batch
+        self.batch, self.width = batch, width
         self.steps: list[int] = []  # B of every decode call
 
     def encode_image(self, image: np.ndarray) -> ImageCode:
         red = image[:, 0, 0, 0].astype(np.float32)  # [B]
-        k = np.broadcast_to(red[None, :, None, None, None], (1, len(red), 1, self.patches, 1))
+        rows = (1, len(red), 1, self.patches, self.width)
+        k = np.broadcast_to(red[None, :, None, None, None], rows)
         embedding = np.eye(self.embedding, dtype=np.float32)[image[:, 0, 0, 0] % self.embedding]
-        return ImageCode(k.copy(), k.copy(), embedding)  # [1,B,1,P,1] twice, [B,E]
+        return ImageCode(k.copy(), k.copy(), embedding)  # [1,B,1,P,Dh] twice, [B,E]
 
     def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
         B = len(token)
@@ -53,6 +55,7 @@ class FakeSession:
             assert not seen[position[b] :].any(), "rows from the future"
             logits[b, script[len(said)]] = 5.0
         new = token.astype(np.float32)[None, :, None, :, None]  # [1,B,1,1,1]
+        new = np.repeat(new, self.width, -1)  # [1,B,1,1,Dh]
         attention = np.full((B, self.patches), 1 / self.patches, np.float32)  # [B,P]
         return Step(logits, new, new, attention)
 

@@ -7,7 +7,7 @@ grammar could say of the same things a thousandth as likely.
 
 An embedding says how many things of each colour there are.
 
-Letters as in edgecap.runtime.session.
+Letters as in bundle/manifest.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import cache
 from itertools import permutations
 
 import numpy as np
+from method_session import ImageCode, MethodSession, Step
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.reference.config import CaptionerConfig
@@ -28,7 +29,7 @@ from edgecap.reference.scenes.relations import relations
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.reference.tokens import EOS_ID, LANGUAGES, STYLES
 from edgecap.runtime import Captioner
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.loading import captioner_of
 
 CONFIG = CaptionerConfig(width=8, layers=1, heads=1, embedding=4)
 RGB = {"red": (230, 20, 20), "blue": (20, 20, 230), "green": (20, 200, 20)}
@@ -49,13 +50,11 @@ def image(things: Sequence[Thing]) -> np.ndarray:
     return model_input
 
 
-class OracleSession:
+class OracleSession(MethodSession):
     """Sees those of `things` that an image shows.
 
     Of a name in `indefinite` that is alone in an image it says "a …", and hardly ever "the …".
     """
-
-    batch = None
 
     def __init__(self, things: Sequence[Thing], indefinite: Sequence[Name] = ()) -> None:
         self.things, self.indefinite = tuple(things), tuple(indefinite)
@@ -167,4 +166,4 @@ def captioner(things: Sequence[Thing], indefinite: Sequence[Name] = ()) -> Capti
         precision="fp32",
         functions={name: identity_names("x.onnx", name) for name in FUNCTIONS},
     )
-    return Captioner(OracleSession(things, indefinite), manifest, TOKENIZER, "oracle")
+    return captioner_of(OracleSession(things, indefinite), manifest, TOKENIZER, "oracle")

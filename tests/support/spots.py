@@ -1,6 +1,6 @@
 """A captioner that rests each of its words on one patch of the image: the truth about its maps.
 
-Letters as in session.py; G patches along one side of the model_input.
+Letters as in bundle/manifest.py; G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -9,23 +9,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from method_session import ImageCode, MethodSession, Step
 from tiny_onnx import CONFIG
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime import Captioner
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.loading import captioner_of
 
 G, SIZE, PATCH = 14, 224, 16
 TOKENIZER = shipped_tokenizer()
 Spot = tuple[int, int]  # row and column, in patches
 
 
-class Spots:
+class Spots(MethodSession):
     """Says each token of a script as surely as its patch is red; without a patch, surely."""
-
-    batch = None
 
     def __init__(self, script: Sequence[tuple[int, Spot | None]]) -> None:
         self.script = script
@@ -47,9 +46,6 @@ class Spots:
         new = np.zeros((1, len(token), 1, 1, 1), np.float32)
         return Step(logits, new, new, np.full((len(token), G * G), 1 / G / G, np.float32))
 
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
-
 
 def captioner(script: Sequence[tuple[int, Spot | None]]) -> Captioner:
     manifest = build_manifest(
@@ -60,7 +56,7 @@ def captioner(script: Sequence[tuple[int, Spot | None]]) -> Captioner:
         precision="fp32",
         functions={name: identity_names("x.onnx", name) for name in FUNCTIONS},
     )
-    return Captioner(Spots(script), manifest, TOKENIZER, "fake")
+    return captioner_of(Spots(script), manifest, TOKENIZER, "fake")
 
 
 def model_input(spots: Sequence[Spot]) -> np.ndarray:

@@ -44,7 +44,7 @@ def bart(seed: int) -> Any:
 
 
 class Stepper:
-    """A model without a cache behind the interface of beam_search."""
+    """A model without a cache behind the interface of beams.search."""
 
     def __init__(self, model: Any, begin: Sequence[int], **inputs: torch.Tensor) -> None:
         self.model, self.inputs, self.rows = model, inputs, [list(begin)]

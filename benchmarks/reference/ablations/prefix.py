@@ -22,8 +22,8 @@ from edgecap.benchmarks.reference.ablations.experiment import Ablation, Arm, Row
 from edgecap.benchmarks.reference.ablations.towers import parameters
 from edgecap.reference.config import SIZES, CaptionerConfig
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.model.session import TorchSession
-from edgecap.runtime.cache import Cache
+from edgecap.reference.model.session import TorchSession, reference_captioner
+from edgecap.runtime.state import State
 
 WORDS = 40  # T of the caption that is counted and timed
 ROUNDS = 7
@@ -100,16 +100,16 @@ def times(config: CaptionerConfig, rounds: int = ROUNDS) -> dict[str, Row]:
     The ratio to the prefix-LM is taken round by round.
     """
     image = np.zeros((1, config.image_size, config.image_size, 3), np.uint8)  # [1,S,S,3]
-    sessions = {name: TorchSession(build(config)) for name, build in BUILDS.items()}
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in sessions}
+    models = {name: reference_captioner(TorchSession(b(config))) for name, b in BUILDS.items()}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
     for lap in range(rounds + 1):
-        for name, session in sessions.items():
+        for name, model in models.items():
             begun = time.perf_counter()
-            code = session.encode_image(image)
+            encoded = model.graphs.encode(image)
             seen = time.perf_counter()
-            cache = Cache(session, code, config.text_length)
+            state = State(model.graphs, encoded)
             for _ in range(WORDS):
-                cache.step([0])
+                state.feed([0])
             ended = time.perf_counter()
             if lap:
                 taken[name].append((seen - begun, ended - begun))

@@ -41,9 +41,7 @@ from edgecap.reference.train.config import TrainConfig
 from edgecap.reference.train.loop import learn
 from edgecap.reference.train.losses import Objective
 from edgecap.reference.train.optimisers import Optimisers
-from edgecap.runtime.cache import Cache
-from edgecap.runtime.decode import generate
-from edgecap.runtime.vocabulary import Vocabulary
+from edgecap.runtime.loading import captioner_of
 
 LANGUAGE, STYLE = "en", "grounded"
 UNSEEN_SEED = 2**31  # of the scenes on which the loss is measured
@@ -157,27 +155,25 @@ class Speaker:
             precision="fp32",
             functions=functions,
         )
-        self._session, self._as_edges = TorchSession(captioner), as_edges
-        self._tokenizer = shipped_tokenizer()
-        self._vocabulary = Vocabulary(manifest, self._tokenizer)
+        self._as_edges, self._tokenizer = as_edges, shipped_tokenizer()
+        self._captioner = captioner_of(
+            TorchSession(captioner), manifest, self._tokenizer, "torch", most=256
+        )
 
     def caption(self, images: Sequence[np.ndarray], lang: str) -> list[CaptionDataset]:
         """Greedy captions with boxes of images uint8 [S,S,3]."""
-        code = self._session.encode_image(np.stack(images))
-        cache = Cache(self._session, code, self._vocabulary.text_length)
-        limits = self._vocabulary.limits(None, boxes=True, constrained=False)
-        captions = generate(cache, self._vocabulary.prompt(lang, STYLE), limits)
+        captions = self._captioner.caption(images, lang, style=STYLE, constrained=False)
         return [
             CaptionDataset(self._tokenizer.decode(self._as_edges(one.tokens))) for one in captions
         ]
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Float [N,E] of images uint8 [S,S,3]."""
-        return self._session.encode_image(np.stack(images)).embedding
+        return self._captioner.embed_images(images)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Float [Q,E]."""
-        return self._session.encode_text(*self._vocabulary.frame(texts))
+        return self._captioner.embed_texts(texts)
 
 
 @contextmanager

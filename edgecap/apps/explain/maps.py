@@ -1,6 +1,6 @@
 """The trace of a caption, and maps of its words.
 
-Letters as in session.py; t tokens of the caption, W words, G patches along one side of the
+Letters as in bundle/manifest.py; t tokens of the caption, W words, G patches along one side of the
 model_input.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.captions import Attention
 from edgecap.runtime.preprocess import Box, ImageLike, preprocess
@@ -76,8 +76,18 @@ def trace_caption(
 ) -> CaptionTrace:
     """Caption an image; errors as in `Captioner.attention`."""
     attention = captioner.attention(image, lang=lang, style=style, max_length=max_length)
-    model_input, _ = preprocess(image, captioner.manifest.preprocessing)
+    model_input, _ = preprocess(image, captioner.manifest.image)
     return CaptionTrace(model_input, tuple(captioner.vocabulary.prompt(lang, style)), attention)
+
+
+def grid_of(captioner: Captioner) -> int:
+    """G of a captioner's maps; UnsupportedError for a model that gives no square ones."""
+    grid = captioner.manifest.interface.attention
+    if grid is None or grid.rows != grid.columns:
+        raise UnsupportedError(
+            "model.capability", f"{captioner.manifest.name} has no square attention maps."
+        )
+    return grid.rows
 
 
 def per_word(trace: CaptionTrace, tokens: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 A causal check that works with any bundle (Zeiler and Fergus, arXiv 1311.2901). A hidden window is
 filled with the median colour around it, so that it adds as little as possible.
 
-Letters as in session.py; t tokens of the caption, G patches along one side, N windows.
+Letters as in bundle/manifest.py; t tokens of the caption, G patches along one side, N windows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edgecap.apps.explain.maps import CaptionTrace
+from edgecap.apps.explain.maps import CaptionTrace, grid_of
 from edgecap.apps.fill import local_fill_colour
 from edgecap.core.progress import progress
 from edgecap.runtime.batches import in_batches
@@ -30,7 +30,7 @@ def occlusion(captioner: Captioner, trace: CaptionTrace, window: int = WINDOW) -
     Negative if hiding makes the token more likely. Windows in the padding of the model input are
     skipped and count 0.
     """
-    G = captioner.manifest.contract.grid
+    G = grid_of(captioner)
     drops = np.zeros((len(trace.tokens), G, G), np.float32)
     if not trace.tokens:
         return drops
@@ -52,12 +52,11 @@ def forced_scores(
     tokens: Sequence[int],
 ) -> Iterable[np.ndarray]:
     """log p of each of the tokens, f32 [t], for each model_input uint8 [S,S,3], in order."""
-    text_length = captioner.manifest.contract.text_length
     sequence = [*prompt, *tokens]
 
     def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-        code = captioner.session.encode_image(np.stack(batch))
-        scores = token_scores(captioner.session, code, text_length, [sequence] * len(batch))
+        encoded = captioner.graphs.encode(np.stack(batch))
+        scores = token_scores(captioner.graphs, encoded, [sequence] * len(batch))
         return [row[len(prompt) - 1 :] for row in scores]
 
     return in_batches(model_inputs, captioner.batch_size(), work)

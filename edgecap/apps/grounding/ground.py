@@ -24,14 +24,12 @@ import numpy as np
 
 from edgecap.apps.grounding.hide import hide
 from edgecap.apps.grounding.phrases import Reading, copula_of, readings
-from edgecap.apps.grounding.speech import CaptionScorer
+from edgecap.apps.grounding.speech import CaptionScorer, Encoded
 from edgecap.apps.texts import check_words
 from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.logits import log_softmax
-from edgecap.runtime.mentions import InputBox
 from edgecap.runtime.preprocess import Box, ImageLike, preprocess
-from edgecap.runtime.session import ImageCode
 
 SAME = 0.5  # IoU from which two boxes are the same object
 FITS = 3.0  # nats below the best name score; worse candidates (a twentieth as likely) are dropped
@@ -84,7 +82,7 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
     options = readings(phrase, lang)
     check_words(captioner, phrase)
     scorer.tokens(max((reading.sentence for reading in options), key=len))
-    settings = captioner.manifest.preprocessing
+    settings = captioner.manifest.image
     model_input, placement = preprocess(image, settings)  # [S,S,3]
     reading = _likeliest(scorer, [model_input, np.full_like(model_input, settings.fill)], options)
     boxes = _distinct(scorer.named_boxes(model_input))
@@ -123,10 +121,10 @@ def _likeliest(
     used. With the grey image alone, "el cuadrado rojo" was split after its noun: "El cuadrado está
     rojo."
     """
-    code = scorer.encode(np.stack(model_inputs))
+    encoded = scorer.encode(np.stack(model_inputs))
     tokens = [scorer.tokens(reading.sentence) for reading in options]
     pairs = [(image, ids) for ids in tokens for image in range(len(model_inputs))]
-    rows = _in_groups(scorer.likelihoods(code, pairs), len(model_inputs))
+    rows = _in_groups(scorer.likelihoods(encoded, pairs), len(model_inputs))
     means = [np.max(of_one, 0).mean() for of_one in rows]
     return options[int(np.argmax(means))]
 
@@ -135,9 +133,9 @@ def _in_groups(rows: Sequence[np.ndarray], size: int) -> Iterator[Sequence[np.nd
     return (rows[i : i + size] for i in range(0, len(rows), size))
 
 
-def _distinct(boxes: Sequence[InputBox]) -> list[InputBox]:
+def _distinct(boxes: Sequence[Box]) -> list[Box]:
     """The boxes in order, without duplicates."""
-    kept: list[InputBox] = []
+    kept: list[Box] = []
     for box in boxes:
         if all(iou(box, other) < SAME for other in kept):
             kept.append(box)
@@ -145,7 +143,7 @@ def _distinct(boxes: Sequence[InputBox]) -> list[InputBox]:
 
 
 def _names(
-    scorer: CaptionScorer, model_input: np.ndarray, boxes: Sequence[InputBox], reading: Reading
+    scorer: CaptionScorer, model_input: np.ndarray, boxes: Sequence[Box], reading: Reading
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """(log p(name | article) with each candidate alone, f32 [N]; the same with none of them; log p
     of the name's least likely token with each candidate alone, f32 [N]).
@@ -153,12 +151,12 @@ def _names(
     name = scorer.tokens(reading.name)
     start = _shared(scorer.tokens(reading.article), name) if reading.article else 0
     alone = [hide(model_input, [b for b in boxes if b is not box], [box]) for box in boxes]
-    code = scorer.encode(np.stack([*alone, hide(model_input, boxes, [])]))  # N + 1
-    rows = scorer.likelihoods(code, [(i, name) for i in range(len(boxes) + 1)])
+    encoded = scorer.encode(np.stack([*alone, hide(model_input, boxes, [])]))  # N + 1
+    rows = scorer.likelihoods(encoded, [(i, name) for i in range(len(boxes) + 1)])
     found = _sums_and_least([row[start:] for row in rows])  # [2,N+1]
     one = copula_of(scorer.lang).one
     if one and not reading.name.startswith(one):
-        found = np.maximum(found, _counted(scorer, code, one, reading.name))
+        found = np.maximum(found, _counted(scorer, encoded, one, reading.name))
     sums, least = found
     return sums[:-1], float(sums[-1]), least[:-1]
 
@@ -168,24 +166,24 @@ def _sums_and_least(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([[row.sum(), row.min(initial=0.0)] for row in rows], np.float32).T
 
 
-def _counted(scorer: CaptionScorer, code: ImageCode, one: str, name: str) -> np.ndarray:
+def _counted(scorer: CaptionScorer, encoded: Encoded, one: str, name: str) -> np.ndarray:
     """`_sums_and_least` of the name after the number one and the model's preferred counter."""
-    leads = [one + counter for counter in scorer.next_token(code, one)]
+    leads = [one + counter for counter in scorer.next_token(encoded, one)]
     pairs = [(i, scorer.tokens(lead + name)) for i, lead in enumerate(leads)]
     starts = [_shared(scorer.tokens(lead), pairs[i][1]) for i, lead in enumerate(leads)]
-    rows = scorer.likelihoods(code, pairs)
+    rows = scorer.likelihoods(encoded, pairs)
     return _sums_and_least([row[at:] for row, at in zip(rows, starts, strict=True)])
 
 
 def _description_scores(
-    scorer: CaptionScorer, model_input: np.ndarray, rivals: Sequence[InputBox], reading: Reading
+    scorer: CaptionScorer, model_input: np.ndarray, rivals: Sequence[Box], reading: Reading
 ) -> np.ndarray:
     """log p of the rest of the sentence for each rival, with the others removed: f32 [N]."""
     sentence = scorer.tokens(reading.sentence)
     start = _shared(scorer.tokens(reading.name + reading.joint), sentence)
     images = [hide(model_input, [b for b in rivals if b is not box], [box]) for box in rivals]
-    code = scorer.encode(np.stack(images))
-    rows = scorer.likelihoods(code, [(i, sentence) for i in range(len(rivals))])
+    encoded = scorer.encode(np.stack(images))
+    rows = scorer.likelihoods(encoded, [(i, sentence) for i in range(len(rivals))])
     return np.array([row[start:].sum() for row in rows], np.float32)
 
 

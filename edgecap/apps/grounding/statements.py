@@ -62,11 +62,11 @@ def rank_statements(
     for statement in statements:
         check_words(captioner, statement)
     tokens = [scorer.tokens(sentence) for sentence in sentences]
-    settings = captioner.manifest.preprocessing
+    settings = captioner.manifest.image
     model_input, _ = preprocess(image, settings)  # [S,S,3]
-    code = scorer.encode(np.stack([model_input, np.full_like(model_input, settings.fill)]))
+    encoded = scorer.encode(np.stack([model_input, np.full_like(model_input, settings.fill)]))
     pairs = [(which, ids) for which in (0, 1) for ids in tokens]
-    rows = scorer.likelihoods(code, pairs)
+    rows = scorer.likelihoods(encoded, pairs)
     sums = np.array([row.sum() for row in rows], np.float32)
     log_likelihood_ratio = sums[: len(tokens)] - sums[len(tokens) :]  # one per statement
     shares = np.exp(log_softmax(log_likelihood_ratio))

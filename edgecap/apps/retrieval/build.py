@@ -200,7 +200,7 @@ class _Run:
         )
 
     def _open(self, source: str, whole: bool, overwrite: bool) -> Stored:
-        width = self._captioner.manifest.contract.embedding
+        width = self._captioner.manifest.interface.dims["E"]
         if overwrite or not (self._root / MANIFEST).exists():
             if not overwrite:  # existing files are kept until they are replaced
                 store.sweep(self._root, None)
@@ -231,7 +231,7 @@ class _Run:
             return []
         entry, data = found
         try:
-            placed = preprocess(data, self._captioner.manifest.preprocessing)
+            placed = preprocess(data, self._captioner.manifest.image)
         except InputError as error:
             self._contents.discard(entry.sha256)
             self._failures.append(Failure(name, error))

@@ -74,7 +74,7 @@ class ZeroShotClassifier:
 
         Raises InputError for an image that cannot be read.
         """
-        settings = self._captioner.manifest.preprocessing
+        settings = self._captioner.manifest.image
         return self._ranked([preprocess(image, settings) for image in images])
 
     def _ranked(self, placed: Sequence[Placed]) -> list[list[LabelScore]]:

@@ -38,7 +38,7 @@ def images(size: int) -> np.ndarray:
 
 def probe(captioner: Captioner) -> np.ndarray:
     """The embeddings of the probe images: f32 [K,E], norm 1."""
-    return captioner.embed_images(list(images(captioner.manifest.preprocessing.size)))
+    return captioner.embed_images(list(images(captioner.manifest.image.input_size[0])))
 
 
 def maker(captioner: Captioner, source: str) -> Maker:
@@ -59,10 +59,11 @@ def check(captioner: Captioner, made_by: Maker, width: int) -> None:
     """Raise BundleError (index.other_model) unless `made_by` describes this model."""
     about = captioner.manifest
     hint = f"Pass --bundle {made_by.source}, or recreate the index with --overwrite."
-    if about.contract.embedding != width:
+    embedding = about.interface.dims["E"]
+    if embedding != width:
         raise BundleError(
             "index.other_model",
-            f"{about.name} makes vectors of {about.contract.embedding} numbers; the index holds "
+            f"{about.name} makes vectors of {embedding} numbers; the index holds "
             f"{width}, made by {made_by.name}.",
             hint,
         )

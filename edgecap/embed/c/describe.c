@@ -389,6 +389,10 @@ edgecap_status edgecap_embed_tokens(edgecap_captioner *c, const int32_t *tokens,
         return status;
     }
     most = (size_t)c->manifest.text_length;
+    if (most == 0) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "embedding.missing",
+                       "this bundle's model makes no embeddings of texts.");
+    }
     if (count < 1 || count > most) {
         return ec_fail(error, EDGECAP_INPUT, "text.too_long",
                        "a text makes %lu tokens; 1 to %lu are possible.", (unsigned long)count,

@@ -1,6 +1,10 @@
 /* platform.c: see platform.h. POSIX, and Windows where it differs. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
+/* Where pointers have 32 bits, numbers of files and places in folders may need more. */
+#if defined(__SIZEOF_POINTER__) && __SIZEOF_POINTER__ == 4
+#define _FILE_OFFSET_BITS 64
+#endif
 #endif
 
 #include "platform.h"

@@ -170,7 +170,7 @@ static size_t read_boxes(walk *w, size_t start, size_t end)
 static void add(walk *w, size_t begin, size_t end, size_t boxes)
 {
     edgecap_phrase *phrase = &w->found->phrases[w->found->phrase_count++];
-    phrase->begin = begin;
+    phrase->begin = begin < end ? begin : end; /* one of spaces alone is empty */
     phrase->end = end;
     phrase->first_box = w->found->box_count - boxes;
     phrase->box_count = boxes;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MOST_SIDE = 4096, MOST_IDS = 1 << 16, MOST_NEW = 1 << 16, MOST_BEAMS = 64 };
+enum { MOST_SIDE = 4096, MOST_IDS = 1 << 16, MOST_NEW = 1 << 16, MOST_BEAMS = 32 };
 
 /* Which of some names a text field is; -1, and `code`, for none. */
 static int choice(ec_fields *f, const ec_json *object, const char *name, const char *const *names,

@@ -28,9 +28,8 @@ from edgecap.reference.scenes.exact import is_exact
 from edgecap.reference.scenes.graph import Scene
 from edgecap.reference.scenes.parse import Parsed, parse
 from edgecap.reference.tokens import LANGUAGES
-from edgecap.runtime.cache import Cache
 from edgecap.runtime.decode import Generated, generate
-from edgecap.runtime.session import ImageCode
+from edgecap.runtime.state import State
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
@@ -90,20 +89,19 @@ class TaskEvaluator:
             TorchSession(network, torch.get_num_threads()), self._extension
         )
         vocabulary = captioner.vocabulary
-        limits = vocabulary.limits(None, boxes=True, constrained=True)
-        T = vocabulary.text_length
         for batch in progress(self._batches, label):
             with torch.inference_mode():
                 keys, values, _ = network.forward_image(batch.model_inputs)
             for j, lang in enumerate(self.languages):
                 prompt = vocabulary.prompt(lang, STYLE)
+                rules = vocabulary.rules(lang, STYLE)
                 anew = self._differing(network, (keys, values), batch, lang, prompt)
                 for row in set(batch.rows) - set(anew):
                     exact[row, j] = self.exact[row, j]
                 if not anew:
                     continue
-                code = _code((keys, values), [row - batch.rows.start for row in anew])
-                said = generate(Cache(captioner.session, code, T), prompt, limits)
+                encoded = _encoded((keys, values), [row - batch.rows.start for row in anew])
+                said = generate(State(captioner.graphs, encoded), rules)
                 for row, one in zip(anew, said, strict=True):
                     raw = captioner.tokenizer.decode(one.tokens)
                     exact[row, j] = is_exact(self._scenes[row], _parsed(raw, lang))
@@ -132,10 +130,10 @@ class TaskEvaluator:
         ]
 
 
-def _code(seen: Seen, rows: list[int]) -> ImageCode:
+def _encoded(seen: Seen, rows: list[int]) -> dict[str, np.ndarray]:
     """Some images of a batch, as decoding takes them; their embedding is not needed."""
     k, v = (torch.stack([layer[rows] for layer in side]).numpy() for side in seen)  # [L,b,H,P,K]
-    return ImageCode(k, v, np.zeros((len(rows), 1), np.float32))
+    return {"k": k, "v": v}
 
 
 def _with_end(said: Generated, eos: int) -> list[int]:

@@ -1,16 +1,18 @@
 """The PyTorch model as a runtime session: the reference that every target is compared with.
 
-Letters as in runtime/session.py.
+Letters as in bundle/manifest.py.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT
 from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER, identity_names
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import UnsupportedError, is_out_of_memory
@@ -19,9 +21,10 @@ from edgecap.reference.extension import SHIPPED, Extension
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.runtime import memory
+from edgecap.runtime.backends.single import Arrays, FunctionSession
 from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner
-from edgecap.runtime.session import ImageCode, Step
+from edgecap.runtime.loading import captioner_of
 from edgecap.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -52,7 +55,17 @@ def open_weights(
     return name, path, TorchSession(network, threads), weights.extension(path)
 
 
-class TorchSession:
+_STEP = ("logits", "new_k", "new_v", "attention")
+# Per function: the method of CaptionModel, its arguments and its results.
+_FUNCTIONS = {
+    ENCODE: ("encode_image", ("image",), ("k", "v", "image_embedding")),
+    DECODE: ("decode", ("token", "position", "k", "v"), _STEP),
+    DECODE_ATTENTION: ("decode_attention", ("token", "position", "k", "v"), _STEP),
+    ENCODE_TEXT: ("encode_text", ("tokens", "length"), ("text_embedding",)),
+}
+
+
+class TorchSession(FunctionSession):
     """A captioner in evaluation mode; calls from several threads take turns."""
 
     batch = None
@@ -69,19 +82,10 @@ class TorchSession:
         self._device = next(model.parameters()).device
         self._lock = threading.Lock()
 
-    def encode_image(self, image: np.ndarray) -> ImageCode:
-        return ImageCode(*self._run(self.network.encode_image, image))
-
-    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
-        return Step(*self._run(self.network.decode, token, position, k, v))
-
-    def decode_attention(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
-        return Step(*self._run(self.network.decode_attention, token, position, k, v))
-
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        return self._run(self.network.encode_text, tokens, length)[0]
+    def run(self, name: str, inputs: Arrays) -> dict[str, np.ndarray]:
+        method, arguments, results = _FUNCTIONS[name]
+        arrays = (inputs[argument] for argument in arguments)
+        return dict(zip(results, self._run(getattr(self.network, method), *arrays), strict=True))
 
     def free_bytes(self) -> int:
         """Free memory on the model's device, bytes.
@@ -155,6 +159,11 @@ def reference_captioner(
         languages=extension.languages,
     )
     tokenizer = Tokenizer(tokenizer_data(extension), TOKENIZER)
-    return Captioner(
-        session, manifest, tokenizer, "torch", session.free_bytes, session.most, weights
+    return captioner_of(
+        session,
+        replace(manifest, weights=weights),
+        tokenizer,
+        "torch",
+        session.free_bytes,
+        session.most,
     )

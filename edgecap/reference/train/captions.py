@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from edgecap.bundle.manifest import standard_preprocessing
+from edgecap.bundle.upgrade import image_spec
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
@@ -187,10 +188,10 @@ def open_pairs(
             "Give fewer images; a few hundred are enough for a language.",
         )
     model_inputs, samples, errors = [], [], []
-    settings = standard_preprocessing(size)
+    spec = image_spec(standard_preprocessing(size))
     for image, own in progress(by_image.items(), "images", len(by_image)):
         try:
-            model_input, where = preprocess(image, settings)
+            model_input, where = preprocess(image, spec)
             encoded = tuple(one for pair in own for one in encoder.encode(pair, where))
         except InputError as error:
             if on_error == "fail":

@@ -1,4 +1,4 @@
-"""Inference engines behind the Session protocol, one module each, imported on first use.
+"""Inference engines behind FunctionSession, one module each, imported on first use.
 
 The engines are listed in the rows of edgecap.core.formats.
 """
@@ -14,8 +14,6 @@ from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.formats import FORMATS, backends, load_object
 from edgecap.runtime.backends.single import FunctionSession
-from edgecap.runtime.session import Session
-from edgecap.runtime.validating import ValidatingSession
 
 
 def select(format_: str, backend: str = "auto", platform: str | None = None) -> str:
@@ -44,12 +42,6 @@ def select(format_: str, backend: str = "auto", platform: str | None = None) -> 
     raise UnsupportedError(
         "backend.format", f"backend {backend!r} cannot run a {format_} bundle.", hint
     )
-
-
-def open_session(bundle: Bundle, backend: str = "auto", threads: int = 1) -> Session:
-    """A session for a checked schema 1 bundle; errors as in `open_functions`."""
-    session = open_functions(bundle, backend, threads)
-    return ValidatingSession(session, bundle.manifest.contract)
 
 
 def open_functions(bundle: Bundle, backend: str = "auto", threads: int = 1) -> FunctionSession:

@@ -13,8 +13,7 @@ reference, and tested with a recorded native layer below coremltools' own checks
 Captions are decoded with the portable `decode`, whose cache the host owns and can reorder for
 beams. `decode_stateful` is available for decoding a single caption: see `function`.
 
-coremltools imports torch if it is installed; this module does not need it. Letters as in
-session.py.
+coremltools imports torch if it is installed; this module does not need it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from PIL import Image
 from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
-from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
+from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
 
 NOT_LOADED = "You will not be able to run predict"  # the start of coremltools' warning
 
@@ -59,14 +58,14 @@ class CoremlSession(FunctionSession):
         self._bundle = bundle
         self._loading = threading.Lock()
         self._functions: dict[str, CoremlFunction] = {}
-        for name in ("encode_image", "decode"):
+        for name in needed_at_once(bundle.manifest.functions):
             self.function(name)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
         return self.function(name).run(inputs)
 
     def function(self, name: str) -> CoremlFunction:
-        """A function of the manifest's contract, loaded once; raises BundleError."""
+        """A function of the manifest, loaded once; raises BundleError."""
         with self._loading:
             if name not in self._functions:
                 loaded = CoremlFunction(self._tools, self._bundle, name, self._units)
@@ -78,10 +77,8 @@ class CoremlFunction:
     """One function, by the contract's names; calls are serialised by a lock."""
 
     def __init__(self, tools: Any, bundle: Bundle, name: str, units: Any) -> None:
-        contract = bundle.manifest.contract
-        function = contract.functions[name]
+        function = bundle.manifest.functions[name]
         self._file, self._inputs, self._outputs = function.file, function.inputs, function.outputs
-        self._cache = np.dtype(contract.cache)
         self._lock = threading.Lock()
         path = str(bundle.file(function.file))
         try:
@@ -125,9 +122,7 @@ class CoremlFunction:
                 values = self._model.predict(feed, state=state)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
-        outs = {name: np.asarray(values[target]) for name, target in self._outputs.items()}
-        rows = outs.keys() & {"k", "v", "k_new", "v_new"}
-        return outs | {name: outs[name].astype(self._cache, copy=False) for name in rows}
+        return {name: np.asarray(values[target]) for name, target in self._outputs.items()}
 
 
 def _description(spec: Any, function: str) -> Any:

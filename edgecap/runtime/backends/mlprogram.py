@@ -1,4 +1,4 @@
-"""Runs CoreML bundles with the evaluator of edgecap.mil. Letters as in session.py."""
+"""Runs CoreML bundles with the evaluator of edgecap.mil."""
 
 from __future__ import annotations
 

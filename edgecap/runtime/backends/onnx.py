@@ -1,4 +1,4 @@
-"""Runs ONNX bundles with onnxruntime on the CPU. Letters as in session.py."""
+"""Runs ONNX bundles with onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
 from edgecap.core.packed import PackedFile
 from edgecap.inspection.onnx import check_ir_version, weight_files
-from edgecap.runtime.backends.single import Arrays, FunctionSession, failed, needed_at_once
+from edgecap.runtime.backends.single import (
+    Arrays,
+    Bound,
+    FunctionSession,
+    failed,
+    needed_at_once,
+)
 
 _TYPES = {
     "tensor(uint8)": np.uint8,
@@ -51,6 +57,12 @@ class OnnxSession(FunctionSession):
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
         return self._graph(name).run(inputs)
+
+    def bind(self, name: str, inputs: Arrays) -> Bound:
+        graph = self._graph(name)
+        if not graph.takes_in_place(inputs):
+            return super().bind(name, inputs)
+        return _InPlace(self, name, inputs, graph)
 
     def _graph(self, name: str) -> _Graph:
         with self._loading:
@@ -129,6 +141,7 @@ class _Graph:
             )
         self._inputs = {key: (n, _TYPES[found[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs
+        self._engine = engine
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {}
@@ -140,3 +153,40 @@ class _Graph:
         except Exception as error:
             raise failed(self._file, error) from None
         return dict(zip(self._outputs, values, strict=True))
+
+    def takes_in_place(self, inputs: Arrays) -> bool:
+        """Whether the engine can read these arrays where they are."""
+        return all(
+            value.flags.c_contiguous and value.dtype == self._inputs[key][1]
+            for key, value in inputs.items()
+        )
+
+    def binding(self, inputs: Arrays) -> Any:
+        """A binding of the arrays in their memory; outputs are allocated in each call."""
+        binding = self._session.io_binding()
+        for key, value in inputs.items():
+            place = self._engine.OrtValue.ortvalue_from_numpy(value)
+            binding.bind_ortvalue_input(self._inputs[key][0], place)
+        for name in self._outputs.values():
+            binding.bind_output(name)
+        return binding
+
+    def run_bound(self, binding: Any) -> dict[str, np.ndarray]:
+        """A call over the arrays of `binding`."""
+        try:
+            self._session.run_with_iobinding(binding)
+            values = binding.copy_outputs_to_cpu()
+        except Exception as error:
+            raise failed(self._file, error) from None
+        return dict(zip(self._outputs, values, strict=True))
+
+
+class _InPlace(Bound):
+    """Inputs that the engine reads in the host's memory."""
+
+    def __init__(self, session: OnnxSession, name: str, inputs: Arrays, graph: _Graph) -> None:
+        super().__init__(session, name, inputs)
+        self._graph, self._binding = graph, graph.binding(inputs)
+
+    def run(self) -> Arrays:
+        return self._graph.run_bound(self._binding)

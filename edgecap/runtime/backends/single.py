@@ -1,22 +1,22 @@
-"""The base class of all engines; for graphs of batch 1, a batch is fed one item at a time.
+"""The base class of all engines: functions by name, over arrays.
 
-Letters as in session.py.
+Letters as in edgecap.bundle.interface.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.interface import DECODE, ENCODE
 from edgecap.core.errors import BundleError, is_out_of_memory, one_line
-from edgecap.runtime.session import ImageCode, Step
 
 Arrays = Mapping[str, np.ndarray]
 # Functions that every caption needs; others are prepared at their first use.
-_CAPTIONS_NEED = ("encode_image", "encode", "decode")
+_CAPTIONS_NEED = ("encode_image", ENCODE, DECODE)
 
 
 def needed_at_once(functions: Iterable[str]) -> list[str]:
@@ -35,62 +35,38 @@ def failed(file: str, error: Exception) -> Exception:
 
 
 class FunctionSession(ABC):
-    """The Session protocol over `run`, which takes B = 1, or any B if `batch` is None."""
+    """The functions of one model on an engine. Thread-safe.
+
+    `batch` is None if a call takes any B, and 1 if it takes one image or text at a time.
+    """
 
     batch: int | None = 1
 
     @abstractmethod
     def run(self, name: str, inputs: Arrays) -> Arrays:
-        """Call one function, by the contract's names. Thread-safe."""
+        """Call one function, by the manifest's names of tensors."""
 
-    def encode_image(self, image: np.ndarray) -> ImageCode:
-        outs = self._each("encode_image", len(image), lambda rows: {"image": image[rows]})
-        k, v = _join(outs, "k", 1), _join(outs, "v", 1)  # [L,B,H,P,Dh]
-        return ImageCode(k, v, _join(outs, "image_embedding", 0).astype(np.float32, copy=False))
-
-    def decode(self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray) -> Step:
-        return self._step("decode", token, position, k, v)
-
-    def decode_attention(
-        self, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
-        return self._step(ATTENTION, token, position, k, v)
-
-    def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
-        outs = self._each(
-            "encode_text",
-            len(tokens),
-            lambda rows: {"tokens": tokens[rows], "length": length[rows]},
-        )
-        return _join(outs, "text_embedding", 0).astype(np.float32, copy=False)  # [B,E]
-
-    def _step(
-        self, name: str, token: np.ndarray, position: np.ndarray, k: np.ndarray, v: np.ndarray
-    ) -> Step:
-        outs = self._each(
-            name,
-            len(token),
-            lambda rows: {
-                "token": token[rows],
-                "position": position[rows],
-                "k": k[:, rows],
-                "v": v[:, rows],
-            },
-        )
-        return Step(
-            _join(outs, "logits", 0).astype(np.float32, copy=False),  # [B,V]
-            _join(outs, "k_new", 1),  # [L,B,H,1,Dh]
-            _join(outs, "v_new", 1),
-            _join(outs, "attention", 0).astype(np.float32, copy=False),  # [B,P] or [B,L,H,P]
-        )
-
-    def _each(self, name: str, B: int, cut: Callable[[slice], Arrays]) -> list[Arrays]:
-        if self.batch is None:
-            return [self.run(name, cut(slice(0, B)))]
-        return [self.run(name, cut(slice(b, b + 1))) for b in range(B)]
+    def bind(self, name: str, inputs: Arrays) -> Bound:
+        """Prepare calls of one function with inputs that stay at their place in memory."""
+        return Bound(self, name, inputs)
 
 
-def _join(outs: list[Arrays], name: str, axis: int) -> np.ndarray:
-    if len(outs) == 1:
-        return outs[0][name]
-    return np.concatenate([out[name] for out in outs], axis)
+class Bound:
+    """One function over `inputs`, which the host changes in place between calls.
+
+    An engine that keeps the inputs in memory of its own must be told of changes: `wrote` for a
+    part, `changed` for anything. `token` and `position` are read in every call. For one thread.
+    """
+
+    def __init__(self, session: FunctionSession, name: str, inputs: Arrays) -> None:
+        self._session, self._name, self.inputs = session, name, inputs
+
+    def run(self) -> Arrays:
+        """The outputs, valid until the next call."""
+        return self._session.run(self._name, self.inputs)
+
+    def wrote(self, name: str, place: Any) -> None:
+        """The host has written `inputs[name][place]`."""
+
+    def changed(self) -> None:
+        """The host may have written anything."""

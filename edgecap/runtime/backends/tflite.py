@@ -1,7 +1,6 @@
 """Runs TFLite bundles with the first interpreter that is installed.
 
 ai-edge-litert is maintained, tflite-runtime is for old boards, tensorflow includes one as well.
-Letters as in session.py.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
 from edgecap.core.packed import AnyFile, PackedFile
 from edgecap.inspection.tflite_check import check_tflite
-from edgecap.runtime.backends.single import Arrays, FunctionSession, failed
+from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
 INTERPRETERS = (
@@ -90,6 +89,9 @@ class TfliteSession(FunctionSession):
         with self._lock:
             return self._runners[name].run(inputs)
 
+    def bind(self, name: str, inputs: Arrays) -> Bound:
+        return _Resident(self, name, inputs, self._runners[name], self._lock)
+
 
 def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:
     if isinstance(file, PackedFile):  # interpreters take bytes of Python's, and no other memory
@@ -98,12 +100,15 @@ def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:
 
 
 class _Runner:
-    """One signature, by the names of the contract."""
+    """One signature, by the names of the manifest.
+
+    Calls the wrapper below the interpreter's signature runner, which resizes and allocates all
+    tensors in each call.
+    """
 
     def __init__(
         self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
     ) -> None:
-        self._runner, self._inputs, self._outputs, self._file = runner, inputs, outputs, file
         details = runner.get_input_details()
         there = runner.get_output_details()
         wrong = [n for n in inputs.values() if n not in details]
@@ -112,15 +117,96 @@ class _Runner:
             raise BundleError(
                 "bundle.model", f"{file} lacks {wrong}; it has {sorted(details)} {sorted(there)}."
             )
+        self._file = file
+        self._interpreter = runner._interpreter
+        self._engine, self._graph = runner._interpreter_wrapper, runner._subgraph_index
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
+        self._inputs = {name: details[target]["index"] for name, target in inputs.items()}
+        self._outputs = {name: there[target]["index"] for name, target in outputs.items()}
+        self._allocated = False
+        self._tensors: dict[str, np.ndarray] | None = None
+        self.resident: object = None  # whose inputs the tensors hold
 
-    def run(self, inputs: Arrays) -> Arrays:
-        feed = {
-            self._inputs[name]: np.ascontiguousarray(value, self._types[name])
-            for name, value in inputs.items()
-        }
+    def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """Copy all inputs to the tensors and call the signature."""
+        self.resident = None
         try:
-            values = self._runner(**feed)
+            self._allocate()
+            for name, value in inputs.items():
+                array = np.ascontiguousarray(value, self._types[name])
+                self._engine.SetTensor(self._inputs[name], array, self._graph)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
-        return {name: values[target] for name, target in self._outputs.items()}
+        return self.invoke()
+
+    def invoke(self) -> dict[str, np.ndarray]:
+        """Call the signature with what its tensors hold; copies of the outputs."""
+        try:
+            self._engine.Invoke(self._graph)
+            return {
+                name: self._engine.GetTensor(index, self._graph)
+                for name, index in self._outputs.items()
+            }
+        except Exception as error:  # as above
+            self.resident = None
+            raise failed(self._file, error) from None
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The memory of the inputs, which the engine does not write to, nor move."""
+        if self._tensors is None:
+            self._allocate()
+            self._tensors = {
+                name: self._engine.tensor(self._interpreter, index, self._graph)
+                for name, index in self._inputs.items()
+            }
+        return self._tensors
+
+    def _allocate(self) -> None:
+        """At the first call, so that functions which are not used take no memory."""
+        if not self._allocated:
+            self._engine.AllocateTensors(self._graph)
+            self._allocated = True
+
+
+class _Resident(Bound):
+    """Inputs that stay in the interpreter's tensors while no other caller uses the signature.
+
+    They are copied there once; afterwards a step copies only what the host has written.
+    """
+
+    def __init__(
+        self,
+        session: TfliteSession,
+        name: str,
+        inputs: Arrays,
+        runner: _Runner,
+        lock: threading.Lock,
+    ) -> None:
+        super().__init__(session, name, inputs)
+        self._runner, self._lock = runner, lock
+        self._mark = object()
+        self._written: list[tuple[str, Any]] = []
+
+    def run(self) -> Arrays:
+        runner = self._runner
+        with self._lock:
+            tensors = runner.tensors()
+            if runner.resident is not self._mark:
+                for name, value in self.inputs.items():
+                    if tensors[name].shape != value.shape:
+                        return runner.run(self.inputs)  # which raises what the engine says
+                    tensors[name][...] = value
+                runner.resident = self._mark
+            else:
+                for name in ("token", "position"):
+                    tensors[name][...] = self.inputs[name]
+                for name, place in self._written:
+                    tensors[name][place] = self.inputs[name][place]
+            self._written.clear()
+            return runner.invoke()
+
+    def wrote(self, name: str, place: Any) -> None:
+        self._written.append((name, place))
+
+    def changed(self) -> None:
+        self._mark = object()

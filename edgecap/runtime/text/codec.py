@@ -8,7 +8,7 @@ from edgecap.bundle.text_spec import MAX_BYTES, TextSpec, text_spec_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
 from edgecap.runtime.text.cleanup import CleanUp
-from edgecap.runtime.text.families import token_decoder
+from edgecap.runtime.text.families import byte_of, token_decoder
 
 
 class TextCodec:
@@ -41,6 +41,10 @@ class TextCodec:
     def is_special(self, id_: int) -> bool:
         """Whether `skip_special` skips this id."""
         return id_ in self._special
+
+    def is_byte(self, id_: int) -> bool:
+        """Whether this id is a single byte, so that its character may continue in the next id."""
+        return self.spec.family == "byte_fallback" and byte_of(self.token(id_) or "") is not None
 
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """The text of ids. Ids without a token are skipped, as in the tokenizers library."""

@@ -80,7 +80,7 @@ class _ByteFallback:
         self._run = bytearray()
 
     def push(self, token: str) -> str:
-        byte = _byte_of(token)
+        byte = byte_of(token)
         if byte is not None:
             self._run.append(byte)
             return ""
@@ -107,7 +107,8 @@ class _ByteFallback:
         return text
 
 
-def _byte_of(token: str) -> int | None:
+def byte_of(token: str) -> int | None:
+    """The byte of a token <0xNN>."""
     hexadecimal = token[3:5]
     if len(token) == 6 and token[:3] == "<0x" and token[5] == ">" and _HEX.issuperset(hexadecimal):
         return int(hexadecimal, 16)

@@ -15,10 +15,9 @@ from edgecap.cli.app import main
 from edgecap.core.errors import InputError
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.model.session import TorchSession
+from edgecap.reference.model.session import TorchSession, reference_captioner
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 from edgecap.reference.tokens import LOCATIONS
-from edgecap.runtime import Captioner
 
 DOG, CAT = (3, 4), (10, 9)
 Box = tuple[float, float, float, float]
@@ -191,7 +190,7 @@ def test_random_weights_give_other_maps_of_the_same_words() -> None:
         for weight in (p for p in network.parameters() if p.ndim == 2):
             weight.mul_(12)
     like = spots.captioner([])
-    captioner = Captioner(TorchSession(network), like.manifest, TOKENIZER, "torch")
+    captioner = reference_captioner(TorchSession(network))
     told = trace_caption(captioner, SCENE[0], max_length=6)
     fresh = _randomised(captioner, ["attention", "gradient", "occlusion"])
     assert set(fresh) == {"attention", "gradient"}

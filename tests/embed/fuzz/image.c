@@ -5,7 +5,7 @@
 
 #include "fuzz.h"
 
-enum { HEAD = 24, MOST_SIDE = 2048, MOST_BYTES = 1 << 16, MOST_INPUT = 96 };
+enum { HEAD = 24, MOST_SIDE = 256, MOST_BYTES = 1 << 16, MOST_INPUT = 48 };
 
 static int16_t word(const uint8_t *data, size_t place)
 {

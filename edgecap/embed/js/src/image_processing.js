@@ -23,7 +23,7 @@ export function processed(image, spec) {
   } else {
     const [H, W] = inputSize(spec);
     // Rounds as transformers' center_crop: down where it cuts, up where it pads.
-    const offset = (side, target) => (spec.crop ? -Math.floor((side - target) / 2) : Math.floor((target - side) / 2));
+    const offset = (side, target) => (spec.crop ? 0 - Math.floor((side - target) / 2) : Math.floor((target - side) / 2));
     const [top, left] = [offset(fitted.height, H), offset(fitted.width, W)];
     placement = new Placement(rgb.width, rgb.height, left, top, fitted.width, fitted.height);
     fitted = centred(fitted, H, W, top, left, spec.fill);

@@ -16,7 +16,7 @@ const MAX_IDS = 1 << 16;
 
 const TENSOR = record({ dtype: text, shape: list(size) });
 const ids = list(whole);
-const GENERATION = record(
+export const GENERATION = record(
   {
     begin: ids, eos: ids, max_new_tokens: whole, pad: optional(whole), prefix: ids, min_new_tokens: whole,
     beams: whole, length_penalty: real, early_stopping: text, repetition_penalty: real, no_repeat_ngram: whole,
@@ -29,7 +29,7 @@ const GENERATION = record(
     forced_first: null, forced_last: [], sampling: null,
   },
 );
-const IMAGE = record(
+export const IMAGE = record(
   {
     size: ids, fit: text, filter: text, background: optional(whole), wide: text, crop: optional(ids), fill: whole,
     channels: text, crops: optional(record({ side: whole, split: bool })),
@@ -59,7 +59,7 @@ export const SHAPE_2 = record({
   encoder: optional(text),
   prompts: table(GENERATION),
   regions: optional(
-    record({ codec: text, first: whole, count: whole, bin_px: whole, marks: table(whole) }, { bin_px: 0, marks: {} }),
+    record({ codec: text, first: whole, count: whole, bin_px: whole, marks: table(whole) }, { bin_px: 0 }),
   ),
   plan: table(any),
   tools: table(text),
@@ -222,6 +222,7 @@ function checkText(manifest) {
   }
   if (!captions) return;
   const { V, T } = manifest.interface.dims;
+  if (T === undefined) badInterface("interface.dims lacks T, the text rows");
   for (const [name, spec] of prompts) {
     checkGeneration(spec, `prompts.${name}`, V);
     if (spec.begin.length + spec.max_new_tokens - 1 > T) {
@@ -250,7 +251,7 @@ function checkGeneration(spec, where, V) {
   }
   inside("max_new_tokens", spec.max_new_tokens, 1, 1 << 16);
   inside("min_new_tokens", spec.min_new_tokens, 0, spec.max_new_tokens);
-  inside("beams", spec.beams, 1, 64);
+  inside("beams", spec.beams, 1, 32);
   if (!["heuristic", "first", "never"].includes(spec.early_stopping)) badGeneration(`${where}.early_stopping is ${spec.early_stopping}`);
   inside("length_penalty", spec.length_penalty, -100, 100);
   inside("repetition_penalty", spec.repetition_penalty, Number.MIN_VALUE, 100);

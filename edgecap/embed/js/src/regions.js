@@ -14,7 +14,7 @@ export function readRegions(ids, codec, spec, size, placement, scores) {
   const moved = (place) => Math.min(Math.max(place - lead, 0), text.length);
   return {
     text,
-    regions: regions.map((region) => ({ ...region, start: moved(region.start), end: moved(region.end) })),
+    regions: regions.map((region) => ({ ...region, start: moved(Math.min(region.start, region.end)), end: moved(region.end) })),
     malformed: walk.malformed,
   };
 }

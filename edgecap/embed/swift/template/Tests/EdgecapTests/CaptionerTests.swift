@@ -124,7 +124,7 @@ final class CaptionerTests: XCTestCase {
             engine.fails = true
             XCTAssertThrowsError(try captioner.caption(image)) { error in
                 XCTAssertEqual((error as? EdgecapError)?.code, "engine.failed")
-                XCTAssertTrue("\(error)".contains("hot"))
+                XCTAssertTrue("\(error)".contains("Hot"))
             }
         }
         XCTAssertEqual(engine.alive, 0) // functions were given back

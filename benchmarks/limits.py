@@ -1,0 +1,224 @@
+"""What the machine can do at best, and how far the functions of a bundle are from it.
+
+    python -m edgecap.benchmarks.limits BUNDLE
+
+Measured here, best of several runs, with the threads asked for:
+
+    int8_gops       int8 matrix product of onnxruntime, 10^9 operations/s (2 per multiply-add)
+    fp32_gops       float32 matrix product of NumPy's BLAS
+    bandwidth_gbs   reading a float32 array that no cache holds, 10^9 bytes/s
+
+The floor of a function is the longer of two times: its multiply-adds at the product's peak (int8
+for w8a8, float32 otherwise), and the bytes it reads once (its weights, and the cache in a step) at
+the bandwidth of a working set of that size, which a cache may hold. Multiply-adds and weights are
+counted in an ONNX bundle; bundles of other formats of the same model have the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.core.errors import EdgecapError
+from edgecap.core.lazy import require
+
+SIDE = 768  # of the int8 and float32 products; a core's peak, and beyond a first-level cache
+LARGE = 256 << 20  # bytes that no cache holds
+RUNS = 7
+# A function's name, the figure of a bench that measures it.
+FUNCTIONS = {"encode_image": "encode_image_ms", "encode": "encode_image_ms",
+             "decode": "decode_step_ms"}  # fmt: skip
+_PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm")
+_PASSES_ON = ("Transpose", "DequantizeLinear", "Cast", "Reshape", "Identity")  # a constant
+_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+
+
+def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
+    """Peaks of the machine and floors of the bundles' functions, by the bundles' names.
+
+    Raises MissingPackageError without onnx and onnxruntime. Bundles of which no ONNX bundle of the
+    same model is given have no floors.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    opened = [open_bundle(path) for path in bundles]
+    int8, fp32 = int8_gops(threads), fp32_gops()
+    counted = {
+        (one.manifest.name.split("-onnx")[0]): counts(one)
+        for one in opened
+        if one.manifest.format == "onnx"
+    }
+    found = {}
+    for one in opened:
+        model = one.manifest.name.split(f"-{one.manifest.format}")[0]
+        peak = int8 if one.manifest.precision in ("w8a8", "mixed") else fp32
+        parts = counted.get(model, {})
+        found[one.path.resolve().name] = {
+            name: _floor(name, part, peak, _bytes_per_weight(one.manifest.precision))
+            for name, part in parts.items()
+        }
+    return {
+        "int8_gops": int8,
+        "fp32_gops": fp32,
+        "bandwidth_gbs": bandwidth_gbs(LARGE),
+        "precision_note": f"measured peak of int8 ({int8:.0f} G operations/s) or float32 products "
+        f"({fp32:.0f})",
+        "bundles": found,
+    }
+
+
+def _floor(name: str, part: Mapping[str, float], gops: float, width: float) -> dict[str, Any]:
+    """One function: what it does and its least time, ms."""
+    read = part["weights"] * width + part["state_bytes"]
+    arithmetic = 2 * part["macs"] / gops / 1e6
+    memory = read / bandwidth_gbs(int(read)) / 1e6 if read else 0.0
+    return {
+        "name": name,
+        "figure": FUNCTIONS[name],
+        "macs": part["macs"],
+        "bytes": read,
+        "arithmetic_ms": arithmetic,
+        "memory_ms": memory,
+        "floor_ms": max(arithmetic, memory),
+    }
+
+
+def _bytes_per_weight(precision: str) -> float:
+    return {"fp32": 4.0, "fp16": 2.0}.get(precision, 1.0)
+
+
+def counts(bundle: Bundle) -> dict[str, dict[str, float]]:
+    """Multiply-adds, weights that products use, and bytes of state read, for one image."""
+    return {name: _counted(bundle, name) for name in FUNCTIONS if name in bundle.manifest.functions}
+
+
+def _counted(bundle: Bundle, name: str) -> dict[str, float]:
+    onnx = require("onnx", "export")
+    function = bundle.manifest.functions[name]
+    model = onnx.load(str(bundle.file(function.file)), load_external_data=False)
+    for value in model.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if not dimension.HasField("dim_value"):
+                dimension.dim_value = 1
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del model.graph.value_info[:]
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {one.name: tuple(one.dims) for one in graph.initializer}
+    for value in [*graph.value_info, *graph.input, *graph.output]:
+        dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
+        shapes[value.name] = tuple(d or 1 for d in dims)
+    constants = {one.name: math.prod(one.dims) for one in graph.initializer}
+    made_by = {output: node for node in graph.node for output in node.output}
+
+    def weights_of(name: str, depth: int = 4) -> int:
+        """Elements of the constant behind a tensor, through transposes and dequantisation."""
+        if name in constants:
+            return int(constants[name])
+        node = made_by.get(name)
+        if node is None or node.op_type not in _PASSES_ON or not depth:
+            return 0
+        return weights_of(node.input[0], depth - 1)
+
+    macs, weights = 0.0, 0
+    for node in graph.node:
+        if node.op_type not in (*_PRODUCTS, *_CONVOLUTIONS):
+            continue
+        second = node.input[3] if node.op_type.startswith("QLinear") else node.input[1]
+        out, other = shapes.get(node.output[0], ()), shapes.get(second, ())
+        if not out or not other:
+            continue
+        if node.op_type in _CONVOLUTIONS:
+            inner = math.prod(other[1:])
+        else:
+            inner = other[-2] if len(other) > 1 else other[0]
+            if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
+                inner = other[-1]
+        macs += math.prod(out) * inner
+        weights += weights_of(second)
+    wanted = {value for key, value in function.inputs.items() if key not in ("image", "token")}
+    state = [one for one in graph.input if one.name in wanted and len(shapes[one.name]) > 2]
+    return {
+        "macs": macs,
+        "weights": float(weights),
+        "state_bytes": 4.0 * sum(math.prod(shapes[one.name]) for one in state),
+    }
+
+
+def int8_gops(threads: int = 1) -> float:
+    """uint8 by int8 products of onnxruntime, which uses the widest instructions there are."""
+    onnx, runtime = require("onnx", "export"), require("onnxruntime", "onnx")
+    helper, types = onnx.helper, onnx.TensorProto
+    weights = np.ones((SIDE, SIDE), np.int8)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b"], ["c"])],
+        "peak",
+        [helper.make_tensor_value_info("a", types.UINT8, [SIDE, SIDE])],
+        [helper.make_tensor_value_info("c", types.INT32, [SIDE, SIDE])],
+        [onnx.numpy_helper.from_array(weights, "b")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    session = runtime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    feed = {"a": np.ones((SIDE, SIDE), np.uint8)}
+    return 2 * SIDE**3 / _best(lambda: session.run(None, feed)) / 1e9
+
+
+def fp32_gops() -> float:
+    """float32 products of NumPy's BLAS, on as many threads as OMP_NUM_THREADS said at its start."""
+    a, b = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
+    out = np.empty_like(a)
+    return 2 * SIDE**3 / _best(lambda: np.matmul(a, b, out=out)) / 1e9
+
+
+def bandwidth_gbs(size: int) -> float:
+    """Reading an array of so many bytes again and again, as a step reads its weights."""
+    values = np.ones(max(size // 4, 1024), np.float32)
+    repeats = max(1, (32 << 20) // values.nbytes)
+
+    def read() -> None:
+        for _ in range(repeats):
+            np.dot(values, values)  # one array, read once
+
+    return repeats * values.nbytes / _best(read) / 1e9
+
+
+def _best(work: Callable[[], object]) -> float:
+    """Seconds of CPU time of the fastest run: other programs only make it slower."""
+    times = []
+    for _ in range(RUNS):
+        began, used = time.perf_counter(), time.process_time()
+        work()
+        wall, cpu = time.perf_counter() - began, time.process_time() - used
+        times.append(min(wall, cpu) if cpu > 0.5 * wall or cpu > 1e-3 else wall)
+    return min(times)
+
+
+def main() -> int:
+    """The limits as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("bundles", nargs="+", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    asked = parser.parse_args()
+    try:
+        print(json.dumps(measure(asked.bundles, asked.threads), indent=1))
+    except EdgecapError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

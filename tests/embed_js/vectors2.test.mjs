@@ -1,0 +1,116 @@
+/** The conformance vectors of schema 2, replayed on the package's own files. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
+import { generateBySpec } from "../../edgecap/embed/js/src/generation.js";
+import { processed } from "../../edgecap/embed/js/src/image_processing.js";
+import { applyRules } from "../../edgecap/embed/js/src/logits.js";
+import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
+import { GENERATION, IMAGE } from "../../edgecap/embed/js/src/manifest2.js";
+import { Placement } from "../../edgecap/embed/js/src/placement.js";
+import { readRegions } from "../../edgecap/embed/js/src/regions.js";
+import { TextCodec } from "../../edgecap/embed/js/src/text_codec.js";
+import { bytes, noise, vectors } from "./vectors.mjs";
+
+const utf8 = (text) => new TextEncoder().encode(text);
+const near = (got, expected, most, what) =>
+  assert.ok(Math.abs(got - expected) <= most, `${what}: ${got}, not ${expected}`);
+
+/** The code that `work` is refused with, or null. */
+function codeOf(work) {
+  try {
+    work();
+    return null;
+  } catch (error) {
+    assert.ok(error.code, String(error.stack));
+    return error.code;
+  }
+}
+
+test("images: every fit and filter, to the bit", () => {
+  const all = bytes("image_specs.bin");
+  for (const one of vectors("image_specs").cases) {
+    const { width, height, channels, seed } = one;
+    const image = { data: noise(width, height, channels, seed), width, height, channels };
+    const { pixels, placement: p } = processed(image, IMAGE(one.spec, "image"));
+    assert.equal(crc32(pixels), one.crc32, JSON.stringify(one));
+    if (one.at !== undefined) assert.deepEqual([...pixels], [...all.subarray(one.at, one.at + pixels.length)]);
+    assert.deepEqual([p.left, p.top, p.scaledWidth, p.scaledHeight], one.placement, JSON.stringify(one));
+  }
+});
+
+test("codecs: ids to text, piece by piece", () => {
+  const { codecs, refusals } = vectors("codecs");
+  for (const { file, texts } of codecs) {
+    const codec = new TextCodec(utf8(file));
+    for (const { clean, ids, pieces } of texts) {
+      const stream = codec.stream(clean);
+      assert.deepEqual([...ids.map((id) => stream.push(id)), stream.finish()], pieces, file.slice(0, 60));
+      assert.equal(codec.decode(ids, clean), pieces.join(""));
+    }
+  }
+  for (const { file, code } of refusals) assert.equal(codeOf(() => new TextCodec(utf8(file))), code, file.slice(0, 90));
+});
+
+test("rules on scores", () => {
+  const { scale, cases } = vectors("logits_rules");
+  for (const { spec, generated, scores, ruled } of cases) {
+    const made = applyRules(GENERATION(spec, "prompt"), Float32Array.from(scores, (s) => s / scale), generated);
+    const expected = ruled.map((value) => (value === null ? -Infinity : Math.fround(value)));
+    assert.deepEqual([...made], expected, JSON.stringify(spec));
+  }
+});
+
+/** A sequence whose logits hang on the sum of what it was fed. */
+class Table {
+  constructor(told, sum = 0) {
+    Object.assign(this, { told, sum });
+  }
+
+  async feed(token) {
+    this.sum += token;
+    const row = this.told.table[this.sum % this.told.rows];
+    return { logits: Float32Array.from(row, (value) => value / this.told.scale), attention: null };
+  }
+
+  fork() {
+    return new Table(this.told, this.sum);
+  }
+}
+
+test("beams", async () => {
+  const told = vectors("beams");
+  for (const { spec, tokens, sum } of told.cases) {
+    const made = await generateBySpec(new Table(told), GENERATION(spec, "prompt"));
+    const ends = tokens.length > 0 && spec.eos.includes(tokens.at(-1));
+    const words = ends ? tokens.slice(0, -1) : tokens;
+    assert.deepEqual(made.tokens, words, JSON.stringify(spec));
+    assert.equal(made.complete, ends);
+    if (words.length) near(made.scores[0] * tokens.length, sum, 1e-4 * tokens.length, "the sum");
+  }
+});
+
+test("regions: every codec", () => {
+  const { file, cases } = vectors("regions2");
+  const codec = new TextCodec(utf8(file));
+  for (const one of cases) {
+    const spec = { bin_px: 0, ...one.spec };
+    const placement = new Placement(...one.placement);
+    const { text, regions, malformed } = readRegions(one.ids, codec, spec, one.size, placement, one.scores);
+    assert.equal(text, one.text);
+    assert.equal(malformed, one.malformed);
+    const spans = regions.map(({ start, end }) => [start, end].map((place) => utf8(text.slice(0, place)).length));
+    assert.deepEqual(spans, one.spans);
+    regions.forEach(({ boxes, scores }, i) => {
+      assert.equal(boxes.length, one.boxes[i].length);
+      boxes.flat().forEach((value, j) => near(value, one.boxes[i].flat()[j], 1e-9, text));
+      scores.forEach((value, j) => near(value, one.box_scores[i][j], 1e-9, text));
+    });
+  }
+});
+
+test("manifests of schema 2", () => {
+  for (const { name, file, code } of vectors("manifests2").cases) {
+    assert.equal(codeOf(() => readManifest(utf8(file))), code, name);
+  }
+});
