@@ -80,7 +80,7 @@ class Result:
 
 
 # The oldest are the minima of pyproject.toml; tests/benchmarks/test_matrix.py compares them.
-OLDEST = ("numpy==1.26.0", "pillow==10.3.0", "typer==0.28.0", "rich==13.8.0")
+OLDEST = ("numpy==1.26.0", "pillow==10.3.0", "typer==0.28.0", "rich==13.8.0", "pillow-heif==0.18.0")
 NEWEST = ("onnxruntime", "ai-edge-litert")
 ENVIRONMENTS = (
     Environment("oldest", "3.11", (*OLDEST, "onnxruntime==1.20.0", "ai-edge-litert==2.0.2")),

@@ -24,7 +24,8 @@ REPO = Path(__file__).resolve().parents[2]
 def test_the_oldest_row_pins_the_stated_minima() -> None:
     project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    stated = [Requirement(t) for t in project["dependencies"] + extras["onnx"] + extras["tflite"]]
+    texts = [project["dependencies"], extras["onnx"], extras["tflite"], extras["heic"]]
+    stated = [Requirement(text) for each in texts for text in each]
     minima = {r.name: str(r.specifier).removeprefix(">=") for r in stated}
     (oldest,) = (row for row in ENVIRONMENTS if row.name == "oldest")
     pinned = dict(package.split("==") for package in oldest.packages)
