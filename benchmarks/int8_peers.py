@@ -83,7 +83,6 @@ Captions = list[tuple[np.ndarray, list[int]]]  # uint8 [1,h,w,3], and the tokens
 
 
 def _export(checkpoint: Path, format_: str, precision: str, scratch: Path) -> Path:
-    calibrated = {"num_calib": CALIBRATION} if precision == "w8a8" else {}
     output = scratch / f"{format_}-{precision}"
     prepared = prepare_export(
         str(checkpoint),
@@ -91,7 +90,7 @@ def _export(checkpoint: Path, format_: str, precision: str, scratch: Path) -> Pa
         precision=precision,
         output=output,
         verify=False,
-        **calibrated,
+        num_calib=CALIBRATION if precision == "w8a8" else None,
     )
     list(prepared.run(lambda text: None))
     return output

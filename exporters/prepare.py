@@ -198,7 +198,7 @@ def export_request(
 def _calibration(options: Mapping[str, Any]) -> CalibrationSpec:
     """Of calib_data, num_calib, seed and observer, where they are given."""
     data = options.get("calib_data")
-    given = {
+    given: dict[str, Any] = {
         "data": None if data is None else Path(data),
         "images": options.get("num_calib"),
         "seed": options.get("seed"),

@@ -76,7 +76,10 @@ def by(plan: Plan, adapter: Adapter) -> Rounded:
     """How a plan that exists rounds; InputError where it is for other layers."""
     from edgecap.quant.plan import check_layers
     from edgecap.quant.smooth import smooth
+    from edgecap.quant.subject import FunctionSubject
 
     found = subject(adapter)
     check_layers(plan, found.widths())
-    return Rounded(plan, smooth(found, plan.smoothing))
+    smoothed = smooth(found, plan.smoothing)
+    assert isinstance(smoothed, FunctionSubject)  # as what was smoothed
+    return Rounded(plan, smoothed)
