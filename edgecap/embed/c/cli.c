@@ -57,7 +57,8 @@ static double seconds(void)
 
 static int fail(const char *what, const edgecap_error *error)
 {
-    fprintf(stderr, "edgecap-caption: %s[%s] %s\n", what, error->code, error->message);
+    fprintf(stderr, "edgecap-caption: %s%s[%s] %s\n", what, *what != '\0' ? ": " : "", error->code,
+            error->message);
     return 2;
 }
 
@@ -304,7 +305,7 @@ static int run(ec_options *o, const char *const *paths, int count)
     if (failed == 0 && o->text != NULL) {
         if (edgecap_embed_text(captioner, o->text, b.embedding, b.embedding_count, &error) !=
             EDGECAP_OK) {
-            failed = fail("--text: ", &error);
+            failed = fail("--text", &error);
         } else {
             print_embedding(b.embedding, b.embedding_count);
         }
