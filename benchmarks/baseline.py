@@ -75,14 +75,28 @@ def read(path: Path) -> dict[str, Any]:
     return told
 
 
-def check_comparable(old: Mapping[str, Any], names: Sequence[str]) -> None:
-    """InputError where no target of this bench is in the baseline."""
+def check_comparable(old: Mapping[str, Any], names: Sequence[str], cpu: str) -> None:
+    """InputError where no target of this bench is in the baseline, or times cannot be compared."""
     known = [target["name"] for target in old["targets"]]
     if not set(known) & set(names):
         raise InputError(
             "bench.baseline",
             f"the baseline has none of these targets; it has: {', '.join(known)}.",
             "Bench the same bundles, under the same names.",
+        )
+    first = next((target["name"] for target in old["targets"] if target["times"]), None)
+    common_first = first == names[0] and min(len(names), len(known)) > 1
+    if not common_first:
+        _check_cpu(old, cpu)
+
+
+def _check_cpu(old: Mapping[str, Any], cpu: str) -> None:
+    if old["machine"]["cpu"] != cpu:
+        raise InputError(
+            "bench.baseline",
+            f"the baseline is of {old['machine']['cpu']} and this is {cpu}, and no first target is "
+            "common to both.",
+            "Bench on the same machine, or with the same reference (--model).",
         )
 
 
@@ -100,13 +114,8 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], limit: float) -> lis
     after = {target["name"]: target for target in new["targets"]}
     common = [name for name in after if name in before]
     reference = _reference(old, new)
-    if reference is None and old["machine"]["cpu"] != new["machine"]["cpu"]:
-        raise InputError(
-            "bench.baseline",
-            f"the baseline is of {old['machine']['cpu']} and this is "
-            f"{new['machine']['cpu']}, and no first target is common to both.",
-            "Bench on the same machine, or with the same reference (--model).",
-        )
+    if reference is None:
+        _check_cpu(old, new["machine"]["cpu"])
     found = []
     for name in common:
         then, now = before[name], after[name]

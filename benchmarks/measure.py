@@ -15,7 +15,7 @@ from edgecap.benchmarks.protocol import QUICK, BenchPlan
 from edgecap.bundle.io import Bundle
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
-from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
 from edgecap.reference.scenes.grammar import picked_languages
 
 TARGETS = ("python", "c")
@@ -82,15 +82,16 @@ def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None
         files = stack.enter_context(targets.images())
         chosen, left_out, measured_on = _chosen(opened, options, files, stack, say)
         if old is not None:
-            baseline.check_comparable(old, [target.name for target in chosen])
+            names = [target.name for target in chosen]
+            baseline.check_comparable(old, names, measured_on["cpu"])
         measured = runner.bench(chosen, plan)
         told = report.Report(
             measured,
             plan,
             measured_on,
             left_out,
-            _limits(opened, options) if options.limits else None,
-            _profiles(opened, options) if options.profile else None,
+            _limits(opened, options, left_out) if options.limits else None,
+            _profiles(opened, options, left_out) if options.profile else None,
         )
         if old is not None:
             told = replace(
@@ -103,12 +104,18 @@ def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None
 
 def _check(options: Options) -> None:
     pick("target", options.target, TARGETS)
-    if options.remote is not None and (options.peers or options.target != "python"):
+    if options.remote is not None and (
+        options.peers or options.profile or options.limits or options.target != "python"
+    ):
         raise UnsupportedError(
             "bench.remote_targets",
-            "a remote bench measures bundles with the Python runtime; peers and the C core are "
-            "built here.",
-            "Leave out --peers and --target.",
+            "a remote bench measures bundles with the Python runtime; peers, the C core, profiles "
+            "and limits are of this machine.",
+            "Leave out --peers, --target, --profile and --limits, or run edgecap bench there.",
+        )
+    if options.scenes == 1:
+        raise InputError(
+            "bench.scenes", "an accuracy of 1 scene says nothing; allowed: 0, or 2 to 128."
         )
     if options.duration_s is not None and options.duration_s <= 0:
         raise InputError(
@@ -150,17 +157,30 @@ def _chosen(
     return chosen, left_out, machine()
 
 
-def _limits(opened: Sequence[Bundle], options: Options) -> dict[str, Any]:
+def _limits(
+    opened: Sequence[Bundle], options: Options, left_out: dict[str, str]
+) -> dict[str, Any] | None:
+    """What the machine can do; where that cannot be measured, the bench is kept, and the reason."""
     from edgecap.benchmarks import limits
 
-    return limits.measure([one.path for one in opened], options.threads)
+    try:
+        return limits.measure([one.path for one in opened], options.threads)
+    except EdgecapError as error:
+        left_out["limits"] = error.message
+        return None
 
 
-def _profiles(opened: Sequence[Bundle], options: Options) -> dict[str, list[dict[str, Any]]]:
+def _profiles(
+    opened: Sequence[Bundle], options: Options, left_out: dict[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Time per operation, by bundle; failures as in `_limits`."""
     from edgecap.benchmarks import profile
 
-    names = [one.path.resolve().name for one in opened]
-    return {
-        name: profile.profile(one.path, options.threads)
-        for name, one in zip(names, opened, strict=True)
-    }
+    found = {}
+    for one in opened:
+        name = one.path.resolve().name
+        try:
+            found[name] = profile.profile(one.path, options.threads)
+        except EdgecapError as error:
+            left_out[f"profile of {name}"] = error.message
+    return found

@@ -38,7 +38,7 @@ def main(argument: str) -> int:
     def load() -> Any:
         from edgecap.models.loading import load
 
-        return load(job["source"], backend=job["backend"], threads=job["threads"])
+        return load(job["source"], backend=job.get("backend", "auto"), threads=job["threads"])
 
     if job.get("pinned"):
         pin(job["threads"])

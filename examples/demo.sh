@@ -17,7 +17,7 @@ edgecap bench "$tflite" "$coreml" --quick --output "$out/bench" --overwrite
 echo
 echo "bundles:           $tflite  $coreml"
 echo "captioned image:   $out/captioned.png"
-echo "report:            $out/bench/report.md"
+echo "report:            $out/bench/report.html"
 echo
 echo "CoreML was converted and proven here by evaluating the package in NumPy. No Mac has run it:"
 echo "the report shows its words and boxes, and no latency."

@@ -33,7 +33,6 @@ class Peer:
         format: of the bundles it runs; None: the weights, in PyTorch.
         environment: folder in `ENVIRONMENTS`; None: this environment.
         needs: packages of this environment.
-        schema1: whether it runs the reference model only.
     """
 
     name: str
@@ -41,13 +40,11 @@ class Peer:
     format: str | None
     environment: str | None = None
     needs: tuple[str, ...] = ()
-    schema1: bool = False
 
 
 PEERS = (
     Peer("torch.compile", "compiled", None, needs=("torch",)),
-    Peer("ONNX, whole cache returned", "naive_onnx", "onnx", needs=("onnx", "onnxruntime"),
-         schema1=True),
+    Peer("ONNX, whole cache returned", "naive_onnx", "onnx", needs=("onnx", "onnxruntime")),
     Peer("OpenVINO", "openvino_engine", "onnx", "openvino"),
     Peer("ExecuTorch XNNPACK", "executorch_engine", None, "executorch"),
     Peer("tflite-runtime 2.14", "tflite_runtime", "tflite", "tflite-runtime"),
@@ -96,10 +93,8 @@ def _sources(
 
     if peer.format is not None:
         fitting = [one for one in opened if one.manifest.format == peer.format]
-        if peer.schema1:
-            fitting = [one for one in fitting if not isinstance(one.manifest, schema2.Manifest)]
         named = [(one.path.resolve().name, str(one.path)) for one in fitting]
-        return named, f"none of the bundles is {peer.format} of a kind that it runs"
+        return named, f"none of the bundles is {peer.format}"
     first = opened[0].manifest
     if isinstance(first, schema2.Manifest):
         return [], "it is built for the reference model"

@@ -1,9 +1,9 @@
 """The cache as many exports have it: every step takes it in and returns all of it, one row longer.
 
-The graphs are the bundle's own; `decode` gets two more outputs. The host throws them away, so only
-their cost is measured.
+The graphs are the bundle's own; `decode` gets an output more per tensor of the cache. The host
+throws them away, so only their cost is measured.
 
-Letters: L layers, B batch, H heads, P image rows, C rows of the cache, Dh head width.
+Letters: C rows of a cache's tensor, P of them image rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from edgecap.benchmarks.peers.engine import EngineSession, Run, serve_bundle
 from edgecap.bundle.io import Bundle
 
 BACKEND = "onnxruntime, whole cache returned"
-WHOLE = {"k": "k_whole", "v": "v_whole"}
 
 
 def open_session(bundle: Bundle, threads: int) -> EngineSession:
@@ -34,8 +33,9 @@ def open_function(bundle: Bundle, name: str, threads: int) -> Run:
     path = str(bundle.file(function.file))
     model = _returning_cache(path, bundle) if name == "decode" else path
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    outputs = list(function.outputs.values())
-    asked = outputs + (list(WHOLE.values()) if name == "decode" else [])
+    # The whole caches come last, and are dropped after the call.
+    asked = [*function.outputs.values(), *(o.name for o in session.get_outputs())]
+    asked = list(dict.fromkeys(asked))
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {function.inputs[key]: np.ascontiguousarray(value) for key, value in inputs.items()}
@@ -46,35 +46,30 @@ def open_function(bundle: Bundle, name: str, threads: int) -> Run:
 
 
 def _returning_cache(path: str, bundle: Bundle) -> bytes:
-    """The graph of `decode` with the cache [L,B,H,C,Dh] as further outputs."""
+    """The graph of `decode` with every tensor of the cache as a further output."""
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 
-    function = bundle.manifest.functions["decode"]
-    contract = bundle.manifest.contract
+    function, interface = bundle.manifest.functions["decode"], bundle.manifest.interface
     model = onnx.load(path)  # with its weights
     graph = model.graph
-    C = contract.patches + contract.text_length
-    rows = np.arange(C, dtype=np.int32).reshape(1, 1, 1, C, 1)
-    constants = {
-        "naive_rows": rows,
-        "naive_first": np.array(contract.patches, np.int32),
-        "naive_shape": np.array([1, -1, 1, 1, 1], np.int64),
-    }
-    for key, value in constants.items():
-        graph.initializer.append(numpy_helper.from_array(value, key))
-    position = function.inputs["position"]
-    graph.node.extend(
-        [
-            helper.make_node("Add", [position, "naive_first"], ["naive_row"]),
-            helper.make_node("Reshape", ["naive_row", "naive_shape"], ["naive_place"]),
-            helper.make_node("Equal", ["naive_rows", "naive_place"], ["naive_here"]),
-        ]
-    )
-    for key, whole in WHOLE.items():
-        new, old = function.outputs[f"{key}_new"], function.inputs[key]
-        graph.node.append(helper.make_node("Where", ["naive_here", new, old], [whole]))
-        graph.output.append(helper.make_tensor_value_info(whole, TensorProto.FLOAT, None))
+    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    for entry in interface.entries("cache", "text"):
+        sizes = interface.sizes(entry.shape, 1)
+        old, new = function.inputs[entry.name], function.outputs[entry.new]
+        first = interface.dims["P"] if entry.role == "cache" else 0
+        rows = np.arange(sizes[-2], dtype=np.int32).reshape(-1, 1)  # [C,1]
+        place, here, whole = (f"{old}_{what}" for what in ("place", "here", "whole"))
+        graph.initializer.append(numpy_helper.from_array(rows - first, f"{old}_rows"))
+        position = function.inputs["position"]  # [1]
+        graph.node.extend(
+            [
+                helper.make_node("Cast", [position], [place], to=onnx.TensorProto.INT32),
+                helper.make_node("Equal", [f"{old}_rows", place], [here]),  # [C,1]
+                helper.make_node("Where", [here, new, old], [whole]),  # […,C,Dh]
+            ]
+        )
+        graph.output.append(helper.make_tensor_value_info(whole, kinds[old], None))
     return bytes(model.SerializeToString())
 
 

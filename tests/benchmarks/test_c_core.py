@@ -34,6 +34,7 @@ def test_the_c_worker_answers_as_the_python_worker_does(tmp_path: Path) -> None:
     assert c.size_mb and python.size_mb and c.size_mb > python.size_mb
 
 
+@pytest.mark.full
 def test_the_worker_is_strict_c(tmp_path: Path) -> None:
     reader = [str(SOURCES / name) for name in ("pnm.c", "codecs.c")]
     compile_c(str(WORKER), *reader, *core(), "-o", str(tmp_path / "w"), "-lm", "-ldl")

@@ -298,6 +298,7 @@ def test_bench_refuses_options_that_cannot_be(
 ) -> None:
     bundle = str(tiny_bundle_made)
     assert "5% or 0.05" in refused(capsys, "bench", bundle, "--max-regression", "much")
+    assert "0, or 2 to 128" in refused(capsys, "bench", bundle, "--n", "1")
     assert "above 0 s" in refused(capsys, "bench", bundle, "--duration", "0")
     assert "[bench.remote_targets]" in refused(
         capsys, "bench", bundle, "--remote", "a@b", "--peers"

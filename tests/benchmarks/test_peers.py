@@ -1,8 +1,10 @@
 """Other engines beside edgecap's: which can run, and that they say the same."""
 
+import sys
 from pathlib import Path
 
 import pytest
+from tiny_formats import write
 
 from edgecap.benchmarks import peers, targets
 from edgecap.benchmarks.protocol import BenchPlan
@@ -42,6 +44,21 @@ def test_an_engine_with_the_whole_cache_says_the_same(tiny_bundle_made: Path) ->
     assert naive.error is None and naive.peer and not ours.peer
     assert naive.about["backend"] == "onnxruntime, whole cache returned"
     assert naive.same_captions == 1.0 and naive.times_faster["caption_ms"].value > 0
+
+
+def test_a_peer_of_another_environment_runs_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "ENVIRONMENTS", tmp_path / "environments")
+    python = tmp_path / "environments" / "tflite-runtime" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nOF_PEER=yes exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    opened = [open_bundle(write("tflite", tmp_path))]
+    with targets.images(2) as files:
+        (found,), _ = peers.targets(opened, None, files, 1)
+        (row,) = bench([found], PLAN).rows
+    assert found.command[0] == str(python) and row.error is None and row.rounds
 
 
 def test_every_peer_has_a_file_and_a_make_target() -> None:

@@ -133,8 +133,11 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
             read(file)
     file.write_text(json.dumps(told(2)))
     with pytest.raises(InputError, match="it has: PyTorch, bundle"):
-        baseline.check_comparable(read(file), ["other"])
-    baseline.check_comparable(read(file), ["bundle"])
+        baseline.check_comparable(read(file), ["other"], "a CPU")
+    baseline.check_comparable(read(file), ["bundle"], "a CPU")
+    baseline.check_comparable(read(file), ["PyTorch", "bundle"], "another CPU")
+    with pytest.raises(InputError, match="another CPU, and no first target is common"):
+        baseline.check_comparable(read(file), ["bundle"], "another CPU")
 
 
 def test_a_machine_is_busy_where_targets_wait_or_their_times_spread() -> None:
