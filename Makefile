@@ -93,7 +93,7 @@ check-android: $(STAMP) compilers arm-tools android-tools ## Run the Kotlin libr
 
 # A compiler for other systems, and a Debian with Swift: each is large, so no other target needs them.
 check-portable: $(STAMP) arm-tools build/zig/.installed ## Compile the C core for macOS, Windows, musl, RISC-V and WASI.
-	$(BIN)/python tests/embed/check_portable.py "build/zig/bin/python -m ziglang"
+	$(BIN)/python tests/embed/check_portable.py "$(CURDIR)/build/zig/bin/python -m ziglang"
 
 build/zig/.installed:
 	$(PYTHON) -m venv build/zig

@@ -16,6 +16,7 @@ import numpy as np
 
 BLOCK_ELEMENTS = 4 << 20
 SPREAD = 0.02  # of the noise; transformers' usual initializer_range
+SMALL_SPREAD = 0.06  # of narrow models, whose signals would die away otherwise
 
 
 def blip_base(directory: Path) -> None:
@@ -27,9 +28,53 @@ def blip_base(directory: Path) -> None:
     write(directory, transformers.BlipForConditionalGeneration, config)
     size = {"height": 384, "width": 384}
     transformers.BlipImageProcessorPil(size=size).save_pretrained(directory)
+    _word_list(directory, config.text_config.vocab_size)
+
+
+def blip_small(directory: Path) -> None:
+    """A BLIP of 8 M parameters, 96 px."""
+    import transformers
+
+    text = {"hidden_size": 256, "encoder_hidden_size": 256, "intermediate_size": 1024}
+    text |= {"num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 2000}
+    text |= {"bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0}
+    vision = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4}
+    vision |= {"num_attention_heads": 4, "image_size": 96, "patch_size": 16}
+    config = transformers.BlipConfig(text_config=text, vision_config=vision)
+    write(directory, transformers.BlipForConditionalGeneration, config, SMALL_SPREAD)
+    size = {"height": 96, "width": 96}
+    transformers.BlipImageProcessorPil(size=size).save_pretrained(directory)
+    _word_list(directory, 2000)
+
+
+def git_small(directory: Path) -> None:
+    """A GIT of 8 M parameters, 96 px."""
+    import transformers
+
+    vision = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4}
+    vision |= {"num_attention_heads": 4, "image_size": 96, "patch_size": 16}
+    config = transformers.GitConfig(
+        vision_config=vision,
+        **{"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4},
+        **{"num_attention_heads": 4, "vocab_size": 2000, "max_position_embeddings": 64},
+        **{"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0},
+    )
+    write(directory, transformers.GitForCausalLM, config, SMALL_SPREAD)
+    size = {"height": 96, "width": 96}
+    transformers.CLIPImageProcessorPil(size={"shortest_edge": 96}, crop_size=size).save_pretrained(
+        directory
+    )
+    _word_list(directory, 2000)
+
+
+def _word_list(directory: Path, size: int) -> None:
+    """A tokenizer of `size` made-up words."""
+    from transformers import BertTokenizerFast
+
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [*names, *(f"w{i}" for i in range(config.text_config.vocab_size - len(names)))]
+    words = [*names, *(f"w{i}" for i in range(size - len(names)))]
     (directory / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
+    BertTokenizerFast(str(directory / "vocab.txt")).save_pretrained(directory)
 
 
 def kosmos_2(directory: Path) -> None:
@@ -62,9 +107,10 @@ def kosmos_2(directory: Path) -> None:
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {"blip-base": blip_base, "kosmos-2": kosmos_2}
+SMALL: dict[str, Callable[[Path], None]] = {"blip-small": blip_small, "git-small": git_small}
 
 
-def write(directory: Path, architecture: type, config: Any) -> None:
+def write(directory: Path, architecture: type, config: Any, spread: float = SPREAD) -> None:
     """config.json and one float32 safetensors file of a model that is never in memory."""
     import torch
 
@@ -74,10 +120,12 @@ def write(directory: Path, architecture: type, config: Any) -> None:
     with torch.device("meta"):
         model = architecture(config)
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    write_safetensors(directory / "model.safetensors", shapes)
+    write_safetensors(directory / "model.safetensors", shapes, spread)
 
 
-def write_safetensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def write_safetensors(
+    file: Path, shapes: Mapping[str, tuple[int, ...]], spread: float = SPREAD
+) -> None:
     """A safetensors file of these float32 tensors."""
     header, end = {}, 0
     for name, shape in shapes.items():
@@ -90,11 +138,13 @@ def write_safetensors(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> None
     with file.open("wb") as opened:
         opened.write(len(text).to_bytes(8, "little") + text)
         for name, shape in shapes.items():
-            for block in _values(name, math.prod(shape), rng):
+            for block in _values(name, math.prod(shape), rng, spread):
                 opened.write(block.tobytes())
 
 
-def _values(name: str, elements: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+def _values(
+    name: str, elements: int, rng: np.random.Generator, spread: float
+) -> Iterator[np.ndarray]:
     for start in range(0, elements, BLOCK_ELEMENTS):
         count = min(BLOCK_ELEMENTS, elements - start)
         if name.endswith(".bias"):
@@ -102,4 +152,4 @@ def _values(name: str, elements: int, rng: np.random.Generator) -> Iterator[np.n
         elif "norm" in name.lower() or name.rpartition(".")[0].endswith("_ln"):
             yield np.ones(count, np.float32)
         else:
-            yield rng.standard_normal(count, np.float32) * SPREAD
+            yield rng.standard_normal(count, np.float32) * np.float32(spread)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import asdict
 
 from files import Topic
 
@@ -52,7 +51,7 @@ def regions2() -> Topic:
                 "ids": ids,
                 "scores": scores,
                 "size": list(size),
-                "placement": [*asdict(p).values()],
+                "placement": [p.width, p.height, p.left, p.top, p.scaled_width, p.scaled_height],
                 "text": reading.text,
                 "spans": [ends[i : i + 2] for i in range(0, len(ends), 2)],
                 "boxes": [[list(box) for box in r.boxes] for r in reading.regions],

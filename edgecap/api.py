@@ -42,7 +42,8 @@ def load(
     """Open a captioner.
 
     Args:
-        source: a bundle directory; or, for PyTorch, a shipped model ("S"), a .safetensors file of
+        source: a bundle, a directory or .edgecap; or, for PyTorch,
+            a shipped model ("S"), a .safetensors file of
             the reference model or the directory of a Hugging Face checkpoint. Bundles and
             checkpoints of a hub are taken from the local cache by their id, org/name or
             org/name@revision; `edgecap pull` downloads them.

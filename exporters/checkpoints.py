@@ -1,10 +1,9 @@
 """From a Hugging Face checkpoint to verified bundles of schema 2.
 
 Stages, the same for every family: open and refuse → translate its files into data → ask PyTorch
-once → per format: convert, compare every function with PyTorch, write, gate without torch, rename.
+once → plan int8 once → per format: convert, compare every function with PyTorch, write, gate
+without torch, rename. `int8` is a request for the first of two precisions that passes the gate.
 Nothing here knows a family: adapters do (edgecap.models).
-
-Letters: N images, n tokens of a caption, B batch, h and w the input's size in px, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_to_json
@@ -32,11 +29,14 @@ from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.atomic import atomic_dir, refuse_existing
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
-from edgecap.core.formats import FORMATS
+from edgecap.core.formats import FORMATS, INT8, INT8_CANDIDATES
 from edgecap.core.lazy import require
-from edgecap.core.progress import progress, working
+from edgecap.core.progress import working
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.card import checkpoint_card
+from edgecap.exporters.checkpoint_images import ask, gate_images
+from edgecap.exporters.checkpoint_plan import Planner, read_plan_of
+from edgecap.exporters.compare_functions import compare_functions
 from edgecap.exporters.estimate import estimate
 from edgecap.exporters.parity.run import run_gate
 from edgecap.exporters.parity.words import ModelOutputs
@@ -44,17 +44,21 @@ from edgecap.exporters.quiet import quiet
 from edgecap.exporters.room import check_room
 from edgecap.models import checkpoint as checkpoints
 from edgecap.models import registry, translate
+from edgecap.quant.plan import FILE as PLAN_FILE
+from edgecap.quant.plan import write_plan
+from edgecap.quant.samples import CalibrationSpec
 from edgecap.runtime.expected import FOLDER
-from edgecap.runtime.image_processing import process
+from edgecap.runtime.memory import free_bytes
 
 if TYPE_CHECKING:
+    from edgecap.exporters.rounded import Rounded
     from edgecap.models.adapter import Adapter
     from edgecap.models.checkpoint import Checkpoint
 
-PRECISIONS = ("fp32", "fp16", "w8")
+PRECISIONS = ("fp32", "fp16", "w8", "w8a8")
 GATE_SECONDS = 3600
 WORDS = "edgecap.exporters.parity.words"
-CLOSE = 1e-3  # spreads of an output: a converted function is the same function
+GIB = 1 << 30
 Say = Callable[[str], None]
 
 
@@ -68,8 +72,9 @@ class CheckpointSpec:
     output: Path | None = None  # of one format; None: <name>-<format>-<precision> here
     overwrite: bool = False
     verify: bool = True
-    images: Path | None = None  # a directory that the gate looks at; None: what ships
-    count: int = 8  # images of the gate
+    count: int = 8  # images of the gate, of the directory that calibration has
+    calibration: CalibrationSpec = CalibrationSpec()
+    plan: Path | None = None  # of w8a8; None: calibration makes one
     text_rows: int | None = None  # T; None: the checkpoint's own longest caption
     revision: str | None = None
 
@@ -102,28 +107,44 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     with working("loading"), quiet():
         adapter = registry.load(opened, spec.text_rows)
     draft = describe(adapter, opened)
+    precisions, why = candidates(spec, opened)
+    if why:
+        say(f"{precisions[0]}, because {why}")
     wanted = None
     if spec.verify:
-        images = _images(spec, draft)
+        images = gate_images(spec.calibration, spec.count, draft.image)
         say(f"asking PyTorch about {len(images)} images")
-        wanted = _ask(adapter, draft, images)
-    made = []
-    for name, output in places.items():
-        begun = time.monotonic()
-        with atomic_dir(output, spec.overwrite, marker=is_bundle) as directory:
-            manifest, certificate = _one(
-                spec, name, adapter, opened, draft, wanted, directory, output.name, say
+        wanted = ask(adapter, draft.prompts, images)
+    planner = Planner(adapter, opened, draft.image, draft.prompts, spec.calibration, spec.plan, say)
+    job = _Job(spec, adapter, opened, draft, wanted, planner, say)
+    return [job.bundle(name, output, precisions) for name, output in places.items()]
+
+
+def candidates(spec: CheckpointSpec, opened: Checkpoint) -> tuple[tuple[str, ...], str | None]:
+    """The precisions to try in turn, and why w8a8 is not among them where int8 is asked for."""
+    if spec.precision not in (INT8, "w8a8"):
+        return (spec.precision,), None
+    why = None
+    if not registry.find(opened.model_type, opened.architecture).captions:
+        why = f"{opened.source} writes no captions, which grids of activations are calibrated on"
+    else:
+        needed = max(estimate(opened, name, "w8a8").memory for name in spec.formats)
+        if needed > free_bytes():
+            why = (
+                f"calibration needs the model in memory, {needed / GIB:.1f} GiB with what "
+                f"converts it, and {free_bytes() / GIB:.1f} GiB are free"
             )
-        size = sum(e.size for n, e in manifest.files.items() if _is_model(manifest, n))
-        seconds = time.monotonic() - begun
-        made.append(Exported(output, manifest, size, certificate, seconds))
-    return made
+    if why is None:
+        return (INT8_CANDIDATES if spec.precision == INT8 else ("w8a8",)), None
+    if spec.precision == INT8 and spec.plan is None:
+        return ("w8",), why
+    raise UnsupportedError("export.w8a8", f"{why}.", "Run with: --precision w8")
 
 
 def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str, Path]:
     """Format -> output directory, after refusing what cannot work; nothing is loaded."""
     opened = opened or checkpoints.open_checkpoint(spec.model, spec.revision)
-    if spec.precision not in PRECISIONS:
+    if spec.precision not in (*PRECISIONS, INT8):
         raise UnsupportedError(
             "export.combination",
             f"{opened.model_type} is exported as {', '.join(PRECISIONS)}, "
@@ -132,6 +153,8 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
         )
     if not 1 <= spec.count <= 128:
         raise InputError("export.scenes", f"images must be in 1 … 128, got {spec.count}.")
+    _check_plan(spec, opened)
+    candidates(spec, opened)
     places = {}
     for name in spec.formats:
         exporter = FORMATS[name]
@@ -145,10 +168,11 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
         parent = spec.output if several and spec.output is not None else Path()
         places[name] = parent / base if several or spec.output is None else spec.output
         refuse_existing(places[name], spec.overwrite, is_bundle)
+    stored = "w8a8" if spec.precision == INT8 else spec.precision
     check_room(
         need
         for name, place in places.items()
-        for need in estimate(opened, name, spec.precision).places(place)
+        for need in estimate(opened, name, stored).places(place)
     )
     return places
 
@@ -197,150 +221,108 @@ def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
     return _Draft(image, text, prompts, regions, encoder)
 
 
-def _images(spec: CheckpointSpec, draft: _Draft) -> np.ndarray:
-    """What the gate looks at: uint8 [N,h,w,3]."""
-    sources: Sequence[Any]
-    if spec.images is not None:
-        from edgecap.runtime.folders import walk
-
-        sources = [spec.images / name for name in walk(spec.images)][: spec.count]
-        if not sources:
-            raise InputError("export.images", f"{spec.images} has no image.")
-    else:
-        from edgecap.reference.scenes.shipped import load_set
-
-        sources = [pixels for pixels, _ in load_set("gate", spec.count)]
-    crops = [process(source, draft.image).pixels for source in sources]  # each [n,h,w,3]
-    if any(len(each) != 1 for each in crops):
-        raise UnsupportedError("image.crops", "an image makes several crops; encode takes one.")
-    return np.concatenate(crops)
-
-
-def _ask(adapter: Adapter, draft: _Draft, images: np.ndarray) -> ModelOutputs:
-    """What PyTorch says: captions as transformers generates them, and the logits along them."""
-    import torch
-
-    from edgecap.exporters.eager import Eager
-    from edgecap.exporters.parity.words import forced_logits
-    from edgecap.models.adapter import Limits
-    from edgecap.runtime.graphs import Graphs
-
-    graphs = Graphs(Eager(adapter.functions()), adapter.interface)
-    captions: list[list[int]] = []
-    rows: list[np.ndarray] = []
-    embeddings: list[np.ndarray] = []
-    prompt = next(iter(draft.prompts), None)
-    for image in progress(images, "captioning with PyTorch"):
-        if prompt is not None:
-            said = draft.prompts[prompt]
-            limits = Limits(said.max_new_tokens, shipped=True)
-            (ids,) = adapter.reference(image[None], said.begin, limits)
-            captions.append(ids)
-            rows.append(forced_logits(graphs, image[None], said, ids))  # [n,V]
-        if "image_embedding" in adapter.interface.function("encode").outputs:
-            embeddings.append(graphs.encode(image[None])["image_embedding"])
-    return ModelOutputs(
-        f"torch {torch.__version__} fp32",
-        prompt,
-        images,
-        captions,
-        np.concatenate(rows) if rows else np.zeros((0, 1), np.float32),
-        np.concatenate(embeddings) if embeddings else None,
-    )
-
-
-def _one(
-    spec: CheckpointSpec,
-    name: str,
-    adapter: Adapter,
-    opened: Checkpoint,
-    draft: _Draft,
-    wanted: ModelOutputs | None,
-    directory: Path,
-    title: str,
-    say: Say,
-) -> tuple[Manifest, Certificate | None]:
-    """Convert, compare, write and gate one format in `directory`."""
-    functions = ", ".join(function.name for function in adapter.functions())
-    say(f"converting {functions} to {name} {spec.precision}")
-    writer = import_module(f"edgecap.exporters.{name}.functions")
-    with working(f"converting to {name}"), quiet():
-        places = writer.export(adapter, directory, spec.precision)
-    files: dict[str, str | None] = {"tokenizer": None, "encoder": None}
-    if draft.text is not None:
-        files["tokenizer"] = TOKENIZER
-        (directory / TOKENIZER).write_bytes(
-            json.dumps(text_spec_to_json(draft.text), ensure_ascii=False).encode()
+def _check_plan(spec: CheckpointSpec, opened: Checkpoint) -> None:
+    """InputError for options of calibration and plan that cannot work with the precision."""
+    asked = replace(spec.calibration, data=None) != CalibrationSpec()
+    if spec.precision not in (INT8, "w8a8") and (asked or spec.plan is not None):
+        raise InputError(
+            "plan.conflict",
+            f"{spec.precision} fixes no grids of activations and needs no plan.",
+            "Leave those options out, or run with: --precision w8a8",
         )
-    if draft.encoder is not None:
-        files["encoder"] = ENCODER
-        (directory / ENCODER).write_bytes(draft.encoder)
-    weights = file_sha256(opened.weights[0]) if len(opened.weights) == 1 else None
-    manifest = Manifest(
-        schema=SCHEMA,
-        name=f"{opened.name}-{name}-{spec.precision}",
-        model=ModelInfo(opened.model_type, adapter.source, adapter.license, weights),
-        format=name,
-        precision=spec.precision,
-        interface=replace(adapter.interface, batch=_batch(writer.BATCH, name, spec.precision)),
-        functions=places,
-        image=draft.image,
-        prompts=draft.prompts,
-        regions=draft.regions,
-        plan={},
-        tools={"edgecap": edgecap.__version__}
-        | {t: version(t) for t in (*(one.name for one in FORMATS[name].tools), "transformers")},
-        files={},
-        tokenizer=files["tokenizer"],
-        encoder=files["encoder"],
-    )
-    manifest = finalize(directory, manifest)
-    say(f"comparing {', '.join(places)} with PyTorch")
-    with working("comparing"):
-        compare_functions(adapter, directory)
-    certificate = None if wanted is None else _gate(directory, wanted, say)
-    if certificate is not None:
-        (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
-    (directory / CARD).write_text(checkpoint_card(manifest, title, certificate), encoding="utf-8")
-    manifest = finalize(directory, manifest)
-    open_bundle(directory)
-    return manifest, certificate
+    if spec.plan is not None:
+        if asked:
+            raise InputError(
+                "plan.conflict",
+                f"{spec.plan} is a finished plan, and calibration would make another.",
+                "Give --plan or the options of calibration.",
+            )
+        read_plan_of(spec.plan, opened)
+    if spec.precision in (INT8, "w8a8"):
+        spec.calibration.check()
 
 
-def compare_functions(adapter: Adapter, directory: Path, allowed: float | None = None) -> None:
-    """Run every function of a bundle and of PyTorch on the same random inputs of all its tensors.
+@dataclass(frozen=True)
+class _Job:
+    """What all bundles of one export share."""
 
-    Converters lie: litert-torch 0.10 converts attention with one key/value head wrongly, and says
-    nothing. GateError names the function, the output and its worst element.
-    """
-    from edgecap.exporters.eager import Eager
-    from edgecap.exporters.examples import example_inputs
-    from edgecap.exporters.parity.words import BOUNDS
-    from edgecap.runtime.backends import open_functions
+    spec: CheckpointSpec
+    adapter: Adapter
+    opened: Checkpoint
+    draft: _Draft
+    wanted: ModelOutputs | None
+    planner: Planner
+    say: Say
 
-    opened = open_bundle(directory)
-    session = open_functions(opened, FORMATS[opened.manifest.format].gate)
-    eager = Eager(adapter.functions())
-    precision = opened.manifest.precision
-    allowed = allowed or (CLOSE if precision == "fp32" else BOUNDS[precision].logits)
-    for function in adapter.functions():
-        inputs = {
-            name: value.numpy()
-            for name, value in example_inputs(function, adapter.interface, 1).items()
-        }
-        expected, found = eager.run(function.name, inputs), session.run(function.name, inputs)
-        for name, value in expected.items():
-            distance = np.abs(value - found[name].astype(np.float32))
-            limit = allowed * max(float(value.std()), 1e-9)
-            if not distance.max() <= limit:  # nan too
-                worst = np.unravel_index(int(np.nanargmax(distance)), distance.shape)
-                raise GateError(
-                    "parity.converter",
-                    f"{function.name} gives another {name} than PyTorch: "
-                    f"{float(distance.max()):.3g} off at {[int(i) for i in worst]}, "
-                    f"{limit:.3g} allowed.",
-                    "The converter changed the model: report it, or try another format.",
-                )
+    def bundle(self, name: str, output: Path, precisions: tuple[str, ...]) -> Exported:
+        """The first of `precisions` that is close enough, in a directory of its own."""
+        begun = time.monotonic()
+        for precision, instead in zip(precisions, (*precisions[1:], None), strict=True):
+            rounded = self.planner.choose(precision)
+            try:
+                with atomic_dir(output, self.spec.overwrite, marker=is_bundle) as directory:
+                    manifest, certificate = self._write(name, precision, rounded, directory, output)
+            except GateError as error:
+                if instead is None or error.code != "parity.failed":
+                    raise
+                self.say(f"{name}: {instead}, because {error.message}")
+                continue
+            size = sum(e.size for n, e in manifest.files.items() if _is_model(manifest, n))
+            return Exported(output, manifest, size, certificate, time.monotonic() - begun)
+        raise AssertionError("the last precision returns or raises")
+
+    def _write(
+        self, name: str, precision: str, rounded: Rounded | None, directory: Path, output: Path
+    ) -> tuple[Manifest, Certificate | None]:
+        """Convert, compare, write and gate one format in `directory`."""
+        adapter, opened, draft = self.adapter, self.opened, self.draft
+        functions = ", ".join(function.name for function in adapter.functions())
+        self.say(f"converting {functions} to {name} {precision}")
+        writer = import_module(f"edgecap.exporters.{name}.functions")
+        with working(f"converting to {name}"), quiet():
+            places = writer.export(adapter, directory, precision, rounded)
+        files: dict[str, str | None] = {"tokenizer": None, "encoder": None}
+        if draft.text is not None:
+            files["tokenizer"] = TOKENIZER
+            (directory / TOKENIZER).write_bytes(
+                json.dumps(text_spec_to_json(draft.text), ensure_ascii=False).encode()
+            )
+        if draft.encoder is not None:
+            files["encoder"] = ENCODER
+            (directory / ENCODER).write_bytes(draft.encoder)
+        if rounded is not None:
+            write_plan(rounded.plan, directory / PLAN_FILE)
+        weights = file_sha256(opened.weights[0]) if len(opened.weights) == 1 else None
+        manifest = Manifest(
+            schema=SCHEMA,
+            name=f"{opened.name}-{name}-{precision}",
+            model=ModelInfo(opened.model_type, adapter.source, adapter.license, weights),
+            format=name,
+            precision=precision,
+            interface=replace(adapter.interface, batch=_batch(writer.BATCH, name, precision)),
+            functions=places,
+            image=draft.image,
+            prompts=draft.prompts,
+            regions=draft.regions,
+            plan={} if rounded is None else rounded.plan.summary(),
+            tools={"edgecap": edgecap.__version__}
+            | {t: version(t) for t in (*(t.name for t in FORMATS[name].tools), "transformers")},
+            files={},
+            tokenizer=files["tokenizer"],
+            encoder=files["encoder"],
+        )
+        manifest = finalize(directory, manifest)
+        self.say(f"comparing {', '.join(places)} with PyTorch")
+        with working("comparing"):
+            compare_functions(adapter, directory, rounded=rounded)
+        certificate = None if self.wanted is None else _gate(directory, self.wanted, self.say)
+        if certificate is not None:
+            (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
+        text = checkpoint_card(manifest, output.name, certificate)
+        (directory / CARD).write_text(text, encoding="utf-8")
+        manifest = finalize(directory, manifest)
+        open_bundle(directory)
+        return manifest, certificate
 
 
 def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
@@ -369,5 +351,5 @@ def _batch(written: int | None, format_: str, precision: str) -> int | None:
 
 
 def _is_model(manifest: Manifest, name: str) -> bool:
-    told = {manifest.tokenizer, manifest.encoder, CARD, CERTIFICATE}
+    told = {manifest.tokenizer, manifest.encoder, PLAN_FILE, CARD, CERTIFICATE}
     return name not in told

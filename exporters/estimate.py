@@ -38,10 +38,17 @@ class Need:
 # on BLIP-base. The others are guesses: what the format's widest measured precision takes.
 MEMORY: dict[str, dict[str, Need]] = {
     # Weights pass through a block at a time.
-    "onnx": {name: Need(0.75, 0.02) for name in ("fp32", "fp16", "w8")},
+    "onnx": {name: Need(0.75, 0.02) for name in ("fp32", "fp16", "w8")}
+    # Calibrated in PyTorch, with a smoothed copy of the layers behind norms.
+    | {"w8a8": Need(0.75, 2.2)},
     # One flatbuffer, built several times over.
-    "tflite": {name: Need(0.8, 5.0) for name in ("fp32", "fp16", "w8")},
-    "coreml": {"fp32": Need(0.8, 1.1), "fp16": Need(0.8, 2.1), "w8": Need(0.8, 2.1)},
+    "tflite": {name: Need(0.8, 5.0) for name in ("fp32", "fp16", "w8")} | {"w8a8": Need(0.8, 6.0)},
+    "coreml": {
+        "fp32": Need(0.8, 1.1),
+        "fp16": Need(0.8, 2.1),
+        "w8": Need(0.8, 2.1),
+        "w8a8": Need(0.8, 3.3),
+    },
 }
 
 
@@ -97,7 +104,7 @@ def stored_bytes(name: str, shape: tuple[int, ...], precision: str) -> int:
     elements = math.prod(shape)
     if precision == "fp16" and elements >= WIDE_ELEMENTS:
         return 2 * elements
-    if precision == "w8" and _rounded(name, shape):
+    if precision in ("w8", "w8a8") and _rounded(name, shape):
         return elements + 4 * shape[0]  # and a scale per row
     return 4 * elements
 

@@ -6,7 +6,7 @@ Behind `edgecap export` and `edgecap.export`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -49,8 +49,8 @@ def prepare_export(
             Hugging Face checkpoint.
         formats, precision: names of edgecap.core.formats.
         output, overwrite, verify: as of `edgecap.export`.
-        options: as of `export_request`. Of a checkpoint, only calib_data and num_calib: the images
-            that it is compared on.
+        options: as of `export_request`. Of a checkpoint, those of calibration and plan; it is
+            compared on images of calib_data too.
 
     Raises:
         InputError, UnsupportedError and MissingPackageError.
@@ -111,7 +111,9 @@ def _prepare_checkpoint(
     verify: bool,
     options: dict[str, Any],
 ) -> PreparedExport:
-    images, count = options.pop("calib_data", None), options.pop("num_calib", None)
+    calibration, plan = _calibration(options), options.pop("plan", None)
+    for name in ("calib_data", "num_calib", "seed", "observer"):
+        options.pop(name, None)
     given = [name for name, value in options.items() if value not in (None, False, "iOS18")]
     if given:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -123,12 +125,12 @@ def _prepare_checkpoint(
     spec = checkpoints.CheckpointSpec(
         model=model,
         formats=tuple(formats),
-        precision="w8" if precision == "int8" else precision,
+        precision=precision,
         output=None if output is None else Path(output),
         overwrite=overwrite,
         verify=verify,
-        images=None if images is None else Path(images),
-        **({} if count is None else {"count": count}),
+        calibration=calibration,
+        plan=None if plan is None else Path(plan),
     )
     outputs = tuple(checkpoints.outputs(spec).values())
     return PreparedExport(outputs, lambda say: iter(checkpoints.export(spec, say)))
@@ -169,9 +171,9 @@ def export_request(
         attention: a decode step more, with attention by layer and head.
         extend: a step more, of so many tokens at once (ONNX, TFLite).
     """
-    calibration: dict[str, Any] = {
-        "data": None if calib_data is None else Path(calib_data),
-        "images": num_calib,
+    asked = {
+        "calib_data": calib_data,
+        "num_calib": num_calib,
         "seed": seed,
         "observer": observer,
     }
@@ -189,5 +191,17 @@ def export_request(
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,
-        calibration=CalibrationSpec(**{k: v for k, v in calibration.items() if v is not None}),
+        calibration=_calibration(asked),
     )
+
+
+def _calibration(options: Mapping[str, Any]) -> CalibrationSpec:
+    """Of calib_data, num_calib, seed and observer, where they are given."""
+    data = options.get("calib_data")
+    given: dict[str, Any] = {
+        "data": None if data is None else Path(data),
+        "images": options.get("num_calib"),
+        "seed": options.get("seed"),
+        "observer": options.get("observer"),
+    }
+    return CalibrationSpec(**{name: value for name, value in given.items() if value is not None})

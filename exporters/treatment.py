@@ -7,7 +7,8 @@ content. Letters: N outputs (rows), D inputs of a linear layer; V vocabulary.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -26,46 +27,46 @@ class WeightScheme:
 
     kind: str  # as in edgecap.quant.plan
     grids: Activations | None  # of the function at hand, where the kind is w8a8
+    columns: tuple[float, ...] | None = None  # [D]: what the converter multiplied the columns by
 
 
 class SchemeLookup(Protocol):
     """What the passes ask about the constants of one function of the contract."""
 
-    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
-        """Of the weights f32 [N,D] of a linear layer; `name` is what the converter calls them."""
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
+        """Of the weights f32 [N,D] of a linear layer."""
 
-    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         """Of a table f32 [V,D] that is looked up in."""
 
 
 class PlanLookup:
-    """What a plan says of the constants of a model that is smoothed already.
+    """What a plan says of the constants of a model that is smoothed already."""
 
-    A constant is known by its name, where the converter kept the path of the parameter, and
-    otherwise by its content.
-    """
+    def __init__(self, plan: Plan, subject: Subject, unknown: str | None = None) -> None:
+        """`unknown` is the kind, without grids, of a matrix that is no layer; None: it is refused.
 
-    def __init__(self, plan: Plan, subject: Subject) -> None:
-        """Raises InputError where the plan is not for these layers."""
+        Raises InputError where the plan is not for these layers.
+        """
         check_layers(plan, subject.widths())
-        self._plan = plan
+        self._plan, self._unknown = plan, unknown
         self._weights = weights = subject.weights()
         self._shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
-        owners = {id(info.parameter(subject.model)): p for p, info in subject.layers.items()}
-        self._paths = {  # also the other paths of tied tables
-            path: owners[id(module.weight)]
-            for path, module in subject.model.named_modules()
-            if id(getattr(module, "weight", None)) in owners
-        }
         self._twins: dict[str, list[str]] = {}  # content -> layers
         for path, weight in weights.items():
             self._twins.setdefault(_key(weight.detach().numpy()), []).append(path)
 
-    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
         """Raises UnsupportedError where a converter changed the weights beyond recognition, and
         where layers of equal weights are not treated alike."""
-        paths = self._named(weight, name) or self._twins.get(_key(weight), [])
-        paths = paths or self._scaled(weight)
+        paths = self._twins.get(_key(weight)) or self._scaled(weight)
+        # The same step, the same numbers.
+        step = "decode" if function in (ATTENTION, EXTEND) else function
+        if not paths:
+            for path, columns in self._columns(weight):
+                return replace(self._alike([path], step), columns=tuple(columns.tolist()))
+        if not paths and self._unknown is not None:
+            return WeightScheme(self._unknown, None)
         if not paths:
             raise UnsupportedError(
                 "plan.weights_changed",
@@ -73,22 +74,15 @@ class PlanLookup:
                 "model's: the converter merged something into them.",
                 "Export with --precision fp32 or fp16.",
             )
-        # The same step, the same numbers.
-        step = "decode" if function in (ATTENTION, EXTEND) else function
         return self._alike(paths, step)
 
-    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         """Tables that are no layer of the plan stay float: they are small, or positions."""
-        paths = self._named(weight, name) or self._twins.get(_key(weight), [])
+        paths = self._twins.get(_key(weight), [])
         kinds = {self._plan.layers[path].kind for path in paths}
         if len(kinds) > 1:
             raise _differ(paths)
         return WeightScheme(kinds.pop() if kinds else "fp32", None)
-
-    def _named(self, weight: np.ndarray, name: str) -> list[str]:
-        """The layer whose parameter a constant of this name is."""
-        path = self._paths.get(name.removeprefix("model.").removesuffix(".weight"))
-        return [path] if path is not None and self._shapes[path] == weight.shape else []
 
     def _scaled(self, weight: np.ndarray) -> list[str]:
         """Layers whose rows a converter multiplied by positive numbers, as it does where a scale
@@ -107,6 +101,21 @@ class PlanLookup:
             if (factor > 0).all() and off <= 1e-5 * np.abs(weight).max():
                 found.append(path)
         return found
+
+    def _columns(self, weight: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Layers whose columns a converter multiplied, and by what [D].
+
+        It folds the gain of a norm without a bias into the layer behind it, whose input then is
+        another than the one that the plan was made for.
+        """
+        for path, tensor in self._weights.items():
+            if self._shapes[path] != weight.shape:
+                continue
+            mine = tensor.detach().numpy()
+            factor = (weight * mine).sum(0) / np.maximum((mine * mine).sum(0), 1e-30)  # [D]
+            off = np.abs(weight - factor * mine).max()
+            if off <= 1e-5 * np.abs(weight).max():
+                yield path, factor
 
     def _alike(self, paths: list[str], function: str) -> WeightScheme:
         """What the plan says of layers that have the same weights."""

@@ -8,7 +8,8 @@ pass touches its weights; what differs beyond float32 sums stops the export.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,6 @@ from edgecap.core.errors import GateError
 from edgecap.core.lazy import require
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.contract import Function
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 # Float16 and int8 grids, which CoreML's converter is given at once, cost what they cost.
@@ -50,14 +48,12 @@ def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) 
             )
 
 
-def onnx_runner(model: ModelProto, function: Function) -> Run:
-    """Run a float32 graph in onnxruntime."""
+def onnx_runner(file: Path, function: Function) -> Run:
+    """Run a graph in onnxruntime."""
     onnxruntime = require("onnxruntime", "export")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     kept = {put.name for put in session.get_inputs()}
 
     def run(inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

@@ -14,8 +14,9 @@ Without it, the calibration of the captioner is measured, per style:
                the confidence and the share that is right, scenes and others counting alike; the
                same for boxes
 
-A caption is right if it names exactly the things of the scene, a box if a thing of its name is
-there with IoU >= 0.5; nothing is right about an image that is no scene.
+A caption is right if it names exactly the things of the scene (colours or shapes only, or a true
+relation, where its style asks for that), a box if a thing of its name is there with IoU >= 0.5;
+nothing is right about an image that is no scene.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,13 +42,15 @@ from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.core.typed import dump
 from edgecap.models.loading import load
-from edgecap.reference.scenes.exact import is_exact
+from edgecap.reference.scenes.describe import mentions
 from edgecap.reference.scenes.graph import Scene
+from edgecap.reference.scenes.hard_negatives import names_of
 from edgecap.reference.scenes.parse import parse
+from edgecap.reference.scenes.relations import holds
+from edgecap.reference.shipped import calibration_for
 from edgecap.runtime import Caption, Captioner
 from edgecap.runtime.confidence import features, rated
 
-BOXED = ("grounded", "relate", "color", "shape")
 FIT_SEED, TEST_SEED = 1, 2
 BINS = 10
 RIGHT = "the caption names exactly the things that are in the image"
@@ -68,14 +72,26 @@ def caption_in_turns(
     return [one for one in found if one is not None]
 
 
+def is_right(scene: Scene, caption: Caption, lang: str) -> bool:
+    """Whether the caption says of the scene what its style asks for, and all of it is true."""
+    parsed = parse(caption.raw, lang)
+    stated = parsed.statement
+    if parsed.unknown:
+        return False
+    if caption.style == "relate" and stated.relation is not None and not stated.mentions:
+        return holds(scene, stated.relation)
+    return names_of(stated) == Counter({m.name: m.count for m in mentions(scene, caption.style)})
+
+
 def right_boxes(scene: Scene | None, caption: Caption, lang: str) -> list[bool]:
     """For every box, whether a thing of its name is there; False for an image that is no scene."""
     if scene is None:
         return [False for mention in caption.mentions for _ in mention.boxes]
+    there = {group.name: group.boxes for group in mentions(scene, caption.style)}
     parsed = parse(caption.raw, lang)
     named = {box: m.name for m in parsed.statement.mentions for box in m.boxes}
     return [
-        any(named.get(box) == thing.name and iou(box, thing.box) >= 0.5 for thing in scene.things)
+        box in named and any(iou(box, true) >= 0.5 for true in there.get(named[box], ()))
         for mention in caption.mentions
         for box in mention.boxes
     ]
@@ -95,14 +111,14 @@ def fit(captioner: Captioner, styles: Sequence[str], n: int, others: int) -> Cal
         boxes: list[tuple[float, float]] = []
         true: list[bool] = []
         for (lang, caption), (_, scene) in zip(seen, shown, strict=True):
-            (right if is_exact(scene, parse(caption.raw, lang)) else wrong).append(caption)
+            (right if is_right(scene, caption, lang) else wrong).append(caption)
             boxes += box_rows(caption)
             true += right_boxes(scene, caption, lang)
         for _, caption in unseen:
             boxes += box_rows(caption)
             true += right_boxes(None, caption, "")
         captions[style] = fit_captions(right, wrong)
-        if style in BOXED:
+        if any(true):
             regions[style] = fit_regions(boxes, true)
     on = (
         f"{n} scenes of val and gate in {len(captioner.languages)} languages, "
@@ -136,19 +152,20 @@ def measure(
     kinds |= folders
     scenes_ = {"test": evaluation_scenes("test", n)}
     scenes_ |= {name: evaluation_scenes(name, n // 4) for name in HARDER}
-    row: dict[str, Any] = {"threshold": threshold, "kept": {}, "exact": {}, "declined": {}}
+    row: dict[str, Any] = {"threshold": threshold, "kept": {}, "right": {}, "declined": {}}
     points: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
     boxes: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
     for name, shown in scenes_.items():
         found = caption_in_turns(captioner, [image for image, _ in shown], style)
-        sure, exact = [], []
+        sure: list[float] = []
+        right: list[bool] = []
         for (lang, caption), (_, scene) in zip(found, shown, strict=True):
             sure.append(_sure(caption, calibration))
-            exact.append(is_exact(scene, parse(caption.raw, lang)))
+            right.append(is_right(scene, caption, lang))
             boxes[True] += _box_points(caption, weights, right_boxes(scene, caption, lang))
-        points[True] += zip(sure, exact, strict=True)
+        points[True] += zip(sure, right, strict=True)
         row["kept"][name] = float(np.mean(np.array(sure) >= threshold))
-        row["exact"][name] = float(np.mean(exact))
+        row["right"][name] = float(np.mean(right))
     for name, images in kinds.items():
         found = caption_in_turns(captioner, images, style)
         sure = [_sure(caption, calibration) for _, caption in found]
@@ -225,21 +242,23 @@ def _run(args: Namespace) -> None:
         write_file(args.fit, dump(fitted))
         print(f"{args.fit}: {fitted.fitted_on}")
         return
-    if captioner.calibration is None:
+    # Bundles that were exported before the fit have none of their own.
+    calibration = captioner.calibration or calibration_for(captioner.weights)
+    if calibration is None:
         raise InputError("confidence.none", f"{args.captioner} carries no calibration.")
     folders = _folders(args.others)
     rows = {
-        style: measure(captioner, captioner.calibration, style, args.n, args.kind, folders)
+        style: measure(captioner, calibration, style, args.n, args.kind, folders)
         for style in styles
     }
     if args.json:
         print(json.dumps({"captioner": captioner.manifest.name, "styles": rows}, indent=1))
         return
-    print(f"{captioner.manifest.name}: {captioner.calibration.fitted_on}")
+    print(f"{captioner.manifest.name}: {calibration.fitted_on}")
     for style, row in rows.items():
         print(f"{style}: threshold {row['threshold']:.3f}, ece {row['ece']:.3f}", end="")
         print("" if row["ece_boxes"] is None else f", of boxes {row['ece_boxes']:.3f}")
-        for key in ("kept", "exact", "declined"):
+        for key in ("kept", "right", "declined"):
             shown = "  ".join(f"{name} {100 * v:.1f}" for name, v in row[key].items())
             print(f"  {key} %: {shown}")
     print("images: " + "  ".join(f"{name} {n}" for name, n in row["images"].items()))

@@ -13,7 +13,10 @@ from edgecap.core.errors import InputError
 
 ADVANCED = "Advanced"
 WEIGHTS = "The shipped model S, or a .safetensors file of its kind."
-MODEL = "Bundle directory; or, on PyTorch, the shipped model S or a .safetensors file of its kind."
+MODEL = (
+    "Bundle, a directory or .edgecap; or, on PyTorch, the shipped model S or a "
+    ".safetensors file of its kind."
+)
 
 Bundle = Annotated[
     str | None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgecap.cli._options import output_option
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.embed.targets import targets
 
 DETAILS = """
@@ -20,10 +21,13 @@ def run(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle directory or .edgecap.")],
     target: Annotated[str, typer.Option("--target", "-t", help=f"One of: {', '.join(targets())}.")],
     output: Annotated[Path, output_option("Directory to write.")],
+    json_: Json = None,
 ) -> None:
     from edgecap.embed.project import write_project
 
     directory = write_project(target, bundle, output)
     row, _ = targets()[target]
-    typer.echo(f"{directory}: {row.summary}")
-    typer.echo(f"Next, in that directory: {row.next}")
+    write_json({"directory": str(directory), "target": target, "next": row.next}, json_)
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(f"{directory}: {row.summary}")
+        typer.echo(f"Next, in that directory: {row.next}")

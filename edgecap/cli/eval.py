@@ -194,7 +194,7 @@ def _scenes(
     from edgecap.benchmarks.reference.sets import evaluation_scenes
     from edgecap.cli._model import load_captioner
     from edgecap.core.choices import pick
-    from edgecap.core.errors import InputError
+    from edgecap.core.errors import InputError, UnsupportedError
     from edgecap.reference.scenes.grammar import picked_languages
     from edgecap.reference.scenes.splits import split as split_named
 
@@ -210,7 +210,16 @@ def _scenes(
             f"the split {split} varies the texts that are embedded; it measures no captions.",
             "Leave --only out, or run with: --only embeddings",
         )
-    loaded = load_captioner(model, threads)
+    try:
+        loaded = load_captioner(model, threads)
+    except UnsupportedError as error:
+        if error.code != "model.prompts":
+            raise
+        raise UnsupportedError(
+            error.code,
+            f"drawn scenes are described by languages with boxes, and {model} has prompts.",
+            f"Score it on your captions: edgecap eval {model} --data captions.jsonl",
+        ) from None
     for language in languages:
         pick("language", language, loaded.languages)
     subject: Subject = _Unconstrained(loaded) if no_grammar else loaded
@@ -250,7 +259,7 @@ class _Unconstrained:
         return self._captioner.caption(images, lang=lang, constrained=False)
 
 
-def _table(title: str) -> Table:
+def _table(title: str | None) -> Table:
     """Narrow enough for eighty columns with eight languages."""
     from rich import box
     from rich.table import Table
@@ -272,10 +281,7 @@ def _print_data(report: DataReport) -> None:
     from rich.text import Text
 
     about, scores = report.about, report.scores
-    table = _table(
-        f"{about['captioner']} ({about['backend']}, {about['precision']}), "
-        f"{report.images} images, {report.references} captions of {about['data']}"
-    )
+    table = _table(None)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("  ")
     cider = scores.cider_d
@@ -292,6 +298,11 @@ def _print_data(report: DataReport) -> None:
     for name, value, unit in rows:
         table.add_row(name, "–" if value is None else f"{value:.1f}", f"  {unit}")
     console = Console(markup=False)
+    title = Text(
+        f"{about['captioner']} ({about['backend']}, {about['precision']}): "
+        f"{report.images} images, {report.references} captions of {about['data']}"
+    )
+    console.print(title, soft_wrap=True)
     console.print(table)
     notes = [f"{report.words:.1f} words per caption"]
     if report.cut:
@@ -301,7 +312,7 @@ def _print_data(report: DataReport) -> None:
     elif report.images < FEW:
         notes.append(f"with fewer than {FEW} images CIDEr-D depends on which they are")
     if report.regions and report.box_recall is None:
-        notes.append(f"the data has {report.regions} boxes, and this model wrote none")
+        notes.append(f"this model wrote none of the data's {report.regions} box(es)")
     console.print(Text("; ".join(notes)), highlight=False)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgecap.cli._options import Overwrite
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
 The file is opened as it is by every command, by C and by JavaScript: nothing is unpacked, and what
@@ -27,8 +28,12 @@ def run(
         typer.Option("--strip", help="Leave out what only checks or describes, as apps do."),
     ] = False,
     overwrite: Overwrite = False,
+    json_: Json = None,
 ) -> None:
     from edgecap.bundle.packing import pack
 
     packed = pack(bundle, output, strip, overwrite)
-    typer.echo(f"{packed}: {packed.stat().st_size:,} bytes")
+    size = packed.stat().st_size
+    write_json({"file": str(packed), "bytes": size}, json_)
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(f"{packed}: {size:,} bytes")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgecap.cli._options import Overwrite
+from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
 Every file is checked before any is written, and the directory appears complete or not at all. Any
@@ -22,7 +23,11 @@ def run(
         typer.Option("--output", "-o", help="Directory to write. Default: FILE without .edgecap."),
     ] = None,
     overwrite: Overwrite = False,
+    json_: Json = None,
 ) -> None:
     from edgecap.bundle.packing import unpack
 
-    typer.echo(f"{unpack(packed, output, overwrite)}")
+    directory = unpack(packed, output, overwrite)
+    write_json({"directory": str(directory)}, json_)
+    if json_ != STANDARD_OUTPUT:
+        typer.echo(str(directory))

@@ -23,7 +23,9 @@ and 2 where the bundle is not what its manifest says.
 
 
 def run(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle directory.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="Bundle, a directory or .edgecap.")
+    ],
     backend: Annotated[
         str, typer.Option("--backend", help=f"Engine: auto, {', '.join(backends())}.")
     ] = "auto",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgecap.bundle.interface import Interface, TensorSpec
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.generation import Generation
-from edgecap.models.images import Scaling
+from edgecap.models.images import PixelScaling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +92,7 @@ class Adapter(Protocol):
     checkpoint: Checkpoint
     model: Any  # of transformers, in eval mode
     interface: Interface
-    scaling: Scaling  # from bytes to what the model sees; part of encode's graph
+    scaling: PixelScaling  # from bytes to what the model sees; part of encode's graph
     generation: Generation | None  # None: embeds only
     quant: QuantSpec
 

@@ -14,10 +14,11 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, PreTrainedModel
 
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.models import translate
 from edgecap.models.adapter import QuantSpec
 from edgecap.models.checkpoint import Checkpoint
-from edgecap.models.images import Scaling, scaling_of
+from edgecap.models.images import PixelScaling
 from edgecap.models.rows import Attention
 
 Build = Callable[[type[PreTrainedModel], Checkpoint], PreTrainedModel]
@@ -53,9 +54,9 @@ class Normalize(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, scaling: Scaling) -> None:
+    def __init__(self, scaling: PixelScaling) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.tensor(scaling.scale))  # [3]
+        self.register_buffer("scale", torch.tensor(scaling.factor))  # [3]
         self.register_buffer("offset", torch.tensor(scaling.offset))  # [3]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,7 +84,7 @@ class Base:
             checkpoint.directory, backend="pil", local_files_only=True
         )
         self.describe()
-        self.scaling = scaling_of(self.processor, *self.image_size)
+        self.scaling = self._scaling()
         self.attention = Attention(
             self.model,
             [
@@ -96,6 +97,17 @@ class Base:
     def describe(self) -> None:
         """Set what the family knows from `self.model.config`."""
         raise NotImplementedError
+
+    def _scaling(self) -> PixelScaling:
+        """From bytes to what the model sees; UnsupportedError where images have another size."""
+        spec, scaling = translate.image_spec(translate.Checkpoint(self.checkpoint.directory))
+        if spec.input_size != self.image_size:
+            (made_h, made_w), (h, w) = spec.input_size, self.image_size
+            raise UnsupportedError(
+                "model.image_size",
+                f"the image processor makes {made_h}x{made_w} px, and the model takes {h}x{w}.",
+            )
+        return scaling
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """What the model sees of uint8 [N,h,w,3]: [N,3,h,w]."""

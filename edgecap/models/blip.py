@@ -10,7 +10,7 @@ from torch import Tensor
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import translate
+from edgecap.models.generation import generation
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 
@@ -29,7 +29,7 @@ class Blip(CaptionerBase):
         self.image_size = (vision.image_size, vision.image_size)
         self.image_rows = (vision.image_size // vision.patch_size) ** 2 + 1
         self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
-        self.generation = translate(
+        self.generation = generation(
             self.generator().generation_config.to_dict(),
             {"caption": (text.bos_token_id,)},
             end=(text.sep_token_id,),

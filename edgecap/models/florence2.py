@@ -14,7 +14,7 @@ from torch import Tensor
 from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import tied
-from edgecap.models.generation import translate
+from edgecap.models.generation import generation
 from edgecap.models.prompted import PromptedBase
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
@@ -37,7 +37,7 @@ class Florence2(PromptedBase):
         self.image_rows = len(self.ids)
         self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
         start = said.decoder_start_token_id
-        self.generation = translate(
+        self.generation = generation(
             said.to_dict(),
             {"caption": (text.decoder_start_token_id if start is None else start,)},
             end=(text.eos_token_id,),

@@ -11,7 +11,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import ids_of, translate
+from edgecap.models.generation import generation, ids_of
 from edgecap.models.rows import Pair, cache, new_rows, step_mask
 
 
@@ -34,7 +34,7 @@ class Git(CaptionerBase):
         self.image_size = (vision.image_size, vision.image_size)
         self.image_rows = (vision.image_size // vision.patch_size) ** 2 + 1
         self.vocabulary, self.positions = config.vocab_size, config.max_position_embeddings
-        self.generation = translate(
+        self.generation = generation(
             said.to_dict(),
             {"caption": ids_of(said.bos_token_id, config.bos_token_id)},
             end=ids_of(said.eos_token_id, config.eos_token_id),

@@ -15,7 +15,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
-from edgecap.models.generation import ids_of, translate
+from edgecap.models.generation import generation, ids_of
 from edgecap.models.prompted import PrefixBase
 from edgecap.models.rows import Pair, causal_mask, step_mask
 
@@ -45,7 +45,7 @@ class Idefics3(PrefixBase):
         self.vocabulary = text.vocab_size
         self.positions = text.max_position_embeddings - self.image_rows
         end = ids_of(said.eos_token_id, text.eos_token_id)
-        self.generation = translate(
+        self.generation = generation(
             said.to_dict(),
             {"caption": (self.first_token,)},
             end=end,

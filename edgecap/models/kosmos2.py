@@ -15,7 +15,7 @@ from torch.nn import functional
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
-from edgecap.models.generation import translate
+from edgecap.models.generation import generation
 from edgecap.models.prompted import PrefixBase
 from edgecap.models.rows import Pair, cache, causal_mask, new_rows, step_mask
 
@@ -37,7 +37,7 @@ class Kosmos2(PrefixBase):
         self.head_width = text.embed_dim // text.attention_heads
         self.vocabulary = text.vocab_size
         self.positions = text.max_position_embeddings - self.image_rows
-        self.generation = translate(
+        self.generation = generation(
             self.generator().generation_config.to_dict(),
             {"caption": (self.first_token,)},
             end=(text.eos_token_id,),

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from edgecap.bundle.container import SUFFIX as PACKED
 from edgecap.bundle.io import bundles_in
 from edgecap.bundle.manifest import MANIFEST
 from edgecap.core import hub
@@ -83,9 +84,10 @@ def default_model(here: Path) -> tuple[str, str]:
 
     Raises InputError where there is neither.
     """
-    bundles = bundles_in(here)
+    bundles = {bundle: bundle / MANIFEST for bundle in bundles_in(here)}
+    bundles |= {packed: packed for packed in here.glob(f"*{PACKED}") if packed.is_file()}
     if bundles:
-        newest = max(bundles, key=lambda bundle: (bundle / MANIFEST).stat().st_mtime)
+        newest = max(bundles, key=lambda bundle: bundles[bundle].stat().st_mtime)
         return str(newest), "the newest bundle here"
     names = list(shipped())
     if names and find_spec("torch") is not None:

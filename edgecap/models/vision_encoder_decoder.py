@@ -15,7 +15,7 @@ from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import ids_of, translate
+from edgecap.models.generation import generation, ids_of
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 # Rows besides the patches: a class token, and DeiT's distillation token.
@@ -72,7 +72,7 @@ class VisionEncoderDecoder(CaptionerBase):
         said = model.generation_config
         starts = (said.decoder_start_token_id, model.config.decoder_start_token_id)
         end = ids_of(said.eos_token_id, text.eos_token_id)
-        self.generation = translate(
+        self.generation = generation(
             said.to_dict(),
             {"caption": ids_of(*starts, said.bos_token_id, text.bos_token_id)},
             end=end,

@@ -74,6 +74,14 @@ def calibrate(
     return Plan(SCHEMA, model, weights, measured, divisors, layers, exceptions)
 
 
+def uncalibrated(subject: Subject, *, model: str, weights: str) -> Plan:
+    """The plan of w8 that needs no images: nothing is smoothed, no grid is fixed."""
+    kinds = subject.exceptions["w8"]
+    layers = {name: Layer(kinds.get(name, "w8"), {}) for name in subject.layers}
+    none = Calibration("none", 0, 0, "none")
+    return Plan(SCHEMA, model, weights, none, {}, layers, subject.exceptions)
+
+
 def _grids(
     smoothed: Subject, calibration_set: Replayable, observer: str
 ) -> dict[QuantParamKey, Activations]:

@@ -57,22 +57,24 @@ class CalibrationSpec:
                 f"Give more images, or a smaller --num-calib (at least {LEAST}).",
             )
 
+    def shuffled(self) -> list[np.ndarray | Path]:
+        """All images there are, the chosen ones first: arrays uint8 [h,w,3], or files."""
+        images: list[np.ndarray | Path]
+        if self.data is None:
+            images = [pixels for pixels, _ in load_set("calibration")]
+        else:
+            images = [*_files(self.data)]
+        order = np.random.default_rng(self.seed).permutation(len(images))
+        return [images[i] for i in order]
+
     def model_inputs(self, size: int) -> np.ndarray:
         """The chosen images as model_inputs uint8 [N,S,S,3].
 
         Raises InputError, code image.*, for the first file that is no readable image.
         """
         self.check()
-        chooser = np.random.default_rng(self.seed)
-        if self.data is None:
-            scenes = [pixels for pixels, _ in load_set("calibration")]
-            chosen = chooser.permutation(len(scenes))[: self.images]
-            images: list[np.ndarray | Path] = [scenes[i] for i in chosen]
-        else:
-            files = _files(self.data)
-            images = [files[i] for i in chooser.permutation(len(files))[: self.images]]
         spec = image_spec(standard_preprocessing(size))
-        shown = progress(images, "reading images")
+        shown = progress(self.shuffled()[: self.images], "reading images")
         return np.stack([preprocess(image, spec)[0] for image in shown])
 
 

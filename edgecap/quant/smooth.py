@@ -79,7 +79,7 @@ def smooth(subject: Subject, divisors: Mapping[str, Sequence[float]]) -> Subject
             else:
                 norm = smoothed.model.get_submodule(source)
                 norm.weight.div_(s)  # [D]
-                shift = norm.bias
+                shift = getattr(norm, "bias", None)  # an RMSNorm has none
             if shift is not None:
                 shift.div_(s)
     return smoothed

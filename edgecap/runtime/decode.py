@@ -19,7 +19,7 @@ from edgecap.runtime.state import State
 
 # (scores f32 [V] of a step under the rules, index of the sequence, number of its tokens) -> token
 Choose: TypeAlias = Callable[[np.ndarray, int, int], int]
-_WAITING = 1 << 20  # bytes of logits that are kept until their log-probabilities are computed
+_WAITING = 1 << 18  # bytes of logits that are kept until their log-probabilities are computed
 
 
 class Picked(NamedTuple):
@@ -97,6 +97,11 @@ def generate(state: State, rules: Rules, choose: Choose | None = None) -> list[G
     """
     if rules.spec.beams > 1:
         return [_searched(one, rules) for one in state.alone()]
+    if state.is_one_by_one and len(state) > 1:  # each in turn: an engine keeps one state at hand
+        return [
+            generate(one, rules, choose and _numbered(choose, b))[0]
+            for b, one in enumerate(state.alone())
+        ]
     results = [Generated() for _ in range(len(state))]
     waiting: list[Picked] = []
     for picks in walk(state, rules, choose):
@@ -106,6 +111,11 @@ def generate(state: State, rules: Rules, choose: Choose | None = None) -> list[G
             waiting = []
     _record(waiting, results, rules)
     return results
+
+
+def _numbered(choose: Choose, sequence: int) -> Choose:
+    """The choice for one sequence of a batch that is decoded alone."""
+    return lambda scores, _, count: choose(scores, sequence, count)
 
 
 def _record(picks: list[Picked], results: list[Generated], rules: Rules) -> None:

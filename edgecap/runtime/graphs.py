@@ -83,6 +83,14 @@ class Graphs:
             for key, value in encoded.items()
         }
 
+    def cut(self, encoded: Arrays, images: slice) -> dict[str, np.ndarray]:
+        """The outputs of `encode` for some images of a batch, not copied."""
+        outputs = self.interface.function(ENCODE).outputs
+        return {
+            key: value[(slice(None),) * outputs[key].batch_axis + (images,)]
+            for key, value in encoded.items()
+        }
+
     def join(self, parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
         """The outputs of several calls of `encode` as those of one."""
         outputs = self.interface.function(ENCODE).outputs

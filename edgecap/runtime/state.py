@@ -10,7 +10,6 @@ Letters: B sequences, b of one engine call, P image rows, T text rows, C = P + T
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,16 +37,26 @@ class State:
         """From the outputs of `encode` for B images; `function`: the one that makes a step."""
         self._graphs, self._function = graphs, function
         self.position = 0  # number of tokens fed
-        B = _images(graphs, encoded)
-        cuts = [slice(0, B)] if graphs.batch is None else [slice(b, b + 1) for b in range(B)]
-        self._groups = [
-            _Group(graphs, function, _begun(graphs, encoded, cut), list(range(B))[cut])
-            for cut in cuts
-        ]
+        self._size = _images(graphs, encoded)
+        self._encoded: Mapping[str, np.ndarray] | None = encoded  # until the buffers are made
+        self._made: list[_Group] = []
+
+    @property
+    def _groups(self) -> list[_Group]:
+        """The sequences by engine call; made when the first token is fed."""
+        if self._encoded is not None:
+            B, graphs = self._size, self._graphs
+            cuts = [slice(0, B)] if graphs.batch is None else [slice(b, b + 1) for b in range(B)]
+            self._made = [
+                _Group(graphs, self._function, _begun(graphs, self._encoded, cut), [*range(B)[cut]])
+                for cut in cuts
+            ]
+            self._encoded = None
+        return self._made
 
     def __len__(self) -> int:
         """B."""
-        return sum(len(group.images) for group in self._groups)
+        return self._size
 
     def feed(self, tokens: Sequence[int]) -> Step:
         """Feed one token to every sequence; what chooses the next one."""
@@ -68,15 +77,18 @@ class State:
             step = self.feed([token] * len(self))
         return step
 
+    @property
+    def is_one_by_one(self) -> bool:
+        """Whether the engine takes one sequence a call, so that company saves nothing."""
+        return self._graphs.batch == 1
+
     def alone(self) -> Iterator[State]:
-        """Each sequence as a state of its own."""
-        for b in range(len(self)):
-            one = copy(self)
-            if self._graphs.batch == 1:
-                one._groups = [self._groups[b]]
-            elif len(self) > 1:
-                one._groups = [self._groups[0].taken([b])]
-            yield one
+        """Each sequence as a state of its own, before the first token; buffers of one at a time."""
+        encoded = self._encoded
+        assert encoded is not None  # nothing was fed
+        for b in range(self._size):
+            one = slice(b, b + 1)
+            yield State(self._graphs, self._graphs.cut(encoded, one), self._function)
 
     def back(self) -> None:
         """Undo the last token: the next one overwrites its rows. For timing a single step."""
@@ -87,14 +99,15 @@ class State:
         chosen = list(sequences)
         if chosen == list(range(len(self))):
             return
-        if self._graphs.batch == 1:
-            self._groups = self._rearranged(chosen)
+        groups, self._size = self._groups, len(chosen)
+        if self.is_one_by_one:
+            self._made = self._rearranged(chosen)
             return
-        (group,) = self._groups
+        (group,) = groups
         if [group.images[i] for i in chosen] == group.images:
             group.copy_text(group, self.position, chosen)
         else:
-            self._groups = [group.taken(chosen)]
+            self._made = [group.taken(chosen)]
 
     def _rearranged(self, chosen: Sequence[int]) -> list[_Group]:
         """The groups of one sequence each in another order; those not needed hold the repeats."""

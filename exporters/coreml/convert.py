@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,24 @@ if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
 
 FILE = "model.mlpackage"
+
+
+@dataclass(frozen=True)
+class Wide:
+    """Parameters that int8 leaves as they are, by the path of their module in the model."""
+
+    paths: tuple[str, ...]
+    least: int  # elements; smaller constants stay as they are
+    everywhere: str = ""  # paths of this prefix are in every function
+
+
+def _reference_wide(plan: Plan | None) -> Wide:
+    """Of the reference captioner: what a plan keeps, and the table of positions."""
+    layers = {} if plan is None else plan.layers
+    kept = (name for name, layer in layers.items() if layer.kind == "fp32")
+    return Wide(("text_position", *kept), 0, "blocks.")
+
+
 # All others are state, which goes back in as it came out: float16 where the program computes so.
 FLOAT_OUTPUTS = ("logits", "image_embedding", "text_embedding", "attention")
 
@@ -45,10 +63,10 @@ def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as CoreML into `directory`; returns where each function lies."""
-    coremltools = require("coremltools", "coreml")
     functions = _reference(model, spec, plan)
     target = _options(spec).target
-    programs = convert(functions, spec.precision, target, model.config.vocabulary, plan)
+    wide = _reference_wide(plan) if spec.precision in INT8_PRECISIONS else None
+    programs = convert(functions, spec.precision, target, model.config.vocabulary, wide)
     if not _options(spec).multifunction:
         for name, program in programs.items():
             program.save(str(directory / f"{name}.mlpackage"))
@@ -57,6 +75,14 @@ def export(
             for f in functions
         }
         return {name: replace(function, entry="main") for name, function in alone.items()}
+    return save(programs, functions, directory)
+
+
+def save(
+    programs: dict[str, Any], functions: Sequence[contract.Function], directory: Path
+) -> dict[str, Function]:
+    """Write programs as one package of several functions over shared weights."""
+    coremltools = require("coremltools", "coreml")
     with scratch_dir("edgecap-convert-") as scratch:
         merged = coremltools.utils.MultiFunctionDescriptor()
         for name, program in programs.items():
@@ -76,7 +102,8 @@ def convert(
     precision: str,
     target: str,
     vocabulary: int | None,
-    plan: Plan | None = None,
+    wide: Wide | None = None,
+    verified: bool = True,
 ) -> dict[str, Any]:
     """Every function as an ML program of its own (coremltools MLModel), by name.
 
@@ -85,7 +112,8 @@ def convert(
         precision: fp32, fp16 or one of int8.
         target: the oldest system, as coremltools calls it.
         vocabulary: rows of the word table, which stays float32.
-        plan: where `precision` is int8.
+        wide: of int8: the parameters that stay as they are.
+        verified: False where the caller compares what is written.
 
     Raises GateError where a program does not compute the same.
     """
@@ -93,13 +121,13 @@ def convert(
     programs = {}
     for function in functions:
         programs[function.name] = program = to.program(function)
-        run = verify.coreml_runner(program, function)
-        static = plan is not None and any(one.kind == "w8a8" for one in plan.layers.values())
-        bound = "coreml static" if static else "coreml half" if to.half else "coreml"
-        verify.verify_converted(function, run, bound)
-    if precision in INT8_PRECISIONS:
-        return {name: _quantise(one, _wide(one, plan)) for name, one in programs.items()}
-    return programs
+        if verified:
+            static = precision in ("w8a8", "mixed")
+            bound = "coreml static" if static else "coreml half" if to.half else "coreml"
+            verify.verify_converted(function, verify.coreml_runner(program, function), bound)
+    if wide is None:
+        return programs
+    return {name: _quantise(one, _wide(one, wide)) for name, one in programs.items()}
 
 
 def _reference(
@@ -235,39 +263,38 @@ def _drop_aliases(program: Any) -> None:
     program.graph_module.recompile()
 
 
-def _wide(program: Any, plan: Plan | None) -> list[str]:
+def _wide(program: Any, wide: Wide) -> tuple[list[str], int]:
     """The constants of a program that are not quantised, by the names that coremltools gives them.
 
-    They end in the path from the module that was converted. Raises UnsupportedError where a block's
-    layer that the plan keeps has no such constant: coremltools would quantise it without a word.
+    They end in the path from the module that was converted. Raises UnsupportedError where a layer
+    that every function has shows no such constant: coremltools would quantise it without a word.
     """
-    layers = {} if plan is None else plan.layers
-    kept = ("text_position", *(name for name, layer in layers.items() if layer.kind == "fp32"))
     operations = program._mil_program.functions["main"].operations
     constants = [operation.name for operation in operations if operation.op_type == "const"]
-    wide = []
-    for layer in kept:
-        ending = f"_model_{layer.replace('.', '_')}_weight"
-        found = [name for name in constants if name.removesuffix("_to_fp16").endswith(ending)]
-        if not found and layer.startswith("blocks."):  # others are not in every function
+    found = []
+    for path in wide.paths:
+        ending = f"_model_{path.replace('.', '_')}_weight"
+        names = [name for name in constants if name.removesuffix("_to_fp16").endswith(ending)]
+        if not names and wide.everywhere and path.startswith(wide.everywhere):
             raise UnsupportedError(
                 "plan.weights_changed",
-                f"the converter renamed the weights of {layer}, which the plan keeps wider.",
+                f"the converter renamed the weights of {path}, which the plan keeps wider.",
                 "Export with a plan that keeps no layer, or with --precision fp16.",
             )
-        wide += found
-    return wide
+        found += names
+    return found, wide.least
 
 
-def _quantise(program: Any, wide: list[str]) -> Any:
+def _quantise(program: Any, wide: tuple[list[str], int]) -> Any:
     """Int8 weights, symmetric, one scale per row: the rounding of rounding.rows, in float16."""
     from coremltools.optimize import coreml
 
+    names, least = wide
     rows = coreml.OpLinearQuantizerConfig(
-        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=0
+        mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=least
     )
     config = coreml.OptimizationConfig(
-        op_type_configs={"linear": rows, "gather": rows},
-        op_name_configs=dict.fromkeys(wide),
+        op_type_configs=dict.fromkeys(("linear", "conv", "gather"), rows),
+        op_name_configs=dict.fromkeys(names),
     )
     return coreml.linear_quantize_weights(program, config)

@@ -1,111 +1,105 @@
 """ONNX: one graph per function, and one file of weights that all share.
 
-The batch axis is dynamic; hosts are told to leave it at 1 where layers round by a scale of the
-whole call (`dynamic` in core.formats). `fp16` halves the stored weights; int8 quarters them with
-standard operators, which every ONNX runtime has: DynamicQuantizeLinear and MatMulInteger where
-inputs are rounded as they come, QuantizeLinear and DequantizeLinear around MatMul where a plan
-fixes grids, DequantizeLinear of the weights alone where it keeps floats.
+The weights are never all in memory: graphs are traced over shapes where a model has no more, and
+each parameter is read, rewritten and written by itself. The batch axis is dynamic; hosts are told
+to leave it at 1 where layers round by a scale of the whole call (`dynamic` in core.formats). `fp16`
+halves the stored weights; int8 quarters them with standard operators, as a plan says (storing).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgecap.bundle.manifest import Function
 from edgecap.core.formats import INT8_PRECISIONS
 from edgecap.core.lazy import require
+from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
-from edgecap.exporters.onnx import int8 as onnx_int8
-from edgecap.exporters.onnx import passes as onnx_passes
+from edgecap.exporters.onnx.external import WeightsFile
+from edgecap.exporters.onnx.parameters import Parameters
+from edgecap.exporters.onnx.rewriting import Rewriter
+from edgecap.exporters.onnx.storing import decide, uses
+from edgecap.exporters.onnx.tracing import clean, trace
 from edgecap.exporters.spec import ExportSpec
-from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
-from edgecap.reference.quant import ReferenceSubject
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    import onnx_ir as ir
 
     from edgecap.reference.model.captioner import CaptionModel
 
-OPSET = 20  # the first with Gelu
 WEIGHTS = "weights.bin"
+LARGE_CONSTANT = 64 << 10  # bytes; smaller ones stay in the graph
 
 
-def convert(functions: Sequence[contract.Function]) -> dict[str, ModelProto]:
-    """Functions as float32 ONNX models, by name; GateError where one does not compute the same."""
+@dataclass(frozen=True)
+class Traced:
+    """Functions as graphs, and where their parameters come from."""
+
+    graphs: dict[str, ir.Model]
+    parameters: Parameters
+
+
+def convert(
+    functions: Sequence[contract.Function], parameters: Parameters, verified: bool = True
+) -> Traced:
+    """The graphs of functions of one model, for any number of `write`s.
+
+    `verified`: False where the caller compares what is written. Raises GateError where a graph does
+    not compute the same.
+    """
     require("onnxscript", "export")
-    graphs = {}
-    for function in functions:
-        graphs[function.name] = graph = _trace(function)
-        verify.verify_converted(function, verify.onnx_runner(graph, function), "onnx")
-    return graphs
+    traced = Traced({f.name: trace(f, parameters) for f in functions}, parameters)
+    if verified:
+        with scratch_dir("edgecap-convert-") as scratch:
+            write(traced, "fp32", scratch)
+            for function in functions:
+                run = verify.onnx_runner(scratch / f"{function.name}.onnx", function)
+                verify.verify_converted(function, run, "onnx")
+    return traced
 
 
 def write(
-    graphs: dict[str, ModelProto], precision: str, directory: Path, treat: SchemeLookup | None
+    traced: Traced, precision: str, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
-    """Bring `graphs` to `precision` and write them; returns where each function lies.
+    """Write graphs at a precision, and the weights that they share; returns where each lies.
 
-    `treat` says how each layer is rounded, where the precision is int8. The graphs are changed in
-    place.
+    `plan` says how each layer is rounded, where the precision is int8.
     """
-    for name, graph in graphs.items():
-        if precision == "fp16":
-            onnx_passes.halve(graph)
-        elif precision in INT8_PRECISIONS:
-            assert treat is not None  # every int8 export has a plan
-            onnx_int8.quantise(graph, name, treat)
-    onnx_passes.share_weights(list(graphs.values()), directory / WEIGHTS)
-    for name, graph in graphs.items():
-        (directory / f"{name}.onnx").write_bytes(graph.SerializeToString())
-    return {
-        name: contract.placed(
-            f"{name}.onnx", name, (i.name for i in g.graph.input), (o.name for o in g.graph.output)
-        )
-        for name, g in graphs.items()
-    }
+    import onnx_ir as ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    plan = plan if precision in INT8_PRECISIONS else None
+    parameters = traced.parameters
+    graphs = {name: model.clone() for name, model in traced.graphs.items()}
+    found = {name: list(uses(model.graph, parameters)) for name, model in graphs.items()}
+    every = (use for each in found.values() for use in each)
+    storage = decide(every, parameters, precision, plan)
+    places = {}
+    with WeightsFile(directory / WEIGHTS, parameters) as file:
+        for name, model in graphs.items():
+            rewriter = Rewriter(model.graph, file, WEIGHTS, name, plan)
+            for use in found[name]:
+                rewriter.apply(use, storage[use.name])
+            RemoveUnusedNodesPass()(model)
+            rewriter.constants(LARGE_CONSTANT)
+            proto = ir.to_proto(model)
+            clean(proto)
+            (directory / f"{name}.onnx").write_bytes(proto.SerializeToString())
+            inputs, outputs = model.graph.inputs, model.graph.outputs
+            places[name] = contract.placed(
+                f"{name}.onnx", name, (str(i.name) for i in inputs), (str(o.name) for o in outputs)
+            )
+    return places
 
 
 def export(
     model: CaptionModel, spec: ExportSpec, directory: Path, plan: Plan | None = None
 ) -> dict[str, Function]:
     """Write `model` as ONNX into `directory`; returns where each function lies."""
-    graphs = convert(
-        contract.functions(model, spec.attention, by_element=False, extend=spec.extend)
-    )
-    return write(graphs, spec.precision, directory, by(plan, ReferenceSubject(model)))
-
-
-def _trace(function: contract.Function) -> ModelProto:
-    import torch
-
-    batch = torch.export.Dim("B", min=1, max=1024)
-    # The tracer takes a size of 1 for a constant, so it sees each example twice.
-    examples = [torch.cat([x, x], function.batch_axes[name]) for name, x in function.inputs.items()]
-    program = torch.onnx.export(
-        function.module,
-        tuple(examples),
-        dynamo=True,
-        verbose=False,
-        opset_version=OPSET,
-        input_names=list(function.inputs),
-        output_names=list(function.outputs),
-        dynamic_shapes=_shapes(function, batch),
-    )
-    assert program is not None  # only without dynamo
-    model = program.model_proto
-    onnx_passes.clean(model)
-    return model
-
-
-def _shapes(function: contract.Function, batch: Any) -> tuple[Any, ...]:
-    """The dynamic axes of every argument; a `*state` counts as one."""
-    axes = [{function.batch_axes[name]: batch} for name in function.inputs]
-    parameters = inspect.signature(function.module.forward).parameters.values()
-    named = sum(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in parameters)
-    if named == len(parameters):
-        return tuple(axes)
-    return (*axes[:named], tuple(axes[named:]))
+    found = contract.functions(model, spec.attention, by_element=False, extend=spec.extend)
+    traced = convert(found, Parameters(model))
+    return write(traced, spec.precision, directory, plan)

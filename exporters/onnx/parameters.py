@@ -18,7 +18,9 @@ from edgecap.core.errors import UnsupportedError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgecap.models.adapter import Adapter
+    from torch import nn
+
+    from edgecap.models.checkpoint import Checkpoint
 
 BLOCK_ELEMENTS = 4 << 20  # 16 MiB of float32
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -74,11 +76,11 @@ class InMemory:
 
 
 class Parameters:
-    """The parameters of an adapter's model, by the names that traced graphs give them."""
+    """The parameters of a model, by the names that traced graphs give them."""
 
-    def __init__(self, adapter: Adapter) -> None:
-        """Raises InputError and UnsupportedError as `weightless.stored`."""
-        paths = dict(adapter.model.named_parameters(remove_duplicate=False))
+    def __init__(self, model: nn.Module, checkpoint: Checkpoint | None = None) -> None:
+        """A model without weights needs its checkpoint; errors as of `weightless.stored`."""
+        paths = dict(model.named_parameters(remove_duplicate=False))
         first: dict[int, str] = {}
         self._paths = {path: first.setdefault(id(value), path) for path, value in paths.items()}
         self.aliases: dict[str, list[str]] = {}  # one path of a parameter -> all of them
@@ -86,7 +88,8 @@ class Parameters:
             self.aliases.setdefault(same, []).append(path)
         self._sources: dict[str, Source]
         if any(hasattr(value, "fake_mode") for value in paths.values()):
-            self._sources = _in_files(adapter)
+            assert checkpoint is not None
+            self._sources = _in_files(model, checkpoint)
         else:
             self._sources = {path: InMemory(value) for path, value in paths.items()}
 
@@ -115,10 +118,10 @@ class Parameters:
         return np.concatenate(list(self.blocks(name))) if shape else next(self.blocks(name))
 
 
-def _in_files(adapter: Adapter) -> dict[str, Source]:
+def _in_files(model: nn.Module, checkpoint: Checkpoint) -> dict[str, Source]:
     from edgecap.models.weightless import stored
 
     return {
         path: InFile(place.file, place.offset, place.dtype, place.shape)
-        for path, place in stored(adapter.model, adapter.checkpoint).items()
+        for path, place in stored(model, checkpoint).items()
     }

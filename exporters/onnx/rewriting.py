@@ -1,5 +1,10 @@
 """Rewriting a traced graph so that its parameters come from the shared file, stored as decided.
 
+A static layer is the QDQ form, whose inner five nodes onnxruntime fuses into one QLinearMatMul. Its
+weights have scale 1 and the scales of the rows come after: see edgecap.quant.plan. Activations are
+uint8 (the plan's int8 plus 128): x86 multiplies unsigned by signed bytes, and onnxruntime would
+rewrite int8 activations to this form.
+
 Letters: K inputs, N outputs of a linear layer; V words, D width of a table; ids [...] have any
 rank.
 """
@@ -10,18 +15,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgecap.bundle.interface import DECODE
+from edgecap.bundle.manifest import ATTENTION, EXTEND
 from edgecap.exporters.onnx.external import Place, WeightsFile
-from edgecap.exporters.onnx.storing import LINEAR, TABLE, Storage, Use
+from edgecap.exporters.onnx.storing import INT8, LINEAR, TABLE, Storage, Use
+from edgecap.quant.params import QuantParams
+from edgecap.quant.plan import Activations, Plan
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
 class Rewriter:
-    """Rewrites the uses of parameters in one graph."""
+    """Rewrites the uses of parameters in the graph of one function."""
 
-    def __init__(self, graph: ir.Graph, file: WeightsFile, location: str) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        file: WeightsFile,
+        location: str,
+        function: str,
+        plan: Plan | None = None,
+    ) -> None:
+        """`plan` has the grids of static layers; where there are none it is not needed."""
         self._graph, self._file, self._location = graph, file, location
+        # The same step, the same numbers.
+        self._function = DECODE if function in (ATTENTION, EXTEND) else function
+        self._plan = plan
+        self._on_grid: dict[tuple[str, QuantParams], ir.Value] = {}  # rounded input of layers
         self._rounded: dict[str, list[ir.Value]] = {}  # input of linear layers -> int8, scale, zero
         self._widened: dict[tuple[str, str], ir.Value] = {}
 
@@ -59,6 +80,15 @@ class Rewriter:
         if storage.kind == "dynamic" and _plain(node):
             self._integers(use, storage)
             return
+        if storage.kind == "static" and _plain(node):
+            assert self._plan is not None and storage.layer is not None
+            grids = self._plan.grids(storage.layer, self._function)
+            assert grids is not None  # a plan has them for each function
+            self._fixed(use, storage, grids)
+            return
+        if storage.kind == "widened" and _plain(node) and node.inputs[0] is not None:
+            self._between(use, storage, node.inputs[0], None)
+            return
         if node.op_type == "Gemm":
             # What is stored is [K,N], or else the parameter as it is.
             node.attributes["transB"] = _attribute("transB", int(use.across and not across))
@@ -79,12 +109,56 @@ class Rewriter:
         (product,) = self._before(node, "MatMulInteger", [q, weight, zero], [f"{base}.int"])
         (wide,) = self._before(node, "Cast", [product], [f"{base}.float"], to=1)  # FLOAT
         (scales,) = self._before(node, "Mul", [x_scale, scale], [f"{base}.scale"])  # [N]
+        self._scaled(node, wide, scales)
+
+    def _fixed(self, use: Use, storage: Storage, grids: Activations) -> None:
+        """x [...,K] times a parameter, between the grids of the plan."""
+        node, x = use.node, use.node.inputs[0]
+        assert x is not None and x.name is not None
+        key = x.name, grids.input
+        if key not in self._on_grid:
+            name = f"{x.name}.{len(self._on_grid)}"
+            at = self._grid(name, grids.input)
+            (rounded,) = self._before(node, "QuantizeLinear", [x, *at], [f"{name}.q"])
+            (self._on_grid[key],) = self._before(
+                node, "DequantizeLinear", [rounded, *at], [f"{name}.a"]
+            )
+        self._between(use, storage, self._on_grid[key], grids)
+
+    def _between(self, use: Use, storage: Storage, x: ir.Value, grids: Activations | None) -> None:
+        """x times widened weights of scale 1, on the output's grid, times the scales of the rows.
+
+        With a scale for each column onnxruntime 1.32 would take a float x for MatMulNBits, which
+        rounds it.
+        """
+        node, out = use.node, use.node.outputs[0]
+        weight, scale = self._int8(use.name, storage)  # [K,N], [N]
+        # A zero point of its own for every weight: onnxruntime renames them when it widens weights
+        # to uint8 for processors without VNNI, and fails over a shared one.
+        one = self._small("weights.unit", np.array(1, np.float32))
+        zero = self._small(f"{weight.name}.zero", np.array(0, np.int8))
+        base = f"{out.name}"
+        (wide,) = self._before(node, "DequantizeLinear", [weight, one, zero], [f"{base}.w"])
+        (product,) = self._before(node, "MatMul", [x, wide], [f"{base}.z"])
+        if grids is not None:
+            at = self._grid(f"{base}.y", grids.output)
+            (rounded,) = self._before(node, "QuantizeLinear", [product, *at], [f"{base}.y"])
+            (product,) = self._before(node, "DequantizeLinear", [rounded, *at], [f"{base}.b"])
+        self._scaled(node, product, scale)
+
+    def _grid(self, name: str, grid: QuantParams) -> list[ir.Value]:
+        """The scale and the unsigned zero point of a grid."""
+        scale = self._small(f"{name}.scale", np.array(grid.scale, np.float32))
+        return [scale, self._small(f"{name}.zero", np.array(grid.zero_point + 128, np.uint8))]
+
+    def _scaled(self, node: ir.Node, product: ir.Value, scales: ir.Value) -> None:
+        """product [...,N] times the scales [N], plus the bias of a Gemm, instead of `node`."""
         bias = node.inputs[2] if node.op_type == "Gemm" and len(node.inputs) > 2 else None
-        last = "Mul" if bias is None else "Add"
-        inputs = [wide, scales]
+        inputs: list[Any] = [product, scales]
         if bias is not None:
-            inputs = [*self._before(node, "Mul", inputs, [f"{base}.scaled"]), bias]
-        self._instead(node, last, inputs)
+            name = f"{node.outputs[0].name}.scaled"
+            inputs = [*self._before(node, "Mul", inputs, [name]), bias]
+        self._instead(node, "Mul" if bias is None else "Add", inputs)
 
     def _lookup(self, use: Use, storage: Storage) -> None:
         """Rows of a table [V,D], or of the same table stored as [D,V]."""
@@ -95,7 +169,7 @@ class Rewriter:
             node.replace_input_with(0, self._float(name, "float32", across=False))
             return
         assert ids is not None and ids.shape is not None
-        int8 = storage.kind in ("dynamic", "widened")
+        int8 = storage.kind in INT8
         if int8:
             table, scale = self._int8(name, storage)
         else:
@@ -123,7 +197,7 @@ class Rewriter:
     def _read(self, use: Use, storage: Storage, across: bool, last: bool) -> ir.Value:
         """A parameter as float32, whatever it is stored as; `last`: its outputs lie last."""
         kind = storage.kind
-        if kind in ("dynamic", "widened") and across == storage.transposed:
+        if kind in INT8 and across == storage.transposed:
             weight, scale = self._int8(use.name, storage)
             # onnxruntime widens int8 to uint8 for processors without VNNI, and fails where no zero
             # point, or a shared one, says by how much.

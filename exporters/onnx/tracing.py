@@ -7,35 +7,33 @@ computed of a parameter would be a copy of it in the graph.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from edgecap.bundle.interface import DECODE, Interface
-from edgecap.exporters.examples import example_inputs
-from edgecap.exporters.onnx.convert import OPSET
+from edgecap.exporters.contract import Function
 from edgecap.exporters.onnx.parameters import Parameters
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from onnx import ModelProto
 
-    from edgecap.models.adapter import GraphFunction
+OPSET = 20  # the first with Gelu
 
 
-def trace(function: GraphFunction, interface: Interface, parameters: Parameters) -> ir.Model:
+def trace(function: Function, parameters: Parameters) -> ir.Model:
     """The graph of a function for any batch; its parameters are initializers without data."""
     import torch
 
-    batch = {0: torch.export.Dim("B", min=1, max=1024)}
-    axes: list[Any] = [batch] * len(function.inputs)
-    state = len(interface.state)
-    if state and function.name == DECODE:  # `*state` counts as one argument
-        axes = [*axes[:-state], (batch,) * state]
-    # The tracer takes a size of 1 for a constant, so it sees two of everything.
-    inputs = tuple(example_inputs(function, interface, 2).values())
+    batch = torch.export.Dim("B", min=1, max=1024)
+    # The tracer takes a size of 1 for a constant, so it sees each example twice.
+    inputs = tuple(
+        torch.cat([x, x], function.batch_axes[name]) for name, x in function.inputs.items()
+    )
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own code uses what torch deprecates
         program = torch.onnx.export(
-            torch.export.export(function.module, inputs, dynamic_shapes=tuple(axes)),
+            torch.export.export(function.module, inputs, dynamic_shapes=_shapes(function, batch)),
             dynamo=True,
             verbose=False,
             optimize=False,
@@ -45,11 +43,31 @@ def trace(function: GraphFunction, interface: Interface, parameters: Parameters)
         )
     assert program is not None  # only without dynamo
     model = program.model
-    _clean(model, parameters)
+    _simplify(model, parameters)
     return model
 
 
-def _clean(model: ir.Model, parameters: Parameters) -> None:
+def clean(model: ModelProto) -> None:
+    """Drop what only the tracer needs: stack traces (they hold paths), inferred shapes."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    del graph.value_info[:]
+    graph.name = "main"
+
+
+def _shapes(function: Function, batch: Any) -> tuple[Any, ...]:
+    """The dynamic axes of every argument; a `*state` counts as one."""
+    axes = [{function.batch_axes[name]: batch} for name in function.inputs]
+    arguments = inspect.signature(function.module.forward).parameters.values()
+    named = sum(p.kind is not inspect.Parameter.VAR_POSITIONAL for p in arguments)
+    if named == len(arguments):
+        return tuple(axes)
+    return (*axes[:named], tuple(axes[named:]))
+
+
+def _simplify(model: ir.Model, parameters: Parameters) -> None:
     from onnxscript import optimizer
 
     for key, value in list(model.graph.initializers.items()):

@@ -63,12 +63,12 @@ class Graph:
         return len(self.subgraph.tensors) - 1
 
     def operator(self, code: str, inputs: list[int], outputs: list[int], options: Any) -> Any:
-        """A new operator, not yet in the graph. `options` is an object named <Something>T."""
+        """A new operator, not yet in the graph; `options`: a <Something>T object, or None."""
         module = schema()
         operator = module.OperatorT()
         operator.opcodeIndex = self._opcode(getattr(module.BuiltinOperator, code))
         operator.inputs, operator.outputs = inputs, outputs
-        name = type(options).__name__.removesuffix("T")
+        name = "NONE" if options is None else type(options).__name__.removesuffix("T")
         operator.builtinOptionsType = getattr(module.BuiltinOptions, name)
         operator.builtinOptions = options
         return operator

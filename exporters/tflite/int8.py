@@ -69,6 +69,7 @@ class _Constants:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._float: dict[int, np.ndarray] = {}
+        self._own: dict[int, np.ndarray] = {}  # what is stored instead
         self._scales: dict[int, np.ndarray] = {}
 
     def was(self, index: int) -> np.ndarray | None:
@@ -80,10 +81,15 @@ class _Constants:
             self._float[index] = value
         return self._float[index]
 
+    def divide(self, index: int, columns: np.ndarray) -> None:
+        """Undo a gain of the columns [K]; those of zeros stay."""
+        value = self._float[index]  # [N,K]
+        self._own[index] = np.divide(value, columns, out=value.copy(), where=columns != 0)
+
     def scales(self, index: int) -> np.ndarray:
         """Make the constant int8, and return the scale [N] of each row, whatever its shape."""
         if index not in self._scales:
-            value = self._float[index]
+            value = self._own.get(index, self._float[index])
             quantised, self._scales[index] = rows(value.reshape(len(value), -1))
             shaped = quantised.reshape(value.shape)
             self._graph.replace(index, schema().TensorType.INT8, shaped, 1.0)
@@ -94,12 +100,53 @@ def _connected(graph: Graph, operator: Any, how: WeightScheme, int8: _Constants)
     """A FULLY_CONNECTED of a constant, as its kind asks."""
     if how.kind == "fp32":
         return [operator]
-    _check_plain(operator)
+    before = [] if how.columns is None else _unfolded(graph, operator, how.columns, int8)
+    after = _unfused(graph, operator)
     if how.kind == "w8_dequant":
-        return _widened(graph, operator, int8)
-    if how.grids is None:
-        return _linear(graph, operator, int8)
-    return _static(graph, operator, how.grids, int8)
+        made = _widened(graph, operator, int8)
+    elif how.grids is None:
+        made = _linear(graph, operator, int8)
+    else:
+        made = _static(graph, operator, how.grids, int8)
+    return [*before, *made, *after]
+
+
+def _unfolded(
+    graph: Graph, operator: Any, columns: tuple[float, ...], int8: _Constants
+) -> list[Any]:
+    """The gain [K] that the converter folded into a layer, as a MUL before it again."""
+    module, x = schema(), operator.inputs[0]
+    factor = np.array(columns, np.float32)  # [K]
+    int8.divide(operator.inputs[1], factor)
+    gained = graph.add_tensor(graph.subgraph.tensors[x].shape, module.TensorType.FLOAT32)
+    multiply = graph.operator("MUL", [x, _constant(graph, factor)], [gained], module.MulOptionsT())
+    operator.inputs = [gained, *operator.inputs[1:]]
+    return [multiply]
+
+
+def _unfused(graph: Graph, operator: Any) -> list[Any]:
+    """The activation that the converter fused into a layer, as an operator of its own again.
+
+    The scales of an int8 layer come after it, and the activation after these.
+    """
+    module, options = schema(), operator.builtinOptions
+    kinds = module.ActivationFunctionType
+    if options.fusedActivationFunction == kinds.NONE:
+        return []
+    names = {kinds.RELU: "RELU", kinds.RELU6: "RELU6", kinds.TANH: "TANH"}
+    name = names.get(options.fusedActivationFunction)
+    if name is None:
+        raise UnsupportedError(
+            "export.fused_activation",
+            "the converter fused an activation function into a linear layer, which int8 cannot "
+            f"carry (code {options.fusedActivationFunction}).",
+            "Export with --precision fp32 or fp16.",
+        )
+    options.fusedActivationFunction = kinds.NONE
+    out = operator.outputs[0]
+    raw = graph.add_tensor(graph.subgraph.tensors[out].shape, module.TensorType.FLOAT32)
+    operator.outputs = [raw]
+    return [graph.operator(name, [raw], [out], None)]
 
 
 def _convolved(
@@ -108,7 +155,6 @@ def _convolved(
     """A CONV_2D of floats whose int8 weights [O,y,x,I] are widened when the file is loaded."""
     if how.kind == "fp32":
         return [operator]
-    _check_plain(operator)
     if how.kind != "w8_dequant":
         raise UnsupportedError(
             "plan.kind",
@@ -123,7 +169,8 @@ def _convolved(
     # A convolution needs a bias: runtimes refuse one without.
     none = _constant(graph, np.zeros(len(int8.scales(weight)), np.float32))
     operator.inputs = [operator.inputs[0], wide, none]
-    return [widen, operator, *_scaled(graph, operator, scale, bias)]
+    after = _unfused(graph, operator)
+    return [widen, operator, *_scaled(graph, operator, scale, bias), *after]
 
 
 def _linear(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:
@@ -174,17 +221,6 @@ def _bias(operator: Any) -> int | None:
     """The index of a layer's bias [N], where it has one."""
     inputs = operator.inputs
     return int(inputs[2]) if len(inputs) > 2 and inputs[2] >= 0 else None
-
-
-def _check_plain(operator: Any) -> None:
-    """Raise UnsupportedError for what an int8 layer would lose: its scales come after it."""
-    if operator.builtinOptions.fusedActivationFunction:
-        raise UnsupportedError(
-            "export.fused_activation",
-            "the converter fused an activation function into a linear layer, which int8 cannot "
-            f"carry (code {operator.builtinOptions.fusedActivationFunction}).",
-            "Export with --precision fp32 or fp16.",
-        )
 
 
 def _lookup(graph: Graph, operator: Any, int8: _Constants) -> list[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sentences import CANDIDATES, IMAGES
+from tiny_checkpoints import make_whole
 
 from edgecap.benchmarks.caption_eval import recalled
 from edgecap.benchmarks.caption_metrics import score_captions, tokenize
@@ -160,3 +161,32 @@ def test_options_of_scenes_and_of_data_are_not_mixed(
     ):
         assert main(["eval", "S", *options]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_scored_and_drawn_scenes_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(make_whole("blip", "tiny", tmp_path / "blip"))
+    data = str(jsonl(folder, *ROWS))
+    capsys.readouterr()
+    assert main(["eval", model, "--data", data, "--lang", "en"]) == 0
+    captured = capsys.readouterr()
+    assert f"{model} (transformers, fp32): 2 images, 3 captions of {data}" in captured.out
+    assert "wrote none of the data's 1 box" in " ".join(captured.out.split())
+    assert captured.err == ""  # no warning of any package
+    assert main(["eval", model]) == 2
+    assert f"edgecap eval {model} --data" in capsys.readouterr().err
+    assert main(["eval", model, "--data", data, "--prompt", "nope"]) == 2
+    assert "[prompt.unknown]" in capsys.readouterr().err
+
+
+def test_the_language_is_that_of_the_captions(
+    folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = jsonl(folder, *ROWS, {"image": "a.png", "caption": "赤い円。", "lang": "ja"})
+    args = ["eval", str(tiny_bundle_made), "--data", str(data), "--lang", "ja", "--json", "-"]
+    assert main(args) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["references"], report["about"]["lang"]) == (4, "ja")
+    assert main([*args[:-3], "xx"]) == 2
+    assert "[language.unknown]" in capsys.readouterr().err

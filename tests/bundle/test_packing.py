@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgecap.bundle.manifest import MANIFEST
 from edgecap.bundle.packing import pack, unpack
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError
+from edgecap.models.loading import default_model
 
 
 @pytest.fixture(scope="module")
@@ -142,8 +144,11 @@ def test_the_commands(
     assert capsys.readouterr().out.startswith(f"{name}: ")
     assert main(["unpack", name]) == 0
     assert (tmp_path / tiny_bundle_made.name / MANIFEST).is_file()
+    assert main(["pack", str(tiny_bundle_made), "-o", "b.edgecap", "--json", "-"]) == 0
+    shown = capsys.readouterr().out.split("\n", 1)[1]
+    assert json.loads(shown)["bytes"] == (tmp_path / "b.edgecap").stat().st_size
     assert main(["inspect", name, "--json", "-"]) == 0
-    assert '"format": "onnx"' in json.dumps(json.loads(capsys.readouterr().out.split("\n", 1)[1]))
+    assert '"format": "onnx"' in json.dumps(json.loads(capsys.readouterr().out))
     for arguments, code in (
         (["pack", str(tiny_bundle_made)], "output.exists"),
         (["unpack", name], "output.exists"),
@@ -155,6 +160,16 @@ def test_the_commands(
         assert main(arguments) == 2
         error = capsys.readouterr().err
         assert f"[{code}]" in error and error.count("\n") == 1
+
+
+def test_the_newest_bundle_here_may_be_packed(
+    tiny_bundle: Path, packed: Path, tmp_path: Path
+) -> None:
+    assert default_model(packed.parent)[0] in {str(packed), str(tiny_bundle)}
+    os.utime(packed, (2e9, 2e9))
+    assert default_model(packed.parent)[0] == str(packed)
+    shutil.rmtree(tiny_bundle)
+    assert default_model(packed.parent)[0] == str(packed)
 
 
 def test_nothing_is_left_of_a_bundle_that_cannot_be_packed(

@@ -14,10 +14,11 @@ from edgecap.bundle.regions_spec import regions_spec_from_json
 from edgecap.bundle.text_spec import text_spec_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
-from edgecap.runtime.beams import beam_search
+from edgecap.runtime.beams import search
 from edgecap.runtime.image_processing import Placement, process
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.regions import Input, read_regions
+from edgecap.runtime.rules import Rules
 from edgecap.runtime.text import TextCodec
 
 CODECS, RULES, BEAMS, REGIONS = map(topic, ("codecs", "logits_rules", "beams", "regions2"))
@@ -74,7 +75,7 @@ def test_beams() -> None:
             return np.array([table[s % rows] for s in sums], np.float32) / BEAMS["scale"]
 
         first = np.array(table[sums[0] % rows], np.float32) / BEAMS["scale"]
-        best = beam_search(spec, first, step)[0]
+        best = search(Rules(spec), first, step)[0]
         assert list(best.tokens) == case["tokens"]
         assert best.log_probability == pytest.approx(case["sum"], abs=1e-4 * len(best.tokens))
 

@@ -26,8 +26,9 @@ LANGUAGES = ("en", "de", "zh", "es")
 
 def check(bundle: Path) -> bool:
     """Caption on every board and print one line each; false where a caption differs."""
-    python, program = load(bundle), boards.command_line()
-    bin_px = json.loads((bundle / "manifest.json").read_bytes())["coordinates"]["bin_px"]
+    python = load(bundle)
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    bin_px = manifest["coordinates"]["bin_px"]
     images = sorted((bundle / "golden").glob("image_*.png"))
     cases = []
     for n, path in enumerate(images):
@@ -36,7 +37,9 @@ def check(bundle: Path) -> bool:
         (expected,) = python.caption(image, lang=lang)
         cases.append((path.stem, image, lang, expected))
     good = True
-    for board in boards.BOARDS.values():
+    narrow = [boards.NARROW] if manifest["format"] == "tflite" else []
+    for board in [*boards.BOARDS.values(), *narrow]:
+        program = boards.command_line(board)
         exact = near = 0
         for name, image, lang, expected in cases:
             said = boards.caption(board, program, bundle, image, "--lang", lang)

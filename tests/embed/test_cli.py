@@ -82,7 +82,7 @@ def test_one_bad_image_does_not_stop_the_others(
     told = run(checked_cli, *engine, bundles["onnx"], good, bad, good)
     assert told.returncode == 1
     assert len(set(told.stdout.splitlines())) == 1 and told.stdout.count("\n") == 2
-    assert told.stderr.startswith(f"edgecap-caption: {bad}[image.truncated]")
+    assert told.stderr.startswith(f"edgecap-caption: {bad}: [image.truncated]")
 
 
 @pytest.mark.parametrize(

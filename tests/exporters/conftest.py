@@ -13,11 +13,13 @@ from tiny_export import write_weights
 
 from edgecap.exporters.contract import functions
 from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.onnx.convert import Traced
+from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.treatment import PlanLookup
 from edgecap.quant.calibration_set import collect_calibration
-from edgecap.quant.plan import fingerprint
+from edgecap.quant.plan import Plan, fingerprint
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.model import weights
 from edgecap.reference.model.captioner import CaptionModel
@@ -27,11 +29,12 @@ from edgecap.reference.quant import ReferenceSubject, calibrate, smooth
 
 @dataclass(frozen=True)
 class Converted:
-    """Inputs of `write`, to be copied before use."""
+    """Inputs of `write`."""
 
     model: CaptionModel  # smoothed as the plan says
+    plan: Plan
     w8: PlanLookup
-    onnx: dict[str, bytes]
+    onnx: Traced
     tflite: bytes
 
 
@@ -52,11 +55,10 @@ def converted(tiny: Path) -> Converted:
     )
     model = smooth(network, plan.smoothing)
     with quiet():
-        made = to_onnx.convert(functions(model, attention=True, by_element=False))
-        graphs = {name: g.SerializeToString() for name, g in made.items()}
         return Converted(
             model,
+            plan,
             PlanLookup(plan, ReferenceSubject(model)),
-            graphs,
+            to_onnx.convert(functions(model, attention=True, by_element=False), Parameters(model)),
             to_tflite.convert(functions(model, attention=True, by_element=True)),
         )

@@ -3,14 +3,13 @@ what others' dynamic int8 makes of the same graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
@@ -20,6 +19,7 @@ from edgecap.bundle.interface import Interface
 from edgecap.exporters import verify
 from edgecap.exporters.contract import Function, ready
 from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.tflite import graph as tflite_graph
@@ -56,9 +56,9 @@ class Family:
         return ready(self.smoothed.functions, self.interface)
 
     @cached_property
-    def onnx(self) -> dict[str, bytes]:
+    def onnx(self) -> to_onnx.Traced:
         with quiet():
-            return {n: g.SerializeToString() for n, g in to_onnx.convert(self.float_).items()}
+            return to_onnx.convert(self.float_, Parameters(self.smoothed.model))
 
     @cached_property
     def tflite(self) -> bytes:
@@ -85,21 +85,20 @@ class Family:
     def write(self, precision: str, format_: str) -> tuple[Path, Answers]:
         """Files of one format in a directory, and what they answer."""
         directory = self.directory / f"{format_}-{precision}"
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(exist_ok=True)  # the float one serves the others' int8 too
         plan = self.plans.get(precision)
-        treat = None if plan is None else PlanLookup(plan, self.smoothed)
         if format_ == "onnx":
-            graphs = {n: onnx.ModelProto.FromString(data) for n, data in self.onnx.items()}
-            to_onnx.write(graphs, precision, directory, treat)
-            return directory, self.run_onnx({n: str(directory / f"{n}.onnx") for n in graphs})
+            to_onnx.write(self.onnx, precision, directory, plan)
+            return directory, self.run_onnx(directory)
+        treat = None if plan is None else PlanLookup(plan, self.smoothed)
         to_tflite.write(self.tflite, precision, directory, treat)
         data = (directory / "model.tflite").read_bytes()
         return directory, self.run_tflite(data)
 
-    def run_onnx(self, graphs: Mapping[str, str | bytes]) -> Answers:
+    def run_onnx(self, directory: Path) -> Answers:
         found = {}
         for function in self.float_:
-            session = onnxruntime.InferenceSession(graphs[function.name])
+            session = onnxruntime.InferenceSession(str(directory / f"{function.name}.onnx"))
             values = session.run(None, self.inputs[function.name])
             found[function.name] = dict(zip(function.outputs, values, strict=True))
         return found
@@ -224,18 +223,12 @@ def _ort(family: Family, directory: Path) -> tuple[int, Answers]:
     """onnxruntime's dynamic int8, per channel."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    paths = {}
-    for name, data in family.onnx.items():
-        (directory / f"{name}.float").write_bytes(data)
-        paths[name] = str(directory / f"{name}.onnx")
+    plain, _ = family.write("fp32", "onnx")
+    for file in plain.glob("*.onnx"):
+        made = directory / file.name
         with quiet():
-            quantize_dynamic(
-                directory / f"{name}.float",
-                paths[name],
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-            )
-    return sum(Path(path).stat().st_size for path in paths.values()), family.run_onnx(paths)
+            quantize_dynamic(file, made, weight_type=QuantType.QInt8, per_channel=True)
+    return sum(f.stat().st_size for f in directory.glob("*.onnx")), family.run_onnx(directory)
 
 
 def _ai_edge(family: Family, directory: Path) -> tuple[int, Answers]:

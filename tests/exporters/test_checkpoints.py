@@ -8,22 +8,30 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
 from tiny_checkpoints import make_whole
+from tiny_onnx import images
 from torch import Tensor, nn
 
 from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import BundleError, GateError, InputError, UnsupportedError
 from edgecap.exporters import checkpoints
-from edgecap.exporters.checkpoints import CheckpointSpec, Exported, compare_functions, export
+from edgecap.exporters.checkpoints import CheckpointSpec, Exported, candidates, export, outputs
+from edgecap.exporters.compare_functions import compare_functions
+from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.models import checkpoint, registry
 from edgecap.models.adapter import Limits
+from edgecap.quant.plan import read_plan
+from edgecap.quant.samples import CalibrationSpec
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.expected import replay_expected
 from edgecap.runtime.image_processing import process
@@ -60,12 +68,25 @@ def bundle(
         if key not in made:
             output = tmp_path_factory.mktemp("bundles") / "-".join(key)
             spec = CheckpointSpec(
-                str(whole(family, variant)), (format_,), precision, output, count=COUNT
+                str(whole(family, variant)),
+                (format_,),
+                precision,
+                output,
+                count=COUNT,
+                calibration=CalibrationSpec(own_images(tmp_path_factory), 16)
+                if precision == "w8a8"
+                else CalibrationSpec(),
             )
             (made[key],) = export(spec)
         return made[key]
 
     return get
+
+
+@cache
+def own_images(factory: pytest.TempPathFactory) -> Path:
+    """A user's directory of images."""
+    return images(factory.mktemp("data") / "own", 20)
 
 
 def photo(side: tuple[int, int] = (70, 50)) -> Image.Image:
@@ -90,6 +111,9 @@ FORMATS = [
     ("onnx", "w8"),
     ("tflite", "w8"),
     ("coreml", "w8"),
+    ("onnx", "w8a8"),
+    pytest.param("tflite", "w8a8", marks=pytest.mark.full),
+    pytest.param("coreml", "w8a8", marks=pytest.mark.full),
 ]
 
 
@@ -117,10 +141,113 @@ def test_one_checkpoint_in_every_format(format_: str, precision: str, bundle: Ma
     assert not replay_expected(captioner, open_bundle(exported.path)).failures
     wanted = opened(bundle("blip", "tiny")).caption(photo())[0]
     found = captioner.caption(photo())[0]
-    if precision != "w8":  # random weights have near ties, and int8 decides them its own way
+    if precision not in (
+        "w8",
+        "w8a8",
+    ):  # random weights have near ties, and int8 decides them its own way
         assert found.tokens[:3] == wanted.tokens[:3]
     if precision == "fp32":
         assert found.tokens == wanted.tokens
+
+
+def test_layers_of_w8a8_are_integers_by_the_plan_in_the_bundle(bundle: Make) -> None:
+    exported = bundle("blip", "tiny", "onnx", "w8a8")
+    plan = read_plan(exported.path / "plan.json")
+    assert exported.manifest.plan == plan.summary()
+    assert exported.manifest.plan["calibration"]["data"] == "own"
+    static = [name for name, layer in plan.layers.items() if "decode" in layer.functions]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(exported.path.parent / "optimised.onnx")
+    onnxruntime.InferenceSession(str(exported.path / "decode.onnx"), options)
+    nodes = onnx.load(options.optimized_model_filepath, load_external_data=False).graph.node
+    kinds = [node.op_type for node in nodes]
+    assert static and kinds.count("QLinearMatMul") == len(static)
+
+
+@pytest.mark.full
+def test_one_plan_in_three_formats(bundle: Make) -> None:
+    made = [bundle("blip", "tiny", each, "w8a8") for each in ("onnx", "tflite", "coreml")]
+    first, *others = ((each.path / "plan.json").read_bytes() for each in made)
+    assert all(other == first for other in others)
+
+
+@pytest.mark.full
+def test_a_norm_without_bias_keeps_its_layers_plan(bundle: Make) -> None:
+    """The TFLite converter folds the gains of Llama's norms into the layers behind them."""
+    exported = bundle("smolvlm", "tiny", "tflite", "w8a8")
+    assert exported.certificate is not None and not exported.certificate.failures
+    plan = read_plan(exported.path / "plan.json")
+    tree = tflite_graph.read((exported.path / "model.tflite").read_bytes())
+    decode = next(s for s in tree.signatureDefs if s.signatureKey == b"decode")
+    graph = tflite_graph.Graph(tree, tree.subgraphs[decode.subgraphIndex])
+    code = tflite_graph.schema().BuiltinOperator
+    kinds = [graph.code(operator) for operator in graph.subgraph.operators]
+    static = sum("decode" in layer.functions for layer in plan.layers.values())
+    assert static and kinds.count(code.QUANTIZE) == static
+
+
+@pytest.mark.full
+def test_int8_takes_w8_where_w8a8_fails_and_says_so(
+    whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = checkpoints._gate
+
+    def strict(directory: Path, *others: Any) -> Any:
+        if open_bundle(directory).manifest.precision == "w8a8":
+            raise GateError("parity.failed", "tokens too few.")
+        return real(directory, *others)
+
+    monkeypatch.setattr(checkpoints, "_gate", strict)
+    said: list[str] = []
+    spec = CheckpointSpec(
+        str(whole("blip", "tiny")),
+        precision="int8",
+        output=tmp_path / "made",
+        count=2,
+        calibration=CalibrationSpec(images=16),
+    )
+    (made,) = export(spec, said.append)
+    assert made.manifest.precision == "w8"
+    assert "onnx: w8, because tokens too few." in said
+
+
+def test_what_cannot_be_calibrated_is_w8_or_refused(
+    whole: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeds = CheckpointSpec(str(whole("siglip", "tiny")), precision="int8")
+    precisions, why = candidates(embeds, checkpoint.open_checkpoint(embeds.model))
+    assert precisions == ("w8",) and why is not None and "captions" in why
+    with pytest.raises(UnsupportedError, match="captions") as caught:
+        outputs(replace(embeds, precision="w8a8"))
+    assert caught.value.hint == "Run with: --precision w8"
+    writes = CheckpointSpec(str(whole("blip", "tiny")), precision="int8")
+    opened_ = checkpoint.open_checkpoint(writes.model)
+    assert candidates(writes, opened_) == (("w8a8", "w8"), None)
+    monkeypatch.setattr(checkpoints, "free_bytes", lambda: 1 << 20)
+    precisions, why = candidates(writes, opened_)
+    assert precisions == ("w8",) and why is not None and "GiB" in why
+    with pytest.raises(UnsupportedError, match="memory"):
+        outputs(replace(writes, precision="w8a8"))
+
+
+def test_plans_and_calibration_that_cannot_be(
+    bundle: Make, whole: Callable[[str, str], Path], tmp_path: Path
+) -> None:
+    plan = bundle("blip", "tiny", "onnx", "w8a8").path / "plan.json"
+    blip = CheckpointSpec(str(whole("blip", "tiny")), precision="w8a8", output=tmp_path / "b")
+    few = CalibrationSpec(images=3)
+    refused = {
+        "plan.weights": replace(blip, model=str(whole("git", "tiny")), plan=plan),
+        "plan.conflict": replace(blip, precision="fp16", plan=plan),
+        "calibration.number": replace(blip, calibration=few),
+        "calibration.data": replace(blip, calibration=CalibrationSpec(tmp_path / "none")),
+    }
+    for code, spec in refused.items():
+        with pytest.raises(InputError) as caught:
+            outputs(spec)
+        assert caught.value.code == code
+    assert outputs(replace(blip, plan=plan)) == {"onnx": tmp_path / "b"}
 
 
 def test_fewer_bytes(bundle: Make) -> None:
@@ -196,13 +323,13 @@ def test_a_gate_that_fails_leaves_nothing(
     whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captions that are not the model's: here, of images that it was never shown."""
-    ask = checkpoints._ask
+    ask = checkpoints.ask
 
     def swapped(*arguments: Any) -> Any:
         wanted = ask(*arguments)
         return replace(wanted, logits=wanted.logits[:, ::-1].copy())
 
-    monkeypatch.setattr(checkpoints, "_ask", swapped)
+    monkeypatch.setattr(checkpoints, "ask", swapped)
     spec = CheckpointSpec(str(whole("blip", "tiny")), ("onnx",), output=tmp_path / "b", count=2)
     with pytest.raises(GateError, match="logits"):
         export(spec)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from contract_examples import CLOSE, examples, expected
@@ -26,8 +25,7 @@ WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
 
 
 def write_onnx(converted: Any, precision: str, directory: Path) -> dict[str, Function]:
-    graphs = {name: onnx.ModelProto.FromString(data) for name, data in converted.onnx.items()}
-    return to_onnx.write(graphs, precision, directory, converted.w8)
+    return to_onnx.write(converted.onnx, precision, directory, converted.plan)
 
 
 def agree(got: dict[str, np.ndarray], wanted: dict[str, np.ndarray], precision: str) -> None:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 from torch import Tensor, nn
 
-from edgecap.core.errors import UnsupportedError
-from edgecap.exporters.onnx import int8 as onnx_int8
+from edgecap.exporters.contract import Function
+from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.treatment import WeightScheme
 from edgecap.quant.params import QuantParams
-from edgecap.quant.plan import Activations
+from edgecap.quant.plan import Activations, Calibration, Layer, Plan
 
-M, K, N = 5, 64, 48
+K, N = 64, 48
 GRIDS = Activations(QuantParams(0.03, 0), QuantParams(8.0, 0))
+UNIT_GRIDS = Activations(QuantParams(1 / 127, 0), GRIDS.output)  # of inputs from -1 to 1
 KINDS = ("w8", "w8_dequant", "w8a8")
 
 
@@ -33,31 +34,11 @@ class Everything:
     def __init__(self, kind: str) -> None:
         self.scheme = WeightScheme(kind, GRIDS if kind == "w8a8" else None)
 
-    def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+    def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
         return self.scheme
 
-    def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
+    def table(self, weight: np.ndarray) -> WeightScheme:
         return self.scheme
-
-
-def graph(nodes: list[Any], shape: list[int], out: list[int], **constants: np.ndarray) -> Any:
-    value = helper.make_tensor_value_info
-    made = helper.make_graph(
-        nodes,
-        "main",
-        [value("x", TensorProto.FLOAT, shape)],
-        [value("y", TensorProto.FLOAT, out)],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-
-
-def run(model: Any, x: np.ndarray) -> np.ndarray:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    answer: np.ndarray = session.run(None, {"x": x})[0]
-    return answer
 
 
 def normal(seed: int, *shape: int) -> np.ndarray:
@@ -69,83 +50,81 @@ def close(got: np.ndarray, wanted: np.ndarray) -> None:
     assert np.abs(got - wanted).max() < 0.06 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "form",
-    [{}, {"alpha": 0.5}, {"beta": 3.0}, {"transA": 1}, {"transB": 1, "alpha": 2.0, "beta": 0.25}],
-    ids=str,
-)
-@pytest.mark.parametrize("bias", [True, False])
-def test_gemm_keeps_all_it_does(kind: str, form: dict[str, Any], bias: bool) -> None:
-    x, weight = normal(1, M, K), normal(2, K, N)
-    given = x.T.copy() if form.get("transA") else x
-    constants = {"w": weight.T.copy() if form.get("transB") else weight}
-    if bias:
-        constants["c"] = 20 * normal(3, N)
-    model = graph(
-        [helper.make_node("Gemm", ["x", *constants], ["y"], **form)],
-        list(given.shape),
-        [M, N],
-        **constants,
-    )
-    wanted = run(model, given)
-    onnx_int8.quantise(model, "decode", Everything(kind))
-    onnx.checker.check_model(model)
-    assert any(t.data_type == TensorProto.INT8 for t in model.graph.initializer)
-    close(run(model, given), wanted)
+class Forms(nn.Module):
+    """Every way in which torch multiplies with a parameter, with large biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, K, 8, 8)
+        self.linear = nn.Linear(K, N)
+        self.turned = Turned(N, K)
+        self.table = nn.Embedding(50, K)
+        self.heads = nn.Parameter(torch.randn(2, K, 4))  # of another rank: stays float
+        with torch.no_grad():
+            for bias in (self.patch.bias, self.linear.bias, self.turned.bias):
+                bias.mul_(40)
+
+    def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
+        seen = torch.sin(self.patch(image)).flatten(2).transpose(1, 2)  # [B,P,K]
+        hidden = torch.tanh(self.linear(seen))  # [B,P,N]
+        looked = self.table(ids)  # [B,2,K]
+        tied = seen @ self.table.weight.t()  # [B,P,50]
+        split = seen[:, None] @ self.heads  # [B,2,P,4]
+        one = self.table(ids[:, 0])  # [B,K]
+        return self.patch(image), hidden, self.turned(hidden), looked, one, tied, split
+
+
+class Turned(nn.Module):
+    """A linear layer as GPT-2 keeps it: weights [K,N], a Gemm of rows."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(inputs, outputs))
+        self.bias = nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = torch.addmm(self.bias, x.flatten(0, 1), self.weight)
+        return flat.view(*x.shape[:-1], -1)
+
+
+Turned.__name__ = "Conv1D"  # the name by which the quantiser knows transformers' own
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_add_behind_a_matmul_stays(kind: str) -> None:
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["z"]),
-        helper.make_node("Add", ["z", "c"], ["y"]),
-    ]
-    model = graph(nodes, [2, M, K], [2, M, N], w=normal(2, K, N), c=20 * normal(3, N))
-    x = normal(1, 2, M, K)
-    wanted = run(model, x)
-    onnx_int8.quantise(model, "decode", Everything(kind))
-    close(run(model, x), wanted)
-
-
-def test_products_of_constants_of_other_ranks_stay_float() -> None:
-    model = graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"])], [2, M, K], [2, M, N], w=normal(2, 2, K, N)
+def test_onnx_keeps_all_that_a_layer_does(kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Forms().eval()
+    wrapped = nn.Module()
+    wrapped.model, wrapped.forward = model, model.forward  # type: ignore[method-assign]
+    ids = torch.tensor([[3, 49]])
+    names = ("patch", "hidden", "turned", "looked", "one", "tied", "split")
+    inputs = {"image": torch.randn(1, 3, 32, 32), "ids": ids}
+    function = Function(
+        "encode", wrapped, inputs, names, dict.fromkeys((*inputs, *names), 0), {"ids": 50}
     )
-    before = model.SerializeToString()
-    onnx_int8.quantise(model, "decode", Everything("w8"))
-    assert model.SerializeToString() == before
-
-
-def test_a_convolution_keeps_its_bias_and_strides() -> None:
-    conv = helper.make_node("Conv", ["x", "w", "c"], ["y"], strides=[8, 8], kernel_shape=[8, 8])
-    model = graph([conv], [1, 3, 32, 32], [1, N, 4, 4], w=normal(2, N, 3, 8, 8), c=9 * normal(3, N))
-    x = normal(1, 1, 3, 32, 32)
-    wanted = run(model, x)
-    with pytest.raises(UnsupportedError, match="can be w8_dequant or fp32"):
-        onnx_int8.quantise(onnx.ModelProto.FromString(model.SerializeToString()), "encode",
-                           Everything("w8a8"))  # fmt: skip
-    onnx_int8.quantise(model, "encode", Everything("w8_dequant"))
-    assert all(t.data_type != TensorProto.FLOAT or t.dims == [N] for t in model.graph.initializer)
-    close(run(model, x), wanted)
-
-
-@pytest.mark.parametrize("shape", [[3], [2, 3], [2, 3, 2]])
-def test_lookups_of_any_rank(shape: list[int]) -> None:
-    table = normal(2, 50, 16)
-    nodes = [
-        helper.make_node("Cast", ["x"], ["ids"], to=TensorProto.INT64),
-        helper.make_node("Add", ["ids", "none"], ["moved"]),  # so that its rank is not known
-        helper.make_node("Gather", ["t", "moved"], ["a"]),
-        helper.make_node("Gather", ["t", "ids"], ["b"]),
-        helper.make_node("Add", ["a", "b"], ["y"]),
-    ]
-    model = graph(nodes, shape, [*shape, 16], t=table, none=np.int64(0).reshape(()))
-    x = np.random.default_rng(0).integers(0, 50, shape).astype(np.float32)
-    wanted = run(model, x)
-    onnx_int8.quantise(model, "decode", Everything("w8"))
-    assert sum(list(t.dims) == [16, 50] for t in model.graph.initializer) == 1
-    close(run(model, x), wanted)
+    layers = {name: Layer(kind, {}) for name in ("linear", "turned")}
+    if kind == "w8a8":
+        layers = {name: Layer(kind, {"encode": UNIT_GRIDS}) for name in layers}
+    layers |= {"table": Layer("w8", {}), "patch": Layer("w8_dequant", {})}
+    plan = Plan(1, "forms", "", Calibration("none", 0, 0, "none"), {}, layers, {})
+    with quiet():
+        traced = to_onnx.convert([function], Parameters(model))
+    to_onnx.write(traced, "mixed", tmp_path, plan)
+    session = onnxruntime.InferenceSession(str(tmp_path / "encode.onnx"))
+    for batch in (1, 3):
+        feeds = {
+            "image": normal(1, batch, 3, 32, 32),
+            "ids": np.random.default_rng(batch).integers(0, 50, (batch, 2)),
+        }
+        got = dict(zip(names, session.run(None, feeds), strict=True))
+        with torch.no_grad():
+            wanted = model(*(torch.from_numpy(value) for value in feeds.values()))
+        for name, value in zip(names, wanted, strict=True):
+            close(got[name], value.numpy())
+    graph = onnx.load(str(tmp_path / "encode.onnx"), load_external_data=False).graph
+    int8 = [list(t.dims) for t in graph.initializer if t.data_type == TensorProto.INT8 and t.dims]
+    assert [K, 50] in int8 and [K, 3, 8, 8] in int8 and [N, K] in int8
+    assert [2, K, 4] not in int8
 
 
 class Biased(nn.Module):
@@ -177,7 +156,7 @@ def test_tflite_keeps_biases(kind: str, tmp_path: Path) -> None:
     tree = tflite_graph.read((tmp_path / "a.tflite").read_bytes())
 
     class Treat(Everything):
-        def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
+        def linear(self, weight: np.ndarray, function: str) -> WeightScheme:
             conv = weight.shape == (K, 3 * 8 * 8)
             if conv:
                 assert np.array_equal(weight, module.patch.weight.detach().flatten(1).numpy())

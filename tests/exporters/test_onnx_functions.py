@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,21 @@ from tiny_checkpoints import EAGER_ONLY, MAKERS, make
 from wide_checkpoints import middling
 
 from edgecap.benchmarks import random_checkpoints
+from edgecap.bundle.manifest import Function
 from edgecap.core.errors import UnsupportedError
 from edgecap.exporters.eager import Eager
 from edgecap.exporters.estimate import estimate
 from edgecap.exporters.examples import example_inputs
-from edgecap.exporters.onnx import functions
+from edgecap.exporters.onnx import convert, functions
 from edgecap.exporters.onnx.convert import WEIGHTS
 from edgecap.exporters.onnx.external import WeightsFile
 from edgecap.exporters.onnx.parameters import InFile, Parameters
 from edgecap.exporters.quiet import quiet
+from edgecap.exporters.rounded import uncalibrated
 from edgecap.models import registry
 from edgecap.models.checkpoint import Checkpoint, open_checkpoint
 from edgecap.models.weightless import without_weights
+from edgecap.quant.plan import Plan
 from edgecap.runtime.backends.single import Arrays
 
 EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
@@ -36,7 +40,25 @@ TEXT_ROWS = 32
 
 # The largest error of an output in spreads of it, and the root of the mean square.
 # fp16: weights are off by 2^-11 of themselves. w8: by 1/254 of a row's largest, and so are inputs.
+FREE = ("fp32", "fp16", "w8")  # of a plan
 BOUNDS = {"fp32": (1e-4, 1e-5), "fp16": (5e-3, 1e-3), "w8": (0.2, 0.04)}
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """Traced functions and the plan of their int8."""
+
+    traced: convert.Traced
+    plan: Plan
+
+    @classmethod
+    def of(cls, adapter: Any) -> Graphs:
+        rounded = uncalibrated(adapter)
+        with quiet():
+            return cls(functions.traced(adapter, rounded), rounded.plan)
+
+    def write(self, directory: Path, precision: str) -> dict[str, Function]:
+        return convert.write(self.traced, precision, directory, self.plan)
 
 
 def load(checkpoint: Checkpoint, bare: bool = True) -> Any:
@@ -49,11 +71,10 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Any
     """The checkpoint and the traced graphs of a case, made once."""
 
     @cache
-    def get(family: str, variant: str) -> tuple[Checkpoint, functions.Traced]:
+    def get(family: str, variant: str) -> tuple[Checkpoint, Graphs]:
         directory = make(family, variant, tmp_path_factory.mktemp(f"{family}-{variant}"))
         checkpoint = open_checkpoint(directory)
-        with quiet():
-            return checkpoint, functions.convert(load(checkpoint))
+        return checkpoint, Graphs.of(load(checkpoint))
 
     return get
 
@@ -86,12 +107,12 @@ def assert_same(checkpoint: Checkpoint, directory: Path, precision: str) -> None
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
-@pytest.mark.parametrize("precision", functions.PRECISIONS)
+@pytest.mark.parametrize("precision", FREE)
 def test_functions_are_those_of_pytorch(
     case: tuple[str, str], precision: str, traced: Callable[[str, str], Any], tmp_path: Path
 ) -> None:
     checkpoint, graphs = traced(*case)
-    places = functions.write(graphs, tmp_path, precision)
+    places = graphs.write(tmp_path, precision)
     for name, place in places.items():
         spec = load(checkpoint).interface.function(name)
         assert place.file == f"{name}.onnx"
@@ -114,13 +135,13 @@ def externals(directory: Path) -> dict[str, dict[tuple[int, int], Any]]:
     return found
 
 
-@pytest.mark.parametrize("precision", functions.PRECISIONS)
+@pytest.mark.parametrize("precision", FREE)
 def test_each_tensor_is_in_the_one_file_once(
     precision: str, traced: Callable[[str, str], Any], tmp_path: Path
 ) -> None:
     """Kosmos-2 reads its language model in both graphs, and its table as the output head too."""
     _, graphs = traced("kosmos-2", "tiny")
-    functions.write(graphs, tmp_path, precision)
+    graphs.write(tmp_path, precision)
     assert {file.name for file in tmp_path.iterdir()} == {"encode.onnx", "decode.onnx", WEIGHTS}
     found = externals(tmp_path)
     shared = found["encode"].keys() & found["decode"].keys()
@@ -154,13 +175,12 @@ def test_linear_layers_multiply_integers(traced: Callable[[str, str], Any], tmp_
 
 def test_a_loaded_model_is_written_alike(traced: Callable[[str, str], Any], tmp_path: Path) -> None:
     checkpoint, graphs = traced("blip", "tiny")
-    with quiet():
-        loaded = functions.convert(load(checkpoint, bare=False))
-    for precision in functions.PRECISIONS:
+    loaded = Graphs.of(load(checkpoint, bare=False))
+    for precision in FREE:
         first, second = tmp_path / f"{precision}-file", tmp_path / f"{precision}-memory"
         for directory, graph in ((first, graphs), (second, loaded)):
             directory.mkdir()
-            functions.write(graph, directory, precision)
+            graph.write(directory, precision)
         for file in first.iterdir():
             assert file.read_bytes() == (second / file.name).read_bytes(), file.name
 
@@ -210,16 +230,15 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     make("clip", "tiny", tmp_path)
     adapter = load(open_checkpoint(tmp_path), bare=False)
     adapter.model.text_model.embeddings.token_embedding.weight.data[3, 3] = 1e6
-    with quiet():
-        graphs = functions.convert(adapter)
+    graphs = Graphs.of(adapter)
     with pytest.raises(UnsupportedError, match="token_embedding.*beyond float16: 1e"):
-        functions.write(graphs, tmp_path, "fp16")
-    functions.write(graphs, tmp_path, "fp32")
+        graphs.write(tmp_path, "fp16")
+    graphs.write(tmp_path, "fp32")
 
 
 def test_what_needs_a_plan_is_refused(tmp_path: Path) -> None:
     make("clip", "tiny", tmp_path)
-    with pytest.raises(UnsupportedError, match="without a plan, and w8a8"):
+    with pytest.raises(UnsupportedError, match="with a plan, and w8a8"):
         functions.export(load(open_checkpoint(tmp_path)), tmp_path, "w8a8")
 
 
@@ -231,9 +250,8 @@ def test_unknown_types_of_weights_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["blip", "siglip"])
 def test_sizes_are_foretold(family: str, tmp_path: Path) -> None:
     checkpoint = middling(tmp_path / "model", family)
-    with quiet():
-        graphs = functions.convert(load(checkpoint))
-    for precision in functions.PRECISIONS:
+    graphs = Graphs.of(load(checkpoint))
+    for precision in FREE:
         directory = tmp_path / precision
         directory.mkdir()
         functions.write(graphs, directory, precision)

@@ -26,7 +26,7 @@ ENGINES = {  # format: (package, platform of its wheel, library inside)
     "tflite": ("ai-edge-litert", "manylinux_2_27_aarch64", "ai_edge_litert/libLiteRt.so"),
     "onnx": ("onnxruntime", "manylinux_2_28_aarch64", "onnxruntime/capi/libonnxruntime.so*"),
 }
-_TARGET = "aarch64-linux-gnu"
+_SUITE = Path(__file__).resolve().parents[1] / "embed" / "debian_suite.sh"
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Board:
     part: str
     features: str
     known_as: str
+    target: str = "aarch64-linux-gnu"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it has 32 bits: its engine is TensorFlow Lite, of a newer Debian."""
+        return self.target != "aarch64-linux-gnu"
 
 
 _V8 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
@@ -47,6 +53,7 @@ BOARDS = {
         "cortex-a76", "0xd0b", f"{_V8} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp", "Pi 5"
     ),
 }
+NARROW = Board("cortex-a15", "", "", "32-bit", "arm-linux-gnueabihf")
 
 
 def root(board: Board) -> Path:
@@ -54,9 +61,14 @@ def root(board: Board) -> Path:
     path = BUILD / f"root-{board.cpu}"
     if path.exists():
         return path
+    if board.narrow:
+        wanted = ["libtensorflow-lite-dev", "libc6", "libstdc++6", "libgcc-s1"]
+        _run([str(_SUITE), "sid", "armhf", str(path), "-d", *wanted])
+        (path / "lib").symlink_to("usr/lib")
+        return path
     (path / "lib").parent.mkdir(parents=True, exist_ok=True)
     if not (path / "lib").is_symlink():
-        (path / "lib").symlink_to(f"/usr/{_TARGET}/lib")
+        (path / "lib").symlink_to(f"/usr/{board.target}/lib")
     told = {
         "proc/cpuinfo": f"processor\t: 0\nBogoMIPS\t: 108.00\nFeatures\t: {board.features}\n"
         "CPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x0\n"
@@ -76,8 +88,10 @@ def root(board: Board) -> Path:
     return path
 
 
-def engine(format_: str) -> Path:
-    """The engine's library for aarch64, of the release that is installed here."""
+def engine(board: Board, format_: str) -> Path:
+    """The engine's library: for 64 bits of the release that is installed here."""
+    if board.narrow:
+        return root(board) / "usr" / "lib" / board.target / "libtensorflow-lite.so"
     package, platform, pattern = ENGINES[format_]
     wheels = BUILD / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
@@ -99,12 +113,12 @@ def engine(format_: str) -> Path:
     return library
 
 
-def command_line() -> Path:
-    """edgecap-caption for aarch64, as strictly compiled as at home."""
-    path = BUILD / "edgecap-caption"
+def command_line(board: Board) -> Path:
+    """edgecap-caption, as strictly compiled as at home."""
+    path = BUILD / f"edgecap-caption-{board.target}"
     path.parent.mkdir(parents=True, exist_ok=True)
     extra = [str(SOURCES / name) for name in NOT_CORE]
-    command = [f"{_TARGET}-gcc", *STRICT, "-O2", "-ffp-contract=off", f"-I{SOURCES}"]
+    command = [f"{board.target}-gcc", *STRICT, "-O2", "-ffp-contract=off", f"-I{SOURCES}"]
     _run([*command, *core(), *extra, "-o", str(path), "-lm", "-ldl"])
     return path
 
@@ -114,8 +128,9 @@ def caption(
 ) -> dict[str, Any]:
     """What the command line says of uint8 [h,w,3], as JSON."""
     format_ = json.loads((bundle / "manifest.json").read_bytes())["format"]
-    emulator = ["qemu-aarch64-static", "-cpu", board.cpu, "-L", str(root(board))]
-    given = ["--json", "--library", str(engine(format_)), *options]
+    emulator = [f"qemu-{'arm' if board.narrow else 'aarch64'}-static", "-cpu", board.cpu]
+    emulator += ["-L", str(root(board)), "-E", f"LD_LIBRARY_PATH=/usr/lib/{board.target}"]
+    given = ["--json", "--library", str(engine(board, format_)), *options]
     pixels = BUILD / "image.rgb"
     pixels.write_bytes(np.ascontiguousarray(image).tobytes())
     raw = ["--raw", "rgb", f"{image.shape[1]}x{image.shape[0]}"]

@@ -164,7 +164,7 @@ def write_bundle(
             if key in used:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
         if precision == "w8":
-            _round(model, name)
+            _round(model)
         onnx.checker.check_model(model)
         (directory / f"{name}.onnx").write_bytes(model.SerializeToString())
     shutil.copy(
@@ -217,19 +217,45 @@ def images(folder: Path, count: int) -> Path:
     return folder
 
 
-def _round(model: ModelProto, function: str) -> None:
-    """Linear layers as w8, by the exporter's own pass; the tables, which are tiny, stay float."""
-    from edgecap.exporters.onnx.int8 import quantise
-    from edgecap.exporters.treatment import WeightScheme
+def _round(model: ModelProto) -> None:
+    """Linear layers as w8 has them; the tables, which are tiny, stay float."""
+    from onnx import TensorProto, helper, numpy_helper
 
-    class Linear:
-        def linear(self, weight: np.ndarray, function: str, name: str = "") -> WeightScheme:
-            return WeightScheme("w8", None)
+    from edgecap.quant.rounding import rows
 
-        def table(self, weight: np.ndarray, name: str = "") -> WeightScheme:
-            return WeightScheme("fp32", None)
-
-    quantise(model, function, Linear())
+    graph = model.graph
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    nodes, made = [], set()
+    for node in graph.node:
+        weight = constants.get(node.input[1]) if node.op_type == "MatMul" else None
+        if weight is None or weight.ndim != 2:
+            nodes.append(node)
+            continue
+        (x, name), (out,) = node.input, node.output
+        if name not in made:
+            quantised, scales = rows(weight.T)  # [N,K], [N]
+            graph.initializer.append(
+                numpy_helper.from_array(np.ascontiguousarray(quantised.T), f"{name}.int8")
+            )
+            graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scale"))
+        if x not in made:
+            rounded = [f"{x}.q", f"{x}.scale", f"{x}.zero"]
+            nodes.append(helper.make_node("DynamicQuantizeLinear", [x], rounded))
+        made |= {x, name}
+        product = [f"{x}.q", f"{name}.int8", f"{x}.zero"]
+        nodes += [
+            helper.make_node("MatMulInteger", product, [f"{out}.int"]),
+            helper.make_node("Cast", [f"{out}.int"], [f"{out}.float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{x}.scale", f"{name}.scale"], [f"{out}.scale"]),
+            helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out]),
+        ]
+    kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    used = {name for node in kept for name in node.input}
+    left = [t for t in graph.initializer if t.name in used]
+    left = [type(t).FromString(t.SerializeToString()) for t in left]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(kept)
+    graph.initializer.extend(left)
 
 
 def _verify(directory: Path, manifest: Manifest) -> Manifest:

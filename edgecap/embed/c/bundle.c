@@ -181,7 +181,7 @@ static bool visit_folder(walker *w, const char *name, const char *path)
     walker inner = {0};
     found *all = w->all;
     if (w->depth >= MOST_FOLDERS) {
-        return stop(all, "bundle.path", "%.100s is a folder too deep.", name);
+        return stop(all, "bundle.path", "%.100s is nested too deeply.", name);
     }
     inner.all = all;
     inner.depth = w->depth + 1;
@@ -304,12 +304,12 @@ static edgecap_status compare(const found *all, const ec_source *source, bool ve
     for (i = 0; i < m->file_count; i++) {
         if (all->sizes[i] < 0 && !may_lack(m->files[i].name, golden)) {
             return ec_fail(all->error, EDGECAP_BUNDLE, "bundle.missing_file",
-                           "%.100s is listed and not there.", m->files[i].name);
+                           "%.100s is listed but missing.", m->files[i].name);
         }
     }
     if (all->extra != NULL) {
         return ec_fail(all->error, EDGECAP_BUNDLE, "bundle.extra_file",
-                       "%.100s is there and not listed.", all->extra);
+                       "%.100s is not listed in the manifest.", all->extra);
     }
     for (i = 0; i < m->file_count && status == EDGECAP_OK; i++) {
         const ec_file *file = &m->files[i];
@@ -319,7 +319,7 @@ static edgecap_status compare(const found *all, const ec_source *source, bool ve
         if (all->sizes[i] >= 0 && all->sizes[i] != file->size) {
             return ec_fail(all->error, EDGECAP_BUNDLE,
                            all->sizes[i] < file->size ? "bundle.truncated" : "bundle.oversized",
-                           "%.100s has not the size that the manifest says.", file->name);
+                           "%.100s does not have the size in the manifest.", file->name);
         }
         if (all->sizes[i] >= 0 && verify) {
             ec_arena one;

@@ -54,11 +54,11 @@ static edgecap_status check_beams(const edgecap_caption_params *p, const ec_gene
     }
     if (beams > 1 && p->sample) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "caption.beams_sampled",
-                       "beams look for the best caption, sampling draws one: not both.");
+                       "beam search and sampling cannot be combined.");
     }
     if (beams > 1 && p->on_piece != NULL) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "caption.beams_streamed",
-                       "with beams nothing is certain until the end: no pieces.");
+                       "beam search cannot stream: its text is known at the end.");
     }
     r->beams = (size_t)beams;
     return EDGECAP_OK;
@@ -72,12 +72,12 @@ static edgecap_status check(job *j, const edgecap_caption *caption, edgecap_erro
     edgecap_status status;
     if (!j->c->manifest.captions) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "model.capability",
-                       "%.60s embeds images and texts; it writes no captions.",
+                       "%.60s embeds images and texts; it does not generate captions.",
                        j->c->manifest.name);
     }
     if (p->language != NULL || p->style != NULL || !p->boxes || !p->rule) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "prompt.only",
-                       "this model is asked by prompts alone: no language, style or rule.");
+                       "this model takes a prompt, and no language, style or rule.");
     }
     spec = find_prompt(j->c, p->prompt, error);
     if (spec == NULL) {
@@ -94,7 +94,7 @@ static edgecap_status check(job *j, const edgecap_caption *caption, edgecap_erro
     }
     if (caption->attention != NULL && (r->beams > 1 || !ec_session_attends(j->c->session))) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "attention.missing",
-                       "this bundle's model does not say where it looked.");
+                       "this bundle's model has no attention output.");
     }
     r->memory = &j->c->memory;
     r->spec = spec;

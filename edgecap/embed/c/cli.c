@@ -26,13 +26,13 @@ static const char USAGE[] =
     "usage: edgecap-caption [options] BUNDLE IMAGE...\n"
     "  --lang LANG        language of the caption (en)\n"
     "  --style STYLE      style of the caption (grounded, or plain with --no-boxes)\n"
-    "  --prompt NAME      what to ask a model of named prompts (its first)\n"
+    "  --prompt NAME      prompt of a model with named prompts (its first)\n"
     "  --no-boxes         words alone\n"
-    "  --no-rule          let the model write what it likes\n"
+    "  --no-rule          do not restrict the output to well-formed boxes\n"
     "  --max-tokens N     at most so many tokens\n"
     "  --beams N          search among N captions\n"
-    "  --sample           draw tokens: --temperature T, --top-k N, --top-p P, --seed N\n"
-    "  --stream           print text as it comes\n"
+    "  --sample           sample tokens: --temperature T, --top-k N, --top-p P, --seed N\n"
+    "  --stream           print text as it is generated\n"
     "  --json             one JSON object an image\n"
     "  --embed            print the image's embedding instead of a caption\n"
     "  --text TEXT        print a text's embedding; no image is needed\n"
@@ -42,7 +42,7 @@ static const char USAGE[] =
     "  --library PATH     the engine's shared library\n"
     "  --threads N        threads of the engine (1)\n"
     "  --no-verify        do not hash the bundle's files\n"
-    "  --times N          repeat each image N times and tell the times on standard error\n";
+    "  --times N          repeat each image N times and print the times on standard error\n";
 
 static double seconds(void)
 {
@@ -57,7 +57,8 @@ static double seconds(void)
 
 static int fail(const char *what, const edgecap_error *error)
 {
-    fprintf(stderr, "edgecap-caption: %s[%s] %s\n", what, error->code, error->message);
+    fprintf(stderr, "edgecap-caption: %s%s[%s] %s\n", what, *what != '\0' ? ": " : "", error->code,
+            error->message);
     return 2;
 }
 
@@ -157,7 +158,7 @@ static edgecap_status read_raw(const ec_options *o, const char *path, edgecap_im
     memset(error, 0, sizeof *error);
     error->status = EDGECAP_INPUT;
     strcpy(error->code, "image.unreadable");
-    strcpy(error->message, "it does not hold the raw pixels that were told.");
+    strcpy(error->message, "it does not hold raw pixels of the given format and size.");
     if (channels == 0 || o->width < 1 || o->height < 1 || o->width > 100000000 / o->height) {
         return EDGECAP_INPUT;
     }
@@ -304,7 +305,7 @@ static int run(ec_options *o, const char *const *paths, int count)
     if (failed == 0 && o->text != NULL) {
         if (edgecap_embed_text(captioner, o->text, b.embedding, b.embedding_count, &error) !=
             EDGECAP_OK) {
-            failed = fail("--text: ", &error);
+            failed = fail("--text", &error);
         } else {
             print_embedding(b.embedding, b.embedding_count);
         }

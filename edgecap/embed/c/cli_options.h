@@ -1,4 +1,4 @@
-/* cli_options.h: what edgecap-caption is asked for. */
+/* cli_options.h: the options of edgecap-caption. */
 #ifndef EDGECAP_CLI_OPTIONS_H
 #define EDGECAP_CLI_OPTIONS_H
 

@@ -53,7 +53,7 @@ static edgecap_status check_record(const uint8_t *r, edgecap_error *error)
     if (two(r + 4) != MADE_BY || two(r + 6) != NEEDED || two(r + 8) != 0 || two(r + 12) != 0 ||
         two(r + 14) != DATE || two(r + 30) != 0 || two(r + 32) != 0 || two(r + 34) != 0 ||
         two(r + 36) != 0) {
-        return refuse(error, "has fields that a packed bundle has not");
+        return refuse(error, "has fields that differ from those of a packed bundle");
     }
     return EDGECAP_OK;
 }

@@ -1,5 +1,5 @@
-/* container.h: a packed bundle (.edgecap) in memory: a zip archive of stored files in the one layout
- * that SPEC.md gives, "Single file". Nothing is copied or unpacked. */
+/* container.h: a packed bundle (.edgecap) in memory: a zip archive of stored files in the one
+ * layout that SPEC.md gives, "Single file". Nothing is copied or unpacked. */
 #ifndef EDGECAP_CONTAINER_H
 #define EDGECAP_CONTAINER_H
 

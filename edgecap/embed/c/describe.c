@@ -74,7 +74,7 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     edgecap_status status;
     if (p->prompt != NULL) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "prompt.unknown",
-                       "this model is asked by language and style, not by prompts.");
+                       "this model takes a language and a style, not a prompt.");
     }
     status = pick("language", "language.unknown", language_of(p), m->languages, c->languages,
                   m->language_count, &prompt[0], error);
@@ -97,11 +97,11 @@ static edgecap_status check_params(const edgecap_captioner *c, const edgecap_cap
     }
     if (p->beams > 1 && p->sample) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "caption.beams_sampled",
-                       "beams look for the best caption, sampling draws one: not both.");
+                       "beam search and sampling cannot be combined.");
     }
     if (p->beams > 1 && p->on_piece != NULL) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "caption.beams_streamed",
-                       "with beams nothing is certain until the end: no pieces.");
+                       "beam search cannot stream: its text is known at the end.");
     }
     search->memory = &c->memory;
     search->prompt = prompt;
@@ -260,7 +260,7 @@ edgecap_status edgecap_describe(edgecap_captioner *c, const edgecap_image *image
     }
     if (caption->attention != NULL && !ec_session_attends(c->session)) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "attention.missing",
-                       "this bundle's model does not say where it looked.");
+                       "this bundle's model has no attention output.");
     }
     if (p->sample) {
         sampling.temperature = p->temperature;

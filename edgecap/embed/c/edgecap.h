@@ -53,8 +53,8 @@ typedef enum edgecap_status {
     EDGECAP_UNSUPPORTED = 3, /* a combination that cannot work */
     EDGECAP_ENGINE = 4,      /* the engine's library is missing, too old, or failed */
     EDGECAP_MEMORY = 5,      /* memory ran out */
-    EDGECAP_BUFFER = 6,      /* a buffer of the caller's is too small; the size needed is told */
-    EDGECAP_STOPPED = 7      /* a callback asked to stop; what was said so far is filled in */
+    EDGECAP_BUFFER = 6,      /* a caller's buffer is too small; the counts say what is needed */
+    EDGECAP_STOPPED = 7      /* a callback stopped it; the caption so far is filled in */
 } edgecap_status;
 
 typedef struct edgecap_error {
@@ -88,8 +88,8 @@ typedef struct edgecap_open_params {
 
 EDGECAP_API edgecap_open_params edgecap_open_default_params(void);
 
-/* Opens a bundle: a directory, or one packed file (.edgecap), which is mapped and not unpacked. NULL
- * where that fails; `params` NULL: the defaults. */
+/* Opens a bundle: a directory, or one packed file (.edgecap), which is mapped and not unpacked.
+ * NULL where that fails; `params` NULL: the defaults. */
 EDGECAP_API edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *params,
                                             edgecap_error *error);
 /* A packed bundle that lies in memory, such as an app's asset. The bytes must stay until
@@ -111,7 +111,7 @@ typedef struct edgecap_info {
     size_t most_tokens;     /* of a caption */
     size_t most_text_bytes; /* of a caption's text or raw text, null byte included */
     size_t most_boxes;      /* of a caption, and of phrases */
-    size_t prompt_count;    /* schema 2: what may be asked, the default first; 0 in schema 1 */
+    size_t prompt_count;    /* schema 2: names of prompts, the default first; 0 in schema 1 */
     const char *const *prompts;
     int32_t text_tokens; /* N: tokens of a text to embed at most; 0: it embeds no texts */
 } edgecap_info;
@@ -148,11 +148,11 @@ typedef int (*edgecap_on_piece)(void *user, const char *piece, size_t length);
 typedef struct edgecap_caption_params {
     const char *language; /* schema 1; NULL (default): "en" */
     const char *style;    /* schema 1; NULL: "grounded", or "plain" where `boxes` is 0 */
-    int32_t boxes;        /* 1 (default): say where things are */
+    int32_t boxes;        /* 1 (default): generate boxes */
     int32_t rule;         /* 1 (default): only well-formed boxes */
     int32_t most_tokens;  /* 0 (default): all the model can; else 1 ... , the end included */
     int32_t beams;        /* 1 ... 32; 0 (default): as the model ships, one where it streams */
-    int32_t sample;       /* 1: draw tokens at random; 0 (default): take the most probable */
+    int32_t sample;       /* 1: sample tokens; 0 (default): take the most probable */
     double temperature;   /* 0.01 ... 100; 1 by default */
     int32_t top_k;        /* 0 (default): all */
     double top_p;         /* 0 (default): all; else at most 1 */
@@ -193,7 +193,7 @@ typedef struct edgecap_caption {
     size_t box_capacity, box_count;
     edgecap_token *tokens; /* without the end */
     size_t token_capacity, token_count;
-    float *attention; /* token_count rows of P values: where the model looked, mean over heads */
+    float *attention; /* token_count rows of P values: attention over the image, mean over heads */
     size_t attention_capacity;
     double score;                          /* mean log-probability, the end included */
     int32_t complete;                      /* 0 where the length limit, or a callback, cut it */

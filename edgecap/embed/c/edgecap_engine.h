@@ -33,7 +33,7 @@ typedef struct edgecap_tensor {
 } edgecap_tensor;
 
 typedef struct edgecap_engine {
-    const char *name;   /* told in edgecap_info.engine; lives as long as the captioner */
+    const char *name;   /* given in edgecap_info.engine; lives as long as the captioner */
     const char *format; /* of the bundles that it runs, such as "coreml" */
     void *user;
     /* Finds `entry` in the model at `path` and fills in type, rank and shape of the named tensors.

@@ -29,7 +29,7 @@ typedef struct ec_blob { /* a file in memory */
 
 typedef struct ec_model_file {
     const char *path;    /* of the file; of one in memory a name that tells it from others */
-    const uint8_t *data; /* 64-byte aligned, stays until the engine is closed; NULL: open the path */
+    const uint8_t *data; /* 64-byte aligned, stays until the engine closes; NULL: open the path */
     size_t size;
     ec_blob *beside; /* the other files in its folder, of which some may be its weights */
     size_t beside_count;

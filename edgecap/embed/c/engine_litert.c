@@ -192,7 +192,7 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
         !find_tensors(e, signature, out_there, e->lib.output_name, e->lib.output_tensor, outputs,
                       output_count, f->outputs)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                       "%.60s of %.100s has not the tensors that the manifest says.", entry,
+                       "%.60s of %.100s does not have the tensors in the manifest.", entry,
                        model->path);
     }
     *found = f;

@@ -311,7 +311,7 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
     if (!read_tensors(e, f->session, false, inputs, input_count) ||
         !read_tensors(e, f->session, true, outputs, output_count)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                       "%.120s has not the tensors that the manifest says.", model->path);
+                       "%.120s does not have the tensors in the manifest.", model->path);
     }
     *found = f;
     return EDGECAP_OK;

@@ -169,7 +169,7 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
     *found = f;
     return fits ? EDGECAP_OK
                 : ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                          "%.60s of %.100s has not the tensors that the manifest says.", entry,
+                          "%.60s of %.100s does not have the tensors in the manifest.", entry,
                           model->path);
 }
 

@@ -36,7 +36,7 @@ edgecap_status ec_grammar_read(ec_fields *f, const ec_json *table, int64_t vocab
 
 int32_t ec_grammar_state(const ec_grammar *grammar, const char *name); /* -1: none */
 
-/* Marks with 1 in `mask` [vocabulary] what may follow `tokens` where `left` more may be said; ids
+/* Marks with 1 in `mask` [vocabulary] what may follow `tokens` where `left` more may follow; ids
  * from `known` on say nothing. bundle.grammar where nothing may. */
 edgecap_status ec_grammar_allowed(const ec_grammar *grammar, int32_t state, const int32_t *tokens,
                                   size_t count, size_t left, int32_t known, int32_t vocabulary,

@@ -15,7 +15,7 @@ enum { EC_SCHEMA = 1, EC_SCHEMA_2 = 2 };
 
 typedef struct ec_port { /* a tensor of a function: our name and the file's */
     const char *name, *target;
-    size_t count; /* of its numbers at batch 1; 0: told by the contract of schema 1 */
+    size_t count; /* of its numbers at batch 1; 0: given by the contract of schema 1 */
 } ec_port;
 
 typedef struct ec_function {

@@ -6,7 +6,7 @@
 static edgecap_status not_as_told(const ec_unit *u, const ec_tensor *tensor, edgecap_error *error)
 {
     return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                   "%.60s of %.60s is not of the type or size that the contract says.",
+                   "%.60s of %.60s does not have the type and size in the contract.",
                    tensor->name, u->of->name);
 }
 

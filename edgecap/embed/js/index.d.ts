@@ -92,7 +92,7 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
-/** Drawing tokens at random; one seed and index draw the same numbers in every language. */
+/** Sampling tokens; one seed and index draw the same numbers in every language. */
 export interface Sampling {
   /** 0.01 … 100, 1 by default; lower is closer to greedy. */
   temperature?: number;
@@ -117,9 +117,9 @@ export interface CaptionOptions {
   lang?: string;
   /** One of `prompts`. */
   prompt?: string;
-  /** Whether to say where things are; schema 1. */
+  /** Generate boxes; schema 1. */
   grounded?: boolean;
-  /** 1 takes the most probable token each time; more search among that many captions. */
+  /** Beam width; 1 is greedy decoding. */
   beams?: number;
   /** Tokens at most, the end included; by default all that the model can. */
   maxLength?: number;
@@ -142,7 +142,7 @@ export interface Region {
   scores: number[];
 }
 
-/** A word, or a box, and where the model looked while it chose it. */
+/** A word, or a box, and the attention of the steps that generated it. */
 export interface Word {
   text: string;
   isBox: boolean;

@@ -7,13 +7,12 @@ the settings it leaves out and why they change neither.
 
 from edgecap.models.translate.checkpoint import Checkpoint
 from edgecap.models.translate.generation import generation_spec, start_id
-from edgecap.models.translate.image import PixelScaling, image_spec
+from edgecap.models.translate.image import image_spec
 from edgecap.models.translate.regions import regions_spec
 from edgecap.models.translate.text import prompt_ids, text_spec
 
 __all__ = [
     "Checkpoint",
-    "PixelScaling",
     "generation_spec",
     "image_spec",
     "prompt_ids",

@@ -8,11 +8,11 @@ elsewhere transformers takes no such image, and alpha is dropped as its load_ima
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edgecap.bundle.image_spec import Crops, ImageSpec, check_image_spec
 from edgecap.core.errors import BundleError, InputError
+from edgecap.models.images import PixelScaling
 from edgecap.models.translate.checkpoint import Checkpoint, refuse, typed
 
 Settings = Mapping[str, Any]
@@ -115,15 +115,6 @@ _OWN = {
     "Idefics3": {"max_image_size", "do_image_splitting"},
     "SmolVLM": {"max_image_size", "do_image_splitting"},
 }
-
-
-@dataclass(frozen=True)
-class PixelScaling:
-    """From the uint8 pixels of an ImageSpec to what the model was trained on, inside the graph."""
-
-    scale: float
-    mean: tuple[float, float, float]  # by channel, after scaling
-    std: tuple[float, float, float]  # value = (pixel * scale - mean) / std
 
 
 def image_spec(checkpoint: Checkpoint) -> tuple[ImageSpec, PixelScaling]:

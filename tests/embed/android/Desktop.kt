@@ -24,7 +24,7 @@ fun main(arguments: Array<String>) {
     val captioner = Captioner.open(bundle, OpenOptions(library = library))
     println("info\t${captioner.info}")
     tell("plain", captioner.caption(image))
-    tell("sampled", captioner.caption(image, CaptionRequest(sampling = Sampling(20.0, seed = 7, index = 0))))
+    tell("sampled", captioner.caption(image, CaptionRequest(sampling = Sampling(20.0, seed = 8, index = 0))))
     tell("german", captioner.caption(image, CaptionRequest(language = "de", beams = 3)))
     val maps = captioner.caption(image, CaptionRequest(attention = true)).attention.orEmpty()
     println("attention\t${maps.size} ${maps.first().size} ${maps.first().sum()}")
@@ -38,14 +38,18 @@ fun main(arguments: Array<String>) {
     println("end\t")
 }
 
+/** Texts as hexadecimal bytes: they may hold what ends a line. */
 private fun tell(name: String, caption: Caption) {
     println("$name\t${caption.tokens.joinToString(" ") { it.id.toString() }}")
-    println("$name text\t${caption.text}")
-    for (mention in caption.mentions) {
-        val cut = caption.text.substring(mention.range)
-        println("$name mention\t$cut|${mention.phrase}|${mention.boxes.joinToString(" ") { "${it.x0} ${it.y0} ${it.x1} ${it.y1}" }}")
+    println("$name text\t${hex(caption.text)}")
+    val mentions = caption.mentions.map { mention ->
+        check(caption.text.substring(mention.range) == mention.phrase)
+        (listOf(hex(mention.phrase)) + mention.boxes.flatMap { listOf(it.x0, it.y0, it.x1, it.y1) }).joinToString(" ")
     }
+    println("$name mentions\t${mentions.joinToString("|")}")
 }
+
+private fun hex(text: String) = text.toByteArray().joinToString("") { "%02x".format(it) }
 
 private fun streams(captioner: Captioner, image: Pixels) = runBlocking {
     val events = captioner.stream(image).toList()

@@ -81,7 +81,7 @@ export class Captioner {
       const what = sampling ? "beams_sampled" : "beams_streamed";
       throw new EdgecapError(
         `caption.${what}`,
-        `${request.beams} beams look for the best caption and know it at the end.`,
+        `${request.beams} beams: beam search cannot be combined with sampling or streaming.`,
         "Use beams: 1, or leave out sampling and onToken.",
       );
     }
@@ -138,7 +138,7 @@ export class Captioner {
   }
 
   #alive() {
-    if (this.disposed) throw new EdgecapError("captioner.disposed", "this captioner was disposed of.", "Load it again.");
+    if (this.disposed) throw new EdgecapError("captioner.disposed", "this captioner was disposed.", "Load it again.");
   }
 }
 

@@ -70,7 +70,7 @@ function checkRecord(two, four, at, refuse) {
   if (two(at + 10) !== 0 || four(at + 20) !== four(at + 24)) refuse("has a compressed file; files are stored");
   if (four(at + 38) !== 0x81a40000) refuse("has a link, a directory or another special file");
   const rest = [4, 6, 8, 12, 14, 30, 32, 34, 36].map((place) => two(at + place));
-  if (rest.join() !== [0x0314, 10, 0, 0, 0x21, 0, 0, 0, 0].join()) refuse("has fields that a packed bundle has not");
+  if (rest.join() !== [0x0314, 10, 0, 0, 0x21, 0, 0, 0, 0].join()) refuse("has fields that differ from those of a packed bundle");
 }
 
 /** The header that belongs to a record of the directory, for a file at `at`. */

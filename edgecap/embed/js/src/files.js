@@ -36,14 +36,14 @@ export async function openBundle(source, { onProgress = null, cache = true, sign
   async function load(name) {
     const entry = manifest.files[name];
     if (packed) {
-      if (!packed.has(name)) throw new EdgecapError("bundle.missing_file", `${name} is listed and not there.`, AGAIN);
+      if (!packed.has(name)) throw new EdgecapError("bundle.missing_file", `${name} is listed but missing.`, AGAIN);
       await checkFile(name, entry, packed.get(name));
       return packed.get(name);
     }
     const report = (loaded) => onProgress?.({ status: "progress", file: name, loaded: before + loaded, total });
     onProgress?.({ status: "initiate", file: name, loaded: before, total });
     const bytes = await fetchFile(name, entry, report);
-    if (bytes === null) throw new EdgecapError("bundle.missing_file", `${name} is listed and not there.`, AGAIN);
+    if (bytes === null) throw new EdgecapError("bundle.missing_file", `${name} is listed but missing.`, AGAIN);
     await checkFile(name, entry, bytes);
     before += bytes.length;
     onProgress?.({ status: "done", file: name, loaded: before, total });

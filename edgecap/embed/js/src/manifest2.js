@@ -215,7 +215,7 @@ function checkText(manifest) {
   const captions = functionNamed(manifest.interface, "decode") !== undefined;
   const prompts = Object.entries(manifest.prompts);
   if (captions !== (manifest.tokenizer !== null) || captions !== prompts.length > 0) {
-    bad("a model with decode needs a tokenizer and prompts, and no other may have them");
+    bad("a model needs a tokenizer and prompts if it has decode, and only then");
   }
   for (const file of [manifest.tokenizer, manifest.encoder]) {
     if (file !== null && !(file in manifest.files)) throw new EdgecapError("bundle.missing_file", `${file} is not listed.`);

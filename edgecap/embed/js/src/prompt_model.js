@@ -17,7 +17,7 @@ export class PromptModel {
     this.session = session;
     this.interface = manifest.interface;
     this.codec = tokenizerBytes && new TextCodec(tokenizerBytes, manifest.tokenizer);
-    this.languages = []; // the model's prompts say in what language it answers
+    this.languages = []; // the prompt determines the language
     this.prompts = Object.keys(manifest.prompts);
   }
 
@@ -28,7 +28,7 @@ export class PromptModel {
 
   request({ lang = null, prompt = null, grounded, maxLength = null, beams = null, sampling = null, rule }) {
     if (!functionNamed(this.interface, "decode")) {
-      throw new EdgecapError("model.capability", `${this.manifest.name} embeds images and texts; it writes no captions.`);
+      throw new EdgecapError("model.capability", `${this.manifest.name} embeds images and texts; it does not generate captions.`);
     }
     for (const [name, value] of Object.entries({ lang, grounded: grounded ?? null, rule: rule ?? null })) {
       if (value !== null) {
@@ -147,7 +147,7 @@ export class PromptModel {
     if (typeof encode !== "function") {
       throw new EdgecapError(
         "prompts.none",
-        "texts of this model are tokenized by its own library, which is not here.",
+        "this model's texts need its own tokenizer, which this package does not have.",
         "Give encode: (text) => ids, made from the bundle's prompts.json.",
       );
     }

@@ -60,7 +60,13 @@ open class MLPredictionOptions {
     public var outputBackings: [String: Any] = [:]
 }
 
+open class MLState {}
+
 open class MLModel {
+    public func makeState() -> MLState { fatalError() }
+    public func prediction(
+        from input: MLFeatureProvider, using state: MLState, options: MLPredictionOptions
+    ) throws -> MLFeatureProvider { fatalError() }
     public init(contentsOf url: URL, configuration: MLModelConfiguration) throws {}
     public var modelDescription: MLModelDescription { fatalError() }
     public class func compileModel(at url: URL) throws -> URL { fatalError() }

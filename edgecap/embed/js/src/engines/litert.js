@@ -42,7 +42,7 @@ class LitertSession {
       try {
         session.models.set(file, await litert.loadAndCompile(bundle.read(file), options));
       } catch (error) {
-        throw new EdgecapError("bundle.model", `LiteRT.js (${accelerator}) does not take ${file}: ${firstLine(error)}.`);
+        throw new EdgecapError("bundle.model", `LiteRT.js (${accelerator}) rejects ${file}: ${firstLine(error)}.`);
       }
     }
     return session;

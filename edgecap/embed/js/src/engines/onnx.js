@@ -49,7 +49,7 @@ class OnnxSession {
     try {
       return await this.ort.InferenceSession.create(this.bundle.read(file), options);
     } catch (error) {
-      throw new EdgecapError("bundle.model", `onnxruntime (${this.provider}) does not take ${file}: ${firstLine(error)}.`);
+      throw new EdgecapError("bundle.model", `onnxruntime (${this.provider}) rejects ${file}: ${firstLine(error)}.`);
     }
   }
 

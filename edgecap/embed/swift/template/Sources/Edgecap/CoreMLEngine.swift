@@ -11,15 +11,31 @@ public final class CoreMLEngine: Engine {
     public let name = "coreml"
     public let format = "coreml"
     private let units: MLComputeUnits
+    private let stateful: Bool
     private var compiled: [String: URL] = [:]
 
-    /// - Parameter computeUnits: `.all` lets Core ML choose; `.cpuOnly` gives the same numbers on
-    ///   every device.
-    public init(computeUnits: MLComputeUnits = .all) {
+    /// - Parameters:
+    ///   - computeUnits: `.all` lets Core ML choose; `.cpuOnly` gives the same numbers on every device.
+    ///   - stateful: keep the text's rows in Core ML's own state, where the bundle was exported for
+    ///     that; one beam at a time. Needs iOS 18 or macOS 15.
+    public init(computeUnits: MLComputeUnits = .all, stateful: Bool = false) {
         units = computeUnits
+        self.stateful = stateful
     }
 
     public func load(path: String, entry: String, inputs: [String], outputs: [String]) throws -> EngineFunction {
+        let model = try open(path, entry)
+        guard stateful, entry == "decode" else {
+            return try CoreMLFunction(model, inputs: inputs, outputs: outputs)
+        }
+        guard #available(iOS 18, macOS 15, *) else {
+            throw EdgecapError(.unsupported, "backend.format", "states need iOS 18 or macOS 15.")
+        }
+        let kinds = try CoreMLFunction(model, inputs: inputs, outputs: outputs)
+        return try CoreMLStatefulFunction(open(path, "decode_stateful"), as: kinds)
+    }
+
+    private func open(_ path: String, _ entry: String) throws -> MLModel {
         let configuration = MLModelConfiguration()
         configuration.computeUnits = units
         if entry != "main" { // packages of one function have this one
@@ -28,8 +44,7 @@ public final class CoreMLEngine: Engine {
             }
             configuration.functionName = entry
         }
-        let model = try MLModel(contentsOf: try compile(path), configuration: configuration)
-        return try CoreMLFunction(model, inputs: inputs, outputs: outputs)
+        return try MLModel(contentsOf: try compile(path), configuration: configuration)
     }
 
     /// The compiled form of a package, of an earlier start where the package is the same.
@@ -84,18 +99,18 @@ private final class CoreMLFunction: EngineFunction {
         for tensor in inputs {
             features[tensor.name] = tensor.kind.type == .uint8
                 ? MLFeatureValue(pixelBuffer: try pixelBuffer(of: tensor))
-                : MLFeatureValue(multiArray: try array(over: tensor))
+                : MLFeatureValue(multiArray: try tensor.array())
         }
         let options = MLPredictionOptions()
         var backings: [String: Any] = [:]
-        for tensor in outputs { backings[tensor.name] = try array(over: tensor) }
+        for tensor in outputs { backings[tensor.name] = try tensor.array() }
         options.outputBackings = backings
         let made = try model.prediction(from: MLDictionaryFeatureProvider(dictionary: features), options: options)
         for tensor in outputs {
             guard let values = made.featureValue(for: tensor.name)?.multiArrayValue else {
                 throw EdgecapError(.engine, "engine.failed", "Core ML made no \(tensor.name).")
             }
-            copy(values, to: tensor)
+            tensor.fill(from: values)
         }
     }
 
@@ -123,41 +138,9 @@ private final class CoreMLFunction: EngineFunction {
         }
         return buffer
     }
-
-    private func array(over tensor: Tensor) throws -> MLMultiArray {
-        var strides: [NSNumber] = []
-        var step = 1
-        for size in tensor.kind.shape.reversed() {
-            strides.insert(NSNumber(value: step), at: 0)
-            step *= size
-        }
-        return try MLMultiArray(
-            dataPointer: tensor.data, shape: tensor.kind.shape.map { NSNumber(value: $0) },
-            dataType: tensor.kind.type.coreML, strides: strides)
-    }
-
-    /// Core ML may answer in memory of its own, with gaps between rows.
-    private func copy(_ values: MLMultiArray, to tensor: Tensor) {
-        if values.dataPointer == tensor.data { return }
-        let shape = tensor.kind.shape
-        let strides = values.strides.map(\.intValue)
-        let width = tensor.byteCount / max(1, shape.reduce(1, *))
-        let row = shape.last ?? 1
-        for n in 0..<(tensor.byteCount / (width * row)) {
-            var rest = n, from = 0
-            for axis in (0..<shape.count - 1).reversed() {
-                from += rest % shape[axis] * strides[axis]
-                rest /= shape[axis]
-            }
-            for x in 0..<row {
-                (tensor.data + (n * row + x) * width).copyMemory(
-                    from: values.dataPointer + (from + x * (strides.last ?? 1)) * width, byteCount: width)
-            }
-        }
-    }
 }
 
-private func kind(of feature: MLFeatureDescription?, named name: String) throws -> TensorKind {
+func kind(of feature: MLFeatureDescription?, named name: String) throws -> TensorKind {
     if let image = feature?.imageConstraint {
         return TensorKind(.uint8, [1, image.pixelsHigh, image.pixelsWide, 3])
     }
@@ -165,6 +148,41 @@ private func kind(of feature: MLFeatureDescription?, named name: String) throws 
         throw EdgecapError(.bundle, "bundle.model", "it has no tensor \(name) of a type that is known.")
     }
     return TensorKind(type, array.shape.map(\.intValue))
+}
+
+extension Tensor {
+    /// The memory as Core ML's array, not copied.
+    func array() throws -> MLMultiArray {
+        var strides: [NSNumber] = []
+        var step = 1
+        for size in kind.shape.reversed() {
+            strides.insert(NSNumber(value: step), at: 0)
+            step *= size
+        }
+        return try MLMultiArray(
+            dataPointer: data, shape: kind.shape.map { NSNumber(value: $0) },
+            dataType: kind.type.coreML, strides: strides)
+    }
+
+    /// Core ML may answer in memory of its own, with gaps between rows.
+    func fill(from values: MLMultiArray) {
+        if values.dataPointer == data { return }
+        let shape = kind.shape
+        let strides = values.strides.map(\.intValue)
+        let width = byteCount / max(1, shape.reduce(1, *))
+        let row = shape.last ?? 1
+        for n in 0..<(byteCount / (width * row)) {
+            var rest = n, from = 0
+            for axis in (0..<shape.count - 1).reversed() {
+                from += rest % shape[axis] * strides[axis]
+                rest /= shape[axis]
+            }
+            for x in 0..<row {
+                (data + (n * row + x) * width).copyMemory(
+                    from: values.dataPointer + (from + x * (strides.last ?? 1)) * width, byteCount: width)
+            }
+        }
+    }
 }
 
 extension ElementType {

@@ -1,0 +1,85 @@
+"""An adapter's model and the plan that it is rounded by: one for all formats.
+
+A plan of `w8` needs no data: which layers there are, and what the family keeps wider, follows from
+the model alone, even from one without its weights. A plan of `w8a8` is calibrated.
+
+Letters: N images, h and w the image's height and width in px, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgecap.models.adapter import Adapter, GraphFunction
+from edgecap.quant.plan import Plan
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgecap.quant.samples import CalibrationSpec
+    from edgecap.quant.subject import FunctionSubject
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A plan, and the model it is for, smoothed as it says."""
+
+    plan: Plan
+    subject: FunctionSubject
+
+    @property
+    def functions(self) -> tuple[GraphFunction, ...]:
+        """What is converted: smoothed, not rounded yet."""
+        return self.subject.functions
+
+    def simulated(self) -> tuple[GraphFunction, ...]:
+        """What an export of w8a8 computes, in PyTorch."""
+        from edgecap.quant.simulate import Rounding
+
+        return tuple(self.subject.tapped(Rounding(self.plan)))
+
+
+def subject(adapter: Adapter) -> FunctionSubject:
+    """What the quantiser sees of an adapter."""
+    from edgecap.quant.subject import subject_of
+
+    return subject_of(adapter.functions(), adapter.quant, adapter.interface.dims.get("V"))
+
+
+def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
+    """How `w8` rounds; `weights` is the fingerprint of the checkpoint."""
+    from edgecap.quant.calibrate import uncalibrated
+
+    found = subject(adapter)
+    return Rounded(uncalibrated(found, model=adapter.source, weights=weights), found)
+
+
+def calibrated(
+    adapter: Adapter, images: np.ndarray, spec: CalibrationSpec, prompt: Sequence[int], weights: str
+) -> Rounded:
+    """How `w8a8` rounds, after captions of images uint8 [N,h,w,3] behind `prompt`."""
+    from edgecap.quant.calibrate import calibrate
+    from edgecap.quant.captions import collect_captions
+
+    assert adapter.generation is not None  # asked before
+    found = subject(adapter)
+    captions = collect_captions(
+        found.functions, adapter.interface, images, prompt, adapter.generation.end
+    )
+    plan = calibrate(found, captions, spec, model=adapter.source, weights=weights, precision="w8a8")
+    return by(plan, adapter)
+
+
+def by(plan: Plan, adapter: Adapter) -> Rounded:
+    """How a plan that exists rounds; InputError where it is for other layers."""
+    from edgecap.quant.plan import check_layers
+    from edgecap.quant.smooth import smooth
+    from edgecap.quant.subject import FunctionSubject
+
+    found = subject(adapter)
+    check_layers(plan, found.widths())
+    smoothed = smooth(found, plan.smoothing)
+    assert isinstance(smoothed, FunctionSubject)  # as what was smoothed
+    return Rounded(plan, smoothed)

@@ -1,0 +1,46 @@
+"""What counts as no scene, and how far confidences are from what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgecap.benchmarks.reference.abstention import calibration_error, right_boxes
+from edgecap.benchmarks.reference.not_scenes import KINDS, SIDE, not_scenes
+from edgecap.reference.scenes.graph import Name, Scene, Thing
+from edgecap.reference.shipped import calibration_for
+from edgecap.reference.tokens import STYLES
+from edgecap.runtime import Caption, Mention
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_that_are_no_scene_are_those_of_their_seed(kind: str) -> None:
+    first, other = not_scenes(kind, 4, 1), not_scenes(kind, 4, 2)
+    assert all(image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8 for image in first)
+    assert all(np.array_equal(a, b) for a, b in zip(first, not_scenes(kind, 4, 1), strict=True))
+    assert not np.array_equal(first[3], other[3])
+
+
+def test_the_calibration_error_is_the_gap_between_promise_and_share() -> None:
+    scenes = [(0.95, True)] * 19 + [(0.95, False)]
+    assert calibration_error(scenes, [(0.0, False)]) == pytest.approx(0)
+    assert calibration_error(scenes, [(0.9, False)]) == pytest.approx(abs(0.5 * 0 + 0.5 * 0.9))
+    assert calibration_error([(0.5, True)], [(0.5, False)]) == pytest.approx(0)
+
+
+def test_a_box_is_right_where_a_thing_of_its_name_is() -> None:
+    scene = Scene((Thing(Name("dog"), (40.0, 40.0, 80.0, 80.0)),))
+    raw = "A dog<loc_10><loc_10><loc_20><loc_20> and a cat<loc_10><loc_10><loc_20><loc_20>."
+    boxes = [Mention(phrase, (0, 1), ((40.0, 40.0, 80.0, 80.0),), (0.9,)) for phrase in "ab"]
+    caption = Caption("", raw, "en", "grounded", (boxes[0],), (), (), 0.0, True, 0)
+    assert right_boxes(scene, caption, "en") in ([True], [False])
+    assert right_boxes(None, caption, "en") == [False]
+
+
+def test_the_shipped_calibration_is_of_the_shipped_weights_and_all_styles() -> None:
+    from edgecap.core.digest import file_sha256
+    from edgecap.reference.shipped import shipped
+
+    calibration = calibration_for(file_sha256(shipped()["S"]))
+    assert calibration is not None and set(calibration.captions) == set(STYLES)
+    assert calibration_for("0" * 64) is None
