@@ -22,6 +22,8 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "support"))
 DECLARED = REPOSITORY / "tests" / "embed" / "swift" / "declared"
 # Tests, then the sources for Apple's systems against hand-written declarations of these.
 CHECK = """
+mount -t proc proc /proc # without it, Swift does not find its own libraries
+trap "umount /proc" EXIT
 cd /edgecap/package
 EDGECAP_TEST_BUNDLES=/edgecap/bundles/expected.json swift test -j 2
 cd /edgecap/declared

@@ -13,8 +13,6 @@ uri=$(apt-get indextargets --format '$(REPO_URI)' | grep '/debian/$' | sort -u |
 mkdir -p "$root"
 root=$(cd "$root" && pwd)
 [ -x "$root/usr/bin/apt-get" ] || debootstrap --variant=minbase trixie "$root" "$uri"
-# Without /proc, Swift does not find its own libraries.
-mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 DEBIAN_FRONTEND=noninteractive chroot "$root" sh -ec '
 	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends swiftlang gcc git ca-certificates libc6-dev libstdc++-14-dev'
