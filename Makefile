@@ -120,6 +120,15 @@ checkers: ## Install clang with its fuzzer, and valgrind (Debian, as root); else
 fuzz: $(STAMP) checkers ## Fuzz what the C core reads, FUZZ_SECONDS for each target (clang).
 	$(BIN)/python tests/embed/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
+sshd: ## Install the ssh server that full tests start (Debian, as root); elsewhere say what is missing.
+	@if command -v sshd >/dev/null || test -x /usr/sbin/sshd; then \
+		true; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends openssh-server openssh-client; \
+	else \
+		echo "sshd is missing. As root: apt-get install openssh-server openssh-client" >&2; exit 2; \
+	fi
+
 # Only what is missing: Debian's npm does not go beside a node from elsewhere.
 node: ## Install what the JavaScript runtime's tests run with (Debian, as root); elsewhere say what is missing.
 	@missing=""; \
@@ -183,7 +192,7 @@ types: $(STAMP) ## Check the types with mypy.
 
 check: lint types test ## Everything to run before a commit.
 
-check-full: lint types fonts js checkers arm-tools android-tools fuzz $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
+check-full: lint types fonts js sshd checkers arm-tools android-tools fuzz $(OLD)/.installed ## The same with coverage, more random text, and int8 on an old board's runtime.
 	$(BIN)/coverage run -m pytest -q -m 'full or not full'
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text

@@ -132,6 +132,7 @@ def cases() -> Iterator[tuple[str, bytes, str | None]]:
         "files out of order": archive([*manifest, ("b", b"1"), ("a", b"2")]),
         "no manifest": archive([("a", b"1")]),
         "the manifest is not the first": archive([("a", b"1"), *manifest]),
+        "a null byte in the name of the manifest": archive([("manifest.json\0", b"{}")]),
         "bytes between two files": _gap(),
     }
     for what, data in refused.items():
@@ -148,6 +149,7 @@ def cases() -> Iterator[tuple[str, bytes, str | None]]:
         "a\\b",
         "a:b",
         "a b",
+        "a\0b",
         "manifest.json",
     ]
     for name in [*names, "ä", "a" * 101, "a/b/c/d/e/f"]:

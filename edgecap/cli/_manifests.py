@@ -124,6 +124,15 @@ def tensor_shapes(contract: schema1.Contract) -> Shapes:
             "logits": f"float [{B},{contract.vocabulary}]",
             "attention": f"float [{B},{P}]",
         },
+        "extend": {
+            "tokens": f"int [{B},n]",
+            "position": f"int [{B}]",
+            "k": f"{cache},{C},{K}]",
+            "v": f"{cache},{C},{K}]",
+            "logits": f"float [{B},n,{contract.vocabulary}]",
+            "k_new": f"{cache},n,{K}]",
+            "v_new": f"{cache},n,{K}]",
+        },
         "encode_text": {
             "tokens": f"int [{B},{T}]",
             "length": f"int [{B}]",

@@ -34,9 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgecapError as error:
         print(f"edgecap-caption: {error}", file=sys.stderr)
         return 2
-    except TypeError:  # a model of named prompts has no languages, one of languages no prompts
-        print("edgecap-caption: this model has no such option.", file=sys.stderr)
-        return 2
     return 0 if not failed else 1 if failed < len(options.images) else 2
 
 

@@ -66,9 +66,8 @@ class Captioner(Rating):
         self.graphs, self.manifest, self.backend = graphs, manifest, backend
         self._codec, self._encoder, self._tokenizer = codec, encoder, tokenizer
         self._free, self._most = free, most
-        self._vocabulary = None
-        if manifest.languages and tokenizer is not None:
-            self._vocabulary = Vocabulary(manifest, tokenizer)
+        known = manifest.languages and tokenizer
+        self._vocabulary = Vocabulary(manifest, known) if known else None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -171,11 +170,8 @@ class Captioner(Rating):
             batch: images per batch at most; by default as many as fit in the free memory, and at
                 most 8 on a CPU, because larger batches are not faster.
 
-        Yields:
-            In the order of `images`, a Caption each, or with "skip" the InputError of an image.
-
-        Raises:
-            As `caption`; invalid options raise at the call, before any image is read.
+        Yields a Caption per image, in order, or with "skip" the InputError of an image. Raises as
+        `caption`; invalid options raise at the call, before any image is read.
         """
         pick("on_error", on_error, ("fail", "skip"))
         if batch is not None and batch < 1:
@@ -298,12 +294,6 @@ class Captioner(Rating):
         sampling: Sampling | None,
         prompt: str | None,
     ) -> Request:
-        if not self.manifest.interface.has(DECODE):
-            raise UnsupportedError(
-                "model.capability",
-                f"{self.manifest.name} embeds images and texts; it does not generate captions.",
-                "Use it with: edgecap index, edgecap search",
-            )
         return request_of(
             self.manifest,
             self._vocabulary,
@@ -382,17 +372,7 @@ class Captioner(Rating):
             raise UnsupportedError(
                 "prompts.none", "this bundle has no tokenizer for texts.", "Export it again."
             )
-        encoder = self._encoder()
-        tokens = np.zeros((len(texts), N), np.int32)  # [n,N]
-        length = np.zeros(len(texts), np.int32)  # [n]
-        for row, text in enumerate(texts):
-            ids = encoder.encode(text, framing=True)
-            if not 0 < len(ids) <= N:
-                raise InputError(
-                    "text.too_long", f"a text has {len(ids)} tokens; allowed: 1 to {N}."
-                )
-            tokens[row, : len(ids)], length[row] = ids, len(ids)
-        return tokens, length
+        return self._encoder().framed(texts, N)
 
     def _stacked(self, rows: Iterable[np.ndarray]) -> np.ndarray:
         """N embeddings [E] as f32 [N,E]."""
@@ -410,10 +390,9 @@ class Captioner(Rating):
             raise self._lacks(what)
 
     def _lacks(self, what: str) -> UnsupportedError:
-        functions = ", ".join(spec.name for spec in self.manifest.interface.functions)
-        return UnsupportedError(
-            "model.capability", f"{self.manifest.name} has no {what}.", f"It has: {functions}."
-        )
+        there = ", ".join(spec.name for spec in self.manifest.interface.functions)
+        message = f"{self.manifest.name} has no {what}."
+        return UnsupportedError("model.capability", message, f"It has: {there}.")
 
 
 def _images(images: Any) -> Iterable[Any]:

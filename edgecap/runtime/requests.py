@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgecap.bundle.generation_spec import MAX_BEAMS
+from edgecap.bundle.interface import DECODE
 from edgecap.bundle.schema2 import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
@@ -45,6 +46,12 @@ def request_of(
     prompt: str | None,
 ) -> Request:
     """The checked request; `vocabulary`: of a model with languages. Errors as of `caption`."""
+    if not manifest.interface.has(DECODE):
+        raise UnsupportedError(
+            "model.capability",
+            f"{manifest.name} embeds images and texts; it does not generate captions.",
+            "Use it with: edgecap index, edgecap search",
+        )
     if beams is not None and not 1 <= beams <= MAX_BEAMS:
         raise InputError("caption.beams", f"beams must be in 1 … {MAX_BEAMS}, got {beams}.")
     if sampling is not None and beams is None:

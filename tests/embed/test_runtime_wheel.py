@@ -51,7 +51,7 @@ def test_the_small_command(
         ([bundle, "nothing.png"], 2, "[image.missing]"),
         (["nothing", red], 2, "[bundle.missing]"),
         ([bundle, red, "--lang", "xx"], 2, "[language.unknown]"),
-        ([bundle, red, "--prompt", "x"], 2, "no such option"),
+        ([bundle, red, "--prompt", "x"], 2, "[caption.no_prompts]"),
     ):
         assert main(arguments) == code
         error = capsys.readouterr().err

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +82,10 @@ def bundle(
     return get
 
 
-@cache
 def own_images(factory: pytest.TempPathFactory) -> Path:
     """A user's directory of images."""
-    return images(factory.mktemp("data") / "own", 20)
+    folder = factory.getbasetemp() / "own"
+    return folder if folder.is_dir() else images(folder, 20)
 
 
 def photo(side: tuple[int, int] = (70, 50)) -> Image.Image:

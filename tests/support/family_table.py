@@ -1,6 +1,6 @@
 """The table of families in README: every family to every format, each bundle past the gate.
 
-    python tests/support/family_table.py [PRECISION,...]
+    python tests/support/family_table.py [PRECISION,... [MODEL,...]]
 
 Tiny random checkpoints. A cell names the precisions whose bundle gives the captions or embeddings
 of PyTorch, as `edgecap export` asks before it saves one; a refusal is printed below. Tens of
@@ -28,6 +28,7 @@ NAMES = {
     ("vision-encoder-decoder", "trocr"): "TrOCR",
     ("vision-encoder-decoder", "donut"): "Donut",
     ("git", "tiny"): "GIT",
+    ("blip-2", "tiny"): "BLIP-2",
     ("florence2", "tiny"): "Florence-2",
     ("kosmos-2", "tiny"): "Kosmos-2",
     ("idefics3", "tiny"): "Idefics3",
@@ -39,10 +40,12 @@ NAMES = {
 }
 
 
-def main(precisions: list[str]) -> None:
+def main(precisions: list[str], titles: list[str]) -> None:
     refusals = []
     print(f"| model | {' | '.join(FORMATS)} |\n| --- |{' --- |' * len(FORMATS)}", flush=True)
     for (family, variant), title in NAMES.items():
+        if title not in titles:
+            continue
         assert variant in MAKERS[family]
         cells = []
         with tempfile.TemporaryDirectory() as scratch:
@@ -67,4 +70,8 @@ def main(precisions: list[str]) -> None:
     print("\n" + "\n".join(refusals))
 
 
-main(sys.argv[1].split(",") if len(sys.argv) > 1 else ["fp32", "fp16", "w8"])
+given = [argument.split(",") for argument in sys.argv[1:]]
+main(
+    given[0] if given else ["fp32", "fp16", "w8", "w8a8"],
+    given[1] if given[1:] else list(NAMES.values()),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tiny_checkpoints import make
+from tiny_checkpoints import make_whole
 
 from edgecap.benchmarks import random_checkpoints
 from edgecap.models.checkpoint import Checkpoint, open_checkpoint
@@ -15,7 +15,7 @@ def middling(directory: Path, family: str) -> Checkpoint:
     """A checkpoint of some megabytes, so that weights outweigh names and nodes."""
     import transformers
 
-    make(family, "tiny", directory)
+    make_whole(family, "tiny", directory)
     wide: dict[str, Any] = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4}
     if family == "blip":
         text = {**wide, "vocab_size": 4000, "encoder_hidden_size": 256, "bos_token_id": 2}

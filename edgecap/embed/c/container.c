@@ -84,14 +84,17 @@ static bool is_header(const uint8_t *h, size_t most, const uint8_t *record, size
     return true;
 }
 
-static edgecap_status check_name(const ec_packed *files, size_t index, edgecap_error *error)
+static edgecap_status check_name(const ec_packed *files, size_t index, size_t length,
+                                 edgecap_error *error)
 {
     const char *name = files[index].name;
+    bool whole = strlen(name) == length; /* no null byte in it */
     if (index == 0) {
-        return strcmp(name, MANIFEST) == 0 ? EDGECAP_OK
-                                           : refuse(error, "does not begin with manifest.json");
+        return whole && strcmp(name, MANIFEST) == 0
+                   ? EDGECAP_OK
+                   : refuse(error, "does not begin with manifest.json");
     }
-    if (!ec_is_plain_path(name) || strcmp(name, MANIFEST) == 0) {
+    if (!whole || !ec_is_plain_path(name) || strcmp(name, MANIFEST) == 0) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.path",
                        "'%.60s' is not a plain path inside the bundle.", name);
     }
@@ -124,10 +127,7 @@ static edgecap_status read_file(ec_arena *arena, const uint8_t *data, size_t cen
     if (files[index].name == NULL) {
         return ec_no_memory(error);
     }
-    if (strlen(files[index].name) != length) {
-        return ec_fail(error, EDGECAP_BUNDLE, "bundle.path", "a name holds a null byte.");
-    }
-    status = check_name(files, index, error);
+    status = check_name(files, index, length, error);
     if (status != EDGECAP_OK) {
         return status;
     }

@@ -1,11 +1,16 @@
 """Free-text prompts to ids, with the tokenizers library (optional).
 
 The named prompts of a bundle are ids in its manifest and do not need it.
+
+Letters: n texts, N tokens of a text to embed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from edgecap.core.errors import BundleError, InputError, UnsupportedError, one_line
 from edgecap.core.lazy import require
@@ -64,3 +69,19 @@ class PromptEncoder:
         text = text.encode("utf-8", "replace").decode("utf-8")
         self._tokenizer.encode_special_tokens = not special
         return list(self._tokenizer.encode(text, add_special_tokens=framing).ids)
+
+    def framed(self, texts: Sequence[str], N: int) -> tuple[np.ndarray, np.ndarray]:
+        """Texts to embed as ids int32 [n,N], padded with 0, and their lengths int32 [n].
+
+        Raises as `encode`, and InputError for a text of more than N tokens or none.
+        """
+        tokens = np.zeros((len(texts), N), np.int32)  # [n,N]
+        length = np.zeros(len(texts), np.int32)  # [n]
+        for row, text in enumerate(texts):
+            ids = self.encode(text, framing=True)
+            if not 0 < len(ids) <= N:
+                raise InputError(
+                    "text.too_long", f"a text has {len(ids)} tokens; allowed: 1 to {N}."
+                )
+            tokens[row, : len(ids)], length[row] = ids, len(ids)
+        return tokens, length
