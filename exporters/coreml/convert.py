@@ -57,6 +57,7 @@ def _reference_wide(plan: Plan | None) -> Wide:
 
 # All others are state, which goes back in as it came out: float16 where the program computes so.
 FLOAT_OUTPUTS = ("logits", "image_embedding", "text_embedding", "attention")
+QUANTISED = ("linear", "conv", "gather")  # operations whose weights have int8 rows
 
 
 def export(
@@ -282,7 +283,22 @@ def _wide(program: Any, wide: Wide) -> tuple[list[str], int]:
                 "Export with a plan that keeps no layer, or with --precision fp16.",
             )
         found += names
-    return found, wide.least
+    return [*found, *_shared_vectors(operations)], wide.least
+
+
+def _shared_vectors(operations: Any) -> list[str]:
+    """Constant vectors that operations of both kinds read, those with int8 rows and others.
+
+    coremltools 9 stores equal constants once and refuses to quantise where such readers meet: a
+    layer's bias that equals a norm's, as both do before training. No vector has rows to quantise.
+    """
+    return [
+        operation.name
+        for operation in operations
+        if operation.op_type == "const"
+        and len(getattr(operation.outputs[0], "shape", ())) == 1
+        and len({c.op_type in QUANTISED for c in operation.outputs[0].child_ops}) == 2
+    ]
 
 
 def _quantise(program: Any, wide: tuple[list[str], int]) -> Any:
@@ -294,7 +310,7 @@ def _quantise(program: Any, wide: tuple[list[str], int]) -> Any:
         mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=least
     )
     config = coreml.OptimizationConfig(
-        op_type_configs=dict.fromkeys(("linear", "conv", "gather"), rows),
+        op_type_configs=dict.fromkeys(QUANTISED, rows),
         op_name_configs=dict.fromkeys(names),
     )
     return coreml.linear_quantize_weights(program, config)
