@@ -183,30 +183,32 @@ def functions(
         "tokens": torch.ones(1, T, dtype=torch.int32),  # [B,T]
         "length": torch.ones(1, dtype=torch.int32),  # [B]
     }
-    seen = {"image": 0, "k": 1, "v": 1, "image_embedding": 0}
-    stepping = ("logits", "k_new", "v_new", "attention")
-    stepped = {"token": 0, "position": 0, "k": 1, "v": 1}
-    stepped |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
+    image_axes = {"image": 0, "k": 1, "v": 1, "image_embedding": 0}
+    decode_outputs = ("logits", "k_new", "v_new", "attention")
+    decode_axes = {"token": 0, "position": 0, "k": 1, "v": 1}
+    decode_axes |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
     words = config.vocabulary
     tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
-    told = {"tokens": 0, "length": 0, "text_embedding": 0}
+    text_axes = {"tokens": 0, "length": 0, "text_embedding": 0}
     made: tuple[Function, ...] = (
         Function(
             "encode_image",
             EncodeImage().eval(),
             {"image": image},
             ("k", "v", "image_embedding"),
-            seen,
+            image_axes,
         ),
-        Function("decode", Decode().eval(), step, stepping, stepped, tops),
-        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), told, tops),
+        Function("decode", Decode().eval(), step, decode_outputs, decode_axes, tops),
+        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), text_axes, tops),
     )
     if attention:
-        by_head = Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped, tops)
+        by_head = Function(
+            ATTENTION, DecodeAttention().eval(), step, decode_outputs, decode_axes, tops
+        )
         made = (*made, by_head)
     if extend is not None:
         tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
         several = {"tokens": tokens} | {name: step[name] for name in ("position", "k", "v")}
-        axes = {"tokens": 0} | stepped
-        made = (*made, Function(EXTEND, Extend().eval(), several, stepping[:3], axes, tops))
+        axes = {"tokens": 0} | decode_axes
+        made = (*made, Function(EXTEND, Extend().eval(), several, decode_outputs[:3], axes, tops))
     return made

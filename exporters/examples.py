@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def example_inputs(
     function: GraphFunction, interface: Interface, batch: int, seed: int = 1
 ) -> dict[str, Tensor]:
-    """A value for every input, in order, of the shape and dtype that its spec says.
+    """A value for every input, in order, of the shape and dtype of its spec.
 
     Integers are in the range that the contract allows: bytes, token ids, positions, lengths.
     """

@@ -36,7 +36,7 @@ class Chosen:
     """A precision, and what a converter is given to reach it."""
 
     precision: str
-    network: CaptionModel  # smoothed as the plan says, where there is one
+    network: CaptionModel  # smoothed by the plan, where there is one
     plan: Plan | None = None
     summary: dict[str, Any] | None = None  # of the plan, for the manifest
     folder: Path | None = None  # holds those of FILES that there are
@@ -50,7 +50,7 @@ class Chosen:
 
 
 class Planner:
-    """Makes each precision's plan when it is first asked for; calibration captions once."""
+    """Makes each precision's plan on first use; calibration captions once."""
 
     def __init__(
         self, request: ExportRequest, path: Path, model: OpenModel, scratch: Path, say: Say
@@ -97,14 +97,14 @@ def read_plan(request: ExportRequest, file: Path, name: str, weights: Path) -> P
     if plan.precision != request.precision and request.precision != INT8:
         raise InputError(
             "plan.precision",
-            f"{file} is a plan for {plan.precision}, and {request.precision} is asked for.",
+            f"{file} is a plan for {plan.precision}, and {request.precision} was requested.",
             f"Run with: --precision {plan.precision}",
         )
     return plan
 
 
 def collect(request: ExportRequest, model: OpenModel, say: Say) -> CalibrationSet:
-    """The images of calibration and what the model says about them."""
+    """The images of calibration and the model's captions of them."""
     from edgecap.quant.calibration_set import collect_calibration
 
     say(f"calibrating on {request.calibration.images} images")
@@ -121,7 +121,7 @@ def make_plan(
     say: Say,
     calibrated: Callable[[], CalibrationSet],
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan, and what the manifest says of it; both written into `directory` in full.
+    """The plan, and its summary for the manifest; both written into `directory` in full.
 
     Raises GateError where a search finds none within its budget.
     """
@@ -144,8 +144,8 @@ def _new_plan(
 ) -> tuple[Plan, dict[str, Any]]:
     """A plan from calibration, and from a search after it where there is a budget.
 
-    Captions are judged in the languages of the model that scenes can be described in; of the
-    others `say` is told.
+    Captions are scored in the languages of the model that scenes can be described in; the
+    others are reported through `say`.
     """
     from edgecap.reference.quant import calibrate
 
@@ -167,7 +167,7 @@ def _new_plan(
     from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
     from edgecap.reference.scenes.shipped import load_set
 
-    judged = [language for language in model.reference.languages if language in GRAMMAR_LANGUAGES]
+    scored = [language for language in model.reference.languages if language in GRAMMAR_LANGUAGES]
     unread = [
         language for language in model.reference.languages if language not in GRAMMAR_LANGUAGES
     ]
@@ -175,7 +175,7 @@ def _new_plan(
         say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
 
     def judge() -> TaskEvaluator:
-        return TaskEvaluator(model.network, load_set("calibration"), judged, model.extension)
+        return TaskEvaluator(model.network, load_set("calibration"), scored, model.extension)
 
     found = search(model.network, plan, calibration_set, judge, request.max_drop, say)
     found = replace(found, seconds=time.monotonic() - begun)
@@ -189,16 +189,16 @@ def _new_plan(
 
 def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:
     """Copy how a plan was found from beside its file; its summary, empty where nothing is known."""
-    told, image = file.parent / SEARCH, file.parent / FRONT
-    if not (told.is_file() and image.is_file()):
+    record, image = file.parent / SEARCH, file.parent / FRONT
+    if not (record.is_file() and image.is_file()):
         return {}
     try:
-        value = read_json(told, SEARCH)
+        value = read_json(record, SEARCH)
         if value["plan"] != plans.fingerprint_of(plan):
             return {}
         summary = {"max_drop": value["max_drop"], **value["points"][value["chosen"]]["drop"]}
     except (BundleError, KeyError, IndexError, TypeError):
         return {}  # somebody else's file of that name
-    shutil.copyfile(told, directory / SEARCH)
+    shutil.copyfile(record, directory / SEARCH)
     shutil.copyfile(image, directory / FRONT)
     return summary

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rounded:
-    """A plan, and the model it is for, smoothed as it says."""
+    """A plan, and the model it is for, smoothed by it."""
 
     plan: Plan
     subject: FunctionSubject
@@ -63,7 +63,7 @@ def calibrated(
     from edgecap.quant.calibrate import calibrate
     from edgecap.quant.captions import collect_captions
 
-    assert adapter.generation is not None  # asked before
+    assert adapter.generation is not None  # checked before
     found = subject(adapter)
     captions = collect_captions(
         found.functions, adapter.interface, images, prompt, adapter.generation.end

@@ -134,7 +134,7 @@ def convert(
 def _reference(
     model: CaptionModel, spec: ExportSpec, plan: Plan | None = None
 ) -> tuple[contract.Function, ...]:
-    """The functions of the reference captioner, its stateful step among them where asked for."""
+    """The functions of the reference captioner, its stateful step among them where requested."""
     if plan is not None:
         from edgecap.reference.quant import insert_qdq
 

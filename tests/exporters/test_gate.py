@@ -151,7 +151,7 @@ def test_int8_is_w8_where_w8a8_is_not_close_enough(
     (line,) = [line for line in said if "because" in line]
     assert line.startswith("onnx: w8, because") and "w8a8 is not close enough" in line
     assert "text_embedding: max abs" in line and "\n" not in line
-    assert said.count("calibrating on 16 images") == said.count("asking PyTorch") == 1
+    assert said.count("calibrating on 16 images") == said.count("running PyTorch") == 1
     # What failed is kept, complete: it opens, runs, and says what was wrong.
     assert [path.name for path in failed.iterdir()] == ["tiny-onnx-w8a8"]
     kept = open_bundle(failed / "tiny-onnx-w8a8", verify="full")

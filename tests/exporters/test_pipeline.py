@@ -265,7 +265,7 @@ def test_several_formats_ask_pytorch_once_and_obey_one_plan(tiny: Path, tmp_path
         tmp_path / "tiny-onnx-w8a8",
         tmp_path / "tiny-tflite-w8a8",
     ]
-    for once in ("loading tiny.safetensors", "asking PyTorch", "calibrating on 16 images"):
+    for once in ("loading tiny.safetensors", "running PyTorch", "calibrating on 16 images"):
         assert said.count(once) == 1
     plans = [(one.path / "plan.json").read_bytes() for one in made]
     assert plans[0] == plans[1]
