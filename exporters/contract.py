@@ -61,7 +61,7 @@ class Function:
         return {name: value.numpy() for name, value in zip(self.outputs, made, strict=True)}
 
 
-def placed(file: str, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Place:
+def own_names(file: str, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Place:
     """Where a function lies whose entry and tensors bear the contract's own names."""
     return Place(file, name, {n: n for n in inputs}, {n: n for n in outputs})
 

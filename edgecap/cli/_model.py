@@ -17,7 +17,7 @@ _NAMED = 5  # of the bundles that a refusal lists
 
 
 def chosen(bundle: str | None) -> str:
-    """The bundle named, else the newest one here or the shipped weights, as standard error says.
+    """The bundle named, else the newest one here or the shipped weights, as standard error reports.
 
     At a terminal a person reads which one is taken. A script would run with another as soon as
     another export lands in the directory, so where standard output is no terminal and several
@@ -65,7 +65,7 @@ def load_captioner(source: str, threads: int) -> Captioner:
 def load_maker(source: str, threads: int) -> Captioner:
     """The loaded captioner that made an index; errors as of `load_captioner`.
 
-    For one that has moved, the refusal says how to name it.
+    For one that has moved, the refusal shows how to name it.
     """
     try:
         return load_captioner(source, threads)

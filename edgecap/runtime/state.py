@@ -191,12 +191,12 @@ class _Group:
     def copy_text(self, source: _Group, position: int, sequences: Sequence[int]) -> None:
         """Sequence i continues sequences[i] of `source`, which has the same image."""
         for entry in self._entries:
-            there, here = source._arrays[entry.name], self._arrays[entry.name]
+            theirs, ours = source._arrays[entry.name], self._arrays[entry.name]
             if entry.has_rows:
                 first = self._first[entry.name]
                 rows = (..., slice(first, first + position), _ROW)
-                there, here = there[rows], here[rows]
-            here[...] = np.take(there, sequences, entry.tensor.batch_axis)
+                theirs, ours = theirs[rows], ours[rows]
+            ours[...] = np.take(theirs, sequences, entry.tensor.batch_axis)
         self._bound.changed()
 
 

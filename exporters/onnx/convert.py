@@ -90,7 +90,7 @@ def write(
             clean(proto)
             (directory / f"{name}.onnx").write_bytes(proto.SerializeToString())
             inputs, outputs = model.graph.inputs, model.graph.outputs
-            places[name] = contract.placed(
+            places[name] = contract.own_names(
                 f"{name}.onnx", name, (str(i.name) for i in inputs), (str(o.name) for o in outputs)
             )
     return places

@@ -76,7 +76,7 @@ def write(
             [entry.name.decode() for entry in entries]
             for entries in (signature.inputs, signature.outputs)
         )
-        found[name] = contract.placed(FILE, name, inputs, outputs)
+        found[name] = contract.own_names(FILE, name, inputs, outputs)
     return found
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from tiny_onnx import image as noise
 
 from edgecap.apps.grounding import ground, rank_statements
+from edgecap.apps.grounding.caption_scorer import CaptionScorer
 from edgecap.apps.grounding.hide import MARGIN, hide
 from edgecap.apps.grounding.phrases import as_sentence, readings
-from edgecap.apps.grounding.speech import CaptionScorer
 from edgecap.benchmarks.reference.expressions import (
     ambiguous_expressions,
     questions,
@@ -68,7 +68,7 @@ def test_what_a_phrase_means(
 ) -> None:
     found = ground(knowing, IMAGE, phrase)
     assert found.box == box and found.name == name
-    assert found.seen and found.log_likelihood_ratio > 1
+    assert found.is_supported and found.log_likelihood_ratio > 1
     assert sum(r.probability for r in found.referents) == pytest.approx(1, abs=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_a_name_of_two_things_means_both(knowing: Captioner) -> None:
 
 
 def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
-    assert not ground(knowing, IMAGE, "the yellow ring").seen
+    assert not ground(knowing, IMAGE, "the yellow ring").is_supported
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
 def test_a_phrase_of_another_language_is_a_guess(
     knowing: Captioner, phrase: str, lang: str
 ) -> None:
-    assert not ground(knowing, IMAGE, phrase, lang).seen
+    assert not ground(knowing, IMAGE, phrase, lang).is_supported
 
 
 def test_of_untrue_statements_one_comes_first_and_none_is_plausible(knowing: Captioner) -> None:
