@@ -3,7 +3,7 @@
 The next-token distributions of the fp32 model along its own captions are the measure: they move
 smoothly with the rounding, where single words flip or not. Roundings of different layers are nearly
 independent noise, so the divergences of single layers nearly add up; the search uses the sum to
-order plans only, and what it chooses is judged by its captions.
+order plans only, and what it chooses is evaluated by its captions.
 """
 
 from __future__ import annotations
