@@ -114,7 +114,7 @@ def _ask(checkpoint: Path, bundle: Path, images: int) -> tuple[Captions, np.ndar
     captions: Captions = []
     rows = []
     for image in model_inputs(scenes, manifest.image):
-        # Without an end, so that random models say more than one word.
+        # Without an end, so that random models write more than one word.
         limits = Limits(NEW_TOKENS, banned=spec.eos)
         (ids,) = adapter.reference(image[None], spec.begin, limits)
         captions.append((image[None], ids))
@@ -123,7 +123,7 @@ def _ask(checkpoint: Path, bundle: Path, images: int) -> tuple[Captions, np.ndar
 
 
 def _logits(bundle: Path, captions: Captions) -> np.ndarray:
-    """What a bundle says along the captions: f32 [M,V]."""
+    """The logits of a bundle along the captions: f32 [M,V]."""
     captioner = load(bundle)
     spec = captioner.manifest.prompts[captioner.manifest.default_prompt]
     return np.concatenate(
