@@ -104,13 +104,13 @@ def fit(captioner: Captioner, styles: Sequence[str], n: int, others: int) -> Cal
     unlike = [image for kind in KINDS for image in not_scenes(kind, others, FIT_SEED)]
     captions, regions = {}, {}
     for style in styles:
-        seen = caption_in_turns(captioner, [image for image, _ in shown], style)
+        outputs = caption_in_turns(captioner, [image for image, _ in shown], style)
         unseen = caption_in_turns(captioner, unlike, style)
         right: list[Caption] = []
         wrong = [caption for _, caption in unseen]
         boxes: list[tuple[float, float]] = []
         true: list[bool] = []
-        for (lang, caption), (_, scene) in zip(seen, shown, strict=True):
+        for (lang, caption), (_, scene) in zip(outputs, shown, strict=True):
             (right if is_right(scene, caption, lang) else wrong).append(caption)
             boxes += box_rows(caption)
             true += right_boxes(scene, caption, lang)

@@ -131,7 +131,7 @@ class Ablation:
     keys: tuple[str, ...] = ()  # of the runs' metrics: columns and panels
     contrasts: tuple[tuple[str, str], ...] = ()  # arms: the first minus the second
     facts: Callable[[], list[Row]] | None = None
-    facts_said: str = ""  # what the facts are, one sentence
+    facts_about: str = ""  # what the facts are, one sentence
     # What facts depend on besides code and processor, in words: other words, other facts.
     facts_of: Callable[[], str] = str
     drawn: tuple[str, ...] = ()  # columns of the facts that get a panel
