@@ -21,7 +21,7 @@ from edgecap.core.errors import EdgecapError
 if TYPE_CHECKING:
     from edgecap.api import bench, caption, export, load, verify
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LAZY = ("bench", "caption", "export", "load", "verify")
 

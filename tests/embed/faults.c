@@ -66,19 +66,19 @@ static edgecap_status work(int kind, edgecap_captioner *captioner, edgecap_error
     caption.text = text;
     caption.text_capacity = sizeof text;
     params.most_tokens = 8;
+    if (info.patches > 0 && (kind == 1 || kind == 2)) { /* where there is attention to give */
+        caption.attention = numbers;
+        caption.attention_capacity = sizeof numbers / sizeof *numbers;
+    }
     switch (kind) {
     case 0:
         params.on_piece = ignore;
         return edgecap_describe(captioner, &image, &params, &caption, error);
     case 1:
         params.sample = 1;
-        caption.attention = numbers;
-        caption.attention_capacity = sizeof numbers / sizeof *numbers;
         return edgecap_describe(captioner, &image, &params, &caption, error);
     case 2:
         params.beams = 3;
-        caption.attention = numbers;
-        caption.attention_capacity = sizeof numbers / sizeof *numbers;
         return edgecap_describe(captioner, &image, &params, &caption, error);
     case 3:
         return edgecap_embed_image(captioner, &image, numbers, 8192, error);

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_edgecap import Captioner, Library, Refused, compile_c, engine_library
-from tiny_checkpoints import make
+from tiny_checkpoints import make_whole
 
 from edgecap.embed.project import write_project
 from edgecap.exporters.checkpoints import CheckpointSpec, export
@@ -25,7 +25,7 @@ IMAGES = [
 def exported(family: str, variant: str, folder: Path) -> Path:
     checkpoint = folder / family
     checkpoint.mkdir()
-    make(family, variant, checkpoint)
+    make_whole(family, variant, checkpoint)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         spec = CheckpointSpec(str(checkpoint), ("onnx",), "fp32", overwrite=True, text_rows=None)
@@ -96,7 +96,7 @@ def test_memory_that_runs_out_at_every_allocation(
     run = subprocess.run([faults, bundle, engine_library("onnx")], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     failures, _, _, works, _ = run.stdout.split()
-    assert int(failures) > 100 and int(works) >= least
+    assert int(failures) > 50 and int(works) >= least
 
 
 def test_a_project_builds_and_captions(kosmos: Path, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_each_tensor_is_in_the_one_file_once(
 def test_linear_layers_multiply_integers(traced: Callable[[str, str], Any], tmp_path: Path) -> None:
     """At w8 every matrix of a linear layer is int8, but what the adapter keeps is not rounded."""
     _, graphs = traced("blip", "tiny")
-    functions.write(graphs, tmp_path, "w8")
+    graphs.write(tmp_path, "w8")
     INT8, FLOAT = onnx.TensorProto.INT8, onnx.TensorProto.FLOAT
     for graph in externals(tmp_path).values():
         for tensor in graph.values():
@@ -254,6 +254,6 @@ def test_sizes_are_foretold(family: str, tmp_path: Path) -> None:
     for precision in FREE:
         directory = tmp_path / precision
         directory.mkdir()
-        functions.write(graphs, directory, precision)
+        graphs.write(directory, precision)
         size = sum(file.stat().st_size for file in directory.iterdir())
         assert abs(estimate(checkpoint, "onnx", precision).size / size - 1) <= 0.05

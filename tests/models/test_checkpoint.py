@@ -225,7 +225,7 @@ def test_images_without_colours_are_refused(model: Path) -> None:
     file = model / "preprocessor_config.json"
     value = json.loads(file.read_text()) | {"image_mean": [0.5], "image_std": [0.5]}
     file.write_text(json.dumps(value))
-    with pytest.raises(UnsupportedError, match="has 1 channels"):
+    with pytest.raises(InputError, match="image_mean must have 3 values, got 1"):
         load(open_checkpoint(model))
 
 

@@ -44,7 +44,7 @@ extern "C" {
 #define EDGECAP_API
 #endif
 
-#define EDGECAP_VERSION "0.1.0"
+#define EDGECAP_VERSION "0.2.0"
 
 typedef enum edgecap_status {
     EDGECAP_OK = 0,
