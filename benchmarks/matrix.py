@@ -103,17 +103,19 @@ def run_environment(row: Environment, root: Path, home: Path, bundles: Sequence[
     if python is None:
         result.problem = f"python{row.python} was not found"
         return result
-    here = home / row.name.replace(", ", "-").replace(" ", "-").lower()
-    inside = here / "bin" / "python"
-    if not (here / ".installed").exists():
-        shutil.rmtree(here, ignore_errors=True)
-        made = _run([python, "-m", "venv", str(here)], root)
+    environment = home / row.name.replace(", ", "-").replace(" ", "-").lower()
+    inside = environment / "bin" / "python"
+    if not (environment / ".installed").exists():
+        shutil.rmtree(environment, ignore_errors=True)
+        failure = _run([python, "-m", "venv", str(environment)], root)
         install = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        made = made or _run([*install, "--editable", str(root), *TESTING, *row.packages], root)
-        if made:
-            result.problem = f"pip: {made}"
+        failure = failure or _run(
+            [*install, "--editable", str(root), *TESTING, *row.packages], root
+        )
+        if failure:
+            result.problem = f"pip: {failure}"
             return result
-        (here / ".installed").touch()
+        (environment / ".installed").touch()
     worker = [str(inside), "-m", "edgecap.benchmarks.matrix", "--worker"]
     found = subprocess.run(
         [*worker, *map(str, bundles)], capture_output=True, text=True, cwd=root, env=_environ()

@@ -38,15 +38,15 @@ class Function:
     def random_inputs(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Values for every input, of its example's shape: all of the state too."""
         rng = np.random.default_rng(seed)
-        found: dict[str, np.ndarray] = {}
+        values: dict[str, np.ndarray] = {}
         for name, example in self.inputs.items():
             size, dtype = tuple(example.shape), str(example.dtype).removeprefix("torch.")
             if example.is_floating_point():
-                found[name] = rng.standard_normal(size).astype(dtype)
+                values[name] = rng.standard_normal(size).astype(dtype)
             else:
                 top = 256 if dtype == "uint8" else self.tops.get(name, 2)
-                found[name] = rng.integers(int(name == "length"), top, size).astype(dtype)
-        return found
+                values[name] = rng.integers(int(name == "length"), top, size).astype(dtype)
+        return values
 
     def eager(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What PyTorch answers, by output."""
@@ -54,11 +54,11 @@ class Function:
 
         before = {n: rows.clone() for n, rows in self.module.named_buffers()}
         with torch.no_grad():
-            made = self.module(*(torch.from_numpy(inputs[name]) for name in self.inputs))
+            results = self.module(*(torch.from_numpy(inputs[name]) for name in self.inputs))
             for name, rows in self.module.named_buffers():  # a step may keep state in them
                 rows.copy_(before[name])
-        made = made if isinstance(made, tuple) else (made,)
-        return {name: value.numpy() for name, value in zip(self.outputs, made, strict=True)}
+        results = results if isinstance(results, tuple) else (results,)
+        return {name: value.numpy() for name, value in zip(self.outputs, results, strict=True)}
 
 
 def own_names(file: str, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Place:
@@ -190,7 +190,7 @@ def functions(
     words = config.vocabulary
     tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
     text_axes = {"tokens": 0, "length": 0, "text_embedding": 0}
-    made: tuple[Function, ...] = (
+    functions: tuple[Function, ...] = (
         Function(
             "encode_image",
             EncodeImage().eval(),
@@ -205,10 +205,13 @@ def functions(
         by_head = Function(
             ATTENTION, DecodeAttention().eval(), step, decode_outputs, decode_axes, tops
         )
-        made = (*made, by_head)
+        functions = (*functions, by_head)
     if extend is not None:
         tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
         several = {"tokens": tokens} | {name: step[name] for name in ("position", "k", "v")}
         axes = {"tokens": 0} | decode_axes
-        made = (*made, Function(EXTEND, Extend().eval(), several, decode_outputs[:3], axes, tops))
-    return made
+        functions = (
+            *functions,
+            Function(EXTEND, Extend().eval(), several, decode_outputs[:3], axes, tops),
+        )
+    return functions

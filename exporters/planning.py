@@ -127,11 +127,11 @@ def make_plan(
     """
     if request.plan is not None:
         plan = read_plan(request, request.plan, model.name, weights)
-        found = _bring_search(request.plan, plan, directory)
+        search = _bring_search(request.plan, plan, directory)
     else:
-        plan, found = _new_plan(request, precision, model, directory, say, calibrated)
+        plan, search = _new_plan(request, precision, model, directory, say, calibrated)
     plans.write_plan(plan, directory / plans.FILE)
-    return plan, plan.summary() | ({"search": found} if found else {})
+    return plan, plan.summary() | ({"search": search} if search else {})
 
 
 def _new_plan(
@@ -174,17 +174,17 @@ def _new_plan(
     if unread:
         say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
 
-    def judge() -> TaskEvaluator:
+    def make_evaluator() -> TaskEvaluator:
         return TaskEvaluator(model.network, load_set("calibration"), scored, model.extension)
 
-    found = search(model.network, plan, calibration_set, judge, request.max_drop, say)
-    found = replace(found, seconds=time.monotonic() - begun)
-    for point in found.front:
+    result = search(model.network, plan, calibration_set, make_evaluator, request.max_drop, say)
+    result = replace(result, seconds=time.monotonic() - begun)
+    for point in result.front:
         say(f"front: {point}")
-    say(f"taken: {found.chosen} ({found.seconds:.0f} s with calibration)")
-    (directory / SEARCH).write_bytes(dump(found.to_json()))
-    draw_front(found, directory / FRONT)
-    return found.chosen.plan, found.summary()
+    say(f"taken: {result.chosen} ({result.seconds:.0f} s with calibration)")
+    (directory / SEARCH).write_bytes(dump(result.to_json()))
+    draw_front(result, directory / FRONT)
+    return result.chosen.plan, result.summary()
 
 
 def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:

@@ -87,11 +87,11 @@ def right_boxes(scene: Scene | None, caption: Caption, lang: str) -> list[bool]:
     """For every box, whether a thing of its name is there; False for an image that is no scene."""
     if scene is None:
         return [False for mention in caption.mentions for _ in mention.boxes]
-    there = {group.name: group.boxes for group in mentions(scene, caption.style)}
+    true_boxes = {group.name: group.boxes for group in mentions(scene, caption.style)}
     parsed = parse(caption.raw, lang)
     named = {box: m.name for m in parsed.statement.mentions for box in m.boxes}
     return [
-        box in named and any(iou(box, true) >= 0.5 for true in there.get(named[box], ()))
+        box in named and any(iou(box, true) >= 0.5 for true in true_boxes.get(named[box], ()))
         for mention in caption.mentions
         for box in mention.boxes
     ]

@@ -30,13 +30,14 @@ def chosen(bundle: str | None) -> str:
 
     if bundle is not None:
         return bundle
-    here = sorted(path.name for path in bundles_in(Path()))
-    if len(here) > 1 and not sys.stdout.isatty():
-        more = ", …" if len(here) > _NAMED else ""
+    names = sorted(path.name for path in bundles_in(Path()))
+    if len(names) > 1 and not sys.stdout.isatty():
+        more = ", …" if len(names) > _NAMED else ""
         raise InputError(
             "bundle.several",
-            f"{len(here)} bundles lie in the working directory: {', '.join(here[:_NAMED])}{more}.",
-            f"Name one: --bundle {here[0]}",
+            f"{len(names)} bundles lie in the working directory: "
+            f"{', '.join(names[:_NAMED])}{more}.",
+            f"Name one: --bundle {names[0]}",
         )
     source, why = default_model(Path())
     typer.echo(f"using {source} ({why})", err=True)

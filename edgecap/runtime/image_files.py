@@ -207,11 +207,11 @@ def _decode(data: bytes, name: str) -> _Decoded:
     if reduced is None:
         raise InputError(
             "image.too_large",
-            f"{name} is too large: {_told(size)}; at most {MAX_PIXELS:,} are decoded of such a "
+            f"{name} is too large: {_pixels(size)}; at most {MAX_PIXELS:,} are decoded of such a "
             f"{image.format} file.",
             "Shrink it first, or save it as JPEG, which is read at reduced size.",
         )
-    return _Decoded(reduced, size, [f"{_told(size)}; read at 1/{k} of its size"])
+    return _Decoded(reduced, size, [f"{_pixels(size)}; read at 1/{k} of its size"])
 
 
 def _show_something(image: Image.Image) -> list[str]:
@@ -284,12 +284,12 @@ def _check_size(name: str, size: tuple[int, int], most: int) -> None:
     if size[0] * size[1] > most:
         raise InputError(
             "image.too_large",
-            f"{name} is too large: {_told(size)}; at most {most:,} are decoded.",
+            f"{name} is too large: {_pixels(size)}; at most {most:,} are decoded.",
             "Shrink it first.",
         )
 
 
-def _told(size: tuple[int, int]) -> str:
+def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} = {size[0] * size[1]:,} pixels"
 
 

@@ -91,15 +91,15 @@ def _package(name: str, what: str, needs: str, install: str) -> InputError:
 @functools.cache
 def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Any], ...]:
     """(format, what opens it, what knows it by 16 bytes) of what this Pillow has."""
-    found = []
+    openers = []
     for format, plugin in _PLUGINS.items():
         try:
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
         except ImportError:
             continue
         if format in Image.OPEN:
-            found.append((format, *Image.OPEN[format]))
-    return tuple(found)
+            openers.append((format, *Image.OPEN[format]))
+    return tuple(openers)
 
 
 def _missing_library(accept: Any) -> Any:

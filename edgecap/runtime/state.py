@@ -218,15 +218,15 @@ def _begun(
         if entry.role == "text":
             arrays[entry.name] = np.zeros(shape, entry.dtype)
             continue
-        given = encoded[entry.name][(_ROW,) * entry.tensor.batch_axis + (images,)]
+        source_rows = encoded[entry.name][(_ROW,) * entry.tensor.batch_axis + (images,)]
         if entry.role == "cache":
             # Not zeroed as a whole, which would touch all image rows twice.
             whole = np.empty(shape, entry.dtype)
-            P = given.shape[-2]
-            whole[..., :P, :], whole[..., P:, :] = given, 0  # masked rows must be finite
+            P = source_rows.shape[-2]
+            whole[..., :P, :], whole[..., P:, :] = source_rows, 0  # masked rows must be finite
             arrays[entry.name] = whole
         else:
-            arrays[entry.name] = given.copy() if entry.role == "rolling" else given
+            arrays[entry.name] = source_rows.copy() if entry.role == "rolling" else source_rows
     return arrays
 
 
