@@ -24,6 +24,7 @@ from edgecap.reference.model.captioner import CaptionModel
 # ---------------------------------------------------------------------------------- trials
 
 
+@pytest.mark.full
 def test_a_trial_depends_on_its_seed_alone() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -118,6 +119,7 @@ def test_a_run_of_another_ablation_is_taken_over(
     assert row["arm"] == "mine" and row["metrics"]["exact"] == 0.5
 
 
+@pytest.mark.full
 def test_runs_in_processes_give_the_same_figures(tmp_path: Path) -> None:
     _, rows = sweep.gather(
         replace(FAKE, arms=(TINY_ARM,), facts=None),
