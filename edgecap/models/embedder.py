@@ -48,7 +48,7 @@ class EmbedderBase(Base):
         self.interface = embedder({**dims, "V": self.vocabulary, "E": self.embedding})
 
     def fits(self, length: int) -> int:
-        """The N to export where `length` is asked for."""
+        """The N to export where `length` is given."""
         return length
 
     def similarity(self) -> tuple[float, float]:

@@ -53,7 +53,7 @@ class CalibrationSpec:
             where = "the shipped set" if self.data is None else str(self.data)
             raise InputError(
                 "calibration.too_few",
-                f"{where} has {available} images, and {self.images} are asked for.",
+                f"{where} has {available} images, and {self.images} were requested.",
                 f"Give more images, or a smaller --num-calib (at least {LEAST}).",
             )
 
