@@ -34,13 +34,13 @@ from edgecap.reference.tokens import LANGUAGES
 
 def exact(lost: int, won: int, scenes: int = 128, together: bool = False) -> tuple[Any, Any]:
     """fp32's verdicts and a plan's, [N,8]: so many lost and won, in scenes of their own or not."""
-    wanted = np.ones((scenes, 8), bool)
-    got = wanted.copy()
+    expected = np.ones((scenes, 8), bool)
+    got = expected.copy()
     places = np.arange(scenes * 8).reshape(scenes, 8)
     order = places.ravel() if together else places.T.ravel()
     got.ravel()[order[:lost]] = False
-    wanted.ravel()[order[lost : lost + won]] = False
-    return wanted, got
+    expected.ravel()[order[lost : lost + won]] = False
+    return expected, got
 
 
 def test_only_captions_that_differ_count() -> None:
@@ -71,9 +71,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     lost, won, covered = 0.03, 0.01, 0
     for _ in range(400):
         draws = rng.random((128, 8))
-        wanted = draws > won
-        got = wanted & (draws < 1 - lost) | (draws <= won)
-        found = drop(wanted, got)
+        expected = draws > won
+        got = expected & (draws < 1 - lost) | (draws <= won)
+        found = drop(expected, got)
         covered += found.low <= 100 * (lost - won) <= found.high
     assert 370 <= covered <= 396  # 380 expected
 
@@ -198,12 +198,12 @@ def test_the_cheapest_within_the_budget_is_taken(tiny: Any, between: SearchResul
 
 
 def test_what_is_written_says_how_it_was_found(between: SearchResult, tmp_path: Path) -> None:
-    told = json.loads(json.dumps(between.to_json()))
-    assert told["points"][told["chosen"]]["drop"]["points"] == between.chosen.drop.points
-    assert told["languages"] == list(LANGUAGES)
-    assert "not measured" in told["latency"] and "budget" in told["rule"]
-    assert len(told["ladder"]) == len(between.candidates)
-    front = [told["points"][i] for i in told["front"]]
+    data = json.loads(json.dumps(between.to_json()))
+    assert data["points"][data["chosen"]]["drop"]["points"] == between.chosen.drop.points
+    assert data["languages"] == list(LANGUAGES)
+    assert "not measured" in data["latency"] and "budget" in data["rule"]
+    assert len(data["ladder"]) == len(between.candidates)
+    front = [data["points"][i] for i in data["front"]]
     assert [p["drop"]["points"] for p in front] == sorted(
         (p["drop"]["points"] for p in front), reverse=True
     )
@@ -256,10 +256,10 @@ def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_w
         for weight in layer_weights(other).values():
             weight.add_(0.02 * weight.std() * torch.randn_like(weight))
     for plan in (other, simulate(other, tiny.plan)):
-        wanted = TaskEvaluator(plan, scenes, ("en", "zh"))
-        same = [wanted._captions[key] == caption for key, caption in evaluator._captions.items()]
+        expected = TaskEvaluator(plan, scenes, ("en", "zh"))
+        same = [expected._captions[key] == caption for key, caption in evaluator._captions.items()]
         assert 0 < sum(same) < len(same)
-        assert np.array_equal(evaluator.exact_match(plan, "other"), wanted.exact)
+        assert np.array_equal(evaluator.exact_match(plan, "other"), expected.exact)
 
 
 def test_equal_captions_are_not_decoded_again(
