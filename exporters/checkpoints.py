@@ -113,7 +113,7 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     reference = None
     if spec.verify:
         images = gate_images(spec.calibration, spec.count, draft.image)
-        say(f"asking PyTorch about {len(images)} images")
+        say(f"running PyTorch on {len(images)} images")
         reference = ask(adapter, draft.prompts, images)
     planner = Planner(adapter, opened, draft.image, draft.prompts, spec.calibration, spec.plan, say)
     job = _Job(spec, adapter, opened, draft, reference, planner, say)
