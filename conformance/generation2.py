@@ -73,6 +73,7 @@ def beams() -> Topic:
     """Beam search over a table of logits [R,V] / 16.
 
     A sequence that was fed ids of the sum s, `begin` included, has the logits of row s mod R.
+    `tokens` and `scores` include the end token; scores are without the rules.
     """
     generator = random.Random(8)
     table = [[generator.randint(-60, 60) for _ in range(V)] for _ in range(R)]
@@ -91,5 +92,5 @@ def beams() -> Topic:
             continue
         best = found[0]
         case = {"spec": {**spec, "beams": made.beams}, "tokens": list(best.tokens)}
-        cases.append({**case, "sum": best.log_probability})
+        cases.append({**case, "scores": [round(score, 6) for score in best.scores]})
     return Topic("beams", vocabulary=V, rows=R, scale=SCALE, table=table, cases=cases)

@@ -163,7 +163,7 @@ static edgecap_status walk(const ec_request *r, const ec_generation *spec, const
     double sum = 0;
     edgecap_status status = ec_feed(r, model, &logits, &attention, error);
     for (count = 0; status == EDGECAP_OK; count++) {
-        float highest, log_sum;
+        float highest, log_sum, score;
         int32_t token;
         if (!ec_log_sum(logits, model->vocabulary, &highest, &log_sum)) {
             return ec_not_finite(error);
@@ -174,14 +174,15 @@ static edgecap_status walk(const ec_request *r, const ec_generation *spec, const
         if (token < 0) {
             return ec_not_finite(error);
         }
+        score = (logits[token] - highest) - log_sum;
+        sum += score;
+        g->score = sum / (double)(count + 1); /* the end is one of them */
         if (ec_ids_have(&spec->eos, token)) {
             g->complete = true;
             return EDGECAP_OK;
         }
         g->tokens[count].id = w->said[count] = token;
-        g->tokens[count].score = (logits[token] - highest) - log_sum;
-        sum += g->tokens[count].score;
-        g->score = sum / (double)(count + 1); /* the end's is not counted in schema 2 */
+        g->tokens[count].score = score;
         if (g->attention != NULL && attention != NULL) {
             memcpy(g->attention + count * P, attention, P * sizeof *attention);
         }
