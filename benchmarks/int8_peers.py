@@ -161,8 +161,8 @@ def _ai_edge(bundle: Path) -> None:
     file = bundle / "model.tflite"
     tree = graph.read(file.read_bytes())
     named = [tensor for subgraph in tree.subgraphs for tensor in subgraph.tensors]
-    for i, tensor in enumerate(named):  # it wants names, and no two alike
-        tensor.name = tensor.name or f"tensor_{i}".encode()
+    for i, tensor in enumerate(named):  # it wants names, no two alike in any subgraph
+        tensor.name = f"tensor_{i}".encode()
     file.write_bytes(graph.write(tree))
     tool = quantizer.Quantizer(str(file), recipe.dynamic_wi8_afp32())
     made = tool.quantize().quantized_model
