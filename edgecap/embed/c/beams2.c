@@ -253,7 +253,7 @@ static edgecap_status search(beams *b, ec_generated *g, edgecap_error *error)
         }
     }
     if (status == EDGECAP_OK && b->done_count == 0) {
-        status = ec_not_finite(error); /* the rules left nothing */
+        status = ec_no_token(error);
     }
     if (status == EDGECAP_OK) {
         answer(b, g);

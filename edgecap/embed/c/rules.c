@@ -99,6 +99,12 @@ void ec_apply_rules(const ec_generation *s, const int32_t *generated, size_t cou
     }
 }
 
+edgecap_status ec_no_token(edgecap_error *error)
+{
+    return ec_fail(error, EDGECAP_BUNDLE, "bundle.generation",
+                   "the rules of generation allow no token.");
+}
+
 edgecap_status ec_feed(const ec_request *r, const ec_model *model, const float **logits,
                        const float **attention, edgecap_error *error)
 {
@@ -171,8 +177,8 @@ static edgecap_status walk(const ec_request *r, const ec_generation *spec, const
         memcpy(w->scores, logits, V * sizeof *logits);
         ec_apply_rules(spec, w->said, count, w->scores, model->vocabulary, w->mark);
         token = choose(r, w, model->vocabulary, count);
-        if (token < 0) {
-            return ec_not_finite(error);
+        if (token < 0 || !(w->scores[token] > -INFINITY)) {
+            return ec_no_token(error);
         }
         score = (logits[token] - highest) - log_sum;
         sum += score;

@@ -4,6 +4,7 @@
  * A `sequence` has feed(token) -> { logits f32 [V] } and fork(). Letters: V vocabulary.
  */
 import { branches } from "./decode.js";
+import { EdgecapError } from "./errors.js";
 import { applyRules, highest, logSoftmax, mostProbable } from "./logits.js";
 
 async function begin(sequence, spec) {
@@ -12,6 +13,7 @@ async function begin(sequence, spec) {
   return step;
 }
 
+const noToken = () => new EdgecapError("bundle.generation", "the rules of generation allow no token.");
 const idsOf = (chosen) => chosen.map((choice) => choice.token);
 
 /**
@@ -23,8 +25,11 @@ export async function generateBySpec(sequence, spec, choose = mostProbable, onTo
   const chosen = [];
   let step = await begin(sequence, spec);
   for (let count = 0; count < spec.max_new_tokens; count += 1) {
-    const token = choose(applyRules(spec, step.logits, idsOf(chosen)), count);
-    const choice = { token, score: logSoftmax(step.logits)[token], attention: step.attention };
+    const scores = logSoftmax(step.logits);
+    const ruled = applyRules(spec, step.logits, idsOf(chosen));
+    if (ruled.every((score) => score === -Infinity)) throw noToken();
+    const token = choose(ruled, count);
+    const choice = { token, score: scores[token], attention: step.attention };
     chosen.push(choice);
     if (spec.eos.includes(token)) break;
     await onToken?.(choice);
@@ -78,7 +83,8 @@ async function byBeams(sequence, spec) {
       running.push({ chosen, total, sequence: sequences[i], step });
     }
   }
-  return done[0] ?? { chosen: [], total: 0, score: 0 };
+  if (!done.length) throw noToken();
+  return done[0];
 }
 
 /** { parent, choice, total } of the best continuations, best first; totals are 32-bit floats. */
