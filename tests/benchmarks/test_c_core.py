@@ -17,6 +17,7 @@ PLAN = BenchPlan(rounds=3, starts=1, batches=(1, 2), batch_rounds=1, scenes=0)
 WORKER = Path(c_core.__file__).with_name("c_worker.c")
 
 
+@pytest.mark.full
 def test_the_c_worker_answers_as_the_python_worker_does(tmp_path: Path) -> None:
     opened = [open_bundle(write("onnx", tmp_path))]
     with ExitStack() as stack:

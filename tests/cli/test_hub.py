@@ -50,6 +50,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr
 
 
+@pytest.mark.full
 def test_a_bundle_goes_to_the_hub_and_comes_back(
     hub: tuple[Hub, str], run: Run, tiny_bundle_made: Path, tmp_path: Path
 ) -> None:

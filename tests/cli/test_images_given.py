@@ -40,10 +40,12 @@ def test_files_passed_over_are_counted(
     ("command", "rest"),
     [
         ("caption", ["--json", "-"]),
-        ("classify", ["--labels", "a dog,a cat", "--json", "-"]),
-        ("ground", ["a dog", "--json", "-"]),
+        pytest.param(
+            "classify", ["--labels", "a dog,a cat", "--json", "-"], marks=pytest.mark.full
+        ),
+        pytest.param("ground", ["a dog", "--json", "-"], marks=pytest.mark.full),
         ("rank", ["A dog.", "A cat.", "--json", "-"]),
-        ("explain", ["--json", "-", "-o", "page.html"]),
+        pytest.param("explain", ["--json", "-", "-o", "page.html"], marks=pytest.mark.full),
     ],
 )
 def test_an_image_may_come_from_standard_input(

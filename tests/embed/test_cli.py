@@ -140,6 +140,7 @@ def test_command_lines_that_are_refused(checked_cli: Path, arguments: list[str])
     assert told.stderr
 
 
+@pytest.mark.full
 def test_png_and_jpeg_where_they_are_built_in(
     tmp_path: Path, bundles: dict[str, Path], engine: tuple[str, str]
 ) -> None:

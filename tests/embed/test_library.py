@@ -57,7 +57,7 @@ def test_it_is_small(objects: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("compiler", compilers())
-@pytest.mark.parametrize("level", ["-O0", "-O3"])
+@pytest.mark.parametrize("level", ["-O0", pytest.param("-O3", marks=pytest.mark.full)])
 def test_no_compiler_complains(compiler: str, level: str, tmp_path: Path) -> None:
     extra = [str(SOURCES / name) for name in NOT_CORE]
     out = str(tmp_path / "cli")

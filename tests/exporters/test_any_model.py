@@ -187,7 +187,7 @@ def test_smoothing_changes_nothing_and_shares_the_rest(family: Family) -> None:
     assert own and len(own) < len(old) / 2
 
 
-@pytest.mark.parametrize("format_", ["onnx", "tflite"])
+@pytest.mark.parametrize("format_", ["onnx", pytest.param("tflite", marks=pytest.mark.full)])
 def test_every_precision_is_close_and_no_worse_than_others(
     family: Family, format_: str, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -100,19 +101,11 @@ def opened(exported: Exported) -> Captioner:
 
 
 FAMILIES = [("blip", "tiny"), ("git", "tiny"), ("vision-encoder-decoder", "gpt2")]
+# The quick ones share a bundle with other tests, or are one for each format.
+QUICK = {("onnx", "fp32"), ("onnx", "w8a8"), ("tflite", "w8"), ("coreml", "fp16")}
 FORMATS = [
-    ("onnx", "fp32"),
-    ("onnx", "fp16"),
-    ("tflite", "fp32"),
-    ("tflite", "fp16"),
-    ("coreml", "fp32"),
-    ("coreml", "fp16"),
-    ("onnx", "w8"),
-    ("tflite", "w8"),
-    ("coreml", "w8"),
-    ("onnx", "w8a8"),
-    pytest.param("tflite", "w8a8", marks=pytest.mark.full),
-    pytest.param("coreml", "w8a8", marks=pytest.mark.full),
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.full)
+    for case in product(("onnx", "tflite", "coreml"), ("fp32", "fp16", "w8", "w8a8"))
 ]
 
 

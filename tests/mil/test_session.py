@@ -17,7 +17,7 @@ from tiny_onnx import image
 from torch import Tensor, nn
 
 from edgecap.bundle.io import Bundle
-from edgecap.bundle.manifest import identity_names
+from edgecap.bundle.manifest import FileEntry, identity_names
 from edgecap.bundle.upgrade import upgraded
 from edgecap.core.errors import BundleError
 from edgecap.exporters.contract import functions
@@ -82,7 +82,9 @@ def write_bundle(network: CaptionModel, folder: Path, half: bool) -> Bundle:
         cache="float16" if half else "float32",
         batch=1,
     )
-    return Bundle(folder, manifest)
+    names = [f"{function.name}.mlpackage/Manifest.json" for function in functions(network)]
+    files = {name: FileEntry("0" * 64, 1) for name in [*names, manifest.tokenizer.file]}
+    return Bundle(folder, replace(manifest, files=files))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,9 @@ def test_it_says_what_pytorch_says(
     bundles: dict[bool, Bundle], network: CaptionModel, half: bool
 ) -> None:
     bundle = bundles[half]
-    reference = captioner_of(TorchSession(network), bundle.manifest, shipped_tokenizer(), "torch")
+    reference = captioner_of(
+        TorchSession(network), bundles[False].manifest, shipped_tokenizer(), "torch"
+    )
     evaluated = captioner(bundle)
     found = evaluated.caption(IMAGES, max_length=8)
     assert [c.tokens for c in found] == [c.tokens for c in reference.caption(IMAGES, max_length=8)]
@@ -174,7 +178,7 @@ def test_a_manifest_that_does_not_fit(bundles: dict[bool, Bundle], wrong: str) -
     contract = replace(contract, functions={**contract.functions, "decode": changed})
     with pytest.raises(BundleError) as caught:
         open_session(Bundle(bundle.path, replace(bundle.manifest, contract=contract)), 1)
-    assert caught.value.code == ("bundle.missing" if wrong == "file" else "bundle.model")
+    assert caught.value.code == ("bundle.missing_file" if wrong == "file" else "bundle.model")
     assert "\n" not in str(caught.value)
 
 

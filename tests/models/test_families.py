@@ -30,7 +30,9 @@ def unsayable(adapter: Any) -> set[int]:
     return {adapter.model.config.to_dict().get("image_token_id")} - {None}
 
 
-@pytest.mark.parametrize("cache", [True, False], ids=["cache", "no-cache"])
+@pytest.mark.parametrize(
+    "cache", [True, pytest.param(False, marks=pytest.mark.full)], ids=["cache", "no-cache"]
+)
 @pytest.mark.parametrize("ban", [0, 4], ids=["plain", "banned"])
 def test_greedy_ids_are_those_of_generate(captioner: Any, ban: int, cache: bool) -> None:
     adapter = captioner.adapter

@@ -65,6 +65,7 @@ class EncoderDecoder(CaptionModel):
         self.image_norm = nn.LayerNorm(config.width)
         self.decoder_blocks = nn.ModuleList(DecoderBlock(config) for _ in range(decoder_layers))
         initialise(self.decoder_blocks, 3 * decoder_layers)
+        self.config = replace(config, layers=decoder_layers)  # those with rows in the cache
 
     def forward_image(
         self, image: Tensor, corner: Tensor | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from edgecap.reference.model.captioner import CaptionModel
 # ---------------------------------------------------------------------------------- trials
 
 
+@pytest.mark.full
 def test_a_trial_depends_on_its_seed_alone() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -42,9 +44,10 @@ def test_a_speaker_reads_two_token_boxes(monkeypatch: pytest.MonkeyPatch) -> Non
     config = replace(arm.config, width=16, layers=1, embedding=8, text_length=8)
     speaker = trial.Speaker(built(CaptionModel, config), arm.as_edges)
     cells = [locations.FIRST_CELL_ID + c for c in (0, 29)]
-    monkeypatch.setattr(trial, "generate", lambda *_: [type("Generated", (), {"tokens": cells})()])
-    (said,) = speaker.caption([images(1)[0].numpy()], "en")
-    assert said.raw == "<loc_01><loc_01><loc_03><loc_03>"
+    captions = [SimpleNamespace(tokens=cells)]
+    monkeypatch.setattr(speaker._captioner, "caption", lambda *_, **__: captions)
+    (caption,) = speaker.caption([images(1)[0].numpy()], "en")
+    assert caption.raw == "<loc_01><loc_01><loc_03><loc_03>"
 
 
 # ---------------------------------------------------------------------------------- sweeps
@@ -116,6 +119,7 @@ def test_a_run_of_another_ablation_is_taken_over(
     assert row["arm"] == "mine" and row["metrics"]["exact"] == 0.5
 
 
+@pytest.mark.full
 def test_runs_in_processes_give_the_same_figures(tmp_path: Path) -> None:
     _, rows = sweep.gather(
         replace(FAKE, arms=(TINY_ARM,), facts=None),

@@ -41,6 +41,7 @@ def test_a_known_language_is_told_before_any_is_taught(
     assert not out.exists()
 
 
+@pytest.mark.full
 def test_every_stage_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
