@@ -62,17 +62,17 @@ def share(text: str) -> float:
 def read(path: Path) -> dict[str, Any]:
     """An earlier report's JSON; InputError for a file that is none."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError("bench.baseline", f"{path} cannot be read as a report: {error}.") from None
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-        found = told.get("schema") if isinstance(told, dict) else None
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        found = report.get("schema") if isinstance(report, dict) else None
         raise InputError(
             "bench.baseline",
             f"{path} is no report of schema {SCHEMA} (found: {found}).",
             "Make one with: edgecap bench --json old.json",
         )
-    return told
+    return report
 
 
 def check_comparable(old: Mapping[str, Any], names: Sequence[str], cpu: str) -> None:
@@ -137,8 +137,10 @@ def _decided(worse: Interval, limit: float) -> Verdict:
 
 def _reference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first target of both, where it is the same and there are others."""
-    names = [next((t["name"] for t in told["targets"] if t["times"]), None) for told in (old, new)]
-    several = all(sum(bool(t["times"]) for t in told["targets"]) > 1 for told in (old, new))
+    names = [
+        next((t["name"] for t in report["targets"] if t["times"]), None) for report in (old, new)
+    ]
+    several = all(sum(bool(t["times"]) for t in report["targets"]) > 1 for report in (old, new))
     return names[0] if several and names[0] == names[1] else None
 
 

@@ -146,7 +146,7 @@ def _longest_common(a: Words, b: Words) -> int:
 
 
 def _cider_d(written: Sequence[Words], true: Sequence[Sequence[Words]]) -> float:
-    """The mean over images; how rare an n-gram is, the references of all N images tell."""
+    """The mean over images; the references of all N images show how rare an n-gram is."""
     images_with: Counter[tuple[str, ...]] = Counter()
     for refs in true:
         images_with.update({g for ref in refs for n in range(1, 5) for g in _ngrams(ref, n)})

@@ -103,9 +103,9 @@ class _Batch:
 
     def __init__(self, a: Captioner, b: Captioner, images: Sequence[np.ndarray], lang: str) -> None:
         self._both, self._lang = (a, b), lang
-        placed = [preprocess(image, a.manifest.image) for image in images]
-        self._placements = [placement for _, placement in placed]
-        model_inputs = np.stack([model_input for model_input, _ in placed])  # [b,S,S,3]
+        prepared = [preprocess(image, a.manifest.image) for image in images]
+        self._placements = [placement for _, placement in prepared]
+        model_inputs = np.stack([model_input for model_input, _ in prepared])  # [b,S,S,3]
         self._encoded = [captioner.graphs.encode(model_inputs) for captioner in self._both]
         self._prompt = a.vocabulary.prompt(lang, STYLE)
 
@@ -148,7 +148,7 @@ class _Batch:
             State(c.graphs, encoded) for c, encoded in zip(self._both, self._encoded, strict=True)
         ]
         steps = zip(*(feed(state, fed) for state in states), strict=True)
-        seen: list[list[tuple[Any, ...]]] = [[] for _ in fed]
+        rows_of: list[list[tuple[Any, ...]]] = [[] for _ in fed]
         for place, (x, y) in enumerate(steps):
             running = [row for row, ids in enumerate(fed) if place < len(ids)]
             if sums is not None:
@@ -161,7 +161,7 @@ class _Batch:
             assert x.attention is not None and y.attention is not None  # of the reference's form
             for row in running:
                 logits = x.logits[row], y.logits[row]  # [V] both
-                seen[row].append(
+                rows_of[row].append(
                     (
                         logits[0].argmax() == logits[1].argmax(),
                         cosines(*(scores - scores.mean() for scores in logits)),
@@ -169,7 +169,7 @@ class _Batch:
                         cosines(x.attention[row], y.attention[row]),
                     )
                 )
-        return [Forced(*(np.array(c) for c in zip(*rows, strict=True))) for rows in seen]
+        return [Forced(*(np.array(c) for c in zip(*rows, strict=True))) for rows in rows_of]
 
     def _text_cosine(self, text: str) -> float | None:
         """Cosine of the caption's text embeddings; None for an empty or too long text."""

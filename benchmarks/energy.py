@@ -1,4 +1,4 @@
-"""Energy of the processor, where Linux tells it (RAPL)."""
+"""Energy of the processor, where Linux reports it (RAPL)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ POWERCAP = Path("/sys/class/powercap")
 
 
 class Meter:
-    """Joules of all processor packages since it was made; None where the system does not tell."""
+    """Joules of all processor packages since it was made; None where it has none."""
 
     def __init__(self, root: Path = POWERCAP) -> None:
         # A package is one colon deep (intel-rapl:0); its parts (intel-rapl:0:1) are in its sum.

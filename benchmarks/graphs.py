@@ -32,20 +32,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("new", type=Path)
     parser.add_argument("--function", choices=[*CALLS], default=None, help="by default all")
     parser.add_argument("--rounds", type=int, default=40)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        old, new = open_bundle(asked.old), open_bundle(asked.new)
+        old, new = open_bundle(options.old), open_bundle(options.new)
         if old.manifest.format != new.manifest.format:
             raise InputError(
                 "graphs.format",
-                f"{asked.old} is {old.manifest.format} and {asked.new} {new.manifest.format}.",
+                f"{options.old} is {old.manifest.format} and {options.new} {new.manifest.format}.",
                 "Compare bundles of one format.",
             )
         both = [old.manifest.functions.keys(), new.manifest.functions.keys()]
-        for name in [asked.function] if asked.function else [n for n in CALLS if n in both[0]]:
+        for name in [options.function] if options.function else [n for n in CALLS if n in both[0]]:
             if any(name not in names for names in both):
                 raise InputError("graphs.function", f"{name} is not in both bundles.")
-            print(compare(old, new, name, asked.rounds))
+            print(compare(old, new, name, options.rounds))
     except EdgecapError as error:
         print(f"graphs: {error}", file=sys.stderr)
         return error.exit_code

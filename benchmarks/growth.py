@@ -45,10 +45,10 @@ def growth(bundle: Path, axis: str, rounds: int = ROUNDS, most_threads: int = 0)
             clock = time.perf_counter
         else:
             captioner = load(bundle)
-            said = {"lang": captioner.languages[0]} if captioner.languages else {}
+            request = {"lang": captioner.languages[0]} if captioner.languages else {}
             clock = time.process_time
             if axis == "length":
-                longest = max(files, key=lambda f: len(captioner.caption([f], **said)[0].tokens))
+                longest = max(files, key=lambda f: len(captioner.caption([f], **request)[0].tokens))
                 work = {n: _caption(captioner, [longest], max_length=n) for n in LENGTHS}
             else:
                 work = {n: _call(captioner, files, n) for n in IMAGES}
@@ -66,14 +66,14 @@ def growth(bundle: Path, axis: str, rounds: int = ROUNDS, most_threads: int = 0)
 
 
 def _caption(captioner: Any, files: Sequence[Path], **options: Any) -> Callable[[], object]:
-    said = {"lang": captioner.languages[0]} if captioner.languages else {}
-    return lambda: captioner.caption([files[0]], **said, **options)
+    request = {"lang": captioner.languages[0]} if captioner.languages else {}
+    return lambda: captioner.caption([files[0]], **request, **options)
 
 
 def _call(captioner: Any, files: Sequence[Path], count: int) -> Callable[[], object]:
-    said = {"lang": captioner.languages[0]} if captioner.languages else {}
+    request = {"lang": captioner.languages[0]} if captioner.languages else {}
     given = [files[i % len(files)] for i in range(count)]
-    return lambda: captioner.caption(given, **said)
+    return lambda: captioner.caption(given, **request)
 
 
 def main() -> int:
@@ -83,9 +83,11 @@ def main() -> int:
     parser.add_argument("--axis", default="length", choices=("length", "images", "threads"))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--most-threads", type=int, default=0)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        print(json.dumps(growth(asked.bundle, asked.axis, asked.rounds, asked.most_threads)))
+        print(
+            json.dumps(growth(options.bundle, options.axis, options.rounds, options.most_threads))
+        )
     except EdgecapError as error:
         print(f"edgecap: {error}", file=sys.stderr)
         return error.exit_code

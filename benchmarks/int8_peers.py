@@ -56,18 +56,20 @@ class Row:
 
 def measure(checkpoint: Path, images: int, scratch: Path) -> Iterator[Row]:
     """Every row of one model; bundles are made in `scratch`."""
-    captions, wanted = None, None
+    captions, expected = None, None
     for format_, peer, theirs in (
         ("onnx", "onnxruntime dynamic", _onnxruntime),
         ("tflite", "ai-edge dynamic", _ai_edge),
     ):
-        made = {precision: _export(checkpoint, format_, precision, scratch) for precision in OURS}
-        made[peer] = _peer(made["fp32"], scratch / f"{format_}-peer", theirs)
-        if captions is None or wanted is None:
-            captions, wanted = _ask(checkpoint, made["fp32"], images)
-        for way, bundle in made.items():
-            found = _logits(bundle, captions)  # [M,V]
-            error = (found - wanted) / spread(wanted)
+        bundles = {
+            precision: _export(checkpoint, format_, precision, scratch) for precision in OURS
+        }
+        bundles[peer] = _peer(bundles["fp32"], scratch / f"{format_}-peer", theirs)
+        if captions is None or expected is None:
+            captions, expected = _reference_captions(checkpoint, bundles["fp32"], images)
+        for way, bundle in bundles.items():
+            logits = _logits(bundle, captions)  # [M,V]
+            error = (logits - expected) / spread(expected)
             yield Row(
                 checkpoint.name,
                 format_,
@@ -75,7 +77,7 @@ def measure(checkpoint: Path, images: int, scratch: Path) -> Iterator[Row]:
                 _size(bundle),
                 float(np.sqrt(np.square(error).mean())),
                 float(np.abs(error).max()),
-                float(np.mean(found.argmax(-1) == wanted.argmax(-1))),
+                float(np.mean(logits.argmax(-1) == expected.argmax(-1))),
             )
 
 
@@ -96,7 +98,7 @@ def _export(checkpoint: Path, format_: str, precision: str, scratch: Path) -> Pa
     return output
 
 
-def _ask(checkpoint: Path, bundle: Path, images: int) -> tuple[Captions, np.ndarray]:
+def _reference_captions(checkpoint: Path, bundle: Path, images: int) -> tuple[Captions, np.ndarray]:
     """PyTorch's captions, and its logits f32 [M,V] along them."""
     from edgecap.exporters.checkpoint_images import model_inputs
     from edgecap.exporters.eager import Eager
@@ -114,7 +116,7 @@ def _ask(checkpoint: Path, bundle: Path, images: int) -> tuple[Captions, np.ndar
     captions: Captions = []
     rows = []
     for image in model_inputs(scenes, manifest.image):
-        # Without an end, so that random models say more than one word.
+        # Without an end, so that random models write more than one word.
         limits = Limits(NEW_TOKENS, banned=spec.eos)
         (ids,) = adapter.reference(image[None], spec.begin, limits)
         captions.append((image[None], ids))
@@ -123,7 +125,7 @@ def _ask(checkpoint: Path, bundle: Path, images: int) -> tuple[Captions, np.ndar
 
 
 def _logits(bundle: Path, captions: Captions) -> np.ndarray:
-    """What a bundle says along the captions: f32 [M,V]."""
+    """The logits of a bundle along the captions: f32 [M,V]."""
     captioner = load(bundle)
     spec = captioner.manifest.prompts[captioner.manifest.default_prompt]
     return np.concatenate(
@@ -165,9 +167,9 @@ def _ai_edge(bundle: Path) -> None:
         tensor.name = f"tensor_{i}".encode()
     file.write_bytes(graph.write(tree))
     tool = quantizer.Quantizer(str(file), recipe.dynamic_wi8_afp32())
-    made = tool.quantize().quantized_model
-    assert made is not None
-    file.write_bytes(bytes(made))
+    bundles = tool.quantize().quantized_model
+    assert bundles is not None
+    file.write_bytes(bytes(bundles))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
     python -m edgecap.benchmarks.limits BUNDLE
 
-Measured here, best of several runs, with the threads asked for:
+Measured here, best of several runs, with the threads of the options:
 
     int8_gops       int8 matrix product of onnxruntime, 10^9 operations/s (2 per multiply-add)
     fp32_gops       float32 matrix product of NumPy's BLAS
@@ -145,8 +145,8 @@ def _counted(bundle: Bundle, name: str) -> dict[str, float]:
                 inner = other[-1]
         macs += math.prod(out) * inner
         weights += weights_of(second)
-    wanted = {value for key, value in function.inputs.items() if key not in ("image", "token")}
-    state = [one for one in graph.input if one.name in wanted and len(shapes[one.name]) > 2]
+    names = {value for key, value in function.inputs.items() if key not in ("image", "token")}
+    state = [one for one in graph.input if one.name in names and len(shapes[one.name]) > 2]
     return {
         "macs": macs,
         "weights": float(weights),
@@ -177,7 +177,7 @@ def int8_gops(threads: int = 1) -> float:
 
 
 def fp32_gops() -> float:
-    """float32 products of NumPy's BLAS, on as many threads as OMP_NUM_THREADS said at its start."""
+    """float32 products of NumPy's BLAS, on as many threads as OMP_NUM_THREADS had at its start."""
     a, b = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
     out = np.empty_like(a)
     return 2 * SIDE**3 / _best(lambda: np.matmul(a, b, out=out)) / 1e9
@@ -211,9 +211,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("bundles", nargs="+", type=Path)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        print(json.dumps(measure(asked.bundles, asked.threads), indent=1))
+        print(json.dumps(measure(options.bundles, options.threads), indent=1))
     except EdgecapError as error:
         print(error, file=sys.stderr)
         return error.exit_code

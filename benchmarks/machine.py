@@ -37,7 +37,7 @@ def cpu_model() -> str:
         cpuinfo = ""
     for line in cpuinfo.splitlines():
         key, _, value = line.partition(":")
-        # x86 says "model name"; boards with Arm cores say "Model" or "Hardware", or nothing.
+        # x86 has "model name"; boards with Arm cores have "Model" or "Hardware", or nothing.
         if key.strip() in ("model name", "Model", "Hardware"):
             return value.strip()
     return platform.processor() or platform.machine()
@@ -58,7 +58,7 @@ def peak_rss_mb() -> float:
 
 
 def rss_mb() -> float | None:
-    """Memory of this process now, MiB; None where the system does not tell."""
+    """Memory of this process now, MiB; None where the system does not report it."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:

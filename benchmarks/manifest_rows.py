@@ -44,7 +44,7 @@ def _measured(row: Row, report: Report) -> dict[str, Any]:
     machine = report.machine
     first = row.times.get("first_token_ms")
     tokens = row.about.get("caption_tokens") or [0]
-    told = {
+    values = {
         "device": machine["cpu"],
         "backend": "cpu",
         "runtime": _runtime(str(row.about.get("backend")), machine["versions"]),
@@ -58,7 +58,7 @@ def _measured(row: Row, report: Report) -> dict[str, Any]:
         "date": str(machine["date"])[:10],
         "source": f"edgecap bench, {report.plan.threads} thread(s), interleaved rounds",
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _runtime(backend: str, versions: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ for, and in each
     verify   replays `edgecap verify` of every bundle on each engine that is installed; ONNX also
              with graph optimisation off and basic
 
-An interpreter that is not found is said in the table. The exit code is 1 where something failed.
+An interpreter that is not found is listed in the table. The exit code is 1 where something failed.
 Run it in a checkout: the tests are not in the wheel.
 """
 
@@ -103,17 +103,19 @@ def run_environment(row: Environment, root: Path, home: Path, bundles: Sequence[
     if python is None:
         result.problem = f"python{row.python} was not found"
         return result
-    here = home / row.name.replace(", ", "-").replace(" ", "-").lower()
-    inside = here / "bin" / "python"
-    if not (here / ".installed").exists():
-        shutil.rmtree(here, ignore_errors=True)
-        made = _run([python, "-m", "venv", str(here)], root)
+    environment = home / row.name.replace(", ", "-").replace(" ", "-").lower()
+    inside = environment / "bin" / "python"
+    if not (environment / ".installed").exists():
+        shutil.rmtree(environment, ignore_errors=True)
+        failure = _run([python, "-m", "venv", str(environment)], root)
         install = [str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        made = made or _run([*install, "--editable", str(root), *TESTING, *row.packages], root)
-        if made:
-            result.problem = f"pip: {made}"
+        failure = failure or _run(
+            [*install, "--editable", str(root), *TESTING, *row.packages], root
+        )
+        if failure:
+            result.problem = f"pip: {failure}"
             return result
-        (here / ".installed").touch()
+        (environment / ".installed").touch()
     worker = [str(inside), "-m", "edgecap.benchmarks.matrix", "--worker"]
     found = subprocess.run(
         [*worker, *map(str, bundles)], capture_output=True, text=True, cwd=root, env=_environ()
@@ -122,8 +124,8 @@ def run_environment(row: Environment, root: Path, home: Path, bundles: Sequence[
         result.problem = f"worker: {found.stderr.strip().splitlines()[-1]}"
         result.verified["all"] = "FAILED"
         return result
-    told = json.loads(found.stdout.splitlines()[-1])
-    result.versions, result.verified = told["versions"], told["verified"]
+    output = json.loads(found.stdout.splitlines()[-1])
+    result.versions, result.verified = output["versions"], output["verified"]
     if row.tests:
         result.tests = _tests(inside, root)
     return result
@@ -161,7 +163,7 @@ def _imports(file: Path, at_once: bool) -> Iterable[str]:
 
 
 def _tests(python: Path, root: Path) -> str:
-    """The last line of pytest, which says how many passed."""
+    """The last line of pytest, which counts those that passed."""
     command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", *light_tests(root)]
     command += [part for test in NEED_TORCH for part in ("--deselect", test)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=root, env=_environ())

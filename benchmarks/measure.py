@@ -23,7 +23,7 @@ TARGETS = ("python", "c")
 
 @dataclass(frozen=True)
 class Options:
-    """What a bench is asked for; see `edgecap bench --help`."""
+    """The options of a bench; see `edgecap bench --help`."""
 
     output: Path | None = None
     overwrite: bool = False
@@ -54,11 +54,11 @@ class Options:
 
 
 def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None]) -> report.Report:
-    """Measure bundles beside PyTorch and, where asked for, other engines.
+    """Measure bundles beside PyTorch and, where requested, other engines.
 
     Args:
         bundles: bundle directories; none: those in the working directory.
-        options: what else was asked for.
+        options: the other options.
         say: receives notes, such as that there is nothing to compare with.
 
     Raises:
@@ -85,7 +85,7 @@ def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None
             names = [target.name for target in chosen]
             baseline.check_comparable(old, names, measured_on["cpu"])
         measured = runner.bench(chosen, plan)
-        told = report.Report(
+        result = report.Report(
             measured,
             plan,
             measured_on,
@@ -94,12 +94,13 @@ def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None
             _profiles(opened, options, left_out) if options.profile else None,
         )
         if old is not None:
-            told = replace(
-                told, changes=baseline.changes(old, report.to_json(told), options.max_regression)
+            result = replace(
+                result,
+                changes=baseline.changes(old, report.to_json(result), options.max_regression),
             )
         if directory is not None:
-            report.write_files(directory, told)
-    return told
+            report.write_files(directory, result)
+    return result
 
 
 def _check(options: Options) -> None:

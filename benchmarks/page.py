@@ -33,46 +33,46 @@ DISTRIBUTIONS = (
 MOST_OPERATIONS = 12
 
 
-def page(told: Mapping[str, Any], table: Sequence[Sequence[str]], said: Sequence[str]) -> str:
+def page(report: Mapping[str, Any], table: Sequence[Sequence[str]], method: Sequence[str]) -> str:
     """The page of a report.
 
     Args:
-        told: the report as JSON, `report.to_json`.
+        report: the report as JSON, `report.to_json`.
         table: lines of figures, `report.lines`.
-        said: machine and method, `report.method`.
+        method: machine and method, `report.method`.
     """
-    short = _short_names([target["name"] for target in told["targets"]])
-    targets = [t | {"short": short[t["name"]]} for t in told["targets"] if not t["error"]]
+    short = _short_names([target["name"] for target in report["targets"]])
+    targets = [t | {"short": short[t["name"]]} for t in report["targets"] if not t["error"]]
     css = (resources.files("edgecap.benchmarks") / "page.css").read_text(encoding="utf-8")
     cards = "".join(
         f'<section class="card"><h3>{escape(title)}</h3><p>{escape(about)}</p>{plot}</section>'
-        for title, about, plot in _plots(told, targets)
+        for title, about, plot in _plots(report, targets)
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>edgecap bench, {escape(str(told["machine"]["date"]))}</title>
+<title>edgecap bench, {escape(str(report["machine"]["date"]))}</title>
 <style>{css}</style></head><body>
 <h1>edgecap bench</h1>
-<p class="soft">{escape(said[0])}</p>
-{_noise(told["noise"])}
+<p class="soft">{escape(method[0])}</p>
+{_noise(report["noise"])}
 {_key(targets)}
 <div class="cards">{cards}</div>
 <h2>All figures</h2>
-{_table(["", *(t["name"] for t in told["targets"])], table)}
-{_failures(told)}
-{_limits(told.get("limits"), targets, told["plan"]["clock"])}
-{_profiles(told.get("profiles") or {})}
-<footer class="soft">{"".join(f"<p>{escape(line)}</p>" for line in said[1:])}
+{_table(["", *(t["name"] for t in report["targets"])], table)}
+{_failures(report)}
+{_limits(report.get("limits"), targets, report["plan"]["clock"])}
+{_profiles(report.get("profiles") or {})}
+<footer class="soft">{"".join(f"<p>{escape(line)}</p>" for line in method[1:])}
 <p>The words of this page are defined in docs/benchmarks.md of edgecap.</p></footer>
 </body></html>
 """
 
 
-def _plots(told: Mapping[str, Any], targets: Sequence[Target]) -> Iterator[tuple[str, str, str]]:
+def _plots(report: Mapping[str, Any], targets: Sequence[Target]) -> Iterator[tuple[str, str, str]]:
     """(title, sentence, drawing) of every plot that has something to show."""
     timed = [target for target in targets if target["times"]]
-    clock = told["plan"]["clock"]
+    clock = report["plan"]["clock"]
     first = timed[0]["name"] if timed else ""
     ratios = [
         (_series(t), (), (r["value"], r["low"], r["high"]))
@@ -105,8 +105,8 @@ def _plots(told: Mapping[str, Any], targets: Sequence[Target]) -> Iterator[tuple
         title = "Captions per second"
         about = "By images in one call."
         yield title, about, svg.curves(title, curves, ("images in a call", "captions/s"))
-    if told.get("limits"):
-        yield from _roofline(told["limits"], timed, clock)
+    if report.get("limits"):
+        yield from _roofline(report["limits"], timed, clock)
 
 
 def _accuracy(timed: Sequence[Target], clock: str) -> Iterator[tuple[str, str, str]]:
@@ -178,11 +178,11 @@ def _limits(limits: Mapping[str, Any] | None, targets: Sequence[Target], clock: 
         f"measured ms, {clock} time",
         "measured / floor",
     ]
-    said = (
+    text = (
         f"The floor is the longer of two times: multiply-adds at the {limits['precision_note']}, "
         "and bytes at the bandwidth of a working set of that size."
     )
-    return f"<h2>Distance from the limit</h2><p>{escape(said)}</p>{_table(head, body)}"
+    return f"<h2>Distance from the limit</h2><p>{escape(text)}</p>{_table(head, body)}"
 
 
 def _profiles(profiles: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -214,16 +214,16 @@ def _key(targets: Sequence[Target]) -> str:
     return f'<p class="key soft">{shown}</p>'
 
 
-def _failures(told: Mapping[str, Any]) -> str:
-    said = [f"{t['name']} failed: {t['error']}" for t in told["targets"] if t["error"]]
-    said += [f"{name} was left out: {why}" for name, why in told["left_out"].items()]
-    said += [
+def _failures(report: Mapping[str, Any]) -> str:
+    notes = [f"{t['name']} failed: {t['error']}" for t in report["targets"] if t["error"]]
+    notes += [f"{name} was left out: {why}" for name, why in report["left_out"].items()]
+    notes += [
         f"{t['name']} was evaluated, not run on its engine: its accuracy is valid, its speed is "
         "not a device's."
-        for t in told["targets"]
+        for t in report["targets"]
         if not t["timed"] and not t["error"]
     ]
-    return "".join(f'<p class="soft">{escape(line)}</p>' for line in said)
+    return "".join(f'<p class="soft">{escape(line)}</p>' for line in notes)
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -266,9 +266,9 @@ def main() -> None:
     """The page of a report's JSON on standard output."""
     from edgecap.benchmarks.report import from_json, lines, method
 
-    report = from_json(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
-    told = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    print(page(told, lines(report.rows), method(report)))
+    values = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    report = from_json(values)
+    print(page(values, lines(report.rows), method(report)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The process of one target, seen from the bench: started, asked, ended."""
+"""The process of one target, from the side of the bench: start, requests, end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Worker:
         except BaseException:
             self.close()
             raise
-        # Over a network the connection would count: such a worker tells its own start.
+        # Over a network the connection would count: such a worker measures its own start.
         self.cold_start_ms = self.about.pop("cold_start_ms", (time.perf_counter() - began) * 1e3)
 
     def send(self, request: str, **arguments: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     python -m edgecap.benchmarks.profile BUNDLE
 
-onnxruntime and LiteRT tell what they ran after their own optimisation, so fused operations have the
+Both engines report what ran after their own optimisation, so fused operations have the
 engine's names; the evaluator of CoreML programs runs what the file holds. Measuring each operation
 costs time: shares are meant, and not milliseconds. Inputs are zeros.
 
@@ -35,7 +35,7 @@ Timings = Iterable[tuple[str, float]]  # an operation's name and its millisecond
 
 
 def profile(bundle: Path, threads: int = 1) -> list[dict[str, Any]]:
-    """The profile of a bundle, in a process of its own: engines are asked for more than usual.
+    """The profile of a bundle, in a process of its own: engines record more than usual.
 
     Raises GateError where that process fails.
     """
@@ -45,8 +45,8 @@ def profile(bundle: Path, threads: int = 1) -> list[dict[str, Any]]:
     except subprocess.TimeoutExpired:
         raise GateError("bench.profile", f"{bundle}: no profile after {LIMIT_S} s.") from None
     if ran.returncode:
-        said = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
-        raise GateError("bench.profile", f"{bundle} has no profile: {said[-1]}")
+        lines = ran.stderr.strip().splitlines() or [f"exit status {ran.returncode}"]
+        raise GateError("bench.profile", f"{bundle} has no profile: {lines[-1]}")
     rows: list[dict[str, Any]] = json.loads(ran.stdout.splitlines()[-1])
     return rows
 
@@ -150,15 +150,15 @@ _OF_FORMAT: Mapping[str, Callable[..., list[dict[str, Any]]]] = {
 
 def table(rows: list[dict[str, Any]], most: int = 12) -> list[str]:
     """The most expensive operations of each function, as lines of text."""
-    said = []
+    lines = []
     for function in dict.fromkeys(row["function"] for row in rows):
-        said.append(f"{function}: operation, calls, ms, share")
+        lines.append(f"{function}: operation, calls, ms, share")
         own = [row for row in rows if row["function"] == function][:most]
-        said += [
+        lines += [
             f"  {row['operation']:<44} {row['calls']:6.0f} {row['ms']:9.3f} {row['share']:7.1%}"
             for row in own
         ]
-    return said
+    return lines
 
 
 def main(path: str, threads: str = "1") -> int:

@@ -23,7 +23,7 @@ programs took from the machine then counts for nobody; with more threads it is o
     peak_rss_mb       peak memory of the process (MiB), before the accuracy part
     steady_rss_mb     its memory after the rounds (MiB)
     energy_j          energy of the processor package per caption, in calls of `BATCH` images, where
-                      the system tells (RAPL)
+                      the system counts it (RAPL)
     size_mb           what an app ships: model, tokenizer and manifest, in 10^6 bytes
     parity            from the bundle's certificate, measured at export: steps whose next token is
                       PyTorch's (or tied with it), and captions equal to PyTorch's in every token
@@ -32,7 +32,7 @@ programs took from the machine then counts for nobody; with more threads it is o
 A backend of `UNTIMED` emulates a device more slowly: its accuracy is measured, and its times and
 memory are shown as dashes.
 
-One message is one line of JSON. A worker says `ready` once its first caption is made, then answers
+One message is one line of JSON. A worker sends `ready` once its first caption is made, then answers
 each request with `done` or `error`; it exits at the end of its input:
 
     {"do": "warm"}                           {"runs": 6}
@@ -77,7 +77,7 @@ class BenchPlan:
     """How often everything is measured; `scenes` and `languages` are for the accuracy part.
 
     Attributes:
-        duration_s: rounds go on for so long, whatever `rounds` says; None: `rounds` rounds.
+        duration_s: rounds go on for so long, whatever `rounds` is; None: `rounds` rounds.
         batches: images per call of the batch curve; none: no curve.
         scenes: 0 leaves the accuracy out.
     """

@@ -2,7 +2,7 @@
 
 The other machine needs Python with numpy, Pillow and the bundle's engine; nothing is installed
 there, and what was copied is deleted at the end. A worker talks through the ssh connection as it
-does through a pipe here. Its cold start is told by itself: the connection does not count.
+does through a pipe here. It measures its cold start itself: the connection does not count.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Remote:
             subprocess.run([*self._ssh, f"rm -rf {shlex.quote(self.folder)}"], capture_output=True)
 
     def machine(self) -> dict[str, Any]:
-        """What `machine()` says there."""
+        """The result of `machine()` there."""
         code = "import json; from edgecap.benchmarks.machine import machine; "
-        told = self._run(self._python(f"{code}print(json.dumps(machine()))"), "does not answer")
-        found = json.loads(told)
+        output = self._run(self._python(f"{code}print(json.dumps(machine()))"), "does not answer")
+        found = json.loads(output)
         return dict(found) | {"remote": True}
 
     def targets(

@@ -75,23 +75,23 @@ def main() -> int:
     parser.add_argument("--within", default="3%")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--target", default="python", choices=("python", "c"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
-        limit = share(asked.within)
-        told = repeat(asked.bundles, asked.times, asked.threads, asked.target)
+        limit = share(options.within)
+        result = repeat(options.bundles, options.times, options.threads, options.target)
     except EdgecapError as error:
         print(f"edgecap: {error}", file=sys.stderr)
         return error.exit_code
-    print(json.dumps(told, indent=1, ensure_ascii=False))
-    for one in told["ratios"]:
-        said = "within" if one["spread"] <= limit else "ABOVE"
+    print(json.dumps(result, indent=1, ensure_ascii=False))
+    for one in result["ratios"]:
+        verdict = "within" if one["spread"] <= limit else "ABOVE"
         print(
             f"{one['target']}, {one['figure']}: {one['median']:.3f} "
             f"({one['least']:.3f}–{one['most']:.3f}), spread {one['spread']:.1%}, "
-            f"{said} {limit:.0%}",
+            f"{verdict} {limit:.0%}",
             file=sys.stderr,
         )
-    return int(any(one["spread"] > limit for one in told["ratios"]))
+    return int(any(one["spread"] > limit for one in result["ratios"]))
 
 
 if __name__ == "__main__":

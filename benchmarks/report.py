@@ -55,11 +55,11 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a report tells.
+    """Everything in a report.
 
     Attributes:
-        machine: what `machine()` says; of the remote machine where there is one.
-        left_out: targets that were asked for and could not be run, with the reason.
+        machine: what `machine()` returns; of the remote machine where there is one.
+        left_out: targets that were requested and could not be run, with the reason.
         limits: what the machine can do at best, from `limits.measure`; None: not measured.
         profiles: times per operation, from `profile.profile`, by target.
         changes: against the baseline, where there is one.
@@ -93,19 +93,19 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def from_json(told: Mapping[str, Any]) -> Report:
-    """The report that `to_json` told."""
-    plan = {key: value for key, value in told["plan"].items() if key != "clock"}
-    noise = told["noise"] and Noise(told["noise"]["cpu_share"], told["noise"]["spread"])
+def from_json(values: Mapping[str, Any]) -> Report:
+    """The report from the values of `to_json`."""
+    plan = {key: value for key, value in values["plan"].items() if key != "clock"}
+    noise = values["noise"] and Noise(values["noise"]["cpu_share"], values["noise"]["spread"])
     rows = []
-    for target in told["targets"]:
+    for target in values["targets"]:
         intervals = {key: Interval(**one) for key, one in target["times_faster"].items()}
         row = Row(**(target | {"times_faster": intervals}))
         row.times = {key: Spread(**one) for key, one in target["times"].items()}
         row.batches = {int(size): value for size, value in target["batches"].items()}
         rows.append(row)
     measured = Measured(rows, noise)
-    rest = (told["machine"], told["left_out"], told["limits"], told["profiles"])
+    rest = (values["machine"], values["left_out"], values["limits"], values["profiles"])
     return Report(measured, BenchPlan(**plan), *rest)
 
 
@@ -227,7 +227,7 @@ def method(report: Report) -> list[str]:
     """The machine and how it was measured, a line each."""
     machine, plan = report.machine, report.plan
     rounds = max((len(row.rounds) for row in report.rows), default=0)
-    said = [
+    lines = [
         f"{machine['cpu']}, {plan.threads} thread(s), {machine['system']}, {machine['date']}; "
         + ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         + ".",
@@ -236,8 +236,8 @@ def method(report: Report) -> list[str]:
         f"of the rounds and its 95 % interval. Load average at the start: {machine['load']}.",
     ]
     if plan.scenes:
-        said.append(f"Accuracy on {plan.scenes} evaluation scenes in {', '.join(plan.languages)}.")
-    return said
+        lines.append(f"Accuracy on {plan.scenes} evaluation scenes in {', '.join(plan.languages)}.")
+    return lines
 
 
 def write_files(directory: Path, report: Report) -> None:
@@ -245,15 +245,15 @@ def write_files(directory: Path, report: Report) -> None:
     from edgecap.benchmarks.manifest_rows import manifest_rows
     from edgecap.benchmarks.page import page
 
-    told = to_json(report)
+    values = to_json(report)
     text = "# edgecap bench\n\n" + to_markdown(report)
     (directory / "report.md").write_text(text, encoding="utf-8")
     (directory / "report.csv").write_text(to_csv(report.rows), encoding="utf-8")
     (directory / "report.html").write_text(
-        page(json.loads(json.dumps(told)), lines(report.rows), method(report)), encoding="utf-8"
+        page(json.loads(json.dumps(values)), lines(report.rows), method(report)), encoding="utf-8"
     )
     _write_json(directory / "litertlm_rows.json", manifest_rows(report))
-    _write_json(directory / MARKER, told)
+    _write_json(directory / MARKER, values)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -141,7 +141,7 @@ def round_ratios(
 
 
 def _numbers(plan: BenchPlan) -> Iterator[int]:
-    """Numbers of rounds, the discarded one first, for as many rounds or seconds as asked."""
+    """Numbers of rounds, the discarded one first, for as many rounds or seconds as requested."""
     if plan.duration_s is None:
         yield from progress(range(plan.rounds + 1), "rounds")
         return
@@ -226,13 +226,13 @@ def _same_captions(workers: Sequence[Worker], rows: dict[str, Row]) -> None:
     """How many captions of the benchmark's images equal the first target's."""
     first: list[str] | None = None
     for worker in _alive(workers, rows):
-        said = _try(worker, rows, "captions")
-        if not said:
+        answer = _try(worker, rows, "captions")
+        if not answer:
             continue
         row = rows[worker.target.name]
-        row.about["caption_tokens"] = said["tokens"]
-        first = said["captions"] if first is None else first
-        same = [a == b for a, b in zip(first, said["captions"], strict=True)]
+        row.about["caption_tokens"] = answer["tokens"]
+        first = answer["captions"] if first is None else first
+        same = [a == b for a, b in zip(first, answer["captions"], strict=True)]
         row.same_captions = sum(same) / len(same)
 
 

@@ -17,7 +17,7 @@ SEED = 0
 
 
 class Verdict(Enum):
-    """Where a quantity lies, as far as its interval tells."""
+    """Where a quantity lies, as far as its interval shows."""
 
     ABOVE = "above"
     BELOW = "below"

@@ -63,10 +63,9 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def text(x: float, y: float, said: str, anchor: str = "start", kind: str = "") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}">{escape(said)}</text>'
-    )
+def text(x: float, y: float, label: str, anchor: str = "start", kind: str = "") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} class="{kind}">{escape(label)}</text>'
 
 
 def line(x0: float, y0: float, x1: float, y1: float, kind: str) -> str:
@@ -122,9 +121,9 @@ def rows(
         parts.append(line(scale(mark), TOP, scale(mark), bottom, "mark"))
     for i, (one, samples, interval) in enumerate(series):
         y = TOP + ROW * i + 24
-        said = f"{number(interval[0])}" if interval else ""
+        label = f"{number(interval[0])}" if interval else ""
         parts.append(text(8, y - 11, one.name, kind="name"))
-        parts.append(text(WIDTH - RIGHT, y - 11, said, "end", "value"))
+        parts.append(text(WIDTH - RIGHT, y - 11, label, "end", "value"))
         parts += [dot(scale(v), y, 2.4, f"sample {one.kind}", f"{v:.3g} {unit}") for v in samples]
         if interval is None:
             continue
@@ -166,8 +165,8 @@ def scatter(
     names = []  # over all dots
     for (one, across, up, size), label in zip(points, labels, strict=True):
         r = 4 + 9 * math.sqrt(size / most)
-        said = f"{one.name}: {across:.3g} {units[0]}, {up:.1f} {units[1]}, {size:.1f} MB"
-        parts.append(dot(x(across), y(up), r, f"bubble {one.kind}", said))
+        title = f"{one.name}: {across:.3g} {units[0]}, {up:.1f} {units[1]}, {size:.1f} MB"
+        parts.append(dot(x(across), y(up), r, f"bubble {one.kind}", title))
         right = x(across) < WIDTH * 0.55
         shift = r + 3 if right else -r - 3
         names.append(
@@ -217,8 +216,8 @@ def curves(
         if len(places) > 1:
             parts.append(_polyline(places, f"curve {one.kind} dash{i % 3}"))
         for (a, b), (px, py) in zip(one.points, places, strict=True):
-            said = f"{one.name}: {a:.3g} {units[0]}, {b:.3g} {units[1]}"
-            parts.append(dot(px, py, 3.5, f"bubble {one.kind}", said))
+            label = f"{one.name}: {a:.3g} {units[0]}, {b:.3g} {units[1]}"
+            parts.append(dot(px, py, 3.5, f"bubble {one.kind}", label))
         last = places[-1][0]
         near_end = last > WIDTH * 0.5
         parts.append(

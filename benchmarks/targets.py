@@ -78,7 +78,7 @@ def targets(
     weights_file = find_weights(model)
     if weights is None and weights_file and not _exported(weights_file, opened[0]):
         weights_file = None
-    # Weights that were asked for and are not there fail in their own row; a bundle may well have
+    # Weights that were requested and are not there fail in their own row; a bundle may well have
     # come from weights on another machine.
     if find_spec("torch") is not None and (weights or weights_file):
         found.append(
@@ -105,7 +105,7 @@ def _bundles(opened: Sequence[Bundle], files: Sequence[Path], threads: int) -> l
     names = [bundle.path.resolve().name for bundle in opened]
     return [
         Target(
-            # Two of one name lie in different places: say where.
+            # Two of one name lie in different places: name the place.
             name=name if names.count(name) == 1 else str(bundle.path),
             command=worker_command(str(bundle.path), "auto", files, threads),
             size_bytes=shipped_bytes(bundle),
@@ -127,9 +127,9 @@ def certified(bundle: Bundle) -> dict[str, float]:
 
 
 def _exported(weights: Path, bundle: Bundle) -> bool:
-    """Whether a bundle came from this file, or does not say; another may bear the same name."""
-    told = bundle.manifest.weights
-    return told is None or told == file_sha256(weights)
+    """Whether a bundle came from this file, or has no record; another may have its name."""
+    weights_hash = bundle.manifest.weights
+    return weights_hash is None or weights_hash == file_sha256(weights)
 
 
 def find_weights(model: str) -> Path | None:

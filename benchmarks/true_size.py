@@ -3,8 +3,8 @@
     python -m edgecap.benchmarks.true_size blip-base --precision w8 --against-transformers
 
 Every stage is a process of its own, so that its peak of memory is its own: write the checkpoint,
-export it without its weights in memory, caption from the files without torch. The last, when asked
-for, alternates with transformers' `generate` (with its cache) in one process, one thread each:
+export it without its weights in memory, caption from the files without torch. The last, on request,
+alternates with transformers' `generate` (with its cache) in one process, one thread each:
 CPU seconds, ratios round by round, their median. Files are deleted at the end.
 
     export     wall_s, peak_rss_gib of the exporting process, size_mb of what it wrote
@@ -58,8 +58,8 @@ def export(folder: Path, precision: str) -> dict[str, Any]:
     with quiet():
         adapter = registry.load(open_checkpoint(folder / MODEL), 32, build=without_weights)
         functions.export(adapter, folder / EXPORTED, precision)
-    said = {"interface": asdict(adapter.interface), "prompt": list(_prompt(adapter))}
-    (folder / INTERFACE).write_text(json.dumps(said))
+    settings = {"interface": asdict(adapter.interface), "prompt": list(_prompt(adapter))}
+    (folder / INTERFACE).write_text(json.dumps(settings))
     size = sum(file.stat().st_size for file in (folder / EXPORTED).iterdir())
     return {
         "wall_s": round(time.monotonic() - begun, 1),
@@ -119,11 +119,11 @@ def against(folder: Path, rounds: int) -> dict[str, Any]:
         return adapter.reference(image, tuple(prompt), limits)[0]
 
     times: dict[str, list[float]] = {"transformers": [], "onnx": []}
-    told: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for i in range(rounds + 1):  # the first warms up
         for name, run in (("transformers", theirs), ("onnx", ours)):
             used = time.process_time()
-            told[name] = run()
+            results[name] = run()
             if i:
                 times[name].append(time.process_time() - used)
     ratios = [a / b for a, b in zip(times["transformers"], times["onnx"], strict=True)]
@@ -131,7 +131,9 @@ def against(folder: Path, rounds: int) -> dict[str, Any]:
         "caption_s": {name: round(statistics.median(each), 2) for name, each in times.items()},
         "ratio": round(statistics.median(ratios), 2),
         "ratios": [round(ratio, 2) for ratio in ratios],
-        "same_ids": sum(a == b for a, b in zip(told["transformers"], told["onnx"], strict=False)),
+        "same_ids": sum(
+            a == b for a, b in zip(results["transformers"], results["onnx"], strict=False)
+        ),
     }
 
 
@@ -142,8 +144,8 @@ def _prompt(adapter: Any) -> tuple[int, ...]:
 def _interface(folder: Path) -> tuple[Any, list[int]]:
     from edgecap.bundle.interface import interface_from_json
 
-    said = json.loads((folder / INTERFACE).read_text())
-    return interface_from_json(said["interface"]), said["prompt"]
+    settings = json.loads((folder / INTERFACE).read_text())
+    return interface_from_json(settings["interface"]), settings["prompt"]
 
 
 def _image(interface: Any) -> np.ndarray:
@@ -188,7 +190,7 @@ def _greedy(
 
 
 def main() -> None:
-    """Run every stage and print what it says as JSON."""
+    """Run every stage and print its result as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("model", choices=MAKERS)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "fp16", "w8"))
@@ -196,23 +198,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the files lie; default: a temporary one")
     parser.add_argument("--stage", choices=("make", "export", "caption", "against"))
-    asked = parser.parse_args()
-    if asked.stage:
+    options = parser.parse_args()
+    if options.stage:
         stages: dict[str, Callable[[], dict[str, Any]]] = {
-            "make": lambda: make(asked.folder, asked.model),
-            "export": lambda: export(asked.folder, asked.precision),
-            "caption": lambda: caption(asked.folder),
-            "against": lambda: against(asked.folder, asked.rounds),
+            "make": lambda: make(options.folder, options.model),
+            "export": lambda: export(options.folder, options.precision),
+            "caption": lambda: caption(options.folder),
+            "against": lambda: against(options.folder, options.rounds),
         }
-        print(json.dumps(stages[asked.stage]()))
+        print(json.dumps(stages[options.stage]()))
         return
-    wanted = ["make", "export", "caption"]
-    wanted += ["against"] if asked.against_transformers else []
-    with scratch_dir("edgecap-true-size-", asked.folder) as folder:
+    names = ["make", "export", "caption"]
+    names += ["against"] if options.against_transformers else []
+    with scratch_dir("edgecap-true-size-", options.folder) as folder:
         print(json.dumps({"machine": machine()}), flush=True)
-        for stage in wanted:
-            command = [sys.executable, "-m", "edgecap.benchmarks.true_size", asked.model]
-            command += ["--precision", asked.precision, "--rounds", str(asked.rounds)]
+        for stage in names:
+            command = [sys.executable, "-m", "edgecap.benchmarks.true_size", options.model]
+            command += ["--precision", options.precision, "--rounds", str(options.rounds)]
             command += ["--stage", stage, "--folder", folder]
             ran = subprocess.run(command, capture_output=True, text=True)
             if ran.returncode:

@@ -1,6 +1,6 @@
 """The process that is measured: loads one artifact, captions, then answers requests.
 
-Started as `python -m edgecap.benchmarks.worker JOB`, JOB being JSON; talks as `protocol` says.
+Started as `python -m edgecap.benchmarks.worker JOB`, JOB being JSON; talks as `protocol` defines.
 B = 1 image; C rows of the cache, V vocabulary.
 """
 
@@ -47,7 +47,7 @@ def main(argument: str) -> int:
 
 
 def started() -> dict[str, Any]:
-    """Milliseconds since this process began, where the system tells."""
+    """Milliseconds since this process began, where the system reports it."""
     try:
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:
@@ -65,7 +65,7 @@ def serve(
 ) -> int:
     """Make the captioner, show its first caption, then answer requests line by line.
 
-    `about` adds to what `ready` says. Returns the exit status; an error of the artifact is
+    `about` adds to the fields of `ready`. Returns the exit status; an error of the artifact is
     answered, and ends the process.
     """
 
@@ -92,14 +92,14 @@ class Measured:
 
     def __init__(self, captioner: Any, images: Sequence[str]) -> None:
         self.captioner, self.images = captioner, list(images)
-        self._said = {"lang": captioner.languages[0]} if captioner.languages else {}
+        self._request = {"lang": captioner.languages[0]} if captioner.languages else {}
         self._next = cycle(self.images)
         self._after_pause = cycle(self.images)
         self._parts: dict[str, Operation] | None = None
 
     def caption(self, image: str, **options: Any) -> Any:
         """The caption of one image."""
-        return self.captioner.caption([image], **self._said, **options)[0]
+        return self.captioner.caption([image], **self._request, **options)[0]
 
     def round(self, repeats: dict[str, int]) -> Round:
         """So many runs of each operation."""
@@ -130,7 +130,7 @@ class Measured:
     def batch(self, size: int) -> dict[str, float]:
         """One call with so many images."""
         files = [self.images[i % len(self.images)] for i in range(size)]
-        (wall, cpu), _ = _timed(self.captioner.caption, files, **self._said)
+        (wall, cpu), _ = _timed(self.captioner.caption, files, **self._request)
         return {"wall": wall, "cpu": cpu}
 
     def _captions(self, n: int) -> Round:
@@ -168,10 +168,10 @@ def _answer(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
     if request["do"] == "memory":
         return {"peak_rss_mb": peak_rss_mb(), "steady_rss_mb": rss_mb()}
     if request["do"] == "captions":
-        said = [measured.caption(image) for image in measured.images]
+        captions = [measured.caption(image) for image in measured.images]
         return {
-            "captions": [one.raw or one.text for one in said],
-            "tokens": [len(one.tokens) for one in said],
+            "captions": [one.raw or one.text for one in captions],
+            "tokens": [len(one.tokens) for one in captions],
         }
     if not captioner.languages:  # its accuracy is measured on captions of the user's own
         return {}

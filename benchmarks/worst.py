@@ -25,7 +25,7 @@ def worst_sheet(
     """A row per scene, worst first: A's boxes and words beside B's.
 
     `images` are those of all scenes, uint8 [S,S,3]; `of` is how many scenes were compared.
-    If all agree the sheet says so.
+    If all agree the sheet states it.
     """
     width = 2 * SMALLEST + 3 * GAP
     rows = [_row(scene, images[scene.index], width) for scene in scenes]

@@ -1,8 +1,8 @@
 """Vectors as files: JSON a person can read, and bytes beside it where JSON would be long.
 
 A vector file is one JSON object whose lists hold one case to a line. Bytes lie in `<topic>.bin`; a
-case names them by `"at"` (offset) and its own sizes. Bytes that are too many to keep are told by
-their CRC-32.
+case names them by `"at"` (offset) and its own sizes. Bytes that are too many to keep have
+their CRC-32 instead.
 """
 
 from __future__ import annotations

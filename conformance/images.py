@@ -14,7 +14,7 @@ Resizing is Pillow's fixed-point algorithm, spelled out so that no Pillow is nee
   (2^21 + sum of weight * pixel) >> 22, clipped to 0 ... 255.
 
 Pillow itself takes the vertical pass first for some sizes since 13.0; two calls of its `resize`,
-the width in the first, do what is said here in every version.
+the width in the first, follow these rules in every version.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def resizing() -> Topic:
         for name, kind in FILTERS.items():
             across = Image.fromarray(source).resize((to_w, h), kind)
             out = np.asarray(across.resize((to_w, to_h), kind))  # [to_h,to_w,3]
-            told = topic.keep(out) if out.size <= KEPT else {"crc32": crc32(out)}
+            kept = topic.keep(out) if out.size <= KEPT else {"crc32": crc32(out)}
             cases.append(
-                {"filter": name, "from": [w, h], "seed": number, "to": [to_w, to_h], **told}
+                {"filter": name, "from": [w, h], "seed": number, "to": [to_w, to_h], **kept}
             )
     return topic
 
@@ -98,7 +98,7 @@ def letterboxes() -> Topic:
         fill = (127, 0, 255)[number % 3]
         settings = Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB")
         image, where = preprocess(noise(w, h, 3, number), image_spec(settings))  # [S,S,3]
-        told = topic.keep(image) if image.size <= KEPT else {"crc32": crc32(image)}
+        kept = topic.keep(image) if image.size <= KEPT else {"crc32": crc32(image)}
         assert where == letterbox(w, h, size)
         cases.append(
             {
@@ -110,7 +110,7 @@ def letterboxes() -> Topic:
                 "top": where.top,
                 "scaled": [where.scaled_width, where.scaled_height],
                 "boxes": [[list(box), list(where.to_image(box))] for box in BOXES],
-                **told,
+                **kept,
             }
         )
     return topic
@@ -163,8 +163,8 @@ def _flat(
     data = np.ascontiguousarray(values)
     image = Image.frombytes(modes[channels], (w, h), data.tobytes())
     settings = Preprocessing(max(w, h), "contain", "bilinear", "centre", fill, "RGB")
-    canvas, where = preprocess(image, image_spec(settings))
-    out = canvas[where.top : where.top + h, where.left : where.left + w]
+    letterboxed, where = preprocess(image, image_spec(settings))
+    out = letterboxed[where.top : where.top + h, where.left : where.left + w]
     return {
         "format": name,
         "size": [w, h],

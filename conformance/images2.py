@@ -44,7 +44,7 @@ def image_specs() -> Topic:
             kept = topic.keep(pixels) if pixels.size <= KEPT else None
             crc = {"crc32": crc32(pixels)} if kept is None else kept
             p = done.placement
-            placed = [p.left, p.top, p.scaled_width, p.scaled_height]
+            place = [p.left, p.top, p.scaled_width, p.scaled_height]
             image = {"width": w, "height": h, "channels": channels, "seed": seed}
-            cases.append({"spec": spec, **image, "placement": placed, **crc})
+            cases.append({"spec": spec, **image, "placement": place, **crc})
     return topic

@@ -1,6 +1,6 @@
 """Make the vectors that every language of the runtime replays: `python conformance/make.py`.
 
-What is written lies in `conformance/vectors/`; README.md beside this file says how to read it. The
+What is written lies in `conformance/vectors/`; README.md beside this file explains them. The
 Python package is the reference: a vector is what it does today. No model is needed.
 """
 

@@ -228,7 +228,7 @@ def _changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def _without_text_rows() -> dict[str, Any]:
-    """A model whose state is rolling alone, and which says nowhere how long a text may be."""
+    """A model whose state is rolling alone, and which limits the length of a text nowhere."""
     made = copy.deepcopy(base())
     interface, functions = made["interface"], made["functions"]
     del interface["dims"]["T"], interface["state"][1]

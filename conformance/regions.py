@@ -75,24 +75,24 @@ def regions() -> Topic:
         if named.startswith("<loc"):  # the space that encode adds
             tokens = tokens[tokens.index(first + 1) :]
         scores = [-((i * 7 + number) % 13) / 8 for i in range(len(tokens))]
-        told = read(tokens, scores, codec, spec, view, language)
+        reading = read(tokens, scores, codec, spec, view, language)
         groups = [
             {
-                "phrase": told.phrase(g),
+                "phrase": reading.phrase(g),
                 "span": [g.start, g.end],
-                "bytes": [len(told.text[:n].encode()) for n in (g.start, g.end)],
+                "bytes": [len(reading.text[:n].encode()) for n in (g.start, g.end)],
                 "boxes": [list(box) for box in g.boxes],
                 "scores": [round(score, 9) for score in g.scores],
             }
-            for g in told.regions
+            for g in reading.regions
         ]
         cases.append(
             {
                 "lang": language,
                 "tokens": tokens,
                 "scores": scores,
-                "text": told.text,
-                "malformed": told.malformed,
+                "text": reading.text,
+                "malformed": reading.malformed,
                 "groups": groups,
             }
         )

@@ -112,7 +112,7 @@ def _refusals() -> dict[str, list[dict[str, Any]]]:
             cases.append({"name": name, "grammar": plain(grammar), "code": error.code})
         else:
             raise AssertionError(f"{name} is not refused")
-    # Sound, and yet it may leave nothing to say.
+    # Valid, and yet it may allow no token.
     stuck = states(x0=(Move("corner", "y0", 3, 0),))
     assert decode(Grammar, plain_lists(stuck), "grammar") == stuck
     rule = TokenGrammar(stuck, "boxes", V, V)
@@ -138,7 +138,7 @@ def plain_lists(grammar: Grammar) -> Any:
 def sampler() -> Topic:
     """`uniform`: number `count` of the stream of a seed and the CRC-32 of an image, times 2^53.
 
-    `draws`: scores, null where none may be said; what is kept, and which token a number u takes.
+    `draws`: scores, null for forbidden tokens; what is kept, and which token a number u takes.
     A u lies in the middle of a token's share: no rounding decides.
     """
     streams = []

@@ -2,7 +2,7 @@
 
 The scripted model: h = 0; for every token fed, the prompt's included, h = (h * 31 + token + 1) mod
 R; the logits of the step are row h of `table`, int16 [R,V], divided by 16. So a logit depends on
-all that was said, and a host that mixes up the states of two beams says something else.
+all tokens before it, and a host that mixes up the states of two beams gets other captions.
 
 Letters: V vocabulary, R rows of the table.
 """
@@ -28,8 +28,8 @@ from edgecap.runtime.state import State
 R, T = 61, 24
 
 
-# The state is what was said: one text entry of one number a row.
-SAID = StateEntry("said", "text", "key", 0, ("B", 1, "T", 1), "float32")
+# The state is the tokens fed so far: one text entry of one number a row.
+FED = StateEntry("fed", "text", "key", 0, ("B", 1, "T", 1), "float32")
 INTERFACE = Interface(
     {"T": T, "V": V, "E": 1, "P": 1, "h": 1, "w": 1},
     (
@@ -43,22 +43,22 @@ INTERFACE = Interface(
             {
                 "token": TensorSpec("int32", ("B", 1)),
                 "position": TensorSpec("int32", ("B",)),
-                "said": SAID.tensor,
+                "fed": FED.tensor,
             },
             {
                 "logits": TensorSpec("float32", ("B", "V")),
-                "new_said": SAID.step,
+                "new_fed": FED.step,
                 "attention": TensorSpec("float32", ("B", "P")),
             },
         ),
     ),
-    (SAID,),
+    (FED,),
     AttentionGrid(1, 1, 0),
 )
 
 
 class Scripted(FunctionSession):
-    """The scripted model as a session. What was said is read from the state it is given."""
+    """The scripted model as a session. It reads the tokens so far from its state."""
 
     batch = None
 
@@ -68,14 +68,14 @@ class Scripted(FunctionSession):
     def run(self, name: str, inputs: Arrays) -> Arrays:
         if name == "encode":
             return {"image_embedding": np.ones((len(inputs["image"]), 1), np.float32)}
-        token, position, said = inputs["token"], inputs["position"], inputs["said"]
+        token, position, tokens_fed = inputs["token"], inputs["position"], inputs["fed"]
         heads = [
-            history([*map(int, said[b, 0, : position[b], 0]), int(token[b, 0])])
+            history([*map(int, tokens_fed[b, 0, : position[b], 0]), int(token[b, 0])])
             for b in range(len(token))
         ]
         return {
             "logits": self._logits[heads],
-            "new_said": token.astype(np.float32)[:, None, :, None],  # [B,1,1,1]
+            "new_fed": token.astype(np.float32)[:, None, :, None],  # [B,1,1,1]
             "attention": np.array(heads, np.float32)[:, None],  # [B,P=1]
         }
 
@@ -114,20 +114,20 @@ def run(values: np.ndarray, case: dict[str, Any]) -> Generated:
 
 def searching() -> Topic:
     values = table()
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     for rule in ("boxes", "plain", None):
         for length in (1, 2, 3, 4, 6, 9, 22):
             for beams in (1, 2, 3, 4, 8, 32):
-                asked.append({"rule": rule, "length": length, "beams": beams, "sampling": None})
+                requests.append({"rule": rule, "length": length, "beams": beams, "sampling": None})
         for seed in range(4):
             sampling = {"temperature": 1.0 + seed, "top_k": None, "top_p": None, "seed": seed}
             sampling |= [{}, {"top_k": 5}, {"top_p": 0.8}, {"top_k": 9, "top_p": 0.5}][seed]
             sampling["index"] = [0, 1, 7, 2**32 - 1][seed]
-            asked.append({"rule": rule, "length": 22, "beams": 1, "sampling": sampling})
-    asked = [{"prompt": [2, 3], **case} for case in asked]
+            requests.append({"rule": rule, "length": 22, "beams": 1, "sampling": sampling})
+    requests = [{"prompt": [2, 3], **case} for case in requests]
     for last in range(4, V):  # other beginnings: where <eos> is likely and ranks low among beams
         case = {"prompt": [2, last], "rule": None, "length": 22, "beams": 2, "sampling": None}
-        asked.append(case)
+        requests.append(case)
     topic = Topic(
         "search",
         scale=SCALE,
@@ -139,7 +139,7 @@ def searching() -> Topic:
         cases=(cases := []),
     )
     topic.keep(values.astype("<i2"))
-    for case in asked:
+    for case in requests:
         found = run(values, case)
         cases.append(
             {

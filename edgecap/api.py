@@ -178,10 +178,10 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
         at_export = certificate_from_json(opened.json(CERTIFICATE))
     captioner = load(bundle, backend=backend, threads=threads)
     if isinstance(opened.manifest, schema2.Manifest):
-        here = replay_expected(captioner, opened)
+        certificate = replay_expected(captioner, opened)
     else:
-        here = replay(captioner, read_golden(opened))
-    return Verification(here, at_export)
+        certificate = replay(captioner, read_golden(opened))
+    return Verification(certificate, at_export)
 
 
 def bench(

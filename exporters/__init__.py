@@ -1,6 +1,6 @@
 """Exporters, one folder for each format, imported as `edgecap.exporters`. It imports no tools.
 
-`job` makes bundles; which formats there are is said by the rows of edgecap.core.formats.
+`job` makes bundles; the rows of edgecap.core.formats list the formats.
 """
 
 from __future__ import annotations

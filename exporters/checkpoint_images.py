@@ -1,4 +1,4 @@
-"""The images that a checkpoint is calibrated and judged on, and what PyTorch says of them.
+"""The images that a checkpoint is calibrated and compared on, and the outputs of PyTorch for them.
 
 Letters: N images, n tokens of a caption, h and w the input's size in px, V vocabulary.
 """
@@ -51,7 +51,7 @@ def model_inputs(sources: Sequence[Any], image: ImageSpec) -> np.ndarray:
 def ask(
     adapter: Adapter, prompts: Mapping[str, GenerationSpec], images: np.ndarray
 ) -> ModelOutputs:
-    """What PyTorch says: captions as transformers generates them, and the logits along them."""
+    """PyTorch's outputs: captions as transformers generates them, and the logits along them."""
     import torch
 
     from edgecap.exporters.eager import Eager
@@ -66,11 +66,11 @@ def ask(
     prompt = next(iter(prompts), None)
     for image in progress(images, "captioning with PyTorch"):
         if prompt is not None:
-            said = prompts[prompt]
-            limits = Limits(said.max_new_tokens, shipped=True)
-            (ids,) = adapter.reference(image[None], said.begin, limits)
+            settings = prompts[prompt]
+            limits = Limits(settings.max_new_tokens, shipped=True)
+            (ids,) = adapter.reference(image[None], settings.begin, limits)
             captions.append(ids)
-            rows.append(forced_logits(graphs, image[None], said, ids))  # [n,V]
+            rows.append(forced_logits(graphs, image[None], settings, ids))  # [n,V]
         if "image_embedding" in adapter.interface.function("encode").outputs:
             embeddings.append(graphs.encode(image[None])["image_embedding"])
     return ModelOutputs(

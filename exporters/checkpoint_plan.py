@@ -56,7 +56,7 @@ def read_plan_of(file: Path, opened: Checkpoint) -> Plan:
 
 @dataclass
 class Planner:
-    """Makes each precision's plan when it is first asked for."""
+    """Makes each precision's plan on first use."""
 
     adapter: Adapter
     opened: Checkpoint

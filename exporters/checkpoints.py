@@ -64,7 +64,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class CheckpointSpec:
-    """What is asked for; the only home of these defaults."""
+    """A request; the only home of these defaults."""
 
     model: str  # a directory, or a hub id in the local cache
     formats: tuple[str, ...] = ("onnx",)
@@ -110,18 +110,18 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
     precisions, why = candidates(spec, opened)
     if why:
         say(f"{precisions[0]}, because {why}")
-    wanted = None
+    reference = None
     if spec.verify:
         images = gate_images(spec.calibration, spec.count, draft.image)
         say(f"asking PyTorch about {len(images)} images")
-        wanted = ask(adapter, draft.prompts, images)
+        reference = ask(adapter, draft.prompts, images)
     planner = Planner(adapter, opened, draft.image, draft.prompts, spec.calibration, spec.plan, say)
-    job = _Job(spec, adapter, opened, draft, wanted, planner, say)
+    job = _Job(spec, adapter, opened, draft, reference, planner, say)
     return [job.bundle(name, output, precisions) for name, output in places.items()]
 
 
 def candidates(spec: CheckpointSpec, opened: Checkpoint) -> tuple[tuple[str, ...], str | None]:
-    """The precisions to try in turn, and why w8a8 is not among them where int8 is asked for."""
+    """The precisions to try in turn, and why w8a8 is not among them where int8 was requested."""
     if spec.precision not in (INT8, "w8a8"):
         return (spec.precision,), None
     why = None
@@ -148,7 +148,7 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
         raise UnsupportedError(
             "export.combination",
             f"{opened.model_type} is exported as {', '.join(PRECISIONS)}, "
-            f"and {spec.precision} is asked for.",
+            f"and {spec.precision} was requested.",
             "Run with: --precision fp16",
         )
     if not 1 <= spec.count <= 128:
@@ -189,7 +189,7 @@ class _Draft:
 
 
 def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
-    """The checkpoint's files as data; raises where one of its settings cannot be said."""
+    """The checkpoint's files as data; raises where one of its settings cannot be expressed."""
     files = translate.Checkpoint(opened.directory)
     image, _ = translate.image_spec(files)
     if image.crops is not None and image.crops.split:
@@ -209,10 +209,10 @@ def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
                 "eos_token_id": list(adapter.generation.end),
                 "pad_token_id": adapter.generation.pad,
             }
-            said = translate.generation_spec(files, begin=begin, ids=ids)
-            most = min(said.max_new_tokens, T - len(begin) + 1)
-            least = min(said.min_new_tokens, most)
-            prompts[name] = replace(said, max_new_tokens=most, min_new_tokens=least)
+            settings = translate.generation_spec(files, begin=begin, ids=ids)
+            most = min(settings.max_new_tokens, T - len(begin) + 1)
+            least = min(settings.min_new_tokens, most)
+            prompts[name] = replace(settings, max_new_tokens=most, min_new_tokens=least)
         codec = getattr(adapter, "regions", None)
         regions = None if codec is None else translate.regions_spec(text, codec)
     encoder = None
@@ -223,15 +223,15 @@ def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
 
 def _check_plan(spec: CheckpointSpec, opened: Checkpoint) -> None:
     """InputError for options of calibration and plan that cannot work with the precision."""
-    asked = replace(spec.calibration, data=None) != CalibrationSpec()
-    if spec.precision not in (INT8, "w8a8") and (asked or spec.plan is not None):
+    changes_calibration = replace(spec.calibration, data=None) != CalibrationSpec()
+    if spec.precision not in (INT8, "w8a8") and (changes_calibration or spec.plan is not None):
         raise InputError(
             "plan.conflict",
             f"{spec.precision} fixes no grids of activations and needs no plan.",
             "Leave those options out, or run with: --precision w8a8",
         )
     if spec.plan is not None:
-        if asked:
+        if changes_calibration:
             raise InputError(
                 "plan.conflict",
                 f"{spec.plan} is a finished plan, and calibration would make another.",
@@ -250,7 +250,7 @@ class _Job:
     adapter: Adapter
     opened: Checkpoint
     draft: _Draft
-    wanted: ModelOutputs | None
+    reference: ModelOutputs | None
     planner: Planner
     say: Say
 
@@ -315,7 +315,7 @@ class _Job:
         self.say(f"comparing {', '.join(places)} with PyTorch")
         with working("comparing"):
             compare_functions(adapter, directory, rounded=rounded)
-        certificate = None if self.wanted is None else _gate(directory, self.wanted, self.say)
+        certificate = None if self.reference is None else _gate(directory, self.reference, self.say)
         if certificate is not None:
             (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
         text = checkpoint_card(manifest, output.name, certificate)
@@ -325,11 +325,11 @@ class _Job:
         return manifest, certificate
 
 
-def _gate(directory: Path, wanted: ModelOutputs, say: Say) -> Certificate:
+def _gate(directory: Path, reference: ModelOutputs, say: Say) -> Certificate:
     """Run the gate in a process of its own; GateError unless it passes."""
     with scratch_dir("edgecap-parity-") as scratch:
-        wanted.write(scratch)
-        say(f"comparing captions of {len(wanted.images)} images, without torch")
+        reference.write(scratch)
+        say(f"comparing captions of {len(reference.images)} images, without torch")
         with working("comparing captions"):
             certificate = run_gate(directory, scratch, WORDS, GATE_SECONDS)
         if not certificate.failures:
@@ -351,5 +351,5 @@ def _batch(written: int | None, format_: str, precision: str) -> int | None:
 
 
 def _is_model(manifest: Manifest, name: str) -> bool:
-    told = {manifest.tokenizer, manifest.encoder, PLAN_FILE, CARD, CERTIFICATE}
-    return name not in told
+    others = {manifest.tokenizer, manifest.encoder, PLAN_FILE, CARD, CERTIFICATE}
+    return name not in others

@@ -62,7 +62,7 @@ def _check_combinations(request: ExportRequest, rows: list[Format]) -> None:
         if request.extend is not None and row.name not in ("onnx", "tflite"):
             raise UnsupportedError(
                 "export.extend",
-                f"--extend is of ONNX and TFLite bundles, and {row.name} was asked for.",
+                f"--extend is of ONNX and TFLite bundles, and {row.name} was requested.",
                 "Leave it out.",
             )
         precisions = request.candidates(row)
@@ -79,7 +79,7 @@ def _check_combinations(request: ExportRequest, rows: list[Format]) -> None:
         if not isinstance(options, kinds):
             raise UnsupportedError(
                 "export.options",
-                f"{type(options).__name__} are of no format that is asked for "
+                f"{type(options).__name__} are of no format that was requested "
                 f"({', '.join(request.formats)}).",
                 "Leave those options out, or add their format.",
             )
@@ -104,7 +104,7 @@ def _require(request: ExportRequest, row: Format) -> None:
     """MissingPackageError unless what converts is installed, and what the gate runs it with."""
     runs = request.verify or request.max_drop is not None  # a search times its plans
     engine = (row.engine,) if runs and row.engine is not None else ()
-    with quiet():  # some tell at import what they were not tested with
+    with quiet():  # some print at import what they were not tested with
         for module in (*row.needs, *engine):
             try:
                 require(module, "export")

@@ -1,7 +1,7 @@
 """Every function of a written bundle against PyTorch, on the same inputs of all its tensors.
 
-Converters lie: litert-torch 0.10 converts attention with one key/value head wrongly, and says
-nothing. Random inputs show that in float. Fixed grids are made for what a model sees, so w8a8 is
+Converters lie: litert-torch 0.10 converts attention with one key/value head wrongly, and reports
+nothing. Random inputs show that in float. Fixed grids are made for real inputs, so w8a8 is
 compared on an image and the first step of its caption, with the simulation of the same plan.
 
 Letters: h and w the image's height and width in px.
@@ -51,18 +51,18 @@ def compare_functions(
     session = open_functions(opened, FORMATS[opened.manifest.format].gate)
     eager = Eager(adapter.functions())
     static = precision == "w8a8" and rounded is not None
-    wanted = Eager(rounded.simulated()) if static and rounded is not None else eager
+    reference = Eager(rounded.simulated()) if static and rounded is not None else eager
     allowed = allowed or (CLOSE if precision == "fp32" else BOUNDS[precision].logits)
-    seen: dict[str, np.ndarray] = {}
+    encoded: dict[str, np.ndarray] = {}
     for function in adapter.functions():
         inputs = {
             name: value.numpy() for name, value in example_inputs(function, interface, 1).items()
         }
         if static:
-            inputs = _first_step(inputs, seen, {e.name for e in interface.entries("text")})
-        expected, found = wanted.run(function.name, inputs), session.run(function.name, inputs)
+            inputs = _first_step(inputs, encoded, {e.name for e in interface.entries("text")})
+        expected, found = reference.run(function.name, inputs), session.run(function.name, inputs)
         if function.name == ENCODE and static:
-            seen = eager.run(function.name, inputs)
+            encoded = eager.run(function.name, inputs)
         for name, value in expected.items():
             distance = np.abs(value - found[name].astype(np.float32))
             spread = max(float(value.std()), 1e-9)
@@ -80,13 +80,17 @@ def compare_functions(
 
 
 def _first_step(
-    inputs: dict[str, np.ndarray], seen: dict[str, np.ndarray], text: set[str]
+    inputs: dict[str, np.ndarray], encoded: dict[str, np.ndarray], text: set[str]
 ) -> dict[str, np.ndarray]:
     """Inputs that a caption has: a smooth image, or what encode made of it and no text yet."""
-    made = inputs | {name: value for name, value in seen.items() if name in inputs}
-    made |= {name: np.zeros_like(made[name]) for name in (*text, "position") if name in made}
-    if "image" in made:
-        _, h, w, _ = made["image"].shape
+    step_inputs = inputs | {name: value for name, value in encoded.items() if name in inputs}
+    step_inputs |= {
+        name: np.zeros_like(step_inputs[name])
+        for name in (*text, "position")
+        if name in step_inputs
+    }
+    if "image" in step_inputs:
+        _, h, w, _ = step_inputs["image"].shape
         shade = np.linspace(0, 255, h * w, dtype=np.float32).reshape(1, h, w, 1)
-        made["image"] = np.broadcast_to(shade, made["image"].shape).astype(np.uint8)
-    return made
+        step_inputs["image"] = np.broadcast_to(shade, step_inputs["image"].shape).astype(np.uint8)
+    return step_inputs

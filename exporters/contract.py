@@ -38,15 +38,15 @@ class Function:
     def random_inputs(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Values for every input, of its example's shape: all of the state too."""
         rng = np.random.default_rng(seed)
-        found: dict[str, np.ndarray] = {}
+        values: dict[str, np.ndarray] = {}
         for name, example in self.inputs.items():
             size, dtype = tuple(example.shape), str(example.dtype).removeprefix("torch.")
             if example.is_floating_point():
-                found[name] = rng.standard_normal(size).astype(dtype)
+                values[name] = rng.standard_normal(size).astype(dtype)
             else:
                 top = 256 if dtype == "uint8" else self.tops.get(name, 2)
-                found[name] = rng.integers(int(name == "length"), top, size).astype(dtype)
-        return found
+                values[name] = rng.integers(int(name == "length"), top, size).astype(dtype)
+        return values
 
     def eager(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """What PyTorch answers, by output."""
@@ -54,14 +54,14 @@ class Function:
 
         before = {n: rows.clone() for n, rows in self.module.named_buffers()}
         with torch.no_grad():
-            made = self.module(*(torch.from_numpy(inputs[name]) for name in self.inputs))
+            results = self.module(*(torch.from_numpy(inputs[name]) for name in self.inputs))
             for name, rows in self.module.named_buffers():  # a step may keep state in them
                 rows.copy_(before[name])
-        made = made if isinstance(made, tuple) else (made,)
-        return {name: value.numpy() for name, value in zip(self.outputs, made, strict=True)}
+        results = results if isinstance(results, tuple) else (results,)
+        return {name: value.numpy() for name, value in zip(self.outputs, results, strict=True)}
 
 
-def placed(file: str, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Place:
+def own_names(file: str, name: str, inputs: Iterable[str], outputs: Iterable[str]) -> Place:
     """Where a function lies whose entry and tensors bear the contract's own names."""
     return Place(file, name, {n: n for n in inputs}, {n: n for n in outputs})
 
@@ -183,30 +183,35 @@ def functions(
         "tokens": torch.ones(1, T, dtype=torch.int32),  # [B,T]
         "length": torch.ones(1, dtype=torch.int32),  # [B]
     }
-    seen = {"image": 0, "k": 1, "v": 1, "image_embedding": 0}
-    stepping = ("logits", "k_new", "v_new", "attention")
-    stepped = {"token": 0, "position": 0, "k": 1, "v": 1}
-    stepped |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
+    image_axes = {"image": 0, "k": 1, "v": 1, "image_embedding": 0}
+    decode_outputs = ("logits", "k_new", "v_new", "attention")
+    decode_axes = {"token": 0, "position": 0, "k": 1, "v": 1}
+    decode_axes |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
     words = config.vocabulary
     tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
-    told = {"tokens": 0, "length": 0, "text_embedding": 0}
-    made: tuple[Function, ...] = (
+    text_axes = {"tokens": 0, "length": 0, "text_embedding": 0}
+    functions: tuple[Function, ...] = (
         Function(
             "encode_image",
             EncodeImage().eval(),
             {"image": image},
             ("k", "v", "image_embedding"),
-            seen,
+            image_axes,
         ),
-        Function("decode", Decode().eval(), step, stepping, stepped, tops),
-        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), told, tops),
+        Function("decode", Decode().eval(), step, decode_outputs, decode_axes, tops),
+        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), text_axes, tops),
     )
     if attention:
-        by_head = Function(ATTENTION, DecodeAttention().eval(), step, stepping, stepped, tops)
-        made = (*made, by_head)
+        by_head = Function(
+            ATTENTION, DecodeAttention().eval(), step, decode_outputs, decode_axes, tops
+        )
+        functions = (*functions, by_head)
     if extend is not None:
         tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
         several = {"tokens": tokens} | {name: step[name] for name in ("position", "k", "v")}
-        axes = {"tokens": 0} | stepped
-        made = (*made, Function(EXTEND, Extend().eval(), several, stepping[:3], axes, tops))
-    return made
+        axes = {"tokens": 0} | decode_axes
+        functions = (
+            *functions,
+            Function(EXTEND, Extend().eval(), several, decode_outputs[:3], axes, tops),
+        )
+    return functions

@@ -24,10 +24,10 @@ class Eager(FunctionSession):
 
         function = self._functions[name]
         with torch.no_grad():
-            made = function.module(
+            results = function.module(
                 *(torch.from_numpy(np.ascontiguousarray(inputs[key])) for key in function.inputs)
             )
-        tensors = made if isinstance(made, tuple) else (made,)
+        tensors = results if isinstance(results, tuple) else (results,)
         return {
             key: tensor.float().numpy()
             for key, tensor in zip(function.outputs, tensors, strict=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def example_inputs(
     function: GraphFunction, interface: Interface, batch: int, seed: int = 1
 ) -> dict[str, Tensor]:
-    """A value for every input, in order, of the shape and dtype that its spec says.
+    """A value for every input, in order, of the shape and dtype of its spec.
 
     Integers are in the range that the contract allows: bytes, token ids, positions, lengths.
     """
@@ -23,14 +23,14 @@ def example_inputs(
     generator = torch.Generator().manual_seed(seed)
     dims = interface.dims
     most = {"image": 256, "position": dims.get("T"), "length": dims.get("N")}
-    made = {}
+    values = {}
     for name, spec in function.inputs.items():
         shape = interface.sizes(spec.shape, batch)
         dtype = getattr(torch, spec.dtype)
         if dtype.is_floating_point:
-            made[name] = torch.randn(shape, generator=generator).to(dtype)
+            values[name] = torch.randn(shape, generator=generator).to(dtype)
         else:
             least = 1 if name == "length" else 0
             limit = most.get(name) or dims["V"]
-            made[name] = torch.randint(least, limit, shape, generator=generator).to(dtype)
-    return made
+            values[name] = torch.randint(least, limit, shape, generator=generator).to(dtype)
+    return values

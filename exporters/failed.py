@@ -1,6 +1,6 @@
 """What is kept of a bundle that failed its gate: everything, where a directory was named for it.
 
-DIR/<name>/                   the bundle as it was compared; parity.json says what failed
+DIR/<name>/                   the bundle as it was compared; parity.json lists what failed
 DIR/<name>/converter-log.txt  what the converter printed
 DIR/<name>.log                the same while it converts: a converter that crashes leaves it
 """

@@ -1,6 +1,6 @@
 """What exports of a model would give: supported or refused, and what they need. Nothing is written.
 
-The refusals are those of an export, because the same functions are asked. A checkpoint is built of
+The refusals are those of an export, because the same functions check. A checkpoint is built of
 shapes alone: no weights are read.
 """
 
@@ -35,7 +35,7 @@ class Row:
     format: str
     precision: str
     refusal: str | None  # what an export would print; None: supported
-    output: str | None = None  # the directory that would be written; None: not asked for
+    output: str | None = None  # the directory that would be written; None: not requested
     size: int | None = None  # bytes of the model files
     memory: int | None = None  # bytes, the most that the exporting process holds
     scratch: int | None = None  # bytes of temporary files
@@ -43,11 +43,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Every format and precision that was asked for, and what this machine has."""
+    """Every format and precision that was requested, and what this machine has."""
 
     model: str
     family: str
-    parameters: int | None  # None: of the reference, whose weights file tells its size
+    parameters: int | None  # None: of the reference, whose weights file shows its size
     license: str
     rows: tuple[Row, ...]
     free_memory: int  # bytes

@@ -11,7 +11,7 @@
                     9 rename    the directory gets its name                     core.atomic
 
 Every bundle is made in a hidden directory beside its place; an exception, a failed gate or a kill
-leaves nothing under the final name. Nothing that is asked for changes on the way: `int8` is a
+leaves nothing under the final name. No option of the request changes on the way: `int8` is a
 request for the first of two precisions that passes step 7, and steps 5 to 7 are done for each.
 """
 
@@ -61,8 +61,8 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What PyTorch said, once for all formats."""
+class ReferenceData:
+    """PyTorch's outputs, made once for all formats."""
 
     folder: Path  # of parity.outputs.ReferenceOutputs, for the gate's process
     golden: Golden  # with tolerances of no precision yet
@@ -77,7 +77,7 @@ def export(request: ExportRequest, say: Say = lambda _: None) -> Exported:
 
 
 def run(request: ExportRequest, say: Say = lambda _: None) -> Iterator[Exported]:
-    """The bundles of a request, each when it is finished; `say` is told about every stage.
+    """The bundles of a request, each when it is finished; `say` receives a line about every stage.
 
     Raises InputError, UnsupportedError and MissingPackageError at once, before any work. A bundle
     that is not good enough raises GateError, and those after it are not made.
@@ -96,18 +96,18 @@ def _run(request: ExportRequest, outputs: dict[str, Path], say: Say) -> Iterator
         model = open_model(name, path)  # 2
         planner = Planner(request, path, model, scratch, say)
         planner.choose(request.candidates(FORMATS[request.formats[0]])[0])  # 3
-        say("asking PyTorch")
-        asked = _ask(request, model, scratch / "asked")  # 4
+        say("running PyTorch")
+        reference = _reference_data(request, model, scratch / "reference")  # 4
         for format_, output in outputs.items():
             path_, manifest, size, certificate = _bundle(
-                request, FORMATS[format_], output, model, planner, asked, say
+                request, FORMATS[format_], output, model, planner, reference, say
             )
             yield Exported(path_, manifest, size, certificate, time.monotonic() - begun)
             begun = time.monotonic()
 
 
-def _ask(request: ExportRequest, model: OpenModel, folder: Path) -> Asked:
-    """Step 4. What is not compared is asked about few scenes: golden files need their spread."""
+def _reference_data(request: ExportRequest, model: OpenModel, folder: Path) -> ReferenceData:
+    """Step 4. A bundle that is not compared needs few scenes: for its golden files' spread."""
     from edgecap.exporters.parity import collect
 
     folder.mkdir()
@@ -116,7 +116,7 @@ def _ask(request: ExportRequest, model: OpenModel, folder: Path) -> Asked:
     few = scenes if request.verify else scenes[: len(golden.index.cases)]
     outputs = collect.collect(model.reference, few, request.verify and request.attention)
     outputs.write(folder)
-    return Asked(folder, golden, outputs.spread, len(few))
+    return ReferenceData(folder, golden, outputs.spread, len(few))
 
 
 def _bundle(
@@ -125,7 +125,7 @@ def _bundle(
     output: Path,
     model: OpenModel,
     planner: Planner,
-    asked: Asked,
+    reference: ReferenceData,
     say: Say,
 ) -> tuple[Path, Manifest, int, Certificate | None]:
     """Steps 5 to 9: the first precision that is close enough, each in a directory of its own."""
@@ -137,7 +137,7 @@ def _bundle(
             with atomic_dir(output, request.overwrite, marker=is_bundle) as directory:  # 9
                 kept, name = request.keep_failed, model.bundle_name(spec)
                 with keeping_failed(directory, kept, name, request.overwrite) as log:
-                    made = _make(request, row, spec, chosen, directory, model, asked, log, say)
+                    made = _make(request, row, spec, chosen, directory, model, reference, log, say)
                 manifest, size, certificate = made
                 text = card(manifest, output.name, size, certificate, model.facts)
                 (directory / CARD).write_text(text, encoding="utf-8")
@@ -158,7 +158,7 @@ def _make(
     chosen: Chosen,
     directory: Path,
     model: OpenModel,
-    asked: Asked,
+    reference: ReferenceData,
     log: Path | None,
     say: Say,
 ) -> tuple[Manifest, int, Certificate | None]:
@@ -174,12 +174,12 @@ def _make(
     calibration = calibration_for(model.weights)
     if calibration is not None:
         (directory / CONFIDENCE).write_bytes(dump(calibration))
-    write_golden(directory, collect.tolerating(asked.golden, spec.precision, asked.spread))
+    write_golden(directory, collect.tolerating(reference.golden, spec.precision, reference.spread))
     manifest = finalize(directory, manifest_of(spec, row, model, functions, chosen.summary))
     if not request.verify:
         return manifest, size, None
-    say(f"comparing on {asked.scenes} scenes, without torch")
-    certificate = run_gate(directory, asked.folder)  # 7
+    say(f"comparing on {reference.scenes} scenes, without torch")
+    certificate = run_gate(directory, reference.folder)  # 7
     (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))  # 8
     manifest = finalize(directory, manifest, hashed=manifest.files)  # of each file once
     if certificate.failures:

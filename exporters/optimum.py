@@ -101,10 +101,12 @@ def _graphs(opened: Checkpoint) -> list[_Graph]:
             self.model = model
 
         def forward(self, input_ids: Tensor, encoder_hidden_states: Tensor) -> Tensor:
-            seen = transformers.modeling_outputs.BaseModelOutput(
+            encoded = transformers.modeling_outputs.BaseModelOutput(
                 last_hidden_state=encoder_hidden_states
             )
-            answer = self.model(decoder_input_ids=input_ids, encoder_outputs=seen, use_cache=False)
+            answer = self.model(
+                decoder_input_ids=input_ids, encoder_outputs=encoded, use_cache=False
+            )
             return answer.logits  # [B,n,V]
 
     return [

@@ -36,7 +36,7 @@ class Chosen:
     """A precision, and what a converter is given to reach it."""
 
     precision: str
-    network: CaptionModel  # smoothed as the plan says, where there is one
+    network: CaptionModel  # smoothed by the plan, where there is one
     plan: Plan | None = None
     summary: dict[str, Any] | None = None  # of the plan, for the manifest
     folder: Path | None = None  # holds those of FILES that there are
@@ -50,7 +50,7 @@ class Chosen:
 
 
 class Planner:
-    """Makes each precision's plan when it is first asked for; calibration captions once."""
+    """Makes each precision's plan on first use; calibration captions once."""
 
     def __init__(
         self, request: ExportRequest, path: Path, model: OpenModel, scratch: Path, say: Say
@@ -97,14 +97,14 @@ def read_plan(request: ExportRequest, file: Path, name: str, weights: Path) -> P
     if plan.precision != request.precision and request.precision != INT8:
         raise InputError(
             "plan.precision",
-            f"{file} is a plan for {plan.precision}, and {request.precision} is asked for.",
+            f"{file} is a plan for {plan.precision}, and {request.precision} was requested.",
             f"Run with: --precision {plan.precision}",
         )
     return plan
 
 
 def collect(request: ExportRequest, model: OpenModel, say: Say) -> CalibrationSet:
-    """The images of calibration and what the model says about them."""
+    """The images of calibration and the model's captions of them."""
     from edgecap.quant.calibration_set import collect_calibration
 
     say(f"calibrating on {request.calibration.images} images")
@@ -121,17 +121,17 @@ def make_plan(
     say: Say,
     calibrated: Callable[[], CalibrationSet],
 ) -> tuple[Plan, dict[str, Any]]:
-    """The plan, and what the manifest says of it; both written into `directory` in full.
+    """The plan, and its summary for the manifest; both written into `directory` in full.
 
     Raises GateError where a search finds none within its budget.
     """
     if request.plan is not None:
         plan = read_plan(request, request.plan, model.name, weights)
-        found = _bring_search(request.plan, plan, directory)
+        search = _bring_search(request.plan, plan, directory)
     else:
-        plan, found = _new_plan(request, precision, model, directory, say, calibrated)
+        plan, search = _new_plan(request, precision, model, directory, say, calibrated)
     plans.write_plan(plan, directory / plans.FILE)
-    return plan, plan.summary() | ({"search": found} if found else {})
+    return plan, plan.summary() | ({"search": search} if search else {})
 
 
 def _new_plan(
@@ -144,8 +144,8 @@ def _new_plan(
 ) -> tuple[Plan, dict[str, Any]]:
     """A plan from calibration, and from a search after it where there is a budget.
 
-    Captions are judged in the languages of the model that scenes can be described in; of the
-    others `say` is told.
+    Captions are scored in the languages of the model that scenes can be described in; the
+    others are reported through `say`.
     """
     from edgecap.reference.quant import calibrate
 
@@ -167,38 +167,38 @@ def _new_plan(
     from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
     from edgecap.reference.scenes.shipped import load_set
 
-    judged = [language for language in model.reference.languages if language in GRAMMAR_LANGUAGES]
+    scored = [language for language in model.reference.languages if language in GRAMMAR_LANGUAGES]
     unread = [
         language for language in model.reference.languages if language not in GRAMMAR_LANGUAGES
     ]
     if unread:
         say(f"no scene can be described in {', '.join(unread)}: losses there are not measured")
 
-    def judge() -> TaskEvaluator:
-        return TaskEvaluator(model.network, load_set("calibration"), judged, model.extension)
+    def make_evaluator() -> TaskEvaluator:
+        return TaskEvaluator(model.network, load_set("calibration"), scored, model.extension)
 
-    found = search(model.network, plan, calibration_set, judge, request.max_drop, say)
-    found = replace(found, seconds=time.monotonic() - begun)
-    for point in found.front:
+    result = search(model.network, plan, calibration_set, make_evaluator, request.max_drop, say)
+    result = replace(result, seconds=time.monotonic() - begun)
+    for point in result.front:
         say(f"front: {point}")
-    say(f"taken: {found.chosen} ({found.seconds:.0f} s with calibration)")
-    (directory / SEARCH).write_bytes(dump(found.to_json()))
-    draw_front(found, directory / FRONT)
-    return found.chosen.plan, found.summary()
+    say(f"taken: {result.chosen} ({result.seconds:.0f} s with calibration)")
+    (directory / SEARCH).write_bytes(dump(result.to_json()))
+    draw_front(result, directory / FRONT)
+    return result.chosen.plan, result.summary()
 
 
 def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:
     """Copy how a plan was found from beside its file; its summary, empty where nothing is known."""
-    told, image = file.parent / SEARCH, file.parent / FRONT
-    if not (told.is_file() and image.is_file()):
+    record, image = file.parent / SEARCH, file.parent / FRONT
+    if not (record.is_file() and image.is_file()):
         return {}
     try:
-        value = read_json(told, SEARCH)
+        value = read_json(record, SEARCH)
         if value["plan"] != plans.fingerprint_of(plan):
             return {}
         summary = {"max_drop": value["max_drop"], **value["points"][value["chosen"]]["drop"]}
     except (BundleError, KeyError, IndexError, TypeError):
         return {}  # somebody else's file of that name
-    shutil.copyfile(told, directory / SEARCH)
+    shutil.copyfile(record, directory / SEARCH)
     shutil.copyfile(image, directory / FRONT)
     return summary

@@ -156,7 +156,7 @@ def export_request(
     attention: bool = False,
     extend: int | None = None,
 ) -> ExportRequest:
-    """What `edgecap.exporters.job.run` is asked for: one bundle per format.
+    """What `edgecap.exporters.job.run` is to make: one bundle per format.
 
     Args:
         model, output, overwrite, verify: as of `edgecap.export`.
@@ -171,7 +171,7 @@ def export_request(
         attention: a decode step more, with attention by layer and head.
         extend: a step more, of so many tokens at once (ONNX, TFLite).
     """
-    asked = {
+    calibration = {
         "calib_data": calib_data,
         "num_calib": num_calib,
         "seed": seed,
@@ -191,7 +191,7 @@ def export_request(
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,
-        calibration=_calibration(asked),
+        calibration=_calibration(calibration),
     )
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rounded:
-    """A plan, and the model it is for, smoothed as it says."""
+    """A plan, and the model it is for, smoothed by it."""
 
     plan: Plan
     subject: FunctionSubject
@@ -52,8 +52,8 @@ def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
     """How `w8` rounds; `weights` is the fingerprint of the checkpoint."""
     from edgecap.quant.calibrate import uncalibrated
 
-    found = subject(adapter)
-    return Rounded(uncalibrated(found, model=adapter.source, weights=weights), found)
+    quantised = subject(adapter)
+    return Rounded(uncalibrated(quantised, model=adapter.source, weights=weights), quantised)
 
 
 def calibrated(
@@ -63,12 +63,14 @@ def calibrated(
     from edgecap.quant.calibrate import calibrate
     from edgecap.quant.captions import collect_captions
 
-    assert adapter.generation is not None  # asked before
-    found = subject(adapter)
+    assert adapter.generation is not None  # checked before
+    quantised = subject(adapter)
     captions = collect_captions(
-        found.functions, adapter.interface, images, prompt, adapter.generation.end
+        quantised.functions, adapter.interface, images, prompt, adapter.generation.end
     )
-    plan = calibrate(found, captions, spec, model=adapter.source, weights=weights, precision="w8a8")
+    plan = calibrate(
+        quantised, captions, spec, model=adapter.source, weights=weights, precision="w8a8"
+    )
     return by(plan, adapter)
 
 
@@ -78,8 +80,8 @@ def by(plan: Plan, adapter: Adapter) -> Rounded:
     from edgecap.quant.smooth import smooth
     from edgecap.quant.subject import FunctionSubject
 
-    found = subject(adapter)
-    check_layers(plan, found.widths())
-    smoothed = smooth(found, plan.smoothing)
+    quantised = subject(adapter)
+    check_layers(plan, quantised.widths())
+    smoothed = smooth(quantised, plan.smoothing)
     assert isinstance(smoothed, FunctionSubject)  # as what was smoothed
     return Rounded(plan, smoothed)

@@ -1,4 +1,4 @@
-"""What an export is to make: the request of a user, and what a converter is asked for.
+"""What an export is to make: the request of a user, and what a converter was requested.
 
 Both are frozen. A request names a model, formats and one precision, which may be `int8`: the best
 int8 that is close enough to PyTorch. A spec is derived from it once the plan is known.
@@ -26,7 +26,7 @@ class FormatOptions(Protocol):
 
 @dataclass(frozen=True)
 class ExportSpec:
-    """What a converter is asked for. `format` and `precision` are names of core.formats."""
+    """What a converter was requested. `format` and `precision` are names of core.formats."""
 
     format: str
     precision: str = "fp32"
@@ -44,7 +44,7 @@ class ExportRequest:
     precision: str = "fp32"  # a name of edgecap.core.formats, or INT8
     output: Path | None = None  # the bundle's directory; with several formats what they lie in
     overwrite: bool = False
-    verify: bool = True  # False writes bundles unchecked, and their cards say so
+    verify: bool = True  # False writes bundles unchecked, and their cards state it
     keep_failed: Path | None = None  # where bundles that fail the gate are kept to be looked at
     scenes: int = PARITY_SCENES  # that the parity gate compares
     attention: bool = False
@@ -67,7 +67,7 @@ class ExportRequest:
     def candidates(self, row: Format) -> tuple[str, ...]:
         """The precisions to try, of which the first that passes the gate is taken.
 
-        A plan that is given or searched for may say another precision than the one tried.
+        A plan that is given or searched for may have another precision than the one tried.
         """
         if self.max_drop is not None:
             return ("mixed",)
@@ -77,7 +77,7 @@ class ExportRequest:
         return known if self.plan is None else known[:1]
 
     def spec(self, row: Format, precision: str) -> ExportSpec:
-        """What the converter of a format is asked for."""
+        """What the converter of a format was requested."""
         options = None
         if row.options is not None:
             kind = load_object(row.options)
@@ -133,6 +133,6 @@ class ExportRequest:
         if self.precision not in (INT8, "mixed"):
             raise InputError(
                 "max_drop.precision",
-                f"--max-drop chooses among int8 plans itself, and {self.precision} is asked for.",
+                f"--max-drop chooses among int8 plans itself, and {self.precision} was requested.",
                 "Leave the precision out, or run with: --int8 --max-drop",
             )

@@ -1,4 +1,4 @@
-"""What a plan says about a constant of a converted graph, which has lost the name of its layer.
+"""How a plan rounds a constant of a converted graph, which has lost the name of its layer.
 
 Converters rename and transpose weights and do not change their values, so a matrix is known by its
 content. Letters: N outputs (rows), D inputs of a linear layer; V vocabulary.
@@ -41,7 +41,7 @@ class SchemeLookup(Protocol):
 
 
 class PlanLookup:
-    """What a plan says of the constants of a model that is smoothed already."""
+    """The rounding of the constants of a model that is smoothed already."""
 
     def __init__(self, plan: Plan, subject: Subject, unknown: str | None = None) -> None:
         """`unknown` is the kind, without grids, of a matrix that is no layer; None: it is refused.
@@ -118,7 +118,7 @@ class PlanLookup:
                 yield path, factor
 
     def _alike(self, paths: list[str], function: str) -> WeightScheme:
-        """What the plan says of layers that have the same weights."""
+        """The rounding of layers that have the same weights."""
         layers = [self._plan.layers[path] for path in paths]
         found = [WeightScheme(one.kind, one.functions.get(function)) for one in layers]
         if any(one != found[0] for one in found):
@@ -135,7 +135,7 @@ def _differ(paths: list[str]) -> UnsupportedError:
 
 
 def by(plan: Plan | None, subject: Subject) -> SchemeLookup | None:
-    """What a plan says; float exports have none."""
+    """The rounding by a plan; float exports have none."""
     return None if plan is None else PlanLookup(plan, subject)
 
 

@@ -1,7 +1,7 @@
 """Every converted function against PyTorch, right after its conversion.
 
 Converters lie: litert-torch 0.10 turns attention with one key/value head into something else and
-says nothing. So each function is run on random values of all its inputs, state too, before any
+reports nothing. So each function is run on random values of all its inputs, state too, before any
 pass touches its weights; what differs beyond float32 sums stops the export.
 """
 
@@ -28,8 +28,8 @@ BOUND = {"onnx": 1e-3, "tflite": 1e-3, "coreml": 1e-3, "coreml half": 0.1, "core
 def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) -> None:
     """Raise GateError unless `run` answers as PyTorch does, for every output."""
     inputs = function.random_inputs(seed)
-    wanted, got = function.eager(inputs), run(inputs)
-    for name, value in wanted.items():
+    expected, got = function.eager(inputs), run(inputs)
+    for name, value in expected.items():
         answer = got[name]
         if answer.shape != value.shape:
             raise _wrong(function, name, format_, f"of shape {answer.shape}, not {value.shape}")
@@ -43,7 +43,7 @@ def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) 
                 function,
                 name,
                 format_,
-                f"{answer[worst]:.6g} at {place} where PyTorch says {value[worst]:.6g}; "
+                f"{answer[worst]:.6g} at {place} where PyTorch gives {value[worst]:.6g}; "
                 f"allowed is a difference of {bound:.2g}",
             )
 

@@ -1,9 +1,9 @@
 """Other engines and runtimes, measured beside edgecap's: `edgecap bench --peers`.
 
 A peer runs the same host code (images, token grammar, tokenizer) on another engine, in a process of
-its own, and says the same things to the bench. Each has one file here. `make peers` builds the
+its own, and sends the same messages to the bench. Each has one file here. `make peers` builds the
 environments of those that cannot live in the common one; a peer that cannot run is left out and
-its reason is told. The C core is a peer too, see `c_core`.
+its reason is reported. The C core is a peer too, see `c_core`.
 """
 
 from __future__ import annotations

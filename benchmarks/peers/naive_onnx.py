@@ -34,12 +34,12 @@ def open_function(bundle: Bundle, name: str, threads: int) -> Run:
     model = _returning_cache(path, bundle) if name == "decode" else path
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     # The whole caches come last, and are dropped after the call.
-    asked = [*function.outputs.values(), *(o.name for o in session.get_outputs())]
-    asked = list(dict.fromkeys(asked))
+    names = [*function.outputs.values(), *(o.name for o in session.get_outputs())]
+    names = list(dict.fromkeys(names))
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {function.inputs[key]: np.ascontiguousarray(value) for key, value in inputs.items()}
-        values = session.run(asked, feed)
+        values = session.run(names, feed)
         return dict(zip(function.outputs, values, strict=False))
 
     return run

@@ -87,11 +87,11 @@ def right_boxes(scene: Scene | None, caption: Caption, lang: str) -> list[bool]:
     """For every box, whether a thing of its name is there; False for an image that is no scene."""
     if scene is None:
         return [False for mention in caption.mentions for _ in mention.boxes]
-    there = {group.name: group.boxes for group in mentions(scene, caption.style)}
+    true_boxes = {group.name: group.boxes for group in mentions(scene, caption.style)}
     parsed = parse(caption.raw, lang)
     named = {box: m.name for m in parsed.statement.mentions for box in m.boxes}
     return [
-        box in named and any(iou(box, true) >= 0.5 for true in there.get(named[box], ()))
+        box in named and any(iou(box, true) >= 0.5 for true in true_boxes.get(named[box], ()))
         for mention in caption.mentions
         for box in mention.boxes
     ]
@@ -104,13 +104,13 @@ def fit(captioner: Captioner, styles: Sequence[str], n: int, others: int) -> Cal
     unlike = [image for kind in KINDS for image in not_scenes(kind, others, FIT_SEED)]
     captions, regions = {}, {}
     for style in styles:
-        seen = caption_in_turns(captioner, [image for image, _ in shown], style)
+        outputs = caption_in_turns(captioner, [image for image, _ in shown], style)
         unseen = caption_in_turns(captioner, unlike, style)
         right: list[Caption] = []
         wrong = [caption for _, caption in unseen]
         boxes: list[tuple[float, float]] = []
         true: list[bool] = []
-        for (lang, caption), (_, scene) in zip(seen, shown, strict=True):
+        for (lang, caption), (_, scene) in zip(outputs, shown, strict=True):
             (right if is_right(scene, caption, lang) else wrong).append(caption)
             boxes += box_rows(caption)
             true += right_boxes(scene, caption, lang)

@@ -88,9 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=100, help="scenes of the split test")
     parser.add_argument("--table", type=int, default=2000, help="scenes of the tables' captions")
     parser.add_argument("--lang", default="all")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        print(report(asked.bundle, asked.n, asked.table, picked_languages(asked.lang)))
+        print(report(options.bundle, options.n, options.table, picked_languages(options.lang)))
     except EdgecapError as error:
         print(f"drafts: {error}", file=sys.stderr)
         return error.exit_code

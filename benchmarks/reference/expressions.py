@@ -78,11 +78,11 @@ def questions(scene: Scene, lang: str) -> Iterator[tuple[str, str]]:
     right for one of them and wrong for the other.
     """
     grammar = for_language(lang)
-    seen: set[frozenset[Name]] = set()
+    used_pairs: set[frozenset[Name]] = set()
     for relation in relations(scene):
         pair = frozenset((relation.subject, *relation.objects))
-        if relation.kind in PAIRWISE and pair not in seen:
-            seen.add(pair)
+        if relation.kind in PAIRWISE and pair not in used_pairs:
+            used_pairs.add(pair)
             reverse = Relation(INVERSE[relation.kind], relation.objects[0], (relation.subject,))
             for stated in (relation, reverse):
                 inverted = replace(stated, kind=INVERSE[stated.kind])

@@ -52,13 +52,13 @@ def measure(
         trace = trace_caption(reference, image, languages[i % len(languages)])
         if not trace.tokens:
             continue
-        wanted = _default_maps(reference, trace)  # [t,P]
+        reference_maps = _default_maps(reference, trace)  # [t,P]
         for name, captioner in captioners.items():
-            plain[name].append(cosines(_default_maps(captioner, trace), wanted))  # [t]
+            plain[name].append(cosines(_default_maps(captioner, trace), reference_maps))  # [t]
         if by_head and _has_heads(reference):
-            wanted = _all_maps(reference, trace)  # [t,LHP]
+            reference_maps = _all_maps(reference, trace)  # [t,LHP]
             for name, captioner in by_head.items():
-                heads[name].append(cosines(_all_maps(captioner, trace), wanted))  # [t]
+                heads[name].append(cosines(_all_maps(captioner, trace), reference_maps))  # [t]
     return [_row(name, plain[name], heads[name]) for name in captioners]
 
 

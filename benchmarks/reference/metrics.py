@@ -49,7 +49,7 @@ class SceneScore:
 
     exact: bool
     things: int  # in the scene
-    said: int  # in the caption, understood or not
+    mentioned: int  # in the caption, understood or not
     named: int  # true things that are named, one to one
     withheld: int  # things of combinations that the training withheld
     withheld_named: int
@@ -88,40 +88,40 @@ def score_scene(scene: Scene, parsed: Parsed) -> SceneScore:
     true: dict[Name, list[Box]] = defaultdict(list)
     for thing in scene.things:
         true[thing.name].append(thing.box)
-    said: Counter[Name] = Counter()
+    counts: Counter[Name] = Counter()
     boxes: dict[Name, list[Box]] = defaultdict(list)
     for mention in parsed.statement.mentions:
-        said[mention.name] += mention.count
+        counts[mention.name] += mention.count
         boxes[mention.name] += mention.boxes
     # At most one box per listed thing: extra boxes must not gain hits.
     ious = [
         overlap
-        for name, there in true.items()
-        for overlap in match(there, boxes[name][: min(said[name], MOST_BOXES)])
+        for name, true_boxes in true.items()
+        for overlap in match(true_boxes, boxes[name][: min(counts[name], MOST_BOXES)])
     ]
     withheld = Counter(thing.name for thing in taking_part(scene.things))
     stated = parsed.statement.relation
     return SceneScore(
         exact=is_exact(scene, parsed),
         things=len(scene.things),
-        said=said.total() + parsed.unknown_things,
-        named=sum(min(len(there), said[name]) for name, there in true.items()),
+        mentioned=counts.total() + parsed.unknown_things,
+        named=sum(min(len(true_boxes), counts[name]) for name, true_boxes in true.items()),
         withheld=withheld.total(),
-        withheld_named=(withheld & said).total(),
+        withheld_named=(withheld & counts).total(),
         ious=tuple(ious),
         relation=(stated is not None and holds(scene, stated)) if relations(scene) else None,
         malformed=parsed.malformed_boxes,
     )
 
 
-def match(true: Sequence[Box], said: Sequence[Box]) -> list[float]:
+def match(true: Sequence[Box], predicted: Sequence[Box]) -> list[float]:
     """IoUs of the one-to-one matching with the largest sum, of min(len) pairs.
 
     Exact, by dynamic programming over the subsets of `true` (at most seven things).
     """
     best: dict[int, tuple[float, tuple[float, ...]]] = {0: (0.0, ())}
-    for box in said:
-        overlaps = [iou(box, there) for there in true]
+    for box in predicted:
+        overlaps = [iou(box, target) for target in true]
         grown = dict(best)
         for taken, (total, pairs) in best.items():
             for i, overlap in enumerate(overlaps):
@@ -131,8 +131,8 @@ def match(true: Sequence[Box], said: Sequence[Box]) -> list[float]:
                 if subset not in grown or total + overlap > grown[subset][0]:
                     grown[subset] = (total + overlap, (*pairs, overlap))
         best = grown
-    pairs_wanted = min(len(true), len(said))
-    return list(max(entry for entry in best.values() if len(entry[1]) == pairs_wanted)[1])
+    size = min(len(true), len(predicted))
+    return list(max(entry for entry in best.values() if len(entry[1]) == size)[1])
 
 
 def tally(scores: Sequence[SceneScore]) -> Tally:
@@ -144,8 +144,8 @@ def tally(scores: Sequence[SceneScore]) -> Tally:
     ones = np.ones(len(scores))  # [N]
     things = column(s.things for s in scores)  # [N]
     named = column(s.named for s in scores)  # [N]
-    said = column(s.said for s in scores)  # [N]
-    true_said = named  # a listed thing is in the scene exactly if it is matched by name
+    mentioned = column(s.mentioned for s in scores)  # [N]
+    true_mentions = named  # a listed thing is in the scene exactly if it is matched by name
     return {
         "exact": Ratio(column(s.exact for s in scores), ones),
         "name": Ratio(named, things),
@@ -156,11 +156,11 @@ def tally(scores: Sequence[SceneScore]) -> Tally:
             column(s.relation is True for s in scores),
             column(s.relation is not None for s in scores),
         ),
-        "count": Ratio(column(s.said == s.things for s in scores), ones),
+        "count": Ratio(column(s.mentioned == s.things for s in scores), ones),
         "withheld": Ratio(
             column(s.withheld_named for s in scores), column(s.withheld for s in scores)
         ),
-        "chair_i": Ratio(said - true_said, said),
+        "chair_i": Ratio(mentioned - true_mentions, mentioned),
     }
 
 

@@ -70,10 +70,10 @@ def measure(
         for expression in unique_expressions(scene, lang) if "unique" in parts else ():
             located = ground(captioner, image, expression.phrase, lang)
             found["unique"].append(iou(located.box, expression.box) >= HIT)
-            found["seen"].append(located.seen)
+            found["seen"].append(located.is_supported)
         if "unique" in parts:
             absent = ground(captioner, image, absent_phrase(scene, lang, rng), lang)
-            found["unseen"].append(not absent.seen)
+            found["unseen"].append(not absent.is_supported)
         for expression in ambiguous_expressions(scene, lang) if "ambiguous" in parts else ():
             box = ground(captioner, image, expression.phrase, lang).box
             named = any(iou(box, other) >= HIT for other in _namesakes(scene, expression.box))

@@ -124,15 +124,15 @@ def loss(captioner: Any, pixels: Any, tokens: Any) -> Any:
     """Mean cross-entropy of every next token."""
     import torch
 
-    seen = captioner.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
+    features = captioner.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
     logits = captioner.text_decoder(
         input_ids=tokens[:, :-1],
         attention_mask=(tokens[:, :-1] != 0).long(),
-        encoder_hidden_states=seen,
+        encoder_hidden_states=features,
         return_dict=True,
     ).logits  # [B,n-1,V]
-    wanted = tokens[:, 1:].masked_fill(tokens[:, 1:] == 0, -100)  # [B,n-1]
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+    labels = tokens[:, 1:].masked_fill(tokens[:, 1:] == 0, -100)  # [B,n-1]
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 def train(minutes: float, seed: int = 0) -> Any:
@@ -185,8 +185,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, help="directory of images to calibrate on")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long to train")
     parser.add_argument("--overwrite", action="store_true", help="replace such a directory")
-    asked = parser.parse_args(arguments)
-    return run_command("small_captioner", lambda: _run(asked))
+    options = parser.parse_args(arguments)
+    return run_command("small_captioner", lambda: _run(options))
 
 
 def write_images(out: Path, overwrite: bool = False) -> None:
@@ -198,19 +198,19 @@ def write_images(out: Path, overwrite: bool = False) -> None:
             Image.fromarray(scene("calibration", i)[0]).save(folder / f"{i:03d}.png")
 
 
-def _run(asked: argparse.Namespace) -> None:
-    if asked.images is not None:
-        write_images(asked.images, asked.overwrite)
-        print(f"wrote {asked.images}: {CALIBRATION} images to calibrate on")
-    if asked.output is None:
-        if asked.images is None:
+def _run(options: argparse.Namespace) -> None:
+    if options.images is not None:
+        write_images(options.images, options.overwrite)
+        print(f"wrote {options.images}: {CALIBRATION} images to calibrate on")
+    if options.output is None:
+        if options.images is None:
             raise InputError("train.output", "give -o DIR to train, or --images DIR to draw.")
         return
-    if not asked.minutes > 0:
-        raise InputError("train.minutes", f"minutes must be above 0, got {asked.minutes}.")
-    with atomic_dir(asked.output, asked.overwrite, marker="config.json") as out:
-        save(train(asked.minutes), out)
-    print(f"wrote {asked.output}; next: edgecap export {asked.output} --format onnx --int8")
+    if not options.minutes > 0:
+        raise InputError("train.minutes", f"minutes must be above 0, got {options.minutes}.")
+    with atomic_dir(options.output, options.overwrite, marker="config.json") as out:
+        save(train(options.minutes), out)
+    print(f"wrote {options.output}; next: edgecap export {options.output} --format onnx --int8")
 
 
 if __name__ == "__main__":

@@ -39,14 +39,14 @@ def scores(checkpoint: Path, bundles: Sequence[Path], n: int) -> Iterator[Score]
     """PyTorch first, then every bundle, on the first n held-out scenes."""
     drawn = [scene("held-out", i) for i in range(n)]
     images, true = [image for image, _ in drawn], [caption(shown) for _, shown in drawn]
-    wanted = _texts(checkpoint, images)
-    exact = np.array([a == b for a, b in zip(wanted, true, strict=True)])  # [n]
+    float_texts = _texts(checkpoint, images)
+    exact = np.array([a == b for a, b in zip(float_texts, true, strict=True)])  # [n]
     weights = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
     yield Score("torch fp32", float(exact.mean()), 1.0, 0, 0, weights)
     for bundle in bundles:
         found = _texts(bundle, images)
         own = np.array([a == b for a, b in zip(found, true, strict=True)])  # [n]
-        agrees = np.mean([a == b for a, b in zip(found, wanted, strict=True)])
+        agrees = np.mean([a == b for a, b in zip(found, float_texts, strict=True)])
         manifest = open_bundle(bundle).manifest
         suffixes = (".onnx", ".bin", ".tflite", ".mlmodel")
         size = sum(e.size for name, e in manifest.files.items() if name.endswith(suffixes))

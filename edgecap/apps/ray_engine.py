@@ -118,12 +118,12 @@ class _Embeddings:
         from edgecap.apps.grounding.views import embedded_views
 
         names = [str(name) for name in block[_IMAGE]]
-        placed = list(self._captioner.placed([Path(name) for name in names]))
-        good = [one for one in placed if not isinstance(one, InputError)]
+        prepared = list(self._captioner.preprocess_images([Path(name) for name in names]))
+        good = [one for one in prepared if not isinstance(one, InputError)]
         inputs = [model_input for model_input, _ in good]
         views = iter(embedded_views(self._captioner, inputs, self._whole) if inputs else [])
         rows: list[dict[str, Any]] = []
-        for name, one in zip(names, placed, strict=True):
+        for name, one in zip(names, prepared, strict=True):
             if isinstance(one, InputError):
                 rows.append({_IMAGE: name, **_error(one)})
                 continue

@@ -121,10 +121,10 @@ def read_entries(data: memoryview, where: str) -> list[Entry]:
         raise refuse("is not a packed bundle")
     end = size - _END.size
     entries: list[Entry] = []
-    mark, disk, first_disk, here, count, length, central, comment = _END.unpack_from(data, end)
+    mark, disk, first_disk, on_disk, count, length, central, comment = _END.unpack_from(data, end)
     if mark != b"PK\x05\x06":
         raise refuse("has no end record: it is truncated, or something follows it")
-    if (disk, first_disk, comment) != (0, 0, 0) or here != count or central + length != end:
+    if (disk, first_disk, comment) != (0, 0, 0) or on_disk != count or central + length != end:
         raise refuse("has a wrong end record")
     if not 1 <= count <= MOST_FILES:
         raise refuse(f"has {count} files; 1 to {MOST_FILES} are allowed")

@@ -121,16 +121,16 @@ def measure(
             f"{output} has shape {list(actual.shape)}; the contract declares "
             f"{list(expected.shape)}.",
         )
-    wanted = expected.astype(np.float64)
+    reference = expected.astype(np.float64)
     got = actual.astype(np.float64)
     # NaN and infinity count as 1e30, because JSON needs a finite number.
-    difference = np.nan_to_num(np.abs(wanted - got), nan=1e30, posinf=1e30)
+    difference = np.nan_to_num(np.abs(reference - got), nan=1e30, posinf=1e30)
     worst = np.unravel_index(int(difference.argmax()), difference.shape)
     tolerance = tolerances[output]
     return OutputParity(
         output=output,
         max_abs=float(difference.max()),
-        cosine=float(output_cosines(output, wanted, got).min()),
+        cosine=float(output_cosines(output, reference, got).min()),
         allowed_max_abs=tolerance.max_abs,
         allowed_cosine=tolerance.cosine,
         worst=f"index {', '.join(str(int(place)) for place in worst)}",

@@ -22,7 +22,7 @@ def pack(
         strip: leave out what only checks or describes; the result cannot be verified.
 
     Raises:
-        BundleError for a bundle that is not what its manifest says, InputError for an output that
+        BundleError for a bundle that does not match its manifest, InputError for an output that
         exists, cannot be written or would be too large.
     """
     if is_container(bundle):
@@ -41,7 +41,7 @@ def unpack(packed: Path, output: Path | None = None, overwrite: bool = False) ->
     """Write a packed bundle as a directory again; returns its path.
 
     `output`: by default the file's name without its suffix, in the working directory. Raises
-    BundleError for a file that is no packed bundle or not what its manifest says, InputError for an
+    BundleError for a file that is no packed bundle or not its manifest's, InputError for an
     output that exists or cannot be written.
     """
     if packed.is_dir():

@@ -42,7 +42,7 @@ class GivenImages:
         """What a directory holds besides images is counted on standard error.
 
         Raises InputError for a directory that cannot be read or holds no images, a pattern that
-        fits nothing, a URL that was not asked for, and standard input given twice.
+        fits nothing, a URL that was not allowed, and standard input given twice.
         """
         from edgecap.runtime.sources import Sources
 

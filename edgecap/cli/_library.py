@@ -82,9 +82,9 @@ def _local(
 
     def rows() -> Iterator[dict[str, Any]]:
         for name, one in zip(names, found, strict=True):
-            told = asdict(one) if isinstance(one, Caption) else None
-            error = None if told else {"error": {"code": one.code, "text": one.message}}
-            yield {"image": name, **(told or error or {})}
+            fields = asdict(one) if isinstance(one, Caption) else None
+            error = None if fields else {"error": {"code": one.code, "text": one.message}}
+            yield {"image": name, **(fields or error or {})}
 
     return rows()
 

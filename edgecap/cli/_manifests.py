@@ -1,4 +1,4 @@
-"""What a bundle's manifest says, of either schema, as text and tables."""
+"""A bundle's manifest, of either schema, as text and tables."""
 
 from __future__ import annotations
 

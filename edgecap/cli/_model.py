@@ -17,7 +17,7 @@ _NAMED = 5  # of the bundles that a refusal lists
 
 
 def chosen(bundle: str | None) -> str:
-    """The bundle named, else the newest one here or the shipped weights, as standard error says.
+    """The bundle named, else the newest one here or the shipped weights, as standard error reports.
 
     At a terminal a person reads which one is taken. A script would run with another as soon as
     another export lands in the directory, so where standard output is no terminal and several
@@ -30,13 +30,14 @@ def chosen(bundle: str | None) -> str:
 
     if bundle is not None:
         return bundle
-    here = sorted(path.name for path in bundles_in(Path()))
-    if len(here) > 1 and not sys.stdout.isatty():
-        more = ", …" if len(here) > _NAMED else ""
+    names = sorted(path.name for path in bundles_in(Path()))
+    if len(names) > 1 and not sys.stdout.isatty():
+        more = ", …" if len(names) > _NAMED else ""
         raise InputError(
             "bundle.several",
-            f"{len(here)} bundles lie in the working directory: {', '.join(here[:_NAMED])}{more}.",
-            f"Name one: --bundle {here[0]}",
+            f"{len(names)} bundles lie in the working directory: "
+            f"{', '.join(names[:_NAMED])}{more}.",
+            f"Name one: --bundle {names[0]}",
         )
     source, why = default_model(Path())
     typer.echo(f"using {source} ({why})", err=True)
@@ -65,7 +66,7 @@ def load_captioner(source: str, threads: int) -> Captioner:
 def load_maker(source: str, threads: int) -> Captioner:
     """The loaded captioner that made an index; errors as of `load_captioner`.
 
-    For one that has moved, the refusal says how to name it.
+    For one that has moved, the refusal shows how to name it.
     """
     try:
         return load_captioner(source, threads)

@@ -51,7 +51,9 @@ def run(
     captioner = load_chosen(bundle, threads)
     lang = resolve_language(lang, captioner.languages)
     found = ground(captioner, given.source, phrase, lang)
-    write_json({"image": given.name, "lang": lang, "seen": found.seen, **asdict(found)}, json_)
+    values = asdict(found)
+    values["least"] = values.pop("min_token_logprob")  # the JSON's names are older
+    write_json({"image": given.name, "lang": lang, "seen": found.is_supported, **values}, json_)
     if json_ != STANDARD_OUTPUT:
         _show(found)
     if draw is not None:
@@ -73,5 +75,5 @@ def _show(found: Grounding) -> None:
     for referent in found.referents:
         typer.echo(f"[{edges(referent.box)}]  {referent.probability:.2f}")
     typer.echo(f"looked for: {printable(found.sentence)}", err=True)
-    if not found.seen:
+    if not found.is_supported:
         typer.echo("nothing in the image matches this phrase: the box is a guess", err=True)

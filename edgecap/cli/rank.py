@@ -44,6 +44,8 @@ def run(
     lang = resolve_language(lang, captioner.languages)
     ranked = rank_statements(captioner, given.source, statements, lang)
     rows = [asdict(one) | {"above_threshold": one.above_threshold} for one in ranked]
+    for row in rows:
+        row["least"] = row.pop("min_token_logprob")  # the JSON's name is older
     write_json({"image": given.name, "lang": lang, "statements": rows}, json_)
     if json_ == STANDARD_OUTPUT:
         return

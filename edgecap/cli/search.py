@@ -103,5 +103,5 @@ def _show(hits: list[Hit]) -> None:
 
 def _from_here(path: Path) -> str:
     """A path below the working directory without it."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    current = Path.cwd()
+    return str(path.relative_to(current) if path.is_relative_to(current) else path)

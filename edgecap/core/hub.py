@@ -1,6 +1,6 @@
 """Models and bundles of a Hugging Face hub, by their id: `org/name` or `org/name@revision`.
 
-Only the local cache is looked at unless a download is asked for. The token comes from the
+Only the local cache is looked at unless a download is requested. The token comes from the
 environment (HF_TOKEN), and no code of a repository is run.
 """
 

@@ -52,11 +52,11 @@ def working(label: str, every: float = EVERY_S) -> Iterator[None]:
     begun = time.monotonic()
     with os.fdopen(os.dup(2), "w", encoding="utf-8", errors="replace") as stream:
 
-        def tell() -> None:
+        def report() -> None:
             while not done.wait(every):
                 print(f"  {label}: {time.monotonic() - begun:.0f} s", file=stream, flush=True)
 
-        thread = threading.Thread(target=tell, daemon=True)
+        thread = threading.Thread(target=report, daemon=True)
         thread.start()
         try:
             yield

@@ -23,7 +23,7 @@ _YOUNG = 60  # s: one that was made just now may not be locked yet
 def scratch_dir(prefix: str, parent: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """A new directory, by default in the system's place for such, deleted in the end.
 
-    `prefix` names the directory and says which leftovers of killed runs are deleted first; it
+    `prefix` names the directory; leftovers of killed runs with it are deleted first; it
     begins with "edgecap-".
     """
     place = Path(parent or tempfile.gettempdir())

@@ -170,12 +170,12 @@ class _Model:
             )
         file = self._path.parent / place
         if place not in self.external:
-            there = file_size(file)
-            if there is None:
+            held = file_size(file)
+            if held is None:
                 raise BundleError(
                     "bundle.missing_file", f"{self._path} needs the weights file {file}."
                 )
-            self.external[place] = there
+            self.external[place] = held
         offset, length = _number(entries, "offset", 0), _number(entries, "length", size)
         if offset + length > self.external[place]:
             raise BundleError(

@@ -45,13 +45,13 @@ def convert_output(type_: ValueType, array: np.ndarray) -> np.ndarray:
 
 
 def _convertible(array: np.ndarray, type_: ValueType) -> bool:
-    wanted = BY_NAME[type_.dtype].stored
-    if wanted.kind not in "iu":
-        return array.dtype.kind == wanted.kind
+    target = BY_NAME[type_.dtype].stored
+    if target.kind not in "iu":
+        return array.dtype.kind == target.kind
     if array.dtype.kind not in "iu":
         return False
-    bounds = np.iinfo(wanted)
-    same = array.dtype == wanted or array.size == 0
+    bounds = np.iinfo(target)
+    same = array.dtype == target or array.size == 0
     return same or bool(bounds.min <= array.min() and array.max() <= bounds.max)
 
 

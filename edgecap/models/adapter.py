@@ -1,7 +1,7 @@
 """What an adapter is: a family's functions in the terms of contract 2, and what belongs to them.
 
 Nothing here knows a family or imports torch. A family is one file: usually a subclass of
-`edgecap.models.captioner.CaptionerBase` that says what its encoder sees and how it makes a step.
+`edgecap.models.captioner.CaptionerBase` that defines its encoder and its decode step.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Adapter(Protocol):
     """A checkpoint of one family, loaded."""
 
     name: str  # of the family
-    license: str  # of the weights, as the checkpoint says; "unknown" where it does not
+    license: str  # of the weights, as the checkpoint states; "unknown" where it does not
     source: str  # what the checkpoint is called
     checkpoint: Checkpoint
     model: Any  # of transformers, in eval mode

@@ -16,17 +16,17 @@ from torch.nn import functional
 
 
 def decode(
-    decoder: Any, token: Tensor, position: Tensor, mask: Tensor, seen: Tensor, rows: Any
+    decoder: Any, token: Tensor, position: Tensor, mask: Tensor, features: Tensor, rows: Any
 ) -> Any:
     """The last hidden state [B,1,D] of `decoder` for token [B,1] at position [B].
 
-    `mask` is that of `rows.step_mask`; `seen` [B,P,D] asks for cross-attention.
+    `mask` is that of `rows.step_mask`; `features` [B,P,D] asks for cross-attention.
     """
     x = decoder.embed_tokens(token) + _place(decoder.embed_positions, token, position)  # [B,1,D]
     if decoder.layernorm_embedding is not None:
         x = decoder.layernorm_embedding(x)
     for layer in decoder.layers:
-        x = layer(x, mask, encoder_hidden_states=seen, past_key_values=rows)
+        x = layer(x, mask, encoder_hidden_states=features, past_key_values=rows)
         x = x[0] if isinstance(x, tuple) else x
     last = getattr(decoder, "layer_norm", None)
     return x if last is None else last(x)

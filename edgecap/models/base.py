@@ -29,20 +29,22 @@ def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTra
 
     Raises InputError where the files lack a parameter: transformers would draw it at random.
     """
-    loaded, said = model.from_pretrained(
+    loaded, loading_info = model.from_pretrained(
         checkpoint.directory,
         dtype=torch.float32,
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,
-        ignore_mismatched_sizes=True,  # found below, and said in one line
+        ignore_mismatched_sizes=True,  # found below, and reported in one line
         output_loading_info=True,
     )
-    missing = sorted({*said["missing_keys"], *(entry[0] for entry in said["mismatched_keys"])})
+    missing = sorted(
+        {*loading_info["missing_keys"], *(entry[0] for entry in loading_info["mismatched_keys"])}
+    )
     if missing:
         raise InputError(
             "model.parameter",
-            f"{checkpoint.directory} holds no {missing[0]} of the shape that its config says"
+            f"{checkpoint.directory} holds no {missing[0]} of the shape that its config defines"
             + (f", nor {len(missing) - 1} others." if missing[1:] else "."),
         )
     return loaded
@@ -99,7 +101,7 @@ class Base:
         raise NotImplementedError
 
     def _scaling(self) -> PixelScaling:
-        """From bytes to what the model sees; UnsupportedError where images have another size."""
+        """From bytes to the input of the model; UnsupportedError where images have another size."""
         spec, scaling = translate.image_spec(translate.Checkpoint(self.checkpoint.directory))
         if spec.input_size != self.image_size:
             (made_h, made_w), (h, w) = spec.input_size, self.image_size
@@ -110,7 +112,7 @@ class Base:
         return scaling
 
     def pixels(self, images: np.ndarray) -> Tensor:
-        """What the model sees of uint8 [N,h,w,3]: [N,3,h,w]."""
+        """The model's input from uint8 [N,h,w,3]: [N,3,h,w]."""
         return Normalize(self.scaling)(torch.from_numpy(images))
 
 

@@ -48,13 +48,13 @@ class Blip(CaptionerBase):
 
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """What cross-attention makes of the ViT's rows, recorded in a step with unused words."""
-        seen = self.model.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
+        features = self.model.vision_model(pixel_values=pixels).last_hidden_state  # [B,P,D]
         rows = recording(self.layers)
-        token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
+        token = torch.zeros_like(features[:, :1, 0], dtype=torch.int32)  # [B,1]
         self.model.text_decoder.bert(
             input_ids=token,
-            attention_mask=alone(seen),
-            encoder_hidden_states=seen,
+            attention_mask=alone(features),
+            encoder_hidden_states=features,
             past_key_values=rows,
             is_decoder=True,
         )

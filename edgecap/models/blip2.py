@@ -33,7 +33,11 @@ class Blip2(PrefixBase):
     def describe(self) -> None:
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
-        text, vision, said = config.text_config, config.vision_config, self.model.generation_config
+        text, vision, settings = (
+            config.text_config,
+            config.vision_config,
+            self.model.generation_config,
+        )
         if text.model_type != "opt":
             raise UnsupportedError(
                 "model.part", f"{text.model_type} inside {self.name} is not exported; known: opt."
@@ -49,13 +53,13 @@ class Blip2(PrefixBase):
         self.head_width = text.hidden_size // text.num_attention_heads
         self.vocabulary = text.vocab_size
         self.positions = text.max_position_embeddings - self.image_rows
-        said = self.generator().generation_config
-        end = ids_of(said.eos_token_id, text.eos_token_id)
+        settings = self.generator().generation_config
+        end = ids_of(settings.eos_token_id, text.eos_token_id)
         self.generation = generation(
-            said.to_dict(),
+            settings.to_dict(),
             {"caption": (self.first_token,)},
             end=end,
-            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
+            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
             before=self.image_rows,
         )
         self.quant = QuantSpec(

@@ -1,6 +1,6 @@
 """Captioners of transformers in the terms of contract 2, and transformers' own answers.
 
-A family says two things: which rows its encoder makes of an image (`encode_image`), and what one
+A family defines two things: which rows its encoder makes of an image (`encode_image`), and what one
 token makes of these and of the rows before it (`step`). `Encode` and `Decode` turn that into the
 flat lists of tensors of the contract.
 
@@ -53,7 +53,7 @@ class CaptionerBase(Base):
         self.text_rows = self._text_rows(text_rows)
         self.interface = self._interface()
 
-    # ------------------------------------------------------- what a family says
+    # ------------------------------------------------------- what a family defines
 
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The image rows of every layer, for pixels [B,3,h,w]."""
@@ -116,10 +116,10 @@ class CaptionerBase(Base):
         finally:
             generator.generation_config = before
 
-    def _text_rows(self, asked: int | None) -> int:
+    def _text_rows(self, requested: int | None) -> int:
         longest = max(len(prompt) for prompt in self.generation.prompts.values())
         most = min(longest + self.generation.max_tokens, self.positions)
-        rows = most if asked is None else asked
+        rows = most if requested is None else requested
         if not longest < rows <= self.positions:
             raise UnsupportedError(
                 "model.text_rows",

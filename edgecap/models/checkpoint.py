@@ -58,14 +58,14 @@ class Checkpoint:
 
     @property
     def license(self) -> str:
-        """What the front matter of its model card says; "unknown" where that says nothing."""
+        """The license in the front matter of its model card; "unknown" where there is none."""
         card = self.directory / "README.md"
         if not card.is_file():
             return "unknown"
         with card.open(encoding="utf-8", errors="replace") as opened:
             front = opened.read(1 << 16).split("\n---", 1)[0]
-        said = re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front, re.M)
-        return said[1] if front.startswith("---") and said else "unknown"
+        license_line = re.search(r"^license:[ \t]*[\"']?([\w.+-]+)", front, re.M)
+        return license_line[1] if front.startswith("---") and license_line else "unknown"
 
 
 def open_checkpoint(
@@ -146,7 +146,7 @@ def _has_image_processor(directory: Path) -> bool:
 
 
 def _weights(directory: Path, config: dict[str, Any]) -> tuple[Path, ...]:
-    """The safetensors files, each whole as far as its header tells."""
+    """The safetensors files, each whole as far as its header shows."""
     index = _json(directory, INDEX)
     if index is not None and not (directory / WEIGHTS).is_file():
         table = index.get("weight_map")
@@ -206,7 +206,7 @@ AGAIN = "Copy or download the model again."
 
 
 def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
-    """`config`: of the directory; None where there is none, and so nothing tells the classes."""
+    """`config`: of the directory; None where there is none, and the classes are unknown."""
     named = (config or {}).get("architectures")
     hint = (
         f"There is no {CONFIG} beside it. Load it in the code that wrote it, and save the model "

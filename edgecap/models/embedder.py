@@ -1,6 +1,6 @@
 """Models that only embed, images and texts into one space, in the terms of contract 2.
 
-A family says what its towers give (`image_features`, `text_features`); both are scaled to length 1
+A family defines `image_features` and `text_features`; both are scaled to length 1
 here, so that a dot product is the cosine.
 
 Letters: B batch, N tokens of a text, E embedding, h and w the image's height and width in px.
@@ -48,7 +48,7 @@ class EmbedderBase(Base):
         self.interface = embedder({**dims, "V": self.vocabulary, "E": self.embedding})
 
     def fits(self, length: int) -> int:
-        """The N to export where `length` is asked for."""
+        """The N to export where `length` is given."""
         return length
 
     def similarity(self) -> tuple[float, float]:

@@ -28,7 +28,7 @@ class Florence2(PromptedBase):
     def describe(self) -> None:
         """Sizes, task and what to keep from rounding."""
         config = self.model.config
-        text, said = config.text_config, self.model.generation_config
+        text, settings = config.text_config, self.model.generation_config
         size = self.processor.crop_size if self.processor.do_center_crop else self.processor.size
         self.image_size = (size["height"], size["width"])
         self.write(config.image_token_id)
@@ -36,9 +36,9 @@ class Florence2(PromptedBase):
         self.head_width = text.d_model // text.decoder_attention_heads
         self.image_rows = len(self.ids)
         self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
-        start = said.decoder_start_token_id
+        start = settings.decoder_start_token_id
         self.generation = generation(
-            said.to_dict(),
+            settings.to_dict(),
             {"caption": (text.decoder_start_token_id if start is None else start,)},
             end=(text.eos_token_id,),
             pad=text.pad_token_id,
@@ -56,13 +56,13 @@ class Florence2(PromptedBase):
         model = self.model.model
         features = model.get_image_features(pixel_values=pixels).pooler_output  # [B,N,D]
         x = self.spliced(model.get_input_embeddings(), features, len(self.ids))  # [B,P,D]
-        seen = model.language_model.encoder(inputs_embeds=x).last_hidden_state  # [B,P,D]
+        encoded = model.language_model.encoder(inputs_embeds=x).last_hidden_state  # [B,P,D]
         rows = recording(self.layers)
-        token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
+        token = torch.zeros_like(encoded[:, :1, 0], dtype=torch.int32)  # [B,1]
         model.language_model.decoder(
             input_ids=token,
-            attention_mask=alone(seen),
-            encoder_hidden_states=seen,
+            attention_mask=alone(encoded),
+            encoder_hidden_states=encoded,
             past_key_values=rows,
         )
         return new_rows(rows.cross_attention_cache)

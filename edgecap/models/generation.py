@@ -1,7 +1,7 @@
 """A checkpoint's tokens by their meaning, and how long its captions are.
 
-Everything else that generation_config.json says of captions is in the GenerationSpec of each prompt
-(edgecap.models.translate), where nothing is dropped: what no bundle can say is refused there.
+All else that generation_config.json sets for captions is in the GenerationSpec of each prompt
+(edgecap.models.translate), where nothing is dropped: what no bundle can express is refused there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-DEFAULT_LENGTH = 20  # transformers' max_new_tokens where nobody says one
+DEFAULT_LENGTH = 20  # transformers' max_new_tokens where no file sets one
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,6 @@ def generation(
 
 
 def ids_of(*values: Any) -> tuple[int, ...]:
-    """The first value that is said, one id or several, as ids."""
-    said = next((value for value in values if value is not None), ())
-    return (said,) if isinstance(said, int) else tuple(said)
+    """The first value that is not None, one id or several, as ids."""
+    first = next((value for value in values if value is not None), ())
+    return (first,) if isinstance(first, int) else tuple(first)

@@ -24,7 +24,7 @@ class Git(CaptionerBase):
     def describe(self) -> None:
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
-        vision, said = config.vision_config, self.model.generation_config
+        vision, settings = config.vision_config, self.model.generation_config
         if config.num_image_with_embedding is not None:
             raise UnsupportedError(
                 "model.video", f"{self.source} takes {config.num_image_with_embedding} frames."
@@ -35,10 +35,10 @@ class Git(CaptionerBase):
         self.image_rows = (vision.image_size // vision.patch_size) ** 2 + 1
         self.vocabulary, self.positions = config.vocab_size, config.max_position_embeddings
         self.generation = generation(
-            said.to_dict(),
-            {"caption": ids_of(said.bos_token_id, config.bos_token_id)},
-            end=ids_of(said.eos_token_id, config.eos_token_id),
-            pad=ids_of(said.pad_token_id, config.pad_token_id, 0)[0],
+            settings.to_dict(),
+            {"caption": ids_of(settings.bos_token_id, config.bos_token_id)},
+            end=ids_of(settings.eos_token_id, config.eos_token_id),
+            pad=ids_of(settings.pad_token_id, config.pad_token_id, 0)[0],
         )
         self.quant = QuantSpec(
             keep={
@@ -58,9 +58,9 @@ class Git(CaptionerBase):
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prefix of image rows through the text layers."""
         git = self.model.git
-        seen = git.image_encoder(pixel_values=pixels).last_hidden_state  # [B,P,Dv]
+        features = git.image_encoder(pixel_values=pixels).last_hidden_state  # [B,P,Dv]
         rows = cache(self.layers)
-        git.encoder(git.visual_projection(seen), past_key_values=rows)
+        git.encoder(git.visual_projection(features), past_key_values=rows)
         return new_rows(rows)
 
     def step(

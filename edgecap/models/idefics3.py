@@ -35,7 +35,11 @@ class Idefics3(PrefixBase):
     def describe(self) -> None:
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
-        text, vision, said = config.text_config, config.vision_config, self.model.generation_config
+        text, vision, settings = (
+            config.text_config,
+            config.vision_config,
+            self.model.generation_config,
+        )
         self.image_size = (vision.image_size, vision.image_size)
         side = vision.image_size // vision.patch_size
         self._template(side * side // config.scale_factor**2)
@@ -44,12 +48,12 @@ class Idefics3(PrefixBase):
         self.head_width = text.head_dim
         self.vocabulary = text.vocab_size
         self.positions = text.max_position_embeddings - self.image_rows
-        end = ids_of(said.eos_token_id, text.eos_token_id)
+        end = ids_of(settings.eos_token_id, text.eos_token_id)
         self.generation = generation(
-            said.to_dict(),
+            settings.to_dict(),
             {"caption": (self.first_token,)},
             end=end,
-            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
+            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
             before=self.image_rows,
         )
         self.patches = _patch_places(side)
@@ -65,9 +69,9 @@ class Idefics3(PrefixBase):
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
         if tokenizer.chat_template is None:
             raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
-        said = [{"type": "image"}, {"type": "text", "text": self.prompt}]
+        content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
         text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": said}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
         around, image = "<fake_token_around_image>", "<image>"
         text = text.replace(image, f"{around}<global-img>{image * rows}{around}")

@@ -63,9 +63,11 @@ class Kosmos2(PrefixBase):
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""
         model, text = self.model, self.model.text_model.model
-        seen = model.vision_model(pixels).last_hidden_state
-        seen = model.vision_model.model.post_layernorm(seen)  # [B,patches,Dv]
-        features, _ = model.image_to_text_projection(functional.normalize(seen, dim=-1))  # [B,N,D]
+        patches = model.vision_model(pixels).last_hidden_state
+        patches = model.vision_model.model.post_layernorm(patches)  # [B,patches,Dv]
+        features, _ = model.image_to_text_projection(
+            functional.normalize(patches, dim=-1)
+        )  # [B,N,D]
         x = self.spliced(text.embed_tokens, features, self.image_rows) * text.embed_scale
         first = text.embed_positions.padding_idx + 1
         x = x + text.embed_positions.weights[first : first + self.image_rows]  # [B,P,D]

@@ -32,7 +32,11 @@ class PaliGemma(PrefixBase):
     def describe(self) -> None:
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
-        text, vision, said = config.text_config, config.vision_config, self.model.generation_config
+        text, vision, settings = (
+            config.text_config,
+            config.vision_config,
+            self.model.generation_config,
+        )
         if text.model_type not in DECODERS:
             raise UnsupportedError(
                 "model.part",
@@ -49,12 +53,12 @@ class PaliGemma(PrefixBase):
         if text.model_type == "gemma2":  # a window that covers everything is none
             reach = min(reach, text.sliding_window)
         self.positions = reach - self.image_rows - 1
-        end = ids_of(said.eos_token_id, text.eos_token_id)
+        end = ids_of(settings.eos_token_id, text.eos_token_id)
         self.generation = generation(
-            said.to_dict(),
+            settings.to_dict(),
             {"caption": (self.first_token,)},
             end=end,
-            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
+            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
             before=self.image_rows,
         )
         self.softcap = getattr(text, "final_logit_softcapping", None)

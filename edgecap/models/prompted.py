@@ -45,7 +45,7 @@ class PromptedBase(CaptionerBase):
     def write(self, image_token: int | None, **settings: Any) -> None:
         """Let the family's processor write the prompt for an image of the size that is exported.
 
-        `image_token` stands for rows of the image; None: the processor says where they are.
+        `image_token` stands for rows of the image; None: the processor places them.
         """
         height, width = self.image_size
         blank = Image.new("RGB", (width, height))
@@ -58,15 +58,17 @@ class PromptedBase(CaptionerBase):
             ) from None
         ids = list(written["input_ids"][0])
         if image_token is None:
-            self.set_prompt(ids, [bool(here) for here in written["image_embeds_position_mask"][0]])
+            self.set_prompt(
+                ids, [bool(image) for image in written["image_embeds_position_mask"][0]]
+            )
         else:
             self.set_prompt(ids, [token == image_token for token in ids])
 
-    def set_prompt(self, ids: list[int], here: list[bool]) -> None:
-        """Take `ids` as the prompt; `here` says which of them stand for rows of the image."""
+    def set_prompt(self, ids: list[int], is_image: list[bool]) -> None:
+        """Take `ids` as the prompt; `is_image` marks those that stand for rows of the image."""
         self.ids = ids
-        self.first, self.count = (here.index(True), sum(here)) if any(here) else (0, 0)
-        if not self.count or not all(here[self.first : self.first + self.count]):
+        self.first, self.count = (is_image.index(True), sum(is_image)) if any(is_image) else (0, 0)
+        if not self.count or not all(is_image[self.first : self.first + self.count]):
             raise UnsupportedError(
                 "model.prompt", f"the prompt {self.prompt!r} must hold one image, in one piece."
             )

@@ -119,11 +119,11 @@ def _load(
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
     adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
-    said = {"prompt": prompt, "build": build}
+    options = {"prompt": prompt, "build": build}
     if prompt is not None and not hasattr(adapter, "default_prompt"):
         raise UnsupportedError(
             "model.prompt",
             f"{checkpoint.model_type} has no prompt around its image.",
             "What a caption begins with is given when captioning.",
         )
-    return adapter(checkpoint, text_rows, **{k: v for k, v in said.items() if v is not None})
+    return adapter(checkpoint, text_rows, **{k: v for k, v in options.items() if v is not None})

@@ -103,7 +103,7 @@ def new_rows(filled: Cache) -> list[Pair]:
 
 
 def step_mask(position: Tensor, text_rows: int, image_rows: int = 0) -> Tensor:
-    """What one new token sees: all image rows, text rows before `position` [B], itself.
+    """What one new token attends to: all image rows, text rows before `position` [B], itself.
 
     Returns an additive mask [B,1,1,S], S = image rows + text rows + 1: being 4-D, it passes
     through every mask function of transformers untouched.
@@ -114,13 +114,13 @@ def step_mask(position: Tensor, text_rows: int, image_rows: int = 0) -> Tensor:
 
 
 def causal_mask(rows: int) -> Tensor:
-    """What rows see that see themselves and those before: additive [1,1,rows,rows]."""
+    """The mask of rows that attend to themselves and those before: additive [1,1,rows,rows]."""
     return torch.full((rows, rows), UNSEEN).triu(1)[None, None]
 
 
-def alone(seen: Tensor) -> Tensor:
-    """The mask [B,1,1,1] of a token that sees itself, one for each of `seen` [B,…]."""
-    return seen.new_zeros(seen.shape[0], 1, 1, 1)
+def alone(features: Tensor) -> Tensor:
+    """The mask [B,1,1,1] of a token that attends to itself, one for each of `features` [B,…]."""
+    return features.new_zeros(features.shape[0], 1, 1, 1)
 
 
 def attend(
@@ -177,13 +177,13 @@ def _mask(
 ) -> Tensor | None:
     """The additive mask that transformers asks for where none is given to it.
 
-    None where everything is seen: transformers' own would be made while tracing, and added.
+    None where nothing is masked: transformers' own would be made while tracing, and added.
     """
     if attention_mask is None and mask_function is bidirectional_mask_function:
         return None
     settings |= {"allow_is_causal_skip": False, "allow_is_bidirectional_skip": False}
-    seen = sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **settings)
-    return None if seen is None else seen.logical_not().to(torch.float32) * UNSEEN
+    allowed = sdpa_mask(mask_function=mask_function, attention_mask=attention_mask, **settings)
+    return None if allowed is None else allowed.logical_not().to(torch.float32) * UNSEEN
 
 
 AttentionInterface.register(NAME, attend)
@@ -225,7 +225,7 @@ class Attention:
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        """Attention over rows in parts, in every layer that can be told."""
+        """Attention over rows in parts, in every layer that can be switched to it."""
         before = {key: config._attn_implementation for key, config in self.configs.items()}
         for config in self.configs.values():
             config._attn_implementation_internal = NAME

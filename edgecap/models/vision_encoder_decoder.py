@@ -69,14 +69,14 @@ class VisionEncoderDecoder(CaptionerBase):
             table = model.decoder.model.decoder.embed_positions
             rows = text.max_position_embeddings + text.pad_token_id + 1
             table.weights = table.get_embedding(rows, text.hidden_size, text.pad_token_id)
-        said = model.generation_config
-        starts = (said.decoder_start_token_id, model.config.decoder_start_token_id)
-        end = ids_of(said.eos_token_id, text.eos_token_id)
+        settings = model.generation_config
+        starts = (settings.decoder_start_token_id, model.config.decoder_start_token_id)
+        end = ids_of(settings.eos_token_id, text.eos_token_id)
         self.generation = generation(
-            said.to_dict(),
-            {"caption": ids_of(*starts, said.bos_token_id, text.bos_token_id)},
+            settings.to_dict(),
+            {"caption": ids_of(*starts, settings.bos_token_id, text.bos_token_id)},
             end=end,
-            pad=ids_of(said.pad_token_id, text.pad_token_id, end)[0],
+            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
         )
         self.quant = QuantSpec(
             keep={
@@ -95,15 +95,15 @@ class VisionEncoderDecoder(CaptionerBase):
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """What cross-attention makes of the encoder's rows, recorded in a step on unused words."""
         model = self.model
-        seen = model.encoder(pixel_values=pixels).last_hidden_state  # [B,P,D]
+        features = model.encoder(pixel_values=pixels).last_hidden_state  # [B,P,D]
         if hasattr(model, "enc_to_dec_proj"):
-            seen = model.enc_to_dec_proj(seen)
+            features = model.enc_to_dec_proj(features)
         rows = recording(self.layers)
-        token = torch.zeros_like(seen[:, :1, 0], dtype=torch.int32)  # [B,1]
+        token = torch.zeros_like(features[:, :1, 0], dtype=torch.int32)  # [B,1]
         model.decoder(
             input_ids=token,
-            attention_mask=alone(seen),
-            encoder_hidden_states=seen,
+            attention_mask=alone(features),
+            encoder_hidden_states=features,
             past_key_values=rows,
         )
         return new_rows(rows.cross_attention_cache)
@@ -116,18 +116,18 @@ class VisionEncoderDecoder(CaptionerBase):
         rows = crossed(text, image, joined=self.joined)
         mask = step_mask(position, self.text_rows)
         # Asks for cross-attention; its rows are there already, so only the shape is looked at.
-        seen = image[0][0][:, 0]  # [B,P,Dh]
+        features = image[0][0][:, 0]  # [B,P,Dh]
         if decoder.config.model_type == "gpt2":
             x = decoder.transformer(
                 input_ids=token,
                 attention_mask=mask,
                 position_ids=position[:, None],
-                encoder_hidden_states=seen,
+                encoder_hidden_states=features,
                 past_key_values=rows,
             ).last_hidden_state
             logits = decoder.lm_head(x)
         else:
-            x = bart.decode(decoder.model.decoder, token, position, mask, seen, rows)
+            x = bart.decode(decoder.model.decoder, token, position, mask, features, rows)
             logits = decoder.get_output_embeddings()(x)
         return logits[:, 0], new_rows(rows.self_attention_cache)
 

@@ -30,19 +30,21 @@ class Agreement:
     cosine: float  # smallest, of an embedding with that of the float model
 
 
-def compare(wanted: CaptionModel, got: CaptionModel, calibration_set: CalibrationSet) -> Agreement:
-    """Agreement of `got` with `wanted` on an calibration_set."""
+def compare(
+    reference: CaptionModel, quantised: CaptionModel, calibration_set: CalibrationSet
+) -> Agreement:
+    """Agreement of `quantised` with `reference` on a calibration set."""
     return agree(
         zip(
-            calibration_set.replay(wanted, "float"),
-            calibration_set.replay(got, "rounded"),
+            calibration_set.replay(reference, "float"),
+            calibration_set.replay(quantised, "rounded"),
             strict=True,
         )
     )
 
 
 def agree(pairs: Iterable[tuple[Replayed, Replayed]]) -> Agreement:
-    """The same from what a float and a rounded model said, batch by batch."""
+    """The same from the outputs of a float and a rounded model, batch by batch."""
     import torch.nn.functional as F
 
     same = near = steps = 0

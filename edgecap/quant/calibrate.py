@@ -1,7 +1,7 @@
 """From weights and images to a plan: caption, watch the layers, choose grids.
 
 Three replays of the same captions: input channels for smoothing, then the ends of every range on
-the smoothed model, then, unless the ends are all that is wanted, what lies between them.
+the smoothed model, then, unless the ends are all that is needed, what lies between them.
 
 Letters: D inputs and N outputs of a layer.
 """
@@ -88,13 +88,17 @@ def _grids(
     """Grids of every layer in every function that runs it."""
     ends = _Ranges(lambda _: Extremes())
     _watch(smoothed, ends, calibration_set, "ranges")
-    found = {key: Histogram(seen.low, seen.high) for key, seen in ends.seen.items()}
+    histograms = {
+        key: Histogram(histogram.low, histogram.high) for key, histogram in ends.observed.items()
+    }
     if observer != "minmax":
-        _watch(smoothed, _Ranges(found.__getitem__), calibration_set, "histograms")
+        _watch(smoothed, _Ranges(histograms.__getitem__), calibration_set, "histograms")
     choose = OBSERVERS[observer]
     return {
-        (function, layer): Activations(choose(seen), choose(found[function, layer, "output"]))
-        for (function, layer, side), seen in found.items()
+        (function, layer): Activations(
+            choose(histogram), choose(histograms[function, layer, "output"])
+        )
+        for (function, layer, side), histogram in histograms.items()
         if side == "input"
     }
 
@@ -113,8 +117,8 @@ class _Channels:
         self.largest: dict[str, Tensor] = {}
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
-        seen = x.flatten(0, -2).abs().amax(0)  # [D]
-        self.largest[layer] = seen.maximum(self.largest.get(layer, seen))
+        channels = x.flatten(0, -2).abs().amax(0)  # [D]
+        self.largest[layer] = channels.maximum(self.largest.get(layer, channels))
         return F.linear(x, weight)
 
     def stored(self, layer: str, weight: Tensor) -> Tensor:
@@ -126,15 +130,15 @@ class _Ranges:
 
     def __init__(self, make: Callable[[tuple[str, str, str]], Extremes | Histogram]) -> None:
         self._make = make
-        self.seen: dict[tuple[str, str, str], Extremes | Histogram] = {}
+        self.observed: dict[tuple[str, str, str], Extremes | Histogram] = {}
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
         y = F.linear(x, weight)  # [...,N]
         for side, values in (("input", x), ("output", y / row_scales(weight))):
             key = (function, layer, side)
-            if key not in self.seen:
-                self.seen[key] = self._make(key)
-            self.seen[key].update(values)
+            if key not in self.observed:
+                self.observed[key] = self._make(key)
+            self.observed[key].update(values)
         return y
 
     def stored(self, layer: str, weight: Tensor) -> Tensor:

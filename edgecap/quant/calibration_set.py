@@ -32,7 +32,7 @@ Replayed = tuple[Tensor, Tensor]  # of a batch: logits [M,V], embeddings [B,E]
 
 @dataclass(frozen=True)
 class CalibrationSet:
-    """Images and what was said about them."""
+    """Images and their captions."""
 
     model_inputs: np.ndarray  # uint8 [N,S,S,3]
     captions: list[list[int]]  # N of prompt and caption, without <eos>
@@ -42,7 +42,7 @@ class CalibrationSet:
         return len(self.model_inputs)
 
     def first(self, number: int) -> CalibrationSet:
-        """The first of its images and what was said about them."""
+        """The first of its images and their captions."""
         return CalibrationSet(
             self.model_inputs[:number], self.captions[:number], self.texts[:number]
         )
@@ -83,9 +83,9 @@ def collect_calibration(captioner: Captioner, model_inputs: np.ndarray) -> Calib
         for start in range(0, len(mine), BATCH):
             rows = mine[start : start + BATCH]
             state = State(captioner.graphs, captioner.graphs.encode(model_inputs[rows]))
-            said_all = generate(state, rules)
-            for row, said in zip(rows, said_all, strict=True):
-                captions[row] = [*prompt, *said.tokens]
+            generated = generate(state, rules)
+            for row, one in zip(rows, generated, strict=True):
+                captions[row] = [*prompt, *one.tokens]
     framing = {i for i in tokenizer.special.values() if not tokenizer.is_byte(i)}
     stops = {tokenizer.ids[mark] for mark in ".。" if mark in tokenizer.ids}
     texts = []

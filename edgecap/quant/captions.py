@@ -1,4 +1,4 @@
-"""What any captioner says of images, recorded once and replayed step by step.
+"""Captions of images by any captioner, recorded once and replayed step by step.
 
 Needs nothing but the functions of the contract: encode, then decode with the state fed back, as a
 host runs them.
@@ -52,7 +52,9 @@ class CaptionSet:
             live, logits = list(range(len(captions))), []
             for position in range(max(map(len, captions)) - 1):
                 going = [b for b in live if len(captions[b]) > position + 1]
-                if len(going) < len(live):  # finished rows would show the layers what nobody sees
+                if len(going) < len(
+                    live
+                ):  # finished rows would show the layers what no caption has
                     stepper.keep([live.index(b) for b in going])
                     live = going
                 logits.append(stepper.step([captions[b][position] for b in live], position))
@@ -79,19 +81,19 @@ def collect_captions(
     captions: list[list[int]] = []
     for start in progress(range(0, len(images), BATCH), "captioning"):
         stepper = Stepper(functions, interface, images[start : start + BATCH])
-        said = [list(prompt) for _ in range(stepper.size)]
-        done = [False] * len(said)
+        sequences = [list(prompt) for _ in range(stepper.size)]
+        done = [False] * len(sequences)
         for position in range(limit - 1):
-            logits = stepper.step([tokens[position] for tokens in said], position)  # [B,V]
+            logits = stepper.step([tokens[position] for tokens in sequences], position)  # [B,V]
             if position < len(prompt) - 1:
                 continue
             for b, token in enumerate(logits.argmax(-1).tolist()):
-                said[b].append(token)
+                sequences[b].append(token)
                 if not done[b] and token in end:
                     done[b] = True
             if all(done):
                 break
-        captions += [_until(tokens, len(prompt), end) for tokens in said]
+        captions += [_until(tokens, len(prompt), end) for tokens in sequences]
     return CaptionSet(interface, images, captions)
 
 
@@ -103,9 +105,9 @@ class Stepper:
     ) -> None:
         self._functions = {function.name: function for function in functions}
         self._interface, self.size = interface, len(images)
-        seen = self._run(ENCODE, {"image": torch.from_numpy(images)})
-        self.embedding = seen.pop("image_embedding", None)
-        self._state = seen
+        outputs = self._run(ENCODE, {"image": torch.from_numpy(images)})
+        self.embedding = outputs.pop("image_embedding", None)
+        self._state = outputs
         for entry in interface.entries("text"):
             self._state[entry.name] = torch.zeros(interface.sizes(entry.shape, self.size))
 

@@ -1,9 +1,9 @@
-"""Somebody else's hands on the layers of a model, while it runs: to watch them, or to round them.
+"""Hooks on the layers of a model while it runs: to observe them, or to round them.
 
 No module is replaced and no weight copied: within `Tap.running` every product with the weights of
 a layer goes through a hook, whoever multiplies: an nn.Linear, transformers' Conv1D, or a line of
-code with a tied table. A hook is told the function that is running, because the same weights see
-other numbers in each: image rows in encode, the new row of a text in decode. Exporters trace
+code with a tied table. A hook receives the name of the running function, because the same weights
+get other inputs in each: image rows in encode, the new row of a text in decode. Exporters trace
 through it like through any code.
 
 Letters: D inputs and N outputs of a layer, V vocabulary.

@@ -76,7 +76,7 @@ def find_layers(model: nn.Module, spec: QuantSpec) -> dict[str, LayerInfo]:
 def exceptions(
     layers: Mapping[str, LayerInfo], spec: QuantSpec, scores: Iterable[str] = ()
 ) -> dict[str, dict[str, str]]:
-    """precision -> layer -> kind, of the layers that are not rounded as the precision says.
+    """precision -> layer -> kind, of the layers that are not rounded as the precision sets.
 
     `scores` names layers whose outputs are the logits: int8 logits cost more than all other
     outputs together, and these layers see one row a call.

@@ -1,6 +1,6 @@
 """From the values a tensor took to the grid that rounds them.
 
-    minmax      every value that was seen lies on the grid
+    minmax      every observed value lies on the grid
     percentile  all but the outermost 1e-4 of the values on either side
     mse         the range of the least squared error
 
@@ -53,31 +53,31 @@ class Histogram:
         return (edges[1:] + edges[:-1]) / 2
 
 
-def minmax(seen: Histogram) -> QuantParams:
-    return span(seen.low, seen.high)
+def minmax(histogram: Histogram) -> QuantParams:
+    return span(histogram.low, histogram.high)
 
 
-def percentile(seen: Histogram) -> QuantParams:
-    share = seen.counts.cumsum() / max(seen.counts.sum(), 1)  # [BINS]
+def percentile(histogram: Histogram) -> QuantParams:
+    share = histogram.counts.cumsum() / max(histogram.counts.sum(), 1)  # [BINS]
     inside = np.flatnonzero((share > OUTSIDE) & (share <= 1 - OUTSIDE))
     if not len(inside):
-        return minmax(seen)
-    width = (seen.high - seen.low) / BINS
-    return span(seen.low + width * inside[0], seen.low + width * (inside[-1] + 1))
+        return minmax(histogram)
+    width = (histogram.high - histogram.low) / BINS
+    return span(histogram.low + width * inside[0], histogram.low + width * (inside[-1] + 1))
 
 
-def mse(seen: Histogram) -> QuantParams:
-    tried = {span(seen.low * a, seen.high * b) for a in _SHRINK for b in (a, 1.0)}
-    tried |= {span(seen.low, seen.high * b) for b in _SHRINK}
+def mse(histogram: Histogram) -> QuantParams:
+    tried = {span(histogram.low * a, histogram.high * b) for a in _SHRINK for b in (a, 1.0)}
+    tried |= {span(histogram.low, histogram.high * b) for b in _SHRINK}
     order = sorted(tried, key=lambda g: (g.scale, g.zero_point))
-    return min(order, key=lambda candidate: _squared_error(candidate, seen))
+    return min(order, key=lambda candidate: _squared_error(candidate, histogram))
 
 
-def _squared_error(candidate: QuantParams, seen: Histogram) -> float:
-    x = seen.centres
+def _squared_error(candidate: QuantParams, histogram: Histogram) -> float:
+    x = histogram.centres
     q = np.clip(np.rint(x / candidate.scale) + candidate.zero_point, LOW, HIGH)  # [BINS]
     error = (q - candidate.zero_point) * candidate.scale - x  # [BINS]
-    return float((error**2 * seen.counts).sum())
+    return float((error**2 * histogram.counts).sum())
 
 
 OBSERVERS: dict[str, Callable[[Histogram], QuantParams]] = {

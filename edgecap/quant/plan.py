@@ -1,4 +1,4 @@
-"""The quantisation plan: one JSON file that says how every linear layer is rounded.
+"""The quantisation plan: one JSON file that sets how every linear layer is rounded.
 
 A layer bears its module path (`blocks.3.qkv`); the output head, which is the token table, is
 `token`. It is of one of four kinds:
@@ -79,11 +79,11 @@ class Plan:
     calibration: Calibration
     smoothing: dict[str, tuple[float, ...]]  # layer -> divisor of each input channel, [D]
     layers: dict[str, Layer]
-    # precision -> layer -> kind, of the layers that are not rounded as that precision says
+    # precision -> layer -> kind, of the layers that are not rounded as that precision sets
     exceptions: dict[str, dict[str, str]]
 
     def default_kind(self, layer: str, precision: str) -> str:
-        """The kind of a layer in a plan of w8 or w8a8 where nothing else is asked for."""
+        """The kind of a layer in a plan of w8 or w8a8 by default."""
         return self.exceptions.get(precision, {}).get(layer, precision)
 
     @property
@@ -95,7 +95,7 @@ class Plan:
         return "mixed"
 
     def summary(self) -> dict[str, Any]:
-        """What a manifest says of the plan, in JSON's types."""
+        """The plan's summary for a manifest, in JSON's types."""
         kinds = Counter(layer.kind for layer in self.layers.values())
         return {
             "file": FILE,

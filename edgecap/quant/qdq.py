@@ -35,7 +35,7 @@ def insert_qdq(subject: Subject, plan: Plan) -> Any:
 
 
 class QdqHook:
-    """A hook that says where activations are int8."""
+    """A hook that marks where activations are int8."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan

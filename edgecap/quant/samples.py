@@ -48,12 +48,12 @@ class CalibrationSpec:
                 f"calibration wants {LEAST} images or more and a seed of 0 or more, got "
                 f"{self.images} and {self.seed}.",
             )
-        there = SETS["calibration"][1] if self.data is None else len(_files(self.data))
-        if there < self.images:
+        available = SETS["calibration"][1] if self.data is None else len(_files(self.data))
+        if available < self.images:
             where = "the shipped set" if self.data is None else str(self.data)
             raise InputError(
                 "calibration.too_few",
-                f"{where} has {there} images, and {self.images} are asked for.",
+                f"{where} has {available} images, and {self.images} were requested.",
                 f"Give more images, or a smaller --num-calib (at least {LEAST}).",
             )
 

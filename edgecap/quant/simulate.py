@@ -1,4 +1,4 @@
-"""What the quantised model will say, computed in torch: the plan's rounding in float32.
+"""What the quantised model will output, computed in torch: the plan's rounding in float32.
 
 Gradients pass straight through every rounding (arXiv 1308.3432) and stop where a grid clips, so a
 captioner tapped by `Rounding` can also be fine-tuned.
@@ -40,7 +40,7 @@ def simulate(subject: Subject, plan: Plan) -> Any:
 
 
 class Rounding:
-    """A hook that rounds as the plan says.
+    """A hook that rounds by the plan.
 
     As in an int8 kernel integers are multiplied, and scales come after: float32 holds sums of
     integers exactly. In bfloat16, as QAT runs, the integers are exact and the sums are not.

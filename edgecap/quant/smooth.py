@@ -3,7 +3,7 @@
 A channel of a linear layer's input is divided by s and the matching column of its weights is
 multiplied by it (SmoothQuant, arXiv 2211.10438). The division is free where something linear comes
 before: the gain of a norm, or the value rows of an attention. In float nothing changes. What comes
-before what is the family's to say (QuantSpec.smoothing, QuantSpec.values).
+before what the family defines (QuantSpec.smoothing, QuantSpec.values).
 
 Letters: D width, N outputs of a layer.
 """
@@ -47,9 +47,9 @@ def factors(subject: Subject, largest: Mapping[str, Tensor]) -> dict[str, tuple[
         if any(reader not in largest for reader in readers):
             continue  # no function runs it
         column = torch.stack([weights[r].abs().amax(0) for r in readers]).amax(0)  # [D]
-        seen = torch.stack([largest[r] for r in readers]).amax(0)  # [D]
+        activations = torch.stack([largest[r] for r in readers]).amax(0)  # [D]
         column = column.clamp_min(1e-5)
-        s = seen.clamp_min(1e-5) ** STRENGTH / column ** (1 - STRENGTH)  # [D]
+        s = activations.clamp_min(1e-5) ** STRENGTH / column ** (1 - STRENGTH)  # [D]
         found |= dict.fromkeys(readers, tuple(s.clamp(1e-2, 1e2).tolist()))
     return found
 

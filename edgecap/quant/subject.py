@@ -1,4 +1,4 @@
-"""A model as the quantiser sees it: functions, layers, and what its family says of them."""
+"""A model as the quantiser sees it: functions, layers, and its family's settings for them."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def default_exceptions(layers: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def default_kind(layer: str, precision: str) -> str:
-    """The kind of a layer where nothing else was asked for; `precision` is w8 or w8a8."""
+    """The kind of a layer by default; `precision` is w8 or w8a8."""
     return default_exceptions([layer])[precision].get(layer, precision)
 
 
@@ -149,12 +149,12 @@ def hooked(network: CaptionModel, hook: LinearHook) -> CaptionModel:
 
 
 def calibrate(
-    network: CaptionModel, calibration_set: CalibrationSet, spec: CalibrationSpec, **asked: Any
+    network: CaptionModel, calibration_set: CalibrationSet, spec: CalibrationSpec, **options: Any
 ) -> Plan:
     """See edgecap.quant.calibrate."""
     from edgecap.quant import calibrate as generic
 
-    return generic.calibrate(ReferenceSubject(network), calibration_set, spec, **asked)
+    return generic.calibrate(ReferenceSubject(network), calibration_set, spec, **options)
 
 
 def smooth(network: CaptionModel, divisors: Mapping[str, Sequence[float]]) -> CaptionModel:

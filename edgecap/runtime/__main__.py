@@ -19,12 +19,12 @@ from edgecap.runtime.loading import load
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the arguments (by default those of the process); returns the exit code."""
     options = _parser().parse_args(arguments)
-    asked = {"lang": options.lang, "prompt": options.prompt, "beams": options.beams}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    request = {"lang": options.lang, "prompt": options.prompt, "beams": options.beams}
+    request = {name: value for name, value in request.items() if value is not None}
     failed = 0
     try:
         captioner = load(options.bundle, backend=options.backend, threads=options.threads)
-        results = captioner.caption_many(options.images, on_error="skip", **asked)
+        results = captioner.caption_many(options.images, on_error="skip", **request)
         for path, result in zip(options.images, results, strict=True):
             if isinstance(result, Caption):
                 print(_json(path, result) if options.json else f"{path}: {result.text}", flush=True)

@@ -27,10 +27,10 @@ def selection(
     if not {"L", "H"} <= interface.dims.keys():
         check_attention(interface)
     for what, index, size in (("layer", layer, "L"), ("head", head, "H")):
-        there = interface.dims[size]
-        if index is not None and not 0 <= index < there:
+        count = interface.dims[size]
+        if index is not None and not 0 <= index < count:
             raise InputError(
-                f"attention.{what}", f"{what} must be in 0 … {there - 1}, got {index}."
+                f"attention.{what}", f"{what} must be in 0 … {count - 1}, got {index}."
             )
     if layer is None:
         raise InputError(

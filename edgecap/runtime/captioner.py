@@ -36,7 +36,7 @@ from edgecap.runtime.vocabulary import Vocabulary, frame
 from edgecap.runtime.words import word_maps
 
 # A model input, uint8 [h,w,3], and the placement of the image in it.
-Placed: TypeAlias = "tuple[np.ndarray, Letterbox]"
+ModelInput: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
 
@@ -275,7 +275,9 @@ class Captioner(Rating):
         """Images per batch: as many as fit in the memory that is free now."""
         return min(self._most, images_that_fit(self.manifest.interface, self._free(), beams))
 
-    def placed(self, images: Iterable[ImageLike] | ImageLike) -> Iterator[Placed | InputError]:
+    def preprocess_images(
+        self, images: Iterable[ImageLike] | ImageLike
+    ) -> Iterator[ModelInput | InputError]:
         """The model input uint8 [h,w,3] of each image and its placement, or its error."""
         for image in _images(images):
             try:
@@ -314,23 +316,23 @@ class Captioner(Rating):
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(batch: Sequence[tuple[int, Placed]]) -> list[Caption]:
+        def work(batch: Sequence[tuple[int, ModelInput]]) -> list[Caption]:
             return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
 
         size = batch or self.batch_size(request.rules.spec.beams)
-        for result in in_batches_past_errors(numbered(self.placed(images)), size, work):
+        for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield self.rated(result)
 
     def _caption_batch(
-        self, request: Request, placed: Sequence[Placed], places: Sequence[int]
+        self, request: Request, prepared: Sequence[ModelInput], places: Sequence[int]
     ) -> list[Caption]:
-        model_inputs = np.stack([model_input for model_input, _ in placed])  # [B,h,w,3]
+        model_inputs = np.stack([model_input for model_input, _ in prepared])  # [B,h,w,3]
         return [
             self._read(generated, placement, request)
             for generated, (_, placement) in zip(
-                self._decode(request, model_inputs, places), placed, strict=True
+                self._decode(request, model_inputs, places), prepared, strict=True
             )
         ]
 
@@ -390,9 +392,9 @@ class Captioner(Rating):
             raise self._lacks(what)
 
     def _lacks(self, what: str) -> UnsupportedError:
-        there = ", ".join(spec.name for spec in self.manifest.interface.functions)
+        names = ", ".join(spec.name for spec in self.manifest.interface.functions)
         message = f"{self.manifest.name} has no {what}."
-        return UnsupportedError("model.capability", message, f"It has: {there}.")
+        return UnsupportedError("model.capability", message, f"It has: {names}.")
 
 
 def _images(images: Any) -> Iterable[Any]:

@@ -22,7 +22,7 @@ class Mention:
 
     phrase: str
     span: tuple[int, int]  # of the phrase in the caption's text
-    boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
+    boxes: tuple[Box, ...]  # x0, y0, x1, y1 in px of the given image, upright by EXIF
     scores: tuple[float, ...]  # 0-1 per box: geometric mean probability of its tokens
     confidences: tuple[float, ...] = ()  # 0-1 per box: it is right; none without a calibration
 
@@ -42,7 +42,7 @@ class Caption:
     complete: bool  # False if the length limit cut it
     malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
     confidence: float | None = None  # 0-1: the caption is right; None without a calibration
-    declined: bool = False  # less confident than asked for: without words and boxes
+    declined: bool = False  # less confident than requested: without words and boxes
     notes: tuple[str, ...] = ()  # on the image, such as that the marker at its end is missing
 
 

@@ -82,7 +82,7 @@ def replay_expected(captioner: Captioner, opened: Bundle) -> Certificate:
     expected = decode(Expected, opened.json(FILE), FILE)
     try:
         with np.load(opened.file(ARRAYS), allow_pickle=False) as arrays:
-            wanted = {name: arrays[name] for name in ("logits", "embeddings") if name in arrays}
+            reference = {name: arrays[name] for name in ("logits", "embeddings") if name in arrays}
     except (ValueError, OSError) as error:
         raise BundleError("bundle.golden", f"{ARRAYS} cannot be read: {error}.") from None
     same: list[bool] = []
@@ -94,10 +94,10 @@ def replay_expected(captioner: Captioner, opened: Bundle) -> Certificate:
         actual["embeddings"] += [] if embedding is None else [embedding]
     outputs = [
         _compare(name, rows, np.stack(actual[name]), expected.cases)
-        for name, rows in wanted.items()
+        for name, rows in reference.items()
         if len(rows) == len(actual[name])
     ]
-    if len(outputs) != len(wanted) or not wanted:
+    if len(outputs) != len(reference) or not reference:
         raise BundleError("bundle.golden", f"{ARRAYS} is not about the cases of {FILE}.")
     agreements: tuple[AgreementParity, ...] = ()
     if captioner.manifest.prompts:
@@ -131,11 +131,11 @@ def _run_image(
 
 
 def _compare(
-    name: str, wanted: np.ndarray, actual: np.ndarray, cases: Sequence[Case]
+    name: str, expected: np.ndarray, actual: np.ndarray, cases: Sequence[Case]
 ) -> OutputParity:
     """Compare rows f32 [N,V] or [N,E]."""
-    distance = np.abs(wanted - actual).max(-1)  # [N]
-    centred = [rows - rows.mean(-1, keepdims=True) for rows in (wanted, actual)]
+    distance = np.abs(expected - actual).max(-1)  # [N]
+    centred = [rows - rows.mean(-1, keepdims=True) for rows in (expected, actual)]
     norms = np.linalg.norm(centred[0], axis=-1) * np.linalg.norm(centred[1], axis=-1)
     cosines = (centred[0] * centred[1]).sum(-1) / np.maximum(norms, 1e-12)  # [N]
     worst = int(distance.argmax())

@@ -51,18 +51,18 @@ def fetch(
                     )
                 if time.monotonic() > until:
                     raise TimeoutError(f"not complete after {patience:g} seconds")
-            said = answer.headers.get("Content-Length", "")
-            if said.isdecimal() and len(data) < int(said):
-                raise OSError(f"it ended after {len(data)} of {said} bytes")
+            declared = answer.headers.get("Content-Length", "")
+            if declared.isdecimal() and len(data) < int(declared):
+                raise OSError(f"it ended after {len(data)} of {declared} bytes")
     except urllib.error.HTTPError as error:
         error.close()
         raise _failed(
-            url, f"the server says {error.code} {' '.join(str(error.reason).split())}."
+            url, f"the server answers {error.code} {' '.join(str(error.reason).split())}."
         ) from None
     except urllib.error.URLError as error:
         reason = error.reason
-        told = one_line(reason) if isinstance(reason, Exception) else f"{reason}."
-        raise _failed(url, told) from None
+        message = one_line(reason) if isinstance(reason, Exception) else f"{reason}."
+        raise _failed(url, message) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _failed(url, one_line(error)) from None
     return bytes(data)

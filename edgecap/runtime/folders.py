@@ -39,9 +39,9 @@ class Found:
         if not self.passed:
             return ""
         kinds = sorted(self.passed.items(), key=lambda item: (-item[1], item[0]))
-        told = ", ".join(f"{count} {_plural(kind, count)}" for kind, count in kinds)
+        counts = ", ".join(f"{count} {_plural(kind, count)}" for kind, count in kinds)
         hint = " (HEIC: pip install 'edgecap[heic]')" if "HEIC" in self.passed else ""
-        return f"{sum(self.passed.values())} passed over: {told}{hint}"
+        return f"{sum(self.passed.values())} passed over: {counts}{hint}"
 
 
 def images(folder: Path, skip: Path) -> list[str]:
@@ -104,15 +104,15 @@ class _Walker:
         while waiting:
             prefix = waiting.pop()
             try:
-                here = self._enter(prefix)
+                entered = self._enter(prefix)
             except InputError:
                 if not prefix:
                     raise
                 yield prefix.removesuffix("/")
                 continue
-            if here is None:
+            if entered is None:
                 continue
-            device, entries = here
+            device, entries = entered
             for entry in entries:
                 name = prefix + entry.name
                 if entry.is_symlink():

@@ -48,12 +48,12 @@ class Graphs:
         B = inputs[first].shape[axes[first]]
         if self.batch is None or B == 1:
             return self.checked(name, self.session.run(name, inputs), B)
-        made = []
+        parts = []
         for b in range(B):
             one = {key: _part(value, axes[key], b) for key, value in inputs.items()}
-            made.append(self.checked(name, self.session.run(name, one), 1))
+            parts.append(self.checked(name, self.session.run(name, one), 1))
         return {
-            key: np.concatenate([part[key] for part in made], tensor.batch_axis)
+            key: np.concatenate([part[key] for part in parts], tensor.batch_axis)
             for key, tensor in spec.outputs.items()
         }
 
@@ -63,7 +63,7 @@ class Graphs:
 
     def checked(self, name: str, outputs: Arrays, B: int) -> dict[str, np.ndarray]:
         """The declared outputs in their declared types; BundleError for other shapes."""
-        found = {}
+        tensors = {}
         for key, tensor in self.interface.function(name).outputs.items():
             value, shape = outputs[key], self.interface.sizes(tensor.shape, B)
             if value.shape != shape:
@@ -72,8 +72,8 @@ class Graphs:
                     f"{name} returned {key} {list(value.shape)}; the interface declares "
                     f"{list(shape)}.",
                 )
-            found[key] = value.astype(tensor.dtype, copy=False)
-        return found
+            tensors[key] = value.astype(tensor.dtype, copy=False)
+        return tensors
 
     def pick(self, encoded: Arrays, images: Sequence[int]) -> dict[str, np.ndarray]:
         """The outputs of `encode` for some images of a batch, in this order; repeats allowed."""

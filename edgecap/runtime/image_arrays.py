@@ -28,7 +28,7 @@ class Pixels:
         channels: "rgb", or "bgr" as OpenCV and camera drivers have it; a fourth one is alpha.
         layout: "hwc", or "chw" as torch has it.
         white: the value of full brightness, 0 being black: 255 for floats in 0 … 255, 4095 for a
-            sensor of 12 bits. By default what the type says: 255, 65535, True, and 1 for floats.
+            sensor of 12 bits. By default from the type: 255, 65535, True, and 1 for floats.
 
     Raises InputError: channels.unknown, layout.unknown, image.array.
     """

@@ -67,7 +67,7 @@ def to_rgb(
     Args:
         background: grey, 0-255, behind transparent pixels; None drops alpha.
         high_byte: 16-bit values give their most significant byte; else those above 255 are white.
-        bits: of a value that is stored in 16 bits, where the file says it. By default 12 where no
+        bits: of a value that is stored in 16 bits, where the file states it. By default 12 where no
             value is larger than that, as cameras for machines write them; else 16.
     """
     if image.mode.startswith("I;16") or (high_byte and image.mode in ("I", "F")):

@@ -22,7 +22,7 @@ from edgecap.runtime.image_arrays import MAX_PIXELS, Pixels, dimensions, from_ar
 from edgecap.runtime.image_color import to_srgb
 from edgecap.runtime.image_kinds import kind_of
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
-from edgecap.runtime.image_plugins import hush_plugins, parse
+from edgecap.runtime.image_plugins import parse, suppress_plugin_warnings
 
 # Also a binary file that is open for reading, a tensor of torch, and a function that gives one of
 # these: what takes time (a URL) is then done when its turn comes.
@@ -37,7 +37,7 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
 
 _log = logging.getLogger(__name__)
-_log.addHandler(logging.NullHandler())  # nothing is printed unless the application says where
+_log.addHandler(logging.NullHandler())  # nothing is printed unless the application configures it
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class LoadedImage:
     image: Image.Image  # of any mode
     width: int  # px of the whole image as displayed; `image` is smaller where it is very large
     height: int
-    bits: int | None = None  # of a value stored in 16, where the file says it
+    bits: int | None = None  # of a value stored in 16, where the file states it
     notes: tuple[str, ...] = ()
 
     @property
@@ -85,7 +85,7 @@ def load_image(source: ImageSource) -> LoadedImage:
     Args:
         source: a path, the bytes of an image file, a binary file open for reading, a Pillow image;
             pixels: an array or tensor [h,w], [h,w,1], [h,w,3] or [h,w,4] of uint8, bool, uint16 or
-            float in 0 … 1, or image_arrays.Pixels, which says how other ones are to be read; or a
+            float in 0 … 1, or image_arrays.Pixels, which describes other layouts; or a
             function that gives one of these.
 
     Of an animation the first frame that is not empty (of one colour) is taken. An image of more
@@ -153,7 +153,7 @@ def _read_open(file: Any) -> tuple[bytes, str]:
 def _open(data: bytes, name: str) -> LoadedImage:
     if not data:
         raise InputError("image.empty", f"{name} is empty.")
-    hush_plugins()
+    suppress_plugin_warnings()
     try:
         decoded = _decode_ended(data, name)
         loaded = _upright(decoded)
@@ -169,7 +169,7 @@ def _open(data: bytes, name: str) -> LoadedImage:
 def _given(image: Image.Image) -> LoadedImage:
     """A Pillow image, which is not changed."""
     _check_size("the image", image.size, MAX_PIXELS)
-    hush_plugins()
+    suppress_plugin_warnings()
     try:
         image.load()
         return _upright(_Decoded(image, image.size, []))
@@ -207,11 +207,11 @@ def _decode(data: bytes, name: str) -> _Decoded:
     if reduced is None:
         raise InputError(
             "image.too_large",
-            f"{name} is too large: {_told(size)}; at most {MAX_PIXELS:,} are decoded of such a "
+            f"{name} is too large: {_pixels(size)}; at most {MAX_PIXELS:,} are decoded of such a "
             f"{image.format} file.",
             "Shrink it first, or save it as JPEG, which is read at reduced size.",
         )
-    return _Decoded(reduced, size, [f"{_told(size)}; read at 1/{k} of its size"])
+    return _Decoded(reduced, size, [f"{_pixels(size)}; read at 1/{k} of its size"])
 
 
 def _show_something(image: Image.Image) -> list[str]:
@@ -268,14 +268,14 @@ def _upright(decoded: _Decoded) -> LoadedImage:
 
 
 def _bits(image: Image.Image) -> int | None:
-    """How many of 16 bits a TIFF file says that its values have."""
+    """How many of 16 bits the values of a TIFF file use, by its tags."""
     tags = getattr(image, "tag_v2", None)
     if tags is None or not image.mode.startswith("I;16"):
         return None
-    said = [tags.get(_BITS_PER_SAMPLE, (16,))[0]]
+    widths = [tags.get(_BITS_PER_SAMPLE, (16,))[0]]
     most = tags.get(_MAX_SAMPLE)
-    said += [int(m).bit_length() for m in (most if isinstance(most, tuple) else (most,)) if m]
-    return min((bits for bits in said if 8 <= bits < 16), default=None)
+    widths += [int(m).bit_length() for m in (most if isinstance(most, tuple) else (most,)) if m]
+    return min((bits for bits in widths if 8 <= bits < 16), default=None)
 
 
 def _check_size(name: str, size: tuple[int, int], most: int) -> None:
@@ -284,12 +284,12 @@ def _check_size(name: str, size: tuple[int, int], most: int) -> None:
     if size[0] * size[1] > most:
         raise InputError(
             "image.too_large",
-            f"{name} is too large: {_told(size)}; at most {most:,} are decoded.",
+            f"{name} is too large: {_pixels(size)}; at most {most:,} are decoded.",
             "Shrink it first.",
         )
 
 
-def _told(size: tuple[int, int]) -> str:
+def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]} x {size[1]} = {size[0] * size[1]:,} pixels"
 
 

@@ -53,7 +53,7 @@ def kind_of(head: bytes) -> str:
     """What begins with these bytes, one of IMAGE_KINDS or a few words; "" where not known."""
     if head[4:8] == b"ftyp":
         brand = _BRANDS.get(head[8:12], "video")
-        # A generic brand comes first in some AVIF files; those that are compatible say it.
+        # A generic brand comes first in some AVIF files; compatible brands name the kind.
         return "AVIF" if brand == "HEIC" and b"avif" in head[16:HEAD] else brand
     if head[:4] == b"RIFF":
         return {b"WEBP": "WebP", b"AVI ": "video"}.get(head[8:12], "")

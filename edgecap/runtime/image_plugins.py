@@ -35,7 +35,9 @@ _PILLOW = r"PIL\."  # modules that may warn of oddities
 
 def formats_read() -> tuple[str, ...]:
     """Names of the formats that this installation reads."""
-    return tuple(name for name, _, accept in _openers() if not isinstance(_ask(accept), str))
+    return tuple(
+        name for name, _, accept in _openers() if not isinstance(_missing_library(accept), str)
+    )
 
 
 def parse(data: bytes, name: str) -> Image.Image:
@@ -58,8 +60,8 @@ def parse(data: bytes, name: str) -> Image.Image:
         raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
     what = "is not an image"
     if kind:
-        told = f"a damaged {kind} file" if kind in IMAGE_KINDS else f"a {kind}"
-        what = f"is {told}" if kind in IMAGE_KINDS else f"is {told}, not an image"
+        described = f"a damaged {kind} file" if kind in IMAGE_KINDS else f"a {kind}"
+        what = f"is {described}" if kind in IMAGE_KINDS else f"is {described}, not an image"
         what = what.replace("a SVG", "an SVG")
     raise InputError(
         "image.unreadable",
@@ -89,31 +91,31 @@ def _package(name: str, what: str, needs: str, install: str) -> InputError:
 @functools.cache
 def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Any], ...]:
     """(format, what opens it, what knows it by 16 bytes) of what this Pillow has."""
-    found = []
+    openers = []
     for format, plugin in _PLUGINS.items():
         try:
             importlib.import_module(f"PIL.{plugin}ImagePlugin")
         except ImportError:
             continue
         if format in Image.OPEN:
-            found.append((format, *Image.OPEN[format]))
-    return tuple(found)
+            openers.append((format, *Image.OPEN[format]))
+    return tuple(openers)
 
 
-def _ask(accept: Any) -> Any:
-    """A text where the plugin lacks its library."""
+def _missing_library(accept: Any) -> Any:
+    """The plugin's message where its library is missing, else 0."""
     heads = (b"RIFF\0\0\0\0WEBPVP8 ", b"\0\0\0\x1cftypavif\0\0\0\0")
     return next((a for a in (accept and accept(head) for head in heads) if isinstance(a, str)), 0)
 
 
-def hush_plugins() -> None:
-    """See that oddities in files, of which Pillow's plugins warn, are no warnings here.
+def suppress_plugin_warnings() -> None:
+    """Suppress the warnings of Pillow's plugins about oddities in files.
 
     A filter for these modules alone, set once: to take it away again would change the filters of
     every other thread.
     """
-    hushed = ("ignore", None, UserWarning)
+    ignored = ("ignore", None, UserWarning)
     if not any(
-        f[:3] == hushed and getattr(f[3], "pattern", "") == _PILLOW for f in warnings.filters
+        f[:3] == ignored and getattr(f[3], "pattern", "") == _PILLOW for f in warnings.filters
     ):
         warnings.filterwarnings("ignore", category=UserWarning, module=_PILLOW)

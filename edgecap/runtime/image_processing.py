@@ -135,7 +135,7 @@ def contain(width: int, height: int, size: tuple[int, int]) -> Placement:
 
 
 def _fit(image: Image.Image, whole: tuple[int, int], spec: ImageSpec) -> Image.Image:
-    """The image, resized once or twice as `fit` says; `whole`: its (h, w) when not reduced."""
+    """The image, resized once or twice, by `fit`; `whole`: its (h, w) when not reduced."""
     h, w = whole
     H, W = spec.size
     if spec.fit == "stretch":

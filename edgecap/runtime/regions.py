@@ -73,12 +73,12 @@ def read_regions(
     """
     walk = _Walk(ids, codec, spec, view, [0.0] * len(ids) if scores is None else scores)
     if spec.codec == "cells2":
-        found = _marked(walk)
+        groups = _marked(walk)
     elif spec.codec == "loc1024":
-        found = _before_phrase(walk)
+        groups = _before_phrase(walk)
     else:
-        found = _after_phrase(walk, phrase_start)
-    regions = tuple(found)
+        groups = _after_phrase(walk, phrase_start)
+    regions = tuple(groups)
     reading = Reading(walk.text, regions, walk.malformed)
     return _stripped(reading) if strip else reading
 

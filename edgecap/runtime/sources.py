@@ -1,6 +1,6 @@
 """Images from wherever a user names them: files, folders, patterns, standard input, URLs, videos.
 
-What is asked for is checked when Sources is made; images are read one by one as they are needed.
+Names are checked when Sources is made; images are read one by one as they are needed.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Sources:
             given: names of image files, of folders (all images below them), of videos; patterns
                 with * ? [ ] and ** for folders at any depth; "-" for an image on standard input;
                 "camera" or "camera:1"; and URLs.
-            urls: whether http and https URLs may be fetched. Nothing is, unless asked.
+            urls: whether http and https URLs may be fetched. Nothing is by default.
             sampling: which frames of videos and cameras are taken.
             stdin: in place of the process's standard input.
 
         Raises:
-            InputError: image.url where one is given and not asked for, image.missing for a
+            InputError: image.url for a URL without `urls`, image.missing for a
                 pattern that fits nothing, image.stdin for "-" given twice, image.none for a folder
                 without images, index.folder for one that cannot be read.
             MissingPackageError: for a video without OpenCV.
@@ -120,15 +120,15 @@ class Sources:
 
     def _add_folder(self, name: str) -> None:
         found = scan(Path(name))
-        told = found.summary()
+        summary = found.summary()
         if not found.images:
             raise InputError(
                 "image.none",
-                f"{name} holds no images{f'; {told}' if told else ''}.",
+                f"{name} holds no images{f'; {summary}' if summary else ''}.",
                 f"Endings that are looked for: {' '.join(sorted(SUFFIXES))}",
             )
-        if told:
-            self.passed.append(f"{name}: {told}")
+        if summary:
+            self.passed.append(f"{name}: {summary}")
         self._parts += [Item(str(Path(name, each)), Path(name, each)) for each in found.images]
 
     def _add_pattern(self, pattern: str) -> None:
@@ -154,8 +154,8 @@ class Sources:
             yield Item(title, functools.partial(_raise, error))
 
     def _read_stdin(self) -> bytes:
-        here = sys.stdin.buffer if sys.stdin is not None else None
-        stream = self._stdin or here
+        piped = sys.stdin.buffer if sys.stdin is not None else None
+        stream = self._stdin or piped
         if stream is None or stream.isatty():
             raise InputError(
                 "image.stdin",

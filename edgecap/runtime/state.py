@@ -191,12 +191,12 @@ class _Group:
     def copy_text(self, source: _Group, position: int, sequences: Sequence[int]) -> None:
         """Sequence i continues sequences[i] of `source`, which has the same image."""
         for entry in self._entries:
-            there, here = source._arrays[entry.name], self._arrays[entry.name]
+            theirs, ours = source._arrays[entry.name], self._arrays[entry.name]
             if entry.has_rows:
                 first = self._first[entry.name]
                 rows = (..., slice(first, first + position), _ROW)
-                there, here = there[rows], here[rows]
-            here[...] = np.take(there, sequences, entry.tensor.batch_axis)
+                theirs, ours = theirs[rows], ours[rows]
+            ours[...] = np.take(theirs, sequences, entry.tensor.batch_axis)
         self._bound.changed()
 
 
@@ -218,15 +218,15 @@ def _begun(
         if entry.role == "text":
             arrays[entry.name] = np.zeros(shape, entry.dtype)
             continue
-        given = encoded[entry.name][(_ROW,) * entry.tensor.batch_axis + (images,)]
+        source_rows = encoded[entry.name][(_ROW,) * entry.tensor.batch_axis + (images,)]
         if entry.role == "cache":
             # Not zeroed as a whole, which would touch all image rows twice.
             whole = np.empty(shape, entry.dtype)
-            P = given.shape[-2]
-            whole[..., :P, :], whole[..., P:, :] = given, 0  # masked rows must be finite
+            P = source_rows.shape[-2]
+            whole[..., :P, :], whole[..., P:, :] = source_rows, 0  # masked rows must be finite
             arrays[entry.name] = whole
         else:
-            arrays[entry.name] = given.copy() if entry.role == "rolling" else given
+            arrays[entry.name] = source_rows.copy() if entry.role == "rolling" else source_rows
     return arrays
 
 

@@ -155,9 +155,9 @@ class Tokenizer:
 
         def offer(left: int) -> None:
             if left >= 0 and following[left] >= 0:
-                found = self._merges.get((symbols[left], symbols[following[left]]))
-                if found is not None:
-                    heapq.heappush(queue, (found[0], left, found[1]))
+                pair = self._merges.get((symbols[left], symbols[following[left]]))
+                if pair is not None:
+                    heapq.heappush(queue, (pair[0], left, pair[1]))
 
         for position in range(len(symbols) - 1):
             offer(position)
@@ -166,8 +166,8 @@ class Tokenizer:
             right = following[left]
             if symbols[left] < 0 or right < 0:
                 continue
-            found = self._merges.get((symbols[left], symbols[right]))
-            if found is None or found[1] != joined:
+            pair = self._merges.get((symbols[left], symbols[right]))
+            if pair is None or pair[1] != joined:
                 continue  # one of the two has been merged with another symbol
             symbols[left], symbols[right] = joined, -1
             following[left] = following[right]

@@ -72,7 +72,7 @@ def export(
         for name, program in programs.items():
             program.save(str(directory / f"{name}.mlpackage"))
         alone = {
-            f.name: contract.placed(f"{f.name}.mlpackage", f.name, f.inputs, f.outputs)
+            f.name: contract.own_names(f"{f.name}.mlpackage", f.name, f.inputs, f.outputs)
             for f in functions
         }
         return {name: replace(function, entry="main") for name, function in alone.items()}
@@ -94,7 +94,8 @@ def save(
         coremltools.utils.save_multifunction(merged, str(directory / FILE))
     put = {f.name: f for f in functions}
     return {
-        name: contract.placed(FILE, name, put[name].inputs, put[name].outputs) for name in programs
+        name: contract.own_names(FILE, name, put[name].inputs, put[name].outputs)
+        for name in programs
     }
 
 
@@ -134,7 +135,7 @@ def convert(
 def _reference(
     model: CaptionModel, spec: ExportSpec, plan: Plan | None = None
 ) -> tuple[contract.Function, ...]:
-    """The functions of the reference captioner, its stateful step among them where asked for."""
+    """The functions of the reference captioner, its stateful step among them where requested."""
     if plan is not None:
         from edgecap.reference.quant import insert_qdq
 

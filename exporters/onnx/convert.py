@@ -1,9 +1,9 @@
 """ONNX: one graph per function, and one file of weights that all share.
 
 The weights are never all in memory: graphs are traced over shapes where a model has no more, and
-each parameter is read, rewritten and written by itself. The batch axis is dynamic; hosts are told
-to leave it at 1 where layers round by a scale of the whole call (`dynamic` in core.formats). `fp16`
-halves the stored weights; int8 quarters them with standard operators, as a plan says (storing).
+each parameter is read, rewritten and written by itself. The batch axis is dynamic; hosts must
+leave it at 1 where layers round by a scale of the whole call (`dynamic` in core.formats). `fp16`
+halves the stored weights; int8 quarters them with standard operators, by a plan (storing).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def write(
 ) -> dict[str, Function]:
     """Write graphs at a precision, and the weights that they share; returns where each lies.
 
-    `plan` says how each layer is rounded, where the precision is int8.
+    `plan` sets how each layer is rounded, where the precision is int8.
     """
     import onnx_ir as ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
@@ -90,7 +90,7 @@ def write(
             clean(proto)
             (directory / f"{name}.onnx").write_bytes(proto.SerializeToString())
             inputs, outputs = model.graph.inputs, model.graph.outputs
-            places[name] = contract.placed(
+            places[name] = contract.own_names(
                 f"{name}.onnx", name, (str(i.name) for i in inputs), (str(o.name) for o in outputs)
             )
     return places

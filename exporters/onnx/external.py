@@ -38,7 +38,7 @@ class Place:
 
 
 class WeightsFile:
-    """Writes tensors into one file; asked again for the same one, it says where that is."""
+    """Writes tensors into one file; a second request for the same one returns its place."""
 
     def __init__(self, path: Path, parameters: Parameters) -> None:
         self._parameters = parameters

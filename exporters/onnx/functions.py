@@ -37,7 +37,7 @@ def export(
         raise UnsupportedError(
             "export.combination",
             f"ONNX is written as {', '.join(PRECISIONS)}, the last with a plan, "
-            f"and {precision} is asked for.",
+            f"and {precision} was requested.",
         )
     rounded = rounded or uncalibrated(adapter)
     places = convert.write(traced(adapter, rounded), precision, directory, rounded.plan)

@@ -228,14 +228,14 @@ class Rewriter:
         )
 
     def _initializer(self, name: str, place: Place) -> ir.Value:
-        there = self._graph.initializers.get(name)
-        return there or self._register(name, self._external(name, place))
+        known = self._graph.initializers.get(name)
+        return known or self._register(name, self._external(name, place))
 
     def _small(self, name: str, array: np.ndarray) -> ir.Value:
         import onnx_ir as ir
 
-        there = self._graph.initializers.get(name)
-        return there or self._register(name, ir.tensor(array, name=name))
+        known = self._graph.initializers.get(name)
+        return known or self._register(name, ir.tensor(array, name=name))
 
     def _register(self, name: str, tensor: Any) -> ir.Value:
         import onnx_ir as ir

@@ -1,8 +1,8 @@
 """The parity gate: a bundle against its PyTorch model, without torch.
 
-outputs      what PyTorch said, as data; known to both sides
-answers      how both sides ask
-collect      asks PyTorch                        imports torch
+outputs      PyTorch's outputs, as data; known to both sides
+answers      how both sides make captions
+collect      runs PyTorch                        imports torch
 run          starts the gate                     no torch from here on
 gate         opens the bundle, joins what follows into a certificate
 compare      figures of every bundle

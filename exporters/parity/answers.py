@@ -19,10 +19,10 @@ from edgecap.runtime.state import State
 
 
 def answer(
-    captioner: Captioner, encoded: Mapping[str, np.ndarray], asked: Sequence[tuple[str, str]]
+    captioner: Captioner, encoded: Mapping[str, np.ndarray], requests: Sequence[tuple[str, str]]
 ) -> list[ReferenceCaption]:
-    """Greedy captions of encoded scenes that are all asked for alike or come one by one."""
-    lang, style = asked[0]
+    """Greedy captions of encoded scenes: all with the same request, or one scene at a time."""
+    lang, style = requests[0]
     manifest = captioner.manifest
     S = manifest.image.input_size[0]
     view = Input((S, S), letterbox(S, S, S))  # boxes are compared in px of the model's input
@@ -40,7 +40,7 @@ def answer(
 def frame(captioner: Captioner, text: str) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [1,T] and length [1] of a caption's text, cut where it is longer than a text may be.
 
-    A reference that said nothing has nothing to embed, and a stand-in is compared.
+    An empty caption has nothing to embed, and "." is compared instead.
     """
     around, N = captioner.manifest.texts, captioner.manifest.interface.dims["N"]
     assert around is not None  # the reference embeds texts

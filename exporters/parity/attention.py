@@ -31,15 +31,15 @@ LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
 def reference_maps(
     captioner: Captioner,
     model_inputs: np.ndarray,
-    asked: Sequence[tuple[str, str]],
+    requests: Sequence[tuple[str, str]],
     answers: Sequence[ReferenceCaption],
 ) -> np.ndarray:
-    """What PyTorch's heads look at along its own captions of some scenes: f32 [M',L,H,P]."""
+    """The attention of PyTorch's heads along its own captions of some scenes: f32 [M',L,H,P]."""
     graphs = captioner.graphs
     maps = []
     for i in range(0, len(answers), STRIDE):
         encoded = graphs.encode(model_inputs[i : i + 1])
-        prompt = captioner.vocabulary.prompt(*asked[i])
+        prompt = captioner.vocabulary.prompt(*requests[i])
         tokens = [answers[i].tokens]
         # [K,L,H,P]
         ((_, attention),) = teacher_forced(graphs, encoded, prompt, tokens, DECODE_ATTENTION)
@@ -59,15 +59,15 @@ def compare_attention(
     start = 0
     for i in range(0, len(references.answers), STRIDE):
         encoded = graphs.encode(references.model_input[i : i + 1])
-        prompt = captioner.vocabulary.prompt(*references.asked[i])
+        prompt = captioner.vocabulary.prompt(*references.requests[i])
         tokens = [references.answers[i].tokens]
         ((plain, _),) = teacher_forced(graphs, encoded, prompt, tokens)  # [K,V]
         ((logits, attention),) = teacher_forced(  # [K,V], [K,L,H,P]
             graphs, encoded, prompt, tokens, DECODE_ATTENTION
         )
         K = len(logits)
-        wanted = np.asarray(references.by_head[start : start + K])  # [K,L,H,P]
+        expected = np.asarray(references.by_head[start : start + K])  # [K,L,H,P]
         found.append((i, measure(LOGITS, plain, logits, allowed)))
-        found.append((i, measure(MAPS, wanted.reshape(K, -1), attention.reshape(K, -1), allowed)))
+        found.append((i, measure(MAPS, expected.reshape(K, -1), attention.reshape(K, -1), allowed)))
         start += K
     return worst_of(LOGITS, found), worst_of(MAPS, found)

@@ -1,4 +1,4 @@
-"""What the parity gate compares with: the PyTorch model's answers about the gate's scenes.
+"""What the parity gate compares with: the PyTorch model's outputs on the gate's scenes.
 
 Letters as in bundle/manifest.py; N scenes, K steps of one scene, M of all, b scenes of one batch.
 """
@@ -37,36 +37,38 @@ def gate_inputs(captioner: Captioner, count: int) -> np.ndarray:
 def collect(
     captioner: Captioner, model_inputs: np.ndarray, attention: bool = False
 ) -> ReferenceOutputs:
-    """Ask about model_inputs uint8 [N,S,S,3], in all languages in turn.
+    """Run the model on model_inputs uint8 [N,S,S,3], in all languages in turn.
 
-    `attention`: also about every layer and head, for bundles that hand these out.
+    `attention`: also maps of every layer and head, for bundles that have these.
     """
     import torch
 
     languages = captioner.languages
     together = max(1, min(BATCH, len(model_inputs) // len(languages)))  # b, of one language each
-    asked = [(languages[i // together % len(languages)], STYLE) for i in range(len(model_inputs))]
+    requests = [
+        (languages[i // together % len(languages)], STYLE) for i in range(len(model_inputs))
+    ]
     answers: list[ReferenceCaption] = []
     embeddings, logits, maps = [], [], []
     for start in range(0, len(model_inputs), together):
         rows = slice(start, start + together)
         encoded = captioner.graphs.encode(model_inputs[rows])  # k, v [L,b,H,P,Dh]
-        said = answer(captioner, encoded, asked[rows])
-        prompt = captioner.vocabulary.prompt(*asked[start])
-        tokens = [one.tokens for one in said]
+        answered = answer(captioner, encoded, requests[rows])
+        prompt = captioner.vocabulary.prompt(*requests[start])
+        tokens = [one.tokens for one in answered]
         for scores, looked in teacher_forced(captioner.graphs, encoded, prompt, tokens):
             logits.append(scores)  # [K,V]
             maps.append(looked)  # [K,P]
-        answers += said
+        answers += answered
         embeddings.append(encoded["image_embedding"])  # [b,E]
     framed = [frame(captioner, one.text) for one in answers]
     by_head = None
     if attention:
-        by_head = reference_maps(captioner, model_inputs, asked, answers)  # [M',L,H,P]
+        by_head = reference_maps(captioner, model_inputs, requests, answers)  # [M',L,H,P]
     texts = [captioner.graphs.encode_text(*one) for one in framed]  # each [1,E]
     return ReferenceOutputs(
         f"torch {torch.__version__} fp32",
-        asked,
+        requests,
         answers,
         model_inputs,
         np.concatenate(embeddings),
@@ -80,22 +82,22 @@ def collect(
 def golden(captioner: Captioner, scenes: np.ndarray) -> Golden:
     """Golden files from the first of `scenes` uint8 [N,S,S,3], as images of several sizes.
 
-    They are as exact as the fp32 of a bundle must be; `tolerating` says what others may miss.
+    They are as exact as the fp32 of a bundle must be; `tolerating` sets other bounds.
     """
     from PIL import Image
 
-    images, asked = {}, []
+    images, requests = {}, []
     for lang, index, size in GOLDEN:
         encoded = io.BytesIO()
         Image.fromarray(scenes[index]).resize(size).save(encoded, "PNG")
         images[f"image_{index:02d}.png"] = encoded.getvalue()
-        asked.append((lang if lang in captioner.languages else captioner.languages[0], STYLE))
+        requests.append((lang if lang in captioner.languages else captioner.languages[0], STYLE))
     exact = BOUNDS["fp32"]
-    return record(captioner, images, asked, TEXTS, exact.outputs(1), float(exact.golden))
+    return record(captioner, images, requests, TEXTS, exact.outputs(1), float(exact.golden))
 
 
 def tolerating(made: Golden, precision: str, spread: float) -> Golden:
-    """The same files, with what a precision may deviate; `spread` as of ReferenceOutputs."""
+    """The same files, with the bounds of a precision; `spread` as of ReferenceOutputs."""
     bounds = BOUNDS[precision]
     index = replace(
         made.index, tolerances=bounds.outputs(spread), token_agreement=float(bounds.golden)

@@ -1,4 +1,4 @@
-"""A target's outputs beside PyTorch's, figure by figure, and what was allowed.
+"""A target's outputs beside PyTorch's, figure by figure, and the bounds.
 
 Letters as in bundle/manifest.py; N scenes, K steps of one scene, M steps of all scenes.
 """
@@ -28,7 +28,7 @@ from edgecap.runtime.forcing import teacher_forced
 
 
 def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> Certificate:
-    """What the target makes of the same scenes, and the verdict. `engine`: who runs it."""
+    """Run the same scenes on the target, and judge. `engine`: what runs it."""
     manifest = captioner.manifest
     bounds = BOUNDS[manifest.precision]
     allowed = bounds.outputs(references.spread)
@@ -36,22 +36,22 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
     diverged: list[Divergence] = []
     same: Counter[str] = Counter()
     start = 0
-    for i, wanted in enumerate(references.answers):
+    for i, reference in enumerate(references.answers):
         encoded = captioner.graphs.encode(references.model_input[i : i + 1])
-        asked = references.asked[i]
+        request = references.requests[i]
         try:
-            got = answer(captioner, encoded, [asked])[0]
+            got = answer(captioner, encoded, [request])[0]
         except BundleError as error:  # NaN or infinity
             raise BundleError(error.code, f"scene {i}: {error.message}") from None
-        same["tokens"] += got.tokens == wanted.tokens
-        same["boxes"] += _same_boxes(got.boxes, wanted.boxes, bounds.iou)
-        same["text"] += got.text == wanted.text
-        prompt = captioner.vocabulary.prompt(*asked)
+        same["tokens"] += got.tokens == reference.tokens
+        same["boxes"] += _same_boxes(got.boxes, reference.boxes, bounds.iou)
+        same["text"] += got.text == reference.text
+        prompt = captioner.vocabulary.prompt(*request)
         ((logits, attention),) = teacher_forced(  # [K,V], [K,P]
-            captioner.graphs, encoded, prompt, [wanted.tokens]
+            captioner.graphs, encoded, prompt, [reference.tokens]
         )
         end = start + len(logits)
-        embedding = captioner.graphs.encode_text(*frame(captioner, wanted.text))  # [1,E]
+        embedding = captioner.graphs.encode_text(*frame(captioner, reference.text))  # [1,E]
         outputs = {
             "image_embedding": (encoded["image_embedding"], slice(i, i + 1)),
             "text_embedding": (embedding, slice(i, i + 1)),
@@ -65,16 +65,16 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
                 same[f"close_{name}"] += int((output_cosines(name, expected, value) >= CLOSE).sum())
         scores = np.asarray(references.logits[start:end])  # [K,V]
         same["next_token"] += _within_tie(scores, logits.argmax(-1), bounds.tie)
-        step = first_difference(got.tokens, wanted.tokens)
+        step = first_difference(got.tokens, reference.tokens)
         if step is not None and step < len(scores):
-            diverged.append(Divergence(i, asked[0], step, _margin(scores[step])))
+            diverged.append(Divergence(i, request[0], step, _margin(scores[step])))
         start = end
     return replace(
         certify(
             references.reference,
             f"{engine} {manifest.precision}",
             len(references.answers),
-            tuple(sorted({lang for lang, _ in references.asked})),
+            tuple(sorted({lang for lang, _ in references.requests})),
             tuple(worst_of(name, found) for name in FLOATS),
             _agreements(bounds, same, len(references.answers), start),
         ),
@@ -82,12 +82,12 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
     )
 
 
-def first_difference(got: list[int], wanted: list[int]) -> int | None:
+def first_difference(got: list[int], expected: list[int]) -> int | None:
     """The first place where two captions have different tokens, or one has ended; None: equal."""
-    if got == wanted:
+    if got == expected:
         return None
-    pairs = zip(got, wanted, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(got), len(wanted)))
+    pairs = zip(got, expected, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(got), len(expected)))
 
 
 def worst_of(name: str, found: list[tuple[int, OutputParity]]) -> OutputParity:
@@ -104,15 +104,15 @@ def _margin(scores: np.ndarray) -> float:
     return float(best - second)
 
 
-def _same_boxes(got: list[list[float]], wanted: list[list[float]], least: float) -> bool:
-    pairs = zip(got, wanted, strict=False)
-    return len(got) == len(wanted) and all(a == b or iou(a, b) >= least for a, b in pairs)
+def _same_boxes(got: list[list[float]], expected: list[list[float]], min_iou: float) -> bool:
+    pairs = zip(got, expected, strict=False)
+    return len(got) == len(expected) and all(a == b or iou(a, b) >= min_iou for a, b in pairs)
 
 
-def _within_tie(wanted: np.ndarray, choice: np.ndarray, tie: float) -> int:
+def _within_tie(expected: np.ndarray, choice: np.ndarray, tie: float) -> int:
     """Of K steps, those whose choice [K] the reference scores [K,V] within `tie` of its best."""
-    chosen = np.take_along_axis(wanted, choice[:, None], axis=-1)[:, 0]  # [K]
-    return int((wanted.max(-1) - chosen <= tie).sum())
+    chosen = np.take_along_axis(expected, choice[:, None], axis=-1)[:, 0]  # [K]
+    return int((expected.max(-1) - chosen <= tie).sum())
 
 
 def _agreements(
@@ -125,7 +125,7 @@ def _agreements(
     }
     of_scenes = {"tokens": bounds.tokens, "boxes": bounds.boxes, "text": bounds.text}
     return tuple(
-        AgreementParity(what, same[what] / of, float(least))
+        AgreementParity(what, same[what] / of, float(min_iou))
         for required, of in ((of_steps, steps), (of_scenes, scenes))
-        for what, least in required.items()
+        for what, min_iou in required.items()
     )

@@ -1,4 +1,4 @@
-"""The gate: an exported bundle against what PyTorch said, in a process that cannot import torch.
+"""The gate: an exported bundle against PyTorch's outputs, in a process that cannot import torch.
 
     python -m edgecap.exporters.parity.gate BUNDLE REFERENCES CERTIFICATE
 
@@ -33,24 +33,26 @@ from edgecap.runtime.replay import replay
 def main(bundle: str, references: str, certificate: str) -> None:
     """Compare, and write the certificate, whatever its verdict."""
     sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
-    # Both look at sizes alone of large files: these were hashed when they were written, just now.
-    asked, opened = ReferenceOutputs.load(Path(references)), open_bundle(bundle)
+    # Both check only the sizes of large files: these were hashed when they were written, just now.
+    reference, opened = ReferenceOutputs.load(Path(references)), open_bundle(bundle)
     captioner = load(bundle, FORMATS[opened.manifest.format].gate)
     row = backends()[captioner.backend]
     engine = _engine(row)
-    result = with_golden(compare(captioner, asked, engine), replay(captioner, read_golden(opened)))
+    result = with_golden(
+        compare(captioner, reference, engine), replay(captioner, read_golden(opened))
+    )
     functions = opened.manifest.functions
     if STATEFUL in functions:
         package = Path(bundle) / functions[STATEFUL].file
-        result = joined(result, compare(with_state(captioner, package), asked, engine))
+        result = joined(result, compare(with_state(captioner, package), reference, engine))
     if ATTENTION in functions:
-        result = extended(result, compare_attention(captioner, asked))
+        result = extended(result, compare_attention(captioner, reference))
     result = replace(result, versions=_versions(row))
     Path(certificate).write_bytes(certificate_to_json(result))
 
 
 def with_golden(scenes: Certificate, golden: Certificate) -> Certificate:
-    """One certificate that also says what `edgecap verify` will find: no bundle may fail there."""
+    """One certificate that also holds what `edgecap verify` checks: no bundle may fail there."""
     return extended(
         scenes,
         tuple(replace(o, output=f"golden {o.output}") for o in golden.outputs),
@@ -67,7 +69,7 @@ def _engine(row: Backend) -> str:
 
 
 def _versions(row: Backend) -> dict[str, str]:
-    """What ran here, name -> version; empty where a loaded package does not say its own."""
+    """What ran here, name -> version; empty where a loaded package has none."""
     found = {"python": platform.python_version(), "edgecap": edgecap.__version__}
     for package in dict.fromkeys(("numpy", "pillow", *_names(row))):
         try:

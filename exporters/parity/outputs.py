@@ -1,4 +1,4 @@
-"""What PyTorch said about the gate's scenes: written on the side of torch, read on the other.
+"""PyTorch's outputs on the gate's scenes: the process with torch writes, the one without reads.
 
 N scenes, M steps of all scenes; the others as in bundle/manifest.py.
 """
@@ -28,10 +28,10 @@ class ReferenceCaption:
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """What PyTorch said about N scenes; the arrays lie in files of the same names."""
+    """PyTorch's outputs on N scenes; the arrays lie in files of the same names."""
 
     reference: str  # e.g. "torch 2.13.0 fp32"
-    asked: list[tuple[str, str]]  # N of (lang, style)
+    requests: list[tuple[str, str]]  # N of (lang, style)
     answers: list[ReferenceCaption]  # N
     model_input: np.ndarray  # uint8 [N,S,S,3]
     image_embedding: np.ndarray  # f32 [N,E]
@@ -52,7 +52,7 @@ class ReferenceOutputs:
         if self.by_head is not None:
             np.save(directory / BY_HEAD, self.by_head, allow_pickle=False)
         answers = [vars(answer) for answer in self.answers]
-        rest = {"reference": self.reference, "asked": self.asked, "answers": answers}
+        rest = {"reference": self.reference, "requests": self.requests, "answers": answers}
         (directory / REST).write_text(json.dumps(rest), encoding="utf-8")
 
     @staticmethod
@@ -65,9 +65,9 @@ class ReferenceOutputs:
         if (directory / BY_HEAD).exists():
             arrays["by_head"] = np.load(directory / BY_HEAD, mmap_mode="r", allow_pickle=False)
         rest = json.loads((directory / REST).read_text(encoding="utf-8"))
-        asked = [(lang, style) for lang, style in rest["asked"]]
+        requests = [(lang, style) for lang, style in rest["requests"]]
         answers = [ReferenceCaption(**answer) for answer in rest["answers"]]
-        return ReferenceOutputs(rest["reference"], asked, answers, **arrays)
+        return ReferenceOutputs(rest["reference"], requests, answers, **arrays)
 
 
 def spread_of(logits: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The gate's view of `decode_stateful`: the same questions, asked of the step that has a state.
+"""The gate's view of `decode_stateful`: the same comparison, for the step that has a state.
 
 Letters as in bundle/manifest.py.
 """

@@ -1,6 +1,6 @@
 """The parity gate of schema 2: a bundle against its PyTorch model, on words first.
 
-Data only, and its torch-free side: `ModelOutputs` is what PyTorch said, `compare` runs the bundle.
+Data only, and its torch-free side: `ModelOutputs` of PyTorch, and `compare`, which runs the bundle.
 Bounds are relative to the spread of the model's own logits, so that they mean the same for any
 model. Cosines never decide alone: near-equal states can give other words (winml-cli PR 1122).
 
@@ -58,7 +58,7 @@ BOUNDS = {
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What the PyTorch model says about N images after one prompt."""
+    """Outputs of the PyTorch model on N images with one prompt."""
 
     reference: str  # e.g. "torch 2.13.0 fp32"
     prompt: str | None  # None: a model that only embeds
@@ -73,19 +73,19 @@ class ModelOutputs:
         if self.embeddings is not None:
             arrays["embeddings"] = self.embeddings
         np.savez(directory / OUTPUTS, allow_pickle=False, **arrays)
-        said = {"reference": self.reference, "prompt": self.prompt, "captions": self.captions}
-        (directory / TOKENS).write_text(json.dumps(said), encoding="utf-8")
+        record = {"reference": self.reference, "prompt": self.prompt, "captions": self.captions}
+        (directory / TOKENS).write_text(json.dumps(record), encoding="utf-8")
 
     @classmethod
     def read(cls, directory: Path) -> ModelOutputs:
         """The inverse of `write`."""
-        said = json.loads((directory / TOKENS).read_text(encoding="utf-8"))
+        record = json.loads((directory / TOKENS).read_text(encoding="utf-8"))
         with np.load(directory / OUTPUTS, allow_pickle=False) as arrays:
             return cls(
-                said["reference"],
-                said["prompt"],
+                record["reference"],
+                record["prompt"],
                 arrays["images"],
-                said["captions"],
+                record["captions"],
                 arrays["logits"],
                 arrays.get("embeddings"),
             )
@@ -101,54 +101,54 @@ def forced_logits(
     return np.stack(rows)
 
 
-def compare(captioner: Captioner, wanted: ModelOutputs, target: str) -> Certificate:
+def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certificate:
     """How far a bundle lies from its model, and the verdict."""
     bounds = BOUNDS.get(captioner.manifest.precision, BOUNDS["w8a8"])
     graphs = captioner.graphs
     outputs: list[OutputParity] = []
     agreements: list[AgreementParity] = []
-    if wanted.prompt is not None:
-        spec = captioner.manifest.prompts[wanted.prompt]
+    if reference.prompt is not None:
+        spec = captioner.manifest.prompts[reference.prompt]
         found = np.concatenate(
             [
                 forced_logits(graphs, image[None], spec, ids)
-                for image, ids in zip(wanted.images, wanted.captions, strict=True)
+                for image, ids in zip(reference.images, reference.captions, strict=True)
             ]
         )  # [M,V]
-        outputs.append(_logits(wanted.logits, found, bounds))
+        outputs.append(_logits(reference.logits, found, bounds))
         agreements.append(
             AgreementParity(
-                "next_token", _same_choice(wanted.logits, found, bounds.tie), bounds.next_token
+                "next_token", _same_choice(reference.logits, found, bounds.tie), bounds.next_token
             )
         )
-        tie = bounds.tie * spread(wanted.logits)
-        ends = np.cumsum([len(ids) for ids in wanted.captions])
+        tie = bounds.tie * spread(reference.logits)
+        ends = np.cumsum([len(ids) for ids in reference.captions])
         same = [
             _same_caption(
                 ids,
                 tuple(generate(State(graphs, graphs.encode(image[None])), Rules(spec))[0].tokens),
-                wanted.logits[end - len(ids) : end],
+                reference.logits[end - len(ids) : end],
                 spec,
                 tie,
             )
-            for image, ids, end in zip(wanted.images, wanted.captions, ends, strict=True)
+            for image, ids, end in zip(reference.images, reference.captions, ends, strict=True)
         ]
         agreements.insert(0, AgreementParity("tokens", float(np.mean(same)), bounds.captions))
-    if wanted.embeddings is not None:
-        made = np.concatenate([graphs.encode(i[None])["image_embedding"] for i in wanted.images])
-        alike = cosines(wanted.embeddings, made)
+    if reference.embeddings is not None:
+        made = np.concatenate([graphs.encode(i[None])["image_embedding"] for i in reference.images])
+        alike = cosines(reference.embeddings, made)
         outputs.append(
             OutputParity(
                 "image_embedding",
-                float(np.abs(wanted.embeddings - made).max()),
+                float(np.abs(reference.embeddings - made).max()),
                 float(alike.min()),
-                float(np.abs(wanted.embeddings).max()),
+                float(np.abs(reference.embeddings).max()),
                 bounds.embedding,
                 f"image {int(alike.argmin())}",
             )
         )
     return certify(
-        wanted.reference, target, len(wanted.images), (), tuple(outputs), tuple(agreements)
+        reference.reference, target, len(reference.images), (), tuple(outputs), tuple(agreements)
     )
 
 
@@ -157,36 +157,40 @@ def spread(logits: np.ndarray) -> float:
     return max(float((logits - logits.mean(-1, keepdims=True)).std()), 1e-9)
 
 
-def _logits(wanted: np.ndarray, found: np.ndarray, bounds: Bounds) -> OutputParity:
-    distance = np.abs(wanted - found).max(-1)  # [M]
+def _logits(reference: np.ndarray, found: np.ndarray, bounds: Bounds) -> OutputParity:
+    distance = np.abs(reference - found).max(-1)  # [M]
     worst = int(distance.argmax())
-    centred = [rows - rows.mean(-1, keepdims=True) for rows in (wanted, found)]
+    centred = [rows - rows.mean(-1, keepdims=True) for rows in (reference, found)]
     return OutputParity(
         "logits",
         float(distance[worst]),
         float(cosines(*centred).min()),
-        bounds.logits * spread(wanted),
+        bounds.logits * spread(reference),
         bounds.cosine,
         f"step {worst}",
     )
 
 
-def _same_choice(wanted: np.ndarray, found: np.ndarray, tie: float) -> float:
+def _same_choice(reference: np.ndarray, found: np.ndarray, tie: float) -> float:
     """Share of M steps whose best token of `found` the model scores within `tie` of its best."""
     chosen = found.argmax(-1)  # [M]
-    lost = wanted.max(-1) - wanted[np.arange(len(wanted)), chosen]  # [M]
-    return float(np.mean(lost <= tie * spread(wanted)))
+    lost = reference.max(-1) - reference[np.arange(len(reference)), chosen]  # [M]
+    return float(np.mean(lost <= tie * spread(reference)))
 
 
 def _same_caption(
-    wanted: list[int], found: tuple[int, ...], logits: np.ndarray, spec: GenerationSpec, tie: float
+    reference: list[int],
+    found: tuple[int, ...],
+    logits: np.ndarray,
+    spec: GenerationSpec,
+    tie: float,
 ) -> bool:
     """Whether two captions are the same, or part where the model itself is undecided.
 
-    `wanted` may hold the end token; `logits` f32 [n,V] are the model's along it; a tie is a token
+    `reference` may hold the end token; `logits` f32 [n,V] are along it; a tie is a token
     scored within `tie` of the best. Beams weigh whole captions: there only the same is the same.
     """
-    words = wanted[:-1] if wanted and wanted[-1] in spec.eos else wanted
+    words = reference[:-1] if reference and reference[-1] in spec.eos else reference
     if tuple(words) == found:
         return True
     if spec.beams > 1:
@@ -212,10 +216,10 @@ def main(bundle: str, scratch: str, result: str) -> None:
 
     captioner = load(bundle)
     target = f"{captioner.backend} {captioner.manifest.precision}"
-    asked = ModelOutputs.read(Path(scratch))
-    certificate = compare(captioner, asked, target)
+    reference = ModelOutputs.read(Path(scratch))
+    certificate = compare(captioner, reference, target)
     Path(result).write_bytes(certificate_to_json(certificate))
-    write_expected(captioner, asked.images, Path(scratch))
+    write_expected(captioner, reference.images, Path(scratch))
 
 
 if __name__ == "__main__":

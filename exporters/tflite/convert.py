@@ -59,7 +59,7 @@ def write(
 ) -> dict[str, Place]:
     """Bring a float32 file to `precision` and write it; returns where each function lies.
 
-    `treat` says how each layer is rounded, where the precision is int8.
+    `treat` sets how each layer is rounded, where the precision is int8.
     """
     tree = tflite_graph.read(data)
     if precision == "fp16":
@@ -76,7 +76,7 @@ def write(
             [entry.name.decode() for entry in entries]
             for entries in (signature.inputs, signature.outputs)
         )
-        found[name] = contract.placed(FILE, name, inputs, outputs)
+        found[name] = contract.own_names(FILE, name, inputs, outputs)
     return found
 
 

@@ -97,13 +97,13 @@ class Graph:
         self.model.buffers.append(buffer)
         return len(self.model.buffers) - 1
 
-    def _opcode(self, wanted: int) -> int:
+    def _opcode(self, kind: int) -> int:
         codes = self.model.operatorCodes
         for index, code in enumerate(codes):
-            if builtin(code) == wanted:
+            if builtin(code) == kind:
                 return index
         code = schema().OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted, min(wanted, 127), 1
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), 1
         codes.append(code)
         return len(codes) - 1
 

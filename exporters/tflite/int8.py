@@ -32,7 +32,7 @@ from edgecap.quant.rounding import rows
 
 
 def quantise(model: Any, treat: SchemeLookup) -> None:
-    """Linear layers and large tables to int8, as `treat` says of each in each function."""
+    """Linear layers and large tables to int8, as `treat` sets for each in each function."""
     codes = schema().BuiltinOperator
     for signature in model.signatureDefs:
         subgraph = model.subgraphs[signature.subgraphIndex]

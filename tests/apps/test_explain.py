@@ -51,9 +51,9 @@ def spotted() -> np.ndarray:
 
 def test_occlusion_finds_what_each_word_rests_on() -> None:
     captioner = two_spots()
-    told = trace_caption(captioner, spotted())
-    assert told.tokens == (A, B)
-    drops = occlusion(captioner, told, window=1)  # [2,G,G]
+    trace = trace_caption(captioner, spotted())
+    assert trace.tokens == (A, B)
+    drops = occlusion(captioner, trace, window=1)  # [2,G,G]
     for token, (y, x) in enumerate(SPOTS):
         assert np.unravel_index(drops[token].argmax(), (G, G)) == (y, x)
         others = np.delete(drops[token].ravel(), y * G + x)
@@ -74,11 +74,11 @@ def test_padding_is_not_hidden() -> None:
     captioner = two_spots()
     wide = np.zeros((40, 400, 3), np.uint8)
     wide[..., 0] = 200
-    told = trace_caption(captioner, wide, max_length=2)
-    drops = occlusion(captioner, told)
-    place_ = told.attention.placement
+    trace = trace_caption(captioner, wide, max_length=2)
+    drops = occlusion(captioner, trace)
+    place_ = trace.attention.placement
     top = place_.top // PATCH // 2 * 2
-    assert drops.shape[0] == len(told.tokens)
+    assert drops.shape[0] == len(trace.tokens)
     assert not drops[:, :top].any()
 
 
@@ -93,21 +93,21 @@ def test_hiding_takes_the_colour_around() -> None:
 
 def test_forced_scores_are_those_of_the_caption(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    told = trace_caption(captioner, image(0, 50, 40), max_length=9)
-    assert len(told.tokens) > 2
-    (scores,) = forced_scores(captioner, [told.model_input], told.prompt, told.tokens)
-    np.testing.assert_allclose(scores, told.attention.caption.scores, atol=1e-5)
+    trace = trace_caption(captioner, image(0, 50, 40), max_length=9)
+    assert len(trace.tokens) > 2
+    (scores,) = forced_scores(captioner, [trace.model_input], trace.prompt, trace.tokens)
+    np.testing.assert_allclose(scores, trace.attention.caption.scores, atol=1e-5)
 
 
 def test_words_are_the_mean_of_their_tokens(tiny_bundle_made: Path) -> None:
     captioner = load(tiny_bundle_made)
-    told = trace_caption(captioner, image(1, 50, 40), max_length=12)
-    tokens = np.random.default_rng(0).random((len(told.tokens), G, G), np.float32)
-    words = per_word(told, tokens)
-    for word, map_ in zip(told.attention.words, words, strict=True):
+    trace = trace_caption(captioner, image(1, 50, 40), max_length=12)
+    tokens = np.random.default_rng(0).random((len(trace.tokens), G, G), np.float32)
+    words = per_word(trace, tokens)
+    for word, map_ in zip(trace.attention.words, words, strict=True):
         np.testing.assert_allclose(map_, tokens[slice(*word.tokens)].mean(0), rtol=1e-5)
-    expected = np.stack([word.map for word in told.attention.words])
-    np.testing.assert_allclose(per_word(told, attention(told)), expected, rtol=1e-5)
+    expected = np.stack([word.map for word in trace.attention.words])
+    np.testing.assert_allclose(per_word(trace, attention(trace)), expected, rtol=1e-5)
 
 
 def test_levels_are_by_each_maps_own_maximum() -> None:
@@ -150,19 +150,19 @@ class Reader(html.parser.HTMLParser):
         self.inside = None
 
 
-def told_of(bundle: Path) -> tuple[bytes, CaptionTrace]:
+def trace_of(bundle: Path) -> tuple[bytes, CaptionTrace]:
     shown = image(0, 60, 40)
     return shown, trace_caption(load(bundle), shown, max_length=14)
 
 
 def test_a_page_holds_its_words_and_maps_and_asks_for_nothing(tiny_bundle_made: Path) -> None:
-    shown, told = told_of(tiny_bundle_made)
-    words = per_word(told, attention(told))
+    shown, trace = trace_of(tiny_bundle_made)
+    words = per_word(trace, attention(trace))
     maps = [Maps("attention", words), Maps("layers", words[:, ::-1], 0, 1)]
-    text = page(shown, told, maps, "a < b", {"model": "tiny"})
+    text = page(shown, trace, maps, "a < b", {"model": "tiny"})
     read = Reader(text)
     data = json.loads(read.script)
-    assert [word["text"] for word in data["words"]] == [w.text for w in told.attention.words]
+    assert [word["text"] for word in data["words"]] == [w.text for w in trace.attention.words]
     assert len(data["words"]) > 1
     for given, found in zip(maps, data["maps"], strict=True):
         values = np.frombuffer(base64.b64decode(found["values"]), np.uint8).reshape(-1, G, G)
@@ -178,13 +178,13 @@ def test_a_page_holds_its_words_and_maps_and_asks_for_nothing(tiny_bundle_made: 
 
 
 def test_a_page_takes_words_as_text_not_as_markup(tiny_bundle_made: Path) -> None:
-    shown, told = told_of(tiny_bundle_made)
+    shown, trace = trace_of(tiny_bundle_made)
     evil = "</script><script>alert(1)</script>{{DATA}}<!--"
-    words = tuple(replace(word, text=evil) for word in told.attention.words)
-    caption = replace(told.attention.caption, lang='"><script>')
-    told = replace(told, attention=replace(told.attention, words=words, caption=caption))
+    words = tuple(replace(word, text=evil) for word in trace.attention.words)
+    caption = replace(trace.attention.caption, lang='"><script>')
+    trace = replace(trace, attention=replace(trace.attention, words=words, caption=caption))
     text = page(
-        shown, told, [Maps("attention", per_word(told, attention(told)))], evil, {"m": evil}
+        shown, trace, [Maps("attention", per_word(trace, attention(trace)))], evil, {"m": evil}
     )
     read = Reader(text)
     assert [tag for tag, _ in read.tags].count("script") == 2
@@ -192,9 +192,9 @@ def test_a_page_takes_words_as_text_not_as_markup(tiny_bundle_made: Path) -> Non
 
 
 def test_a_sheet_has_a_tile_for_every_word(tiny_bundle_made: Path) -> None:
-    shown, told = told_of(tiny_bundle_made)
-    drawn = sheet(shown, told, Maps("attention", per_word(told, attention(told))))
-    tiles = 1 + len(told.attention.words)
+    shown, trace = trace_of(tiny_bundle_made)
+    drawn = sheet(shown, trace, Maps("attention", per_word(trace, attention(trace))))
+    tiles = 1 + len(trace.attention.words)
     assert drawn.width == GAP + max(3, min(COLUMNS, tiles)) * (TILE + GAP)
     rows = -(-tiles // COLUMNS)
     assert drawn.height > rows * round(TILE * 40 / 60)
@@ -203,21 +203,21 @@ def test_a_sheet_has_a_tile_for_every_word(tiny_bundle_made: Path) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (400, 2), (3, 90)])
 def test_odd_images_can_be_explained(size: tuple[int, int], tiny_bundle_made: Path) -> None:
     captioner, shown = load(tiny_bundle_made), image(0, *size)
-    told = trace_caption(captioner, shown, max_length=5)
-    maps = Maps("attention", per_word(told, attention(told)))
-    assert sheet(shown, told, maps).width > 0
-    assert page(shown, told, [maps], "", {})
+    trace = trace_caption(captioner, shown, max_length=5)
+    maps = Maps("attention", per_word(trace, attention(trace)))
+    assert sheet(shown, trace, maps).width > 0
+    assert page(shown, trace, [maps], "", {})
 
 
 def test_a_caption_without_words(tiny_bundle_made: Path) -> None:
     assert word_maps([], TOKENIZER, range(32, 89)) == ()
-    shown, told = told_of(tiny_bundle_made)
-    empty = replace(told.attention.caption, tokens=(), scores=(), text="", mentions=())
-    told = replace(told, attention=replace(told.attention, caption=empty, words=()))
-    maps = Maps("attention", per_word(told, attention(told)))
-    assert occlusion(load(tiny_bundle_made), told).shape == (0, G, G)
-    assert sheet(shown, told, maps).width > 0
-    assert json.loads(Reader(page(shown, told, [maps], "", {})).script)["words"] == []
+    shown, trace = trace_of(tiny_bundle_made)
+    empty = replace(trace.attention.caption, tokens=(), scores=(), text="", mentions=())
+    trace = replace(trace, attention=replace(trace.attention, caption=empty, words=()))
+    maps = Maps("attention", per_word(trace, attention(trace)))
+    assert occlusion(load(tiny_bundle_made), trace).shape == (0, G, G)
+    assert sheet(shown, trace, maps).width > 0
+    assert json.loads(Reader(page(shown, trace, [maps], "", {})).script)["words"] == []
 
 
 @pytest.fixture
@@ -252,8 +252,8 @@ def test_a_page_of_a_image_whose_name_is_not_unicode(
 def test_the_command_shows_every_head_of_a_word(
     photo: Path, tmp_path: Path, tiny_attention_bundle: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = trace_caption(load(tiny_attention_bundle), photo)
-    word = next(w.text.strip(".,") for w in told.attention.words if w.text.strip(".,").isalnum())
+    trace = trace_caption(load(tiny_attention_bundle), photo)
+    word = next(w.text.strip(".,") for w in trace.attention.words if w.text.strip(".,").isalnum())
     explain = ["explain", str(photo), "--bundle", str(tiny_attention_bundle), "--maps", "layers"]
     assert main([*explain, "-o", str(tmp_path / "a.png"), "--word", word.upper()]) == 0
     with Image.open(tmp_path / "a.png") as drawn:
@@ -271,25 +271,25 @@ def test_the_command_shows_every_head_of_a_word(
 
 def test_heads_are_those_of_the_steps_that_chose_the_words(tiny_attention_bundle: Path) -> None:
     captioner = load(tiny_attention_bundle)
-    told = trace_caption(captioner, image(0, 50, 40), max_length=9)
-    found = layers(captioner, told)
-    assert found.shape == (1, 1, len(told.tokens), G, G)  # one layer of one head: their mean
+    trace = trace_caption(captioner, image(0, 50, 40), max_length=9)
+    found = layers(captioner, trace)
+    assert found.shape == (1, 1, len(trace.tokens), G, G)  # one layer of one head: their mean
     np.testing.assert_allclose(
-        per_word(told, found[0, 0]), per_word(told, attention(told)), rtol=1e-5
+        per_word(trace, found[0, 0]), per_word(trace, attention(trace)), rtol=1e-5
     )
 
 
 def test_a_table_shows_a_map_for_each_head(tiny_bundle_made: Path) -> None:
     """Layers down, heads across: a map that alone has a peak changes its own tile and the mean."""
-    shown, told = told_of(tiny_bundle_made)
+    shown, trace = trace_of(tiny_bundle_made)
 
     def drawn(peaked: tuple[int, int] | None) -> np.ndarray:
         maps = []
         for layer, head in product(range(2), range(3)):
-            words = np.full((len(told.attention.words), G, G), 0.001, np.float32)
+            words = np.full((len(trace.attention.words), G, G), 0.001, np.float32)
             words[:, 7, 7] = 1 if (layer, head) == peaked else 0.001
             maps.append(Maps("layers", words, layer, head))
-        return np.asarray(table.table(shown, told, maps, 0)).astype(int)
+        return np.asarray(table.table(shown, trace, maps, 0)).astype(int)
 
     changed = np.abs(drawn((1, 2)) - drawn(None)).sum(-1).astype(bool)  # [h,w]
     columns = np.flatnonzero(changed.any(0))

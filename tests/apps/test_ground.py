@@ -12,9 +12,9 @@ from PIL import Image
 from tiny_onnx import image as noise
 
 from edgecap.apps.grounding import ground, rank_statements
+from edgecap.apps.grounding.caption_scorer import CaptionScorer
 from edgecap.apps.grounding.hide import MARGIN, hide
 from edgecap.apps.grounding.phrases import as_sentence, readings
-from edgecap.apps.grounding.speech import CaptionScorer
 from edgecap.benchmarks.reference.expressions import (
     ambiguous_expressions,
     questions,
@@ -68,7 +68,7 @@ def test_what_a_phrase_means(
 ) -> None:
     found = ground(knowing, IMAGE, phrase)
     assert found.box == box and found.name == name
-    assert found.seen and found.log_likelihood_ratio > 1
+    assert found.is_supported and found.log_likelihood_ratio > 1
     assert sum(r.probability for r in found.referents) == pytest.approx(1, abs=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_a_name_of_two_things_means_both(knowing: Captioner) -> None:
 
 
 def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
-    assert not ground(knowing, IMAGE, "the yellow ring").seen
+    assert not ground(knowing, IMAGE, "the yellow ring").is_supported
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_phrase_for_nothing_is_told_so(knowing: Captioner) -> None:
 def test_a_phrase_of_another_language_is_a_guess(
     knowing: Captioner, phrase: str, lang: str
 ) -> None:
-    assert not ground(knowing, IMAGE, phrase, lang).seen
+    assert not ground(knowing, IMAGE, phrase, lang).is_supported
 
 
 def test_of_untrue_statements_one_comes_first_and_none_is_plausible(knowing: Captioner) -> None:
@@ -124,17 +124,17 @@ def test_of_untrue_statements_one_comes_first_and_none_is_plausible(knowing: Cap
     absent, other = (
         f"The yellow ring is to the {side} of the blue circle." for side in ("left", "right")
     )
-    told = {one.statement: one for one in rank_statements(knowing, IMAGE, [true, absent, other])}
-    assert told[true].above_threshold
-    assert not told[absent].above_threshold and not told[other].above_threshold
+    result = {one.statement: one for one in rank_statements(knowing, IMAGE, [true, absent, other])}
+    assert result[true].above_threshold
+    assert not result[absent].above_threshold and not result[other].above_threshold
     assert rank_statements(knowing, IMAGE, [absent, other])[0].share > 0.4
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_language_points(knowing: Captioner, lang: str) -> None:
-    asked = [*unique_expressions(SCENE, lang), *ambiguous_expressions(SCENE, lang)]
-    assert [expression.namesakes for expression in asked] == [1, 1, 2, 2]
-    for expression in asked:
+    arguments = [*unique_expressions(SCENE, lang), *ambiguous_expressions(SCENE, lang)]
+    assert [expression.namesakes for expression in arguments] == [1, 1, 2, 2]
+    for expression in arguments:
         assert ground(knowing, IMAGE, expression.phrase, lang).box == expression.box
 
 
@@ -327,30 +327,30 @@ def test_ground_from_the_command_line(
     photo: Path, tiny_bundle_made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, bundle = tmp_path / "drawn.png", str(tiny_bundle_made)
-    asked = ["ground", str(photo), "the dog left of the cat", "--bundle", bundle]
-    assert main([*asked, "--json", "-", "--draw", str(out)]) == 0
-    told = json.loads(capsys.readouterr().out)
-    for referent in told["referents"]:
+    arguments = ["ground", str(photo), "the dog left of the cat", "--bundle", bundle]
+    assert main([*arguments, "--json", "-", "--draw", str(out)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    for referent in result["referents"]:
         x0, y0, x1, y1 = referent["box"]
         assert 0 <= x0 <= x1 <= 60 and 0 <= y0 <= y1 <= 40
     with Image.open(out) as drawn:
         assert max(drawn.size) == 448
-    assert main(asked) == 0
+    assert main(arguments) == 0
     assert capsys.readouterr().out.startswith("[")
     before = photo.read_bytes()
-    assert main([*asked, "--draw", str(photo)]) == 2
+    assert main([*arguments, "--draw", str(photo)]) == 2
     assert "[draw.overwrites]" in capsys.readouterr().err and photo.read_bytes() == before
 
 
 def test_ask_from_the_command_line(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["rank", str(photo), "A dog.", "A cat.", "--bundle", str(tiny_bundle_made)]
-    assert main([*asked, "--json", "-"]) == 0
-    told = json.loads(capsys.readouterr().out)["statements"]
-    assert {one["statement"] for one in told} == {"A dog.", "A cat."}
-    assert told[0]["log_likelihood_ratio"] >= told[1]["log_likelihood_ratio"]
-    assert main(asked) == 0
+    arguments = ["rank", str(photo), "A dog.", "A cat.", "--bundle", str(tiny_bundle_made)]
+    assert main([*arguments, "--json", "-"]) == 0
+    result = json.loads(capsys.readouterr().out)["statements"]
+    assert {one["statement"] for one in result} == {"A dog.", "A cat."}
+    assert result[0]["log_likelihood_ratio"] >= result[1]["log_likelihood_ratio"]
+    assert main(arguments) == 0
     assert capsys.readouterr().out.count("\n") == 2
-    assert main([*asked[:3], "--bundle", str(tiny_bundle_made)]) == 2
+    assert main([*arguments[:3], "--bundle", str(tiny_bundle_made)]) == 2
     assert "[statements.number]" in capsys.readouterr().err

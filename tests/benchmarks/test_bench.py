@@ -133,9 +133,9 @@ def test_an_evaluator_is_judged_by_its_words_and_not_by_its_speed(files: list[Pa
     assert evaluated.accuracy["exact"] == 1
     assert not evaluated.timed and evaluated.cold_start_ms is None
     assert not evaluated.times and not evaluated.times_faster and evaluated.peak_rss_mb is None
-    told = Report(measured, PLAN, machine(), {})
-    (note,) = (note for note in notes(told) if "evaluated" in note)
-    assert note in to_markdown(told)
+    result = Report(measured, PLAN, machine(), {})
+    (note,) = (note for note in notes(result) if "evaluated" in note)
+    assert note in to_markdown(result)
     assert note.startswith("coreml was evaluated by mlprogram")
     assert "speed is not a device's" in note and "Neural Engine" in note
 
@@ -211,11 +211,11 @@ def test_the_report_holds_all_figures(rows: list[Row], tmp_path: Path) -> None:
     assert names == {
         "report.md", "report.json", "report.csv", "report.html", "litertlm_rows.json",
     }  # fmt: skip
-    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    assert told["schema"] == SCHEMA
-    assert told["targets"][1]["times"]["caption_ms"]["p50"] == rows[1].times["caption_ms"].p50
-    assert told["plan"]["rounds"] == PLAN.rounds and told["plan"]["clock"] == "cpu"
-    assert told["machine"]["cpu"] and told["machine"]["versions"]["numpy"]
+    result = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert result["schema"] == SCHEMA
+    assert result["targets"][1]["times"]["caption_ms"]["p50"] == rows[1].times["caption_ms"].p50
+    assert result["plan"]["rounds"] == PLAN.rounds and result["plan"]["clock"] == "cpu"
+    assert result["machine"]["cpu"] and result["machine"]["versions"]["numpy"]
     assert "broken failed: " in (tmp_path / "report.md").read_text(encoding="utf-8")
     manifest = json.loads((tmp_path / "litertlm_rows.json").read_text(encoding="utf-8"))
     (first, second) = manifest["variants"]  # a target that failed has no measured row
@@ -261,5 +261,5 @@ def test_a_row_without_figures_is_still_a_row() -> None:
 
 
 def test_what_was_left_out_is_told_with_its_reason(rows: list[Row]) -> None:
-    told = Report(Measured(rows, None), PLAN, machine(), {"OpenVINO": "openvino is missing"})
-    assert "OpenVINO was left out: openvino is missing" in to_markdown(told)
+    result = Report(Measured(rows, None), PLAN, machine(), {"OpenVINO": "openvino is missing"})
+    assert "OpenVINO was left out: openvino is missing" in to_markdown(result)

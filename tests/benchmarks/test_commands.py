@@ -44,11 +44,11 @@ def test_eval_prints_json_with_every_key(
 ) -> None:
     arguments = ["eval", str(tiny_bundle_made), "--n", "3", "--lang", "en,ja", "--json", "-"]
     assert main(arguments) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert set(told) >= {"n", *KEYS}
-    assert told["n"] == 3 and list(told["languages"]) == ["en", "ja"]
-    assert (told["split"], told["seed"], told["backend"]) == ("test", 0, "onnx")
-    assert told["exact"] == 0  # its weights are random
+    output = json.loads(capsys.readouterr().out)
+    assert set(output) >= {"n", *KEYS}
+    assert output["n"] == 3 and list(output["languages"]) == ["en", "ja"]
+    assert (output["split"], output["seed"], output["backend"]) == ("test", 0, "onnx")
+    assert output["exact"] == 0  # its weights are random
 
 
 def test_eval_shows_a_table_and_writes_a_file(
@@ -139,16 +139,16 @@ def test_bench_measures_the_bundles_that_lie_here(
     (row,) = csv.DictReader(captured.out.splitlines())
     assert row["target"] == "tiny-onnx-fp32" and float(row["caption_ms_p50"]) > 0
     assert "nothing to compare with" in captured.err  # it came from no weights
-    (told,) = json.loads(Path("b.json").read_text(encoding="utf-8"))["targets"]
-    assert told["accuracy"]["n"] == 2 and told["about"]["backend"] == "onnx"
+    (output,) = json.loads(Path("b.json").read_text(encoding="utf-8"))["targets"]
+    assert output["accuracy"]["n"] == 2 and output["about"]["backend"] == "onnx"
     assert (Path("bench-report") / "report.html").exists()
     # An older report is no accident to be repeated.
     assert "bench-report exists already" in refused(capsys, "bench", "--quick")
 
 
 def test_bench_says_when_there_is_nothing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
-    told = refused(capsys, "bench")
-    assert "[bench.no_bundles]" in told and "edgecap export" in told
+    output = refused(capsys, "bench")
+    assert "[bench.no_bundles]" in output and "edgecap export" in output
 
 
 def test_bench_refuses_before_it_measures(
@@ -202,10 +202,10 @@ def test_a_coreml_bundle_is_benched_by_its_words_and_not_by_its_speed(
 ) -> None:
     bundle = str(write_coreml_bundle(tmp_path / "tiny-coreml", "portable"))
     assert main(["bench", bundle, "--quick", "--n", "2", "--json", "-"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)["targets"]
-    assert told["about"]["backend"] == "mlprogram" and told["error"] is None
-    assert not told["timed"] and not told["times"] and told["cold_start_ms"] is None
-    assert told["accuracy"]["n"] == 2 and told["accuracy"]["exact"] == 0
+    (output,) = json.loads(capsys.readouterr().out)["targets"]
+    assert output["about"]["backend"] == "mlprogram" and output["error"] is None
+    assert not output["timed"] and not output["times"] and output["cold_start_ms"] is None
+    assert output["accuracy"]["n"] == 2 and output["accuracy"]["exact"] == 0
     assert main(["bench", bundle, "--quick", "--n", "2", "--overwrite"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "tiny-coreml was evaluated by mlprogram" in shown and "speed is not a device's" in shown
@@ -222,8 +222,8 @@ def test_parity_is_read_from_the_certificate(tiny_bundle: Path) -> None:
     judged = certify("torch", "onnxruntime", 4, ("en",), (), agreements)
     (tiny_bundle / CERTIFICATE).write_bytes(certificate_to_json(judged))
     finalize(tiny_bundle, opened.manifest)
-    told = {"next_token": 0.995, "captions": 0.75}
-    assert targets.targets([open_bundle(tiny_bundle)], None, [], 1)[-1].parity == told
+    output = {"next_token": 0.995, "captions": 0.75}
+    assert targets.targets([open_bundle(tiny_bundle)], None, [], 1)[-1].parity == output
     (tiny_bundle / CERTIFICATE).unlink()
     finalize(tiny_bundle, opened.manifest)
     assert targets.certified(open_bundle(tiny_bundle)) == {}
@@ -277,12 +277,12 @@ def test_bench_finds_what_became_worse_than_a_baseline(
     bundle = str(tiny_bundle_made)
     short = ["bench", bundle, "--quick", "--duration", "0.1", "--n", "0", "--overwrite"]
     assert main([*short, "--json", "old.json"]) == 0
-    told = json.loads(Path("old.json").read_text(encoding="utf-8"))
-    (row,) = told["targets"]
+    output = json.loads(Path("old.json").read_text(encoding="utf-8"))
+    (row,) = output["targets"]
     row["size_mb"] /= 2  # it was half as large then; times are made too noisy to tell
     row["peak_rss_mb"] = row["steady_rss_mb"] = 1e6
     row["rounds"] = row["rounds"][:1]
-    Path("old.json").write_text(json.dumps(told), encoding="utf-8")
+    Path("old.json").write_text(json.dumps(output), encoding="utf-8")
     capsys.readouterr()
     assert main([*short, "--baseline", "old.json", "--max-regression", "5%"]) == 1
     err = capsys.readouterr().err

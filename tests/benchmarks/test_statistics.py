@@ -57,7 +57,9 @@ def rounds(median: float, spread: float = 0.01, share_: float = 1.0) -> list[dic
     ]
 
 
-def told(caption: float, spread: float = 0.01, cpu: str = "a CPU", **more: Any) -> dict[str, Any]:
+def report_of(
+    caption: float, spread: float = 0.01, cpu: str = "a CPU", **more: Any
+) -> dict[str, Any]:
     """A report as JSON: PyTorch, which takes 10 ms, and a bundle."""
     targets = [
         {"name": "PyTorch", "times": {"caption_ms": {}}, "rounds": rounds(10, spread)},
@@ -73,24 +75,24 @@ def verdicts(old: dict[str, Any], new: dict[str, Any], limit: float = 0.05) -> d
 
 
 def test_a_slower_bundle_is_a_regression_and_a_slower_machine_is_none() -> None:
-    assert verdicts(told(2), told(2))["caption_ms"] is Verdict.BELOW
-    assert verdicts(told(2), told(2.4))["caption_ms"] is Verdict.ABOVE
-    slowed = told(2)
+    assert verdicts(report_of(2), report_of(2))["caption_ms"] is Verdict.BELOW
+    assert verdicts(report_of(2), report_of(2.4))["caption_ms"] is Verdict.ABOVE
+    slowed = report_of(2)
     for target in slowed["targets"]:
         for one in target["rounds"]:
             for samples in one.values():
                 samples["cpu"] = [3 * ms for ms in samples["cpu"]]
     slowed["machine"]["cpu"] = "another CPU"
-    assert verdicts(told(2), slowed)["caption_ms"] is Verdict.BELOW
+    assert verdicts(report_of(2), slowed)["caption_ms"] is Verdict.BELOW
 
 
 def test_noise_is_undecided_and_no_regression() -> None:
-    assert verdicts(told(2, 0.6), told(2.2, 0.6))["caption_ms"] is Verdict.UNDECIDED
+    assert verdicts(report_of(2, 0.6), report_of(2.2, 0.6))["caption_ms"] is Verdict.UNDECIDED
 
 
 def test_sizes_and_captions_are_compared_as_they_are() -> None:
-    old = told(2, size_mb=8.0, peak_rss_mb=100.0, same_captions=1.0)
-    new = told(2, size_mb=8.3, peak_rss_mb=120.0, same_captions=0.75)
+    old = report_of(2, size_mb=8.0, peak_rss_mb=100.0, same_captions=1.0)
+    new = report_of(2, size_mb=8.3, peak_rss_mb=120.0, same_captions=0.75)
     found = verdicts(old, new)
     assert found["size_mb"] is Verdict.BELOW and found["peak_rss_mb"] is Verdict.ABOVE
     assert found["same_captions"] is Verdict.ABOVE
@@ -99,7 +101,7 @@ def test_sizes_and_captions_are_compared_as_they_are() -> None:
 
 
 def test_times_of_two_machines_need_a_common_reference() -> None:
-    old, new = told(2), told(2, cpu="another CPU")
+    old, new = report_of(2), report_of(2, cpu="another CPU")
     for one in (old, new):
         del one["targets"][0]
     with pytest.raises(InputError, match="a CPU and this is another CPU"):
@@ -131,7 +133,7 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(InputError, match=words):
             read(file)
-    file.write_text(json.dumps(told(2)))
+    file.write_text(json.dumps(report_of(2)))
     with pytest.raises(InputError, match="it has: PyTorch, bundle"):
         baseline.check_comparable(read(file), ["other"], "a CPU")
     baseline.check_comparable(read(file), ["bundle"], "a CPU")

@@ -140,9 +140,9 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Family(subject, adapter.interface, captions, plans, directory)
 
 
-def error(got: Answers, wanted: Answers, output: str = "logits") -> float:
+def error(got: Answers, expected: Answers, output: str = "logits") -> float:
     """The largest difference, in units of the output's spread."""
-    value = wanted["decode"][output]
+    value = expected["decode"][output]
     return float(np.abs(got["decode"][output] - value).max() / value.std())
 
 
@@ -191,15 +191,15 @@ def test_smoothing_changes_nothing_and_shares_the_rest(family: Family) -> None:
 def test_every_precision_is_close_and_no_worse_than_others(
     family: Family, format_: str, tmp_path: Path
 ) -> None:
-    wanted = family.answers(family.float_)
+    expected = family.answers(family.float_)
     sizes, errors = {}, {}
     for precision in ("fp32", "fp16", "w8", "w8a8"):
         directory, got = family.write(precision, format_)
-        errors[precision] = error(got, wanted)
+        errors[precision] = error(got, expected)
         sizes[precision] = sum(f.stat().st_size for f in directory.iterdir())
     theirs: Callable[..., tuple[int, Answers]] = _ort if format_ == "onnx" else _ai_edge
     size, got = theirs(family, tmp_path)
-    other = error(got, wanted)
+    other = error(got, expected)
     assert errors["fp32"] < 1e-3 and errors["fp16"] < 0.02
     assert errors["w8"] <= 1.25 * other  # one random step: luck counts
     assert errors["w8a8"] <= 3 * other  # fixed grids instead of one for each call
@@ -210,9 +210,9 @@ def test_every_precision_is_close_and_no_worse_than_others(
 @pytest.mark.parametrize("format_", ["onnx", "tflite"])
 def test_engines_compute_what_the_simulation_does(family: Family, format_: str) -> None:
     simulated = ready(simulate(family.subject, family.plans["w8a8"]), family.interface)
-    wanted, exact = family.answers(simulated), family.answers(family.float_)
+    expected, exact = family.answers(simulated), family.answers(family.float_)
     _, got = family.write("w8a8", format_)
-    for name, outputs in wanted.items():
+    for name, outputs in expected.items():
         for output, value in outputs.items():
             cost = np.abs(value - exact[name][output]).mean()
             off = np.abs(got[name][output] - value).mean()

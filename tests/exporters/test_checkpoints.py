@@ -191,7 +191,7 @@ def test_int8_takes_w8_where_w8a8_fails_and_says_so(
         return real(directory, *others)
 
     monkeypatch.setattr(checkpoints, "_gate", strict)
-    said: list[str] = []
+    lines: list[str] = []
     spec = CheckpointSpec(
         str(whole("blip", "tiny")),
         precision="int8",
@@ -199,9 +199,9 @@ def test_int8_takes_w8_where_w8a8_fails_and_says_so(
         count=2,
         calibration=CalibrationSpec(images=16),
     )
-    (made,) = export(spec, said.append)
+    (made,) = export(spec, lines.append)
     assert made.manifest.precision == "w8"
-    assert "onnx: w8, because tokens too few." in said
+    assert "onnx: w8, because tokens too few." in lines
 
 
 def test_what_cannot_be_calibrated_is_w8_or_refused(

@@ -47,12 +47,12 @@ def test_every_refusal_is_that_of_the_export(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = report(capsys, "doctor", blip)
-    assert (told["family"], told["license"]) == ("blip", "unknown")
-    asked = {(row["format"], row["precision"]) for row in told["rows"]}
-    assert {format_ for format_, _ in asked} == set(FORMATS)
-    assert ("onnx", "w8") in asked
-    for row in told["rows"]:
+    result = report(capsys, "doctor", blip)
+    assert (result["family"], result["license"]) == ("blip", "unknown")
+    requested = {(row["format"], row["precision"]) for row in result["rows"]}
+    assert {format_ for format_, _ in requested} == set(FORMATS)
+    assert ("onnx", "w8") in requested
+    for row in result["rows"]:
         args = ("export", blip, "-f", row["format"], "-p", row["precision"])
         if row["refusal"] is not None:
             assert refusal(capsys, *args) == row["refusal"]
@@ -74,9 +74,9 @@ def test_what_is_refused_after_loading_is_refused_in_a_dry_run(
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_beam_groups": 2}))
     for model in (split, constrained):
         out = ("-f", "onnx", "-o", tmp_path / "out")
-        said = refusal(capsys, "export", model, *out)
-        assert said == refusal(capsys, "export", model, *out, "--dry-run")
-        assert said == refusal(capsys, "doctor", model)
+        message = refusal(capsys, "export", model, *out)
+        assert message == refusal(capsys, "export", model, *out, "--dry-run")
+        assert message == refusal(capsys, "doctor", model)
     assert not (tmp_path / "out").exists()
 
 
@@ -84,8 +84,8 @@ def test_a_dry_run_names_what_it_would_write_and_writes_nothing(
     blip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     args = ("export", blip, "-f", "onnx,tflite", "-p", "w8", "-o", tmp_path / "out", "--dry-run")
-    told = report(capsys, *args)
-    names = [Path(row["output"]).name for row in told["rows"]]
+    result = report(capsys, *args)
+    names = [Path(row["output"]).name for row in result["rows"]]
     assert names == ["blip-onnx-w8", "blip-tflite-w8"]
     assert not (tmp_path / "out").exists()
     assert main([*map(str, args)]) == 0
@@ -115,8 +115,8 @@ def test_a_full_disk_is_noticed_before_work(
 def test_sizes_are_within_a_tenth(format_: str, tmp_path: Path) -> None:
     """Of a checkpoint whose weights outweigh names and nodes, at every precision."""
     checkpoint = middling(tmp_path / "model", "blip")
-    told = forecast.survey(str(checkpoint.directory))
-    rows = [row for row in told.rows if row.format == format_ and row.refusal is None]
+    result = forecast.survey(str(checkpoint.directory))
+    rows = [row for row in result.rows if row.format == format_ and row.refusal is None]
     assert len(rows) >= 3
     for row in rows:
         spec = CheckpointSpec(
@@ -133,8 +133,8 @@ def test_sizes_are_within_a_tenth(format_: str, tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("precision", ["fp16", "w8a8"])
 def test_the_size_of_the_reference_is_within_a_tenth(precision: str, tmp_path: Path) -> None:
-    told = forecast.survey("S")
-    (row,) = (r for r in told.rows if (r.format, r.precision) == ("onnx", precision))
+    result = forecast.survey("S")
+    (row,) = (r for r in result.rows if (r.format, r.precision) == ("onnx", precision))
     request = ExportRequest("S", ("onnx",), precision, tmp_path / "out", verify=False)
     (exported,) = run(request)
     assert row.size == pytest.approx(exported.size, rel=0.1)

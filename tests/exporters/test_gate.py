@@ -58,8 +58,8 @@ def test_what_verify_would_refuse_fails_the_gate(
     """Scenes are as they should be; one golden text is not."""
     real = references.golden
 
-    def altered(*asked: Any) -> Golden:
-        golden = real(*asked)
+    def altered(*arguments: Any) -> Golden:
+        golden = real(*arguments)
         golden.arrays["text_embedding"][1] *= -1
         return golden
 
@@ -99,8 +99,8 @@ def test_a_map_that_parts_a_little_passes_in_one_step_and_not_in_many(
     real = references.collect
 
     def export(name: str, every: int) -> Certificate | None:
-        def altered(*asked: Any) -> ReferenceOutputs:
-            found = real(*asked)
+        def altered(*arguments: Any) -> ReferenceOutputs:
+            found = real(*arguments)
             rows = found.attention[::every]  # [m,P]
             noise = np.random.default_rng(0).normal(size=rows.shape)
             noise *= 0.2 * np.linalg.norm(rows, axis=-1, keepdims=True) / np.sqrt(rows.shape[-1])
@@ -142,16 +142,16 @@ def test_int8_is_w8_where_w8a8_is_not_close_enough(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_w8a8(monkeypatch)
-    said: list[str] = []
+    lines: list[str] = []
     small, failed = CalibrationSpec(images=16), tmp_path / "failed"
     request = spec(tiny, tmp_path / "b", precision="int8", calibration=small, keep_failed=failed)
-    done = pipeline.export(request, said.append)
+    done = pipeline.export(request, lines.append)
     assert done.certificate is not None and done.certificate.verdict == "pass"
     assert done.manifest.precision == "w8" and read_plan(done.path / "plan.json").precision == "w8"
-    (line,) = [line for line in said if "because" in line]
+    (line,) = [line for line in lines if "because" in line]
     assert line.startswith("onnx: w8, because") and "w8a8 is not close enough" in line
     assert "text_embedding: max abs" in line and "\n" not in line
-    assert said.count("calibrating on 16 images") == said.count("asking PyTorch") == 1
+    assert lines.count("calibrating on 16 images") == lines.count("running PyTorch") == 1
     # What failed is kept, complete: it opens, runs, and says what was wrong.
     assert [path.name for path in failed.iterdir()] == ["tiny-onnx-w8a8"]
     kept = open_bundle(failed / "tiny-onnx-w8a8", verify="full")
@@ -193,13 +193,13 @@ def test_a_certificate_says_where_captions_diverge_and_what_ran(tiny: Path, tmp_
 
 
 @pytest.mark.parametrize(
-    ("got", "wanted", "step"),
+    ("got", "expected", "step"),
     [([1, 2], [1, 2], None), ([1, 3], [1, 2], 1), ([1], [1, 2], 1), ([1, 2, 3], [1, 2], 2)],
 )
 def test_captions_diverge_at_the_first_token_that_differs(
-    got: list[int], wanted: list[int], step: int | None
+    got: list[int], expected: list[int], step: int | None
 ) -> None:
-    assert first_difference(got, wanted) == step
+    assert first_difference(got, expected) == step
 
 
 def test_bounds_of_logits_follow_their_scale() -> None:

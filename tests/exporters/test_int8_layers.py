@@ -45,9 +45,9 @@ def normal(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def close(got: np.ndarray, wanted: np.ndarray) -> None:
+def close(got: np.ndarray, expected: np.ndarray) -> None:
     """Within what rounding to 8 bits costs; what is lost here is as large as the outputs."""
-    assert np.abs(got - wanted).max() < 0.06 * np.abs(wanted).max()
+    assert np.abs(got - expected).max() < 0.06 * np.abs(expected).max()
 
 
 class Forms(nn.Module):
@@ -65,11 +65,11 @@ class Forms(nn.Module):
                 bias.mul_(40)
 
     def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, ...]:
-        seen = torch.sin(self.patch(image)).flatten(2).transpose(1, 2)  # [B,P,K]
-        hidden = torch.tanh(self.linear(seen))  # [B,P,N]
+        patches = torch.sin(self.patch(image)).flatten(2).transpose(1, 2)  # [B,P,K]
+        hidden = torch.tanh(self.linear(patches))  # [B,P,N]
         looked = self.table(ids)  # [B,2,K]
-        tied = seen @ self.table.weight.t()  # [B,P,50]
-        split = seen[:, None] @ self.heads  # [B,2,P,4]
+        tied = patches @ self.table.weight.t()  # [B,P,50]
+        split = patches[:, None] @ self.heads  # [B,2,P,4]
         one = self.table(ids[:, 0])  # [B,K]
         return self.patch(image), hidden, self.turned(hidden), looked, one, tied, split
 
@@ -118,8 +118,8 @@ def test_onnx_keeps_all_that_a_layer_does(kind: str, tmp_path: Path) -> None:
         }
         got = dict(zip(names, session.run(None, feeds), strict=True))
         with torch.no_grad():
-            wanted = model(*(torch.from_numpy(value) for value in feeds.values()))
-        for name, value in zip(names, wanted, strict=True):
+            expected = model(*(torch.from_numpy(value) for value in feeds.values()))
+        for name, value in zip(names, expected, strict=True):
             close(got[name], value.numpy())
     graph = onnx.load(str(tmp_path / "encode.onnx"), load_external_data=False).graph
     int8 = [list(t.dims) for t in graph.initializer if t.data_type == TensorProto.INT8 and t.dims]
@@ -140,8 +140,8 @@ class Biased(nn.Module):
                 layer.bias.mul_(40)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = self.patch(x).flatten(2).transpose(1, 2)  # [B,P,K]
-        return self.second(torch.tanh(self.first(seen)))
+        patches = self.patch(x).flatten(2).transpose(1, 2)  # [B,P,K]
+        return self.second(torch.tanh(self.first(patches)))
 
 
 @pytest.mark.parametrize("kind", ["w8", "w8_dequant", "w8a8"])
@@ -168,8 +168,8 @@ def test_tflite_keeps_biases(kind: str, tmp_path: Path) -> None:
     runner = interpreter.get_signature_runner("encode")
     got = next(iter(runner(args_0=x.numpy()).values()))
     with torch.no_grad():
-        wanted = module(x).numpy()
-    close(got, wanted)
+        expected = module(x).numpy()
+    close(got, expected)
     code = tflite_graph.schema().BuiltinOperator
     graph_ = tflite_graph.Graph(tree, tree.subgraphs[0])
     codes = [graph_.code(operator) for operator in tree.subgraphs[0].operators]

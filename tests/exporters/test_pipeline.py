@@ -49,15 +49,15 @@ def test_a_bundle_is_complete_certified_and_runs_without_torch(
     tiny: Path, tmp_path: Path, format_: str, precision: str
 ) -> None:
     out = tmp_path / "bundle"
-    said: list[str] = []
+    lines: list[str] = []
     changes = {"format": format_, "precision": precision}
     if precision != "fp32":
         changes["calibration"] = CalibrationSpec(images=16)
-    done = pipeline.export(spec(tiny, out, **changes), said.append)
+    done = pipeline.export(spec(tiny, out, **changes), lines.append)
     assert done.certificate is not None
     assert done.certificate.verdict == "pass"
     assert done.certificate.scenes == SCENES
-    assert any("without torch" in line for line in said)
+    assert any("without torch" in line for line in lines)
     bundle = open_bundle(out)
     assert bundle.manifest.precision == precision
     assert bundle.manifest.weights == load(out).weights == file_sha256(tiny)
@@ -251,7 +251,7 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
 
 
 def test_several_formats_ask_pytorch_once_and_obey_one_plan(tiny: Path, tmp_path: Path) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     request = ExportRequest(
         model=str(tiny),
         formats=("onnx", "tflite"),
@@ -260,13 +260,13 @@ def test_several_formats_ask_pytorch_once_and_obey_one_plan(tiny: Path, tmp_path
         scenes=SCENES,
         calibration=CalibrationSpec(images=16, observer="minmax"),
     )
-    made = list(pipeline.run(request, said.append))
+    made = list(pipeline.run(request, lines.append))
     assert [one.path for one in made] == [
         tmp_path / "tiny-onnx-w8a8",
         tmp_path / "tiny-tflite-w8a8",
     ]
-    for once in ("loading tiny.safetensors", "asking PyTorch", "calibrating on 16 images"):
-        assert said.count(once) == 1
+    for once in ("loading tiny.safetensors", "running PyTorch", "calibrating on 16 images"):
+        assert lines.count(once) == 1
     plans = [(one.path / "plan.json").read_bytes() for one in made]
     assert plans[0] == plans[1]
     assert read_plan(made[0].path / "plan.json").calibration.observer == "minmax"

@@ -33,7 +33,7 @@ def test_one_key_head_is_converted_wrongly_and_noticed() -> None:
         to_tflite.convert([function(OneKeyHead())])
     assert caught.value.code == "export.conversion"
     assert "tflite converter changed what decode computes: scores is" in caught.value.message
-    assert "where PyTorch says" in caught.value.message
+    assert "where PyTorch gives" in caught.value.message
 
 
 @pytest.mark.parametrize("wrong", [0.01, np.nan])

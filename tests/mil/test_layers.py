@@ -87,7 +87,7 @@ def test_norms(half: bool) -> None:
         ]
 
     parts = (t(gamma), t(beta))
-    wanted = [
+    expected = [
         F.batch_norm(t(x), t(mean), t(variance), *parts, eps=2**-10),
         F.batch_norm(t(x), t(mean), t(variance), eps=2**-10),
         F.instance_norm(t(x), weight=parts[0], bias=parts[1], eps=2**-10),
@@ -95,7 +95,7 @@ def test_norms(half: bool) -> None:
         t(x) / (t(x).square().sum((1, 2, 3), keepdim=True) + 2**-10).sqrt(),
         F.layer_norm(t(x), [5], eps=2**-10),
     ]
-    for found, reference in zip(evaluate(build, x), wanted, strict=True):
+    for found, reference in zip(evaluate(build, x), expected, strict=True):
         close(found, reference, units=1 if half else 8)
 
 
@@ -180,8 +180,8 @@ def test_reductions(half: bool, axes: list[int], keep: bool) -> None:
         return [getattr(mb, name)(x=a, axes=axes, keep_dims=keep) for name in REDUCTIONS]
 
     for found, reference in zip(evaluate(build, x), REDUCTIONS.values(), strict=True):
-        wanted = reference(t(x), tuple(axes), keep)
-        close(found.reshape(wanted.shape), wanted, units=1 if half else 8)
+        expected = reference(t(x), tuple(axes), keep)
+        close(found.reshape(expected.shape), expected, units=1 if half else 8)
 
 
 def test_product_and_arguments() -> None:
@@ -215,12 +215,12 @@ def test_upsampling(scale: int) -> None:
         ]
 
     size = [3 * scale, 8]
-    wanted = [
+    expected = [
         F.interpolate(t(x), size, mode="nearest"),
         F.interpolate(t(x), size, mode="bilinear", align_corners=True),
         F.interpolate(t(x), size, mode="bilinear", align_corners=False),
     ]
-    for found, reference in zip(evaluate(build, x), wanted, strict=True):
+    for found, reference in zip(evaluate(build, x), expected, strict=True):
         close(found, reference, units=8)
 
 

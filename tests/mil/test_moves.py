@@ -89,9 +89,9 @@ def test_every_operation_here_is_tested() -> None:
 @pytest.mark.parametrize("name", FOLDED)
 def test_as_coremltools_folds_it(name: str) -> None:
     build, arrays = FOLDED[name]
-    found, wanted = evaluate(build, *arrays), inferred(build, *arrays)
-    assert len(found) == len(wanted)
-    for each, reference in zip(found, wanted, strict=True):
+    found, expected = evaluate(build, *arrays), inferred(build, *arrays)
+    assert len(found) == len(expected)
+    for each, reference in zip(found, expected, strict=True):
         close(each, reference.reshape(each.shape) if reference.ndim == 0 else reference)
 
 
@@ -105,8 +105,8 @@ def test_values_of_fp16_move_unchanged() -> None:
             mb.gather(x=a, indices=np.array([2, 2], np.int32), axis=0),
         ]
 
-    wanted = [x.T, np.concatenate([x, x]), x[[2, 2]]]
-    for found, reference in zip(evaluate(build, x), wanted, strict=True):
+    expected = [x.T, np.concatenate([x, x]), x[[2, 2]]]
+    for found, reference in zip(evaluate(build, x), expected, strict=True):
         assert found.dtype == np.float16
         np.testing.assert_array_equal(found, reference)
 
@@ -115,8 +115,8 @@ def test_values_of_fp16_move_unchanged() -> None:
 def test_one_hot(axis: int) -> None:
     places = np.array([[0, 2], [1, 1]], np.int32)
     (found,) = evaluate(lambda a: mb.one_hot(indices=a, one_hot_vector_size=3, axis=axis), places)
-    wanted = F.one_hot(torch.from_numpy(places).long(), 3)
-    close(found, wanted.movedim(-1, axis))
+    expected = F.one_hot(torch.from_numpy(places).long(), 3)
+    close(found, expected.movedim(-1, axis))
 
 
 def test_one_hot_with_values() -> None:
@@ -213,10 +213,10 @@ def test_scatter_along_axis(mode: str) -> None:
     tensors = (torch.from_numpy(data), torch.from_numpy(places).long(), torch.from_numpy(updates))
     reduce = MODES[mode]
     if reduce is None:
-        wanted = tensors[0].scatter(1, *tensors[1:])
+        expected = tensors[0].scatter(1, *tensors[1:])
     else:
-        wanted = tensors[0].scatter_reduce(1, *tensors[1:], reduce=reduce)
-    close(found, wanted)
+        expected = tensors[0].scatter_reduce(1, *tensors[1:], reduce=reduce)
+    close(found, expected)
 
 
 def test_scatter_and_scatter_nd() -> None:
@@ -248,9 +248,9 @@ def test_slice_update() -> None:
         X,
         update,
     )
-    wanted = X.copy()
-    wanted[1:2, 0:3:2, 0:3:2] = update
-    close(found, wanted)
+    expected = X.copy()
+    expected[1:2, 0:3:2, 0:3:2] = update
+    close(found, expected)
 
 
 @pytest.mark.parametrize(

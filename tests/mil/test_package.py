@@ -119,8 +119,8 @@ def test_the_tables_are_apples() -> None:
         if isinstance(field.kind, Message):
             assert apple.message_type is not None  # type: ignore[attr-defined]
             if not field.is_map and field.kind.name != "Empty":
-                wanted = ours.get(field.kind.name, field.kind.name)
-                assert apple.message_type.name == wanted  # type: ignore[attr-defined]
+                expected = ours.get(field.kind.name, field.kind.name)
+                assert apple.message_type.name == expected  # type: ignore[attr-defined]
         else:
             numbers = {"double": 1, "float": 2, "int64": 3, "uint64": 4, "int32": 5, "bool": 8}
             numbers |= {"string": 9, "bytes": 12, "enum": 14}
@@ -392,8 +392,8 @@ def test_rounding_is_numpys(bits: list[int]) -> None:
     with np.errstate(all="ignore"):
         many = np.resize(few, 4096)
         for values in (few, many, many.reshape(64, 64).T):
-            wanted = values.astype(np.float16).astype(np.float32)
-            np.testing.assert_array_equal(round_fp16(values), wanted)
+            expected = values.astype(np.float16).astype(np.float32)
+            np.testing.assert_array_equal(round_fp16(values), expected)
 
 
 def test_rounding_around_every_fp16_value() -> None:
@@ -402,9 +402,9 @@ def test_rounding_around_every_fp16_value() -> None:
         middle = ((exact[:-1].astype(np.float64) + exact[1:]) / 2).astype(np.float32)
         up, down = np.nextafter(middle, np.float32(np.inf)), np.nextafter(middle, -np.float32(9e9))
         values = np.concatenate([exact, middle, up, down])
-        found, wanted = round_fp16(values), values.astype(np.float16).astype(np.float32)
-    known = ~np.isnan(wanted)
-    np.testing.assert_array_equal(found[known].view(np.uint32), wanted[known].view(np.uint32))
+        found, expected = round_fp16(values), values.astype(np.float16).astype(np.float32)
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(found[known].view(np.uint32), expected[known].view(np.uint32))
     assert np.isnan(found[~known]).all()
 
 

@@ -33,7 +33,7 @@ def model(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "model"))
 
 
-def said(model: Path | str, kind: type[EdgecapError] = InputError) -> EdgecapError:
+def refusal(model: Path | str, kind: type[EdgecapError] = InputError) -> EdgecapError:
     """How opening `model` is refused; in well under half a second."""
     start = time.process_time()
     with pytest.raises(kind) as refused:
@@ -75,7 +75,7 @@ assert not {{"torch", "transformers", "numpy", "safetensors"}} & set(sys.modules
 
 def test_an_unknown_architecture_of_a_known_family(model: Path) -> None:
     rewrite(model, lambda c: c.update(architectures=["BlipForQuestionAnswering"]))
-    error = said(model, UnsupportedError)
+    error = refusal(model, UnsupportedError)
     assert error.code == "model.architecture"
     assert "BlipForQuestionAnswering" in error.message
     assert "known: BlipForConditionalGeneration" in error.message
@@ -83,7 +83,7 @@ def test_an_unknown_architecture_of_a_known_family(model: Path) -> None:
 
 def test_code_of_a_checkpoint_is_not_run(model: Path) -> None:
     rewrite(model, lambda c: c.update(auto_map={"AutoModel": "modeling.Mine"}))
-    error = said(model, UnsupportedError)
+    error = refusal(model, UnsupportedError)
     assert error.code == "model.remote_code"
     assert "blip" in error.message
 
@@ -100,7 +100,7 @@ def test_code_of_a_checkpoint_is_not_run(model: Path) -> None:
 )
 def test_a_damaged_config(model: Path, text: str | bytes, code: str) -> None:
     (model / "config.json").write_bytes(text.encode() if isinstance(text, str) else text)
-    assert said(model).code == code
+    assert refusal(model).code == code
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_damaged_config(model: Path, text: str | bytes, code: str) -> None:
 )
 def test_a_missing_file(model: Path, missing: str, code: str) -> None:
     (model / missing).unlink()
-    assert said(model).code == code
+    assert refusal(model).code == code
 
 
 def test_an_image_processor_inside_the_processor(model: Path) -> None:
@@ -127,7 +127,7 @@ def test_an_image_processor_inside_the_processor(model: Path) -> None:
 
 def test_a_pickle_is_refused_with_the_line_that_converts_it(model: Path) -> None:
     (model / WEIGHTS).rename(model / "pytorch_model.bin")
-    error = said(model, UnsupportedError)
+    error = refusal(model, UnsupportedError)
     assert error.code == "model.pickle"
     code = error.hint.split('python -c "')[1].rstrip('"')
     compile(code, "hint", "exec")
@@ -139,14 +139,14 @@ def test_the_line_that_converts_a_pickle_makes_a_whole_checkpoint(model: Path) -
     torch.save(load_file(model / WEIGHTS), model / "pytorch_model.bin")
     (model / WEIGHTS).unlink()
     for given in (model, model / "pytorch_model.bin"):
-        hint = said(given, UnsupportedError).hint
+        hint = refusal(given, UnsupportedError).hint
     exec(hint.split('python -c "')[1].rstrip('"'), {})
     assert open_checkpoint(model).weights == (model / WEIGHTS,)
 
 
 def test_a_pickle_given_as_the_model(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"PK")
-    error = said(tmp_path / "model.pt", UnsupportedError)
+    error = refusal(tmp_path / "model.pt", UnsupportedError)
     assert error.code == "model.pickle"
     assert "python -c" not in error.hint and "save_pretrained" in error.hint
 
@@ -157,26 +157,26 @@ def test_a_pickle_given_as_the_model(tmp_path: Path) -> None:
 )
 def test_an_unknown_family_names_the_nearest(model: Path, model_type: str, nearest: str) -> None:
     rewrite(model, lambda config: config.update(model_type=model_type))
-    assert f"the nearest is {nearest}." in said(model, UnsupportedError).message
+    assert f"the nearest is {nearest}." in refusal(model, UnsupportedError).message
 
 
 @pytest.mark.parametrize("keep", [0, 4, 20, 3000, -1])
 def test_weights_that_end_too_early(model: Path, keep: int) -> None:
     file = model / WEIGHTS
     file.write_bytes(file.read_bytes()[:keep])
-    assert said(model).code == "model.corrupt"
+    assert refusal(model).code == "model.corrupt"
 
 
 def test_weights_with_more_behind_them(model: Path) -> None:
     file = model / WEIGHTS
     file.write_bytes(file.read_bytes() + b"\0")
-    assert said(model).code == "model.corrupt"
+    assert refusal(model).code == "model.corrupt"
 
 
 @pytest.mark.parametrize("header", [b"[]", b'{"a": 1}', b'{"a": {"data_offsets": [0]}}', b"{"])
 def test_weights_with_a_strange_header(model: Path, header: bytes) -> None:
     (model / WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header)
-    assert said(model).code == "model.corrupt"
+    assert refusal(model).code == "model.corrupt"
 
 
 def test_a_header_says_what_a_file_holds(whole: Path) -> None:
@@ -232,7 +232,7 @@ def test_images_without_colours_are_refused(model: Path) -> None:
 def test_a_missing_shard_is_named(sharded: Path) -> None:
     shard = open_checkpoint(sharded).weights[1]
     shard.unlink()
-    error = said(sharded)
+    error = refusal(sharded)
     assert error.code == "model.weights"
     assert shard.name in error.message
 
@@ -240,15 +240,15 @@ def test_a_missing_shard_is_named(sharded: Path) -> None:
 @pytest.mark.parametrize("table", [[], {"a": 1}, {"a": "../model.safetensors"}])
 def test_a_damaged_index(sharded: Path, table: object) -> None:
     (sharded / INDEX).write_text(json.dumps({"weight_map": table}))
-    assert said(sharded).code == "model.index"
+    assert refusal(sharded).code == "model.index"
 
 
 def test_what_is_no_model_at_all(tmp_path: Path) -> None:
-    assert said(tmp_path).code == "model.config"
-    assert said(tmp_path / "no such place").code == "model.missing"
-    assert said(tmp_path / "weights.pt").code == "model.missing"
+    assert refusal(tmp_path).code == "model.config"
+    assert refusal(tmp_path / "no such place").code == "model.missing"
+    assert refusal(tmp_path / "weights.pt").code == "model.missing"
     (tmp_path / "photo.jpg").write_bytes(b"x")
-    assert said(tmp_path / "photo.jpg").code == "model.file"
+    assert refusal(tmp_path / "photo.jpg").code == "model.file"
 
 
 def test_a_directory_has_no_revision(whole: Path) -> None:

@@ -189,7 +189,7 @@ def test_bad_images_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             spec.check()
         assert caught.value.code == code
-    with pytest.raises(InputError, match="129 are asked for"):
+    with pytest.raises(InputError, match="129 were requested"):
         CalibrationSpec(images=129).check()
     broken = images(tmp_path / "broken", LEAST)
     (broken / "00.png").write_bytes(b"no image")

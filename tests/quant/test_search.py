@@ -1,4 +1,4 @@
-"""The search for a plan: its statistics, its prices, its order, its rule, and its judge."""
+"""The search for a plan: its statistics, its prices, its order, its rule, and its evaluator."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from edgecap.reference.tokens import LANGUAGES
 
 def exact(lost: int, won: int, scenes: int = 128, together: bool = False) -> tuple[Any, Any]:
     """fp32's verdicts and a plan's, [N,8]: so many lost and won, in scenes of their own or not."""
-    wanted = np.ones((scenes, 8), bool)
-    got = wanted.copy()
+    expected = np.ones((scenes, 8), bool)
+    got = expected.copy()
     places = np.arange(scenes * 8).reshape(scenes, 8)
     order = places.ravel() if together else places.T.ravel()
     got.ravel()[order[:lost]] = False
-    wanted.ravel()[order[lost : lost + won]] = False
-    return wanted, got
+    expected.ravel()[order[lost : lost + won]] = False
+    return expected, got
 
 
 def test_only_captions_that_differ_count() -> None:
@@ -71,9 +71,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     lost, won, covered = 0.03, 0.01, 0
     for _ in range(400):
         draws = rng.random((128, 8))
-        wanted = draws > won
-        got = wanted & (draws < 1 - lost) | (draws <= won)
-        found = drop(wanted, got)
+        expected = draws > won
+        got = expected & (draws < 1 - lost) | (draws <= won)
+        found = drop(expected, got)
         covered += found.low <= 100 * (lost - won) <= found.high
     assert 370 <= covered <= 396  # 380 expected
 
@@ -151,7 +151,7 @@ class ByKind:
     """Loses captions by how many layers are narrow; `verdict` of that number, in captions lost."""
 
     lost: Callable[[int], int]
-    asked: int = 0
+    calls: int = 0
     exact: np.ndarray = None  # type: ignore[assignment]
     languages: tuple[str, ...] = LANGUAGES
 
@@ -159,15 +159,15 @@ class ByKind:
         self.exact = np.ones((128, 8), bool)
 
     def exact_match(self, plan: Any, label: str) -> np.ndarray:
-        self.asked += 1
+        self.calls += 1
         kinds = [layer.kind for layer in plan.hook._plan.layers.values()]
         lost = np.zeros(self.exact.size, bool)
         lost[: self.lost(kinds.count("w8a8"))] = True
         return self.exact & ~lost.reshape(8, 128).T
 
 
-def found(tiny: Any, judge: ByKind, max_drop: float) -> SearchResult:
-    return search(tiny.model, tiny.plan, tiny.calibration_set, lambda: judge, max_drop)
+def found(tiny: Any, evaluator: ByKind, max_drop: float) -> SearchResult:
+    return search(tiny.model, tiny.plan, tiny.calibration_set, lambda: evaluator, max_drop)
 
 
 @pytest.fixture(scope="module")
@@ -198,12 +198,12 @@ def test_the_cheapest_within_the_budget_is_taken(tiny: Any, between: SearchResul
 
 
 def test_what_is_written_says_how_it_was_found(between: SearchResult, tmp_path: Path) -> None:
-    told = json.loads(json.dumps(between.to_json()))
-    assert told["points"][told["chosen"]]["drop"]["points"] == between.chosen.drop.points
-    assert told["languages"] == list(LANGUAGES)
-    assert "not measured" in told["latency"] and "budget" in told["rule"]
-    assert len(told["ladder"]) == len(between.candidates)
-    front = [told["points"][i] for i in told["front"]]
+    data = json.loads(json.dumps(between.to_json()))
+    assert data["points"][data["chosen"]]["drop"]["points"] == between.chosen.drop.points
+    assert data["languages"] == list(LANGUAGES)
+    assert "not measured" in data["latency"] and "budget" in data["rule"]
+    assert len(data["ladder"]) == len(between.candidates)
+    front = [data["points"][i] for i in data["front"]]
     assert [p["drop"]["points"] for p in front] == sorted(
         (p["drop"]["points"] for p in front), reverse=True
     )
@@ -212,9 +212,9 @@ def test_what_is_written_says_how_it_was_found(between: SearchResult, tmp_path: 
 
 
 def test_a_wide_budget_takes_the_cheapest_at_once(tiny: Any) -> None:
-    judge = ByKind(lambda narrow: 20 * narrow)
-    got = found(tiny, judge, 100.0)
-    assert got.chosen.plan == tiny.plan and got.chosen.name == "w8a8" and judge.asked == 2
+    evaluator = ByKind(lambda narrow: 20 * narrow)
+    got = found(tiny, evaluator, 100.0)
+    assert got.chosen.plan == tiny.plan and got.chosen.name == "w8a8" and evaluator.calls == 2
 
 
 def test_an_impossible_budget_fails_with_the_best_found(tiny: Any) -> None:
@@ -231,7 +231,7 @@ def test_a_plan_is_widened_and_never_narrowed(tiny: Any) -> None:
     assert plan.layers["blocks.0.qkv"] is tiny.plan.layers["blocks.0.qkv"]
 
 
-# ------------------------------------------------------------------ the judge
+# -------------------------------------------------------------- the evaluator
 
 
 def by_its_words(scene: Scene, parsed: str) -> bool:
@@ -247,27 +247,27 @@ def judged_by_words(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_words: None) -> None:
     scenes = load_set("calibration", 5)
-    judge = TaskEvaluator(tiny.model, scenes, ("en", "zh"))
-    assert judge.exact.shape == (5, 2) and 0 < judge.exact.mean() < 1
-    assert np.array_equal(judge.exact_match(tiny.model, "itself"), judge.exact)
+    evaluator = TaskEvaluator(tiny.model, scenes, ("en", "zh"))
+    assert evaluator.exact.shape == (5, 2) and 0 < evaluator.exact.mean() < 1
+    assert np.array_equal(evaluator.exact_match(tiny.model, "itself"), evaluator.exact)
     other = copy.deepcopy(tiny.model)
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in layer_weights(other).values():
             weight.add_(0.02 * weight.std() * torch.randn_like(weight))
     for plan in (other, simulate(other, tiny.plan)):
-        wanted = TaskEvaluator(plan, scenes, ("en", "zh"))
-        same = [wanted._said[key] == said for key, said in judge._said.items()]
+        expected = TaskEvaluator(plan, scenes, ("en", "zh"))
+        same = [expected._captions[key] == caption for key, caption in evaluator._captions.items()]
         assert 0 < sum(same) < len(same)
-        assert np.array_equal(judge.exact_match(plan, "other"), wanted.exact)
+        assert np.array_equal(evaluator.exact_match(plan, "other"), expected.exact)
 
 
 def test_equal_captions_are_not_decoded_again(
     tiny: Any, judged_by_words: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = TaskEvaluator(tiny.model, load_set("calibration", 4), ("en",))
+    evaluator = TaskEvaluator(tiny.model, load_set("calibration", 4), ("en",))
     monkeypatch.setattr(judging, "generate", None)  # decoding would fail
-    assert np.array_equal(judge.exact_match(tiny.model, "itself"), judge.exact)
+    assert np.array_equal(evaluator.exact_match(tiny.model, "itself"), evaluator.exact)
 
 
 def test_a_model_that_names_nothing_has_nothing_to_lose(tiny: Any) -> None:

@@ -101,7 +101,7 @@ def span(*boxes: Any, start: Any = 0, end: Any = 8) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"caption": "Een hond."}, "names no image"),
         ({"image": "c.png", "caption": "Een hond."}, r"names c\.png"),
@@ -128,21 +128,21 @@ def span(*boxes: Any, start: Any = 0, end: Any = 8) -> dict[str, Any]:
         ([], "no JSON object"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(folder: Path, row: Any, said: str) -> None:
-    with pytest.raises(InputError, match=rf"mine\.jsonl:2 .*{said}"):
+def test_a_bad_row_is_named_by_file_and_line(folder: Path, row: Any, message: str) -> None:
+    with pytest.raises(InputError, match=rf"mine\.jsonl:2 .*{message}"):
         read_pairs(lines(folder / "mine.jsonl", GOOD, row), "nl")
 
 
 def test_files_that_are_no_such_file(folder: Path) -> None:
     bad = folder / "mine.jsonl"
-    for data, said in (
+    for data, message in (
         (b'{"image": "a.png", "caption": "x"}\n{"image"', r"mine\.jsonl:2 is no JSON"),
         (b'{"image": "a.png"\xff', "1 is not UTF-8"),
         (b"[" * 100_000, r"mine\.jsonl:1 is no JSON"),
         (b"", "holds no captions in 'nl'"),
     ):
         bad.write_bytes(data)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             read_pairs(bad, "nl")
     for name in ("absent.jsonl", "a.png"):
         with pytest.raises(InputError, match=name):
@@ -161,7 +161,7 @@ def test_directories_must_hold_one_file_of_captions(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"images": None}, "no list 'images'"),
         ({"annotations": [1]}, "no list 'annotations'"),
@@ -172,25 +172,25 @@ def test_directories_must_hold_one_file_of_captions(folder: Path) -> None:
         ({"images": [{"id": 7, "file_name": "c.png"}]}, r"names c\.png|not listed"),
     ],
 )
-def test_bad_coco(folder: Path, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_bad_coco(folder: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         read_pairs(coco(folder / "captions.json", **changes), "nl")
 
 
 def test_coco_that_is_no_document(folder: Path) -> None:
-    for text, said in (
+    for text, message in (
         ("[]", "no object"),
         ('{\n"images": ', r"c\.json:2 is no JSON"),
         ('{"images": ' + "[" * 100_000, r"c\.json is no JSON"),
         ('{"images": ' + "9" * 5_000, r"c\.json is no JSON"),
     ):
         (folder / "c.json").write_text(text)
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             read_pairs(folder / "c.json", "nl")
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         ("name,text\na.png,x\n", r"csv:1 has no columns"),
         ("", r"csv:1 has no columns"),
@@ -203,7 +203,7 @@ def test_coco_that_is_no_document(folder: Path) -> None:
         ("file_name,text,lang\na.png,x,en\nb.png,x,en\n", "no captions in 'nl'"),
     ],
 )
-def test_bad_imagefolders(folder: Path, table: str, said: str) -> None:
+def test_bad_imagefolders(folder: Path, table: str, message: str) -> None:
     (folder / "metadata.csv").write_text(table)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_pairs(folder, "nl")

@@ -134,15 +134,15 @@ def test_a_directory_is_captioned_in_order_with_bad_images_told(
 def test_drawn_words_come_again_with_their_seed(
     photo: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def said(*options: str) -> str:
+    def output(*options: str) -> str:
         bundle = ["--bundle", str(tiny_bundle_made), "--max-length", "9"]
         assert main(["caption", str(photo), *bundle, *options]) == 0
         return capsys.readouterr().out
 
     hot = ("--temperature", "9")
-    assert said("--seed", "3") == said("--seed", "3", "--temperature", "1")
-    assert said("--seed", "3", *hot) != said("--seed", "4", *hot) == said("--seed", "4", *hot)
-    assert said("--top-k", "1") == said() == said("--beams", "1")
+    assert output("--seed", "3") == output("--seed", "3", "--temperature", "1")
+    assert output("--seed", "3", *hot) != output("--seed", "4", *hot) == output("--seed", "4", *hot)
+    assert output("--top-k", "1") == output() == output("--beams", "1")
 
 
 def test_drawing_writes_a_image(
@@ -240,7 +240,7 @@ def test_a_note_on_an_image_is_said_and_in_the_json(
     cut.write_bytes(cut.read_bytes()[:-2])
     command = ["caption", str(cut), "--bundle", str(tiny_bundle_made), "--json", "-"]
     assert main(command) == 0
-    said = capsys.readouterr()
-    (row,) = json.loads(said.out)
+    output = capsys.readouterr()
+    (row,) = json.loads(output.out)
     assert row["notes"] == ["the marker at its end is missing; every pixel was there"]
-    assert f"edgecap: {cut}: {row['notes'][0]}" in said.err
+    assert f"edgecap: {cut}: {row['notes'][0]}" in output.err

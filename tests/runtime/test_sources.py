@@ -196,7 +196,7 @@ def test_urls_are_fetched_when_asked(server: str) -> None:
 @pytest.mark.parametrize(
     ("path", "code", "told"),
     [
-        ("/nothing", "image.fetch", "the server says 404 Not Found"),
+        ("/nothing", "image.fetch", "the server answers 404 Not Found"),
         ("/away", "image.fetch", "cannot be fetched"),
         ("/round", "image.fetch", "cannot be fetched"),
         ("/cut", "image.fetch", "cannot be fetched"),

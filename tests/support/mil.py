@@ -76,8 +76,10 @@ def evaluate(
         package = save_mil(Path(folder) / "a.mlpackage", build, *arrays, target=target)
         function = Program.open(package).function()
         inputs = dict(zip(function.inputs, arrays, strict=True))
-        wanted = {"int8", "uint8", "bool"}
-        inputs = {n: a.astype(np.int32) if str(a.dtype) in wanted else a for n, a in inputs.items()}
+        expected = {"int8", "uint8", "bool"}
+        inputs = {
+            n: a.astype(np.int32) if str(a.dtype) in expected else a for n, a in inputs.items()
+        }
         return list(function.run(inputs).values())
 
 
@@ -103,20 +105,20 @@ def normal(*shape: int, seed: int = 0, half: bool = False) -> np.ndarray:
     return values.astype(np.float16 if half else np.float32)
 
 
-def close(found: np.ndarray, wanted: Any, units: float = 4) -> None:
+def close(found: np.ndarray, expected: Any, units: float = 4) -> None:
     """Assert equal shapes and values, within `units` in the last place of found's type.
 
     The unit is that of the largest value wanted: sums err by the size of what is summed.
     """
-    wanted = np.asarray(wanted)
-    assert found.shape == wanted.shape
+    expected = np.asarray(expected)
+    assert found.shape == expected.shape
     if found.dtype.kind != "f":
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(found, expected)
         return
-    finite = np.abs(wanted[np.isfinite(wanted)], dtype=np.float64)
+    finite = np.abs(expected[np.isfinite(expected)], dtype=np.float64)
     unit = np.finfo(found.dtype).eps * max(float(finite.max(initial=0)), 1e-3)
     np.testing.assert_allclose(
-        found.astype(np.float64), wanted.astype(np.float64), rtol=0, atol=units * unit
+        found.astype(np.float64), expected.astype(np.float64), rtol=0, atol=units * unit
     )
 
 

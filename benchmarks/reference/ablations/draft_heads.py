@@ -128,18 +128,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--heads", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--lang", default="en,de,es,zh")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.manual_seed(0)
-    languages = picked_languages(asked.lang)
+    languages = picked_languages(options.lang)
     with torch.no_grad():
         model = weights.load(weights.resolve("S")[1])
         tokenizer = Tokenizer(tokenizer_data(), "tokenizer.json")
         first = tokenizer.id_of("<loc_00>")
         begun = time.monotonic()
-        taught = list(read(model, "train", asked.train, languages))
-        heads = [train(model, taught, a + 1, asked.epochs) for a in range(asked.heads)]
+        taught = list(read(model, "train", options.train, languages))
+        heads = [train(model, taught, a + 1, options.epochs) for a in range(options.heads)]
         print(f"{sum(len(r.tokens) for r in taught)} tokens, {time.monotonic() - begun:.0f} s")
-        tested = list(read(model, "test", asked.n, languages))
+        tested = list(read(model, "test", options.n, languages))
         print(report(model, heads, tested, range(first, first + 57)))
     return 0
 

@@ -115,8 +115,8 @@ class EncoderDecoder(CaptionModel):
             weights = torch.cat([past, self_score], -1).softmax(-1)  # [B,H,1,T+1]
             attended = weights[..., :T] @ v[layer][:, :, P:] + weights[..., T:] * v_new
             x = block.attend(x, attended)  # [B,1,D]
-            seen, weights = block.cross(x, k[layer][:, :, :P], v[layer][:, :, :P])
-            x = block.think(x + seen)  # [B,1,D]
+            context, weights = block.cross(x, k[layer][:, :, :P], v[layer][:, :, :P])
+            x = block.think(x + context)  # [B,1,D]
             new_keys.append(k_new)
             new_values.append(v_new)
             attentions.append(weights[:, :, 0].mean(1))  # [B,P]

@@ -88,9 +88,9 @@ class Arm:
         facts = {
             "config": self.config.to_dict(),
             "run": self.recipe(seed, images).to_dict(),
-            "build": _said(self.build),
-            "batches": _said(self.batches),
-            "as_edges": _said(self.as_edges),
+            "build": _described(self.build),
+            "batches": _described(self.batches),
+            "as_edges": _described(self.as_edges),
             "world": {size: asdict(rules) for size, rules in self.world.items()},
             "scenes": scenes,
         }
@@ -98,10 +98,10 @@ class Arm:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _said(function: Callable[..., Any]) -> list[Any]:
+def _described(function: Callable[..., Any]) -> list[Any]:
     """A class, a function, or a partial of one, in words."""
     if isinstance(function, partial):
-        return [*_said(function.func), sorted(function.keywords.items())]
+        return [*_described(function.func), sorted(function.keywords.items())]
     return [function.__module__, function.__qualname__]
 
 
@@ -131,7 +131,7 @@ class Ablation:
     keys: tuple[str, ...] = ()  # of the runs' metrics: columns and panels
     contrasts: tuple[tuple[str, str], ...] = ()  # arms: the first minus the second
     facts: Callable[[], list[Row]] | None = None
-    facts_said: str = ""  # what the facts are, one sentence
+    facts_about: str = ""  # what the facts are, one sentence
     # What facts depend on besides code and processor, in words: other words, other facts.
     facts_of: Callable[[], str] = str
     drawn: tuple[str, ...] = ()  # columns of the facts that get a panel

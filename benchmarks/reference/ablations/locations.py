@@ -141,7 +141,7 @@ ABLATION = Ablation(
     keys=("name", "grounding_50", "grounding_75", "miou_named"),
     contrasts=(("4 tokens", "2 tokens"),),
     facts=facts,
-    facts_said=f"Ceilings: mean IoU of the true boxes of {SCENES:,} scenes, by their longer side, "
+    facts_about=f"Ceilings: mean IoU of the true boxes of {SCENES:,} scenes, by their longer side, "
     "with the nearest box that a scheme can write.",
     drawn=(SIDES[0][0], SIDES[-1][0]),
 )

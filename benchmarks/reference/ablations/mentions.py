@@ -1,4 +1,4 @@
-"""Mention dropout x data: what makes colour and shape pairs nameable that were never seen?
+"""Mention dropout x data: what makes colour and shape pairs nameable that were never trained?
 
 With dropout, two of five captions name shapes by their colour or by their kind alone, so the
 decoder cannot rely on which shape a colour usually has. In the ablations' common world, and with

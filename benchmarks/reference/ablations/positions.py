@@ -89,5 +89,5 @@ ABLATION = Ablation(
         ("2D, 224", "1D, 224"),
     ),
     facts=facts,
-    facts_said="Size of the tables.",
+    facts_about="Size of the tables.",
 )

@@ -106,18 +106,18 @@ def times(config: CaptionerConfig, rounds: int = ROUNDS) -> dict[str, Row]:
         for name, model in models.items():
             begun = time.perf_counter()
             encoded = model.graphs.encode(image)
-            seen = time.perf_counter()
+            encoded_at = time.perf_counter()
             state = State(model.graphs, encoded)
             for _ in range(WORDS):
                 state.feed([0])
             ended = time.perf_counter()
             if lap:
-                taken[name].append((seen - begun, ended - begun))
+                taken[name].append((encoded_at - begun, ended - begun))
     rows = {}
     for name, laps in taken.items():
         against = zip(laps, taken["prefix-LM"], strict=True)
         rows[name] = {
-            "ms image": round(1000 * statistics.median(seen for seen, _ in laps), 1),
+            "ms image": round(1000 * statistics.median(encoded_at for encoded_at, _ in laps), 1),
             "ms caption": round(1000 * statistics.median(whole for _, whole in laps), 1),
             "× prefix-LM": round(statistics.median(a[1] / b[1] for a, b in against), 2),
         }
@@ -152,7 +152,7 @@ ABLATION = Ablation(
         ("prefix-LM", "encoder-decoder, equal parameters"),
     ),
     facts=facts,
-    facts_said=f"Size {SIZE}, one image and {WORDS} tokens, random weights; PyTorch, one thread, "
+    facts_about=f"Size {SIZE}, one image and {WORDS} tokens, random weights; PyTorch, one thread, "
     f"{ROUNDS} rounds in turns.",
     drawn=("parameters", "GFLOP caption", "ms caption"),
 )

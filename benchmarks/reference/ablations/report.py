@@ -38,7 +38,7 @@ def to_markdown(ablation: Ablation, facts: Sequence[Row], rows: Sequence[Row]) -
     """The claim, the rule, and the tables."""
     parts = [f"## {ablation.name}", f"Claim: {ablation.claim}", f"TokenGrammar: {ablation.rule}"]
     if facts:
-        parts += [ablation.facts_said, _facts_table(facts)]
+        parts += [ablation.facts_about, _facts_table(facts)]
     if rows:
         seeds = len({row["seed"] for row in rows})
         spread = ", least … most" if seeds > 1 else ""
@@ -135,7 +135,7 @@ def draw(path: Path, ablation: Ablation, facts: Sequence[Row], rows: Sequence[Ro
     parts = figure.subfigures(len(lines), 1, squeeze=False, height_ratios=[2 + n for n in tall])
     for part, line in zip(parts[:, 0], lines, strict=True):
         if line is columns:
-            part.suptitle(ablation.facts_said, x=0.01, ha="left", fontsize=9)
+            part.suptitle(ablation.facts_about, x=0.01, ha="left", fontsize=9)
         panels = part.subplots(1, len(line), sharey=True, squeeze=False)[0]
         for axes, key in zip(panels, line, strict=True):
             if line is columns:

@@ -21,12 +21,12 @@ def gather(ablation: Ablation, budget: Budget, store: Store) -> tuple[list[Row],
     """The facts and the runs' rows, seed by seed; what the store lacks is made and stored."""
     images = budget.images or ablation.images
     facts = _facts(ablation, store)
-    wanted = [(arm, seed) for seed in range(budget.seeds) for arm in ablation.arms]
-    keys = [arm.key(seed, images, budget.scenes) for arm, seed in wanted]
+    runs = [(arm, seed) for seed in range(budget.seeds) for arm in ablation.arms]
+    keys = [arm.key(seed, images, budget.scenes) for arm, seed in runs]
     found = {key: store.find(key) for key in keys}
     missing: list[Task] = [
         (arm, seed, images, budget.scenes)
-        for (arm, seed), key in zip(wanted, keys, strict=True)
+        for (arm, seed), key in zip(runs, keys, strict=True)
         if found[key] is None
     ]
     label = f"{ablation.name}: runs"
@@ -37,7 +37,7 @@ def gather(ablation: Ablation, budget: Budget, store: Store) -> tuple[list[Row],
         store.add(kept)
     # A row may be another ablation's, in which its arm has another name.
     rows = [
-        {**(found[key] or {}), "arm": arm.name} for (arm, _), key in zip(wanted, keys, strict=True)
+        {**(found[key] or {}), "arm": arm.name} for (arm, _), key in zip(runs, keys, strict=True)
     ]
     return facts, rows
 
@@ -45,7 +45,7 @@ def gather(ablation: Ablation, budget: Budget, store: Store) -> tuple[list[Row],
 def _facts(ablation: Ablation, store: Store) -> list[Row]:
     if ablation.facts is None:
         return []
-    about = json.dumps([ablation.name, ablation.facts_said, cpu_model(), ablation.facts_of()])
+    about = json.dumps([ablation.name, ablation.facts_about, cpu_model(), ablation.facts_of()])
     key = hashlib.sha256(about.encode()).hexdigest()[:16]
     row = store.find(key)
     if row is None:

@@ -19,7 +19,7 @@ from edgecap.reference.config import SIZES, CaptionerConfig
 from edgecap.reference.model.captioner import Block, CaptionModel, initialise, text_mask
 
 # Every image has texts, and they weigh five times as much: with less a tiny budget ends near
-# chance, where no tower can be told from another.
+# chance, where no tower can be distinguished from another.
 MATCHED_RUN = replace(
     SMALL_RUN,
     contrast_weight=1.0,
@@ -116,6 +116,6 @@ ABLATION = Ablation(
         ("one", "two: half the depth each"),
     ),
     facts=facts,
-    facts_said="Parameters of the named sizes, all of them counted.",
+    facts_about="Parameters of the named sizes, all of them counted.",
     drawn=("parameters",),
 )

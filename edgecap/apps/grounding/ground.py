@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecap.apps.grounding.caption_scorer import CaptionScorer, Encoded
 from edgecap.apps.grounding.hide import hide
 from edgecap.apps.grounding.phrases import Reading, copula_of, readings
-from edgecap.apps.grounding.speech import CaptionScorer, Encoded
 from edgecap.apps.texts import check_words
 from edgecap.core.boxes import iou
 from edgecap.runtime.captioner import Captioner
@@ -44,7 +44,7 @@ OUTWEIGHS = 2.0
 class Referent:
     """An object that the phrase may refer to."""
 
-    box: Box  # x0, y0, x1, y1 in px of the given image, upright as EXIF says
+    box: Box  # x0, y0, x1, y1 in px of the given image, upright by EXIF
     probability: float  # 0-1, among the referents of this phrase
 
 
@@ -57,19 +57,19 @@ class Grounding:
     sentence: str  # the sentence that was scored
     referents: tuple[Referent, ...]  # best first
     log_likelihood_ratio: float  # nats: log p of the name with the object, less that without it
-    least: float  # nats: log p of the name's least likely token, with the object alone
+    min_token_logprob: float  # nats: log p of the name's least likely token, with the object alone
 
     @property
     def box(self) -> Box:
         return self.referents[0].box
 
     @property
-    def seen(self) -> bool:
+    def is_supported(self) -> bool:
         """Whether the image supports the name; otherwise the box is a guess.
 
         A similar-looking object may also support it.
         """
-        return self.log_likelihood_ratio + self.least >= OUTWEIGHS
+        return self.log_likelihood_ratio + self.min_token_logprob >= OUTWEIGHS
 
 
 def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en") -> Grounding:
@@ -86,10 +86,10 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
     model_input, placement = preprocess(image, settings)  # [S,S,3]
     reading = _likeliest(scorer, [model_input, np.full_like(model_input, settings.fill)], options)
     boxes = _distinct(scorer.named_boxes(model_input))
-    fits, without, least = _names(scorer, model_input, boxes, reading)  # [N], one, [N]
+    fits, without, min_logprobs = _names(scorer, model_input, boxes, reading)  # [N], one, [N]
     if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
         boxes.append(scorer.box_of(hide(model_input, boxes, []), scorer.tokens(reading.name)))
-        fits, without, least = _names(scorer, model_input, boxes, reading)
+        fits, without, min_logprobs = _names(scorer, model_input, boxes, reading)
     bar = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one is always kept
     rivals = np.flatnonzero(fits >= bar)
     scores = fits[rivals]
@@ -108,7 +108,7 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
             Referent(placement.to_image(boxes[rivals[i]]), float(shares[i])) for i in order
         ),
         log_likelihood_ratio=float(fits[best] - without),
-        least=float(least[best]),
+        min_token_logprob=float(min_logprobs[best]),
     )
 
 
@@ -153,7 +153,7 @@ def _names(
     alone = [hide(model_input, [b for b in boxes if b is not box], [box]) for box in boxes]
     encoded = scorer.encode(np.stack([*alone, hide(model_input, boxes, [])]))  # N + 1
     rows = scorer.likelihoods(encoded, [(i, name) for i in range(len(boxes) + 1)])
-    found = _sums_and_least([row[start:] for row in rows])  # [2,N+1]
+    found = _sums_and_minima([row[start:] for row in rows])  # [2,N+1]
     one = copula_of(scorer.lang).one
     if one and not reading.name.startswith(one):
         found = np.maximum(found, _counted(scorer, encoded, one, reading.name))
@@ -161,18 +161,18 @@ def _names(
     return sums[:-1], float(sums[-1]), least[:-1]
 
 
-def _sums_and_least(rows: Sequence[np.ndarray]) -> np.ndarray:
+def _sums_and_minima(rows: Sequence[np.ndarray]) -> np.ndarray:
     """The sum and the minimum of n rows of log-probabilities, f32 [2,n]."""
     return np.array([[row.sum(), row.min(initial=0.0)] for row in rows], np.float32).T
 
 
 def _counted(scorer: CaptionScorer, encoded: Encoded, one: str, name: str) -> np.ndarray:
-    """`_sums_and_least` of the name after the number one and the model's preferred counter."""
+    """`_sums_and_minima` of the name after the number one and the model's preferred counter."""
     leads = [one + counter for counter in scorer.next_token(encoded, one)]
     pairs = [(i, scorer.tokens(lead + name)) for i, lead in enumerate(leads)]
     starts = [_shared(scorer.tokens(lead), pairs[i][1]) for i, lead in enumerate(leads)]
     rows = scorer.likelihoods(encoded, pairs)
-    return _sums_and_least([row[at:] for row, at in zip(rows, starts, strict=True)])
+    return _sums_and_minima([row[at:] for row, at in zip(rows, starts, strict=True)])
 
 
 def _description_scores(

@@ -46,7 +46,7 @@ NEUTRAL = Copula("", gap="")
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of a phrase: the `name` of an object, and the `rest` said about it, or ""."""
+    """One reading of a phrase: the `name` of an object, and the `rest` about it, or ""."""
 
     name: str  # "The red circle"
     joint: str  # between name and rest: " is"

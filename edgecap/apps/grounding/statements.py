@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgecap.apps.grounding.caption_scorer import CaptionScorer
 from edgecap.apps.grounding.phrases import as_sentence
-from edgecap.apps.grounding.speech import CaptionScorer
 from edgecap.apps.texts import check_words
 from edgecap.core.errors import InputError
 from edgecap.runtime.captioner import Captioner
@@ -33,12 +33,12 @@ class StatementScore:
     statement: str
     log_likelihood_ratio: float  # nats
     share: float  # 0-1, among the statements given
-    least: float  # nats: log p of its least likely token, with the image
+    min_token_logprob: float  # nats: log p of its least likely token, with the image
 
     @property
     def above_threshold(self) -> bool:
         """Whether the statement is plausible; otherwise it is untrue or unlike a caption."""
-        return self.least >= PLAUSIBLE
+        return self.min_token_logprob >= PLAUSIBLE
 
 
 def rank_statements(

@@ -29,7 +29,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.runtime.batches import BATCH
-from edgecap.runtime.captioner import Captioner, Placed
+from edgecap.runtime.captioner import Captioner, ModelInput
 from edgecap.runtime.folders import images
 from edgecap.runtime.preprocess import preprocess, read_file
 
@@ -158,7 +158,7 @@ class _Run:
         self._embedded = self._unchanged = 0
 
     def run(self, names: Sequence[str]) -> Summary:
-        waiting: list[tuple[Entry, Placed]] = []
+        waiting: list[tuple[Entry, ModelInput]] = []
         for name in progress(names, "embedding images"):
             waiting += self._examine(name)
             if len(waiting) == BATCH:
@@ -224,19 +224,19 @@ class _Run:
         store.sweep(self._root, stored.manifest)
         return stored
 
-    def _examine(self, name: str) -> list[tuple[Entry, Placed]]:
+    def _examine(self, name: str) -> list[tuple[Entry, ModelInput]]:
         """The entry and image to embed for a file, or nothing."""
         found = self._read(name)
         if found is None:
             return []
         entry, data = found
         try:
-            placed = preprocess(data, self._captioner.manifest.image)
+            prepared = preprocess(data, self._captioner.manifest.image)
         except InputError as error:
             self._contents.discard(entry.sha256)
             self._failures.append(Failure(name, error))
             return []
-        return [(entry, placed)]
+        return [(entry, prepared)]
 
     def _read(self, name: str) -> tuple[Entry, bytes] | None:
         """The entry and bytes of a file whose content is new, or nothing."""
@@ -267,7 +267,7 @@ class _Run:
         self._contents.add(digest)
         return entry, data
 
-    def _embed(self, waiting: Sequence[tuple[Entry, Placed]]) -> None:
+    def _embed(self, waiting: Sequence[tuple[Entry, ModelInput]]) -> None:
         model_inputs = [model_input for _, (model_input, _) in waiting]  # b of [S,S,3]
         views = embedded_views(self._captioner, model_inputs, self._manifest.whole)
         for (entry, (_, placement)), (parts, vectors) in zip(waiting, views, strict=True):

@@ -17,7 +17,7 @@ from edgecap.apps.grounding.views import embedded_views
 from edgecap.apps.texts import check_words
 from edgecap.core.errors import InputError
 from edgecap.runtime.batches import in_batches_past_errors
-from edgecap.runtime.captioner import Captioner, Placed
+from edgecap.runtime.captioner import Captioner, ModelInput
 from edgecap.runtime.mentions import InputBox
 from edgecap.runtime.preprocess import Box, ImageLike, Letterbox, preprocess
 
@@ -67,7 +67,7 @@ class ZeroShotClassifier:
         An image that cannot be read is yielded as its error, in its place.
         """
         size = self._captioner.batch_size()
-        return in_batches_past_errors(self._captioner.placed(images), size, self._ranked)
+        return in_batches_past_errors(self._captioner.preprocess_images(images), size, self._ranked)
 
     def rank(self, images: Sequence[ImageLike]) -> list[list[LabelScore]]:
         """For each image all labels, best first; equal scores in the order given.
@@ -77,13 +77,13 @@ class ZeroShotClassifier:
         settings = self._captioner.manifest.image
         return self._ranked([preprocess(image, settings) for image in images])
 
-    def _ranked(self, placed: Sequence[Placed]) -> list[list[LabelScore]]:
+    def _ranked(self, prepared: Sequence[ModelInput]) -> list[list[LabelScore]]:
         views = embedded_views(
-            self._captioner, [model_input for model_input, _ in placed], self._whole
+            self._captioner, [model_input for model_input, _ in prepared], self._whole
         )
         return [
             self._choices(vectors @ self._texts.T, [view.boxes for view in parts], placement)
-            for (parts, vectors), (_, placement) in zip(views, placed, strict=True)
+            for (parts, vectors), (_, placement) in zip(views, prepared, strict=True)
         ]
 
     def _choices(

@@ -137,11 +137,11 @@ def _check(manifest: IndexManifest) -> None:
     if not manifest.segments or Counter(used) != Counter(list(manifest.files)):
         raise _bad("segments and graph must name every listed file once and no other")
     for segment in manifest.segments:
-        wanted = segment.rows * manifest.embedding * 4
+        vector_bytes = segment.rows * manifest.embedding * 4
         most = segment.images if manifest.whole else segment.rows
         if not 1 <= segment.images <= segment.rows <= most:
             raise _bad(f"{segment.images} images cannot have {segment.rows} vectors")
-        if manifest.files[segment.vectors].size != wanted:
+        if manifest.files[segment.vectors].size != vector_bytes:
             raise _bad(f"{segment.vectors} must have {segment.rows} rows of {manifest.embedding}")
     graph = manifest.graph
     if graph is not None and not 0 < graph.rows <= graph.before <= manifest.next_key:

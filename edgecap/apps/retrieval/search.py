@@ -126,14 +126,14 @@ class Index:
         covered = self.manifest.graph
         assert covered is not None
         tail = np.arange(np.searchsorted(self._keys, covered.before), len(self._keys))
-        wanted = max(4 * k, _PROPOSALS)
+        count = max(4 * k, _PROPOSALS)
         while True:
-            wanted = min(wanted, covered.rows)
-            proposed = graph.nearest(self._graph, query, wanted)  # [n]
+            count = min(count, covered.rows)
+            proposed = graph.nearest(self._graph, query, count)  # [n]
             alive = self._rows_of(proposed)
-            if len(np.unique(self._owners[alive])) >= k or wanted == covered.rows:
+            if len(np.unique(self._owners[alive])) >= k or count == covered.rows:
                 return np.union1d(alive, tail)
-            wanted *= 4
+            count *= 4
 
 
 def open_index(path: str | os.PathLike[str]) -> Index:

@@ -77,11 +77,12 @@ def conv_transpose(
         (d - 1) * s + (k - 1) * e + 1
         for d, s, k, e in zip(D, stride, kernel, dilation, strict=True)
     ]
-    wanted = [size - before - after for size, (before, after) in zip(full, pads, strict=True)]
+    kept_sizes = [size - before - after for size, (before, after) in zip(full, pads, strict=True)]
     if output_shape is not None:
-        wanted = [int(size) for size in output_shape[2:]]
+        kept_sizes = [int(size) for size in output_shape[2:]]
     room = [
-        max(size, before + out) for size, (before, _), out in zip(full, pads, wanted, strict=True)
+        max(size, before + out)
+        for size, (before, _), out in zip(full, pads, kept_sizes, strict=True)
     ]
     out = np.zeros(limited((N, G * J, *room)), x.dtype)
     for place in np.ndindex(*kernel):
@@ -90,6 +91,6 @@ def conv_transpose(
             for k, e, d, s in zip(place, dilation, D, stride, strict=True)
         )
         out[:, :, *where] += parts[:, :, *place]
-    cut = tuple(slice(b, b + size) for (b, _), size in zip(pads, wanted, strict=True))
+    cut = tuple(slice(b, b + size) for (b, _), size in zip(pads, kept_sizes, strict=True))
     out = out[:, :, *cut]
     return out if bias is None else out + bias.reshape(-1, *(1,) * rank)

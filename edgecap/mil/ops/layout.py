@@ -34,8 +34,8 @@ def expand_dims(x: np.ndarray, axes: np.ndarray) -> np.ndarray:
 @OPS(exact=True)
 def squeeze(x: np.ndarray, axes: np.ndarray | None = None) -> np.ndarray:
     """Axes whose size is not 1 are kept, as in PyTorch."""
-    asked = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
-    return x.squeeze(tuple(axis for axis in asked if x.shape[axis] == 1))
+    candidates = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
+    return x.squeeze(tuple(axis for axis in candidates if x.shape[axis] == 1))
 
 
 @OPS(exact=True)

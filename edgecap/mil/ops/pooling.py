@@ -24,8 +24,8 @@ def max_pool(
     pad: np.ndarray | None = None,
     ceil_mode: np.ndarray | bool = False,
 ) -> np.ndarray:
-    seen = _pooled(x, -np.inf, kernel_sizes, strides, pad_type, pad, bool(ceil_mode))
-    return seen.max(_kernel_axes(x))
+    covered = _pooled(x, -np.inf, kernel_sizes, strides, pad_type, pad, bool(ceil_mode))
+    return covered.max(_kernel_axes(x))
 
 
 @OPS()
@@ -56,8 +56,8 @@ def l2_pool(
     pad: np.ndarray | None = None,
     ceil_mode: np.ndarray | bool = False,
 ) -> np.ndarray:
-    seen = _pooled(np.square(x), 0, kernel_sizes, strides, pad_type, pad, bool(ceil_mode))
-    return np.sqrt(seen.sum(_kernel_axes(x)))
+    covered = _pooled(np.square(x), 0, kernel_sizes, strides, pad_type, pad, bool(ceil_mode))
+    return np.sqrt(covered.sum(_kernel_axes(x)))
 
 
 def _kernel_axes(x: np.ndarray) -> Sizes:

@@ -1,4 +1,4 @@
-"""From the JSON files of a Hugging Face checkpoint to what a bundle says. No torch, no hub.
+"""From the JSON files of a Hugging Face checkpoint to the fields of a bundle. No torch, no hub.
 
 Image processor, tokenizer and generation settings become data that edgecap's runtime carries out,
 or are refused by name. Nothing that changes pixels or tokens is dropped silently; each module lists

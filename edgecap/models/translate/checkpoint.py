@@ -14,7 +14,7 @@ _SAVE = "In Python: transformers.{auto}.from_pretrained({path!r}).save_pretraine
 
 
 class Checkpoint:
-    """A directory as transformers' save_pretrained writes it. Files are read when asked for."""
+    """A directory as transformers' save_pretrained writes it. Files are read on first use."""
 
     def __init__(self, path: Path) -> None:
         """InputError (checkpoint.missing) where there is no such directory."""
@@ -87,7 +87,7 @@ def typed(value: Any, kind: type | tuple[type, ...], name: str) -> Any:
 
 
 def refuse(what: str, why: str) -> UnsupportedError:
-    """The refusal of a setting that no bundle can say."""
+    """The refusal of a setting that no bundle can express."""
     return UnsupportedError(
         "checkpoint.unsupported",
         f"{what} is not supported: {why}.",

@@ -2,7 +2,7 @@
 
 Follows transformers 5.23: a setting that the file leaves out, or gives as null, has the default of
 GenerationConfig._get_default_generation_params; a checkpoint without the file takes what its
-config.json, and the part for text in it, say.
+config.json, and the part for text in it, hold.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NUMBER = (int, float)
 _EARLY_STOPPING = {False: "heuristic", True: "first", "never": "never"}
 _TEXT_CONFIGS = ("decoder", "generator", "text_config")
 
-# Settings that would change tokens and that no bundle can say: the values that change nothing.
+# Settings that would change tokens and that no bundle can express: the values that change nothing.
 _REFUSED: dict[str, tuple[Any, ...]] = {
     "bad_words_ids": (),
     "constraints": (),
@@ -124,7 +124,7 @@ def generation_spec(
             counts them.
         ids: eos_token_id and the like where the family's own `generate` passes them itself.
 
-    Raises UnsupportedError (checkpoint.unsupported) that names a setting which no bundle can say,
+    Raises UnsupportedError (checkpoint.unsupported) that names a setting no bundle can express,
     InputError (checkpoint.setting) for one that makes no sense.
     """
     values = {**_given(checkpoint), **(ids or {})}
@@ -163,7 +163,7 @@ def generation_spec(
 
 
 def start_id(checkpoint: Checkpoint) -> int:
-    """The id that an encoder-decoder's text begins with; InputError where nothing says it."""
+    """The id that an encoder-decoder's text begins with; InputError where no setting has it."""
     values = _given(checkpoint)
     for name in ("decoder_start_token_id", "bos_token_id"):
         if values.get(name) is not None:
@@ -175,7 +175,7 @@ def start_id(checkpoint: Checkpoint) -> int:
 
 
 def _given(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the checkpoint says, without nulls."""
+    """The settings of the checkpoint, without nulls."""
     values = checkpoint.generation_config
     if values is None:
         config = checkpoint.config

@@ -121,7 +121,7 @@ def image_spec(checkpoint: Checkpoint) -> tuple[ImageSpec, PixelScaling]:
     """How the checkpoint's image processor makes pixels.
 
     Raises UnsupportedError (checkpoint.unsupported) that names the class or setting which no bundle
-    can say, InputError (checkpoint.file, checkpoint.setting) for what is missing or makes no sense.
+    can express, InputError (checkpoint.file, checkpoint.setting) for what is missing or wrong.
     """
     given = checkpoint.image_processor
     kind = _kind(given)

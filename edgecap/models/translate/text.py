@@ -78,7 +78,7 @@ def _vocabulary(model: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _kind(model: Mapping[str, Any]) -> Any:
-    """The type of a model, which files of before tokenizers 0.10 do not say."""
+    """The type of a model, which files of before tokenizers 0.10 do not have."""
     if "type" in model:
         return model["type"]
     if "merges" in model:
@@ -108,7 +108,7 @@ def _add_tokens(
 ) -> set[str]:
     """Put added tokens into the vocabulary; returns the texts of all special ones.
 
-    As transformers does when it loads: a token is special if either file says so or a key such as
+    As transformers does when it loads: a token is special if either file marks it or a key such as
     eos_token names it; one of a list of special tokens, unless it was added as a plain one.
     """
     named, listed = _named(config)
@@ -179,14 +179,14 @@ def _table(tokens: Mapping[int, str]) -> tuple[str | None, ...]:
 
 
 def _clean_up(config: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
-    """Whether transformers cleans spaces up: never after BPE, whatever the file says."""
+    """Whether transformers cleans spaces up: never after BPE, whatever the file sets."""
     if config.get("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"):
         raise refuse("clean-up after BPE", "transformers itself warns that it corrupts text")
     return bool(config.get("clean_up_tokenization_spaces")) and _kind(model) != "BPE"
 
 
 def _decoder(decoder: Any) -> dict[str, Any]:
-    """The fields of TextSpec that say what the decoder of tokenizer.json does."""
+    """The fields of TextSpec that describe the decoder of tokenizer.json."""
     if decoder is None:
         raise refuse("a tokenizer without a decoder", "its tokens cannot be joined to text")
     whole = typed(decoder, dict, "decoder")
@@ -212,7 +212,7 @@ def _decoder(decoder: Any) -> dict[str, Any]:
 
 def _drops_first(step: Mapping[str, Any]) -> bool:
     """Whether a Metaspace decoder drops the space of the first token."""
-    if "prepend_scheme" not in step:  # before tokenizers 0.14 a flag said it
+    if "prepend_scheme" not in step:  # before tokenizers 0.14 it was a flag
         flag: bool = _field(step, "add_prefix_space", bool)
         return flag
     return bool(_field(step, "prepend_scheme", str) != "never")

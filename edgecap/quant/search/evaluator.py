@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 BATCH = 64  # k and v of an image of S are 3.2 MB
 STYLE = "grounded"
-Seen = tuple[list[Tensor], list[Tensor]]  # keys and values of images, one [B,H,P,K] a layer
+KeysValues = tuple[list[Tensor], list[Tensor]]  # keys and values of images, one [B,H,P,K] a layer
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class TaskEvaluator:
             )
             for i in range(0, len(scenes), BATCH)
         ]
-        self._said: dict[tuple[int, str], list[int]] = {}  # with <eos>, where it came
+        self._captions: dict[tuple[int, str], list[int]] = {}  # with <eos>, where it came
         self.exact = self.exact_match(network, "fp32 captions")  # bool [N,J]
         if not self.exact.any():
             raise InputError(
@@ -101,27 +101,27 @@ class TaskEvaluator:
                 if not anew:
                     continue
                 encoded = _encoded((keys, values), [row - batch.rows.start for row in anew])
-                said = generate(State(captioner.graphs, encoded), rules)
-                for row, one in zip(anew, said, strict=True):
+                generated = generate(State(captioner.graphs, encoded), rules)
+                for row, one in zip(anew, generated, strict=True):
                     raw = captioner.tokenizer.decode(one.tokens)
                     exact[row, j] = is_exact(self._scenes[row], _parsed(raw, lang))
-                    self._said.setdefault((row, lang), _with_end(one, vocabulary.eos))
+                    self._captions.setdefault((row, lang), _with_end(one, vocabulary.eos))
         return exact
 
     def _differing(
-        self, network: CaptionModel, seen: Seen, batch: Batch, lang: str, prompt: list[int]
+        self, network: CaptionModel, encoded: KeysValues, batch: Batch, lang: str, prompt: list[int]
     ) -> list[int]:
         """Scenes of a batch whose caption must be decoded: some token would not be the same.
 
         A token that was chosen under the rule of boxes and is the best without it is the best under
         it, so the rule need not be applied here.
         """
-        if (batch.rows.start, lang) not in self._said:
+        if (batch.rows.start, lang) not in self._captions:
             return list(batch.rows)
-        fed = [[*prompt, *self._said[row, lang]] for row in batch.rows]
+        fed = [[*prompt, *self._captions[row, lang]] for row in batch.rows]
         tokens, lengths = padded(fed, network.config.text_length)  # [B,T]
         with torch.inference_mode():
-            chosen = network.logits(network.forward_text(tokens, *seen)).argmax(-1)  # [B,T]
+            chosen = network.logits(network.forward_text(tokens, *encoded)).argmax(-1)  # [B,T]
         begin = len(prompt)
         return [
             row
@@ -130,14 +130,14 @@ class TaskEvaluator:
         ]
 
 
-def _encoded(seen: Seen, rows: list[int]) -> dict[str, np.ndarray]:
+def _encoded(encoded: KeysValues, rows: list[int]) -> dict[str, np.ndarray]:
     """Some images of a batch, as decoding takes them; their embedding is not needed."""
-    k, v = (torch.stack([layer[rows] for layer in side]).numpy() for side in seen)  # [L,b,H,P,K]
+    k, v = (torch.stack([layer[rows] for layer in side]).numpy() for side in encoded)  # [L,b,H,P,K]
     return {"k": k, "v": v}
 
 
-def _with_end(said: Generated, eos: int) -> list[int]:
-    return [*said.tokens, *([eos] if said.complete else [])]
+def _with_end(generated: Generated, eos: int) -> list[int]:
+    return [*generated.tokens, *([eos] if generated.complete else [])]
 
 
 @lru_cache(4096)

@@ -37,7 +37,7 @@ def draw_front(found: SearchResult, out: Path) -> None:
     ):
         axes.errorbar(
             values, drops, [[max(e, 0) for e in side] for side in reach], fmt="o", color=_JUDGED,
-            capsize=3, label="judged plan, 95 %",
+            capsize=3, label="evaluated plan, 95 %",
         )  # fmt: skip
         chosen = found.points.index(found.chosen)
         axes.plot(values[chosen], drops[chosen], "o", color=_CHOSEN, ms=10, label="chosen")

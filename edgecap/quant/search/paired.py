@@ -39,9 +39,9 @@ class Drop:
         return f"{self.points:+.2f} points (95 % {self.low:+.2f} … {self.high:+.2f})"
 
 
-def drop(wanted: np.ndarray, got: np.ndarray) -> Drop:
+def drop(reference: np.ndarray, got: np.ndarray) -> Drop:
     """From which captions are exact, bool [N,J]: those of fp32 and those of the plan."""
-    loss = wanted.astype(float) - got.astype(float)  # [N,J], 1 lost, -1 won
+    loss = reference.astype(float) - got.astype(float)  # [N,J], 1 lost, -1 won
     N, n = len(loss), loss.size
     lost, won = int((loss > 0).sum()), int((loss < 0).sum())
     adjusted, total = (lost - won) / (n + 2), n + 2

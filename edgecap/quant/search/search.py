@@ -2,7 +2,7 @@
 
     1. sensitivity.py   what each layer's rounding costs alone, in KL divergence
     2. candidates.py    plans from w8a8 everywhere to wide, best gain for its price first
-    3. evaluator.py       captions of a few candidates against the truth, beside fp32's
+    3. evaluator.py     captions of a few candidates against the truth, beside fp32's
     4. bisection        the cheapest of those candidates that keeps within the budget
 
 **The decision rule.** A plan is within a budget of X points where its estimated drop (paired.py) is
@@ -11,7 +11,7 @@ language of the model that they can be described in, never on those of the evalu
 interval is reported and does not decide: with so many scenes it is wider than such a budget, and to
 ask that all of it lie within would refuse plans that lose nothing. A plan that truly loses X passes
 half the time; one that loses an interval's half-width more passes in 1 of 40. Bisection takes a
-wider candidate to lose no more than a narrower one. Of the few candidates judged the cheapest that
+wider candidate to lose no more than a narrower one. Of the few candidates tried the cheapest that
 passes is taken, which flatters it a little; the evaluation set, which nobody looked at, has the
 unflattered figure (`edgecap eval`).
 """
@@ -36,14 +36,14 @@ from edgecap.reference.quant import simulate
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
 
-CANDIDATES = 9  # candidates that may be judged: both ends, and three of the others by bisection
+CANDIDATES = 9  # candidates that may be evaluated: both ends, and three of the others by bisection
 SCHEMA = 1
 RULE = "estimated drop of exact scenes at most the budget"
 Say = Callable[[str], None]
 
 
 class ExactMatch(Protocol):
-    """What judges: judge.TaskEvaluator, or a stand-in."""
+    """What scores captions: evaluator.TaskEvaluator, or a stand-in."""
 
     exact: np.ndarray  # bool [N,J], fp32's captions
     languages: tuple[str, ...]  # J
@@ -54,7 +54,7 @@ class ExactMatch(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """A plan that was judged."""
+    """A plan that was evaluated."""
 
     plan: Plan
     candidate: Candidate
@@ -65,8 +65,8 @@ class Point:
     def name(self) -> str:
         """w8a8, w8, or mixed with the number of layers of each kind."""
         counts = self.plan.summary()["layers"]
-        told = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if kind in counts)
-        return f"mixed ({told})" if self.plan.precision == "mixed" else self.plan.precision
+        parts = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if kind in counts)
+        return f"mixed ({parts})" if self.plan.precision == "mixed" else self.plan.precision
 
     def __str__(self) -> str:
         return (
@@ -92,16 +92,16 @@ class SearchResult:
 
     max_drop: float  # points
     chosen: Point
-    points: tuple[Point, ...]  # all that were judged, cheapest first
+    points: tuple[Point, ...]  # all that were evaluated, cheapest first
     candidates: tuple[Candidate, ...]
     sensitivity: Sensitivity
     exact: float  # 0-1, share of fp32's captions that are exact
-    languages: tuple[str, ...]  # that captions were judged in
+    languages: tuple[str, ...]  # that captions were scored in
     seconds: float = 0.0  # to make the plan: calibration and search, set by who did all
 
     @property
     def front(self) -> list[Point]:
-        """The judged points that no other beats in both price and drop."""
+        """The evaluated points that no other beats in both price and drop."""
         kept: list[Point] = []
         for point in self.points:  # cheapest first
             if not kept or point.drop.points < kept[-1].drop.points:
@@ -109,7 +109,7 @@ class SearchResult:
         return kept
 
     def summary(self) -> dict[str, Any]:
-        """What a manifest says of it, in JSON's types."""
+        """Its summary for a manifest, in JSON's types."""
         return {"max_drop": self.max_drop, **asdict(self.chosen.drop)}
 
     @property
@@ -142,7 +142,7 @@ def search(
     network: CaptionModel,
     base: Plan,
     calibration_set: CalibrationSet,
-    judge: Callable[[], ExactMatch],
+    make_evaluator: Callable[[], ExactMatch],
     max_drop: float,
     say: Say = lambda _: None,
 ) -> SearchResult:
@@ -152,12 +152,12 @@ def search(
         network: the float model.
         base: a calibrated plan with grids for all layers, w8a8 by default.
         calibration_set: what the plan was calibrated on; its first images measure sensitivity.
-        judge: makes the judge; called when it is needed.
+        make_evaluator: makes the evaluator; called when it is needed.
 
     Raises:
-        GateError where no candidate is within the budget; InputError as of the judge.
+        GateError where no candidate is within the budget; InputError as of the evaluator.
     """
-    say("asking each layer what its rounding costs")
+    say("measuring what the rounding of each layer costs")
     divergence = Divergence(network, base, calibration_set)
     sensitivity = divergence.sensitivity(say)
     price = costs(network)
@@ -165,36 +165,47 @@ def search(
         {name: layer.kind for name, layer in base.layers.items()}, sensitivity, price
     )
     say("captioning calibration scenes in fp32")
-    judged = _Judged(network, base, divergence, judge(), say)
-    chosen = _cheapest(pick_candidates(candidates, CANDIDATES), judged.point, max_drop)
-    points = tuple(sorted(judged.points.values(), key=lambda p: p.candidate.bit_operations))
+    evaluated = _Evaluated(network, base, divergence, make_evaluator(), say)
+    chosen = _cheapest(pick_candidates(candidates, CANDIDATES), evaluated.point, max_drop)
+    points = tuple(sorted(evaluated.points.values(), key=lambda p: p.candidate.bit_operations))
     if chosen is None:
         raise _impossible(min(points, key=lambda p: p.drop.points), max_drop, price)
-    exact = float(judged.judge.exact.mean())
+    exact = float(evaluated.evaluator.exact.mean())
     return SearchResult(
-        max_drop, chosen, points, tuple(candidates), sensitivity, exact, judged.judge.languages
+        max_drop,
+        chosen,
+        points,
+        tuple(candidates),
+        sensitivity,
+        exact,
+        evaluated.evaluator.languages,
     )
 
 
-class _Judged:
+class _Evaluated:
     """Points by the price of their candidate, each made once."""
 
     def __init__(
-        self, network: CaptionModel, base: Plan, divergence: Divergence, judge: ExactMatch, say: Say
+        self,
+        network: CaptionModel,
+        base: Plan,
+        divergence: Divergence,
+        evaluator: ExactMatch,
+        say: Say,
     ) -> None:
         self._network, self._base, self._divergence = network, base, divergence
-        self.judge, self._say = judge, say
+        self.evaluator, self._say = evaluator, say
         self.points: dict[int, Point] = {}
 
     def point(self, candidate: Candidate) -> Point:
         if candidate.bit_operations not in self.points:
             plan, label = with_kinds(self._base, candidate.kinds), f"plan {len(self.points) + 1}"
-            exact = self.judge.exact_match(simulate(self._network, plan), f"{label}: captions")
+            exact = self.evaluator.exact_match(simulate(self._network, plan), f"{label}: captions")
             made = Point(
                 plan,
                 candidate,
                 self._divergence.of(candidate.kinds, f"{label}: divergence"),
-                drop(self.judge.exact, exact),
+                drop(self.evaluator.exact, exact),
             )
             self.points[candidate.bit_operations] = made
             self._say(str(made))
@@ -204,7 +215,7 @@ class _Judged:
 def _cheapest(
     candidates: Sequence[Candidate], point: Callable[[Candidate], Point], max_drop: float
 ) -> Point | None:
-    """The cheapest within the budget, both ends judged and the rest bisected; None: none is."""
+    """The cheapest within the budget, both ends evaluated and the rest bisected; None: none is."""
     first, last = point(candidates[0]), point(candidates[-1])
     if first.drop.points <= max_drop:
         return first

@@ -3,7 +3,7 @@
 The next-token distributions of the fp32 model along its own captions are the measure: they move
 smoothly with the rounding, where single words flip or not. Roundings of different layers are nearly
 independent noise, so the divergences of single layers nearly add up; the search uses the sum to
-order plans only, and what it chooses is judged by its captions.
+order plans only, and what it chooses is evaluated by its captions.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Divergence:
     def __init__(self, network: CaptionModel, base: Plan, calibration_set: CalibrationSet) -> None:
         """`base` has grids for every layer that a plan may round to w8a8."""
         self._network, self._base = network, base
-        self._exercise = calibration_set.first(SCENES)
-        self._wanted = list(self._exercise.replay(network, "fp32"))
+        self._calibration_set = calibration_set.first(SCENES)
+        self._float_outputs = list(self._calibration_set.replay(network, "fp32"))
 
     def of(self, kinds: Mapping[str, str], label: str) -> float:
         simulated = simulate(self._network, with_kinds(self._base, kinds))
         return agree(
-            zip(self._wanted, self._exercise.replay(simulated, label), strict=True)
+            zip(self._float_outputs, self._calibration_set.replay(simulated, label), strict=True)
         ).divergence
 
     def sensitivity(self, say: Callable[[str], None]) -> Sensitivity:

@@ -67,8 +67,8 @@ class StatefulDecode(nn.Module):
             new_keys.append(k)
             new_values.append(v)
             attentions.append(weights[:, :, 0, :P].mean(1))  # [B,P]
-        here = (rows[None] == position[:, None])[None, :, None, :, None]  # [1,B,1,T,1]
-        self.k_text.copy_(torch.where(here, torch.stack(new_keys), self.k_text))
-        self.v_text.copy_(torch.where(here, torch.stack(new_values), self.v_text))
+        is_position = (rows[None] == position[:, None])[None, :, None, :, None]  # [1,B,1,T,1]
+        self.k_text.copy_(torch.where(is_position, torch.stack(new_keys), self.k_text))
+        self.v_text.copy_(torch.where(is_position, torch.stack(new_values), self.v_text))
         logits = model.logits(x[:, 0])  # [B,V]
         return logits, torch.stack(attentions).mean(0)

@@ -67,8 +67,8 @@ def load(path: str | Path) -> CaptionModel:
         )
     with torch.device("meta"):
         model = CaptionModel(config)
-    wanted = model.state_dict()
-    _compare(Path(path), wanted, tensors)
+    expected = model.state_dict()
+    _compare(Path(path), expected, tensors)
     model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
     return model.eval().requires_grad_(False)
 
@@ -159,13 +159,13 @@ def _config(path: Path, metadata: dict[str, str]) -> CaptionerConfig:
     return CaptionerConfig(**values)
 
 
-def _compare(path: Path, wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+def _compare(path: Path, expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
     import torch
 
-    faults = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    faults += [f"{name} is unknown" for name in sorted(found.keys() - wanted.keys())]
-    for name in sorted(wanted.keys() & found.keys()):
-        tensor, shape = found[name], list(wanted[name].shape)
+    faults = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    faults += [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
+    for name in sorted(expected.keys() & found.keys()):
+        tensor, shape = found[name], list(expected[name].shape)
         if list(tensor.shape) != shape:
             faults.append(f"{name} has shape {list(tensor.shape)}, not {shape}")
         elif tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32):

@@ -30,7 +30,7 @@ def words(lang: str) -> Iterator[str]:
     grammar = for_language(lang)
     rules = grammar.rules
     spaced = rules.gap != ""
-    seen: set[str] = set()
+    known_pieces: set[str] = set()
     templates = [*rules.lists, *(t for group in rules.relations.values() for t in group)]
     leading = {template.slots[0][1] for template in templates if not template.literals[0]}
 
@@ -54,6 +54,6 @@ def words(lang: str) -> Iterator[str]:
                 yield from segments(" " + capital)
 
     for piece in pieces():
-        if piece not in seen:
-            seen.add(piece)
+        if piece not in known_pieces:
+            known_pieces.add(piece)
             yield piece

@@ -32,7 +32,7 @@ class Batch:
     claim_lengths: Tensor  # int64 [2C]
     text_questions: Tensor  # int64 [Q,4], question that separates a text from its negative
     questions: Tensor  # int64 [C,4], question of each claim: see hints.py
-    seen: Tensor  # float32 [Q,K,4], things and positions in these images: see hints.py
+    thing_positions: Tensor  # float32 [Q,K,4], things and positions in these images: see hints.py
     hints: Tensor  # int64 [B,P,F], what covers each patch: see hints.py
 
     def to(self, device: torch.device) -> Batch:

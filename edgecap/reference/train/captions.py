@@ -96,7 +96,7 @@ class CaptionDataset:
             claim_lengths=torch.zeros(0, dtype=torch.int64),
             text_questions=torch.full((B, 4), -1),
             questions=torch.zeros(0, 4, dtype=torch.int64),
-            seen=torch.zeros(B, 0, 4),
+            thing_positions=torch.zeros(B, 0, 4),
             hints=torch.zeros(B, 0, FACTS, dtype=torch.int64),
         )
 

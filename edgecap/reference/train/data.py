@@ -27,7 +27,7 @@ from edgecap.reference.tokens import EOS_ID, ID, TEXT_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.claims import claims_of, matches, separating_question, true_and_false
 from edgecap.reference.train.config import Stage, TrainConfig
-from edgecap.reference.train.hints import patch_hints, question, seen_things
+from edgecap.reference.train.hints import patch_hints, question, thing_positions
 from edgecap.reference.train.packing import (
     CaptionTokens,
     common_prefix,
@@ -104,7 +104,9 @@ class SceneBatches(Dataset[Batch]):
             claim_lengths=lengths(claims, stage.claim_tokens),
             text_questions=torch.tensor([separating_question(*pair) for pair in statements]),
             questions=torch.tensor([question(true.relation) for true, _ in pairs]).view(-1, 4),
-            seen=torch.from_numpy(np.stack([seen_things(scene) for scene in described])),
+            thing_positions=torch.from_numpy(
+                np.stack([thing_positions(scene) for scene in described])
+            ),
             hints=torch.from_numpy(np.stack(hints)),
         )
 

@@ -58,30 +58,30 @@ class Distillation(TrainingObjective):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed divergence of the words, summed distances of embeddings and states, scalars."""
-        wanted = self._teacher.outputs(batch)
+        reference = self._teacher.outputs(batch)
         self._rounding.prepare(self._weights, self.scales.factors())
         got = run_model(self.captioner, batch)
         self._rounding.forget()
-        embedded = apart(got.images, wanted.images) + apart(got.texts, wanted.texts)
-        pairs = zip(got.states, wanted.states, strict=True)
-        seen = torch.stack([off(a, b) for a, b in pairs]).mean(0)  # [B]
-        return divergence(got.logits, wanted.logits, batch.targets), embedded, seen.sum()
+        embedded = apart(got.images, reference.images) + apart(got.texts, reference.texts)
+        pairs = zip(got.states, reference.states, strict=True)
+        state_errors = torch.stack([off(a, b) for a, b in pairs]).mean(0)  # [B]
+        return divergence(got.logits, reference.logits, batch.targets), embedded, state_errors.sum()
 
 
-def divergence(got: Tensor, wanted: Tensor, targets: Tensor) -> Tensor:
-    """Summed KL(wanted || got) of logits [B,T,V] where targets int [B,T] are words."""
-    log_wanted = wanted.float().log_softmax(-1)  # [B,T,V]
+def divergence(got: Tensor, reference: Tensor, targets: Tensor) -> Tensor:
+    """Summed KL(reference || got) of logits [B,T,V] where targets int [B,T] are words."""
+    log_reference = reference.float().log_softmax(-1)  # [B,T,V]
     log_got = got.float().log_softmax(-1)  # [B,T,V]
-    each = (log_wanted.exp() * (log_wanted - log_got)).sum(-1)  # [B,T]
+    each = (log_reference.exp() * (log_reference - log_got)).sum(-1)  # [B,T]
     return (each * (targets != PAD_ID)).sum()
 
 
-def apart(got: Tensor, wanted: Tensor) -> Tensor:
+def apart(got: Tensor, reference: Tensor) -> Tensor:
     """Summed 1 - cosine of embeddings [N,E] of norm 1."""
-    return (1 - F.cosine_similarity(got.float(), wanted.float(), dim=-1)).sum()
+    return (1 - F.cosine_similarity(got.float(), reference.float(), dim=-1)).sum()
 
 
-def off(got: Tensor, wanted: Tensor) -> Tensor:
+def off(got: Tensor, reference: Tensor) -> Tensor:
     """Squared error of each image's states [B,P,D], as a share of their square; [B]."""
-    error = (got - wanted).float().square().mean((1, 2))  # [B]
-    return error / wanted.float().square().mean((1, 2))  # [B]
+    error = (got - reference).float().square().mean((1, 2))  # [B]
+    return error / reference.float().square().mean((1, 2))  # [B]

@@ -70,7 +70,7 @@ def patch_hints(scene: Scene, origin: tuple[int, int]) -> np.ndarray:
     return hints.reshape(side * side, -1)
 
 
-def seen_things(scene: Scene) -> np.ndarray:
+def thing_positions(scene: Scene) -> np.ndarray:
     """float32 [K,4]: name id, centre x and y, and size of each thing with a unique name.
 
     The centre is from -1 to 1 over the model input. The size is 2 (r / mean - 1), where r is the
@@ -171,13 +171,13 @@ class EmbeddingHints(nn.Module):
         self.where = nn.Embedding(len(NAME_IDS), 3 * embedding)
         nn.init.normal_(self.where.weight, std=0.02)
 
-    def forward(self, embedding: Tensor, seen: Tensor) -> Tensor:
-        """Summed squared error of centre and size: embeddings [Q,E], seen_things [Q,K,4]."""
-        Q, K, _ = seen.shape
-        ids = seen[..., 0].long()  # [Q,K]
+    def forward(self, embedding: Tensor, positions: Tensor) -> Tensor:
+        """Summed squared error of centre and size: embeddings [Q,E], thing_positions [Q,K,4]."""
+        Q, K, _ = positions.shape
+        ids = positions[..., 0].long()  # [Q,K]
         probes = self.where(ids.clamp_min(0)).view(Q, K, 3, -1)  # [Q,K,3,E]
         predicted = (probes * embedding[:, None, None] * self.scale).sum(-1)  # [Q,K,3]
-        error = (predicted.float() - seen[..., 1:]).square().sum(-1)  # [Q,K]
+        error = (predicted.float() - positions[..., 1:]).square().sum(-1)  # [Q,K]
         return (error * (ids >= 0)).sum()
 
     def direction(self, questions: Tensor) -> Tensor:

@@ -177,7 +177,9 @@ class Objective(TrainingObjective):
             "question": Term(
                 config.question_weight, max(1, int(torch.cat(question_masks(batch)).sum()))
             ),
-            "place": Term(config.place_weight, max(1, int((batch.seen[..., 0] >= 0).sum()))),
+            "place": Term(
+                config.place_weight, max(1, int((batch.thing_positions[..., 0] >= 0).sum()))
+            ),
             "hint": Term(config.hint_weight, batch.patches),
         }
 
@@ -193,7 +195,7 @@ class Objective(TrainingObjective):
         direction = self.embedding_hints.direction
         questioned = question_loss(outputs.texts, direction(batch.text_questions), text_mask)
         questioned = questioned + question_loss(claims, direction(batch.questions), claim_mask)
-        placed = self.embedding_hints(outputs.images, batch.seen)
+        positioned = self.embedding_hints(outputs.images, batch.thing_positions)
         # Early enough that later layers can pass the result on to the text.
         early, late = (outputs.states[n * len(outputs.states) // 8 - 1] for n in (5, 6))  # [B,P,D]
         hinted = self.hints(early, late, batch.hints)
@@ -205,6 +207,6 @@ class Objective(TrainingObjective):
             negatives,
             claimed,
             questioned,
-            placed,
+            positioned,
             hinted,
         )

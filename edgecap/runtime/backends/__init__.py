@@ -26,13 +26,13 @@ def select(format_: str, backend: str = "auto", platform: str | None = None) -> 
     pick("backend", backend, ("auto", *backends(), "torch"))
     platform = platform or sys.platform
     rows = {one.name: one for one in FORMATS[format_].backends} if format_ in FORMATS else {}
-    here = [name for name, row in rows.items() if row.platform in (None, platform)]
-    automatic = [name for name in here if rows[name].automatic]
-    if backend in here:
+    usable = [name for name, row in rows.items() if row.platform in (None, platform)]
+    automatic = [name for name in usable if rows[name].automatic]
+    if backend in usable:
         return backend
     if backend == "auto" and automatic:
         return automatic[0]
-    hint = f"Use backend {here[0]!r} or 'auto'." if here else ""
+    hint = f"Use backend {usable[0]!r} or 'auto'." if usable else ""
     if backend in rows:
         raise UnsupportedError(
             "backend.platform",

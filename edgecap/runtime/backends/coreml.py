@@ -93,13 +93,13 @@ class CoremlFunction:
                 "bundle.model", f"CoreML rejects {self._file}: {one_line(error)}"
             ) from None
         self._features = {feature.name: feature.type for feature in described.input}
-        there = {feature.name for feature in described.output}
+        results = {feature.name for feature in described.output}
         wrong = [n for n in function.inputs.values() if n not in self._features]
-        wrong += [n for n in function.outputs.values() if n not in there]
+        wrong += [n for n in function.outputs.values() if n not in results]
         if wrong or len(self._features) != len(function.inputs):
             raise BundleError(
                 "bundle.model",
-                f"{self._file} lacks {wrong}; it has {sorted(self._features)} {sorted(there)}.",
+                f"{self._file} lacks {wrong}; it has {sorted(self._features)} {sorted(results)}.",
             )
 
     def make_state(self) -> Any:

@@ -130,16 +130,16 @@ class _Graph:
             raise BundleError(
                 "bundle.model", f"onnxruntime rejects {self._file}: {one_line(error)}"
             ) from None
-        found = {tensor.name: tensor.type for tensor in self._session.get_inputs()}
-        there = {tensor.name: tensor.type for tensor in self._session.get_outputs()}
-        wrong = [n for n in function.inputs.values() if found.get(n) not in _TYPES]
-        wrong += [n for n in function.outputs.values() if there.get(n) not in _TYPES]
-        if wrong or len(found) != len(function.inputs):
+        input_types = {tensor.name: tensor.type for tensor in self._session.get_inputs()}
+        output_types = {tensor.name: tensor.type for tensor in self._session.get_outputs()}
+        wrong = [n for n in function.inputs.values() if input_types.get(n) not in _TYPES]
+        wrong += [n for n in function.outputs.values() if output_types.get(n) not in _TYPES]
+        if wrong or len(input_types) != len(function.inputs):
             raise BundleError(
                 "bundle.model",
-                f"{self._file} lacks {wrong}; it has {sorted(found)} {sorted(there)}.",
+                f"{self._file} lacks {wrong}; it has {sorted(input_types)} {sorted(output_types)}.",
             )
-        self._inputs = {key: (n, _TYPES[found[n]]) for key, n in function.inputs.items()}
+        self._inputs = {key: (n, _TYPES[input_types[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs
         self._engine = engine
 

@@ -54,7 +54,7 @@ class FunctionSession(ABC):
 class Bound:
     """One function over `inputs`, which the host changes in place between calls.
 
-    An engine that keeps the inputs in memory of its own must be told of changes: `wrote` for a
+    An engine that keeps the inputs in memory of its own must learn of changes: `wrote` for a
     part, `changed` for anything. `token` and `position` are read in every call. For one thread.
     """
 

@@ -110,19 +110,20 @@ class _Runner:
         self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
     ) -> None:
         details = runner.get_input_details()
-        there = runner.get_output_details()
+        results = runner.get_output_details()
         wrong = [n for n in inputs.values() if n not in details]
-        wrong += [n for n in outputs.values() if n not in there]
+        wrong += [n for n in outputs.values() if n not in results]
         if wrong or len(details) != len(inputs):
             raise BundleError(
-                "bundle.model", f"{file} lacks {wrong}; it has {sorted(details)} {sorted(there)}."
+                "bundle.model",
+                f"{file} lacks {wrong}; it has {sorted(details)} {sorted(results)}.",
             )
         self._file = file
         self._interpreter = runner._interpreter
         self._engine, self._graph = runner._interpreter_wrapper, runner._subgraph_index
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
         self._inputs = {name: details[target]["index"] for name, target in inputs.items()}
-        self._outputs = {name: there[target]["index"] for name, target in outputs.items()}
+        self._outputs = {name: results[target]["index"] for name, target in outputs.items()}
         self._allocated = False
         self._tensors: dict[str, np.ndarray] | None = None
         self.resident: object = None  # whose inputs the tensors hold
@@ -194,7 +195,7 @@ class _Resident(Bound):
             if runner.resident is not self._mark:
                 for name, value in self.inputs.items():
                     if tensors[name].shape != value.shape:
-                        return runner.run(self.inputs)  # which raises what the engine says
+                        return runner.run(self.inputs)  # which raises the engine's error
                     tensors[name][...] = value
                 runner.resident = self._mark
             else:

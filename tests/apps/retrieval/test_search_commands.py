@@ -46,8 +46,8 @@ def test_the_index_remembers_its_model(
     """Neither command is told the bundle again."""
     (folder / "6.png").write_bytes(image(6, 20, 20))
     assert main(["index", str(folder), "-o", str(index), "--json", "-"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["images"], told["embedded"], told["unchanged"]) == (7, 1, 6)
+    output = json.loads(capsys.readouterr().out)
+    assert (output["images"], output["embedded"], output["unchanged"]) == (7, 1, 6)
     assert main(["search", str(index), "a dog", "-k", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["rank", "1", "2", "3"]
@@ -57,8 +57,8 @@ def test_a_image_finds_itself(
     index: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sheet = tmp_path / "sheet.png"
-    asked = ["search", str(index), str(folder / "4.png"), "--json", "-", "--sheet", str(sheet)]
-    assert main(asked) == 0
+    command = ["search", str(index), str(folder / "4.png"), "--json", "-", "--sheet", str(sheet)]
+    assert main(command) == 0
     hits = json.loads(capsys.readouterr().out)["hits"]
     assert hits[0]["image"] == str(folder / "4.png")
     assert hits[0]["score"] == pytest.approx(1, abs=1e-5)
@@ -71,12 +71,12 @@ def test_unreadable_images_are_told_and_the_others_kept(
 ) -> None:
     (folder / "bad.png").write_bytes(b"no image")
     out = folder.parent / "index"
-    asked = ["index", str(folder), "-o", str(out), "-b", str(tiny_bundle_made), "--json", "-"]
-    assert main(asked) == 2
+    command = ["index", str(folder), "-o", str(out), "-b", str(tiny_bundle_made), "--json", "-"]
+    assert main(command) == 2
     captured = capsys.readouterr()
-    told = json.loads(captured.out)
-    assert told["images"] == 6
-    assert told["failures"][0]["error"]["code"] == "image.unreadable"
+    output = json.loads(captured.out)
+    assert output["images"] == 6
+    assert output["failures"][0]["error"]["code"] == "image.unreadable"
     assert captured.err.count("\n") == 1 and "bad.png" in captured.err
     assert main(["search", str(out), "a dog"]) == 0
 
@@ -198,15 +198,15 @@ def test_classify_ranks_by_the_cosine(
     labels = ["a dog", "a red circle", "an owl"]
     captioner = load(tiny_bundle_made)
     expected = captioner.embed_images([folder / "0.png"]) @ captioner.embed_texts(labels).T
-    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--whole"]
-    assert main([*asked, "--labels", " a dog,a red circle , an owl,", "--json", "-"]) == 0
+    command = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--whole"]
+    assert main([*command, "--labels", " a dog,a red circle , an owl,", "--json", "-"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     scores = {one["label"]: one["score"] for one in row["labels"]}
     assert scores == pytest.approx(dict(zip(labels, expected[0].tolist(), strict=True)), abs=1e-6)
     assert list(scores.values()) == sorted(scores.values(), reverse=True)
     file = folder / "labels.txt"
     file.write_text("a dog\n\nan owl\n", encoding="utf-8")
-    assert main([*asked, "--labels-file", str(file)]) == 0
+    assert main([*command, "--labels-file", str(file)]) == 0
     assert "an owl" in capsys.readouterr().out
 
 
@@ -216,8 +216,8 @@ def test_a_directory_is_classified_in_order(
     (folder / "below").mkdir()
     (folder / "0.png").rename(folder / "below" / "0.PNG")
     (folder / ".hidden.png").write_bytes(b"not looked at")
-    asked = ["classify", str(folder), "--labels", "a dog,an owl", "-b", str(tiny_bundle_made)]
-    assert main([*asked, "--json", "-"]) == 0
+    command = ["classify", str(folder), "--labels", "a dog,an owl", "-b", str(tiny_bundle_made)]
+    assert main([*command, "--json", "-"]) == 0
     rows = json.loads(capsys.readouterr().out)
     names = [Path(row["image"]).relative_to(folder).as_posix() for row in rows]
     assert names == ["1.png", "2.png", "3.png", "4.png", "5.png", "below/0.PNG"]
@@ -234,16 +234,16 @@ def test_a_bad_image_among_good_ones(
     folder: Path, tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = str(folder / "0.png"), str(folder / "absent.png")
-    asked = ["classify", good, bad, "--labels", "a,b", "-b", str(tiny_bundle_made), "--json", "-"]
-    assert main(asked) == 2
+    command = ["classify", good, bad, "--labels", "a,b", "-b", str(tiny_bundle_made), "--json", "-"]
+    assert main(command) == 2
     captured = capsys.readouterr()
     assert ["labels" in row for row in json.loads(captured.out)] == [True, False]
     assert captured.err.count("\n") == 1
-    assert main([*asked, good, "--on-error", "fail"]) == 2  # after what was ranked before it
+    assert main([*command, good, "--on-error", "fail"]) == 2  # after what was ranked before it
     captured = capsys.readouterr()
     assert [row["image"] for row in json.loads(captured.out)] == [good]
     assert captured.err.startswith("edgecap: [image.missing]") and captured.err.count("\n") == 1
-    assert "[on_error.unknown]" in refused(capsys, *asked, "--on-error", "hope")
+    assert "[on_error.unknown]" in refused(capsys, *command, "--on-error", "hope")
 
 
 def test_a_folder_is_ranked_in_batches_and_like_single_images(
@@ -274,8 +274,8 @@ def test_labels_of_a_file_with_a_byte_order_mark(
 ) -> None:
     file = folder / "labels.txt"
     file.write_text("a dog\na cat\n", encoding="utf-8-sig")
-    asked = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--json", "-"]
-    assert main([*asked, "--labels-file", str(file)]) == 0
+    command = ["classify", str(folder / "0.png"), "--bundle", str(tiny_bundle_made), "--json", "-"]
+    assert main([*command, "--labels-file", str(file)]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert {label["label"] for label in row["labels"]} == {"a dog", "a cat"}
 
@@ -295,5 +295,5 @@ def test_labels_that_cannot_be(
         (["--labels-file", binary], "labels.file"),
         (["--labels-file", folder / "absent"], "labels.file"),
     ):
-        asked = ["classify", folder / "0.png", "-b", tiny_bundle_made, *options]
-        assert f"[{code}]" in refused(capsys, *asked)
+        command = ["classify", folder / "0.png", "-b", tiny_bundle_made, *options]
+        assert f"[{code}]" in refused(capsys, *command)

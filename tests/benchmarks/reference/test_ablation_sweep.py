@@ -75,7 +75,7 @@ FAKE = Ablation(
     keys=("exact", "loss", "relation"),
     contrasts=(("a", "b"),),
     facts=lambda: [{"name": "a", "count": 1}, {"name": "b", "count": "–"}],
-    facts_said="Counted.",
+    facts_about="Counted.",
     drawn=("count",),
 )
 

@@ -40,12 +40,12 @@ def test_the_truth_gets_full_marks_in_every_language(perfect: Report, lang: str)
 
 
 def test_the_report_holds_every_key_and_its_interval(perfect: Report) -> None:
-    told = perfect.to_json()
-    assert told["n"] == len(SCENES)
-    assert set(told) >= set(KEYS)
-    assert set(told["interval_95"]) == set(KEYS) - {"malformed"}
-    assert told["interval_95"]["exact"] == [1.0, 1.0]
-    assert set(told["languages"]) == set(LANGUAGES)
+    row = perfect.to_json()
+    assert row["n"] == len(SCENES)
+    assert set(row) >= set(KEYS)
+    assert set(row["interval_95"]) == set(KEYS) - {"malformed"}
+    assert row["interval_95"]["exact"] == [1.0, 1.0]
+    assert set(row["languages"]) == set(LANGUAGES)
 
 
 def test_one_that_sees_is_far_above_its_floors(perfect: Report) -> None:
@@ -80,15 +80,15 @@ def test_a_part_is_measured_alone(perfect: Report) -> None:
     for part, silent in (("captions", "embed_images"), ("embeddings", "caption")):
         captioner = Perfect(SCENES)
         setattr(captioner, silent, None)  # a call would fail
-        told = evaluate(captioner, SCENES, ("en",), only=part).to_json()
+        row = evaluate(captioner, SCENES, ("en",), only=part).to_json()
         for key in KEYS:
             of_embeddings = any(key.endswith(compared) for compared in COMPARED)
             if of_embeddings == (part == "embeddings"):
-                assert told[key] == perfect.languages["en"][key], key
+                assert row[key] == perfect.languages["en"][key], key
             else:
-                assert told[key] is None is told["languages"]["en"][key], key
-                assert told["interval_95"].get(key) is None
-        assert told["worst_language"] == ("en" if part == "captions" else None)
+                assert row[key] is None is row["languages"]["en"][key], key
+                assert row["interval_95"].get(key) is None
+        assert row["worst_language"] == ("en" if part == "captions" else None)
     with pytest.raises(InputError, match="captions, embeddings"):
         evaluate(Perfect(SCENES), SCENES, ("en",), only="images")
 

@@ -46,8 +46,8 @@ SCENE = (spots.model_input([DOG, CAT]), Scene(THINGS))
 def on(*where: tuple[int, int]) -> object:
     """A maker that points at these spots in every token's map."""
 
-    def make(told: CaptionTrace) -> np.ndarray:
-        maps = np.zeros((len(told.tokens), G, G), np.float32)
+    def make(trace: CaptionTrace) -> np.ndarray:
+        maps = np.zeros((len(trace.tokens), G, G), np.float32)
         for y, x in where:
             maps[:, y, x] = 1
         return maps
@@ -55,9 +55,9 @@ def on(*where: tuple[int, int]) -> object:
     return make
 
 
-def right(told: CaptionTrace) -> np.ndarray:
+def right(trace: CaptionTrace) -> np.ndarray:
     """Points at the dog while that is said, then at the cat."""
-    maps = np.zeros((len(told.tokens), G, G), np.float32)
+    maps = np.zeros((len(trace.tokens), G, G), np.float32)
     half = script(*SAID[:3])
     maps[: len(half), DOG[0], DOG[1]] = 1
     maps[len(half) :, CAT[0], CAT[1]] = 1
@@ -73,10 +73,10 @@ def rows() -> dict:
 
 def test_phrases_are_found_with_their_tokens() -> None:
     captioner = spots.captioner(script(*SAID))
-    told = trace_caption(captioner, SCENE[0])
-    found = list(clear_phrases(told, SCENE[1], "en", captioner.tokenizer))
-    said = [TOKENIZER.decode(told.tokens[one.start : one.end]).strip() for one in found]
-    assert said == ["A dog", "a cat"]
+    trace = trace_caption(captioner, SCENE[0])
+    found = list(clear_phrases(trace, SCENE[1], "en", captioner.tokenizer))
+    texts = [TOKENIZER.decode(trace.tokens[one.start : one.end]).strip() for one in found]
+    assert texts == ["A dog", "a cat"]
     assert [one.box for one in found] == [box_of(DOG), box_of(CAT)]
 
 
@@ -90,8 +90,8 @@ def test_phrases_are_found_with_their_tokens() -> None:
 )
 def test_what_is_not_clear_is_left_out(things: list[Thing], phrases: int) -> None:
     captioner = spots.captioner(script(*SAID))
-    told = trace_caption(captioner, SCENE[0])
-    found = list(clear_phrases(told, Scene(tuple(things)), "en", captioner.tokenizer))
+    trace = trace_caption(captioner, SCENE[0])
+    found = list(clear_phrases(trace, Scene(tuple(things)), "en", captioner.tokenizer))
     assert len(found) == phrases
 
 
@@ -191,12 +191,12 @@ def test_random_weights_give_other_maps_of_the_same_words() -> None:
             weight.mul_(12)
     like = spots.captioner([])
     captioner = reference_captioner(TorchSession(network))
-    told = trace_caption(captioner, SCENE[0], max_length=6)
+    trace = trace_caption(captioner, SCENE[0], max_length=6)
     fresh = _randomised(captioner, ["attention", "gradient", "occlusion"])
     assert set(fresh) == {"attention", "gradient"}
     for kind, make in fresh.items():
-        own, other = maker(kind, captioner)(told), make(told)
-        assert own.shape == other.shape == (len(told.tokens), G, G)
+        own, other = maker(kind, captioner)(trace), make(trace)
+        assert own.shape == other.shape == (len(trace.tokens), G, G)
         assert not np.allclose(own, other, atol=1e-3)
     assert _randomised(like, ["attention"]) == {}
 

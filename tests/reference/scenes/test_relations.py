@@ -148,13 +148,13 @@ def test_mentions_go_from_left_to_right_in_groups() -> None:
 def test_styles_say_what_they_should() -> None:
     drawn = scene((DOG, 50, 100, 40), (RED, 150, 110, 40))
     rng = np.random.default_rng(0)
-    said = {style: statement(drawn, rng, style) for style in STYLES}
-    assert said["grounded"].relation is not None and said["plain"].relation is not None
-    assert all(mention.boxes for mention in said["grounded"].mentions)
-    assert [m.boxes for m in said["plain"].mentions] == [(), ()]
-    assert said["relate"].mentions == () and said["relate"].relation is not None
-    assert said["color"].mentions[1].name == Name("", "red") and said["color"].relation is None
-    assert said["shape"].mentions[1].name == Name("circle") and said["shape"].relation is None
+    texts = {style: statement(drawn, rng, style) for style in STYLES}
+    assert texts["grounded"].relation is not None and texts["plain"].relation is not None
+    assert all(mention.boxes for mention in texts["grounded"].mentions)
+    assert [m.boxes for m in texts["plain"].mentions] == [(), ()]
+    assert texts["relate"].mentions == () and texts["relate"].relation is not None
+    assert texts["color"].mentions[1].name == Name("", "red") and texts["color"].relation is None
+    assert texts["shape"].mentions[1].name == Name("circle") and texts["shape"].relation is None
     alone = statement(scene((DOG, 50, 100, 40)), rng, "relate")
     assert alone.relation is None and alone.mentions == (Mention(DOG, 1),)
     with pytest.raises(InputError, match="grounded, plain, relate"):
@@ -162,7 +162,7 @@ def test_styles_say_what_they_should() -> None:
 
 
 @pytest.mark.parametrize(
-    ("things", "told"),
+    ("things", "expected"),
     [
         (((DOG, 150, 100, 56), (CAT, 50, 100, 40)), Relation("right", DOG, (CAT,))),
         # Animals before things and things before shapes, wherever they stand.
@@ -184,23 +184,23 @@ def test_styles_say_what_they_should() -> None:
     ],
 )
 def test_what_is_worth_telling(
-    things: tuple[tuple[Name, float, float, float], ...], told: Relation | None
+    things: tuple[tuple[Name, float, float, float], ...], expected: Relation | None
 ) -> None:
-    assert main_relation(scene(*things)) == told
-    assert main_relation(scene(*reversed(things))) == told
-    assert statement(scene(*things), np.random.default_rng(0), "grounded").relation == told
+    assert main_relation(scene(*things)) == expected
+    assert main_relation(scene(*reversed(things))) == expected
+    assert statement(scene(*things), np.random.default_rng(0), "grounded").relation == expected
 
 
 def test_a_grounded_caption_tells_a_true_relation_wherever_one_can_be_told() -> None:
     kinds = set()
     for index in range(500):
         drawn = drawing("val", index).scene
-        told = main_relation(drawn)
-        if told is None:
+        expected = main_relation(drawn)
+        if expected is None:
             assert len(unique(drawn)) < 2 and not relations(drawn)
         else:
-            kinds.add(told.kind)
-            assert holds(drawn, told)
+            kinds.add(expected.kind)
+            assert holds(drawn, expected)
     assert kinds == {"left", "right", "above", "below", "biggest", "smallest"}
 
 

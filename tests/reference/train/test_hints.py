@@ -17,7 +17,7 @@ from edgecap.reference.train.hints import (
     namesakes,
     patch_hints,
     question,
-    seen_things,
+    thing_positions,
 )
 from edgecap.reference.train.losses import question_loss
 
@@ -31,15 +31,15 @@ def test_embeddings_are_asked_where_things_are() -> None:
             Thing(shape, (60.0, 0.0, 90.0, 30.0)),  # no name of one thing: not asked
         )
     )
-    seen = torch.from_numpy(seen_things(shown))[None]  # [Q,K,4]
+    positions = torch.from_numpy(thing_positions(shown))[None]  # [Q,K,4]
     larger = 2 * (112 / ((112 + 30 + 30) / 3) - 1)  # in halves of the mean
-    assert seen[0, 0].tolist() == pytest.approx([NAME_IDS[dog], -0.5, 0.5, larger])
-    assert (seen[0, 1:, 0] == -1).all()
+    assert positions[0, 0].tolist() == pytest.approx([NAME_IDS[dog], -0.5, 0.5, larger])
+    assert (positions[0, 1:, 0] == -1).all()
     hints = EmbeddingHints(4)
     with torch.no_grad():
         hints.where.weight.zero_()
         hints.where.weight[NAME_IDS[dog], 0] = -0.25  # centre x, of the embedding's first number
-    told = hints(torch.tensor([[1.0, 0, 0, 0]]), seen)  # scaled by 2
+    told = hints(torch.tensor([[1.0, 0, 0, 0]]), positions)  # scaled by 2
     torch.testing.assert_close(told, torch.tensor(0.5**2 + larger**2))
 
 
@@ -52,7 +52,7 @@ def test_a_claim_is_true_where_its_question_has_an_answer_above_zero() -> None:
     for index in range(60):
         shown = drawing("val", index).scene
         embedding = torch.zeros(numbers)
-        for number, *place in seen_things(shown):
+        for number, *place in thing_positions(shown):
             if number >= 0:
                 embedding[3 * int(number) : 3 * int(number) + 3] = torch.tensor(place)
         for relation in relations(shown):

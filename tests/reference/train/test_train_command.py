@@ -66,8 +66,8 @@ def test_what_the_run_has_said_already_is_refused(
     before = Checkpoint.load(stopped)
     for option, value in {"size": "S", "n": "5000", "seed": "0", "init": "S"}.items():
         assert main(["train", "-o", str(stopped), "--resume", f"--{option}", value]) == 2
-        told = capsys.readouterr().err
-        assert "[train.start]" in told and f"--{option} would change it" in told
+        output = capsys.readouterr().err
+        assert "[train.start]" in output and f"--{option} would change it" in output
     assert main(["train", "-o", str(stopped)]) == 2
     assert "[train.exists]" in capsys.readouterr().err
     assert Checkpoint.load(stopped).step == before.step
@@ -84,17 +84,17 @@ def test_a_folder_of_something_else_is_left_alone(
 
 
 def test_a_new_run_is_what_the_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[TrainConfig] = []
+    trained: list[TrainConfig] = []
 
     def record(config: TrainConfig, *_: object, **__: object) -> None:
-        asked.append(config)
+        trained.append(config)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "train", record)
     out = ["train", "-o", str(tmp_path / "run")]
     main(out)
     main([*out, "--size", "M", "--images", "5000", "--seed", "7"])
-    assert asked == [TrainConfig(), TrainConfig(size="M", seed=7).scaled(5000)]
+    assert trained == [TrainConfig(), TrainConfig(size="M", seed=7).scaled(5000)]
 
 
 def test_weights_are_saved_before_anything_is_drawn(
@@ -146,7 +146,7 @@ def test_what_ran_out_of_memory_is_no_defect(
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """What runs were asked for; none learns, and each is too short for a row in its log."""
     configs: list[TrainConfig] = []
 
@@ -163,19 +163,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
 
 
 def test_too_few_scenes_for_a_stage_are_refused(
-    asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["train", "-o", str(tmp_path / "run"), "--size", "tiny", "--images"]
     assert main([*common, "64"]) == 2
-    told = capsys.readouterr().err
-    assert "[train.images]" in told and "at least 454" in told
-    assert not (tmp_path / "run").exists() and asked == []
+    output = capsys.readouterr().err
+    assert "[train.images]" in output and "at least 454" in output
+    assert not (tmp_path / "run").exists() and trained == []
     assert main([*common, "454"]) == 0
-    assert asked[0].steps == 8
+    assert trained[0].steps == 8
 
 
 def test_a_image_that_was_not_drawn_is_not_named(
-    asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "-o", str(tmp_path / "run"), "--size", "tiny"]) == 0
     assert "log.png" not in capsys.readouterr().out
@@ -183,7 +183,7 @@ def test_a_image_that_was_not_drawn_is_not_named(
 
 
 def test_languages_of_the_first_weights_are_taught_and_kept(
-    asked: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: list[TrainConfig], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     knows = Extension().with_language("nl").with_language("sv")
     weights.save(CaptionModel(SIZES["tiny"]), tmp_path / "first.safetensors", {}, knows)
@@ -191,12 +191,12 @@ def test_languages_of_the_first_weights_are_taught_and_kept(
     assert main([*begin, "-o", str(tmp_path / "run")]) == 0
     assert "described in sv" in capsys.readouterr().err
     assert weights.extension(tmp_path / "run" / "captioner-tiny.safetensors") == knows
-    assert asked[0].stages[-1].languages == (*LANGUAGES, "nl")
+    assert trained[0].stages[-1].languages == (*LANGUAGES, "nl")
     wordy = extend_vocabulary.extend(knows, "ko", ["빨간 원.", "빨간 원 두 개."])
     grown = extend_vocabulary.resize_embeddings(CaptionModel(SIZES["tiny"]), knows, wordy)
     weights.save(grown, tmp_path / "first.safetensors", {}, wordy)
     assert main([*begin, "-o", str(tmp_path / "other")]) == 0
-    assert asked[1].shape == grown.config != SIZES["tiny"]
+    assert trained[1].shape == grown.config != SIZES["tiny"]
 
 
 def test_a_run_may_begin_with_a_smaller_model(
@@ -210,8 +210,8 @@ def test_a_run_may_begin_with_a_smaller_model(
     weights.save(learned, first, {})
     begin = ["train", "-o", str(tmp_path / "other"), "--init", str(first), "--size", "small"]
     assert main(begin) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("edgecap: [model.expand_width]") and told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("edgecap: [model.expand_width]") and output.count("\n") == 1
     assert not (tmp_path / "other").exists()
 
 
