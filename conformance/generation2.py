@@ -7,16 +7,18 @@ V vocabulary; R rows of the scripted table.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from files import Topic
 
 from edgecap.bundle.generation_spec import generation_spec_from_json
-from edgecap.runtime.beams import search
+from edgecap.core.errors import BundleError
+from edgecap.runtime.decode import generate
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.rules import Rules
+from edgecap.runtime.state import Step
 
 SCALE = 16
 V, R = 24, 17
@@ -69,27 +71,56 @@ def logits_rules() -> Topic:
     return Topic("logits_rules", vocabulary=V, scale=SCALE, cases=cases)
 
 
+class Sums:
+    """A state of sequences whose logits depend on the sum of the ids that each was fed."""
+
+    is_one_by_one = False
+
+    def __init__(self, table: np.ndarray) -> None:
+        self._table, self._sums = table, [0]  # f32 [R,V]
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def alone(self) -> Iterator[Sums]:
+        yield self
+
+    def prompt(self, tokens: Sequence[int]) -> Step:
+        return self.feed([sum(tokens)])
+
+    def feed(self, tokens: Sequence[int]) -> Step:
+        self._sums = [s + token for s, token in zip(self._sums, tokens, strict=True)]
+        return Step(self._table[[s % len(self._table) for s in self._sums]], None, {})
+
+    def select(self, sequences: Sequence[int]) -> None:
+        self._sums = [self._sums[n] for n in sequences]
+
+
 def beams() -> Topic:
-    """Beam search over a table of logits [R,V] / 16.
+    """Greedy decoding and beam search over a table of logits [R,V] / 16.
 
     A sequence that was fed ids of the sum s, `begin` included, has the logits of row s mod R.
+    `scores`: of each token, without the rules; `score`: their mean, the end id's included. `code`:
+    the error where the rules forbid every token.
     """
     generator = random.Random(8)
     table = [[generator.randint(-60, 60) for _ in range(V)] for _ in range(R)]
-    cases = []
-    for spec in _specs(generator):
-        made = generation_spec_from_json(spec | {"beams": 2 + spec["beams"] % 4})
-        sums = [sum(made.begin)]
-
-        def step(tokens: Sequence[int], parents: Sequence[int], sums: list[int] = sums) -> Any:
-            sums[:] = [sums[p] + t for p, t in zip(parents, tokens, strict=True)]
-            return np.array([table[s % R] for s in sums], np.float32) / SCALE
-
-        first = np.array(table[sums[0] % R], np.float32) / SCALE
-        found = search(Rules(made), first, step)
-        if not found:
+    cases: list[dict[str, Any]] = []
+    for number, spec in enumerate(_specs(generator) * 2):
+        spec = spec | {"beams": 2 + spec["beams"] % 4 if number < 48 else 1}
+        rules = Rules(generation_spec_from_json(spec))
+        try:
+            (found,) = generate(Sums(np.array(table, np.float32) / SCALE), rules)
+        except BundleError as error:
+            cases.append({"spec": spec, "code": error.code})
             continue
-        best = found[0]
-        case = {"spec": {**spec, "beams": made.beams}, "tokens": list(best.tokens)}
-        cases.append({**case, "sum": best.log_probability})
+        cases.append(
+            {
+                "spec": spec,
+                "tokens": found.tokens,
+                "complete": found.complete,
+                "scores": [round(chosen.score, 6) for chosen in found.chosen],
+                "score": round(found.score, 6),
+            }
+        )
     return Topic("beams", vocabulary=V, rows=R, scale=SCALE, table=table, cases=cases)

@@ -37,7 +37,7 @@ import numpy as np
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.runtime.logits import log_softmax
-from edgecap.runtime.rules import Rules
+from edgecap.runtime.rules import Rules, no_token
 from edgecap.runtime.state import State
 
 # (tokens, parents) -> logits f32 [k,V] after one more token of every open sequence. `parents` holds
@@ -58,7 +58,10 @@ class Hypothesis:
 
 
 def beam_search(state: State, rules: Rules) -> tuple[Hypothesis, list[np.ndarray | None]]:
-    """The best caption of the one image of `state`, and the attention of each token's step."""
+    """The best caption of the one image of `state`, and the attention of each token's step.
+
+    Raises BundleError (bundle.generation) if the rules forbid every caption.
+    """
     first = state.prompt(rules.spec.begin)
     looked = [first.attention]
 
@@ -68,7 +71,10 @@ def beam_search(state: State, rules: Rules) -> tuple[Hypothesis, list[np.ndarray
         looked.append(made.attention)
         return made.logits  # [k,V]
 
-    best = search(rules, first.logits[0], step)[0]
+    found = search(rules, first.logits[0], step)
+    if not found:
+        raise no_token()
+    best = found[0]
     attention = [
         None if whole is None else whole[row] for whole, row in zip(looked, best.rows, strict=False)
     ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgecap.runtime.beams import beam_search
 from edgecap.runtime.logits import log_softmax
-from edgecap.runtime.rules import Rules
+from edgecap.runtime.rules import Rules, no_token
 from edgecap.runtime.state import State
 
 # (scores f32 [V] of a step under the rules, index of the sequence, number of its tokens) -> token
@@ -75,7 +75,10 @@ def walk(state: State, rules: Rules, choose: Choose | None = None) -> Iterator[l
             if choose is None:
                 token = rules.best(logits, tokens, place)
             else:
-                token = choose(rules.constrained(logits, tokens, place), sequence, count)
+                scores = rules.constrained(logits, tokens, place)
+                if scores.max() == -np.inf:
+                    raise no_token()
+                token = choose(scores, sequence, count)
             tokens.append(token)
             places[sequence] = rules.after(place, token)
             attention = None if step.attention is None else step.attention[b]

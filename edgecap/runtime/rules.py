@@ -16,6 +16,11 @@ from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.logits import apply_rules
 
 
+def no_token() -> BundleError:
+    """What is raised where the rules forbid every token."""
+    return BundleError("bundle.generation", "the rules of generation allow no token.")
+
+
 @dataclass(frozen=True)
 class Rules:
     """The rules of one request."""
@@ -44,6 +49,8 @@ class Rules:
         token = int(scores.argmax())  # NaN, if there is one
         if not np.isfinite(logits[token]):
             raise BundleError("bundle.not_finite", "the model's scores hold NaN or infinity.")
+        if scores[token] == -np.inf:
+            raise no_token()
         if self.grammar is None:
             return token
         left = self.spec.max_new_tokens - len(tokens)

@@ -1,6 +1,6 @@
 """What edgecap does with models of schema 2 against the vectors, read as a port would."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from edgecap.bundle.regions_spec import regions_spec_from_json
 from edgecap.bundle.text_spec import text_spec_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
-from edgecap.runtime.beams import search
+from edgecap.runtime.decode import generate
 from edgecap.runtime.image_processing import Placement, process
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.regions import Input, read_regions
 from edgecap.runtime.rules import Rules
+from edgecap.runtime.state import Step
 from edgecap.runtime.text import TextCodec
 
 CODECS, RULES, BEAMS, REGIONS = map(topic, ("codecs", "logits_rules", "beams", "regions2"))
@@ -64,20 +65,45 @@ def test_rules() -> None:
         np.testing.assert_array_equal(ruled, np.array(expected, np.float32))
 
 
-def test_beams() -> None:
-    table, rows = BEAMS["table"], BEAMS["rows"]
-    for case in BEAMS["cases"]:
-        spec = generation_spec_from_json(case["spec"])
-        sums = [sum(spec.begin)]
+class Sums:
+    """The model of beams.json; see conformance/README.md."""
 
-        def step(tokens: Sequence[int], parents: Sequence[int], sums: list[int] = sums) -> Any:
-            sums[:] = [sums[p] + t for p, t in zip(parents, tokens, strict=True)]
-            return np.array([table[s % rows] for s in sums], np.float32) / BEAMS["scale"]
+    is_one_by_one = False
 
-        first = np.array(table[sums[0] % rows], np.float32) / BEAMS["scale"]
-        best = search(Rules(spec), first, step)[0]
-        assert list(best.tokens) == case["tokens"]
-        assert best.log_probability == pytest.approx(case["sum"], abs=1e-4 * len(best.tokens))
+    def __init__(self) -> None:
+        self.sums = [0]
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def alone(self) -> Iterator[Any]:
+        yield self
+
+    def prompt(self, tokens: Sequence[int]) -> Step:
+        return self.feed([sum(tokens)])
+
+    def feed(self, tokens: Sequence[int]) -> Step:
+        self.sums = [s + t for s, t in zip(self.sums, tokens, strict=True)]
+        rows = [BEAMS["table"][s % BEAMS["rows"]] for s in self.sums]
+        return Step(np.array(rows, np.float32) / BEAMS["scale"], None, {})
+
+    def select(self, parents: Sequence[int]) -> None:
+        self.sums = [self.sums[p] for p in parents]
+
+
+@pytest.mark.parametrize("case", BEAMS["cases"], ids=str)
+def test_searches(case: dict[str, Any]) -> None:
+    state: Any = Sums()
+    rules = Rules(generation_spec_from_json(case["spec"]))
+    if "code" in case:
+        with pytest.raises(BundleError) as refused:
+            generate(state, rules)
+        assert refused.value.code == case["code"]
+        return
+    (found,) = generate(state, rules)
+    assert (found.tokens, found.complete) == (case["tokens"], case["complete"])
+    assert [chosen.score for chosen in found.chosen] == pytest.approx(case["scores"], abs=2e-5)
+    assert found.score == pytest.approx(case["score"], abs=2e-5)
 
 
 def test_regions() -> None:

@@ -61,6 +61,7 @@ def test_captions_are_those_of_python(captioner: Captioner, kosmos: Path, beams:
             assert said.complete == expected.complete
             assert said.malformed == expected.malformed
             assert said.scores == pytest.approx(expected.scores, abs=2e-5)
+            assert said.score == pytest.approx(expected.score, abs=2e-5)
             assert [phrase for phrase, _ in said.mentions] == [m.phrase for m in expected.mentions]
 
 

@@ -70,7 +70,8 @@ class Table {
   async feed(token) {
     this.sum += token;
     const row = this.told.table[this.sum % this.told.rows];
-    return { logits: Float32Array.from(row, (value) => value / this.told.scale), attention: null };
+    const logits = Float32Array.from(row, (value) => value / this.told.scale);
+    return { logits, attention: Float32Array.of(this.sum) };
   }
 
   fork() {
@@ -78,15 +79,22 @@ class Table {
   }
 }
 
-test("beams", async () => {
+test("greedy and beam search", async () => {
   const told = vectors("beams");
-  for (const { spec, tokens, sum } of told.cases) {
-    const made = await generateBySpec(new Table(told), GENERATION(spec, "prompt"));
-    const ends = tokens.length > 0 && spec.eos.includes(tokens.at(-1));
-    const words = ends ? tokens.slice(0, -1) : tokens;
-    assert.deepEqual(made.tokens, words, JSON.stringify(spec));
-    assert.equal(made.complete, ends);
-    if (words.length) near(made.scores[0] * tokens.length, sum, 1e-4 * tokens.length, "the sum");
+  for (const { spec, tokens, complete, scores, score, code } of told.cases) {
+    const search = generateBySpec(new Table(told), GENERATION(spec, "prompt"));
+    if (code) {
+      await assert.rejects(search, { code });
+      continue;
+    }
+    const made = await search;
+    const what = JSON.stringify(spec);
+    assert.deepEqual(made.tokens, tokens, what);
+    assert.equal(made.complete, complete, what);
+    made.scores.forEach((one, i) => near(one, scores[i], 2e-5, what));
+    near(made.score, score, 2e-5, what);
+    const fed = tokens.map((_, i) => [...spec.begin, ...tokens.slice(0, i)].reduce((a, b) => a + b));
+    assert.deepEqual(made.attention.map(([sum]) => sum), fed, what); // of the step that chose each token
   }
 });
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tiny_checkpoints import EAGER_ONLY, MAKERS, make
+from tiny_checkpoints import EAGER_ONLY, FULL_ONLY, MAKERS, make
 from wide_checkpoints import middling
 
 from edgecap.benchmarks import random_checkpoints
@@ -35,7 +35,11 @@ from edgecap.quant.plan import Plan
 from edgecap.runtime.backends.single import Arrays
 
 EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
-CASES = [case for case in EVERY if case not in EAGER_ONLY]
+CASES = [
+    pytest.param(case, marks=pytest.mark.full if case in FULL_ONLY else (), id="-".join(case))
+    for case in EVERY
+    if case not in EAGER_ONLY
+]
 TEXT_ROWS = 32
 
 # The largest error of an output in spreads of it, and the root of the mean square.
@@ -106,7 +110,7 @@ def assert_same(checkpoint: Checkpoint, directory: Path, precision: str) -> None
                 assert np.sqrt(np.square(error).mean()) <= typical, (function.name, name, batch)
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("precision", FREE)
 def test_functions_are_those_of_pytorch(
     case: tuple[str, str], precision: str, traced: Callable[[str, str], Any], tmp_path: Path

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from function_export import onnx
 from host_loop import Run, eager
-from tiny_checkpoints import EAGER_ONLY, MAKERS, make
+from tiny_checkpoints import EAGER_ONLY, FULL_ONLY, MAKERS, make
 
 from edgecap.models import checkpoint, registry
 
@@ -57,8 +57,12 @@ def named(case: tuple[str, str]) -> str:
     return "-".join(case)
 
 
-def exported(cases: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [case for case in cases if case not in EAGER_ONLY]
+def exported(cases: list[tuple[str, str]]) -> list[Any]:
+    return [
+        pytest.param(case, marks=pytest.mark.full if case in FULL_ONLY else (), id=named(case))
+        for case in cases
+        if case not in EAGER_ONLY
+    ]
 
 
 @pytest.fixture(params=EVERY, ids=named)
@@ -71,12 +75,12 @@ def captioner(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) 
     return tiny(*request.param)
 
 
-@pytest.fixture(params=exported(EVERY), ids=named)
+@pytest.fixture(params=exported(EVERY))
 def exported_case(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
     return tiny(*request.param)
 
 
-@pytest.fixture(params=exported(CAPTIONERS), ids=named)
+@pytest.fixture(params=exported(CAPTIONERS))
 def exported_captioner(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
     return tiny(*request.param)
 
@@ -86,6 +90,6 @@ def embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -
     return tiny(*request.param)
 
 
-@pytest.fixture(params=exported(EMBEDDERS), ids=named)
+@pytest.fixture(params=exported(EMBEDDERS))
 def exported_embedder(request: pytest.FixtureRequest, tiny: Callable[[str, str], Tiny]) -> Tiny:
     return tiny(*request.param)

@@ -17,7 +17,11 @@ from host_loop import NEW_TOKENS, greedy, image_of, random_inputs
 
 from edgecap.models.adapter import Limits
 
-CASES = [("blip", "tiny"), ("git", "tiny"), ("paligemma", "one-kv-head")]
+CASES = [
+    ("blip", "tiny"),
+    pytest.param(("git", "tiny"), marks=pytest.mark.full),
+    ("paligemma", "one-kv-head"),
+]
 
 
 @pytest.mark.parametrize("export", [tflite, coreml])

@@ -19,6 +19,7 @@ from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.rules import Rules
+from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.state import State
 
 V, EOS, T, PROMPT = 40, 1, 20, [2, 3]
@@ -201,6 +202,15 @@ def test_a_model_that_gives_no_numbers_is_refused() -> None:
 
     with pytest.raises(BundleError, match=r"bundle\.not_finite"):
         generate(state_of(Broken([[5, EOS]], V), 1), rules())
+
+
+@pytest.mark.parametrize(
+    ("beams", "sampler"), [(1, None), (3, None), (1, Sampler(Sampling(), [0]))]
+)
+def test_rules_that_allow_no_token_are_refused(beams: int, sampler: Sampler | None) -> None:
+    spec = GenerationSpec((2, 3), (EOS,), 1, beams=beams, suppress_first=(5,), forced_last=(5,))
+    with pytest.raises(BundleError, match=r"bundle\.generation.*allow no token"):
+        generate(state_of(FakeSession([[5, EOS]], V), 1), Rules(spec), sampler)
 
 
 class Noise(Table):

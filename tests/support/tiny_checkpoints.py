@@ -362,6 +362,14 @@ EAGER_ONLY = {
 }
 
 
+# Exported by `make check-full` only: `make test` exports one of each family.
+FULL_ONLY = {
+    ("vision-encoder-decoder", "trocr"),
+    ("vision-encoder-decoder", "donut"),
+    ("paligemma", "gemma2"),
+}
+
+
 def make(family: str, variant: str, directory: Path) -> Path:
     """A checkpoint of `family` in `directory`."""
     torch.manual_seed(7)

@@ -1,5 +1,6 @@
 /* beams2.c: beam search as transformers' generate does it; edgecap/runtime/beams.py has the rules.
  *
+ * The search ranks by log-probabilities under the rules; the scores it reports are the model's own.
  * Letters: K beams, V vocabulary, N tokens at most, M candidates considered.
  */
 #include <math.h>
@@ -9,6 +10,7 @@
 
 typedef struct hypothesis {
     int32_t *tokens; /* [N] */
+    float *scores;   /* [N]: log-probability of each token, without the rules */
     size_t count, slot;
     float total; /* sum of log-probabilities under the rules */
     float score; /* total / count ** length_penalty */
@@ -17,7 +19,7 @@ typedef struct hypothesis {
 typedef struct candidate {
     size_t parent;
     int32_t token;
-    float total;
+    float total, score;
 } candidate;
 
 typedef struct beams {
@@ -25,12 +27,13 @@ typedef struct beams {
     const ec_model *model;
     size_t K, N, M;
     hypothesis *running, *opened, *done; /* [K], [K], [K+1] */
-    size_t running_count, opened_count, done_count;
+    size_t running_count, opened_count, done_count, best_count;
     size_t *parents;    /* [K] of `opened` */
-    float *totals;      /* [K,V] */
-    candidate *best;    /* [M] */
+    float *totals;      /* [V] of one open sequence */
+    candidate *best;    /* [M]: the best continuations, best first */
     uint8_t *mark;      /* [V] */
-    int32_t *ids;       /* of all hypotheses */
+    int32_t *ids;       /* [3K+1,N]: tokens of all hypotheses */
+    float *scores;      /* [3K+1,N] */
     hypothesis *places; /* what the three lists lie in */
     uint8_t *taken;     /* [K] slots */
 } beams;
@@ -41,19 +44,19 @@ static bool open_beams(beams *b)
     size_t V = (size_t)b->model->vocabulary, all = 3 * b->K + 1, i;
     b->places = ec_allocate_array(memory, all, sizeof *b->places);
     b->parents = ec_allocate_array(memory, b->K, sizeof *b->parents);
-    b->totals = V <= ((size_t)-1 >> 3) / b->K
-                    ? ec_allocate_array(memory, b->K * V, sizeof *b->totals)
-                    : NULL;
+    b->totals = ec_allocate_array(memory, V, sizeof *b->totals);
     b->best = ec_allocate_array(memory, b->M, sizeof *b->best);
     b->mark = ec_allocate_array(memory, V, 1);
     b->ids = ec_allocate_array(memory, all * b->N, sizeof *b->ids);
+    b->scores = ec_allocate_array(memory, all * b->N, sizeof *b->scores);
     b->taken = ec_allocate_array(memory, b->K, 1);
     if (b->places == NULL || b->parents == NULL || b->totals == NULL || b->best == NULL ||
-        b->mark == NULL || b->ids == NULL || b->taken == NULL) {
+        b->mark == NULL || b->ids == NULL || b->scores == NULL || b->taken == NULL) {
         return false;
     }
     for (i = 0; i < all; i++) {
         b->places[i].tokens = b->ids + i * b->N;
+        b->places[i].scores = b->scores + i * b->N;
     }
     b->running = b->places;
     b->opened = b->places + b->K;
@@ -69,48 +72,52 @@ static void close_beams(beams *b)
     ec_release(b->r->memory, b->best);
     ec_release(b->r->memory, b->mark);
     ec_release(b->r->memory, b->ids);
+    ec_release(b->r->memory, b->scores);
     ec_release(b->r->memory, b->taken);
 }
 
-/* Totals [V] of what may follow an open sequence. */
-static edgecap_status score(beams *b, size_t row, const float *logits, edgecap_error *error)
+/* Keeps the M best; of equals the one found first: the first sequence, then the lower token. */
+static void consider(beams *b, candidate found)
 {
-    const hypothesis *h = &b->running[row];
-    size_t V = (size_t)b->model->vocabulary, i;
-    float *totals = b->totals + row * V, highest, log_sum;
-    if (!ec_log_sum(logits, b->model->vocabulary, &highest, &log_sum)) {
+    size_t place = b->best_count;
+    if (place == b->M) {
+        if (found.total <= b->best[place - 1].total) {
+            return;
+        }
+        place--;
+    } else {
+        b->best_count++;
+    }
+    for (; place > 0 && b->best[place - 1].total < found.total; place--) {
+        b->best[place] = b->best[place - 1];
+    }
+    b->best[place] = found;
+}
+
+/* Considers what may follow an open sequence, by the logits [V] of its step. */
+static edgecap_status extend(beams *b, size_t parent, const float *logits, edgecap_error *error)
+{
+    const hypothesis *h = &b->running[parent];
+    int32_t V = b->model->vocabulary, i;
+    float highest, log_sum;
+    if (!ec_log_sum(logits, V, &highest, &log_sum)) {
         return ec_not_finite(error);
     }
     for (i = 0; i < V; i++) {
-        totals[i] = (logits[i] - highest) - log_sum;
+        b->totals[i] = (logits[i] - highest) - log_sum;
     }
-    ec_apply_rules(b->r->spec, h->tokens, h->count, totals, b->model->vocabulary, b->mark);
+    ec_apply_rules(b->r->spec, h->tokens, h->count, b->totals, V, b->mark);
     for (i = 0; i < V; i++) {
-        totals[i] += h->total;
-    }
-    return EDGECAP_OK;
-}
-
-/* The M best continuations, best first, of equals the first sequence, then the lower token. */
-static size_t find_best(beams *b)
-{
-    size_t V = (size_t)b->model->vocabulary, count = 0, row, i, place;
-    for (row = 0; row < b->running_count; row++) {
-        for (i = 0; i < V; i++) {
-            float total = b->totals[row * V + i];
-            if (!(total > -INFINITY) || (count == b->M && total <= b->best[count - 1].total)) {
-                continue;
-            }
-            place = count < b->M ? count++ : count - 1;
-            for (; place > 0 && b->best[place - 1].total < total; place--) {
-                b->best[place] = b->best[place - 1];
-            }
-            b->best[place].parent = row;
-            b->best[place].token = (int32_t)i;
-            b->best[place].total = total;
+        candidate found;
+        found.parent = parent;
+        found.token = i;
+        found.total = b->totals[i] + h->total;
+        found.score = (logits[i] - highest) - log_sum;
+        if (found.total > -INFINITY) {
+            consider(b, found);
         }
     }
-    return count;
+    return EDGECAP_OK;
 }
 
 static float per_length(const beams *b, float total, size_t length)
@@ -122,7 +129,9 @@ static void continued(const beams *b, const candidate *c, hypothesis *h)
 {
     const hypothesis *parent = &b->running[c->parent];
     memcpy(h->tokens, parent->tokens, parent->count * sizeof *h->tokens);
+    memcpy(h->scores, parent->scores, parent->count * sizeof *h->scores);
     h->tokens[parent->count] = c->token;
+    h->scores[parent->count] = c->score;
     h->count = parent->count + 1;
     h->total = c->total;
 }
@@ -145,10 +154,10 @@ static void finish(beams *b, const candidate *c, size_t t)
 /* The next step's open sequences, and what has ended. */
 static void sort_out(beams *b, size_t t)
 {
-    size_t count = find_best(b), rank;
+    size_t rank;
     bool full = b->done_count == b->K, last = t == b->N;
     b->opened_count = 0;
-    for (rank = 0; rank < count; rank++) {
+    for (rank = 0; rank < b->best_count; rank++) {
         const candidate *c = &b->best[rank];
         if (last || ec_ids_have(&b->r->spec->eos, c->token)) {
             if (rank < b->K && !(full && b->r->spec->early_stopping == EC_FIRST)) {
@@ -159,6 +168,7 @@ static void sort_out(beams *b, size_t t)
             continued(b, c, &b->opened[b->opened_count++]);
         }
     }
+    b->best_count = 0;
 }
 
 static bool cannot_improve(const beams *b, size_t t)
@@ -203,16 +213,19 @@ static void give_slots(beams *b, size_t positions)
 
 static void answer(const beams *b, ec_generated *g)
 {
-    const hypothesis *best = &b->done[0];
+    const hypothesis *best = &b->done[0]; /* of one token at least */
+    double sum = 0;
     size_t i;
-    g->complete = best->count > 0 && ec_ids_have(&b->r->spec->eos, best->tokens[best->count - 1]);
+    g->complete = ec_ids_have(&b->r->spec->eos, best->tokens[best->count - 1]);
     g->count = best->count - (g->complete ? 1 : 0);
-    g->score = (double)best->total / (double)best->count;
-    for (i = 0; i < g->count; i++) {
-        g->tokens[i].id = best->tokens[i];
-        g->tokens[i].score = (float)g->score;
+    for (i = 0; i < best->count; i++) {
+        sum += best->scores[i];
+        if (i < g->count) {
+            g->tokens[i].id = best->tokens[i];
+            g->tokens[i].score = best->scores[i];
+        }
     }
-    g->score = g->count > 0 ? g->score : 0;
+    g->score = sum / (double)best->count;
 }
 
 static edgecap_status search(beams *b, ec_generated *g, edgecap_error *error)
@@ -222,7 +235,7 @@ static edgecap_status search(beams *b, ec_generated *g, edgecap_error *error)
     edgecap_status status = ec_feed(b->r, b->model, &logits, &attention, error);
     b->running_count = 1;
     if (status == EDGECAP_OK) {
-        status = score(b, 0, logits, error);
+        status = extend(b, 0, logits, error);
     }
     for (t = 1; status == EDGECAP_OK && t <= b->N; t++) {
         sort_out(b, t);
@@ -235,12 +248,12 @@ static edgecap_status search(beams *b, ec_generated *g, edgecap_error *error)
             status = b->model->step(b->model->self, h->slot, h->tokens[h->count - 1], begin + t - 1,
                                     &logits, &attention, error);
             if (status == EDGECAP_OK) {
-                status = score(b, i, logits, error);
+                status = extend(b, i, logits, error);
             }
         }
     }
     if (status == EDGECAP_OK && b->done_count == 0) {
-        status = ec_not_finite(error); /* the rules left nothing */
+        status = ec_no_token(error);
     }
     if (status == EDGECAP_OK) {
         answer(b, g);

@@ -99,6 +99,12 @@ void ec_apply_rules(const ec_generation *s, const int32_t *generated, size_t cou
     }
 }
 
+edgecap_status ec_no_token(edgecap_error *error)
+{
+    return ec_fail(error, EDGECAP_BUNDLE, "bundle.generation",
+                   "the rules of generation allow no token.");
+}
+
 edgecap_status ec_feed(const ec_request *r, const ec_model *model, const float **logits,
                        const float **attention, edgecap_error *error)
 {
@@ -163,7 +169,7 @@ static edgecap_status walk(const ec_request *r, const ec_generation *spec, const
     double sum = 0;
     edgecap_status status = ec_feed(r, model, &logits, &attention, error);
     for (count = 0; status == EDGECAP_OK; count++) {
-        float highest, log_sum;
+        float highest, log_sum, score;
         int32_t token;
         if (!ec_log_sum(logits, model->vocabulary, &highest, &log_sum)) {
             return ec_not_finite(error);
@@ -171,17 +177,18 @@ static edgecap_status walk(const ec_request *r, const ec_generation *spec, const
         memcpy(w->scores, logits, V * sizeof *logits);
         ec_apply_rules(spec, w->said, count, w->scores, model->vocabulary, w->mark);
         token = choose(r, w, model->vocabulary, count);
-        if (token < 0) {
-            return ec_not_finite(error);
+        if (token < 0 || !(w->scores[token] > -INFINITY)) {
+            return ec_no_token(error);
         }
+        score = (logits[token] - highest) - log_sum;
+        sum += score;
+        g->score = sum / (double)(count + 1); /* the end is one of them */
         if (ec_ids_have(&spec->eos, token)) {
             g->complete = true;
             return EDGECAP_OK;
         }
         g->tokens[count].id = w->said[count] = token;
-        g->tokens[count].score = (logits[token] - highest) - log_sum;
-        sum += g->tokens[count].score;
-        g->score = sum / (double)(count + 1); /* the end's is not counted in schema 2 */
+        g->tokens[count].score = score;
         if (g->attention != NULL && attention != NULL) {
             memcpy(g->attention + count * P, attention, P * sizeof *attention);
         }

@@ -31,6 +31,7 @@ edgecap_status ec_generate(const ec_request *request, const ec_model *model,
 /* beams2.c */
 edgecap_status ec_search_beams(const ec_request *request, const ec_model *model,
                                ec_generated *generated, edgecap_error *error);
+edgecap_status ec_no_token(edgecap_error *error); /* the rules forbid every token */
 edgecap_status ec_feed(const ec_request *request, const ec_model *model, const float **logits,
                        const float **attention, edgecap_error *error);
 

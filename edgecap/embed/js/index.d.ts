@@ -170,13 +170,14 @@ export interface Caption {
   /** With the tokens of boxes. */
   raw: string;
   regions: Region[];
-  /** Empty where the model gives no attention, and for several beams of a schema-2 model. */
+  /** Empty where the model gives no attention. */
   words: Word[];
   lang: string;
   prompt: string;
   tokens: number[];
-  /** Natural log of each token's probability. */
+  /** Natural log of each token's probability by the model, without the rules of generation. */
   scores: number[];
+  /** Mean of the log-probabilities, the end token included. */
   score: number;
   /** False where the length limit cut it. */
   complete: boolean;

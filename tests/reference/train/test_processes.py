@@ -72,6 +72,7 @@ def test_a_gpu_has_scenes_drawn_by_all_cores_but_its_own(monkeypatch: pytest.Mon
     assert processes.drawing() == 1
 
 
+@pytest.mark.full
 def test_two_processes_end_with_the_same_weights_and_not_those_of_one(tmp_path: Path) -> None:
     first, second = trained(tmp_path / "two", 2)
     (alone,) = trained(tmp_path / "one", 1)

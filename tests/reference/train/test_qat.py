@@ -113,6 +113,7 @@ def test_learned_languages_are_kept_and_taught(given: Path, tmp_path: Path) -> N
     assert ID["<nl>"] in tokens and (tokens >= TINY.vocabulary).any()  # Dutch, Korean's own tokens
 
 
+@pytest.mark.full
 def test_a_killed_run_resumed_equals_an_uninterrupted_one(
     tuned: qat.Tuned, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +166,7 @@ def test_what_is_trained_is_what_is_saved(given: Path, tuned: qat.Tuned, tmp_pat
     torch.testing.assert_close(a, b, atol=5e-3, rtol=0)
 
 
+@pytest.mark.full
 def test_an_export_gives_what_the_simulation_gives(tuned: qat.Tuned, tmp_path: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter
 

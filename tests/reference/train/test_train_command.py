@@ -49,6 +49,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.full
 def test_resume_takes_size_seed_and_recipe_from_the_run(stopped: Path) -> None:
     assert Checkpoint.load(stopped).step == 1
     assert main(["train", "-o", str(stopped), "--resume", "--no-compile"]) == 0
@@ -215,6 +216,7 @@ def test_a_run_may_begin_with_a_smaller_model(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.full
 def test_a_resumed_run_still_knows_its_languages(tmp_path: Path) -> None:
     knows = extend_vocabulary.extend(Extension(), "nl", ["Een driehoek.", "Een rode driehoek."])
     config, run = CONFIG.with_languages(knows), tmp_path / "run"

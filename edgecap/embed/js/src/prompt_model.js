@@ -96,8 +96,7 @@ export class PromptModel {
   }
 
   result(generated, placement, request) {
-    const { tokens, scores, complete } = generated;
-    const sum = scores.reduce((a, b) => a + b, 0);
+    const { tokens, scores, score, complete } = generated;
     return {
       ...this.read(tokens, scores, placement),
       raw: this.codec.decode(tokens, false),
@@ -106,7 +105,7 @@ export class PromptModel {
       prompt: request.prompt,
       tokens,
       scores,
-      score: scores.length ? sum / scores.length : 0,
+      score,
       complete,
     };
   }
@@ -114,7 +113,7 @@ export class PromptModel {
   /** Words with maps, where decode gives attention: tokens joined until a space comes. */
   #words(tokens, attention) {
     const { attention: grid } = this.interface;
-    if (grid === null || attention.length !== tokens.length) return [];
+    if (grid === null) return [];
     const { rows, columns, first } = grid;
     const starts = [];
     tokens.forEach((_, i) => {
