@@ -15,9 +15,9 @@ from edgecap.models import registry
 REPO = Path(__file__).resolve().parents[2]
 FILES = {family.adapter.split(":")[0] for family in registry.FAMILIES.values()}
 # What may be said of families elsewhere: the interface everything goes through.
-SHARED = {"adapter", "checkpoint", "generation", "images", "registry"}
+SHARED = {"adapter", "checkpoint", "registry"}
 # The same, and it needs more than the standard library.
-SHARED_HEAVY = {"loading", "translate", "weightless"}
+SHARED_HEAVY = {"loading", "optimum", "translate", "weightless"}
 # Makes checkpoints of true size, so it must name what it makes.
 MAKES_CHECKPOINTS = REPO / "benchmarks" / "random_checkpoints.py"
 
