@@ -103,4 +103,4 @@ def test_a_kept_layer_that_is_not_found_is_not_quantised_silently(made: Calibrat
     gone = replace(made.plan, layers=made.plan.layers | {"blocks.7.qkv": Layer("fp32", {})})
     program = SimpleNamespace(_mil_program=SimpleNamespace(functions={"main": NO_OPERATIONS}))
     with pytest.raises(UnsupportedError, match=r"blocks\.7\.qkv"):
-        to_coreml._wide(program, gone)
+        to_coreml._wide(program, to_coreml._reference_wide(gone))
