@@ -90,6 +90,7 @@ def test_versions_agree() -> None:
     assert f'#define EDGECAP_VERSION "{__version__}"' in (SOURCES / "edgecap.h").read_text()
 
 
+@pytest.mark.full
 def test_cmake_builds_and_installs(tmp_path: Path) -> None:
     build, prefix = tmp_path / "build", tmp_path / "prefix"
     for command in (

@@ -24,6 +24,7 @@ from edgecap.runtime.backends.single import Arrays, FunctionSession
 from edgecap.runtime.graphs import Graphs
 
 
+@pytest.mark.full
 def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Path) -> None:
     """The plan's grids of `decode` serve both steps; values in each format: test_formats."""
     small = CalibrationSpec(images=16)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from tiny_checkpoints import EAGER_ONLY, FULL_ONLY, MAKERS, make
+from tiny_checkpoints import EAGER_ONLY, MAKERS, make
 from wide_checkpoints import middling
 
 from edgecap.benchmarks import random_checkpoints
@@ -35,8 +35,10 @@ from edgecap.quant.plan import Plan
 from edgecap.runtime.backends.single import Arrays
 
 EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
+# tests/models exports every family; these are one of each kind of decoder, and an embedder.
+QUICK = {("blip", "tiny"), ("git", "tiny"), ("kosmos-2", "tiny"), ("clip", "tiny")}
 CASES = [
-    pytest.param(case, marks=pytest.mark.full if case in FULL_ONLY else (), id="-".join(case))
+    pytest.param(case, marks=() if case in QUICK else pytest.mark.full, id="-".join(case))
     for case in EVERY
     if case not in EAGER_ONLY
 ]
