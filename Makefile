@@ -184,10 +184,13 @@ format: $(STAMP) ## Let ruff put the formatting right.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# mypy cannot follow an editable install, so it reads links laid out as the package is installed.
-types: $(STAMP) ## Check the types with mypy.
+# What reads sources cannot follow an editable install: links laid out as the package is installed.
+.PHONY: links
+links:
 	@rm -rf build/types && mkdir -p build/types/edgecap
 	@ln -s $(CURDIR)/edgecap/* $(CURDIR)/exporters $(CURDIR)/benchmarks build/types/edgecap/
+
+types: $(STAMP) links ## Check the types with mypy.
 	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p edgecap
 
 check: lint types test ## Everything to run before a commit.
@@ -237,7 +240,7 @@ $(OLD)/.installed: pyproject.toml
 	touch $@
 
 # An environment of its own: the site is built from the sources, without torch and converters.
-docs: $(DOCS)/.installed ## Build the documentation as a site in site/; a dead link is an error.
+docs: $(DOCS)/.installed links ## Build the documentation as a site in site/; a dead link is an error.
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet
 
 $(DOCS)/.installed: pyproject.toml constraints.txt
