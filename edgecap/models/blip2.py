@@ -33,11 +33,7 @@ class Blip2(PrefixBase):
     def describe(self) -> None:
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
-        text, vision, settings = (
-            config.text_config,
-            config.vision_config,
-            self.model.generation_config,
-        )
+        text, vision = config.text_config, config.vision_config
         if text.model_type != "opt":
             raise UnsupportedError(
                 "model.part", f"{text.model_type} inside {self.name} is not exported; known: opt."

@@ -9,6 +9,7 @@ E embedding, P patches, G patches along one side of the model input.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -68,6 +69,7 @@ class Captioner(Rating):
         self._free, self._most = free, most
         known = manifest.languages and tokenizer
         self._vocabulary = Vocabulary(manifest, known) if known else None
+        self._request = partial(request_of, manifest, self._vocabulary)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -284,30 +286,6 @@ class Captioner(Rating):
                 yield preprocess(image, self.manifest.image)
             except InputError as error:
                 yield error
-
-    def _request(
-        self,
-        lang: str | None,
-        grounded: bool,
-        style: str | None,
-        beams: int | None,
-        max_length: int | None,
-        constrained: bool,
-        sampling: Sampling | None,
-        prompt: str | None,
-    ) -> Request:
-        return request_of(
-            self.manifest,
-            self._vocabulary,
-            lang=lang,
-            grounded=grounded,
-            style=style,
-            beams=beams,
-            max_length=max_length,
-            constrained=constrained,
-            sampling=sampling,
-            prompt=prompt,
-        )
 
     def _captions(
         self,

@@ -35,7 +35,6 @@ class Request:
 def request_of(
     manifest: Manifest,
     vocabulary: Vocabulary | None,
-    *,
     lang: str | None,
     grounded: bool,
     style: str | None,
