@@ -6,7 +6,8 @@
  */
 import { SUFFIX, isContainer, readContainer } from "./container.js";
 import { EdgecapError } from "./errors.js";
-import { MANIFEST, functionsOf, readManifest } from "./manifest.js";
+import { MANIFEST } from "./file_names.js";
+import { readManifest } from "./manifest.js";
 
 const CACHE = "edgecap-bundles-1";
 /** What only checks, and what people read and may edit (SPEC.md): a host needs none of it. */
@@ -51,7 +52,8 @@ export async function openBundle(source, { onProgress = null, cache = true, sign
   }
   for (const name of needed) kept.set(name, await load(name));
   const texts = [manifest.tokenizer?.file ?? manifest.tokenizer, manifest.encoder];
-  const graphs = new Set(Object.values(functionsOf(manifest)).map((f) => f.file));
+  const functions = manifest.functions ?? manifest.contract.functions;
+  const graphs = new Set(Object.values(functions).map(({ file }) => file));
   const weights = needed.filter((name) => !graphs.has(name) && !texts.includes(name));
   const read = (name) => {
     if (!kept.has(name)) throw new EdgecapError("bundle.missing_file", `the bundle has no ${name}.`);
