@@ -106,12 +106,14 @@ def test_draws_are_those_of_python(
 ) -> None:
     from edgecap.runtime.sampling import Sampling
 
-    how = {"temperature": 1.5, "topK": 40, "topP": 0.9, "seed": 7}
+    how = {"temperature": 3.0, "topK": 999, "topP": 0.9, "seed": 1}
     asked = [(image, {"sampling": {**how, "index": i}}) for i, image in enumerate(images())]
-    wanted = Sampling(temperature=1.5, top_k=40, top_p=0.9, seed=7)
+    wanted = Sampling(temperature=3.0, top_k=999, top_p=0.9, seed=1)
     expected = load(tiny_bundle_made).caption(images(), sampling=wanted)
     answers = caption(reference, asked)["answers"]
-    assert [a["tokens"] for a in answers] == [list(c.tokens) for c in expected]
+    for answer, one in zip(answers, expected, strict=True):
+        alike(answer, one)
+    assert any(answer["regions"] for answer in answers)  # random weights seldom draw boxes
 
 
 def test_a_packed_bundle_is_the_same(

@@ -1,5 +1,6 @@
 /** From images to captions, regions, attention maps and embeddings, on any engine. */
 import { readCaption, readTokens } from "./captions.js";
+import { CONFIDENCE, checkCalibrated, checkMinimum, rated, readCalibration } from "./confidence.js";
 import { engineFor, serially } from "./engines/index.js";
 import { EdgecapError } from "./errors.js";
 import { openBundle } from "./files.js";
@@ -11,6 +12,7 @@ import { openVocabulary } from "./vocabulary.js";
 
 const LOAD_OPTIONS = [
   "device", "dtype", "engine", "threads", "onProgress", "progress_callback", "cache", "signal",
+  "minConfidence",
 ];
 const CAPTION_OPTIONS = [
   "lang", "prompt", "grounded", "beams", "maxLength", "sampling", "rule", "onToken", "signal",
@@ -18,8 +20,10 @@ const CAPTION_OPTIONS = [
 
 export class Captioner {
   /** Use Captioner.fromPretrained. */
-  constructor(model, engine) {
+  constructor(model, engine, calibration, minConfidence) {
     this.model = model;
+    this.calibration = calibration;
+    this.minConfidence = minConfidence;
     this.manifest = model.manifest;
     this.engine = engine;
     this.disposed = false;
@@ -27,11 +31,12 @@ export class Captioner {
 
   /**
    * Loads and checks a bundle; index.d.ts describes the options.
-   * Rejects with EdgecapError: bundle.*, tokenizer.*, engine.*, device.unknown, dtype.unknown, package.missing.
+   * Rejects with EdgecapError: bundle.*, tokenizer.*, engine.*, confidence.*, device.unknown, dtype.unknown,
+   * package.missing.
    */
   static async fromPretrained(source, options = {}) {
     known(options, LOAD_OPTIONS);
-    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal } = options;
+    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal, minConfidence = null } = options;
     if (threads !== null && !(Number.isInteger(threads) && threads >= 1)) {
       throw new EdgecapError("option.threads", `threads must be a whole number of at least 1, got ${threads}.`);
     }
@@ -42,9 +47,11 @@ export class Captioner {
     if (dtype !== null && dtype !== manifest.precision) {
       throw new EdgecapError("dtype.unknown", `the bundle is ${manifest.precision}, not ${dtype}.`, "Give the bundle of that dtype.");
     }
+    const calibration = bundle.has(CONFIDENCE) ? readCalibration(bundle.read(CONFIDENCE)) : null;
+    checkMinimum(minConfidence, calibration);
     const made = await engineFor(engine, manifest.format);
     const session = serially(await made.open({ ...bundle, manifest }, { device, threads }));
-    const captioner = new Captioner(new Model(vocabulary, session), made.name);
+    const captioner = new Captioner(new Model(vocabulary, session), made.name, calibration, minConfidence);
     bundle.release();
     onProgress?.({ status: "ready" });
     return captioner;
@@ -76,6 +83,7 @@ export class Captioner {
       throw new EdgecapError("caption.beams", `beams must be in 1 … 32, got ${beams}.`);
     }
     const request = requestOf(this.manifest, this.model.tokenizer, { ...pruned(options), sampling });
+    checkCalibrated(request.prompt, this.minConfidence, this.calibration);
     const { beams: width } = request.rules.spec;
     if (width > 1 && (sampling || onToken)) {
       const what = sampling ? "beams_sampled" : "beams_streamed";
@@ -103,7 +111,7 @@ export class Captioner {
     };
     signal?.throwIfAborted();
     const generated = await this.model.generate(encoded, request, follow);
-    const result = readCaption(generated, this.model, placement, request);
+    const result = rated(readCaption(generated, this.model, placement, request), this.calibration, this.minConfidence);
     const ended = performance.now();
     return {
       ...result,

@@ -12,7 +12,7 @@ export function readTokens(tokens, scores, { manifest, codec }, placement, lang)
   const how = lang ? { startOf: (text) => phraseStart(text, lang), strip: false } : {};
   const read = readRegions(tokens, codec, spec, inputSize(image), placement, scores, how);
   const regions = read.regions.map(({ start, end, boxes, scores: sure }) => ({
-    phrase: read.text.slice(start, end), span: [start, end], boxes, scores: sure,
+    phrase: read.text.slice(start, end), span: [start, end], boxes, scores: sure, confidences: [],
   }));
   return { ...read, regions };
 }
