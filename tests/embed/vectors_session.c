@@ -30,8 +30,11 @@ typedef struct call {
 
 static const ec_port ENCODE_IN[] = {{"image", "image_in", 3 * S * S}};
 static const ec_port ENCODE_OUT[] = {{"seen", "seen_out", SEEN}};
-static const ec_port DECODE_IN[] = {
-    {"position", "p", 1}, {"said", "s", 0}, {"token", "t", 1}, {"hash", "h", 1}, {"seen", "e", SEEN}};
+static const ec_port DECODE_IN[] = {{"position", "p", 1},
+                                    {"said", "s", 0},
+                                    {"token", "t", 1},
+                                    {"hash", "h", 1},
+                                    {"seen", "e", SEEN}};
 static const ec_port DECODE_OUT[] = {
     {"new_hash", "nh", 1}, {"logits", "l", V}, {"attention", "a", 1}, {"new_said", "ns", 1}};
 

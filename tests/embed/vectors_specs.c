@@ -1,4 +1,5 @@
-/* vectors_specs.c: what a manifest says as data: image specs, codecs, rules of generation, beams. */
+/* vectors_specs.c: what a manifest says as data: image specs, codecs, rules of
+ * generation, beams. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -82,8 +82,9 @@ static bool give_caption(edgecap_caption *c, const ec_found *found, const char *
     size_t looked = g->attention != NULL ? g->count * patches : 0;
     bool fits = give_text(found->text.data, c->text_length, c->text, c->text_capacity);
     fits = give_text(raw, c->raw_length, c->raw, c->raw_capacity) && fits;
-    fits = give(found->phrases, c->phrase_count, sizeof *c->phrases, c->phrases, c->phrase_capacity) &&
-           fits;
+    fits =
+        give(found->phrases, c->phrase_count, sizeof *c->phrases, c->phrases, c->phrase_capacity) &&
+        fits;
     fits = give(found->boxes, c->box_count, sizeof *c->boxes, c->boxes, c->box_capacity) && fits;
     fits = give(g->tokens, g->count, sizeof *g->tokens, c->tokens, c->token_capacity) && fits;
     return give(g->attention, looked, sizeof *g->attention, c->attention, c->attention_capacity) &&
@@ -156,7 +157,8 @@ edgecap_status ec_place_image(edgecap_captioner *c, const edgecap_image *image,
 static edgecap_status generate(job *j, edgecap_error *error)
 {
     ec_model model;
-    edgecap_status status = ec_session_begin(j->c->session, (size_t)j->request.rules.spec.beams, &model, error);
+    size_t beams = (size_t)j->request.rules.spec.beams;
+    edgecap_status status = ec_session_begin(j->c->session, beams, &model, error);
     if (status == EDGECAP_OK) {
         status = ec_generate(&j->request, &model, &j->generated, error);
     }
@@ -197,11 +199,11 @@ static edgecap_status open_job(job *j, const edgecap_caption *caption, edgecap_e
 {
     const edgecap_memory *memory = &j->c->memory;
     size_t longest = (size_t)j->request.rules.spec.max_new_tokens;
+    size_t P = (size_t)j->c->manifest.patches;
     ec_generated *g = &j->generated;
     g->tokens = ec_allocate_array(memory, longest, sizeof *g->tokens);
     if (caption->attention != NULL) {
-        g->attention =
-            ec_allocate_array(memory, longest * (size_t)j->c->manifest.patches, sizeof *g->attention);
+        g->attention = ec_allocate_array(memory, longest * P, sizeof *g->attention);
     }
     if (j->p->on_piece != NULL) {
         j->request.on_token = on_token;

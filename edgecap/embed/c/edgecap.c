@@ -264,8 +264,7 @@ edgecap_info edgecap_get_info(const edgecap_captioner *c)
         info.embedding = c->manifest.embedding;
         info.vocabulary = c->manifest.vocabulary;
         info.most_tokens = ec_longest_caption(c);
-        info.most_text_bytes =
-            c->codec != NULL ? ec_codec_bound(c->codec, info.most_tokens) : 1;
+        info.most_text_bytes = c->codec != NULL ? ec_codec_bound(c->codec, info.most_tokens) : 1;
         info.most_boxes = info.most_tokens / (c->manifest.regions.codec == EC_CELLS2 ? 2 : 4);
         info.prompt_count = c->prompts != NULL ? c->manifest.prompt_count : 0;
         info.prompts = c->prompts;

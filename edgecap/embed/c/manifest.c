@@ -141,9 +141,9 @@ static void read_text(ec_fields *f, const ec_json *root, ec_manifest *m)
 static void read_schema2(ec_fields *f, const ec_json *root, ec_manifest *m)
 {
     static const char *const fields[] = {
-        "schema",  "name",    "model", "format", "precision", "interface", "functions",
-        "image",   "tokenizer", "encoder", "prompts", "regions", "plan",  "tools",
-        "files",   "languages", "styles", "grammar", "texts", NULL};
+        "schema", "name",      "model",   "format",  "precision", "interface", "functions",
+        "image",  "tokenizer", "encoder", "prompts", "regions",   "plan",      "tools",
+        "files",  "languages", "styles",  "grammar", "texts",     NULL};
     size_t input[2] = {0, 0};
     if (!ec_check_fields(f, root, "manifest", fields, 4) ||
         !ec_is_kind(f, ec_json_get(root, "schema"), EC_JSON_WHOLE, "schema")) {

@@ -1,5 +1,4 @@
-/* manifest_parts.c: files, functions and other parts of a manifest of either schema; see manifest.h.
- */
+/* manifest_parts.c: files, functions and other parts of both schemas; see manifest.h. */
 #include <string.h>
 
 #include "manifest.h"

@@ -225,9 +225,9 @@ static const char *renamed(const char *name)
 /* The numbers of a port; 0 for state, whose entry knows. */
 static size_t count_of(const contract *c, size_t S, const char *name)
 {
-    static const char *const names[] = {"image",  "image_embedding", "token",
-                                        "position", "logits",        "attention",
-                                        "tokens", "length",          "text_embedding"};
+    static const char *const names[] = {"image",    "image_embedding", "token",
+                                        "position", "logits",          "attention",
+                                        "tokens",   "length",          "text_embedding"};
     const size_t counts[] = {3 * S * S,
                              (size_t)c->embedding,
                              1,

@@ -156,6 +156,19 @@ void *ec_field_array(ec_fields *f, size_t count, size_t size)
     return block;
 }
 
+const char *ec_join(ec_fields *f, const char *a, const char *b, const char *c)
+{
+    size_t first = strlen(a), second = strlen(b), third = strlen(c);
+    char *text = ec_field_array(f, first + second + third + 1, 1);
+    if (text == NULL) {
+        return "";
+    }
+    memcpy(text, a, first);
+    memcpy(text + first, b, second);
+    memcpy(text + first + second, c, third);
+    return text;
+}
+
 const char *const *ec_strings(ec_fields *f, const ec_json *object, const char *name, size_t *count)
 {
     const ec_json *list = ec_inner(f, object, name, EC_JSON_LIST), *item;

@@ -33,6 +33,9 @@ int ec_choice(ec_fields *f, const ec_json *object, const char *name, const char 
 /* A list of texts; `*count` of them. */
 const char *const *ec_strings(ec_fields *f, const ec_json *object, const char *name, size_t *count);
 
+/* One text after the other; "" where memory ran out. */
+const char *ec_join(ec_fields *f, const char *a, const char *b, const char *c);
+
 /* `size` * count zeroed bytes of the arena. */
 void *ec_field_array(ec_fields *f, size_t count, size_t size);
 
