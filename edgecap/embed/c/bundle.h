@@ -35,10 +35,12 @@ typedef struct ec_sha256 {
     uint32_t state[8];
     uint64_t length;
     uint8_t block[64];
+    void (*mix)(uint32_t *state, const uint8_t *data, size_t blocks); /* of 64 bytes */
 } ec_sha256;
 
 void ec_sha256_begin(ec_sha256 *hash);
 void ec_sha256_add(ec_sha256 *hash, const uint8_t *data, size_t length);
 void ec_sha256_end(ec_sha256 *hash, char hex[65]);
+void ec_sha256_mix(uint32_t *state, const uint8_t *data, size_t blocks); /* on any processor */
 
 #endif
