@@ -24,9 +24,9 @@ edgecap_status ec_check_bundle_files(ec_arena *arena, const ec_source *source,
 edgecap_status ec_read_file(const edgecap_memory *memory, const ec_source *source, const char *name,
                             size_t most, char **data, size_t *length, edgecap_error *error);
 
-/* A model file as engines take it: a path, or bytes and the files beside it. */
+/* A model file as engines take it: a path, bytes and the files beside it, or all files. */
 edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const char *name,
-                               ec_model_file *model, edgecap_error *error);
+                               bool takes_files, ec_model_file *model, edgecap_error *error);
 
 /* "<directory>/<name>" in the arena; NULL: no memory. */
 char *ec_path(ec_arena *arena, const char *directory, const char *name);
