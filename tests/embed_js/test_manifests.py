@@ -1,4 +1,4 @@
-"""Manifests of a captioner with a cache and languages: refused in JavaScript as in Python."""
+"""Manifests of a captioner with a cache and languages: read, upgraded and refused as in Python."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import pytest
 from js_edgecap import node
 from schema2_twin import write_twin
 
-from edgecap.bundle.schema2 import manifest_from_json
+from edgecap.bundle.io import open_bundle
+from edgecap.bundle.schema2 import manifest_from_json, manifest_to_json
+from edgecap.bundle.upgrade import upgraded
 from edgecap.core.errors import BundleError
+from edgecap.runtime.tokenizer import Tokenizer
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -100,3 +103,16 @@ def test_manifests_are_refused_as_in_python(manifest: Any, tmp_path: Path) -> No
     ran = node("manifests.mjs", str(listed))
     assert ran.returncode == 0, ran.stderr
     assert dict(zip(CHANGES, json.loads(ran.stdout), strict=True)) == expected
+
+
+def test_schema_1_is_upgraded_as_in_python(tiny_attention_bundle: Path) -> None:
+    old = open_bundle(tiny_attention_bundle).manifest
+    tokenizer = Tokenizer((tiny_attention_bundle / old.tokenizer.file).read_bytes())
+    new = manifest_to_json(upgraded(old, tokenizer.id_of, len(tokenizer)))
+    expected = json.loads(json.dumps(new))
+    ran = node("upgraded.mjs", str(tiny_attention_bundle))
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    for one in (expected, found):
+        one["interface"]["functions"].sort(key=lambda function: function["name"])
+    assert found == expected

@@ -63,7 +63,7 @@ export interface Bundle {
   read(name: string): Uint8Array;
 }
 
-/** What an engine of one's own must be. Names of functions and tensors are those of the contract. */
+/** What an engine of one's own must be. Names of functions and tensors are those of the manifest's interface. */
 export interface Engine {
   name: string;
   formats: readonly string[];

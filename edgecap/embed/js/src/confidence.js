@@ -38,46 +38,48 @@ export function readCalibration(bytes) {
   return found;
 }
 
-/** Refuses a `minimum` that is not null, "auto" or a number in 0 … 1, or that the model cannot keep. */
-export function checkMinimum(minimum, calibration) {
-  if (minimum === null) return;
-  if (minimum !== "auto" && !(typeof minimum === "number" && minimum >= 0 && minimum <= 1)) {
-    throw new EdgecapError("confidence.minimum", `minConfidence is ${minimum}; allowed: 0 … 1, and "auto".`);
+/** The calibration of a model, if it has one, and the lowest confidence that is not declined. */
+export class Confidence {
+  /** `minimum`: a number in 0 … 1, "auto" for the calibration's own limits, or null. Refuses confidence.*. */
+  constructor(calibration, minimum) {
+    if (minimum !== null && minimum !== "auto" && !(typeof minimum === "number" && minimum >= 0 && minimum <= 1)) {
+      throw new EdgecapError("confidence.minimum", `minConfidence is ${minimum}; allowed: 0 … 1, and "auto".`);
+    }
+    if (minimum !== null && calibration === null) {
+      throw new EdgecapError(
+        "confidence.none",
+        "this model carries no calibration of its confidence.",
+        "Fit one to your images: edgecap calibrate BUNDLE --images DIR --others DIR",
+      );
+    }
+    Object.assign(this, { calibration, minimum });
   }
-  if (calibration === null) {
+
+  /** Refuses (confidence.style) a prompt for which the minimum cannot be kept. */
+  check(prompt) {
+    if (this.minimum === null || prompt in this.calibration.captions) return;
     throw new EdgecapError(
-      "confidence.none",
-      "this model carries no calibration of its confidence.",
-      "Fit one to your images: edgecap calibrate BUNDLE --images DIR --others DIR",
+      "confidence.style",
+      `the calibration of this model is for ${Object.keys(this.calibration.captions).join(", ")}, not for ${prompt}.`,
     );
   }
-}
 
-/** Refuses a prompt for which a minimum cannot be kept. */
-export function checkCalibrated(prompt, minimum, calibration) {
-  if (minimum === null || prompt in calibration.captions) return;
-  throw new EdgecapError(
-    "confidence.style",
-    `the calibration of this model is for ${Object.keys(calibration.captions).join(", ")}, not for ${prompt}.`,
-  );
-}
-
-/** The caption with `confidence`, `declined` and each region's `confidences`; empty where it is declined. */
-export function rated(caption, calibration, minimum) {
-  const weights = calibration?.captions[caption.prompt];
-  if (!weights || !caption.scores.length) return { ...caption, confidence: null, declined: false };
-  const scores = caption.scores.map((score) => Math.max(score, LOWEST));
-  const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
-  const confidence = logistic(weights.bias + weights.mean * mean + weights.least * Math.min(...scores));
-  if (minimum !== null && confidence < (minimum === "auto" ? weights.threshold : minimum)) {
-    return { ...caption, text: "", raw: "", regions: [], words: [], confidence, declined: true };
+  /** The caption with `confidence`, `declined` and each region's `confidences`; empty where it is declined. */
+  rated(caption) {
+    const weights = this.calibration?.captions[caption.prompt];
+    if (!weights || !caption.scores.length) return { ...caption, confidence: null, declined: false };
+    const scores = caption.scores.map((score) => Math.max(score, LOWEST));
+    const mean = scores.reduce((a, b) => a + b, 0) / scores.length;
+    const confidence = logistic(weights.bias + weights.mean * mean + weights.least * Math.min(...scores));
+    const limit = this.minimum === "auto" ? weights.threshold : this.minimum;
+    if (limit !== null && confidence < limit) {
+      return { ...caption, text: "", raw: "", regions: [], words: [], confidence, declined: true };
+    }
+    const box = this.calibration.regions[caption.prompt];
+    const sure = (score) => logistic(box.bias + box.box * Math.max(Math.log(score), LOWEST) + box.mean * mean);
+    const regions = caption.regions.map((region) => ({ ...region, confidences: box ? region.scores.map(sure) : [] }));
+    return { ...caption, regions, confidence, declined: false };
   }
-  const boxes = calibration.regions[caption.prompt];
-  const sure = (score) => logistic(boxes.bias + boxes.box * Math.max(Math.log(score), LOWEST) + boxes.mean * mean);
-  const regions = boxes
-    ? caption.regions.map((region) => ({ ...region, confidences: region.scores.map(sure) }))
-    : caption.regions;
-  return { ...caption, regions, confidence, declined: false };
 }
 
 const logistic = (x) => 1 / (1 + Math.exp(-x));
