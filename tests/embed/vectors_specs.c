@@ -218,16 +218,6 @@ static void run_beam(topic *t, const ec_json *one)
 
 /* ---- The whole ---- */
 
-static void run_manifests2(const char *folder)
-{
-    topic t = open_topic(folder, "manifests2");
-    const ec_json *one;
-    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        check_manifest(one, need(one, "file")->text.data, need(one, "file")->text.length);
-    }
-    close_topic(&t);
-}
-
 void run_specs(const char *folder)
 {
     topic t = open_topic(folder, "image_specs");
@@ -247,5 +237,4 @@ void run_specs(const char *folder)
         run_beam(&t, one);
     }
     close_topic(&t);
-    run_manifests2(folder);
 }
