@@ -40,12 +40,13 @@ _STEPS = 100
 
 def fit_captions(right: Sequence[Caption], wrong: Sequence[Caption]) -> CaptionWeights:
     """The weights for one style or prompt; InputError for fewer than LEAST captions of a side."""
-    good, bad = _rows(right, "right"), _rows(wrong, "wrong")  # float64 [N,3]
+    good, bad = _rows(right, "right"), _rows(wrong, "wrong")  # float64 [N,4]
     values, labels = np.concatenate([good, bad]), np.repeat([1, 0], [len(good), len(bad)])
-    bias, mean, least = fit(values, labels)
-    confidences = 1 / (1 + np.exp(-(good @ (bias, mean, least))))  # [N]
+    weights = fit(values, labels)
+    confidences = 1 / (1 + np.exp(-(good @ weights)))  # [N]
     threshold = float(np.quantile(confidences, 1 - KEPT, method="lower"))
-    return CaptionWeights(bias, mean, least, threshold)
+    bias, mean, least, focus = weights
+    return CaptionWeights(bias, mean, least, threshold, focus)
 
 
 def fit_regions(rows: Sequence[tuple[float, float]], right: Sequence[bool]) -> RegionWeights:
@@ -54,7 +55,7 @@ def fit_regions(rows: Sequence[tuple[float, float]], right: Sequence[bool]) -> R
     return RegionWeights(*fit(values, np.array(right, np.int64)))
 
 
-def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
     """Weights of values [N,F] that predict labels 0 or 1 [N]; none but the first is negative.
 
     A figure that would count against the caption although the model thought it likelier is left
@@ -69,8 +70,7 @@ def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
         used = [i for i in used if i not in against]
     weights = np.zeros(values.shape[1])
     weights[used] = solved
-    bias, first, second = (float(weight) for weight in weights)
-    return bias, first, second
+    return tuple(float(weight) for weight in weights)
 
 
 def _newton(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def _newton(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _rows(captions: Sequence[Caption], what: str) -> np.ndarray:
-    """1, mean and lowest log-probability: float64 [N,3]."""
+    """1, and the figures of `features`: float64 [N,4]."""
     rows = [(1.0, *features(caption)) for caption in captions if caption.scores]
     if len(rows) < LEAST:
         raise InputError(

@@ -1,8 +1,9 @@
 """How sure a captioner is: calibrated confidences of captions and boxes, and "I do not know".
 
 The confidence of a caption is the probability that it is right, by logistic regression on the mean
-and the lowest log-probability of its tokens. The weights travel with the bundle
-(bundle/confidence_spec.py); a model without them has no confidence, and declines nothing.
+and the lowest log-probability of its tokens, and on how concentrated its attention is: the words of
+a scene look at its things, those about a blank image look everywhere. The weights travel with the
+bundle (bundle/confidence_spec.py); a model without them has no confidence, and declines nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edgecap.bundle.confidence_spec import (
     calibration_from_json,
 )
 from edgecap.bundle.io import Bundle
-from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.captions import Caption
 
 AUTO: Literal["auto"] = "auto"
@@ -53,10 +54,13 @@ def calibration_of(opened: Bundle) -> Calibration | None:
     return calibration_from_json(opened.content(CONFIDENCE).read_bytes())
 
 
-def features(caption: Caption) -> tuple[float, float]:
-    """Mean and lowest log-probability of the caption's tokens, without the end."""
+def features(caption: Caption) -> tuple[float, float, float]:
+    """Mean and lowest log-probability of the caption's tokens, without the end; and its focus.
+
+    The focus of a model without attention is 0, and so is its weight.
+    """
     scores = [max(score, _LOWEST) for score in caption.scores]
-    return sum(scores) / len(scores), min(scores)
+    return sum(scores) / len(scores), min(scores), caption.focus or 0.0
 
 
 def rated(caption: Caption, calibration: Calibration | None, minimum: Minimum = None) -> Caption:
@@ -75,8 +79,16 @@ def rated(caption: Caption, calibration: Calibration | None, minimum: Minimum = 
             f"the calibration of this model is for {', '.join(calibration.captions)}, "
             f"not for {caption.style!r}.",
         )
-    mean, least = features(caption)
-    confidence = _logistic(weights.bias + weights.mean * mean + weights.least * least)
+    if weights.focus and caption.focus is None:
+        raise BundleError(
+            "bundle.confidence",
+            f"{CONFIDENCE} weighs the attention of {caption.style!r}, which this model does not give.",
+            "Fit it again: edgecap calibrate BUNDLE --images DIR --others DIR",
+        )
+    mean, least, focus = features(caption)
+    confidence = _logistic(
+        weights.bias + weights.mean * mean + weights.least * least + weights.focus * focus
+    )
     if minimum is not None and confidence < (weights.threshold if minimum == AUTO else minimum):
         return replace(caption, text="", raw="", mentions=(), confidence=confidence, declined=True)
     region = calibration.regions.get(caption.style)

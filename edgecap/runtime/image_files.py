@@ -32,7 +32,8 @@ _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _MOST_FRAMES = 64  # that are looked at for one that shows something
 _END = b"\xff\xd9"  # of a JPEG file
-_BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags
+_BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags, as the next two
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
 
@@ -201,7 +202,7 @@ def _decode(data: bytes, name: str) -> _Decoded:
     _check_size(name, size, MOST_PIXELS)
     if size[0] * size[1] <= MAX_PIXELS:
         image.load()
-        return _Decoded(image, size, _show_something(image))
+        return _Decoded(image, size, [*_preview(image), *_show_something(image)])
     k = shrink_factor(*size)
     reduced = read_reduced(image, data, k)
     if reduced is None:
@@ -212,6 +213,15 @@ def _decode(data: bytes, name: str) -> _Decoded:
             "Shrink it first, or save it as JPEG, which is read at reduced size.",
         )
     return _Decoded(reduced, size, [f"{_pixels(size)}; read at 1/{k} of its size"])
+
+
+def _preview(image: Image.Image) -> list[str]:
+    """A note about a raw file of a camera: what Pillow finds in it first is a small picture."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None or not (_DNG_VERSION in tags or tags.get(_SUBFILE_TYPE, 0) & 1):
+        return []
+    width, height = image.size
+    return [f"a camera raw file; the preview of {width} x {height} that it holds is used"]
 
 
 def _show_something(image: Image.Image) -> list[str]:

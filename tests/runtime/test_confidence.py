@@ -22,9 +22,10 @@ from edgecap.bundle.confidence_spec import (
 )
 from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
-from edgecap.core.errors import UnsupportedError
+from edgecap.core.errors import BundleError, UnsupportedError
 from edgecap.core.typed import dump
 from edgecap.runtime import Caption, Mention, load
+from edgecap.runtime.attention import focus
 from edgecap.runtime.confidence import AUTO, rated
 
 WEIGHTS = CaptionWeights(bias=2.0, mean=3.0, least=1.0, threshold=0.5)
@@ -62,6 +63,37 @@ def test_a_caption_below_the_minimum_has_no_words() -> None:
     assert not rated(caption(-2.0, -3.0), CALIBRATION, 0.0).declined
 
 
+def test_focus_is_what_a_fraction_of_the_patches_is_looked_at() -> None:
+    even, one, half = np.full(16, 0.02), np.eye(16)[3], np.repeat([0.5, 0.0], 8)
+    assert focus([even]) == pytest.approx(0)
+    assert focus([one]) == pytest.approx(1)
+    assert focus([half, even]) == pytest.approx((1 - math.log(8) / math.log(16)) / 2)
+    heads = np.stack([np.stack([one, half])] * 3)  # [L,H,P]
+    assert focus([heads]) == pytest.approx(focus([(one + half) / 2]))
+    assert focus([np.zeros(16)]) == 0
+    assert focus([]) is None and focus([None, None]) is None
+
+
+def test_the_confidence_weighs_how_concentrated_the_attention_is() -> None:
+    weights = replace(WEIGHTS, focus=4.0)
+    calibration = replace(CALIBRATION, captions={"plain": weights})
+    found = rated(replace(caption(-0.1, -0.7), focus=0.25), calibration)
+    assert found.confidence == pytest.approx(1 / (1 + math.exp(-(2 + 3 * -0.4 - 0.7 + 1))))
+    with pytest.raises(BundleError, match="does not give") as caught:
+        rated(caption(-0.1), calibration)
+    assert caught.value.code == "bundle.confidence"
+
+
+def test_a_captioner_gives_the_focus_of_its_captions(tiny_bundle_made: Path) -> None:
+    captioner = load(tiny_bundle_made)
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    (greedy,) = captioner.caption(image, style="plain")
+    (beams,) = captioner.caption(image, style="plain", beams=2)
+    words = captioner.attention(image, style="plain")
+    assert greedy.focus == words.caption.focus is not None
+    assert 0 <= greedy.focus <= 1 and beams.focus is not None and 0 <= beams.focus <= 1
+
+
 def test_a_token_thought_impossible_gives_a_finite_confidence() -> None:
     found = rated(caption(-0.1, -math.inf), CALIBRATION)
     assert found.confidence == pytest.approx(0)
@@ -90,6 +122,7 @@ def test_a_style_that_was_not_fitted_is_not_declined_silently() -> None:
         {"captions": {}},
         {"captions": {"plain": {**WEIGHTS.__dict__, "mean": -1.0}}},
         {"captions": {"plain": {**WEIGHTS.__dict__, "threshold": 1.5}}},
+        {"captions": {"plain": {**WEIGHTS.__dict__, "focus": -0.1}}},
         {"weights": "abc"},
         {"schema": 2},
         {"more": 1},
