@@ -1,4 +1,4 @@
-"""confidence.json: how figures of a caption become the probability that it is right.
+"""confidence.json: how a caption's log-probabilities become the probability that it is right.
 
 It is a file and no field of the manifest, so that hosts that do not know it run the bundle. SPEC.md
 describes it for other languages.
@@ -18,6 +18,14 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class SecondStyle:
+    """A style or prompt that the image is captioned in as well, greedily and to its end."""
+
+    style: str
+    mean: float  # times the mean log-probability of that caption's tokens, without the end
+
+
+@dataclass(frozen=True)
 class CaptionWeights:
     """Logistic regression on figures of a caption, of one style or prompt."""
 
@@ -25,7 +33,7 @@ class CaptionWeights:
     mean: float  # times the mean log-probability of its tokens, without the end
     least: float  # times the lowest of them
     threshold: float  # 0-1: of captions of what the model is for, 98 in 100 are above
-    focus: float = 0.0  # times how concentrated its attention is; 0 for a model without
+    second: SecondStyle | None = None  # None: the caption alone counts
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,11 @@ def calibration_from_json(data: bytes) -> Calibration:
     if not found.captions:
         raise _bad("captions must not be empty")
     for name, one in found.captions.items():
-        numbers = (one.bias, one.mean, one.least, one.focus, one.threshold)
+        second = one.second.mean if one.second else 0.0
+        numbers = (one.bias, one.mean, one.least, second, one.threshold)
         if not all(map(math.isfinite, numbers)) or not 0 <= one.threshold <= 1:
             raise _bad(f"captions.{name} needs finite numbers and a threshold in 0 … 1")
-        if min(one.mean, one.least, one.focus) < 0:
+        if min(one.mean, one.least, second) < 0:
             raise _bad(f"captions.{name} would trust an unlikely caption more than a likely one")
     for name, region in found.regions.items():
         if not all(map(math.isfinite, (region.bias, region.box, region.mean))):

@@ -1,12 +1,11 @@
-"""Attention of single layers and heads, and how much of the image a caption looked at.
+"""Attention of single layers and heads, for models exported with it.
 
 Letters: L layers, H heads, P patches.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,22 +43,3 @@ def selection(
         return attention[layer].mean(0) if head is None else attention[layer, head]
 
     return selected
-
-
-def focus(steps: Sequence[np.ndarray | None]) -> float | None:
-    """How concentrated the attention of the steps of a caption is, on average: 0 … 1.
-
-    0 is even over all patches, 1 is on a single one: 1 - entropy / log(P), of each step's f32 [P],
-    or the mean over layers and heads of [L,H,P], divided by its sum. None without steps, and for a
-    model that gives no attention.
-    """
-    found = [step for step in steps if step is not None]
-    if not found or len(found) < len(steps) or found[0].shape[-1] < 2:
-        return None
-    P = found[0].shape[-1]
-    rows = np.stack([step.reshape(-1, P).mean(0) for step in found]).astype(np.float64)  # [n,P]
-    sums = rows.sum(1, keepdims=True)  # [n,1]
-    shares = np.divide(rows, sums, where=sums > 0, out=np.full_like(rows, 1 / P))  # [n,P]
-    logs = np.log(shares, where=shares > 0, out=np.zeros_like(shares))  # [n,P]
-    entropies = -(shares * logs).sum(1)  # [n]
-    return float(1 - entropies.mean() / math.log(P))

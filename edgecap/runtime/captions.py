@@ -8,7 +8,6 @@ from functools import partial
 
 from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.bundle.schema2 import Manifest
-from edgecap.runtime.attention import focus
 from edgecap.runtime.decode import Generated
 from edgecap.runtime.image_processing import Box, Placement
 from edgecap.runtime.mentions import phrase_start
@@ -42,7 +41,6 @@ class Caption:
     score: float  # mean log-probability, the end included
     complete: bool  # False if the length limit cut it
     malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
-    focus: float | None = None  # 0-1: how concentrated its attention is; see attention.focus
     confidence: float | None = None  # 0-1: the caption is right; None without a calibration
     declined: bool = False  # less confident than requested: without words and boxes
     notes: tuple[str, ...] = ()  # on the image, such as that the marker at its end is missing
@@ -85,7 +83,6 @@ def read_caption(
         score=generated.score,
         complete=generated.complete,
         malformed=reading.malformed,
-        focus=focus([chosen.attention for chosen in generated.chosen]),
         notes=placement.notes,
     )
 
