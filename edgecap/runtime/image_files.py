@@ -23,6 +23,7 @@ from edgecap.runtime.image_color import to_srgb
 from edgecap.runtime.image_kinds import kind_of
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
 from edgecap.runtime.image_plugins import parse, suppress_plugin_warnings
+from edgecap.runtime.urls import check_url, is_url
 
 # Also a binary file that is open for reading, a tensor of torch, and a function that gives one of
 # these: what takes time (a URL) is then done when its turn comes.
@@ -93,8 +94,8 @@ def load_image(source: ImageSource) -> LoadedImage:
     than MAX_PIXELS is decoded at reduced size where its format can be (see image_large).
 
     Raises:
-        InputError: image.missing, image.empty, image.truncated, image.unreadable, image.too_large,
-            image.package, image.array or image.type, each with one line.
+        InputError: image.missing, image.url, image.empty, image.truncated, image.unreadable,
+            image.too_large, image.package, image.array or image.type, each with one line.
     """
     if isinstance(source, Image.Image):
         return _given(source)
@@ -103,6 +104,11 @@ def load_image(source: ImageSource) -> LoadedImage:
         return LoadedImage(image, *image.size)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(bytes(source), f"what was given, {len(source)} bytes,")
+    if isinstance(source, str):
+        if not source:
+            raise nameless()
+        if is_url(source):
+            check_url(source, allowed=False)
     if isinstance(source, (str, os.PathLike)):
         return _open(read_image_file(Path(source)), str(source))
     if hasattr(source, "read"):
@@ -114,6 +120,11 @@ def load_image(source: ImageSource) -> LoadedImage:
         "an image must be a path, bytes, an open file, a Pillow image or an array; got "
         f"{type(source).__name__}.",
     )
+
+
+def nameless() -> InputError:
+    """The refusal of an empty name, which Path would make the working directory."""
+    return InputError("image.missing", "an empty name is no image.")
 
 
 def read_image_file(path: Path) -> bytes:

@@ -48,10 +48,15 @@ _OTHERS = {
     b"MMOR": RAW,
     b"IIU\0": RAW,
 }
-# Pictures that are not read, and what to do with them.
-UNREAD = {
+UNREAD = (JPEG_XL, RAW)  # pictures that Pillow does not read
+# What to do with what is not read.
+ADVICE = {
     JPEG_XL: "Convert it first, for example to JPEG or PNG.",
     RAW: "Develop it first: save it as JPEG or TIFF.",
+    "PDF document": "Save its pages as images first.",
+    "Git-LFS pointer": "Run: git lfs pull",
+    "zip archive": "Unpack it first.",
+    "gzip archive": "Unpack it first.",
 }
 _BRANDS = {  # of ISO media files, after "ftyp"; any other brand is a video's
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
