@@ -44,3 +44,14 @@ def test_the_shipped_calibration_is_of_the_shipped_weights_and_all_styles() -> N
     calibration = calibration_for(file_sha256(shipped()["S"]))
     assert calibration is not None and set(calibration.captions) == set(STYLES)
     assert calibration_for("0" * 64) is None
+
+
+def test_styles_without_boxes_hear_the_one_with_boxes() -> None:
+    from edgecap.core.digest import file_sha256
+    from edgecap.reference.shipped import shipped
+
+    calibration = calibration_for(file_sha256(shipped()["S"]))
+    assert calibration is not None
+    seconds = {style: one.second for style, one in calibration.captions.items()}
+    assert seconds.pop("grounded") is None
+    assert {one.style for one in seconds.values() if one} == {"grounded"} and all(seconds.values())
