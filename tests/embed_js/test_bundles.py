@@ -166,6 +166,16 @@ def test_requests_that_are_refused(
     assert caption(reference, [(images()[2], options)])["code"] == code
 
 
+def test_tags_of_languages_match_as_in_python(tiny_bundle_made: Path, caption: Caption) -> None:
+    image, python = images()[2], load(tiny_bundle_made)
+    tags = ("EN-us", "pt_BR", " de ", "zh-Hans-TW", "zh-CN")
+    answers = caption(tiny_bundle_made, [(image, {"lang": tag}) for tag in tags])["answers"]
+    expected = [python.caption(image, lang=tag)[0].lang for tag in tags]
+    assert [answer["lang"] for answer in answers] == expected == ["en", "pt", "de", "zh", "zh"]
+    for tag in ("zh-Hant", "zh-TW", "xx-en", ""):
+        assert caption(tiny_bundle_made, [(image, {"lang": tag})])["code"] == "language.unknown"
+
+
 def test_bundles_that_are_refused(tiny_bundle: Path, caption: Caption) -> None:
     graph = tiny_bundle / "decode.onnx"
     whole = graph.read_bytes()
