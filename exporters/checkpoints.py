@@ -23,25 +23,37 @@ from edgecap.bundle.certificate import Certificate, certificate_to_json
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.interface import DECODE, ENCODE_TEXT
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE
+from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, SEARCH
 from edgecap.bundle.schema2 import ENCODER, SCHEMA, TOKENIZER, Manifest, ModelInfo
 from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.atomic import atomic_dir, refuse_existing
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import GateError, InputError, UnsupportedError
-from edgecap.core.formats import FORMATS, INT8, INT8_CANDIDATES
+from edgecap.core.formats import (
+    FORMATS,
+    INT8,
+    INT8_CANDIDATES,
+    INT8_PRECISIONS,
+    STATIC_PRECISIONS,
+)
 from edgecap.core.lazy import require
 from edgecap.core.progress import working
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.card import checkpoint_card
 from edgecap.exporters.checkpoint_images import ask, gate_images
-from edgecap.exporters.checkpoint_plan import Planner, read_plan_of
+from edgecap.exporters.checkpoint_plan import (
+    Planner,
+    PlanRequest,
+    read_plan_of,
+    read_references,
+)
 from edgecap.exporters.compare_functions import compare_functions
 from edgecap.exporters.estimate import estimate
 from edgecap.exporters.parity.run import run_gate
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.room import check_room
+from edgecap.exporters.spec import check_search
 from edgecap.models import checkpoint as checkpoints
 from edgecap.models import registry, translate
 from edgecap.quant.plan import FILE as PLAN_FILE
@@ -55,7 +67,7 @@ if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
     from edgecap.models.checkpoint import Checkpoint
 
-PRECISIONS = ("fp32", "fp16", "w8", "w8a8")
+PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
 GATE_SECONDS = 3600
 WORDS = "edgecap.exporters.parity.words"
 GIB = 1 << 30
@@ -74,9 +86,16 @@ class CheckpointSpec:
     verify: bool = True
     count: int = 8  # images of the gate, of the directory that calibration has
     calibration: CalibrationSpec = CalibrationSpec()
-    plan: Path | None = None  # of w8a8; None: calibration makes one
+    plan: Path | None = None  # of int8; None: calibration makes one
+    max_drop: float | None = None  # points that a searched plan may lose; None: no search
+    data: Path | None = None  # the user's captions, which judge a search; None: fp32's own
     text_rows: int | None = None  # T; None: the checkpoint's own longest caption
     revision: str | None = None
+
+    @property
+    def plan_decides(self) -> bool:
+        """Whether the precision follows from a plan, given or searched for."""
+        return self.plan is not None or self.max_drop is not None
 
 
 @dataclass(frozen=True)
@@ -115,14 +134,16 @@ def export(spec: CheckpointSpec, say: Say = lambda _: None) -> list[Exported]:
         images = gate_images(spec.calibration, spec.count, draft.image)
         say(f"running PyTorch on {len(images)} images")
         reference = ask(adapter, draft.prompts, images)
-    planner = Planner(adapter, opened, draft.image, draft.prompts, spec.calibration, spec.plan, say)
+    prompt = next(iter(draft.prompts.values()), None)
+    plan = PlanRequest(spec.calibration, spec.plan, spec.max_drop, spec.data)
+    planner = Planner(adapter, opened, draft.image, draft.text, prompt, plan, say)
     job = _Job(spec, adapter, opened, draft, reference, planner, say)
     return [job.bundle(name, output, precisions) for name, output in places.items()]
 
 
 def candidates(spec: CheckpointSpec, opened: Checkpoint) -> tuple[tuple[str, ...], str | None]:
     """The precisions to try in turn, and why w8a8 is not among them where int8 was requested."""
-    if spec.precision not in (INT8, "w8a8"):
+    if spec.precision not in (INT8, "w8a8") and not spec.plan_decides:
         return (spec.precision,), None
     why = None
     if not registry.find(opened.model_type, opened.architecture).captions:
@@ -135,8 +156,10 @@ def candidates(spec: CheckpointSpec, opened: Checkpoint) -> tuple[tuple[str, ...
                 f"converts it, and {free_bytes() / GIB:.1f} GiB are free"
             )
     if why is None:
+        if spec.plan_decides:
+            return ("mixed",), None
         return (INT8_CANDIDATES if spec.precision == INT8 else ("w8a8",)), None
-    if spec.precision == INT8 and spec.plan is None:
+    if spec.precision == INT8 and not spec.plan_decides:
         return ("w8",), why
     raise UnsupportedError("export.w8a8", f"{why}.", "Run with: --precision w8")
 
@@ -163,12 +186,13 @@ def outputs(spec: CheckpointSpec, opened: Checkpoint | None = None) -> dict[str,
                 require(module, "export")
             if spec.verify and exporter.engine is not None:
                 require(exporter.engine, "export")
-        base = f"{opened.name}-{name}-{spec.precision}"
+        searched = spec.max_drop is not None  # then the precision is not known yet
+        base = f"{opened.name}-{name}-{INT8 if searched else spec.precision}"
         several = len(spec.formats) > 1  # then the output is the directory they are made in
         parent = spec.output if several and spec.output is not None else Path()
         places[name] = parent / base if several or spec.output is None else spec.output
         refuse_existing(places[name], spec.overwrite, is_bundle)
-    stored = "w8a8" if spec.precision == INT8 else spec.precision
+    stored = INT8_CANDIDATES[0] if spec.precision == INT8 else spec.precision
     check_room(
         need
         for name, place in places.items()
@@ -224,7 +248,8 @@ def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
 def _check_plan(spec: CheckpointSpec, opened: Checkpoint) -> None:
     """InputError for options of calibration and plan that cannot work with the precision."""
     changes_calibration = replace(spec.calibration, data=None) != CalibrationSpec()
-    if spec.precision not in (INT8, "w8a8") and (changes_calibration or spec.plan is not None):
+    static = spec.precision in (INT8, *STATIC_PRECISIONS)
+    if not static and (changes_calibration or spec.plan is not None):
         raise InputError(
             "plan.conflict",
             f"{spec.precision} fixes no grids of activations and needs no plan.",
@@ -237,8 +262,17 @@ def _check_plan(spec: CheckpointSpec, opened: Checkpoint) -> None:
                 f"{spec.plan} is a finished plan, and calibration would make another.",
                 "Give --plan or the options of calibration.",
             )
-        read_plan_of(spec.plan, opened)
-    if spec.precision in (INT8, "w8a8"):
+        read_plan_of(spec.plan, opened, spec.precision)
+    check_search(spec.max_drop, spec.plan, spec.precision)
+    if spec.data is not None:
+        if spec.max_drop is None:
+            raise InputError(
+                "max_drop.data",
+                "--data is what a search for a plan is judged by, and none was requested.",
+                "Add a budget, as --max-drop 0.5, or leave --data out.",
+            )
+        read_references(spec.data)
+    if static:
         spec.calibration.check()
 
 
@@ -276,6 +310,7 @@ class _Job:
     ) -> tuple[Manifest, Certificate | None]:
         """Convert, compare, write and gate one format in `directory`."""
         adapter, opened, draft = self.adapter, self.opened, self.draft
+        precision = precision if rounded is None else rounded.plan.precision
         functions = ", ".join(function.name for function in adapter.functions())
         self.say(f"converting {functions} to {name} {precision}")
         writer = import_module(f"edgecap.exporters.{name}.functions")
@@ -292,6 +327,7 @@ class _Job:
             (directory / ENCODER).write_bytes(draft.encoder)
         if rounded is not None:
             write_plan(rounded.plan, directory / PLAN_FILE)
+            rounded.search.write(directory)
         weights = file_sha256(opened.weights[0]) if len(opened.weights) == 1 else None
         manifest = Manifest(
             schema=SCHEMA,
@@ -304,7 +340,7 @@ class _Job:
             image=draft.image,
             prompts=draft.prompts,
             regions=draft.regions,
-            plan={} if rounded is None else rounded.plan.summary(),
+            plan={} if rounded is None else rounded.summary(),
             tools={"edgecap": edgecap.__version__}
             | {t: version(t) for t in (*(t.name for t in FORMATS[name].tools), "transformers")},
             files={},
@@ -351,5 +387,5 @@ def _batch(written: int | None, format_: str, precision: str) -> int | None:
 
 
 def _is_model(manifest: Manifest, name: str) -> bool:
-    others = {manifest.tokenizer, manifest.encoder, PLAN_FILE, CARD, CERTIFICATE}
+    others = {manifest.tokenizer, manifest.encoder, PLAN_FILE, SEARCH, FRONT, CARD, CERTIFICATE}
     return name not in others

@@ -10,15 +10,15 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecap.bundle.manifest import FRONT, SEARCH
-from edgecap.core.errors import BundleError, InputError
+from edgecap.core.errors import InputError
 from edgecap.core.formats import INT8, INT8_PRECISIONS
-from edgecap.core.typed import dump, read_json
 from edgecap.exporters.opened import OpenModel
+from edgecap.exporters.searched import Search, search_beside, search_plan
 from edgecap.exporters.spec import ExportRequest
 from edgecap.quant import plan as plans
 from edgecap.quant.plan import Plan
@@ -127,27 +127,27 @@ def make_plan(
     """
     if request.plan is not None:
         plan = read_plan(request, request.plan, model.name, weights)
-        search = _bring_search(request.plan, plan, directory)
+        search = search_beside(request.plan, plan)
     else:
-        plan, search = _new_plan(request, precision, model, directory, say, calibrated)
+        plan, search = _new_plan(request, precision, model, say, calibrated)
     plans.write_plan(plan, directory / plans.FILE)
-    return plan, plan.summary() | ({"search": search} if search else {})
+    search.write(directory)
+    return plan, plan.summary() | search.manifest_entry()
 
 
 def _new_plan(
     request: ExportRequest,
     precision: str,
     model: OpenModel,
-    directory: Path,
     say: Say,
     calibrated: Callable[[], CalibrationSet],
-) -> tuple[Plan, dict[str, Any]]:
+) -> tuple[Plan, Search]:
     """A plan from calibration, and from a search after it where there is a budget.
 
     Captions are scored in the languages of the model that scenes can be described in; the
     others are reported through `say`.
     """
-    from edgecap.reference.quant import calibrate
+    from edgecap.reference.quant import ReferenceSubject, calibrate
 
     begun = time.monotonic()
     calibration_set = calibrated()
@@ -160,11 +160,8 @@ def _new_plan(
         precision="w8a8" if request.max_drop is not None else precision,
     )
     if request.max_drop is None:
-        return plan, {}
+        return plan, Search()
     from edgecap.quant.search.evaluator import TaskEvaluator
-    from edgecap.quant.search.front import draw_front
-    from edgecap.quant.search.search import search
-    from edgecap.reference.quant import ReferenceSubject
     from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
     from edgecap.reference.scenes.shipped import load_set
 
@@ -179,28 +176,4 @@ def _new_plan(
         return TaskEvaluator(model.network, load_set("calibration"), scored, model.extension)
 
     subject = ReferenceSubject(model.network)
-    result = search(subject, plan, calibration_set, make_evaluator, request.max_drop, say)
-    result = replace(result, seconds=time.monotonic() - begun)
-    for point in result.front:
-        say(f"front: {point}")
-    say(f"taken: {result.chosen} ({result.seconds:.0f} s with calibration)")
-    (directory / SEARCH).write_bytes(dump(result.to_json()))
-    draw_front(result, directory / FRONT)
-    return result.chosen.plan, result.summary()
-
-
-def _bring_search(file: Path, plan: Plan, directory: Path) -> dict[str, Any]:
-    """Copy how a plan was found from beside its file; its summary, empty where nothing is known."""
-    record, image = file.parent / SEARCH, file.parent / FRONT
-    if not (record.is_file() and image.is_file()):
-        return {}
-    try:
-        value = read_json(record, SEARCH)
-        if value["plan"] != plans.fingerprint_of(plan):
-            return {}
-        summary = {"max_drop": value["max_drop"], **value["points"][value["chosen"]]["drop"]}
-    except (BundleError, KeyError, IndexError, TypeError):
-        return {}  # somebody else's file of that name
-    shutil.copyfile(record, directory / SEARCH)
-    shutil.copyfile(image, directory / FRONT)
-    return summary
+    return search_plan(subject, plan, calibration_set, make_evaluator, request.max_drop, begun, say)

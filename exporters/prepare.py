@@ -111,7 +111,8 @@ def _prepare_checkpoint(
     verify: bool,
     options: dict[str, Any],
 ) -> PreparedExport:
-    calibration, plan = _calibration(options), options.pop("plan", None)
+    calibration = _calibration(options)
+    plan, data, max_drop = (options.pop(n, None) for n in ("plan", "data", "max_drop"))
     for name in ("calib_data", "num_calib", "seed", "observer"):
         options.pop(name, None)
     given = [name for name, value in options.items() if value not in (None, False, "iOS18")]
@@ -131,6 +132,8 @@ def _prepare_checkpoint(
         verify=verify,
         calibration=calibration,
         plan=None if plan is None else Path(plan),
+        max_drop=max_drop,
+        data=None if data is None else Path(data),
     )
     outputs = tuple(checkpoints.outputs(spec).values())
     return PreparedExport(outputs, lambda say: iter(checkpoints.export(spec, say)))
@@ -147,6 +150,7 @@ def export_request(
     keep_failed: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     max_drop: float | None = None,
+    data: str | os.PathLike[str] | None = None,
     calib_data: str | os.PathLike[str] | None = None,
     num_calib: int | None = None,
     seed: int | None = None,
@@ -164,13 +168,21 @@ def export_request(
             close enough to PyTorch.
         keep_failed: directory where bundles that fail the comparison are kept, to be looked at.
         plan: a plan.json to quantise by.
-        max_drop: accuracy budget in percentage points: search for the cheapest int8 plan.
+        max_drop: accuracy budget in points: search for the cheapest int8 plan within it.
+        data: captions to judge that search by, as of `edgecap eval --data`; of checkpoints only.
         calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
             the subset, and the observer: "mse", "minmax" or "percentile".
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
         extend: a step more, of so many tokens at once (ONNX, TFLite).
     """
+    if data is not None:
+        raise UnsupportedError(
+            "max_drop.data",
+            f"--data is for Hugging Face checkpoints, and {model} is of the reference model, whose "
+            "captions are judged on drawn scenes.",
+            "Leave it out.",
+        )
     calibration = {
         "calib_data": calib_data,
         "num_calib": num_calib,

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edgecap.exporters.searched import Search
 from edgecap.models.adapter import Adapter, GraphFunction
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgecap.quant.captions import CaptionSet
     from edgecap.quant.samples import CalibrationSpec
     from edgecap.quant.subject import FunctionSubject
 
@@ -28,14 +30,19 @@ class Rounded:
 
     plan: Plan
     subject: FunctionSubject
+    search: Search = Search()  # how the plan was found
 
     @property
     def functions(self) -> tuple[GraphFunction, ...]:
         """What is converted: smoothed, not rounded yet."""
         return self.subject.functions
 
+    def summary(self) -> dict[str, Any]:
+        """Of the plan, for a manifest."""
+        return self.plan.summary() | self.search.manifest_entry()
+
     def simulated(self) -> tuple[GraphFunction, ...]:
-        """What an export of w8a8 computes, in PyTorch."""
+        """What an export with fixed grids computes, in PyTorch."""
         from edgecap.quant.simulate import Rounding
 
         return tuple(self.subject.tapped(Rounding(self.plan)))
@@ -56,25 +63,33 @@ def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
     return Rounded(uncalibrated(quantised, model=adapter.source, weights=weights), quantised)
 
 
-def calibrated(
-    adapter: Adapter, images: np.ndarray, spec: CalibrationSpec, prompt: Sequence[int], weights: str
-) -> Rounded:
-    """How `w8a8` rounds, after captions of images uint8 [N,h,w,3] behind `prompt`."""
-    from edgecap.quant.calibrate import calibrate
+def collect(adapter: Adapter, images: np.ndarray, prompt: Sequence[int]) -> CaptionSet:
+    """The model's own captions of images uint8 [N,h,w,3] behind `prompt`."""
     from edgecap.quant.captions import collect_captions
 
     assert adapter.generation is not None  # checked before
-    quantised = subject(adapter)
-    captions = collect_captions(
-        quantised.functions, adapter.interface, images, prompt, adapter.generation.end
-    )
+    functions, end = adapter.functions(), adapter.generation.end
+    return collect_captions(functions, adapter.interface, images, prompt, end)
+
+
+def calibrated(
+    adapter: Adapter, captions: CaptionSet, spec: CalibrationSpec, weights: str
+) -> Rounded:
+    """How `w8a8` rounds, after captions as of `collect`."""
+    from edgecap.quant.calibrate import calibrate
+
     plan = calibrate(
-        quantised, captions, spec, model=adapter.source, weights=weights, precision="w8a8"
+        subject(adapter),
+        captions,
+        spec,
+        model=adapter.source,
+        weights=weights,
+        precision="w8a8",
     )
     return by(plan, adapter)
 
 
-def by(plan: Plan, adapter: Adapter) -> Rounded:
+def by(plan: Plan, adapter: Adapter, search: Search = Search()) -> Rounded:  # noqa: B008 -- frozen
     """How a plan that exists rounds; InputError where it is for other layers."""
     from edgecap.quant.plan import check_layers
     from edgecap.quant.smooth import smooth
@@ -84,4 +99,4 @@ def by(plan: Plan, adapter: Adapter) -> Rounded:
     check_layers(plan, quantised.widths())
     smoothed = smooth(quantised, plan.smoothing)
     assert isinstance(smoothed, FunctionSubject)  # as what was smoothed
-    return Rounded(plan, smoothed)
+    return Rounded(plan, smoothed, search)

@@ -107,32 +107,35 @@ class ExportRequest:
                 "would.",
                 "Leave it out, or run with: --precision w8a8",
             )
-        if self.max_drop is not None:
-            self._check_search(self.max_drop)
-        elif self.precision == "mixed" and self.plan is None:
+        check_search(self.max_drop, self.plan, self.precision)
+        self.calibration.check()
+
+
+def check_search(max_drop: float | None, plan: Path | None, precision: str) -> None:
+    """Raise InputError for a budget that cannot work with the plan or the precision requested."""
+    if max_drop is None:
+        if precision == "mixed" and plan is None:
             raise InputError(
                 "plan.needed",
                 "mixed keeps the layers wider that a plan names, and there is no plan.",
                 "Give one with --plan, or run with: --precision w8a8",
             )
-        self.calibration.check()
-
-    def _check_search(self, max_drop: float) -> None:
-        if not 0 <= max_drop <= 100:  # nan too
-            raise InputError(
-                "max_drop.range",
-                f"a loss is measured in points, 0 to 100, got {max_drop:g}.",
-                "For half a point give: --max-drop 0.5",
-            )
-        if self.plan is not None:
-            raise InputError(
-                "max_drop.plan",
-                f"{self.plan} is a finished plan, and --max-drop searches for one.",
-                "Give one of them.",
-            )
-        if self.precision not in (INT8, "mixed"):
-            raise InputError(
-                "max_drop.precision",
-                f"--max-drop chooses among int8 plans itself, and {self.precision} was requested.",
-                "Leave the precision out, or run with: --int8 --max-drop",
-            )
+        return
+    if not 0 <= max_drop <= 100:  # nan too
+        raise InputError(
+            "max_drop.range",
+            f"a loss is measured in points, 0 to 100, got {max_drop:g}.",
+            "For half a point give: --max-drop 0.5",
+        )
+    if plan is not None:
+        raise InputError(
+            "max_drop.plan",
+            f"{plan} is a finished plan, and --max-drop searches for one.",
+            "Give one of them.",
+        )
+    if precision not in (INT8, "mixed"):
+        raise InputError(
+            "max_drop.precision",
+            f"--max-drop chooses among int8 plans itself, and {precision} was requested.",
+            "Leave the precision out, or run with: --int8 --max-drop",
+        )
