@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from edgecap.bundle import schema2
 from edgecap.bundle.certificate import Certificate
-from edgecap.bundle.manifest import FRONT, SEARCH, Manifest
+from edgecap.bundle.manifest import FRONT, SEARCH
+from edgecap.bundle.schema2 import Manifest
 from edgecap.core.formats import INT8_PRECISIONS, PRECISIONS
 from edgecap.core.hub import is_id
 
@@ -44,9 +44,7 @@ def front_matter(
     return [*lines, "---", ""]
 
 
-def checkpoint_card(
-    manifest: schema2.Manifest, directory: str, certificate: Certificate | None
-) -> str:
+def checkpoint_card(manifest: Manifest, directory: str, certificate: Certificate | None) -> str:
     """Markdown, of a bundle made from a Hugging Face checkpoint; arguments as of `card`."""
     model = manifest.model
     checked = "**Not checked**: exported with --no-verify."
@@ -94,10 +92,10 @@ def card(
 
     No certificate: it was not checked.
     """
-    contract = manifest.contract
+    model, dims = manifest.model, manifest.interface.dims
     lines = [
         *front_matter(
-            manifest.license, manifest.format, manifest.precision, languages=manifest.languages
+            model.license, manifest.format, manifest.precision, languages=manifest.languages
         ),
         f"# {manifest.name}",
         "",
@@ -105,12 +103,12 @@ def card(
         "vectors in one space. **It was trained on drawn scenes** (emoji and coloured shapes) "
         f"{_since(training)}.",
         "",
-        f"- Model {manifest.model}: {contract.layers} layers, "
-        f"width {contract.heads * contract.head_width}, vocabulary {contract.vocabulary}.",
+        f"- Model {model.source}: {dims['L']} layers, "
+        f"width {dims['H'] * dims['Dh']}, vocabulary {dims['V']}.",
         f"- {manifest.format}, {manifest.precision} ({PRECISIONS[manifest.precision]}), "
         f"{size / 1e6:.1f} MB.",
         f"- Captions in {', '.join(manifest.languages)}.",
-        f"- Licence {manifest.license}.",
+        f"- Licence {model.license}.",
         *_search(manifest.plan.get("search")),
         "- Written with "
         + ", ".join(f"{name} {version}" for name, version in sorted(manifest.tools.items()))

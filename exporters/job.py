@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from edgecap.bundle.certificate import Certificate, certificate_to_json
 from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.golden import Golden, write_golden
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE, TOKENIZER, Function, Manifest
+from edgecap.bundle.manifest import CARD, CERTIFICATE
+from edgecap.bundle.schema2 import Function, Manifest
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError
 from edgecap.core.formats import FORMATS, Format, load_object
@@ -44,7 +45,7 @@ from edgecap.exporters.planning import Chosen, Planner
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.spec import ExportRequest, ExportSpec
 from edgecap.reference.manifest import build_manifest
-from edgecap.reference.shipped import calibration_for
+from edgecap.reference.shipped import calibration_for, write_tokenizer
 
 Say = Callable[[str], None]
 
@@ -170,7 +171,7 @@ def _make(
         functions = load_object(row.converter)(chosen.network, spec, directory, chosen.plan)  # 5
     size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
     chosen.bring(directory)  # 6
-    (directory / TOKENIZER).write_bytes(model.tokenizer)
+    write_tokenizer(directory, model.extension)
     calibration = calibration_for(model.weights)
     if calibration is not None:
         (directory / CONFIDENCE).write_bytes(dump(calibration))
@@ -195,7 +196,7 @@ def manifest_of(
     plan: dict[str, Any] | None = None,
 ) -> Manifest:
     """The manifest of a bundle, before its files are known."""
-    built = build_manifest(
+    return build_manifest(
         model.network.config,
         name=model.bundle_name(spec),
         model=model.name,
@@ -206,9 +207,10 @@ def manifest_of(
         batch=1 if spec.precision in row.dynamic else row.batch,
         plan=plan,
         tools={"edgecap": edgecap.__version__} | {t.name: version(t.name) for t in row.tools},
-        languages=model.extension.languages,
+        extend=spec.extend,
+        extension=model.extension,
+        weights=model.weights,
     )
-    return replace(built, weights=model.weights)
 
 
 def _not_close(certificate: Certificate, kept: Path | None) -> GateError:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from edgecap.core.digest import file_sha256
 from edgecap.exporters.spec import ExportSpec
 from edgecap.reference.extension import Extension
-from edgecap.reference.shipped import tokenizer_data
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
@@ -30,11 +29,6 @@ class OpenModel:
     def bundle_name(self, spec: ExportSpec) -> str:
         """What the bundle of a spec is called, wherever it lies."""
         return f"{self.name}-{spec.format}-{spec.precision}"
-
-    @property
-    def tokenizer(self) -> bytes:
-        """The file tokenizer.json."""
-        return tokenizer_data(self.extension)
 
 
 def open_model(name: str, path: Path) -> OpenModel:

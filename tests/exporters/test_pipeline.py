@@ -96,9 +96,10 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
     figures = {a.what for a in certificate.agreements} | {o.output for o in certificate.outputs}
     of_the_state = {f"{STATEFUL} next_token", f"{STATEFUL} tokens", f"{STATEFUL} logits"}
     assert of_the_state & figures == (of_the_state if options.stateful else set())
-    contract = open_bundle(out).manifest.contract
-    assert {function.file for function in contract.functions.values()} == files
-    assert contract.cache == {"fp16": "float16", "fp32": "float32"}[precision]
+    manifest = open_bundle(out).manifest
+    assert {function.file for function in manifest.functions.values()} == files
+    cache = {"fp16": "float16", "fp32": "float32"}[precision]
+    assert [entry.dtype for entry in manifest.interface.state] == [cache, cache]
     captioner = load(out)
     assert captioner.backend == "mlprogram"
     (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), max_length=5)

@@ -62,4 +62,4 @@ def test_an_export_says_how_many_a_call_may_take(
         name="tiny", network=network, extension=Extension(), weights="0" * 64, bundle_name=str
     )
     manifest = pipeline.manifest_of(spec, FORMATS[format_], model, functions)
-    assert manifest.contract.batch == batch
+    assert manifest.batch == batch
