@@ -19,7 +19,7 @@ from edgecap.core.formats import resolve_formats, resolve_precision
 if TYPE_CHECKING:
     from edgecap.benchmarks.report import Report
     from edgecap.bundle.certificate import Certificate
-    from edgecap.exporters.prepare import AnyExported
+    from edgecap.exporters.job import Exported
     from edgecap.runtime import Caption
     from edgecap.runtime.confidence import Minimum
     from edgecap.runtime.preprocess import ImageLike
@@ -99,7 +99,7 @@ def export(
     verify: bool = True,
     say: Say = _silent,
     **options: Any,
-) -> AnyExported | list[AnyExported]:
+) -> Exported | list[Exported]:
     """Convert a captioner, and compare the result with PyTorch before it is saved.
 
     Args:

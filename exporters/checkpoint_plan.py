@@ -16,7 +16,8 @@ from edgecap.bundle.image_spec import ImageSpec
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.exporters.checkpoint_images import model_inputs
-from edgecap.quant.plan import Plan, read_plan
+from edgecap.exporters.planning import Chosen
+from edgecap.quant.plan import FILE, Plan, read_plan, write_plan
 from edgecap.quant.samples import CalibrationSpec
 
 if TYPE_CHECKING:
@@ -64,16 +65,24 @@ class Planner:
     prompts: Mapping[str, GenerationSpec]
     calibration: CalibrationSpec
     given: Path | None
+    scratch: Path
     say: Say
-    _made: dict[str, Rounded | None] = field(default_factory=dict)
+    _chosen: dict[str, Chosen] = field(default_factory=dict)
 
-    def choose(self, precision: str) -> Rounded | None:
-        """How a precision rounds; None where it does not."""
-        if precision not in self._made:
-            self._made[precision] = self._make(precision)
-        return self._made[precision]
+    def choose(self, precision: str) -> Chosen:
+        """What reaches a precision; its model is a Rounded, or None where nothing is rounded."""
+        if precision not in self._chosen:
+            rounded = self._round(precision)
+            self._chosen[precision] = Chosen(precision, rounded)
+            if rounded is not None:
+                folder = self.scratch / precision
+                folder.mkdir()
+                write_plan(rounded.plan, folder / FILE)
+                plan, summary = rounded.plan, rounded.plan.summary()
+                self._chosen[precision] = Chosen(precision, rounded, plan, summary, folder)
+        return self._chosen[precision]
 
-    def _make(self, precision: str) -> Rounded | None:
+    def _round(self, precision: str) -> Rounded | None:
         from edgecap.exporters import rounded
 
         if precision == "w8":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecap.core.digest import file_sha256
-from edgecap.exporters.spec import ExportSpec
 from edgecap.reference.extension import Extension
 
 if TYPE_CHECKING:
@@ -25,10 +24,6 @@ class OpenModel:
     extension: Extension  # languages and tokens beyond the shipped ones
     weights: str  # hex SHA-256 of its file
     facts: dict[str, Any]  # of its training, for the card
-
-    def bundle_name(self, spec: ExportSpec) -> str:
-        """What the bundle of a spec is called, wherever it lies."""
-        return f"{self.name}-{spec.format}-{spec.precision}"
 
 
 def open_model(name: str, path: Path) -> OpenModel:

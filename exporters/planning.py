@@ -25,7 +25,6 @@ from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
     from edgecap.quant.calibration_set import CalibrationSet
-    from edgecap.reference.model.captioner import CaptionModel
 
 Say = Callable[[str], None]
 FILES = (plans.FILE, SEARCH, FRONT)  # what may go into a bundle with a plan
@@ -36,17 +35,16 @@ class Chosen:
     """A precision, and what a converter is given to reach it."""
 
     precision: str
-    network: CaptionModel  # smoothed by the plan, where there is one
+    model: Any  # what the converter takes; smoothed by the plan, where there is one
     plan: Plan | None = None
     summary: dict[str, Any] | None = None  # of the plan, for the manifest
     folder: Path | None = None  # holds those of FILES that there are
 
     def bring(self, directory: Path) -> None:
         """Put what goes with the plan into a bundle."""
-        for name in FILES if self.folder is not None else ():
-            assert self.folder is not None
-            if (self.folder / name).is_file():
-                shutil.copyfile(self.folder / name, directory / name)
+        for file in [] if self.folder is None else [self.folder / name for name in FILES]:
+            if file.is_file():
+                shutil.copyfile(file, directory / file.name)
 
 
 class Planner:

@@ -156,18 +156,16 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_checkpoints import make
     from transformers import BertTokenizerFast
 
-    from edgecap.exporters.checkpoints import CheckpointSpec, export
+    from edgecap.exporters.job import export
+    from edgecap.exporters.spec import ExportRequest
 
     folder = tmp_path_factory.mktemp("blip")
     model = folder / "model"
     model.mkdir()
     make("blip", "tiny", model)
     BertTokenizerFast(str(model / "vocab.txt")).save_pretrained(model)
-    spec = CheckpointSpec(
-        str(model), ("onnx",), "fp32", output=folder / "bundle", overwrite=True, text_rows=None
-    )
-    (exported,) = export(spec, print)
-    return Path(exported.path)
+    request = ExportRequest(str(model), ("onnx",), "fp32", folder / "bundle", overwrite=True)
+    return export(request).path
 
 
 def test_captions_of_schema_2(blip: Path, caption: Caption) -> None:

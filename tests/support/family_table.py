@@ -20,7 +20,8 @@ from tiny_checkpoints import MAKERS, make_whole
 
 from edgecap.core.errors import EdgecapError
 from edgecap.core.formats import FORMATS
-from edgecap.exporters.checkpoints import CheckpointSpec, export
+from edgecap.exporters.job import export
+from edgecap.exporters.spec import ExportRequest
 
 NAMES = {
     ("blip", "tiny"): "BLIP",
@@ -53,15 +54,15 @@ def main(precisions: list[str], titles: list[str]) -> None:
             for format_ in FORMATS:
                 passed = []
                 for precision in precisions:
-                    spec = CheckpointSpec(
+                    request = ExportRequest(
                         str(model),
                         (format_,),
                         precision,
                         Path(scratch) / f"{format_}-{precision}",
-                        count=3,
+                        scenes=3,
                     )
                     try:
-                        export(spec)
+                        export(request)
                         passed.append(precision)
                     except EdgecapError as error:
                         refusals.append(f"{title} {format_} {precision}: {error}")
