@@ -131,8 +131,9 @@ def _search(found: dict[str, Any] | None) -> list[str]:
         return []
     return [
         f"- Its plan was searched for, within a loss of {found['max_drop']:g} points: on "
-        f"{found['scenes']} calibration scenes it loses {found['points']:+.2f} points of exact "
-        f"captions against PyTorch (95 % {found['low']:+.2f} … {found['high']:+.2f}); see "
+        f"{found['scenes']} images it loses {found['points']:+.2f} points of "
+        f"{found.get('measure', 'exact scenes')} against PyTorch "
+        f"(95 % {found['low']:+.2f} … {found['high']:+.2f}); see "
         f"`{SEARCH}` and `{FRONT}`.",
     ]
 

@@ -18,15 +18,21 @@ from edgecap.bundle.schema2 import ENCODER, SCHEMA, TOKENIZER, Function, Manifes
 from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.core.formats import INT8, INT8_CANDIDATES, Format
+from edgecap.core.formats import (
+    INT8,
+    INT8_CANDIDATES,
+    INT8_PRECISIONS,
+    STATIC_PRECISIONS,
+    Format,
+)
 from edgecap.core.progress import working
 from edgecap.exporters.card import About
 from edgecap.exporters.checkpoint_images import ask, gate_images
-from edgecap.exporters.checkpoint_plan import Planner, read_plan_of
+from edgecap.exporters.checkpoint_plan import CheckpointPlanner, fingerprint, read_references
 from edgecap.exporters.compare_functions import compare_functions
 from edgecap.exporters.described import Described, describe
 from edgecap.exporters.estimate import Estimate, estimate
-from edgecap.exporters.planning import Chosen
+from edgecap.exporters.planning import Chosen, read_plan
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.sources import Model, Source
 from edgecap.exporters.spec import Candidates, ExportRequest, ExportSpec
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
     from edgecap.models.checkpoint import Checkpoint
 
-PRECISIONS = ("fp32", "fp16", "w8", "w8a8")
+PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
 IMAGES = 8  # that the gate compares by default
 GIB = 1 << 30
 Say = Callable[[str], None]
@@ -69,13 +75,22 @@ class CheckpointSource(Source):
         if not 1 <= images <= 128:
             raise InputError("export.scenes", f"images must be in 1 … 128, got {images}.")
         # A directory of images is compared on, too, where nothing is calibrated.
-        request.check_plan(("w8a8",), replace(request.calibration, data=None) != CalibrationSpec())
+        calibrated = replace(request.calibration, data=None) != CalibrationSpec()
+        request.check_plan(STATIC_PRECISIONS, calibrated)
         if request.plan is not None:
-            read_plan_of(request.plan, self.opened)
+            weights = fingerprint(self.opened)
+            read_plan(request.plan, request.precision, self.opened.source, weights)
+        if request.data is not None:
+            if request.max_drop is None:
+                raise InputError(
+                    "max_drop.data",
+                    "--data is what a search for a plan is judged by, and none was requested.",
+                    "Add a budget, as --max-drop 0.5, or leave --data out.",
+                )
+            read_references(request.data)
 
     def _check_options(self, request: ExportRequest) -> None:
         given = {
-            "--max-drop": request.max_drop is not None,
             "--attention": request.attention,
             "--extend": request.extend is not None,
             "--target and --stateful": bool(request.options),
@@ -90,12 +105,15 @@ class CheckpointSource(Source):
             )
 
     def candidates(self, request: ExportRequest, row: Format) -> Candidates:
-        if request.precision not in (INT8, "w8a8"):
+        plan_decides = request.plan is not None or request.max_drop is not None
+        if request.precision not in (INT8, "w8a8") and not plan_decides:
             return Candidates((request.precision,))
         why = self._uncalibrated(request)
         if why is None:
+            if plan_decides:
+                return Candidates(("mixed",))
             return Candidates(INT8_CANDIDATES if request.precision == INT8 else ("w8a8",))
-        if request.precision == INT8 and request.plan is None:
+        if request.precision == INT8 and not plan_decides:
             return Candidates(("w8",), why)
         raise UnsupportedError("export.w8a8", f"{why}.", "Run with: --precision w8")
 
@@ -115,10 +133,11 @@ class CheckpointSource(Source):
         )
 
     def expect(self, format_: str, precision: str) -> Estimate:
-        return estimate(self.opened, format_, "w8" if precision == INT8 else precision)
+        stored = INT8_CANDIDATES[0] if precision == INT8 else precision
+        return estimate(self.opened, format_, stored)
 
     def parameters(self) -> int | None:
-        """See Source. The model is built of shapes alone: no weights are read."""
+        # Built of shapes alone: no weights are read.
         with quiet():
             from edgecap.models.weightless import stored, without_weights
 
@@ -127,22 +146,13 @@ class CheckpointSource(Source):
         describe(adapter, self.opened)
         return sum(parameter.numel() for parameter in adapter.model.parameters())
 
-    def open(self, request: ExportRequest, scratch: Path, say: Say) -> CheckpointModel:
+    def open(self, request: ExportRequest, say: Say) -> CheckpointModel:
         opened = self.opened
         say(f"loading {opened.source} ({opened.model_type})")
         with working("loading"), quiet():
             adapter = registry.load(opened)
         described = describe(adapter, opened)
-        planner = Planner(
-            adapter,
-            opened,
-            described.image,
-            described.prompts,
-            request.calibration,
-            request.plan,
-            scratch,
-            say,
-        )
+        planner = CheckpointPlanner(request, opened, adapter, described, say)
         return CheckpointModel(request, opened, adapter, described, planner)
 
 
@@ -157,7 +167,7 @@ class CheckpointModel(Model):
         opened: Checkpoint,
         adapter: Adapter,
         described: Described,
-        planner: Planner,
+        planner: CheckpointPlanner,
     ) -> None:
         self.name = opened.name
         self._request, self._opened, self._adapter = request, opened, adapter
@@ -213,7 +223,7 @@ class CheckpointModel(Model):
             encoder=None if described.encoder is None else ENCODER,
             prompts=described.prompts,
             regions=described.regions,
-            plan=chosen.summary or {},
+            plan=chosen.summary(),
             tools={"edgecap": edgecap.__version__} | {tool: version(tool) for tool in tools},
             files={},
         )

@@ -69,8 +69,8 @@ class PreparedExport:
         A bundle that is not good enough raises GateError, and those after it are not made.
         """
         begun = time.monotonic()
-        with scratch_dir("edgecap-export-") as scratch:
-            job = self._begin(scratch, say)
+        with scratch_dir("edgecap-export-") as answers:
+            job = self._begin(answers, say)
             for name, output in self.outputs.items():
                 path, manifest, size, certificate = job.bundle(
                     FORMATS[name], output, self.candidates[name].precisions
@@ -78,15 +78,13 @@ class PreparedExport:
                 yield Exported(path, manifest, size, certificate, time.monotonic() - begun)
                 begun = time.monotonic()
 
-    def _begin(self, scratch: Path, say: Say) -> _Job:
+    def _begin(self, answers: Path, say: Say) -> _Job:
         """Steps 2 to 4."""
-        model = self.source.open(self.request, scratch, say)  # 2
+        model = self.source.open(self.request, say)  # 2
         first = self.candidates[self.request.formats[0]]
         if first.why is not None:
             say(f"{first.precisions[0]}, because {first.why}")
         model.choose(first.precisions[0])  # 3
-        answers = scratch / "answers"
-        answers.mkdir()
         return _Job(self.request, model, answers, model.ask(answers, say), say)  # 4
 
 
@@ -157,7 +155,7 @@ class _Job:
         with working(f"converting to {spec.format}"), quiet(log):
             functions = self.model.convert(row, spec, chosen, directory)
         size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-        chosen.bring(directory)
+        chosen.write(directory)
         manifest = self.model.describe(row, spec, chosen, functions, directory)
         return finalize(directory, manifest), size
 

@@ -34,6 +34,7 @@ def export_request(
     keep_failed: str | os.PathLike[str] | None = None,
     plan: str | os.PathLike[str] | None = None,
     max_drop: float | None = None,
+    data: str | os.PathLike[str] | None = None,
     calib_data: str | os.PathLike[str] | None = None,
     num_calib: int | None = None,
     seed: int | None = None,
@@ -51,15 +52,16 @@ def export_request(
             close enough to PyTorch.
         keep_failed: directory where bundles that fail the comparison are kept, to be looked at.
         plan: a plan.json to quantise by.
-        max_drop: accuracy budget in percentage points: search for the cheapest int8 plan.
+        max_drop: accuracy budget in points: search for the cheapest int8 plan within it.
+        data: captions to judge that search by, as of `edgecap eval --data`; of checkpoints only.
         calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
             the subset, and the observer: "mse", "minmax" or "percentile".
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
         extend: a step more, of so many tokens at once (ONNX, TFLite).
 
-    Of a Hugging Face checkpoint, everything from `max_drop` on but the calibration is refused; it
-    is compared on images of calib_data too.
+    Of a Hugging Face checkpoint, everything from `target` on is refused; it is compared on images
+    of calib_data too.
     """
     calibration = {
         "calib_data": calib_data,
@@ -81,6 +83,7 @@ def export_request(
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,
+        data=None if data is None else Path(data),
         calibration=_calibration(calibration),
     )
 

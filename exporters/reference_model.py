@@ -24,9 +24,11 @@ from edgecap.core.typed import dump
 from edgecap.exporters.card import FINETUNED, About
 from edgecap.exporters.estimate import Estimate, reference_size
 from edgecap.exporters.opened import OpenModel, open_model
-from edgecap.exporters.planning import Chosen, Planner, read_plan
+from edgecap.exporters.planning import Chosen, read_plan
+from edgecap.exporters.reference_plan import ReferencePlanner
 from edgecap.exporters.sources import Model, Source
 from edgecap.exporters.spec import Candidates, ExportRequest, ExportSpec
+from edgecap.quant.plan import fingerprint
 from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.manifest import LICENSE, build_manifest
 from edgecap.reference.scenes.shipped import SETS
@@ -56,6 +58,13 @@ class ReferenceSource(Source):
         scenes, most = request.scenes or SCENES, SETS["gate"][1]
         if not 4 <= scenes <= most:
             raise InputError("export.scenes", f"scenes must be in 4 … {most}, got {scenes}.")
+        if request.data is not None:
+            raise UnsupportedError(
+                "max_drop.data",
+                f"--data is for Hugging Face checkpoints, and {request.model} is of the reference "
+                "model, whose captions are judged on drawn scenes.",
+                "Leave it out.",
+            )
         _check_extend(request)
         for row in (FORMATS[name] for name in request.formats):
             precision = self.candidates(request, row).precisions[0]
@@ -65,7 +74,7 @@ class ReferenceSource(Source):
         _check_options(request)
         request.check_plan(INT8_PRECISIONS, request.calibration != CalibrationSpec())
         if request.plan is not None:
-            read_plan(request, request.plan, self.name, self.path)
+            read_plan(request.plan, request.precision, self.name, fingerprint(self.path))
 
     def candidates(self, request: ExportRequest, row: Format) -> Candidates:
         if request.max_drop is not None:
@@ -91,11 +100,10 @@ class ReferenceSource(Source):
         """Its weights file shows its size."""
         return None
 
-    def open(self, request: ExportRequest, scratch: Path, say: Say) -> ReferenceModel:
+    def open(self, request: ExportRequest, say: Say) -> ReferenceModel:
         say(f"loading {self.path.name}")
         opened = open_model(self.name, self.path)
-        planner = Planner(request, self.path, opened, scratch, say)
-        return ReferenceModel(request, opened, planner)
+        return ReferenceModel(request, opened, ReferencePlanner(request, opened, say))
 
 
 def _check_extend(request: ExportRequest) -> None:
@@ -132,7 +140,9 @@ class ReferenceModel(Model):
 
     gate = "edgecap.exporters.parity.gate"
 
-    def __init__(self, request: ExportRequest, opened: OpenModel, planner: Planner) -> None:
+    def __init__(
+        self, request: ExportRequest, opened: OpenModel, planner: ReferencePlanner
+    ) -> None:
         self.name = opened.name
         self._request, self._opened, self._planner = request, opened, planner
         self._golden: Golden | None = None  # with tolerances of no precision yet
@@ -190,7 +200,7 @@ class ReferenceModel(Model):
             cache="float16" if spec.precision in row.half_cache else "float32",
             batch=row.batch_at(spec.precision),
             extend=spec.extend,
-            plan=chosen.summary,
+            plan=chosen.summary(),
             tools={"edgecap": edgecap.__version__} | {t.name: version(t.name) for t in row.tools},
             extension=opened.extension,
             weights=opened.weights,

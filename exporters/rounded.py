@@ -18,6 +18,7 @@ from edgecap.quant.plan import Plan
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgecap.quant.captions import CaptionSet
     from edgecap.quant.samples import CalibrationSpec
     from edgecap.quant.subject import FunctionSubject
 
@@ -35,7 +36,7 @@ class Rounded:
         return self.subject.functions
 
     def simulated(self) -> tuple[GraphFunction, ...]:
-        """What an export of w8a8 computes, in PyTorch."""
+        """What an export with fixed grids computes, in PyTorch."""
         from edgecap.quant.simulate import Rounding
 
         return tuple(self.subject.tapped(Rounding(self.plan)))
@@ -56,20 +57,28 @@ def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
     return Rounded(uncalibrated(quantised, model=adapter.source, weights=weights), quantised)
 
 
-def calibrated(
-    adapter: Adapter, images: np.ndarray, spec: CalibrationSpec, prompt: Sequence[int], weights: str
-) -> Rounded:
-    """How `w8a8` rounds, after captions of images uint8 [N,h,w,3] behind `prompt`."""
-    from edgecap.quant.calibrate import calibrate
+def collect(adapter: Adapter, images: np.ndarray, prompt: Sequence[int]) -> CaptionSet:
+    """The model's own captions of images uint8 [N,h,w,3] behind `prompt`."""
     from edgecap.quant.captions import collect_captions
 
     assert adapter.generation is not None  # checked before
-    quantised = subject(adapter)
-    captions = collect_captions(
-        quantised.functions, adapter.interface, images, prompt, adapter.generation.end
-    )
+    functions, end = adapter.functions(), adapter.generation.end
+    return collect_captions(functions, adapter.interface, images, prompt, end)
+
+
+def calibrated(
+    adapter: Adapter, captions: CaptionSet, spec: CalibrationSpec, weights: str
+) -> Rounded:
+    """How `w8a8` rounds, after captions as of `collect`."""
+    from edgecap.quant.calibrate import calibrate
+
     plan = calibrate(
-        quantised, captions, spec, model=adapter.source, weights=weights, precision="w8a8"
+        subject(adapter),
+        captions,
+        spec,
+        model=adapter.source,
+        weights=weights,
+        precision="w8a8",
     )
     return by(plan, adapter)
 

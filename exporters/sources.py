@@ -105,8 +105,8 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def open(self, request: ExportRequest, scratch: Path, say: Callable[[str], None]) -> Model:
-        """Load it; `scratch` is a directory for as long as the model is used."""
+    def open(self, request: ExportRequest, say: Callable[[str], None]) -> Model:
+        """Load it."""
 
 
 def source_of(model: str) -> Source:

@@ -62,9 +62,10 @@ class ExportRequest:
     options: tuple[FormatOptions, ...] = ()  # at most one for a format
     plan: Path | None = None  # of an int8 precision; None: calibration makes one
     calibration: CalibrationSpec = CalibrationSpec()
-    # Points of exact scenes that int8 may lose: a search chooses which layers stay wider, and with
-    # them the precision, which is "mixed" until then.
+    # Points that int8 may lose: a search chooses which layers stay wider, and with them the
+    # precision, which is "mixed" until then.
     max_drop: float | None = None
+    data: Path | None = None  # the user's captions that judge the search; None: as the model's
 
     def directory(self, name: str, format_: str) -> Path:
         """Where the bundle of the model called `name` goes; known before the precision may be."""

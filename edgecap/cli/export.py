@@ -101,8 +101,19 @@ def run(
         typer.Option(
             "--max-drop",
             metavar="POINTS",
-            help="Accuracy budget in percentage points: search for the cheapest int8 plan within "
-            "it.",
+            help="Accuracy budget in points: search for the cheapest int8 plan within it. Points "
+            "are percent of exact scenes; of a checkpoint, percent of captions that are as in "
+            "fp32.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="With --max-drop, of a checkpoint: judge by your captions, as of eval --data; "
+            "points are of CIDEr-D.",
             rich_help_panel=ADVANCED,
         ),
     ] = None,
@@ -203,6 +214,7 @@ def run(
         keep_failed=keep_failed,
         plan=plan,
         max_drop=max_drop,
+        data=data,
         calib_data=calib_data,
         num_calib=num_calib,
         seed=seed,

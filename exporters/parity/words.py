@@ -54,6 +54,7 @@ BOUNDS = {
     "w8": Bounds(1.0, 0.99, 0.97, 0.1, 0.5, 0.99),
     "w8a8": Bounds(1.5, 0.98, 0.95, 0.15, 0.4, 0.98),
 }
+BOUNDS["mixed"] = BOUNDS["w8a8"]  # at least as close
 
 
 @dataclass(frozen=True)

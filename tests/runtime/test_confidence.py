@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calibrated import calibrated
 from refusals import refusal
 from tiny_onnx import images
 
@@ -20,7 +21,6 @@ from edgecap.bundle.confidence_spec import (
     RegionWeights,
     calibration_from_json,
 )
-from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.typed import dump
@@ -37,13 +37,6 @@ def caption(*scores: float, style: str = "plain") -> Caption:
     score = sum(scores) / max(len(scores), 1)
     tokens = tuple(range(len(scores)))
     return Caption("a dog", "a dog", "en", style, (mention,), tokens, scores, score, True, 0)
-
-
-def calibrated(bundle: Path, calibration: Calibration = CALIBRATION) -> Path:
-    manifest = open_bundle(bundle).manifest
-    (bundle / CONFIDENCE).write_bytes(dump(calibration))
-    finalize(bundle, manifest)
-    return bundle
 
 
 def test_the_confidence_is_logistic_in_mean_and_least() -> None:
@@ -121,7 +114,7 @@ def test_the_command_declines(
 
 
 def test_an_app_may_leave_the_calibration_out(tiny_bundle: Path) -> None:
-    (calibrated(tiny_bundle) / CONFIDENCE).unlink()
+    (calibrated(tiny_bundle, CALIBRATION) / CONFIDENCE).unlink()
     assert load(tiny_bundle).calibration is None
 
 

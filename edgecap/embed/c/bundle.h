@@ -15,6 +15,11 @@ typedef struct ec_source { /* where a bundle's files lie */
 edgecap_status ec_bundle_open(ec_arena *arena, const ec_source *source, bool verify,
                               ec_manifest *manifest, edgecap_error *error);
 
+/* The second half of it: the files. What it takes from `arena` nobody needs afterwards. */
+edgecap_status ec_check_bundle_files(ec_arena *arena, const ec_source *source,
+                                     const ec_manifest *manifest, bool verify,
+                                     edgecap_error *error);
+
 /* The bytes of a file, at most `most` and one, to be given to ec_release. */
 edgecap_status ec_read_file(const edgecap_memory *memory, const ec_source *source, const char *name,
                             size_t most, char **data, size_t *length, edgecap_error *error);

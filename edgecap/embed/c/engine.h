@@ -77,4 +77,16 @@ edgecap_status ec_engine_refuses(const char *name, const char *what, edgecap_err
 
 size_t ec_type_bytes(ec_type type); /* 0: not known */
 
+/* A call of an engine that is told where memory lies in every run: copies of the tensors. */
+typedef struct ec_call {
+    const void *function;
+    ec_tensor *inputs, *outputs;
+    size_t input_count, output_count;
+} ec_call;
+
+edgecap_status ec_call_bind(const edgecap_memory *memory, const void *function,
+                            const ec_tensor *inputs, size_t input_count, const ec_tensor *outputs,
+                            size_t output_count, void **call, edgecap_error *error);
+void ec_call_unbind(const edgecap_memory *memory, void *call); /* NULL is allowed */
+
 #endif

@@ -1,5 +1,5 @@
 /**
- * Scores of the next token: log-softmax, and the rules of a schema-2 GenerationSpec, equal to
+ * Scores of the next token: log-softmax, and the rules of a GenerationSpec, equal to
  * transformers' LogitsProcessor classes of the same names. Letters: V vocabulary.
  */
 import { EdgecapError } from "./errors.js";
