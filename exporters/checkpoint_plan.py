@@ -9,21 +9,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.bundle.generation_spec import GenerationSpec
-from edgecap.bundle.image_spec import ImageSpec
-from edgecap.bundle.text_spec import TextSpec
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.core.formats import INT8
 from edgecap.exporters.checkpoint_images import model_inputs
-from edgecap.exporters.searched import search_beside
-from edgecap.quant.plan import Plan, read_plan
-from edgecap.quant.samples import CalibrationSpec
+from edgecap.exporters.described import Described
+from edgecap.exporters.planning import Chosen, Planner, read_plan
+from edgecap.exporters.searched import Search, search_beside, search_plan
+from edgecap.exporters.spec import ExportRequest
 
 if TYPE_CHECKING:
     from edgecap.exporters.rounded import Rounded
@@ -44,25 +41,6 @@ def fingerprint(opened: Checkpoint) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def read_plan_of(file: Path, opened: Checkpoint, precision: str) -> Plan:
-    """A plan from a file; InputError unless it is for these weights and this precision."""
-    plan = read_plan(file)
-    if plan.weights != fingerprint(opened):
-        raise InputError(
-            "plan.weights",
-            f"the plan was made for other weights ({plan.model}, SHA-256 {plan.weights[:12]}…) "
-            f"than {opened.source}'s.",
-            "Make a plan for these weights: export without --plan.",
-        )
-    if precision not in (INT8, plan.precision):
-        raise InputError(
-            "plan.precision",
-            f"{file} is a plan for {plan.precision}, and {precision} was requested.",
-            f"Run with: --precision {plan.precision}",
-        )
-    return plan
-
-
 def read_references(data: Path) -> list[Example]:
     """Images and captions of a search's judge; InputError where there are too few to score on."""
     from edgecap.quant.search.captions import LEAST
@@ -78,95 +56,82 @@ def read_references(data: Path) -> list[Example]:
     return examples
 
 
-@dataclass(frozen=True)
-class PlanRequest:
-    """Where a plan comes from: the fields of the same names of an export's request."""
+class CheckpointPlanner(Planner):
+    """Captions of calibration are made once. The model of a choice is a Rounded, or None."""
 
-    calibration: CalibrationSpec
-    given: Path | None
-    max_drop: float | None
-    data: Path | None
+    def __init__(
+        self,
+        request: ExportRequest,
+        opened: Checkpoint,
+        adapter: Adapter,
+        described: Described,
+        say: Say,
+    ) -> None:
+        super().__init__()
+        self._request, self._opened, self._say = request, opened, say
+        self._adapter, self._described = adapter, described
 
-
-@dataclass
-class Planner:
-    """Makes each precision's plan on first use."""
-
-    adapter: Adapter
-    opened: Checkpoint
-    image: ImageSpec
-    text: TextSpec | None
-    prompt: GenerationSpec | None  # the default one; None, as the text: a model that only embeds
-    request: PlanRequest
-    say: Say
-    _made: dict[str, Rounded | None] = field(default_factory=dict)
-
-    def choose(self, precision: str) -> Rounded | None:
-        """How a precision rounds; None where it does not.
-
-        A plan that is given or searched for may have another precision than the one asked for.
-        Raises GateError where a search finds none within its budget.
-        """
-        if precision not in self._made:
-            self._made[precision] = self._make(precision)
-        return self._made[precision]
-
-    def _make(self, precision: str) -> Rounded | None:
+    def _choose(self, precision: str) -> Chosen:
         from edgecap.exporters import rounded
 
-        if self.request.given is not None:
-            plan = read_plan_of(self.request.given, self.opened, INT8)  # checked before
-            return rounded.by(plan, self.adapter, search_beside(self.request.given, plan))
-        if precision == "w8":
-            return rounded.uncalibrated(self.adapter, fingerprint(self.opened))
-        if self.request.max_drop is not None:
-            return self._searched(self.request.max_drop)
-        return self._calibrated if precision == "w8a8" else None
+        given, search = self._request.plan, Search()
+        if given is not None:  # its precision was checked before
+            plan = read_plan(given, INT8, self._opened.source, fingerprint(self._opened))
+            found, search = rounded.by(plan, self._adapter), search_beside(given, plan)
+        elif precision == "w8":
+            found = rounded.uncalibrated(self._adapter, fingerprint(self._opened))
+        elif self._request.max_drop is not None:
+            found, search = self._searched(self._request.max_drop)
+        elif precision == "w8a8":
+            found = self._calibrated
+        else:
+            return Chosen(precision, None)
+        return Chosen(found.plan.precision, found, found.plan, search)
 
     @cached_property
     def _captions(self) -> CaptionSet:
         """The captions of the images of calibration."""
-        calibration = self.request.calibration
-        self.say(f"calibrating on {calibration.images} images")
+        calibration = self._request.calibration
+        self._say(f"calibrating on {calibration.images} images")
         return self._collect(calibration.shuffled()[: calibration.images])
 
     @cached_property
     def _calibrated(self) -> Rounded:
         from edgecap.exporters import rounded
 
-        weights = fingerprint(self.opened)
-        return rounded.calibrated(self.adapter, self._captions, self.request.calibration, weights)
+        weights, calibration = fingerprint(self._opened), self._request.calibration
+        return rounded.calibrated(self._adapter, self._captions, calibration, weights)
 
-    def _searched(self, max_drop: float) -> Rounded:
+    def _searched(self, max_drop: float) -> tuple[Rounded, Search]:
         from edgecap.exporters import rounded
-        from edgecap.exporters.searched import search_plan
 
         begun = time.monotonic()
         plan, found = search_plan(
-            rounded.subject(self.adapter),
+            rounded.subject(self._adapter),
             self._calibrated.plan,
             self._captions,
             self._evaluator,
             max_drop,
             begun,
-            self.say,
+            self._say,
         )
-        return rounded.by(plan, self.adapter, found)
+        return rounded.by(plan, self._adapter), found
 
     def _evaluator(self) -> Evaluator:
         """By the user's captions, or by fp32's own on the images of calibration."""
         from edgecap.quant.search.captions import SameCaptions, ScoredCaptions
         from edgecap.runtime.text import TextCodec
 
-        if self.request.data is None:
+        if self._request.data is None:
             return SameCaptions(self._captions)
-        assert self.text is not None and self.adapter.generation is not None  # it captions
-        examples = read_references(self.request.data)
-        codec = TextCodec(self.text)
+        text, generation = self._described.text, self._adapter.generation
+        assert text is not None and generation is not None  # it captions
+        examples = read_references(self._request.data)
+        codec = TextCodec(text)
         return ScoredCaptions(
             self._collect([example.image for example in examples]),
             [example.captions for example in examples],
-            self.adapter.generation.end,
+            generation.end,
             lambda tokens: codec.decode(tuple(tokens)).strip(),
         )
 
@@ -174,6 +139,6 @@ class Planner:
         """The model's captions of images: files, or arrays uint8 [h,w,3]."""
         from edgecap.exporters import rounded
 
-        assert self.prompt is not None  # it captions
-        images = model_inputs(sources, self.image)  # [N,h,w,3]
-        return rounded.collect(self.adapter, images, self.prompt.begin)
+        images = model_inputs(sources, self._described.image)  # [N,h,w,3]
+        prompt = next(iter(self._described.prompts.values()))
+        return rounded.collect(self._adapter, images, prompt.begin)

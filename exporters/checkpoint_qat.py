@@ -26,8 +26,9 @@ from edgecap.core.lazy import require
 from edgecap.core.progress import progress, working
 from edgecap.exporters import rounded
 from edgecap.exporters.checkpoint_images import model_inputs
-from edgecap.exporters.checkpoint_plan import fingerprint, read_plan_of
-from edgecap.exporters.checkpoints import describe
+from edgecap.exporters.checkpoint_plan import fingerprint
+from edgecap.exporters.described import describe
+from edgecap.exporters.planning import read_plan
 from edgecap.exporters.quiet import quiet
 from edgecap.models import checkpoint as checkpoints
 from edgecap.models import registry
@@ -118,7 +119,7 @@ def _checked(spec: CheckpointQat) -> tuple[Checkpoint, list[Path]]:
         )
     refuse_existing(spec.out, overwrite=False, marker=None)
     if spec.plan is not None:
-        read_plan_of(spec.plan, opened, INT8)
+        read_plan(spec.plan, INT8, opened.source, fingerprint(opened))
     files = _images(spec)
     for module in ("torch", "transformers"):
         require(module, "train")
@@ -150,7 +151,7 @@ def _first_plan(
 ) -> Plan:
     """The plan to begin with: given, or calibrated on the first images of training."""
     if spec.plan is not None:
-        return read_plan_of(spec.plan, opened, INT8)
+        return read_plan(spec.plan, INT8, opened.source, fingerprint(opened))
     few = training.first(CalibrationSpec().images)
     say(f"calibrating on {len(few)} images")
     calibration = CalibrationSpec(spec.data, len(few), spec.seed, spec.observer)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgecap.exporters.searched import Search
 from edgecap.models.adapter import Adapter, GraphFunction
 from edgecap.quant.plan import Plan
 
@@ -30,16 +29,11 @@ class Rounded:
 
     plan: Plan
     subject: FunctionSubject
-    search: Search = Search()  # how the plan was found
 
     @property
     def functions(self) -> tuple[GraphFunction, ...]:
         """What is converted: smoothed, not rounded yet."""
         return self.subject.functions
-
-    def summary(self) -> dict[str, Any]:
-        """Of the plan, for a manifest."""
-        return self.plan.summary() | self.search.manifest_entry()
 
     def simulated(self) -> tuple[GraphFunction, ...]:
         """What an export with fixed grids computes, in PyTorch."""
@@ -89,7 +83,7 @@ def calibrated(
     return by(plan, adapter)
 
 
-def by(plan: Plan, adapter: Adapter, search: Search = Search()) -> Rounded:  # noqa: B008 -- frozen
+def by(plan: Plan, adapter: Adapter) -> Rounded:
     """How a plan that exists rounds; InputError where it is for other layers."""
     from edgecap.quant.plan import check_layers
     from edgecap.quant.smooth import smooth
@@ -99,4 +93,4 @@ def by(plan: Plan, adapter: Adapter, search: Search = Search()) -> Rounded:  # n
     check_layers(plan, quantised.widths())
     smoothed = smooth(quantised, plan.smoothing)
     assert isinstance(smoothed, FunctionSubject)  # as what was smoothed
-    return Rounded(plan, smoothed, search)
+    return Rounded(plan, smoothed)

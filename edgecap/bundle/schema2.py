@@ -15,7 +15,15 @@ from typing import Any
 from edgecap.bundle.generation_spec import GenerationSpec, check_generation_spec
 from edgecap.bundle.grammar import Grammar, check_grammar
 from edgecap.bundle.image_spec import ImageSpec, check_image_spec
-from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT, Interface
+from edgecap.bundle.interface import (
+    DECODE,
+    DECODE_ATTENTION,
+    DECODE_STATEFUL,
+    ENCODE,
+    ENCODE_TEXT,
+    EXTEND,
+    Interface,
+)
 from edgecap.bundle.interface import checked as checked_interface
 from edgecap.bundle.regions_spec import RegionsSpec, check_regions_spec
 from edgecap.core.errors import BundleError
@@ -25,7 +33,7 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"  # ids to text: edgecap.bundle.text_spec
 ENCODER = "prompts.json"  # text to ids, as the tokenizers library reads it; optional
-FUNCTIONS = (ENCODE, DECODE, DECODE_ATTENTION, ENCODE_TEXT)
+FUNCTIONS = (ENCODE, DECODE, DECODE_ATTENTION, DECODE_STATEFUL, EXTEND, ENCODE_TEXT)
 PACKAGE = ".mlpackage"
 
 

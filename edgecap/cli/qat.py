@@ -118,7 +118,7 @@ def run(
             f"{plan} is a finished plan, and --observer is for calibration.",
             "Give one of them.",
         )
-    from edgecap.exporters.prepare import is_checkpoint
+    from edgecap.exporters.sources import is_checkpoint
 
     if is_checkpoint(weights):
         if resume or compile_:

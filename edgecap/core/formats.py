@@ -73,6 +73,10 @@ class Format:
     inspector: str | None = None  # "module:function" of (path) -> inspection.contents.Contents
     install: str = "pip install 'edgecap[export]'"  # installs `needs` and `engine`
 
+    def batch_at(self, precision: str) -> int | None:
+        """Images per call of the graphs of a precision; None: any number."""
+        return 1 if precision in self.dynamic else self.batch
+
 
 INT8 = "int8"  # a request: the first of INT8_CANDIDATES that passes the parity gate
 INT8_CANDIDATES = ("w8a8", "w8")

@@ -17,8 +17,6 @@ from edgecap.models.adapter import Adapter
 if TYPE_CHECKING:
     from torch import nn
 
-BATCH: int | None = 1
-
 
 def export(
     adapter: Adapter, directory: Path, precision: str, rounded: Rounded | None = None

@@ -13,7 +13,6 @@ from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.rounded import Rounded, uncalibrated
 from edgecap.models.adapter import Adapter
 
-BATCH: int | None = None
 PRECISIONS = ("fp32", "fp16", "w8", *STATIC_PRECISIONS)
 
 

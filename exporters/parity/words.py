@@ -210,17 +210,20 @@ def _same_caption(
     return bool(row.max() - max(row[token] for token in chosen) <= tie)
 
 
-def main(bundle: str, scratch: str, result: str) -> None:
-    """Compare a bundle with what lies in `scratch`, and write the certificate to `result`."""
+def main(bundle: str, answers: str, result: str) -> None:
+    """Compare a bundle with PyTorch's answers, and write the certificate to `result`.
+
+    The bundle gets its golden files.
+    """
     sys.modules["torch"] = None  # type: ignore[assignment]  # any import of it fails from here on
     from edgecap.runtime.loading import load
 
     captioner = load(bundle)
     target = f"{captioner.backend} {captioner.manifest.precision}"
-    reference = ModelOutputs.read(Path(scratch))
+    reference = ModelOutputs.read(Path(answers))
     certificate = compare(captioner, reference, target)
     Path(result).write_bytes(certificate_to_json(certificate))
-    write_expected(captioner, reference.images, Path(scratch))
+    write_expected(captioner, reference.images, Path(bundle))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ from edgecap.exporters.tflite import convert
 from edgecap.exporters.treatment import PlanLookup
 from edgecap.models.adapter import Adapter
 
-BATCH: int | None = 1
-
 
 def export(
     adapter: Adapter, directory: Path, precision: str, rounded: Rounded | None = None

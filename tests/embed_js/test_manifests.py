@@ -6,19 +6,18 @@ import json
 from pathlib import Path
 
 from js_edgecap import node
+from schema1 import schema1_twin
 
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.schema2 import manifest_to_json
-from edgecap.bundle.upgrade import upgraded
-from edgecap.runtime.tokenizer import Tokenizer
+from edgecap.runtime.loading import as_schema2
 
 
-def test_schema_1_is_upgraded_as_in_python(tiny_attention_bundle: Path) -> None:
-    old = open_bundle(tiny_attention_bundle).manifest
-    tokenizer = Tokenizer((tiny_attention_bundle / old.tokenizer.file).read_bytes())
-    new = manifest_to_json(upgraded(old, tokenizer.id_of, len(tokenizer)))
+def test_schema_1_is_upgraded_as_in_python(tiny_attention_bundle: Path, tmp_path: Path) -> None:
+    twin = schema1_twin(tiny_attention_bundle, tmp_path / "twin")
+    new = manifest_to_json(as_schema2(open_bundle(twin)).manifest)
     expected = json.loads(json.dumps(new))
-    ran = node("upgraded.mjs", str(tiny_attention_bundle))
+    ran = node("upgraded.mjs", str(twin))
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
     for one in (expected, found):

@@ -15,7 +15,8 @@ from edgecap.bundle.io import open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import GateError, InputError
 from edgecap.exporters import rounded
-from edgecap.exporters.checkpoints import CheckpointSpec, export
+from edgecap.exporters.job import export
+from edgecap.exporters.spec import ExportRequest
 from edgecap.models import checkpoint, registry
 from edgecap.models.checkpoint_captioner import CheckpointCaptioner
 from edgecap.quant.captions import CaptionSet, collect_captions
@@ -145,7 +146,7 @@ def test_a_search_is_judged_by_captions_that_people_wrote(
         for name, caption in zip(names, found, strict=True)
     ]
     (own / "captions.jsonl").write_text("\n".join(lines))
-    spec = CheckpointSpec(
+    request = ExportRequest(
         str(tiny.directory),
         ("onnx",),
         "mixed",
@@ -154,9 +155,8 @@ def test_a_search_is_judged_by_captions_that_people_wrote(
         calibration=CalibrationSpec(own, 16),
         max_drop=100.0,
         data=own / "captions.jsonl",
-        text_rows=8,
     )
-    (made,) = export(spec)
+    made = export(request)
     record = open_bundle(made.path).json("search.json")
     assert record["measure"] == made.manifest.plan["search"]["measure"] == "CIDEr-D"
     assert record["score_fp32"] > 0.5  # the captions are the model's own, cut to eight tokens
@@ -168,7 +168,7 @@ def test_an_impossible_budget_writes_nothing(
 ) -> None:
     changed = np.zeros(16, bool)
     monkeypatch.setattr(CaptionSet, "unchanged", lambda *_: changed)
-    spec = CheckpointSpec(
+    request = ExportRequest(
         str(tiny.directory),
         ("onnx",),
         "mixed",
@@ -176,10 +176,9 @@ def test_an_impossible_budget_writes_nothing(
         verify=False,
         calibration=CalibrationSpec(images=16),
         max_drop=0.5,
-        text_rows=8,
     )
     with pytest.raises(GateError) as caught:
-        export(spec)
+        export(request)
     assert caught.value.code == "max_drop.impossible"
     assert list(tmp_path.iterdir()) == []
 

@@ -15,8 +15,7 @@ from wide_checkpoints import middling
 from edgecap.cli.app import main
 from edgecap.core.formats import FORMATS
 from edgecap.exporters import forecast
-from edgecap.exporters.checkpoints import CheckpointSpec, export
-from edgecap.exporters.job import run
+from edgecap.exporters.job import export, run
 from edgecap.exporters.spec import ExportRequest
 
 Usage = namedtuple("Usage", "total used free")
@@ -119,14 +118,14 @@ def test_sizes_are_within_a_tenth(format_: str, tmp_path: Path) -> None:
     rows = [row for row in result.rows if row.format == format_ and row.refusal is None]
     assert len(rows) >= 3
     for row in rows:
-        spec = CheckpointSpec(
+        request = ExportRequest(
             str(checkpoint.directory),
             (format_,),
             row.precision,
             tmp_path / row.precision,
             verify=False,
         )
-        (exported,) = export(spec)
+        exported = export(request)
         assert row.size == pytest.approx(exported.size, rel=0.1), row.precision
 
 

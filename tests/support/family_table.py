@@ -68,7 +68,8 @@ def prove(name: str, precisions: list[str], file: Path) -> None:
     """Export one family to everything that `file` lacks, and append the answers to it."""
     from tiny_checkpoints import make_whole
 
-    from edgecap.exporters.checkpoints import CheckpointSpec, export
+    from edgecap.exporters.job import export
+    from edgecap.exporters.spec import ExportRequest
     from edgecap.quant.plan import FILE as PLAN
 
     done = read(file)
@@ -78,12 +79,12 @@ def prove(name: str, precisions: list[str], file: Path) -> None:
         for format_, precision in wanted:
             output = Path(scratch) / f"{format_}-{precision}"
             plans = Path(scratch).glob(f"*-w8a8/{PLAN}") if precision == "w8a8" else iter(())
-            spec = CheckpointSpec(
-                str(model), (format_,), precision, output, count=IMAGES, plan=next(plans, None)
+            request = ExportRequest(
+                str(model), (format_,), precision, output, scenes=IMAGES, plan=next(plans, None)
             )  # one calibration for all formats
             begun, error = time.monotonic(), ""
             try:
-                export(spec)
+                export(request)
             except EdgecapError as refusal:
                 error = str(refusal)
             seconds = round(time.monotonic() - begun, 1)
