@@ -1,7 +1,4 @@
-"""The plan that a checkpoint's int8 bundles obey: given, or calibrated once for all formats.
-
-Letters: N images, h and w the input's size in px.
-"""
+"""The plan that a checkpoint's int8 bundles obey: given, or calibrated once for all formats."""
 
 from __future__ import annotations
 
@@ -83,9 +80,7 @@ class Planner:
         if self.given is not None:
             return rounded.by(read_plan_of(self.given, self.opened), self.adapter)
         self.say(f"calibrating on {self.calibration.images} images")
-        images = model_inputs(
-            self.calibration.shuffled()[: self.calibration.images], self.image
-        )  # [N,h,w,3]
+        images = model_inputs(self.calibration.shuffled()[: self.calibration.images], self.image)
         prompt = next(iter(self.prompts.values())).begin
         return rounded.calibrated(
             self.adapter, images, self.calibration, prompt, fingerprint(self.opened)

@@ -192,12 +192,6 @@ def describe(adapter: Adapter, opened: Checkpoint) -> _Draft:
     """The checkpoint's files as data; raises where one of its settings cannot be expressed."""
     files = translate.Checkpoint(opened.directory)
     image, _ = translate.image_spec(files)
-    if image.crops is not None and image.crops.split:
-        raise UnsupportedError(
-            "image.crops",
-            f"{opened.directory} splits an image into crops, and one image is encoded at a time.",
-            "Set do_image_splitting to false in its preprocessor_config.json.",
-        )
     prompts: dict[str, GenerationSpec] = {}
     text, regions = None, None
     if adapter.interface.has(DECODE):

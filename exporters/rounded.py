@@ -3,7 +3,7 @@
 A plan of `w8` needs no data: which layers there are, and what the family keeps wider, follows from
 the model alone, even from one without its weights. A plan of `w8a8` is calibrated.
 
-Letters: N images, h and w the image's height and width in px, V vocabulary.
+Letters: V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from edgecap.models.adapter import Adapter, GraphFunction
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from edgecap.quant.samples import CalibrationSpec
     from edgecap.quant.subject import FunctionSubject
+    from edgecap.runtime.image_processing import ModelInput
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,13 @@ def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
 
 
 def calibrated(
-    adapter: Adapter, images: np.ndarray, spec: CalibrationSpec, prompt: Sequence[int], weights: str
+    adapter: Adapter,
+    images: Sequence[ModelInput],
+    spec: CalibrationSpec,
+    prompt: Sequence[int],
+    weights: str,
 ) -> Rounded:
-    """How `w8a8` rounds, after captions of images uint8 [N,h,w,3] behind `prompt`."""
+    """How `w8a8` rounds, after captions of images behind `prompt`."""
     from edgecap.quant.calibrate import calibrate
     from edgecap.quant.captions import collect_captions
 

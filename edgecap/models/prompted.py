@@ -114,11 +114,21 @@ class PrefixBase(PromptedBase):
         return new_rows(rows)
 
     def follow(
-        self, language: Any, token: Tensor, place: Tensor, mask: Any, *past: list[Pair]
+        self,
+        language: Any,
+        token: Tensor,
+        position: Tensor,
+        mask: Any,
+        *past: list[Pair],
+        length: Tensor | None = None,
     ) -> tuple[Tensor, list[Pair]]:
-        """The last state [B,1,D] of token [B,1] behind `past`, and its rows."""
+        """The last state [B,1,D] of token [B,1] behind `past`, and its rows.
+
+        `length` [B]: how many of the image's rows count; None: all of them.
+        """
         rows = cache(self.layers, *past)
-        places = place[:, None] + (self.image_rows + self.first_position)  # [B,1]
+        before = self.image_rows if length is None else length
+        places = (position + before + self.first_position)[:, None]  # [B,1]
         x = language(
             input_ids=token, attention_mask=mask, position_ids=places, past_key_values=rows
         )

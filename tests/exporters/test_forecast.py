@@ -65,14 +65,14 @@ def test_every_refusal_is_that_of_the_export(
 def test_what_is_refused_after_loading_is_refused_in_a_dry_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Settings of generation and crops are translated when the model is there."""
-    split = make_whole("idefics3", "tiny", tmp_path / "split")
-    file = split / "preprocessor_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_image_splitting": True}))
+    """Settings of generation and images are translated when the model is there."""
+    unsized = make_whole("idefics3", "tiny", tmp_path / "unsized")
+    file = unsized / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_resize": False}))
     constrained = make_whole("blip", "tiny", tmp_path / "constrained")
     file = constrained / "generation_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_beam_groups": 2}))
-    for model in (split, constrained):
+    for model in (unsized, constrained):
         out = ("-f", "onnx", "-o", tmp_path / "out")
         message = refusal(capsys, "export", model, *out)
         assert message == refusal(capsys, "export", model, *out, "--dry-run")

@@ -231,14 +231,18 @@ def siglip_vision(**more: Any) -> dict[str, Any]:
     }
 
 
-def idefics3(directory: Path, kind: str) -> None:
+def idefics3(directory: Path, kind: str, longest: int = 1) -> None:
+    """`longest`: crops along the longer edge; 1: images are not cut."""
+    marks = ["<fake_token_around_image>", "<global-img>"]
+    marks += [f"<row_{i + 1}_col_{j + 1}>" for i in range(longest) for j in range(longest)]
     tokenizer = byte_tokenizer(
         *("<|im_start|>", "<pad>", "<end_of_utterance>", "<image>"),
-        *("<fake_token_around_image>", "<global-img>"),
+        *marks,
         **{"bos_token": "<|im_start|>", "pad_token": "<pad>", "eos_token": "<end_of_utterance>"},
         image_token="<image>",
         chat_template=CHAT,
     )
+    tokenizer.add_special_tokens({"extra_special_tokens": ["<image>", *marks]})
     config = getattr(transformers, f"{kind}Config")(
         text_config={
             **{"model_type": "llama", "vocab_size": 280, "hidden_size": 32, "head_dim": 8},
@@ -251,9 +255,10 @@ def idefics3(directory: Path, kind: str) -> None:
         **{"bos_token_id": 0, "eos_token_id": 2},
     )
     getattr(transformers, f"{kind}ForConditionalGeneration")(config).save_pretrained(directory)
-    side = {"longest_edge": 32}
     getattr(transformers, f"{kind}ImageProcessorPil")(
-        size=side, max_image_size=side, do_image_splitting=False
+        size={"longest_edge": 32 * longest},
+        max_image_size={"longest_edge": 32},
+        do_image_splitting=longest > 1,
     ).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
 
@@ -335,8 +340,14 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
     },
     "florence2": {"tiny": florence2},
     "kosmos-2": {"tiny": kosmos2},
-    "idefics3": {"tiny": lambda d: idefics3(d, "Idefics3")},
-    "smolvlm": {"tiny": lambda d: idefics3(d, "SmolVLM")},
+    "idefics3": {
+        "tiny": lambda d: idefics3(d, "Idefics3"),
+        "crops": lambda d: idefics3(d, "Idefics3", longest=2),
+    },
+    "smolvlm": {
+        "tiny": lambda d: idefics3(d, "SmolVLM"),
+        "crops": lambda d: idefics3(d, "SmolVLM", longest=3),
+    },
     "paligemma": {
         "one-kv-head": lambda d: paligemma(d, "gemma", kv_heads=1),
         "gemma2": lambda d: paligemma(d, "gemma2", kv_heads=2),
@@ -357,6 +368,7 @@ EAGER_ONLY = {
     ("vision-encoder-decoder", "trocr-sinusoids"),
     ("git", "wide"),
     ("smolvlm", "tiny"),
+    ("smolvlm", "crops"),
     ("clip", "old-eos"),
     ("siglip", "wide"),
 }
