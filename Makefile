@@ -257,7 +257,7 @@ bench: $(STAMP) ## Measure every bundle in the working directory beside PyTorch.
 peers: $(PEERS)/openvino/.installed $(PEERS)/executorch/.installed $(PEERS)/tflite-runtime/.installed ## Build the environments of edgecap bench --peers.
 
 $(PEERS)/openvino/.installed: PACKAGES := openvino==2026.4.1
-$(PEERS)/executorch/.installed: PACKAGES := executorch==1.5.1 torch==2.13.0
+$(PEERS)/executorch/.installed: PACKAGES := executorch==1.5.1 torch==2.13.0 safetensors
 $(PEERS)/tflite-runtime/.installed: PACKAGES := tflite-runtime==2.14.0 'numpy<2'
 $(PEERS)/tflite-runtime/.installed: PEER_PYTHON := $(OLD_PYTHON)
 $(PEERS)/%/.installed: pyproject.toml

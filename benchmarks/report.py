@@ -1,4 +1,4 @@
-"""Reports of a bench: table, JSON, CSV, Markdown, and a directory with all of them and a page."""
+"""Reports of a bench: JSON, CSV, Markdown, and a directory with all of them and a page."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from edgecap.benchmarks.runner import Measured, Row, Spread
 from edgecap.benchmarks.statistics import Interval, Verdict
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from edgecap.benchmarks.baseline import Change
 
 SCHEMA = 2  # of the JSON; docs/benchmarks.md describes it
@@ -112,17 +110,11 @@ def from_json(values: Mapping[str, Any]) -> Report:
 def cells(row: Row) -> list[str]:
     """The figures of one target, in the order of `FIGURES`; a dash where not measured."""
 
-    def number(value: float | None, digits: int = 1) -> str:
-        return "–" if value is None else f"{value:.{digits}f}"
-
     def spread(key: str) -> str:
         times = row.times.get(key)
         if times is None:
             return "–"
         return " / ".join(_short(value) for value in (times.p50, times.p90, times.p99))
-
-    def percent(share: float | None) -> str:
-        return number(None if share is None else 100 * share)
 
     return [
         number(row.size_mb),
@@ -146,6 +138,16 @@ def cells(row: Row) -> list[str]:
     ]
 
 
+def number(value: float | None, digits: int = 1) -> str:
+    """A figure; a dash where not measured."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def percent(share: float | None) -> str:
+    """A share in percent; a dash where not measured."""
+    return number(None if share is None else 100 * share)
+
+
 def _short(value: float) -> str:
     """Three digits: 0.91, 12.3, 263."""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.3g}"
@@ -159,19 +161,6 @@ def ratio(interval: Interval | None) -> str:
         return "1"
     shown = f"{interval.value:.2f} ({interval.low:.2f}–{interval.high:.2f})"
     return shown + (" undecided" if interval.against(1) is Verdict.UNDECIDED else "")
-
-
-def to_table(rows: Sequence[Row]) -> Table:
-    """For a terminal: targets side by side, one line per figure."""
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("")
-    for row in rows:
-        table.add_column(row.name, justify="right", overflow="fold")
-    for line in lines(rows):
-        table.add_row(*line)
-    return table
 
 
 def lines(rows: Sequence[Row]) -> list[list[str]]:

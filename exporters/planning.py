@@ -164,6 +164,7 @@ def _new_plan(
     from edgecap.quant.search.evaluator import TaskEvaluator
     from edgecap.quant.search.front import draw_front
     from edgecap.quant.search.search import search
+    from edgecap.reference.quant import ReferenceSubject
     from edgecap.reference.scenes.grammar import GRAMMAR_LANGUAGES
     from edgecap.reference.scenes.shipped import load_set
 
@@ -177,7 +178,8 @@ def _new_plan(
     def make_evaluator() -> TaskEvaluator:
         return TaskEvaluator(model.network, load_set("calibration"), scored, model.extension)
 
-    result = search(model.network, plan, calibration_set, make_evaluator, request.max_drop, say)
+    subject = ReferenceSubject(model.network)
+    result = search(subject, plan, calibration_set, make_evaluator, request.max_drop, say)
     result = replace(result, seconds=time.monotonic() - begun)
     for point in result.front:
         say(f"front: {point}")

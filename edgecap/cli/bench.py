@@ -138,7 +138,8 @@ def run(
     from edgecap import api
     from edgecap.benchmarks.baseline import share
     from edgecap.benchmarks.profile import table
-    from edgecap.benchmarks.report import notes, to_csv, to_json, to_markdown, to_table
+    from edgecap.benchmarks.report import notes, to_csv, to_json, to_markdown
+    from edgecap.benchmarks.terminal import tables
     from edgecap.core.errors import GateError
 
     check_destinations(json_, csv, markdown)
@@ -170,7 +171,8 @@ def run(
     if STANDARD_OUTPUT not in (json_, csv, markdown):
         from rich.console import Console
 
-        Console(markup=False).print(to_table(rows))
+        for one in tables(rows):
+            Console(markup=False).print(one)
         for name, profiled in (report.profiles or {}).items():
             typer.echo("\n".join([name, *table(profiled)]))
         for note in notes(report):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Subject:
-    """A model, and how its family wants it rounded; `tapped` and `replaced` are of its kind."""
+    """A model, and how its family wants it rounded; `runnable` and `tapped` are of its kind."""
 
     def __init__(self, model: nn.Module, spec: QuantSpec, scores: Sequence[str] = ()) -> None:
         """`scores`: layers whose outputs are the logits, where no tied table is."""
@@ -42,8 +42,13 @@ class Subject:
         """Layer -> D, its input channels: what a plan must fit."""
         return {path: weight.shape[1] for path, weight in self.weights().items()}
 
+    @property
+    def runnable(self) -> Any:
+        """What a calibration set replays: the model as it is."""
+        raise NotImplementedError
+
     def tapped(self, hook: LinearHook) -> Any:
-        """What a calibration set replays: the model with its layers in the hands of `hook`."""
+        """The same with its layers in the hands of `hook`."""
         raise NotImplementedError
 
     def with_own(self, paths: Iterable[str]) -> Subject:
@@ -59,6 +64,11 @@ class FunctionSubject(Subject):
     ) -> None:
         self.functions = tuple(functions)
         super().__init__(self.functions[0].module.model, spec, scores)
+
+    @property
+    def runnable(self) -> tuple[GraphFunction, ...]:
+        """The functions."""
+        return self.functions
 
     def tapped(self, hook: LinearHook) -> tuple[GraphFunction, ...]:
         """The functions, each under the tap."""

@@ -71,6 +71,11 @@ class ReferenceSubject(Subject):
     def __init__(self, model: CaptionModel) -> None:
         super().__init__(model, spec_of(model.config))
 
+    @property
+    def runnable(self) -> CaptionModel:
+        """The captioner."""
+        return self.model
+
     def tapped(self, hook: LinearHook) -> CaptionModel:
         """The same parameters under the same names; every layer is in the hands of `hook`."""
         from edgecap.quant.hooks import Tap

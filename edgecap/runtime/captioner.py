@@ -295,7 +295,8 @@ class Captioner(Rating):
         def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
             return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
 
-        size = batch or self.batch_size(request.rules.spec.beams)
+        # Asking for the free memory takes as long as a step.
+        size = 1 if _is_alone(images) else batch or self.batch_size(request.rules.spec.beams)
         for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
@@ -371,3 +372,8 @@ class Captioner(Rating):
 def _images(images: Any) -> Iterable[Any]:
     """The images of a call; a single one needs no list."""
     return [images] if is_image(images) else images
+
+
+def _is_alone(images: Any) -> bool:
+    """Whether a call has a single image, as far as is known before they are read."""
+    return is_image(images) or (isinstance(images, Sequence) and len(images) == 1)

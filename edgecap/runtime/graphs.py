@@ -18,6 +18,7 @@ from edgecap.bundle.interface import (
     Interface,
 )
 from edgecap.core.errors import BundleError, UnsupportedError
+from edgecap.runtime.backends.buffers import Buffers
 from edgecap.runtime.backends.single import Bound, FunctionSession
 from edgecap.runtime.image_processing import ModelInput
 
@@ -75,9 +76,9 @@ class Graphs:
             for key, tensor in spec.outputs.items()
         }
 
-    def bind(self, name: str, inputs: Arrays) -> Bound:
+    def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
         """Prepare calls of one function over inputs of one engine call, kept in place."""
-        return self.session.bind(name, inputs)
+        return self.session.bind(name, fixed, buffers)
 
     def checked(self, name: str, outputs: Arrays, B: int) -> dict[str, np.ndarray]:
         """The declared outputs in their declared types; BundleError for other shapes."""

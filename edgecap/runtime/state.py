@@ -1,7 +1,7 @@
 """The decoding state: image rows, text rows and rolling tensors of all sequences, by name.
 
-The arrays of the state stay at their place in memory while a caption is generated: engines are
-bound to them once, and the host writes one new row per step. Image rows are neither copied nor
+The state stays at its place in memory while a caption is generated: engines are bound to it once,
+and the host writes one new row per step. Image rows are neither copied nor
 sliced in a step.
 
 Letters: B sequences, b of one engine call, P image rows, T text rows, C = P + T, V vocabulary.
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgecap.bundle.interface import DECODE, StateEntry
+from edgecap.runtime.backends.buffers import Buffer
 from edgecap.runtime.graphs import Graphs
 
 _ROW = slice(None)
@@ -48,8 +49,7 @@ class State:
             B, graphs = self._size, self._graphs
             cuts = [slice(0, B)] if graphs.batch is None else [slice(b, b + 1) for b in range(B)]
             self._made = [
-                _Group(graphs, self._function, _begun(graphs, self._encoded, cut), [*range(B)[cut]])
-                for cut in cuts
+                _begun(graphs, self._function, self._encoded, [*range(B)[cut]]) for cut in cuts
             ]
             self._encoded = None
         return self._made
@@ -148,22 +148,33 @@ class _Group:
     """The sequences of one engine call, and its inputs."""
 
     def __init__(
-        self, graphs: Graphs, function: str, arrays: dict[str, np.ndarray], images: list[int]
+        self, graphs: Graphs, function: str, fixed: dict[str, np.ndarray], images: list[int]
     ) -> None:
-        """`images`: the image of each sequence; sequences of one image have equal image rows."""
-        self._graphs, self._function, self._arrays, self.images = graphs, function, arrays, images
-        b = len(images)
-        self._token = np.zeros((b, 1), np.int32)
-        self._position = np.zeros(b, np.int32)
-        inputs = {"token": self._token, "position": self._position, **arrays}
-        self._bound = graphs.bind(function, inputs)
-        interface = graphs.interface
+        """`fixed`: the image entries. `images`: the image of each sequence; sequences of one image
+        have equal image rows. The other entries are undefined.
+        """
+        self._graphs, self._function, self._fixed, self.images = graphs, function, fixed, images
+        b, interface = len(images), graphs.interface
         self._entries = [entry for entry in interface.state if entry.role != "image"]
+        buffers = {"token": Buffer((b, 1), "int32"), "position": Buffer((b,), "int32")}
+        for entry in self._entries:
+            buffers[entry.name] = Buffer(interface.sizes(entry.shape, b), entry.dtype)
+        self._bound = graphs.bind(function, fixed, buffers)
         self._first = {entry.name: _first_text_row(graphs, entry) for entry in self._entries}
 
+    def begin(self, encoded: Mapping[str, np.ndarray]) -> None:
+        """Fill the entries for the first token, from outputs of `encode` for these images."""
+        for entry in self._entries:
+            first = self._first[entry.name]
+            if entry.role != "text":
+                place = (..., slice(first), _ROW) if entry.has_rows else ...
+                self._bound.write(entry.name, encoded[entry.name], place)
+            if entry.has_rows:  # masked rows must be finite
+                self._bound.write(entry.name, 0, (..., slice(first, None), _ROW))
+
     def step(self, tokens: Sequence[int], position: int) -> Step:
-        self._token[:, 0] = tokens
-        self._position[:] = position
+        self._bound.write("token", tokens, (_ROW, 0))
+        self._bound.write("position", position)
         outputs = self._graphs.checked(self._function, self._bound.run(), len(self.images))
         rows = {}
         for entry in self._entries:
@@ -171,33 +182,48 @@ class _Group:
             place: Any = ...
             if entry.has_rows:
                 place, new = (..., self._first[entry.name] + position, _ROW), new[..., 0, :]
-            self._arrays[entry.name][place] = new
-            self._bound.wrote(entry.name, place)
+            self._bound.write(entry.name, new, place)
         return Step(outputs["logits"], outputs.get("attention"), rows)
 
     def taken(self, sequences: Sequence[int]) -> _Group:
         """A copy of some of the sequences. Constant tensors are shared where B is 1."""
-        shared = set()
-        if len(self.images) == 1 and list(sequences) == [0]:
-            shared = {entry.name for entry in self._graphs.interface.entries("image")}
-        axes = {entry.name: entry.tensor.batch_axis for entry in self._graphs.interface.state}
-        arrays = {
-            name: array if name in shared else np.take(array, sequences, axes[name])
-            for name, array in self._arrays.items()
-        }
+        fixed = self._fixed
+        if len(self.images) != 1 or list(sequences) != [0]:
+            fixed = {
+                entry.name: np.take(fixed[entry.name], sequences, entry.tensor.batch_axis)
+                for entry in self._graphs.interface.entries("image")
+            }
         images = [self.images[i] for i in sequences]
-        return _Group(self._graphs, self._function, arrays, images)
+        group = _Group(self._graphs, self._function, fixed, images)
+        for entry in self._entries:
+            group._copy(self, entry, ..., sequences)
+        return group
 
     def copy_text(self, source: _Group, position: int, sequences: Sequence[int]) -> None:
         """Sequence i continues sequences[i] of `source`, which has the same image."""
         for entry in self._entries:
-            theirs, ours = source._arrays[entry.name], self._arrays[entry.name]
+            place: Any = ...
             if entry.has_rows:
                 first = self._first[entry.name]
-                rows = (..., slice(first, first + position), _ROW)
-                theirs, ours = theirs[rows], ours[rows]
-            ours[...] = np.take(theirs, sequences, entry.tensor.batch_axis)
-        self._bound.changed()
+                place = (..., slice(first, first + position), _ROW)
+            self._copy(source, entry, place, sequences)
+
+    def _copy(
+        self, source: _Group, entry: StateEntry, place: Any, sequences: Sequence[int]
+    ) -> None:
+        theirs = source._bound.read(entry.name, place)
+        self._bound.write(entry.name, np.take(theirs, sequences, entry.tensor.batch_axis), place)
+
+
+def _begun(
+    graphs: Graphs, function: str, encoded: Mapping[str, np.ndarray], images: list[int]
+) -> _Group:
+    """Some images of `encode`'s outputs, consecutive ones, before the first token."""
+    own = graphs.cut(encoded, slice(images[0], images[-1] + 1))
+    fixed = {entry.name: own[entry.name] for entry in graphs.interface.entries("image")}
+    group = _Group(graphs, function, fixed, images)
+    group.begin(own)
+    return group
 
 
 def _images(graphs: Graphs, encoded: Mapping[str, np.ndarray]) -> int:
@@ -206,28 +232,6 @@ def _images(graphs: Graphs, encoded: Mapping[str, np.ndarray]) -> int:
         if entry.name in encoded:
             return encoded[entry.name].shape[entry.tensor.batch_axis]
     return len(encoded["image_embedding"])
-
-
-def _begun(
-    graphs: Graphs, encoded: Mapping[str, np.ndarray], images: slice
-) -> dict[str, np.ndarray]:
-    """The arrays of the state before the first token, for some images of `encode`'s outputs."""
-    arrays = {}
-    for entry in graphs.interface.state:
-        shape = graphs.interface.sizes(entry.shape, images.stop - images.start)
-        if entry.role == "text":
-            arrays[entry.name] = np.zeros(shape, entry.dtype)
-            continue
-        source_rows = encoded[entry.name][(_ROW,) * entry.tensor.batch_axis + (images,)]
-        if entry.role == "cache":
-            # Not zeroed as a whole, which would touch all image rows twice.
-            whole = np.empty(shape, entry.dtype)
-            P = source_rows.shape[-2]
-            whole[..., :P, :], whole[..., P:, :] = source_rows, 0  # masked rows must be finite
-            arrays[entry.name] = whole
-        else:
-            arrays[entry.name] = source_rows.copy() if entry.role == "rolling" else source_rows
-    return arrays
 
 
 def _first_text_row(graphs: Graphs, entry: StateEntry) -> int:

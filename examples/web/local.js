@@ -22,7 +22,7 @@ export function local(send) {
         engine: await engine(entry, base), onProgress,
       });
       const { languages, prompts, manifest, engine: name } = captioner;
-      return { languages: [...languages], prompts: [...prompts], engine: name, searches: manifest.schema === 1 };
+      return { languages: [...languages], prompts: [...prompts], engine: name, searches: manifest.texts !== null };
     },
     async caption({ id, blob, options }) {
       const abort = new AbortController();

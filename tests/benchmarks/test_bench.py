@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from edgecap.benchmarks import process
 from edgecap.benchmarks.energy import Meter
@@ -24,11 +26,11 @@ from edgecap.benchmarks.report import (
     to_csv,
     to_json,
     to_markdown,
-    to_table,
     write_files,
 )
 from edgecap.benchmarks.runner import Measured, Row, bench, times_faster
 from edgecap.benchmarks.targets import images
+from edgecap.benchmarks.terminal import tables
 from edgecap.core.errors import GateError
 
 SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
@@ -250,7 +252,20 @@ def test_tables_agree_with_each_other(rows: list[Row]) -> None:
     assert table["parity, captions %"] == ["–", "75.0", "–"]
     assert "energy J/caption" not in table  # nobody has it
     assert (read[1]["parity_next_token"], read[0]["parity_next_token"]) == ("0.995", "")
-    assert to_table(rows).row_count == len(table)
+
+
+def test_a_terminal_of_80_columns_shows_a_line_per_target(
+    rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(width=80, markup=False)
+    for one in tables([*rows, Row("none", error="would not start")]):
+        console.print(one)
+    speed, accuracy = capsys.readouterr().out.split("same as")
+    for row in rows[:2]:  # the third broke
+        assert re.search(rf"^{re.escape(row.name)} .*\d", speed, re.MULTILINE)
+    assert f"{rows[0].times['caption_ms'].p50:.1f}" in speed
+    assert "75.0" in accuracy  # of the certificate
+    assert "none" not in speed + accuracy  # its reason is printed instead
 
 
 def test_a_row_without_figures_is_still_a_row() -> None:

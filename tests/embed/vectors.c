@@ -136,7 +136,8 @@ int main(int count, char **arguments)
     run_texts(arguments[1]);
     run_rules(arguments[1]);
     run_manifests(arguments[1]);
-    run_schema2(arguments[1]);
+    run_specs(arguments[1]);
+    run_regions(arguments[1]);
     run_containers(arguments[1]);
     printf("%d checks, %d failed\n", checks, failures);
     return failures != 0;

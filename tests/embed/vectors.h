@@ -2,7 +2,8 @@
 #ifndef VECTORS_H
 #define VECTORS_H
 
-#include "search.h"
+#include "decode.h"
+#include "tokenizer.h"
 
 typedef struct topic {
     ec_arena arena;
@@ -34,16 +35,18 @@ void make_noise(uint8_t *values, size_t count, uint32_t seed);
 void check_bytes(const topic *t, const ec_json *expected, const uint8_t *got, size_t count,
                  const char *what);
 
-/* A case of search.json on a model; and all of them on a session of contract 2.
- */
+/* A case of search.json on a model; and all of them on a session. */
 void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *model);
 void run_session(const topic *t, const ec_grammar *grammar);
+
+ec_tokenizer *kept_tokenizer(const char *folder, ec_arena *arena);
 
 void run_images(const char *folder);
 void run_texts(const char *folder);
 void run_rules(const char *folder);
 void run_manifests(const char *folder);
-void run_schema2(const char *folder);
+void run_specs(const char *folder);
+void run_regions(const char *folder);
 void run_containers(const char *folder);
 
 /* A manifest held to the code that a case tells. */

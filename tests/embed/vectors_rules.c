@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "search.h"
 #include "state.h"
 #include "vectors.h"
 
@@ -93,7 +92,6 @@ static void run_sampler(const char *folder)
     }
     for (one = need(t.root, "draws")->first; one != NULL; one = one->next) {
         float scores[V] = {0};
-        uint8_t mask[V] = {0};
         double values[V], scaled[V];
         int32_t order[V], count = 0;
         ec_sampling how = read_sampling(one);
@@ -103,10 +101,10 @@ static void run_sampler(const char *folder)
         chances.scaled = scaled;
         chances.order = order;
         for (score = need(one, "scores")->first; score != NULL; score = score->next, count++) {
-            mask[count] = score->kind != EC_JSON_NULL;
-            scores[count] = (float)(score->number / scale);
+            scores[count] =
+                score->kind != EC_JSON_NULL ? (float)(score->number / scale) : -INFINITY;
         }
-        check(ec_probabilities(scores, mask, count, &how, &chances), "probabilities");
+        check(ec_probabilities(scores, count, &how, &chances), "probabilities");
         for (pair = need(one, "kept")->first; pair != NULL; pair = pair->next) {
             check(fabs(values[item(pair, 0)->whole] - item(pair, 1)->number) < 1e-9, "a chance");
         }
@@ -180,10 +178,10 @@ static void check_found(const ec_json *one, const ec_generated *g)
 void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *model)
 {
     const ec_json *rule = need(one, "rule"), *sampling = need(one, "sampling");
-    int32_t prompt[2];
+    int32_t prompt[2], end = END;
     edgecap_token tokens[64];
     float looked[64];
-    ec_search s = {0};
+    ec_request r = {0};
     ec_sampling how;
     ec_generated g = {0};
     edgecap_error error = {0};
@@ -192,25 +190,28 @@ void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *m
     for (i = 0; i < 2; i++) {
         prompt[i] = (int32_t)item(need(one, "prompt"), i)->whole;
     }
-    s.memory = &plain_memory;
-    s.prompt = prompt;
-    s.prompt_count = 2;
-    s.end = END;
-    s.length = (size_t)whole(one, "length");
-    s.grammar = rule->kind == EC_JSON_NULL ? NULL : grammar;
-    s.start = ec_text_is(rule->text, "plain") ? grammar->plain : grammar->boxes;
-    s.known = V;
+    r.memory = &plain_memory;
+    r.rules.spec.begin.ids = prompt;
+    r.rules.spec.begin.count = 2;
+    r.rules.spec.eos.ids = &end;
+    r.rules.spec.eos.count = 1;
+    r.rules.spec.max_new_tokens = whole(one, "length");
+    r.rules.spec.beams = (int32_t)whole(one, "beams");
+    r.rules.spec.early_stopping = EC_ENDED;
+    r.rules.spec.length_penalty = r.rules.spec.repetition_penalty = 1;
+    r.rules.spec.forced_first = -1;
+    r.rules.grammar = rule->kind == EC_JSON_NULL ? NULL : grammar;
+    r.rules.start = ec_text_is(rule->text, "plain") ? grammar->plain : grammar->boxes;
+    r.rules.known = V;
     if (sampling->kind == EC_JSON_OBJECT) {
         how = read_sampling(sampling);
-        s.sampling = &how;
-        s.seed = (uint32_t)whole(sampling, "seed");
-        s.index = (uint32_t)whole(sampling, "index");
+        r.sampling = &how;
+        r.seed = (uint32_t)whole(sampling, "seed");
+        r.index = (uint32_t)whole(sampling, "index");
     }
     g.tokens = tokens;
     g.attention = looked;
-    status = whole(one, "beams") > 1
-                 ? ec_beam_search(&s, model, (size_t)whole(one, "beams"), &g, &error)
-                 : ec_walk(&s, model, &g, &error);
+    status = ec_generate(&r, model, &g, &error);
     check(status == EDGECAP_OK, "search: %s", error.message);
     check_found(one, &g);
 }

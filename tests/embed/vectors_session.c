@@ -1,4 +1,4 @@
-/* vectors_session.c: the searches through a session of contract 2: image, text
+/* vectors_session.c: the searches through a session: image, text
  * and rolling state.
  *
  * The scripted model of conformance/search.py as an engine. Its state: `seen`
@@ -28,12 +28,12 @@ typedef struct call {
     const uint8_t *image;
 } call;
 
-static const ec_port ENCODE_IN[] = {{"image", "image_in", 0}};
-static const ec_port ENCODE_OUT[] = {{"seen", "seen_out", 0}};
+static const ec_port ENCODE_IN[] = {{"image", "image_in", 3 * S * S}};
+static const ec_port ENCODE_OUT[] = {{"seen", "seen_out", SEEN}};
 static const ec_port DECODE_IN[] = {
-    {"position", "p", 0}, {"said", "s", 0}, {"token", "t", 0}, {"hash", "h", 0}, {"seen", "e", 0}};
+    {"position", "p", 1}, {"said", "s", 0}, {"token", "t", 1}, {"hash", "h", 1}, {"seen", "e", SEEN}};
 static const ec_port DECODE_OUT[] = {
-    {"new_hash", "nh", 0}, {"logits", "l", 0}, {"attention", "a", 0}, {"new_said", "ns", 0}};
+    {"new_hash", "nh", 1}, {"logits", "l", V}, {"attention", "a", 1}, {"new_said", "ns", 1}};
 
 static void shape(ec_tensor *tensor, ec_type type, int32_t rank, int64_t a, int64_t b, int64_t c,
                   int64_t d)
@@ -184,14 +184,12 @@ void run_session(const topic *t, const ec_grammar *grammar)
     state[1].rows = T;
     manifest.functions = functions;
     manifest.function_count = 2;
-    manifest.encode = "encode";
     manifest.captions = true;
     manifest.state = state;
     manifest.state_count = 3;
-    manifest.image_size = S;
     manifest.vocabulary = V;
     manifest.patches = 1;
-    manifest.text_length = (int32_t)T;
+    manifest.text_rows = (int32_t)T;
     check(ec_session_open(&plain_memory, &manifest, &source, &f.engine, &session, &error) ==
               EDGECAP_OK,
           "session: %s", error.message);

@@ -1,15 +1,13 @@
-/* vectors_texts.c: NFC, tokenizer, phrases and boxes. */
-#include <math.h>
+/* vectors_texts.c: NFC, and text to ids and back. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "regions.h"
 #include "tokenizer.h"
 #include "unicode.h"
 #include "vectors.h"
 
-static ec_tokenizer *kept_tokenizer(const char *folder, ec_arena *arena)
+ec_tokenizer *kept_tokenizer(const char *folder, ec_arena *arena)
 {
     size_t length = 0;
     char *data = read_file(folder, "tokenizer.json", &length);
@@ -73,23 +71,27 @@ static void run_encode(const ec_tokenizer *tokenizer, const ec_json *cases, bool
 static void run_decode(const ec_tokenizer *tokenizer, const ec_json *cases)
 {
     const ec_json *one, *id;
+    edgecap_error error = {0};
+    ec_arena arena;
+    ec_codec *codec;
+    ec_arena_init(&arena, &plain_memory);
+    check(ec_tokenizer_codec(tokenizer, &arena, &codec, &error) == EDGECAP_OK, "codec");
     for (one = cases->first; one != NULL; one = one->next) {
-        char out[4096];
-        uint8_t pending[1024];
-        ec_writer writer = {0};
-        ec_decoder decoder;
         const ec_json *expected = item(one, 2);
-        writer.data = out;
-        writer.capacity = sizeof out;
-        ec_decoder_init(&decoder, tokenizer, &writer, item(one, 1)->kind == EC_JSON_TRUE, pending);
+        ec_speller s;
+        check(ec_speller_open(&plain_memory, codec, one->first->count,
+                              item(one, 1)->kind == EC_JSON_TRUE, &s),
+              "memory");
         for (id = one->first->first; id != NULL; id = id->next) {
-            ec_decoder_add(&decoder, (int32_t)id->whole);
+            ec_speller_push(&s, (int32_t)id->whole);
         }
-        ec_decoder_end(&decoder);
-        check(writer.length == expected->text.length &&
-                  memcmp(out, expected->text.data, writer.length) == 0,
-              "decode %s: %.*s", expected->text.data, (int)writer.length, out);
+        ec_speller_finish(&s);
+        check(s.length == expected->text.length &&
+                  memcmp(s.out, expected->text.data, s.length) == 0,
+              "decode %s: %.*s", expected->text.data, (int)s.length, s.out);
+        ec_speller_close(&plain_memory, &s);
     }
+    ec_arena_free(&arena);
 }
 
 static void run_refusals(const char *folder)
@@ -121,78 +123,6 @@ static void run_refusals(const char *folder)
     close_topic(&t);
 }
 
-static void check_groups(const ec_json *one, const ec_reading *r)
-{
-    const ec_json *group;
-    size_t g = 0, b, i;
-    check(r->phrase_count == need(one, "groups")->count, "%s: %lu phrases", text(one, "text"),
-          (unsigned long)r->phrase_count);
-    for (group = need(one, "groups")->first; group != NULL && g < r->phrase_count;
-         group = group->next, g++) {
-        const edgecap_phrase *phrase = &r->phrases[g];
-        const ec_json *bytes = need(group, "bytes"), *boxes = need(group, "boxes");
-        check((int64_t)phrase->begin == item(bytes, 0)->whole &&
-                  (int64_t)phrase->end == item(bytes, 1)->whole &&
-                  phrase->box_count == boxes->count,
-              "%s: phrase %s is %lu-%lu", text(one, "text"), text(group, "phrase"),
-              (unsigned long)phrase->begin, (unsigned long)phrase->end);
-        for (b = 0; b < phrase->box_count && b < boxes->count; b++) {
-            const edgecap_box *box = &r->boxes[phrase->first_box + b];
-            double edges[4];
-            edges[0] = box->x0, edges[1] = box->y0, edges[2] = box->x1, edges[3] = box->y1;
-            for (i = 0; i < 4; i++) {
-                check(edges[i] == item(item(boxes, b), i)->number, "%s: a box", text(one, "text"));
-            }
-            check(fabs(box->score - item(need(group, "scores"), b)->number) < 1e-8, "%s: a score",
-                  text(one, "text"));
-        }
-    }
-}
-
-static void run_regions(const char *folder)
-{
-    topic t = open_topic(folder, "regions");
-    ec_tokenizer *tokenizer = kept_tokenizer(folder, &t.arena);
-    ec_locations locations;
-    const ec_json *one;
-    locations.bins = (int32_t)whole(t.root, "bins");
-    locations.bin_px = (int32_t)whole(t.root, "bin_px");
-    ec_tokenizer_id(tokenizer, text(t.root, "first"), &locations.first, NULL);
-    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        edgecap_token tokens[128];
-        edgecap_phrase phrases[32];
-        edgecap_box boxes[32];
-        char words[2048];
-        uint8_t pending[128];
-        ec_writer writer = {0};
-        ec_reading r = {0};
-        size_t i;
-        const ec_json *id = need(one, "tokens")->first, *score = need(one, "scores")->first;
-        for (i = 0; id != NULL; id = id->next, score = score->next, i++) {
-            tokens[i].id = (int32_t)id->whole;
-            tokens[i].score = (float)score->number;
-        }
-        writer.data = words;
-        writer.capacity = sizeof words;
-        ec_words(tokenizer, &locations, tokens, i, SIZE_MAX, pending, &writer);
-        r.tokenizer = tokenizer;
-        r.locations = &locations;
-        r.language = text(one, "lang");
-        r.tokens = tokens;
-        r.count = i;
-        r.text = words;
-        r.text_length = writer.length;
-        r.phrases = phrases;
-        r.phrase_capacity = r.box_capacity = 32;
-        r.boxes = boxes;
-        check(strcmp(words, text(one, "text")) == 0, "text %s: %s", text(one, "text"), words);
-        check(ec_read_regions(&plain_memory, &r), "regions");
-        check(r.malformed == whole(one, "malformed"), "%s: malformed", text(one, "text"));
-        check_groups(one, &r);
-    }
-    close_topic(&t);
-}
-
 void run_texts(const char *folder)
 {
     topic t = open_topic(folder, "words");
@@ -202,6 +132,5 @@ void run_texts(const char *folder)
     run_encode(tokenizer, need(t.root, "encode_special"), true);
     run_decode(tokenizer, need(t.root, "decode"));
     run_refusals(folder);
-    run_regions(folder);
     close_topic(&t);
 }

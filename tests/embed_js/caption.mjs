@@ -1,6 +1,7 @@
 /**
  * node caption.mjs MODULES ENGINE BUNDLE REQUESTS: captions every request of a JSON file, whose
- * images are raw RGB, and prints what came as JSON. Engines come from MODULES/node_modules.
+ * images are raw RGB, and prints what came as JSON. `load` there are options of fromPretrained.
+ * Engines come from MODULES/node_modules.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,9 +17,10 @@ const engines = {
 };
 
 const answers = [];
+const { load, asked } = JSON.parse(readFileSync(requests, "utf8"));
 try {
-  const captioner = await Captioner.fromPretrained(bundle, { engine: await engines[engine](), threads: 1 });
-  for (const { file, width, height, options, texts } of JSON.parse(readFileSync(requests, "utf8"))) {
+  const captioner = await Captioner.fromPretrained(bundle, { engine: await engines[engine](), threads: 1, ...load });
+  for (const { file, width, height, options, texts } of asked) {
     const image = { data: new Uint8Array(readFileSync(file)), width, height, channels: 3 };
     const streamed = [];
     const onToken = options.beams > 1 ? undefined : ({ text }) => void streamed.push(text);

@@ -20,6 +20,7 @@ def caption(tmp_path: Path) -> Caption:
         asked: list[tuple[Image.Image, dict[str, Any]]],
         engine: str = "onnxruntime-node",
         texts: list[str] | None = None,
+        load: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         requests = []
         for number, (image, options) in enumerate(asked):
@@ -28,7 +29,7 @@ def caption(tmp_path: Path) -> Caption:
             size = {"width": image.width, "height": image.height}
             requests.append({"file": str(file), **size, "options": options, "texts": texts})
         listed = tmp_path / "requests.json"
-        listed.write_text(json.dumps(requests))
+        listed.write_text(json.dumps({"load": load or {}, "asked": requests}))
         ran = node("caption.mjs", str(MODULES), engine, str(bundle), str(listed))
         assert ran.returncode == 0, ran.stderr
         answer: dict[str, Any] = json.loads(ran.stdout)

@@ -1,17 +1,22 @@
 /** Every conformance vector, replayed on the package's own files. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { beamSearch, generate } from "../../edgecap/embed/js/src/decode.js";
+import { readTokens } from "../../edgecap/embed/js/src/captions.js";
 import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
 import { readContainer } from "../../edgecap/embed/js/src/container.js";
+import { generate } from "../../edgecap/embed/js/src/decode.js";
 import { TokenGrammar, checkGrammar } from "../../edgecap/embed/js/src/grammar.js";
-import { letterboxed } from "../../edgecap/embed/js/src/image.js";
+import { processed } from "../../edgecap/embed/js/src/image_processing.js";
 import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
-import { read } from "../../edgecap/embed/js/src/mentions.js";
 import { toRgb, upright } from "../../edgecap/embed/js/src/pixels.js";
+import { Placement } from "../../edgecap/embed/js/src/placement.js";
 import { resize } from "../../edgecap/embed/js/src/resize.js";
+import { Rules } from "../../edgecap/embed/js/src/rules.js";
 import { draw, probabilities, sampler, sampling, uniform } from "../../edgecap/embed/js/src/sampling.js";
 import { Tokenizer } from "../../edgecap/embed/js/src/tokenizer.js";
+import { GENERATION } from "../../edgecap/embed/js/src/schema2.js";
+import { imageSpec } from "../../edgecap/embed/js/src/upgrade.js";
+import { codecOf } from "../../edgecap/embed/js/src/vocabulary.js";
 import { bytes, noise, vectors } from "./vectors.mjs";
 
 const near = (got, expected, most, what) =>
@@ -41,7 +46,8 @@ test("letterbox: an image on the input, and boxes back", () => {
   for (const told of vectors("letterbox").cases) {
     const [width, height] = told.from;
     const image = { data: noise(width, height, 3, told.seed), width, height, channels: 3 };
-    const { pixels, placement } = letterboxed(image, { size: told.size, fill: told.fill });
+    const spec = imageSpec({ size: told.size, fit: "contain", resample: "bilinear", fill: told.fill, channels: "RGB" });
+    const { pixels, placement } = processed(image, spec);
     same(bytes("letterbox.bin"), told, pixels, JSON.stringify(told.from));
     assert.deepEqual(
       [placement.left, placement.top, placement.scaledWidth, placement.scaledHeight],
@@ -86,7 +92,8 @@ test("words: encode and decode", () => {
   assert.ok(encode.length > 20 && decode.length > 20 && special.length > 0);
   for (const [text, ids] of encode) assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
   for (const [text, ids] of special) assert.deepEqual(tokenizer.encode(text, true), ids, JSON.stringify(text));
-  for (const [ids, skip, text] of decode) assert.equal(tokenizer.decode(ids, skip), text, JSON.stringify(ids));
+  const codec = codecOf(tokenizer);
+  for (const [ids, skip, text] of decode) assert.equal(codec.decode(ids, skip), text, JSON.stringify(ids));
 });
 
 test("tokenizers that are refused", () => {
@@ -135,7 +142,7 @@ test("sampler: the stream, what is kept, what is drawn", () => {
   }
 });
 
-/** The scripted model of conformance/search.py as a sequence. */
+/** The scripted model of conformance/search.py as a state. */
 class Scripted {
   constructor(table, rows, vocabulary, scale, h = 0) {
     Object.assign(this, { table, rows, vocabulary, scale, h });
@@ -158,16 +165,15 @@ test("search: greedy, drawn, by beams", async () => {
   assert.ok(cases.length > 100);
   for (const told of cases) {
     const rule = told.rule && new TokenGrammar(grammar, told.rule, vocabulary, vocabulary);
-    const limits = { eos, length: told.length, rule };
-    const sequence = new Scripted(table, rows, vocabulary, scale);
+    const limits = { begin: told.prompt, eos: [eos], max_new_tokens: told.length, beams: told.beams };
+    const spec = GENERATION({ ...limits, early_stopping: "ended" }, "prompt");
+    const state = new Scripted(table, rows, vocabulary, scale);
     let choose;
     if (told.sampling) {
       const { temperature, top_k: topK, top_p: topP, seed, index } = told.sampling;
       choose = sampler(sampling({ temperature, topK, topP, seed, index }));
     }
-    const made = told.beams > 1
-      ? await beamSearch(sequence, told.prompt, limits, told.beams)
-      : await generate(sequence, told.prompt, limits, choose);
+    const made = await generate(state, new Rules(spec, rule), choose);
     const what = JSON.stringify({ ...told, scores: null });
     assert.deepEqual(made.tokens, told.tokens, what);
     assert.equal(made.complete, told.complete, what);
@@ -180,13 +186,16 @@ test("search: greedy, drawn, by beams", async () => {
 test("regions: tokens to text, phrases and boxes", () => {
   const told = vectors("regions");
   const tokenizer = new Tokenizer(bytes(told.tokenizer));
-  const places = { first: tokenizer.idOf(told.first), bins: told.bins, binPx: told.bin_px };
+  const regions = { codec: "edges4", first: tokenizer.idOf(told.first), count: told.bins, bin_px: told.bin_px, marks: {} };
+  const size = [224, 224]; // of conformance/regions.py
+  const model = { codec: codecOf(tokenizer), manifest: { regions, image: { size } } };
   for (const one of told.cases) {
-    const { text, groups, malformed } = read(one.tokens, one.scores, tokenizer, places, one.lang);
+    const placement = new Placement(...size, 0, 0, ...size);
+    const { text, regions: groups, malformed } = readTokens(one.tokens, one.scores, model, placement, one.lang);
     assert.equal(text, one.text);
     assert.equal(malformed, one.malformed);
     assert.deepEqual(
-      groups.map((g) => [text.slice(g.start, g.end), [g.start, g.end], g.boxes]),
+      groups.map((g) => [g.phrase, g.span, g.boxes]),
       one.groups.map((g) => [g.phrase, g.span, g.boxes]),
     );
     groups.forEach((g, i) => g.scores.forEach((s, j) => near(s, one.groups[i].scores[j], 1e-8, one.text)));

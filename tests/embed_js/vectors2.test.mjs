@@ -2,13 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
-import { generateBySpec } from "../../edgecap/embed/js/src/generation.js";
+import { generate } from "../../edgecap/embed/js/src/decode.js";
 import { processed } from "../../edgecap/embed/js/src/image_processing.js";
 import { applyRules } from "../../edgecap/embed/js/src/logits.js";
 import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
-import { GENERATION, IMAGE } from "../../edgecap/embed/js/src/manifest2.js";
 import { Placement } from "../../edgecap/embed/js/src/placement.js";
 import { readRegions } from "../../edgecap/embed/js/src/regions.js";
+import { Rules } from "../../edgecap/embed/js/src/rules.js";
+import { GENERATION, IMAGE } from "../../edgecap/embed/js/src/schema2.js";
 import { TextCodec } from "../../edgecap/embed/js/src/text_codec.js";
 import { bytes, noise, vectors } from "./vectors.mjs";
 
@@ -42,14 +43,14 @@ test("images: every fit and filter, to the bit", () => {
 test("codecs: ids to text, piece by piece", () => {
   const { codecs, refusals } = vectors("codecs");
   for (const { file, texts } of codecs) {
-    const codec = new TextCodec(utf8(file));
+    const codec = TextCodec.fromBytes(utf8(file));
     for (const { clean, ids, pieces } of texts) {
       const stream = codec.stream(clean);
       assert.deepEqual([...ids.map((id) => stream.push(id)), stream.finish()], pieces, file.slice(0, 60));
       assert.equal(codec.decode(ids, clean), pieces.join(""));
     }
   }
-  for (const { file, code } of refusals) assert.equal(codeOf(() => new TextCodec(utf8(file))), code, file.slice(0, 90));
+  for (const { file, code } of refusals) assert.equal(codeOf(() => TextCodec.fromBytes(utf8(file))), code, file.slice(0, 90));
 });
 
 test("rules on scores", () => {
@@ -61,7 +62,7 @@ test("rules on scores", () => {
   }
 });
 
-/** A sequence whose logits hang on the sum of what it was fed. */
+/** A state whose logits hang on the sum of what it was fed. */
 class Table {
   constructor(told, sum = 0) {
     Object.assign(this, { told, sum });
@@ -82,7 +83,7 @@ class Table {
 test("greedy and beam search", async () => {
   const told = vectors("beams");
   for (const { spec, tokens, complete, scores, score, code } of told.cases) {
-    const search = generateBySpec(new Table(told), GENERATION(spec, "prompt"));
+    const search = generate(new Table(told), new Rules(GENERATION(spec, "prompt")));
     if (code) {
       await assert.rejects(search, { code });
       continue;
@@ -94,13 +95,13 @@ test("greedy and beam search", async () => {
     made.scores.forEach((one, i) => near(one, scores[i], 2e-5, what));
     near(made.score, score, 2e-5, what);
     const fed = tokens.map((_, i) => [...spec.begin, ...tokens.slice(0, i)].reduce((a, b) => a + b));
-    assert.deepEqual(made.attention.map(([sum]) => sum), fed, what); // of the step that chose each token
+    assert.deepEqual(made.chosen.map(({ attention: [sum] }) => sum), fed, what); // of the step that chose each token
   }
 });
 
 test("regions: every codec", () => {
   const { file, cases } = vectors("regions2");
-  const codec = new TextCodec(utf8(file));
+  const codec = TextCodec.fromBytes(utf8(file));
   for (const one of cases) {
     const spec = { bin_px: 0, ...one.spec };
     const placement = new Placement(...one.placement);

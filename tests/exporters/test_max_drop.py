@@ -51,10 +51,12 @@ def test_budgets_that_contradict_are_refused(
 class LosesByLayer:
     """Stands in for the judge: a model of random weights names nothing exactly."""
 
-    def __init__(self, network: Any, scenes: Any, languages: Any, extension: Any) -> None:
-        self.exact, self.languages = np.ones((64, 8), bool), tuple(languages)
+    measure = "exact scenes"
 
-    def exact_match(self, plan: Any, label: str) -> np.ndarray:
+    def __init__(self, network: Any, scenes: Any, languages: Any, extension: Any) -> None:
+        self.scores, self.languages = np.ones((64, 8), bool), tuple(languages)
+
+    def score(self, plan: Any, label: str) -> np.ndarray:
         narrow = [layer.kind for layer in plan.hook._plan.layers.values()].count("w8a8")
         return np.arange(512).reshape(64, 8) >= narrow
 

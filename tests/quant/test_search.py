@@ -24,7 +24,7 @@ from edgecap.quant.search.front import draw_front
 from edgecap.quant.search.paired import drop
 from edgecap.quant.search.search import Point, SearchResult, search
 from edgecap.quant.search.sensitivity import wider, with_kinds
-from edgecap.reference.quant import layer_weights, simulate
+from edgecap.reference.quant import ReferenceSubject, layer_weights, simulate
 from edgecap.reference.scenes.graph import Scene
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.tokens import LANGUAGES
@@ -82,10 +82,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_prices_follow_from_the_shapes(tiny: Any) -> None:
-    price = costs(tiny.model)
+    price = costs(ReferenceSubject(tiny.model), tiny.calibration_set)
     weights = layer_weights(tiny.model)
     float_ = dict.fromkeys(weights, "fp32")
-    whole = sum(p.numel() for n, p in tiny.model.named_parameters() if "contrast" not in n)
+    whole = sum(p.numel() for p in tiny.model.parameters())
     assert price.size(float_) == 4 * whole and price.half == 2 * whole
     N, D = weights["patch"].shape
     int8 = float_ | {"patch": "w8a8"}
@@ -98,7 +98,7 @@ def harms(plan: Plan, seed: int = 0) -> dict[str, dict[str, float]]:
     rng = np.random.default_rng(seed)
     found = {}
     for name, layer in plan.layers.items():
-        kinds = (layer.kind, *wider(name, layer.kind))
+        kinds = (layer.kind, *wider(plan, name, layer.kind))
         values = sorted(rng.random(len(kinds) - 1).tolist(), reverse=True)
         found[name] = dict(zip(kinds, [*values, 0.0], strict=True))
     return found
@@ -109,12 +109,12 @@ def kinds_of(plan: Plan) -> dict[str, str]:
 
 
 def test_the_ladder_climbs_from_cheapest_to_no_larger_than_fp16(tiny: Any) -> None:
-    price = costs(tiny.model)
-    candidates = build_candidates(kinds_of(tiny.plan), harms(tiny.plan), price)
+    price = costs(ReferenceSubject(tiny.model), tiny.calibration_set)
+    candidates = build_candidates(tiny.plan, harms(tiny.plan), price)
     assert candidates[0].kinds == kinds_of(tiny.plan)
     for a, b in zip(candidates, candidates[1:], strict=False):
         (changed,) = [name for name in a.kinds if a.kinds[name] != b.kinds[name]]
-        assert b.kinds[changed] == wider(changed, a.kinds[changed])[0]
+        assert b.kinds[changed] == wider(tiny.plan, changed, a.kinds[changed])[0]
         assert b.bit_operations > a.bit_operations and b.predicted <= a.predicted
     assert (
         candidates[-1].size <= price.half < price.size(dict.fromkeys(candidates[0].kinds, "fp32"))
@@ -125,10 +125,14 @@ def test_the_ladder_climbs_from_cheapest_to_no_larger_than_fp16(tiny: Any) -> No
 def test_the_best_gain_for_its_price_comes_first(tiny: Any) -> None:
     sensitivity = {name: dict.fromkeys(kinds, 0.0) for name, kinds in harms(tiny.plan).items()}
     sensitivity["blocks.1.qkv"]["w8a8"] = 1e-3
-    candidates = build_candidates(kinds_of(tiny.plan), sensitivity, costs(tiny.model))
+    candidates = build_candidates(
+        tiny.plan, sensitivity, costs(ReferenceSubject(tiny.model), tiny.calibration_set)
+    )
     assert candidates[1].kinds["blocks.1.qkv"] == "w8"
     sensitivity["blocks.0.attention_out"]["w8a8"] = 1e-3  # the same gain in a smaller layer
-    candidates = build_candidates(kinds_of(tiny.plan), sensitivity, costs(tiny.model))
+    candidates = build_candidates(
+        tiny.plan, sensitivity, costs(ReferenceSubject(tiny.model), tiny.calibration_set)
+    )
     assert candidates[1].kinds["blocks.0.attention_out"] == "w8"
 
 
@@ -152,22 +156,25 @@ class ByKind:
 
     lost: Callable[[int], int]
     calls: int = 0
-    exact: np.ndarray = None  # type: ignore[assignment]
+    scores: np.ndarray = None  # type: ignore[assignment]
+    measure: str = "exact scenes"
     languages: tuple[str, ...] = LANGUAGES
 
     def __post_init__(self) -> None:
-        self.exact = np.ones((128, 8), bool)
+        self.scores = np.ones((128, 8), bool)
 
-    def exact_match(self, plan: Any, label: str) -> np.ndarray:
+    def score(self, plan: Any, label: str) -> np.ndarray:
         self.calls += 1
         kinds = [layer.kind for layer in plan.hook._plan.layers.values()]
-        lost = np.zeros(self.exact.size, bool)
+        lost = np.zeros(self.scores.size, bool)
         lost[: self.lost(kinds.count("w8a8"))] = True
-        return self.exact & ~lost.reshape(8, 128).T
+        return self.scores & ~lost.reshape(8, 128).T
 
 
 def found(tiny: Any, evaluator: ByKind, max_drop: float) -> SearchResult:
-    return search(tiny.model, tiny.plan, tiny.calibration_set, lambda: evaluator, max_drop)
+    return search(
+        ReferenceSubject(tiny.model), tiny.plan, tiny.calibration_set, lambda: evaluator, max_drop
+    )
 
 
 @pytest.fixture(scope="module")
@@ -248,8 +255,8 @@ def judged_by_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_words: None) -> None:
     scenes = load_set("calibration", 5)
     evaluator = TaskEvaluator(tiny.model, scenes, ("en", "zh"))
-    assert evaluator.exact.shape == (5, 2) and 0 < evaluator.exact.mean() < 1
-    assert np.array_equal(evaluator.exact_match(tiny.model, "itself"), evaluator.exact)
+    assert evaluator.scores.shape == (5, 2) and 0 < evaluator.scores.mean() < 1
+    assert np.array_equal(evaluator.score(tiny.model, "itself"), evaluator.scores)
     other = copy.deepcopy(tiny.model)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -259,7 +266,7 @@ def test_feeding_captions_tells_the_same_as_decoding_them(tiny: Any, judged_by_w
         expected = TaskEvaluator(plan, scenes, ("en", "zh"))
         same = [expected._captions[key] == caption for key, caption in evaluator._captions.items()]
         assert 0 < sum(same) < len(same)
-        assert np.array_equal(evaluator.exact_match(plan, "other"), expected.exact)
+        assert np.array_equal(evaluator.score(plan, "other"), expected.scores)
 
 
 def test_equal_captions_are_not_decoded_again(
@@ -267,7 +274,7 @@ def test_equal_captions_are_not_decoded_again(
 ) -> None:
     evaluator = TaskEvaluator(tiny.model, load_set("calibration", 4), ("en",))
     monkeypatch.setattr(judging, "generate", None)  # decoding would fail
-    assert np.array_equal(evaluator.exact_match(tiny.model, "itself"), evaluator.exact)
+    assert np.array_equal(evaluator.score(tiny.model, "itself"), evaluator.scores)
 
 
 def test_a_model_that_names_nothing_has_nothing_to_lose(tiny: Any) -> None:

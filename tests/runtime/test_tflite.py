@@ -22,6 +22,8 @@ from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, MissingPackageError
 from edgecap.models.loading import load
 from edgecap.runtime.backends import tflite
+from edgecap.runtime.preprocess import preprocess
+from edgecap.runtime.state import State
 
 IMAGES = [image(seed, 60, 30 + 20 * seed) for seed in range(3)]
 
@@ -71,6 +73,34 @@ def test_threads_take_turns(bundle: Path) -> None:
     for thread in threads:
         thread.join()
     assert [found[i] for i in range(3)] == expected
+
+
+def test_states_of_one_signature_take_turns(bundle: Path) -> None:
+    graphs = load(bundle).graphs
+    images = [preprocess(one, load(bundle).manifest.image)[0][None] for one in IMAGES[:2]]
+    tokens = [1, 2, 3, 4]
+    alone = []
+    for image_ in images:  # each memory is that of a state which is gone
+        state = State(graphs, graphs.encode(image_))
+        alone.append([state.feed([token]).logits for token in tokens])
+    states = [State(graphs, graphs.encode(image_)) for image_ in images]
+    for i, token in enumerate(tokens):
+        for state, expected in zip(states, alone, strict=True):
+            np.testing.assert_array_equal(state.feed([token]).logits, expected[i])
+    # A call of its own writes to the same tensors.
+    inputs = {"token": [[1]], "position": [0]}
+    function = graphs.interface.function("decode")
+    graphs.run(
+        "decode",
+        {
+            name: np.array(inputs[name], np.int32)
+            if name in inputs
+            else np.zeros(graphs.interface.sizes(spec.shape, 1), spec.dtype)
+            for name, spec in function.inputs.items()
+        },
+    )
+    states[0].back()
+    np.testing.assert_array_equal(states[0].feed([tokens[-1]]).logits, alone[0][-1])
 
 
 def test_an_early_error_leaves_the_runner_usable(bundle: Path) -> None:

@@ -31,18 +31,12 @@ edgecap_open_params edgecap_open_default_params(void)
 
 size_t ec_longest_caption(const edgecap_captioner *c)
 {
-    return c->manifest.schema == EC_SCHEMA_2 ? ec_longest_of_prompts(c)
-                                             : (size_t)c->manifest.text_length - EC_PROMPT;
-}
-
-size_t ec_text_bound(const edgecap_captioner *c)
-{
-    size_t longest; /* a byte may become three */
-    if (c->manifest.schema == EC_SCHEMA_2) {
-        return c->codec != NULL ? ec_codec_bound(c->codec, ec_longest_caption(c)) : 1;
+    size_t longest = 0, i;
+    for (i = 0; i < c->manifest.prompt_count; i++) {
+        size_t most = (size_t)c->manifest.prompts[i].how.max_new_tokens;
+        longest = most > longest ? most : longest;
     }
-    longest = ec_tokenizer_longest(c->tokenizer);
-    return ec_longest_caption(c) * (longest < 3 ? 3 : longest) + 1;
+    return longest;
 }
 
 static edgecap_status check_params(const edgecap_open_params *p, edgecap_error *error)
@@ -67,110 +61,6 @@ static edgecap_status check_params(const edgecap_open_params *p, edgecap_error *
     return ec_fail(error, EDGECAP_INPUT, "backend.unknown",
                    "unknown engine '%.40s'; allowed: auto, litert, tflite, onnxruntime.",
                    p->engine);
-}
-
-static edgecap_status read_tokenizer(edgecap_captioner *c, edgecap_error *error)
-{
-    char *data;
-    size_t length;
-    edgecap_status status = ec_read_file(&c->memory, &c->source, c->manifest.tokenizer,
-                                         EC_JSON_MOST_BYTES, &data, &length, error);
-    if (status == EDGECAP_OK) {
-        status =
-            ec_tokenizer_read(&c->arena, data, length, c->manifest.tokenizer, &c->tokenizer, error);
-        ec_release(&c->memory, data);
-    }
-    if (status == EDGECAP_OK && ec_tokenizer_size(c->tokenizer) > c->manifest.vocabulary) {
-        status = ec_fail(error, EDGECAP_BUNDLE, "tokenizer.size",
-                         "the tokenizer has %ld tokens and the model %ld.",
-                         (long)ec_tokenizer_size(c->tokenizer), (long)c->manifest.vocabulary);
-    }
-    return status;
-}
-
-/* Schema 2: the codec, and the names of prompts; nothing where the model writes no captions. */
-static edgecap_status read_codec(edgecap_captioner *c, edgecap_error *error)
-{
-    const ec_manifest *m = &c->manifest;
-    char *data;
-    size_t length, i;
-    edgecap_status status;
-    if (!m->captions) {
-        return EDGECAP_OK;
-    }
-    c->prompts = ec_arena_array(&c->arena, m->prompt_count, sizeof *c->prompts);
-    if (c->prompts == NULL) {
-        return ec_no_memory(error);
-    }
-    for (i = 0; i < m->prompt_count; i++) {
-        c->prompts[i] = m->prompts[i].name;
-    }
-    status =
-        ec_read_file(&c->memory, &c->source, m->tokenizer, EC_CODEC_MOST_BYTES, &data, &length, error);
-    if (status == EDGECAP_OK) {
-        status = ec_codec_read(&c->arena, data, length, m->tokenizer, &c->codec, error);
-        ec_release(&c->memory, data);
-    }
-    return status;
-}
-
-/* The tokens <name> of some names. */
-static edgecap_status name_tokens(edgecap_captioner *c, const char *const *names, size_t count,
-                                  int32_t **ids, edgecap_error *error)
-{
-    size_t i;
-    *ids = ec_arena_array(&c->arena, count, sizeof **ids);
-    if (*ids == NULL) {
-        return ec_no_memory(error);
-    }
-    for (i = 0; i < count; i++) {
-        size_t length = strlen(names[i]);
-        char *token = ec_arena_take(&c->arena, length + 3);
-        edgecap_status status;
-        if (token == NULL) {
-            return ec_no_memory(error);
-        }
-        token[0] = '<';
-        memcpy(token + 1, names[i], length);
-        token[length + 1] = '>';
-        status = ec_tokenizer_id(c->tokenizer, token, &(*ids)[i], error);
-        if (status != EDGECAP_OK) {
-            return status;
-        }
-    }
-    return EDGECAP_OK;
-}
-
-static edgecap_status find_tokens(edgecap_captioner *c, edgecap_error *error)
-{
-    const ec_manifest *m = &c->manifest;
-    edgecap_status status = ec_tokenizer_id(c->tokenizer, m->pad, &c->pad, error);
-    if (status == EDGECAP_OK) {
-        status = ec_tokenizer_id(c->tokenizer, m->eos, &c->eos, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = ec_tokenizer_id(c->tokenizer, m->text, &c->text, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = name_tokens(c, m->languages, m->language_count, &c->languages, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = name_tokens(c, m->styles, m->style_count, &c->styles, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = ec_tokenizer_id(c->tokenizer, m->first_location, &c->locations.first, error);
-    }
-    c->locations.bins = m->bins;
-    c->locations.bin_px = m->bin_px;
-    if (status == EDGECAP_OK && m->bins > ec_tokenizer_size(c->tokenizer) - c->locations.first) {
-        status = ec_fail(error, EDGECAP_BUNDLE, "tokenizer.token",
-                         "there are fewer than %ld locations.", (long)m->bins);
-    }
-    if (status == EDGECAP_OK && m->text_length <= EC_PROMPT) {
-        status = ec_fail(error, EDGECAP_BUNDLE, "bundle.manifest",
-                         "contract.text_length leaves no room for a caption.");
-    }
-    return status;
 }
 
 static edgecap_status open_engine(edgecap_captioner *c, const edgecap_open_params *p,
@@ -279,11 +169,8 @@ static edgecap_status open_all(edgecap_captioner *c, const edgecap_open_params *
     ec_engine *engine = NULL;
     edgecap_status status =
         ec_bundle_open(&c->arena, &c->source, p->verify != 0, &c->manifest, error);
-    if (status == EDGECAP_OK && c->manifest.schema == EC_SCHEMA_2) {
-        status = read_codec(c, error);
-    } else if (status == EDGECAP_OK) {
-        status = read_tokenizer(c, error);
-        status = status == EDGECAP_OK ? find_tokens(c, error) : status;
+    if (status == EDGECAP_OK) {
+        status = ec_open_vocabulary(c, error);
     }
     if (status == EDGECAP_OK) {
         status = open_engine(c, p, &engine, error);
@@ -372,16 +259,17 @@ edgecap_info edgecap_get_info(const edgecap_captioner *c)
         info.style_count = c->manifest.style_count;
         info.languages = c->manifest.languages;
         info.styles = c->manifest.styles;
-        info.image_size = c->manifest.image_size;
+        info.image_size = ec_input_width(&c->manifest.image);
         info.patches = c->manifest.patches;
         info.embedding = c->manifest.embedding;
         info.vocabulary = c->manifest.vocabulary;
         info.most_tokens = ec_longest_caption(c);
-        info.most_text_bytes = ec_text_bound(c);
-        info.most_boxes = ec_longest_caption(c) / (c->manifest.schema == EC_SCHEMA_2 ? 2 : 4);
-        info.prompt_count = c->manifest.prompt_count;
+        info.most_text_bytes =
+            c->codec != NULL ? ec_codec_bound(c->codec, info.most_tokens) : 1;
+        info.most_boxes = info.most_tokens / (c->manifest.regions.codec == EC_CELLS2 ? 2 : 4);
+        info.prompt_count = c->prompts != NULL ? c->manifest.prompt_count : 0;
         info.prompts = c->prompts;
-        info.text_tokens = c->manifest.text_length;
+        info.text_tokens = c->manifest.text_tokens;
     }
     return info;
 }

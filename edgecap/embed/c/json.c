@@ -367,3 +367,21 @@ const ec_json *ec_json_get(const ec_json *object, const char *key)
     }
     return item;
 }
+
+bool ec_json_same(const ec_json *a, const ec_json *b)
+{
+    const ec_json *one, *other;
+    if (a->kind != b->kind || a->count != b->count || a->number != b->number ||
+        a->whole != b->whole || a->text.length != b->text.length ||
+        (a->text.length > 0 && memcmp(a->text.data, b->text.data, a->text.length) != 0)) {
+        return false;
+    }
+    for (one = a->first, other = b->first; one != NULL; one = one->next) {
+        const ec_json *twin = a->kind == EC_JSON_OBJECT ? ec_json_get(b, one->key.data) : other;
+        if (twin == NULL || !ec_json_same(one, twin)) {
+            return false;
+        }
+        other = other->next;
+    }
+    return true;
+}

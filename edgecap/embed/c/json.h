@@ -36,6 +36,7 @@ edgecap_status ec_json_parse(ec_arena *arena, const char *data, size_t length, c
 edgecap_status ec_json_parse_most(ec_arena *arena, const char *data, size_t length, size_t most,
                                   const char *where, const ec_json **root, edgecap_error *error);
 
+bool ec_json_same(const ec_json *a, const ec_json *b); /* objects in any order of their keys */
 const ec_json *ec_json_get(const ec_json *object, const char *key); /* NULL: not there */
 
 #endif

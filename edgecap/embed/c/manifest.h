@@ -1,8 +1,7 @@
 /* manifest.h: what a bundle says about itself, checked; bundle/SPEC.md.
  *
- * What is read of schema 1 is brought into the form of contract 2: functions with named ports, and
- * a list of state tensors. Letters: L layers, H heads, Dh head width, P image rows (patches), T
- * text rows, V vocabulary, E embedding.
+ * Bundles of schema 1 are brought into the form of schema 2. Letters: P attention values, T text
+ * rows, N tokens of a text to embed, V vocabulary, E embedding.
  */
 #ifndef EDGECAP_MANIFEST_H
 #define EDGECAP_MANIFEST_H
@@ -11,11 +10,9 @@
 #include "specs.h"
 #include "state.h"
 
-enum { EC_SCHEMA = 1, EC_SCHEMA_2 = 2 };
-
 typedef struct ec_port { /* a tensor of a function: our name and the file's */
     const char *name, *target;
-    size_t count; /* of its numbers at batch 1; 0: given by the contract of schema 1 */
+    size_t count; /* of its numbers at batch 1 */
 } ec_port;
 
 typedef struct ec_function {
@@ -29,40 +26,31 @@ typedef struct ec_file {
     int64_t size;
 } ec_file;
 
-typedef struct ec_prompt { /* of schema 2 */
-    const char *name;
+typedef struct ec_prompt {
+    const char *name; /* "<language>.<style>" of a model with languages */
     ec_generation how;
 } ec_prompt;
 
 typedef struct ec_manifest {
-    int schema;
     const char *name, *format, *precision;
-    int32_t layers, heads, head_width, patches, text_length, vocabulary, embedding;
-    size_t cache_width; /* bytes of a cached number: 4 or 2 */
     ec_function *functions;
     size_t function_count;
-    const char *encode; /* the function that reads the image */
     ec_entry *state;
     size_t state_count;
-    int32_t image_size;
-    uint8_t fill;
-    const char *tokenizer, *pad, *eos, *text;
-    const char *const *languages, *const *styles;
-    size_t language_count, style_count;
-    int32_t bins, bin_px;
-    const char *first_location;
-    ec_grammar grammar;
-    ec_file *files;
-    size_t file_count;
-    /* schema 2; above, patches are then the attention's, and text_length is N of encode_text */
-    bool captions;
-    int32_t text_rows;                /* T */
-    size_t input_height, input_width; /* of encode's image */
-    bool unmapped;                    /* while it is read: functions and interface differ */
+    bool captions; /* there is decode */
+    int32_t patches, text_rows, text_tokens, vocabulary, embedding; /* P T N V E; 0: none */
     ec_image_spec image;
+    const char *tokenizer, *encoder; /* ids to text, and texts to ids; NULL: none */
     ec_prompt *prompts;
     size_t prompt_count;
     ec_regions_spec regions;
+    const char *const *languages, *const *styles;
+    size_t language_count, style_count;
+    const ec_grammar *grammar;   /* NULL: any token may follow any other */
+    const ec_text_frame *texts;  /* NULL: texts come as the ids of the model's own tokenizer */
+    struct ec_schema1 *to_upgrade; /* names whose ids only the tokenizer knows; upgrade.h */
+    ec_file *files;
+    size_t file_count;
 } ec_manifest;
 
 /* Everything lies in `arena`. Codes as in SPEC.md, Refusals. */
@@ -70,23 +58,26 @@ edgecap_status ec_manifest_read(ec_arena *arena, const char *data, size_t length
                                 ec_manifest *manifest, edgecap_error *error);
 
 const ec_function *ec_manifest_function(const ec_manifest *manifest, const char *name); /* NULL */
+const ec_generation *ec_manifest_prompt(const ec_manifest *manifest, const char *language,
+                                        const char *style); /* NULL */
 const ec_file *ec_manifest_file(const ec_manifest *manifest, const char *name);         /* NULL */
 
-/* What both schemas share; manifest.c. */
+/* ---- For the files that read one ---- */
+
+ec_port *ec_find_port(ec_port *ports, size_t count, const char *name); /* NULL: not there */
 void ec_read_functions(ec_fields *f, const ec_json *list, ec_manifest *manifest);
-void ec_read_files(ec_fields *f, const ec_json *object, ec_manifest *manifest);
+void ec_read_files(ec_fields *f, const ec_json *object, ec_manifest *manifest); /* and checks */
+void ec_check_listed(ec_fields *f, const ec_manifest *manifest); /* the files of functions */
 void ec_read_tools(ec_fields *f, const ec_json *tools);
-bool ec_is_hash(const char *text);
-
-/* manifest2.c, interface.c */
-void ec_read_schema2(ec_fields *f, const ec_json *root, ec_manifest *manifest);
-void ec_read_interface(ec_fields *f, const ec_json *object, const ec_json *functions,
-                       ec_manifest *manifest);
-
-/* The checks that read no JSON; manifest_check.c. */
+void ec_read_grammar(ec_fields *f, const ec_json *table, ec_manifest *manifest);
+void ec_check_weights(ec_fields *f, const ec_json *object); /* null or a SHA-256 */
 bool ec_is_plain_path(const char *name);
-void ec_check_files(ec_fields *f, const ec_manifest *manifest);
-bool ec_is_listed(const ec_manifest *manifest, const char *name); /* a file or an .mlpackage */
-edgecap_status ec_manifest_check(ec_fields *f, const ec_manifest *manifest);
+
+/* interface.c, interface_state.c. `input`: (h, w) of the image that encode takes. */
+void ec_read_interface(ec_fields *f, const ec_json *object, const ec_json *functions,
+                       ec_manifest *manifest, size_t input[2]);
+void ec_read_state(ec_fields *f, const ec_json *interface, ec_manifest *manifest);
+bool ec_is_cached(const ec_manifest *manifest, const char *name); /* a cache, or its new rows */
+void ec_read_schema1(ec_fields *f, const ec_json *root, ec_manifest *manifest);
 
 #endif

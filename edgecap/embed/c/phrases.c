@@ -152,6 +152,9 @@ size_t ec_phrase_start(ec_text text, const char *language)
     size_t start = last_separator(text), place = start, begin, first = SIZE_MAX, last = SIZE_MAX;
     char word[LONGEST_WORD + 1];
     bool leading = true;
+    if (language == NULL) {
+        return next_word(text, &place, &begin, word) ? begin : text.length;
+    }
     if (strcmp(language, "zh") == 0) {
         return chinese(text, start);
     }

@@ -1,41 +1,35 @@
-/* regions.h: tokens to words, phrases and boxes, as edgecap/runtime/mentions.py reads them. */
+/* regions.h: ids to words, phrases and boxes; edgecap/runtime/regions.py and mentions.py in C. */
 #ifndef EDGECAP_REGIONS_H
 #define EDGECAP_REGIONS_H
 
-#include "tokenizer.h"
+#include "codec.h"
+#include "image.h"
+#include "specs.h"
 
-typedef struct ec_locations { /* ids of the edges of boxes */
-    int32_t first, bins, bin_px;
-} ec_locations;
+typedef struct ec_view { /* where boxes are written: the input, and the image in it */
+    const ec_codec *codec;
+    const ec_regions_spec *spec;
+    int32_t height, width; /* of the input in px */
+    ec_placement placement;
+    const char *language; /* as whose phrases begin; NULL: at a mark, and the text is stripped */
+} ec_view;
 
-bool ec_is_location(const ec_locations *locations, int32_t id);
-
-/* Tokens of a caption, and where to put what they say. */
-typedef struct ec_reading {
-    const ec_tokenizer *tokenizer;
-    const ec_locations *locations;
-    const char *language;
-    const edgecap_token *tokens;
-    size_t count;
-    const char *text; /* words alone, as ec_words writes them */
-    size_t text_length;
+typedef struct ec_found {
+    ec_text text; /* without white space around it; lies in `block` */
     edgecap_phrase *phrases;
-    size_t phrase_capacity, phrase_count;
-    edgecap_box *boxes; /* in px of the model's input */
-    size_t box_capacity, box_count;
+    edgecap_box *boxes; /* in px of the image */
+    size_t phrase_count, box_count;
     int32_t malformed;
-} ec_reading;
+    char *block;
+} ec_found;
 
-/* The words of the first `words` tokens that are no locations (SIZE_MAX: all). `pending` has a
- * byte for each token. */
-void ec_words(const ec_tokenizer *tokenizer, const ec_locations *locations,
-              const edgecap_token *tokens, size_t count, size_t words, uint8_t *pending,
-              ec_writer *writer);
+/* Without regions in the bundle: the words alone. False: no memory; the caller closes either way.
+ */
+bool ec_find_regions(const edgecap_memory *memory, const ec_view *view, const edgecap_token *tokens,
+                     size_t count, ec_found *found);
+void ec_found_close(const edgecap_memory *memory, ec_found *found);
 
-/* Counts go on where a capacity is too small. False: no memory. */
-bool ec_read_regions(const edgecap_memory *memory, ec_reading *reading);
-
-/* Where the phrase that ends `text` begins, in bytes. */
+/* phrases.c: where the phrase that ends `text` begins, in bytes; `language` NULL: of any. */
 size_t ec_phrase_start(ec_text text, const char *language);
 
 #endif

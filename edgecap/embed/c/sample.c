@@ -21,13 +21,11 @@ bool ec_log_sum(const float *logits, int32_t count, float *highest, float *log_s
     return true;
 }
 
-int32_t ec_highest(const float *scores, const uint8_t *mask, int32_t count)
+int32_t ec_highest(const float *scores, int32_t count)
 {
-    int32_t best = -1, i;
-    for (i = 0; i < count; i++) {
-        if ((mask == NULL || mask[i]) && (best < 0 || scores[i] > scores[best])) {
-            best = i;
-        }
+    int32_t best = 0, i;
+    for (i = 1; i < count; i++) {
+        best = scores[i] > scores[best] ? i : best;
     }
     return best;
 }
@@ -68,8 +66,8 @@ static void sort(const double *scores, int32_t *order, int32_t count)
     }
 }
 
-bool ec_probabilities(const float *scores, const uint8_t *mask, int32_t count,
-                      const ec_sampling *how, ec_chances *chances)
+bool ec_probabilities(const float *scores, int32_t count, const ec_sampling *how,
+                      ec_chances *chances)
 {
     double *values = chances->values, *scaled = chances->scaled;
     int32_t *order = chances->order;
@@ -78,7 +76,7 @@ bool ec_probabilities(const float *scores, const uint8_t *mask, int32_t count,
     for (i = 0; i < count; i++) {
         values[i] = 0;
         scaled[i] = (double)scores[i] / how->temperature;
-        if (mask == NULL || mask[i]) {
+        if (scores[i] > -INFINITY) {
             order[kept++] = i;
         }
     }

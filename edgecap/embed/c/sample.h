@@ -7,8 +7,8 @@
 /* What log_softmax takes off every logit; false where one is no finite number. */
 bool ec_log_sum(const float *logits, int32_t count, float *highest, float *log_sum);
 
-/* The highest score of those that `mask` allows (NULL: all), of equals the lowest id; -1: none. */
-int32_t ec_highest(const float *scores, const uint8_t *mask, int32_t count);
+/* The highest score, of equals the lowest id. */
+int32_t ec_highest(const float *scores, int32_t count);
 
 typedef struct ec_sampling {
     double temperature;
@@ -22,9 +22,9 @@ typedef struct ec_chances {
     int32_t *order;          /* [count] */
 } ec_chances;
 
-/* Fills chances->values with what is drawn from; their sum is 1. False: nothing is allowed. */
-bool ec_probabilities(const float *scores, const uint8_t *mask, int32_t count,
-                      const ec_sampling *how, ec_chances *chances);
+/* Fills chances->values with what is drawn from; their sum is 1. False: every score is -inf. */
+bool ec_probabilities(const float *scores, int32_t count, const ec_sampling *how,
+                      ec_chances *chances);
 int32_t ec_draw(const double *chances, int32_t count, double u);
 
 /* Number `count` of the stream of a seed and the index of an image, 0 <= u < 1. */

@@ -167,7 +167,7 @@ edgecap_status ec_session_embed_text(ec_session *s, const int32_t *tokens, size_
     if (status != EDGECAP_OK) {
         return status;
     }
-    for (i = 0; i < s->manifest->text_length; i++) {
+    for (i = 0; i < s->manifest->text_tokens; i++) {
         put_whole(ec_unit_port(&s->text, false, "tokens"), (size_t)i, tokens[i]);
     }
     put_whole(ec_unit_port(&s->text, false, "length"), 0, (int32_t)length);

@@ -1,12 +1,12 @@
 /* session.h: a bundle's functions on an engine, their memory, and the state between them.
  *
- * Letters: S side of the image in px, T text rows, P patches, V vocabulary, E embedding. B is 1.
+ * Letters: h, w sides of the image in px, N tokens of a text, V vocabulary, E embedding. B is 1.
  */
 #ifndef EDGECAP_SESSION_H
 #define EDGECAP_SESSION_H
 
 #include "bundle.h"
-#include "search.h"
+#include "decode.h"
 
 enum { EC_MOST_BEAMS = 32 };
 
@@ -29,7 +29,7 @@ bool ec_session_attends(const ec_session *session); /* whether its steps say whe
 edgecap_status ec_session_begin(ec_session *session, size_t slots, ec_model *model,
                                 edgecap_error *error);
 
-/* tokens [T], padded; embedding [E]. */
+/* tokens [N], padded; embedding [E]. */
 edgecap_status ec_session_embed_text(ec_session *session, const int32_t *tokens, size_t length,
                                      float *embedding, edgecap_error *error);
 

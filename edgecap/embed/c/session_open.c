@@ -133,14 +133,13 @@ static opening begin(ec_session *s, ec_unit *u, const char *name, edgecap_error 
 }
 
 /* A port, where there is one: the manifest was held to the contract already. */
-static void hold(opening *o, bool output, const char *name, kind wanted, size_t count)
+static void hold(opening *o, bool output, const char *name, kind wanted)
 {
     ec_tensor *tensor = o->status == EDGECAP_OK ? ec_unit_port(o->u, output, name) : NULL;
     if (tensor != NULL) {
         const ec_port *told = output ? &o->u->of->outputs[tensor - o->u->outputs]
                                      : &o->u->of->inputs[tensor - o->u->inputs];
-        count = told->count > 0 ? told->count : count; /* schema 2 says each */
-        o->status = settle(o->u, tensor, wanted, 0, count, o->error);
+        o->status = settle(o->u, tensor, wanted, 0, told->count, o->error);
     }
 }
 
@@ -171,10 +170,10 @@ static edgecap_status bind(opening *o, void **call)
 edgecap_status ec_open_encode(ec_session *s, edgecap_error *error)
 {
     const ec_manifest *m = s->manifest;
-    opening o = begin(s, &s->encode, m->encode, error);
-    size_t S = (size_t)m->image_size, i;
-    hold(&o, false, "image", BYTES, 3 * S * S);
-    hold(&o, true, "image_embedding", FLOATS, (size_t)m->embedding);
+    opening o = begin(s, &s->encode, "encode", error);
+    size_t i;
+    hold(&o, false, "image", BYTES);
+    hold(&o, true, "image_embedding", FLOATS);
     for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
         hold_state(&o, true, e->from_image, e, e->groups * e->image_rows * e->row_bytes);
@@ -205,10 +204,10 @@ edgecap_status ec_open_decode(ec_session *s, edgecap_error *error)
         return EDGECAP_OK;
     }
     o = begin(s, &s->decode, "decode", error);
-    hold(&o, false, "token", WHOLE, 1);
-    hold(&o, false, "position", WHOLE, 1);
-    hold(&o, true, "logits", FLOATS, (size_t)m->vocabulary);
-    hold(&o, true, "attention", FLOATS, (size_t)m->patches);
+    hold(&o, false, "token", WHOLE);
+    hold(&o, false, "position", WHOLE);
+    hold(&o, true, "logits", FLOATS);
+    hold(&o, true, "attention", FLOATS);
     for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
         hold_state(&o, true, e->from_step, e,
@@ -225,10 +224,9 @@ edgecap_status ec_open_decode(ec_session *s, edgecap_error *error)
 
 edgecap_status ec_open_text(ec_session *s, edgecap_error *error)
 {
-    const ec_manifest *m = s->manifest;
     opening o = begin(s, &s->text, "encode_text", error);
-    hold(&o, false, "tokens", WHOLE, (size_t)m->text_length);
-    hold(&o, false, "length", WHOLE, 1);
-    hold(&o, true, "text_embedding", FLOATS, (size_t)m->embedding);
+    hold(&o, false, "tokens", WHOLE);
+    hold(&o, false, "length", WHOLE);
+    hold(&o, true, "text_embedding", FLOATS);
     return bind(&o, &s->text_call);
 }

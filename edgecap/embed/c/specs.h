@@ -1,4 +1,4 @@
-/* specs.h: what schema 2 says as data: image processing, rules of generation, boxes.
+/* specs.h: what a manifest says as data: image processing, rules of generation, boxes.
  *
  * The same fields as edgecap/bundle/{image,generation,regions}_spec.py. Ids lie in the arena.
  */
@@ -27,7 +27,7 @@ typedef struct ec_ids {
     size_t count;
 } ec_ids;
 
-typedef enum ec_early_stopping { EC_HEURISTIC, EC_FIRST, EC_NEVER } ec_early_stopping;
+typedef enum ec_early_stopping { EC_HEURISTIC, EC_FIRST, EC_NEVER, EC_ENDED } ec_early_stopping;
 
 typedef struct ec_generation { /* settings of one prompt */
     ec_ids begin, eos, prefix, suppress, suppress_first, forced_last;
@@ -36,6 +36,11 @@ typedef struct ec_generation { /* settings of one prompt */
     double length_penalty, repetition_penalty;
     ec_early_stopping early_stopping;
 } ec_generation;
+
+typedef struct ec_text_frame { /* the ids around a text to embed */
+    ec_ids begin, end;
+    int32_t pad; /* fills up to N */
+} ec_text_frame;
 
 typedef enum ec_regions_codec {
     EC_NO_REGIONS,
@@ -58,6 +63,7 @@ typedef struct ec_regions_spec {
 void ec_read_image_spec(ec_fields *f, const ec_json *object, ec_image_spec *spec);
 void ec_read_generation(ec_fields *f, const ec_json *object, const char *where, int64_t vocabulary,
                         ec_generation *spec);
+void ec_read_text_frame(ec_fields *f, const ec_json *object, ec_text_frame *frame);
 void ec_read_regions_spec(ec_fields *f, const ec_json *object, int64_t vocabulary,
                           ec_regions_spec *spec);
 

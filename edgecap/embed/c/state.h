@@ -1,11 +1,9 @@
 /* state.h: what a model remembers of an image and of the text so far: a list of named tensors.
  *
  * Letters: P image rows, T text rows, G groups of rows (layers and heads of one tensor).
- * A tensor is G blocks of rows; a row is what one token left there. Schema 1 has two tensors, k and
- * v [L,1,H,P+T,Dh], with the image's rows first, so both roles at once. Contract 2 has tensors of
- * one role each: image [1,G,P,Dh] (shared with encode, copied nowhere), text [1,G,T,Dh] (first_text
- * 0, from_image NULL, from_step new_<name>), rolling (rows = image_rows, replaced by every step).
- * All are entries of one list, and nothing else in the core knows the difference.
+ * A tensor is G blocks of rows; a row is what one token left there. Role image [1,G,P,Dh] is shared
+ * with encode and copied nowhere; text [1,G,T,Dh] gets a row a step; cache [...,P+T,Dh] has the
+ * image's rows first, and so is both; rolling is replaced by every step.
  */
 #ifndef EDGECAP_STATE_H
 #define EDGECAP_STATE_H
@@ -13,18 +11,18 @@
 #include "core.h"
 
 typedef enum ec_role {
-    EC_IMAGE = 1,  /* rows made by encode_image, constant afterwards */
+    EC_IMAGE = 1,  /* rows made by encode, constant afterwards */
     EC_TEXT = 2,   /* one row more with every step, at first_text + position */
     EC_ROLLING = 4 /* replaced by every step's output */
 } ec_role;
 
 typedef struct ec_entry {
     const char *input;      /* port of decode */
-    const char *from_image; /* output of encode_image that fills it, or NULL: zeros */
+    const char *from_image; /* output of encode that fills it, or NULL: zeros */
     const char *from_step;  /* output of decode that a step leaves, or NULL */
-    int role;               /* ec_role, perhaps two of them */
+    int role;               /* ec_role; a cache is image and text */
     size_t groups, rows;    /* G; rows of a block, 1 where it is not made of rows */
-    size_t image_rows;      /* P, of those that encode_image fills */
+    size_t image_rows;      /* P, of those that encode fills */
     size_t first_text;      /* where the text's rows begin */
     size_t row_bytes;
     size_t width; /* bytes of a number */
@@ -32,10 +30,10 @@ typedef struct ec_entry {
 
 size_t ec_entry_bytes(const ec_entry *entry);
 
-/* Whether encode_image's output is this tensor as it is, so that one memory serves both. */
+/* Whether encode's output is this tensor as it is, so that one memory serves both. */
 bool ec_entry_shared(const ec_entry *entry);
 
-/* encode_image's output [G,P,row] into a tensor; text rows become zeros, which masked rows need. */
+/* encode's output [G,P,row] into a tensor; text rows become zeros, which masked rows need. */
 void ec_entry_fill(const ec_entry *entry, const void *from_image, void *tensor);
 
 /* What a step left [G,1,row] into the tensor's row of that text position. */

@@ -1,4 +1,4 @@
-/* tokenizer.c: text to ids and back; see tokenizer.h. */
+/* tokenizer.c: text to ids; see tokenizer.h. */
 #include <string.h>
 
 #include "tokenizer_tables.h"
@@ -295,63 +295,31 @@ edgecap_status ec_tokenizer_encode(const ec_tokenizer *t, ec_arena *arena, ec_te
     return status;
 }
 
-/* ---- Decoding ---- */
+/* ---- Ids to text ---- */
 
-void ec_decoder_init(ec_decoder *decoder, const ec_tokenizer *tokenizer, ec_writer *writer,
-                     bool skip_special, uint8_t *pending)
+edgecap_status ec_tokenizer_codec(const ec_tokenizer *t, ec_arena *arena, ec_codec **codec,
+                                  edgecap_error *error)
 {
-    memset(decoder, 0, sizeof *decoder);
-    decoder->tokenizer = tokenizer;
-    decoder->writer = writer;
-    decoder->skip_special = skip_special;
-    decoder->pending = pending;
-}
-
-static void out(ec_decoder *decoder, const char *data, size_t length)
-{
-    if (length > 0 && !decoder->begun) { /* the space that encoding put before the text */
-        size_t skipped = data[0] == ' ';
-        data += skipped;
-        length -= skipped;
-        decoder->begun = true;
+    ec_codec *c = ec_arena_take(arena, sizeof *c);
+    int32_t i;
+    *codec = c;
+    if (c == NULL) {
+        return ec_no_memory(error);
     }
-    ec_write(decoder->writer, data, length);
-}
-
-void ec_decoder_end(ec_decoder *decoder)
-{
-    const char *bytes = (const char *)decoder->pending;
-    if (ec_utf8_valid(bytes, decoder->pending_count)) {
-        out(decoder, bytes, decoder->pending_count);
-    } else {
-        for (; decoder->pending_count > 0; decoder->pending_count--) {
-            out(decoder, "\xEF\xBF\xBD", 3);
-        }
+    c->family = EC_BYTE_FALLBACK;
+    c->size = t->size;
+    c->longest = t->longest;
+    c->space.data = EC_SPACE;
+    c->space.length = sizeof EC_SPACE - 1;
+    c->strip = 1; /* the space that encoding put before the text */
+    c->tokens = ec_arena_array(arena, (size_t)t->size, sizeof *c->tokens);
+    c->special = ec_arena_array(arena, (size_t)t->size, 1);
+    if (c->tokens == NULL || c->special == NULL) {
+        return ec_no_memory(error);
     }
-    decoder->pending_count = 0;
-}
-
-bool ec_decoder_add(ec_decoder *decoder, int32_t id)
-{
-    const ec_tokenizer *t = decoder->tokenizer;
-    const ec_token *token = id >= 0 && id < t->size ? &t->tokens[id] : NULL;
-    size_t i, begin = 0;
-    if (token != NULL && token->byte >= 0) {
-        decoder->pending[decoder->pending_count++] = (uint8_t)token->byte;
-        return true;
+    for (i = 0; i < t->size; i++) {
+        c->tokens[i] = t->tokens[i].text;
+        c->special[i] = t->tokens[i].special;
     }
-    ec_decoder_end(decoder);
-    if (token == NULL || (decoder->skip_special && token->special)) {
-        return false;
-    }
-    for (i = 0; i + 3 <= token->text.length; i++) {
-        if (memcmp(token->text.data + i, EC_SPACE, 3) == 0) {
-            out(decoder, token->text.data + begin, i - begin);
-            out(decoder, " ", 1);
-            begin = i + 3;
-            i += 2;
-        }
-    }
-    out(decoder, token->text.data + begin, token->text.length - begin);
-    return false;
+    return EDGECAP_OK;
 }

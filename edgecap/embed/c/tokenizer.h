@@ -2,7 +2,7 @@
 #ifndef EDGECAP_TOKENIZER_H
 #define EDGECAP_TOKENIZER_H
 
-#include "core.h"
+#include "codec.h"
 
 typedef struct ec_tokenizer ec_tokenizer;
 
@@ -21,18 +21,8 @@ edgecap_status ec_tokenizer_encode(const ec_tokenizer *tokenizer, ec_arena *aren
                                    bool allow_special, int32_t **ids, size_t *count,
                                    edgecap_error *error);
 
-/* The text of ids, token by token: what is certain is written, single bytes wait. */
-typedef struct ec_decoder {
-    const ec_tokenizer *tokenizer;
-    ec_writer *writer;
-    bool skip_special, begun;
-    uint8_t *pending; /* one byte for each id that is added at most */
-    size_t pending_count;
-} ec_decoder;
-
-void ec_decoder_init(ec_decoder *decoder, const ec_tokenizer *tokenizer, ec_writer *writer,
-                     bool skip_special, uint8_t *pending);
-bool ec_decoder_add(ec_decoder *decoder, int32_t id); /* true: a byte, which may wait */
-void ec_decoder_end(ec_decoder *decoder);             /* what waits is written */
+/* What turns the ids back into text; its tokens are the tokenizer's. */
+edgecap_status ec_tokenizer_codec(const ec_tokenizer *tokenizer, ec_arena *arena, ec_codec **codec,
+                                  edgecap_error *error);
 
 #endif

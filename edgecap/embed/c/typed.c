@@ -85,6 +85,16 @@ double ec_number(ec_fields *f, const ec_json *object, const char *name)
     return value->number;
 }
 
+int64_t ec_whole_or(ec_fields *f, const ec_json *object, const char *name, int64_t otherwise)
+{
+    return ec_json_get(object, name) != NULL ? ec_whole(f, object, name) : otherwise;
+}
+
+double ec_number_or(ec_fields *f, const ec_json *object, const char *name, double otherwise)
+{
+    return ec_json_get(object, name) != NULL ? ec_number(f, object, name) : otherwise;
+}
+
 bool ec_flag(ec_fields *f, const ec_json *object, const char *name, bool otherwise)
 {
     const ec_json *value = f->status == EDGECAP_OK ? ec_json_get(object, name) : NULL;
@@ -96,6 +106,20 @@ bool ec_flag(ec_fields *f, const ec_json *object, const char *name, bool otherwi
     }
     ec_refuse(f, "bundle.field_type", "%s must be true or false, got %s", name, NAMES[value->kind]);
     return otherwise;
+}
+
+int ec_choice(ec_fields *f, const ec_json *object, const char *name, const char *const *names,
+              const char *code)
+{
+    const char *got = ec_string(f, object, name);
+    int i;
+    for (i = 0; names[i] != NULL; i++) {
+        if (strcmp(names[i], got) == 0) {
+            return i;
+        }
+    }
+    ec_refuse(f, code, "%s is '%.40s', which is not one of those allowed", name, got);
+    return 0;
 }
 
 bool ec_is_null(const ec_json *object, const char *name)

@@ -20,9 +20,15 @@ bool ec_is_kind(ec_fields *f, const ec_json *value, ec_json_kind kind, const cha
 int64_t ec_whole(ec_fields *f, const ec_json *object, const char *name);
 const char *ec_string(ec_fields *f, const ec_json *object, const char *name);
 double ec_number(ec_fields *f, const ec_json *object, const char *name); /* finite */
+int64_t ec_whole_or(ec_fields *f, const ec_json *object, const char *name, int64_t otherwise);
+double ec_number_or(ec_fields *f, const ec_json *object, const char *name, double otherwise);
 bool ec_flag(ec_fields *f, const ec_json *object, const char *name, bool otherwise);
 bool ec_is_null(const ec_json *object, const char *name); /* null, or not there */
 const ec_json *ec_inner(ec_fields *f, const ec_json *object, const char *name, ec_json_kind kind);
+
+/* The place of a text field in a list of names that ends with NULL; 0, and `code`, for none. */
+int ec_choice(ec_fields *f, const ec_json *object, const char *name, const char *const *names,
+              const char *code);
 
 /* A list of texts; `*count` of them. */
 const char *const *ec_strings(ec_fields *f, const ec_json *object, const char *name, size_t *count);

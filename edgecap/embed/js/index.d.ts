@@ -89,6 +89,11 @@ export interface LoadOptions {
   progress_callback?: ((event: Progress) => void) | null;
   /** Keep files in the browser's Cache API, by their hash. */
   cache?: boolean;
+  /**
+   * Captions of a lower confidence are declined: 0 … 1, or "auto" for the limit that the bundle's
+   * calibration recommends. By default none is; a model without a calibration refuses both.
+   */
+  minConfidence?: number | "auto" | null;
   signal?: AbortSignal;
 }
 
@@ -117,16 +122,16 @@ export interface CaptionOptions {
   lang?: string;
   /** One of `prompts`. */
   prompt?: string;
-  /** Generate boxes; schema 1. */
+  /** Generate boxes; of models with languages. */
   grounded?: boolean;
   /** Beam width; 1 is greedy decoding. */
   beams?: number;
   /** Tokens at most, the end included; by default all that the model can. */
   maxLength?: number;
   sampling?: Sampling | null;
-  /** Allow only well-formed boxes; schema 1, true by default. */
+  /** Allow only well-formed boxes; of models with languages, true by default. */
   rule?: boolean;
-  /** Called after each token, and waited for; not with several beams. */
+  /** Called after each token, and waited for; not with several beams. What it shows may yet be declined. */
   onToken?: ((update: Update) => void | Promise<void>) | null;
   /** Rejects with the signal's reason at the next token. */
   signal?: AbortSignal;
@@ -140,6 +145,8 @@ export interface Region {
   boxes: Box[];
   /** 0-1 per box: geometric mean probability of its tokens. */
   scores: number[];
+  /** 0-1 per box: it is right; empty without a calibration, and while the caption is generated. */
+  confidences: number[];
 }
 
 /** A word, or a box, and the attention of the steps that generated it. */
@@ -181,6 +188,10 @@ export interface Caption {
   score: number;
   /** False where the length limit cut it. */
   complete: boolean;
+  /** 0-1: the caption is right; null where the model has no calibration for the prompt. */
+  confidence: number | null;
+  /** Less confident than `minConfidence`: without text, regions and words. */
+  declined: boolean;
   /** Runs of places that made no box; 0 under the rule. */
   malformed: number;
   placement: Placement;
@@ -190,8 +201,9 @@ export interface Caption {
   timings: { preprocess: number; encode: number; decode: number; total: number; tokens: number };
 }
 
+/** In schema 2, whatever schema the bundle's file is in. */
 export interface Manifest {
-  schema: 1 | 2;
+  schema: 2;
   name: string;
   format: string;
   precision: string;
@@ -205,14 +217,14 @@ export class Captioner {
   readonly manifest: Manifest;
   /** The engine's name. */
   readonly engine: string;
-  /** Languages of a schema-1 model; those of schema 2 have prompts alone. */
+  /** Empty for a model that has prompts alone. */
   readonly languages: readonly string[];
-  /** Names of prompts (schema 1: styles). */
+  /** Names of prompts; of a model with languages, its styles. */
   readonly prompts: readonly string[];
   caption(image: ImageInput, options?: CaptionOptions): Promise<Caption>;
   /** A vector [E] of norm 1 each; dot products rank. */
   embedImages(images: ImageInput | ImageInput[]): Promise<Float32Array[]>;
-  /** In the same space. `encode` makes ids of a text, for models of schema 2. */
+  /** In the same space. `encode` makes ids of a text, for models without languages. */
   embedTexts(
     texts: string | string[],
     options?: { encode?: (text: string) => ArrayLike<number> | Promise<ArrayLike<number>> },

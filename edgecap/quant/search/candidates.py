@@ -3,6 +3,9 @@
 A step widens one layer by one kind: w8a8 to the layer's kind in w8, that to fp32. Its gain is the
 divergence it saves, its price the bit operations it adds. The ladder ends where the next plan would
 be larger than the model in float16: fp16 loses nothing, so a larger int8 plan has no use.
+
+Tables that are only looked up in, and convolutions, stay as they are: no activation is rounded
+there, and their weights are rounded by the row.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
+from edgecap.quant.plan import Plan
 from edgecap.quant.search.cost import Costs
 from edgecap.quant.search.sensitivity import Sensitivity, wider
 
@@ -25,22 +29,20 @@ class Candidate:
     size: int  # bytes
 
 
-def build_candidates(
-    cheapest: Mapping[str, str], sensitivity: Sensitivity, costs: Costs
-) -> list[Candidate]:
-    """Every plan on the way from `cheapest` (layer -> kind) to the widest that has a use."""
-    kinds = dict(cheapest)
+def build_candidates(cheapest: Plan, sensitivity: Sensitivity, costs: Costs) -> list[Candidate]:
+    """Every plan on the way from `cheapest` to the widest that has a use."""
+    kinds = {name: layer.kind for name, layer in cheapest.layers.items()}
     candidates = [_candidate(kinds, sensitivity, costs)]
     while True:
-        steps = [
-            (_worth(name, kind, wider(name, kind)[0], sensitivity, costs), name)
-            for name, kind in kinds.items()
-            if kind != "fp32" and _fits(kinds, name, costs)
-        ]
+        steps = []
+        for name in sensitivity:
+            for to in wider(cheapest, name, kinds[name])[:1]:
+                if costs.size({**kinds, name: to}) <= costs.half:
+                    steps.append((_worth(name, kinds[name], to, sensitivity, costs), name, to))
         if not steps:
             return candidates
-        _, name = max(steps)
-        kinds[name] = wider(name, kinds[name])[0]
+        _, name, to = max(steps)
+        kinds[name] = to
         candidates.append(_candidate(kinds, sensitivity, costs))
 
 
@@ -62,13 +64,8 @@ def _log(candidate: Candidate) -> float:
 
 
 def _candidate(kinds: Mapping[str, str], sensitivity: Sensitivity, costs: Costs) -> Candidate:
-    predicted = sum(sensitivity[name][kind] for name, kind in kinds.items())
+    predicted = sum(by_kind[kinds[name]] for name, by_kind in sensitivity.items())
     return Candidate(dict(kinds), predicted, costs.bit_operations(kinds), costs.size(kinds))
-
-
-def _fits(kinds: Mapping[str, str], name: str, costs: Costs) -> bool:
-    """Whether the plan is no larger than fp16 after this layer's next step."""
-    return costs.size({**kinds, name: wider(name, kinds[name])[0]}) <= costs.half
 
 
 def _worth(name: str, kind: str, to: str, sensitivity: Sensitivity, costs: Costs) -> float:

@@ -50,6 +50,8 @@ class Batch:
 class TaskEvaluator:
     """fp32's captions of N scenes in J languages, and what plans make of the same."""
 
+    measure = "exact scenes"
+
     def __init__(
         self,
         network: CaptionModel,
@@ -73,8 +75,8 @@ class TaskEvaluator:
             for i in range(0, len(scenes), BATCH)
         ]
         self._captions: dict[tuple[int, str], list[int]] = {}  # with <eos>, where it came
-        self.exact = self.exact_match(network, "fp32 captions")  # bool [N,J]
-        if not self.exact.any():
+        self.scores = self.score(network, "fp32 captions")  # bool [N,J]
+        if not self.scores.any():
             raise InputError(
                 "max_drop.nothing",
                 f"PyTorch names none of the {len(scenes)} calibration scenes exactly, so no loss "
@@ -82,7 +84,7 @@ class TaskEvaluator:
                 "Leave out --max-drop.",
             )
 
-    def exact_match(self, network: CaptionModel, label: str) -> np.ndarray:
+    def score(self, network: CaptionModel, label: str) -> np.ndarray:
         """Which captions of a simulated plan are exact, bool [N,J]."""
         exact = np.zeros((len(self._scenes), len(self.languages)), bool)  # [N,J]
         captioner = reference_captioner(
@@ -97,7 +99,7 @@ class TaskEvaluator:
                 rules = vocabulary.rules(lang, STYLE)
                 anew = self._differing(network, (keys, values), batch, lang, prompt)
                 for row in set(batch.rows) - set(anew):
-                    exact[row, j] = self.exact[row, j]
+                    exact[row, j] = self.scores[row, j]
                 if not anew:
                     continue
                 encoded = _encoded((keys, values), [row - batch.rows.start for row in anew])

@@ -33,7 +33,7 @@ def draw_front(found: SearchResult, out: Path) -> None:
     front = [(work[found.points.index(p)], p.drop.points) for p in found.front]
     for axes, values, label in (
         (by_size, [p.candidate.size / 1e6 for p in found.points], "MB of parameters"),
-        (by_work, work, "10⁹ bit operations a caption"),
+        (by_work, work, "10⁹ bit operations an image"),
     ):
         axes.errorbar(
             values, drops, [[max(e, 0) for e in side] for side in reach], fmt="o", color=_JUDGED,
@@ -44,7 +44,7 @@ def draw_front(found: SearchResult, out: Path) -> None:
         axes.axhline(found.max_drop, color=_BUDGET, ls="--", lw=1, label="budget")
         axes.axhline(0, color=_BUDGET, lw=0.5)
         axes.set_xlabel(label)
-        axes.set_ylabel("exact scenes lost, points")
+        axes.set_ylabel(f"{found.measure} lost, points")
     by_work.plot(
         *zip(*front, strict=True),
         "o",
@@ -70,7 +70,7 @@ def draw_front(found: SearchResult, out: Path) -> None:
         label="measured",
     )
     ladder.set_yscale("log")
-    ladder.set_xlabel("10⁹ bit operations a caption")
+    ladder.set_xlabel("10⁹ bit operations an image")
     ladder.set_ylabel("KL from fp32, nats a step")
     ladder.legend(fontsize=8)
     for axes in (by_size, by_work, ladder):

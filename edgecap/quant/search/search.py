@@ -2,54 +2,59 @@
 
     1. sensitivity.py   what each layer's rounding costs alone, in KL divergence
     2. candidates.py    plans from w8a8 everywhere to wide, best gain for its price first
-    3. evaluator.py     captions of a few candidates against the truth, beside fp32's
+    3. an evaluator     scores the captions of a few candidates, beside fp32's
     4. bisection        the cheapest of those candidates that keeps within the budget
 
+Evaluators: exact scenes of the reference (evaluator.py); of any captioner the captions that are as
+fp32 writes them, or scores against captions that people wrote (captions.py).
+
 **The decision rule.** A plan is within a budget of X points where its estimated drop (paired.py) is
-at most X. The drop is of exact scenes, on the 128 shipped scenes of the calibration split in every
-language of the model that they can be described in, never on those of the evaluation set. Its 95 %
-interval is reported and does not decide: with so many scenes it is wider than such a budget, and to
-ask that all of it lie within would refuse plans that lose nothing. A plan that truly loses X passes
-half the time; one that loses an interval's half-width more passes in 1 of 40. Bisection takes a
-wider candidate to lose no more than a narrower one. Of the few candidates tried the cheapest that
-passes is taken, which flatters it a little; the evaluation set, which nobody looked at, has the
-unflattered figure (`edgecap eval`).
+at most X. Of the reference it is the drop of exact scenes, on the 128 shipped scenes of the
+calibration split in every language of the model that they can be described in, never on those of
+the evaluation set. Its 95 % interval is reported and does not decide: with so few images it is
+wider than such a budget, and to ask that all of it lie within would refuse plans that lose nothing.
+A plan that truly loses X passes half the time; one that loses an interval's half-width more passes
+in 1 of 40. Bisection takes a wider candidate to lose no more than a narrower one. Of the few
+candidates tried the cheapest that passes is taken, which flatters it a little; images that nobody
+looked at have the unflattered figure (`edgecap eval`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from edgecap.core.errors import GateError
-from edgecap.quant.calibration_set import CalibrationSet
 from edgecap.quant.plan import KINDS, Plan, fingerprint_of
 from edgecap.quant.search.candidates import Candidate, build_candidates, pick_candidates
-from edgecap.quant.search.cost import CAPTION, Costs, costs
+from edgecap.quant.search.cost import Costs, costs
 from edgecap.quant.search.paired import Drop, drop
-from edgecap.quant.search.sensitivity import Divergence, Sensitivity, with_kinds
-from edgecap.reference.quant import simulate
-
-if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import CaptionModel
+from edgecap.quant.search.sensitivity import (
+    CalibrationCaptions,
+    Divergence,
+    Sensitivity,
+    with_kinds,
+)
+from edgecap.quant.simulate import simulate
+from edgecap.quant.subject import Subject
 
 CANDIDATES = 9  # candidates that may be evaluated: both ends, and three of the others by bisection
-SCHEMA = 1
-RULE = "estimated drop of exact scenes at most the budget"
+SCHEMA = 2
 Say = Callable[[str], None]
 
 
-class ExactMatch(Protocol):
-    """What scores captions: evaluator.TaskEvaluator, or a stand-in."""
+class Evaluator(Protocol):
+    """What scores the captions of N images in J languages, 1 where there are no languages."""
 
-    exact: np.ndarray  # bool [N,J], fp32's captions
-    languages: tuple[str, ...]  # J
+    measure: str  # what may be lost, to be printed
+    scores: np.ndarray  # [N,J], of fp32's captions; bool, or a score of which 0.01 is a point
+    languages: tuple[str, ...]
 
-    def exact_match(self, plan: CaptionModel, label: str) -> np.ndarray:
-        """bool [N,J]."""
+    def score(self, simulated: Any, label: str) -> np.ndarray:
+        """The same [N,J] of what `simulate` returns."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ class SearchResult:
     points: tuple[Point, ...]  # all that were evaluated, cheapest first
     candidates: tuple[Candidate, ...]
     sensitivity: Sensitivity
-    exact: float  # 0-1, share of fp32's captions that are exact
+    measure: str  # what the drop is of
+    score: float  # mean of fp32's captions
     languages: tuple[str, ...]  # that captions were scored in
     seconds: float = 0.0  # to make the plan: calibration and search, set by who did all
 
@@ -115,16 +121,17 @@ class SearchResult:
     @property
     def latency(self) -> str:
         """What stands for latency."""
-        return f"not measured; bit operations of one caption of {CAPTION} tokens"
+        return "not measured; bit operations per image of calibration"
 
     def to_json(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "plan": fingerprint_of(self.chosen.plan),
             "max_drop": self.max_drop,
-            "rule": RULE,
+            "rule": f"estimated drop of {self.measure} at most the budget",
             "latency": self.latency,
-            "exact_fp32": self.exact,
+            "measure": self.measure,
+            "score_fp32": self.score,
             "languages": list(self.languages),
             "chosen": self.points.index(self.chosen),
             "front": [self.points.index(point) for point in self.front],
@@ -139,17 +146,17 @@ class SearchResult:
 
 
 def search(
-    network: CaptionModel,
+    subject: Subject,
     base: Plan,
-    calibration_set: CalibrationSet,
-    make_evaluator: Callable[[], ExactMatch],
+    calibration_set: CalibrationCaptions,
+    make_evaluator: Callable[[], Evaluator],
     max_drop: float,
     say: Say = lambda _: None,
 ) -> SearchResult:
     """The cheapest plan within `max_drop` points.
 
     Args:
-        network: the float model.
+        subject: the float model.
         base: a calibrated plan with grids for all layers, w8a8 by default.
         calibration_set: what the plan was calibrated on; its first images measure sensitivity.
         make_evaluator: makes the evaluator; called when it is needed.
@@ -158,26 +165,25 @@ def search(
         GateError where no candidate is within the budget; InputError as of the evaluator.
     """
     say("measuring what the rounding of each layer costs")
-    divergence = Divergence(network, base, calibration_set)
-    sensitivity = divergence.sensitivity(say)
-    price = costs(network)
-    candidates = build_candidates(
-        {name: layer.kind for name, layer in base.layers.items()}, sensitivity, price
-    )
-    say("captioning calibration scenes in fp32")
-    evaluated = _Evaluated(network, base, divergence, make_evaluator(), say)
+    price = costs(subject, calibration_set)
+    divergence = Divergence(subject, base, calibration_set)
+    sensitivity = divergence.sensitivity(price.rows, say)
+    candidates = build_candidates(base, sensitivity, price)
+    say("captioning in fp32")
+    evaluated = _Evaluated(subject, base, divergence, make_evaluator(), say)
     chosen = _cheapest(pick_candidates(candidates, CANDIDATES), evaluated.point, max_drop)
     points = tuple(sorted(evaluated.points.values(), key=lambda p: p.candidate.bit_operations))
     if chosen is None:
-        raise _impossible(min(points, key=lambda p: p.drop.points), max_drop, price)
-    exact = float(evaluated.evaluator.exact.mean())
+        best = min(points, key=lambda p: p.drop.points)
+        raise _impossible(best, evaluated.evaluator.measure, max_drop, price)
     return SearchResult(
         max_drop,
         chosen,
         points,
         tuple(candidates),
         sensitivity,
-        exact,
+        evaluated.evaluator.measure,
+        float(evaluated.evaluator.scores.mean()),
         evaluated.evaluator.languages,
     )
 
@@ -187,25 +193,25 @@ class _Evaluated:
 
     def __init__(
         self,
-        network: CaptionModel,
+        subject: Subject,
         base: Plan,
         divergence: Divergence,
-        evaluator: ExactMatch,
+        evaluator: Evaluator,
         say: Say,
     ) -> None:
-        self._network, self._base, self._divergence = network, base, divergence
+        self._subject, self._base, self._divergence = subject, base, divergence
         self.evaluator, self._say = evaluator, say
         self.points: dict[int, Point] = {}
 
     def point(self, candidate: Candidate) -> Point:
         if candidate.bit_operations not in self.points:
             plan, label = with_kinds(self._base, candidate.kinds), f"plan {len(self.points) + 1}"
-            exact = self.evaluator.exact_match(simulate(self._network, plan), f"{label}: captions")
+            scores = self.evaluator.score(simulate(self._subject, plan), f"{label}: captions")
             made = Point(
                 plan,
                 candidate,
                 self._divergence.of(candidate.kinds, f"{label}: divergence"),
-                drop(self.evaluator.exact, exact),
+                drop(self.evaluator.scores, scores),
             )
             self.points[candidate.bit_operations] = made
             self._say(str(made))
@@ -231,10 +237,10 @@ def _cheapest(
     return point(candidates[passes])
 
 
-def _impossible(best: Point, max_drop: float, price: Costs) -> GateError:
+def _impossible(best: Point, measure: str, max_drop: float, price: Costs) -> GateError:
     return GateError(
         "max_drop.impossible",
-        f"no int8 plan keeps the loss of exact scenes within {max_drop:g} points; the best found "
+        f"no int8 plan keeps the loss of {measure} within {max_drop:g} points; the best found "
         f"is {best}.",
         f"Allow more, fine-tune with edgecap qat, or take --fp16 ({price.half / 1e6:.1f} MB).",
     )

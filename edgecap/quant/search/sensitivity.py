@@ -8,21 +8,31 @@ order plans only, and what it chooses is evaluated by its captions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from edgecap.quant.agreement import agree
-from edgecap.quant.calibration_set import CalibrationSet
 from edgecap.quant.plan import Layer, Plan
-from edgecap.reference.quant import default_kind, simulate
+from edgecap.quant.simulate import simulate
+from edgecap.quant.subject import Subject
 
-if TYPE_CHECKING:
-    from edgecap.reference.model.captioner import CaptionModel
-
-SCENES = 16  # one for each language in each style; every run sees the same
+IMAGES = 16  # of the reference one for each language in each style; every run sees the same
 
 Sensitivity = dict[str, dict[str, float]]  # layer -> kind -> nats per step
+
+
+class CalibrationCaptions(Protocol):
+    """Images and their captions: a CalibrationSet, or the CaptionSet of any captioner."""
+
+    def __len__(self) -> int:
+        """How many images."""
+
+    def first(self, number: int) -> CalibrationCaptions:
+        """The first of the images and their captions."""
+
+    def replay(self, model: Any, label: str) -> Iterable[Any]:
+        """Per batch logits [M,V] and embeddings [B,E] or None."""
 
 
 def with_kinds(plan: Plan, kinds: Mapping[str, str]) -> Plan:
@@ -34,38 +44,40 @@ def with_kinds(plan: Plan, kinds: Mapping[str, str]) -> Plan:
     return replace(plan, layers=layers)
 
 
-def wider(layer: str, kind: str) -> tuple[str, ...]:
+def wider(plan: Plan, layer: str, kind: str) -> tuple[str, ...]:
     """The kinds that a layer of this kind may be widened to, the nearest first.
 
     From w8a8 that is the layer's kind in a w8 plan: what rounds badly as it comes does so here too.
     """
-    return {"w8a8": (default_kind(layer, "w8"), "fp32"), "fp32": ()}.get(kind, ("fp32",))
+    return {"w8a8": (plan.default_kind(layer, "w8"), "fp32"), "fp32": ()}.get(kind, ("fp32",))
 
 
 class Divergence:
-    """KL(fp32 ‖ plan), nats per step, of plans of one model on one calibration_set."""
+    """KL(fp32 ‖ plan), nats per step, of plans of one model on one calibration set."""
 
-    def __init__(self, network: CaptionModel, base: Plan, calibration_set: CalibrationSet) -> None:
+    def __init__(self, subject: Subject, base: Plan, calibration_set: CalibrationCaptions) -> None:
         """`base` has grids for every layer that a plan may round to w8a8."""
-        self._network, self._base = network, base
-        self._calibration_set = calibration_set.first(SCENES)
-        self._float_outputs = list(self._calibration_set.replay(network, "fp32"))
+        self._subject, self._base = subject, base
+        self._calibration_set = calibration_set.first(IMAGES)
+        self._float_outputs = list(self._calibration_set.replay(subject.runnable, "fp32"))
 
     def of(self, kinds: Mapping[str, str], label: str) -> float:
-        simulated = simulate(self._network, with_kinds(self._base, kinds))
+        simulated = simulate(self._subject, with_kinds(self._base, kinds))
         return agree(
             zip(self._float_outputs, self._calibration_set.replay(simulated, label), strict=True)
         ).divergence
 
-    def sensitivity(self, say: Callable[[str], None]) -> Sensitivity:
-        """Of every layer in each kind that rounds it, all other layers in fp32."""
+    def sensitivity(self, layers: Iterable[str], say: Callable[[str], None]) -> Sensitivity:
+        """Of each of `layers` in each kind that rounds it, all other layers in fp32."""
         float_ = dict.fromkeys(self._base.layers, "fp32")
+        names = list(layers)
         found: Sensitivity = {}
-        for i, (name, layer) in enumerate(self._base.layers.items()):
-            kinds = [kind for kind in (layer.kind, *wider(name, layer.kind)) if kind != "fp32"]
-            label = f"layer {i + 1} of {len(float_)}"
+        for i, name in enumerate(names, 1):
+            kind = self._base.layers[name].kind
+            kinds = [one for one in (kind, *wider(self._base, name, kind)) if one != "fp32"]
+            label = f"layer {i} of {len(names)}"
             found[name] = {
-                kind: self.of(float_ | {name: kind}, f"{label}, {kind}") for kind in kinds
+                one: self.of(float_ | {name: one}, f"{label}, {one}") for one in kinds
             } | {"fp32": 0.0}
         worst = sorted(found, key=lambda name: -max(found[name].values()))[:3]
         say("most sensitive: " + ", ".join(worst))

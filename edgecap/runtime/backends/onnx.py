@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import threading
+import weakref
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,7 @@ from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
 from edgecap.core.packed import PackedFile
 from edgecap.inspection.onnx import check_ir_version, weight_files
+from edgecap.runtime.backends.buffers import Buffers, Pool
 from edgecap.runtime.backends.single import (
     Arrays,
     Bound,
@@ -58,11 +60,15 @@ class OnnxSession(FunctionSession):
     def run(self, name: str, inputs: Arrays) -> Arrays:
         return self._graph(name).run(inputs)
 
-    def bind(self, name: str, inputs: Arrays) -> Bound:
+    def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
         graph = self._graph(name)
+        written = graph.memory.take(buffers)
+        inputs = {**fixed, **written}
         if not graph.takes_in_place(inputs):
-            return super().bind(name, inputs)
-        return _InPlace(self, name, inputs, graph)
+            return Bound(self, name, inputs)
+        bound = _InPlace(self, name, inputs, graph)
+        weakref.finalize(bound, graph.memory.give_back, written)
+        return bound
 
     def _graph(self, name: str) -> _Graph:
         with self._loading:
@@ -142,6 +148,7 @@ class _Graph:
         self._inputs = {key: (n, _TYPES[input_types[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs
         self._engine = engine
+        self.memory = Pool()  # of the inputs that a host writes
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {}

@@ -13,6 +13,7 @@ import numpy as np
 
 from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP
 from edgecap.core.errors import BundleError, is_out_of_memory, one_line
+from edgecap.runtime.backends.buffers import Buffers, allocated
 
 Arrays = Mapping[str, np.ndarray]
 # Functions that every caption needs; others are prepared at their first use.
@@ -46,27 +47,28 @@ class FunctionSession(ABC):
     def run(self, name: str, inputs: Arrays) -> Arrays:
         """Call one function, by the manifest's names of tensors."""
 
-    def bind(self, name: str, inputs: Arrays) -> Bound:
-        """Prepare calls of one function with inputs that stay at their place in memory."""
-        return Bound(self, name, inputs)
+    def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
+        """Prepare calls of one function whose inputs stay at their place in memory.
+
+        `fixed` inputs never change; the host writes the others, in buffers of the engine's choice.
+        """
+        return Bound(self, name, {**fixed, **allocated(buffers)})
 
 
 class Bound:
-    """One function over `inputs`, which the host changes in place between calls.
-
-    An engine that keeps the inputs in memory of its own must learn of changes: `wrote` for a
-    part, `changed` for anything. `token` and `position` are read in every call. For one thread.
-    """
+    """One function over inputs that stay at their place between calls. For one thread."""
 
     def __init__(self, session: FunctionSession, name: str, inputs: Arrays) -> None:
-        self._session, self._name, self.inputs = session, name, inputs
+        self._session, self._name, self._inputs = session, name, dict(inputs)
 
     def run(self) -> Arrays:
         """The outputs, valid until the next call."""
-        return self._session.run(self._name, self.inputs)
+        return self._session.run(self._name, self._inputs)
 
-    def wrote(self, name: str, place: Any) -> None:
-        """The host has written `inputs[name][place]`."""
+    def write(self, name: str, value: Any, place: Any = ...) -> None:
+        """Write a buffer, or the part of it at `place`."""
+        self._inputs[name][place] = value
 
-    def changed(self) -> None:
-        """The host may have written anything."""
+    def read(self, name: str, place: Any = ...) -> np.ndarray:
+        """What a buffer holds, or the part of it at `place`; valid until the next write."""
+        return self._inputs[name][place]

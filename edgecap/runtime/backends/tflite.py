@@ -6,7 +6,8 @@ ai-edge-litert is maintained, tflite-runtime is for old boards, tensorflow inclu
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
 from edgecap.core.packed import AnyFile, PackedFile
 from edgecap.inspection.tflite_check import check_tflite
+from edgecap.runtime.backends.buffers import Buffers
 from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
@@ -89,8 +91,8 @@ class TfliteSession(FunctionSession):
         with self._lock:
             return self._runners[name].run(inputs)
 
-    def bind(self, name: str, inputs: Arrays) -> Bound:
-        return _Resident(self, name, inputs, self._runners[name], self._lock)
+    def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
+        return _Resident(self, name, fixed, buffers, self._runners[name], self._lock)
 
 
 def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:
@@ -126,13 +128,13 @@ class _Runner:
         self._outputs = {name: results[target]["index"] for name, target in outputs.items()}
         self._allocated = False
         self._tensors: dict[str, np.ndarray] | None = None
-        self.resident: object = None  # whose inputs the tensors hold
+        self._owner: Callable[[], _Resident | None] = lambda: None
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Copy all inputs to the tensors and call the signature."""
-        self.resident = None
+        self.hand_to(None)
+        self._allocate()
         try:
-            self._allocate()
             for name, value in inputs.items():
                 array = np.ascontiguousarray(value, self._types[name])
                 self._engine.SetTensor(self._inputs[name], array, self._graph)
@@ -149,8 +151,19 @@ class _Runner:
                 for name, index in self._outputs.items()
             }
         except Exception as error:  # as above
-            self.resident = None
             raise failed(self._file, error) from None
+
+    def hand_to(self, owner: _Resident | None) -> None:
+        """Let the tensors be those of `owner`; who had them keeps a copy, if it is still in use."""
+        before = self._owner()
+        if before is owner:
+            return
+        if before is not None:
+            before.leave(self.tensors())
+        self._owner = lambda: None
+        if owner is not None:
+            owner.enter(self.tensors())
+            self._owner = weakref.ref(owner)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The memory of the inputs, which the engine does not write to, nor move."""
@@ -162,52 +175,76 @@ class _Runner:
             }
         return self._tensors
 
+    def unlike(self, name: str, found: tuple[int, ...], asked: tuple[int, ...]) -> BundleError:
+        """What is raised where a tensor has another shape than the manifest says."""
+        return BundleError(
+            "bundle.model",
+            f"{self._file} takes {name} {list(found)}; the interface declares {list(asked)}.",
+        )
+
     def _allocate(self) -> None:
         """At the first call, so that functions which are not used take no memory."""
-        if not self._allocated:
+        if self._allocated:
+            return
+        try:
             self._engine.AllocateTensors(self._graph)
-            self._allocated = True
+        except Exception as error:  # as above
+            raise failed(self._file, error) from None
+        self._allocated = True
 
 
 class _Resident(Bound):
-    """Inputs that stay in the interpreter's tensors while no other caller uses the signature.
+    """Inputs in the interpreter's tensors, which the host writes in place.
 
-    They are copied there once; afterwards a step copies only what the host has written.
+    Where several states of one signature are decoded in turns, each has a copy of its buffers in
+    the host, which takes the tensors over before it runs.
     """
 
     def __init__(
         self,
         session: TfliteSession,
         name: str,
-        inputs: Arrays,
+        fixed: Arrays,
+        buffers: Buffers,
         runner: _Runner,
         lock: threading.Lock,
     ) -> None:
-        super().__init__(session, name, inputs)
-        self._runner, self._lock = runner, lock
-        self._mark = object()
-        self._written: list[tuple[str, Any]] = []
+        super().__init__(session, name, fixed)
+        self._shapes = {name: value.shape for name, value in fixed.items()}
+        self._shapes |= {name: buffer.shape for name, buffer in buffers.items()}
+        self._buffers, self._runner, self._lock = buffers, runner, lock
+        self._tensors: Arrays | None = None  # the interpreter's, while it holds these inputs
+        with lock:
+            runner.hand_to(self)
 
     def run(self) -> Arrays:
-        runner = self._runner
         with self._lock:
-            tensors = runner.tensors()
-            if runner.resident is not self._mark:
-                for name, value in self.inputs.items():
-                    if tensors[name].shape != value.shape:
-                        return runner.run(self.inputs)  # which raises the engine's error
-                    tensors[name][...] = value
-                runner.resident = self._mark
-            else:
-                for name in ("token", "position"):
-                    tensors[name][...] = self.inputs[name]
-                for name, place in self._written:
-                    tensors[name][place] = self.inputs[name][place]
-            self._written.clear()
-            return runner.invoke()
+            self._runner.hand_to(self)
+            return self._runner.invoke()
 
-    def wrote(self, name: str, place: Any) -> None:
-        self._written.append((name, place))
+    def write(self, name: str, value: Any, place: Any = ...) -> None:
+        with self._lock:
+            for arrays in (self._tensors, self._inputs):
+                if arrays is not None and name in arrays:
+                    arrays[name][place] = value
 
-    def changed(self) -> None:
-        self._mark = object()
+    def read(self, name: str, place: Any = ...) -> np.ndarray:
+        with self._lock:
+            arrays = self._inputs if self._tensors is None else self._tensors
+            return arrays[name][place].copy()
+
+    def enter(self, tensors: Arrays) -> None:
+        """Take the tensors over. Raises BundleError where they have other shapes."""
+        for name, shape in self._shapes.items():
+            if tensors[name].shape != shape:
+                raise self._runner.unlike(name, tensors[name].shape, shape)
+        for name, value in self._inputs.items():
+            tensors[name][...] = value
+        self._tensors = tensors
+
+    def leave(self, tensors: Arrays) -> None:
+        """Give the tensors up; copy what the host has not."""
+        for name in self._buffers:
+            if name not in self._inputs:
+                self._inputs[name] = tensors[name].copy()
+        self._tensors = None

@@ -1,14 +1,18 @@
 /** From images to captions, regions, attention maps and embeddings, on any engine. */
+import { readCaption, readTokens } from "./captions.js";
+import { CONFIDENCE, checkCalibrated, checkMinimum, rated, readCalibration } from "./confidence.js";
 import { engineFor, serially } from "./engines/index.js";
 import { EdgecapError } from "./errors.js";
 import { openBundle } from "./files.js";
 import { readPixels } from "./image.js";
-import { PromptModel } from "./prompt_model.js";
-import { ReferenceModel } from "./reference_model.js";
+import { Model } from "./model.js";
+import { requestOf } from "./requests.js";
 import { sampling as checkedSampling } from "./sampling.js";
+import { openVocabulary } from "./vocabulary.js";
 
 const LOAD_OPTIONS = [
   "device", "dtype", "engine", "threads", "onProgress", "progress_callback", "cache", "signal",
+  "minConfidence",
 ];
 const CAPTION_OPTIONS = [
   "lang", "prompt", "grounded", "beams", "maxLength", "sampling", "rule", "onToken", "signal",
@@ -16,36 +20,38 @@ const CAPTION_OPTIONS = [
 
 export class Captioner {
   /** Use Captioner.fromPretrained. */
-  constructor(model, manifest, session, engine) {
+  constructor(model, engine, calibration, minConfidence) {
     this.model = model;
-    this.manifest = manifest;
-    this.session = session;
+    this.calibration = calibration;
+    this.minConfidence = minConfidence;
+    this.manifest = model.manifest;
     this.engine = engine;
     this.disposed = false;
   }
 
   /**
    * Loads and checks a bundle; index.d.ts describes the options.
-   * Rejects with EdgecapError: bundle.*, tokenizer.*, engine.*, device.unknown, dtype.unknown, package.missing.
+   * Rejects with EdgecapError: bundle.*, tokenizer.*, engine.*, confidence.*, device.unknown, dtype.unknown,
+   * package.missing.
    */
   static async fromPretrained(source, options = {}) {
     known(options, LOAD_OPTIONS);
-    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal } = options;
+    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal, minConfidence = null } = options;
     if (threads !== null && !(Number.isInteger(threads) && threads >= 1)) {
       throw new EdgecapError("option.threads", `threads must be a whole number of at least 1, got ${threads}.`);
     }
     const onProgress = options.onProgress ?? options.progress_callback ?? null;
     const bundle = await openBundle(source, { onProgress, cache, signal });
-    const { manifest } = bundle;
+    const vocabulary = openVocabulary(bundle);
+    const { manifest } = vocabulary;
     if (dtype !== null && dtype !== manifest.precision) {
       throw new EdgecapError("dtype.unknown", `the bundle is ${manifest.precision}, not ${dtype}.`, "Give the bundle of that dtype.");
     }
-    const tokenizer = manifest.tokenizer?.file ?? manifest.tokenizer;
-    const bytes = tokenizer && bundle.read(tokenizer);
+    const calibration = bundle.has(CONFIDENCE) ? readCalibration(bundle.read(CONFIDENCE)) : null;
+    checkMinimum(minConfidence, calibration);
     const made = await engineFor(engine, manifest.format);
-    const session = serially(await made.open(bundle, { device, threads }));
-    const Model = manifest.schema === 1 ? ReferenceModel : PromptModel;
-    const captioner = new Captioner(new Model(manifest, bytes, session), manifest, session, made.name);
+    const session = serially(await made.open({ ...bundle, manifest }, { device, threads }));
+    const captioner = new Captioner(new Model(vocabulary, session), made.name, calibration, minConfidence);
     bundle.release();
     onProgress?.({ status: "ready" });
     return captioner;
@@ -57,11 +63,11 @@ export class Captioner {
   }
 
   get languages() {
-    return this.model.languages;
+    return this.model.tokenizer ? this.manifest.languages : [];
   }
 
   get prompts() {
-    return this.model.prompts;
+    return this.model.tokenizer ? this.manifest.styles : Object.keys(this.manifest.prompts);
   }
 
   /**
@@ -76,12 +82,14 @@ export class Captioner {
     if (beams !== null && !(Number.isInteger(beams) && beams >= 1 && beams <= 32)) {
       throw new EdgecapError("caption.beams", `beams must be in 1 … 32, got ${beams}.`);
     }
-    const request = this.model.request({ ...pruned(options), sampling });
-    if (request.beams > 1 && (sampling || onToken)) {
+    const request = requestOf(this.manifest, this.model.tokenizer, { ...pruned(options), sampling });
+    checkCalibrated(request.prompt, this.minConfidence, this.calibration);
+    const { beams: width } = request.rules.spec;
+    if (width > 1 && (sampling || onToken)) {
       const what = sampling ? "beams_sampled" : "beams_streamed";
       throw new EdgecapError(
         `caption.${what}`,
-        `${request.beams} beams: beam search cannot be combined with sampling or streaming.`,
+        `${width} beams: beam search cannot be combined with sampling or streaming.`,
         "Use beams: 1, or leave out sampling and onToken.",
       );
     }
@@ -90,16 +98,20 @@ export class Captioner {
     const prepared = performance.now();
     const encoded = await this.model.encode(pixels);
     const seen = performance.now();
-    const follow = async (tokens, scores) => {
+    const tokens = [];
+    const scores = [];
+    const follow = async ({ token, score }) => {
       signal?.throwIfAborted();
       if (onToken === null) return;
-      const settled = this.model.settled(tokens);
-      const { text, regions } = this.model.read(tokens.slice(0, settled), scores, placement, request);
-      await onToken({ token: tokens.at(-1), tokens, text, regions });
+      tokens.push(token);
+      scores.push(score);
+      const settled = this.model.codec.settled(tokens);
+      const { text, regions } = readTokens(tokens.slice(0, settled), scores, this.model, placement, request.lang);
+      await onToken({ token, tokens: [...tokens], text, regions });
     };
     signal?.throwIfAborted();
     const generated = await this.model.generate(encoded, request, follow);
-    const result = this.model.result(generated, placement, request);
+    const result = rated(readCaption(generated, this.model, placement, request), this.calibration, this.minConfidence);
     const ended = performance.now();
     return {
       ...result,
@@ -122,7 +134,7 @@ export class Captioner {
     return vectors;
   }
 
-  /** One text or several in the same space. `encode`: text -> ids, needed by models of schema 2. */
+  /** One text or several in the same space. `encode`: text -> ids, for models without languages. */
   async embedTexts(texts, { encode } = {}) {
     this.#alive();
     const vectors = [];
@@ -134,7 +146,7 @@ export class Captioner {
   async dispose() {
     if (this.disposed) return;
     this.disposed = true;
-    await this.session.dispose();
+    await this.model.session.dispose();
   }
 
   #alive() {

@@ -4,7 +4,7 @@
  */
 import { crc32 } from "./crc32.js";
 import { EdgecapError } from "./errors.js";
-import { MANIFEST, isPlainPath } from "./manifest.js";
+import { MANIFEST, isPlainPath } from "./file_names.js";
 
 export const SUFFIX = ".edgecap";
 const [LOCAL, CENTRAL, END, EXTRA] = [30, 46, 22, 6];

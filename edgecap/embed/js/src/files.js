@@ -4,13 +4,15 @@
  * Each is checked against its size and SHA-256 before anything uses it. Browsers keep what was
  * fetched in the Cache API, so that a page captions offline after the first load.
  */
+import { CONFIDENCE } from "./confidence.js";
 import { SUFFIX, isContainer, readContainer } from "./container.js";
 import { EdgecapError } from "./errors.js";
-import { MANIFEST, functionsOf, readManifest } from "./manifest.js";
+import { MANIFEST } from "./file_names.js";
+import { readManifest } from "./manifest.js";
 
 const CACHE = "edgecap-bundles-1";
 /** What only checks, and what people read and may edit (SPEC.md): a host needs none of it. */
-const CHECKS = /^(parity\.json|plan\.json|search\.json|confidence\.json|golden\/.*)$/;
+const CHECKS = /^(parity\.json|plan\.json|search\.json|golden\/.*)$/;
 const PEOPLE_READ = /\.(md|txt|rst|pdf|html|png|jpe?g|gif|svg|webp)$|^(.*\/)?(LICEN[SC]E|COPYING|NOTICE|AUTHORS|CITATION)$/i;
 const LFS_POINTER = "version https://git-lfs.github.com/spec/";
 const AGAIN = "Copy the bundle again, or export it again.";
@@ -32,32 +34,41 @@ export async function openBundle(source, { onProgress = null, cache = true, sign
   const total = needed.reduce((sum, name) => sum + manifest.files[name].size, 0);
   const kept = new Map();
   let before = 0;
+  const absent = (name) => {
+    if (name === CONFIDENCE) return null; // the model then has no confidence
+    throw new EdgecapError("bundle.missing_file", `${name} is listed but missing.`, AGAIN);
+  };
 
   async function load(name) {
     const entry = manifest.files[name];
     if (packed) {
-      if (!packed.has(name)) throw new EdgecapError("bundle.missing_file", `${name} is listed but missing.`, AGAIN);
+      if (!packed.has(name)) return absent(name);
       await checkFile(name, entry, packed.get(name));
       return packed.get(name);
     }
     const report = (loaded) => onProgress?.({ status: "progress", file: name, loaded: before + loaded, total });
     onProgress?.({ status: "initiate", file: name, loaded: before, total });
     const bytes = await fetchFile(name, entry, report);
-    if (bytes === null) throw new EdgecapError("bundle.missing_file", `${name} is listed but missing.`, AGAIN);
+    if (bytes === null) return absent(name);
     await checkFile(name, entry, bytes);
     before += bytes.length;
     onProgress?.({ status: "done", file: name, loaded: before, total });
     return bytes;
   }
-  for (const name of needed) kept.set(name, await load(name));
-  const texts = [manifest.tokenizer?.file ?? manifest.tokenizer, manifest.encoder];
-  const graphs = new Set(Object.values(functionsOf(manifest)).map((f) => f.file));
+  for (const name of needed) {
+    const bytes = await load(name);
+    if (bytes !== null) kept.set(name, bytes);
+  }
+  const texts = [manifest.tokenizer?.file ?? manifest.tokenizer, manifest.encoder, CONFIDENCE];
+  const functions = manifest.functions ?? manifest.contract.functions;
+  const graphs = new Set(Object.values(functions).map(({ file }) => file));
   const weights = needed.filter((name) => !graphs.has(name) && !texts.includes(name));
+  const has = (name) => kept.has(name);
   const read = (name) => {
-    if (!kept.has(name)) throw new EdgecapError("bundle.missing_file", `the bundle has no ${name}.`);
+    if (!has(name)) throw new EdgecapError("bundle.missing_file", `the bundle has no ${name}.`);
     return kept.get(name);
   };
-  return { manifest, read, weights, release: () => kept.clear() };
+  return { manifest, read, has, weights, release: () => kept.clear() };
 }
 
 async function checkFile(name, entry, bytes) {

@@ -1,5 +1,5 @@
 /**
- * Which token may come next: the table of a schema-1 manifest, checked and run.
+ * Which token may come next: the table of a manifest, checked and run.
  * Letters: V vocabulary.
  */
 import { EdgecapError } from "./errors.js";
@@ -7,7 +7,7 @@ import { list, record, table, text, whole } from "./typed.js";
 
 const MAX_STATES = 64;
 const MAX_ROOM = 64;
-const END_ID = 1; // of <eos>, in every bundle of schema 1
+const END_ID = 1; // of <eos>, in every bundle with a grammar
 
 const MOVE = record({ token: text, to: text, room: whole, above: whole });
 export const GRAMMAR = record({

@@ -3,9 +3,7 @@
  * sRGB, alpha kept apart); in Node the caller gives pixels.
  */
 import { EdgecapError } from "./errors.js";
-import { toRgb, upright } from "./pixels.js";
-import { letterbox } from "./placement.js";
-import { resize } from "./resize.js";
+import { upright } from "./pixels.js";
 
 /**
  * Pixels { data, width, height, channels } of an image.
@@ -56,17 +54,4 @@ function drawn(bitmap) {
   context.drawImage(bitmap, 0, 0);
   bitmap.close?.();
   return { data: context.getImageData(0, 0, width, height).data, width, height, channels: 4 };
-}
-
-/** Schema 1: { pixels uint8 [S,S,3], placement }. */
-export function letterboxed(image, { size, fill }) {
-  const rgb = toRgb(image, fill);
-  const placement = letterbox(rgb.width, rgb.height, size);
-  const scaled = resize(rgb, placement.scaledWidth, placement.scaledHeight, "bilinear");
-  const pixels = new Uint8Array(size * size * 3).fill(fill);
-  for (let y = 0; y < scaled.height; y += 1) {
-    const row = scaled.data.subarray(y * scaled.width * 3, (y + 1) * scaled.width * 3);
-    pixels.set(row, ((placement.top + y) * size + placement.left) * 3);
-  }
-  return { pixels, placement };
 }

@@ -1,9 +1,9 @@
 /**
- * Schema 2: an image to the bytes that `encode` takes, by the manifest's `image`
+ * An image to the bytes that `encode` takes, by the manifest's `image`
  * (edgecap/runtime/image_processing.py has the arithmetic to the bit). h, w in px.
  */
 import { EdgecapError } from "./errors.js";
-import { inputSize } from "./manifest2.js";
+import { inputSize } from "./schema2.js";
 import { MAX_PIXELS, toRgb } from "./pixels.js";
 import { Placement } from "./placement.js";
 import { resize } from "./resize.js";

@@ -1,7 +1,6 @@
 /**
- * From tokens to words, phrases and boxes (schema 1). A phrase is the text since the last box or
- * separator, without a leading conjunction, from its determiner or number word on.
- * Spans count UTF-16 units, as JavaScript slices; in the languages of the model these are code points.
+ * Where the phrase before a box begins, by language: the text since the last separator, without a
+ * leading conjunction, from its determiner or number word on.
  */
 const SEPARATOR = /[.,;:!?、。，；：！？「」()"]/gu;
 const CONJUNCTIONS = {
@@ -21,8 +20,8 @@ const DETERMINERS = Object.fromEntries(
 const LEADS = { ko: ["그림에", "여기에"], ja: ["ここに"] };
 const ELIDED = ["un'", "un’", "l'", "l’"];
 
-/** Where the phrase that ends `text` begins. */
-function phraseStart(text, language) {
+/** Where the phrase that ends `text` begins, in UTF-16 units. */
+export function phraseStart(text, language) {
   let start = 0;
   for (const match of text.matchAll(SEPARATOR)) start = match.index + match[0].length;
   if (language === "zh") {
@@ -42,51 +41,4 @@ function phraseStart(text, language) {
   const begins = words.filter(([, word]) => determiners.includes(word) || ELIDED.some((e) => word.startsWith(e)));
   if (begins.length) return start + begins.at(-1)[0];
   return words.length ? start + words[0][0] : text.length;
-}
-
-/**
- * Words apart from boxes. `scores`: log-probabilities, one per token; `first`, `bins`: ids of places.
- * Gives { text, groups: [{ start, end, boxes, scores }], malformed }, boxes in px of the input.
- */
-export function read(tokens, scores, tokenizer, { first, bins, binPx }, language) {
-  const isPlace = (token) => token >= first && token < first + bins;
-  const words = tokens.filter((token) => !isPlace(token));
-  const text = tokenizer.decode(words, true);
-  const groups = [];
-  let malformed = 0;
-  let said = 0;
-  let previous = 0;
-  for (let place = 0; place < tokens.length; ) {
-    if (!isPlace(tokens[place])) {
-      place += 1;
-      said += 1;
-      continue;
-    }
-    let end = place;
-    while (end < tokens.length && isPlace(tokens[end])) end += 1;
-    const found = readBoxes(tokens.slice(place, end).map((t) => (t - first) * binPx), scores.slice(place, end));
-    malformed += found.bad;
-    const textEnd = tokenizer.decode(words.slice(0, said), true).trimEnd().length;
-    if (found.boxes.length) {
-      const start = previous + phraseStart(text.slice(previous, textEnd), language);
-      groups.push({ start, end: textEnd, boxes: found.boxes, scores: found.scores });
-    }
-    place = end;
-    previous = textEnd;
-  }
-  return { text, groups, malformed };
-}
-
-function readBoxes(edges, scores) {
-  const found = { boxes: [], scores: [], bad: Number(edges.length % 4 > 0) };
-  for (let i = 0; i + 4 <= edges.length; i += 4) {
-    const [x0, y0, x1, y1] = edges.slice(i, i + 4);
-    if (x1 <= x0 || y1 <= y0) {
-      found.bad += 1;
-      continue;
-    }
-    found.boxes.push([x0, y0, x1, y1]);
-    found.scores.push(Math.exp(scores.slice(i, i + 4).reduce((a, b) => a + b, 0) / 4));
-  }
-  return found;
 }

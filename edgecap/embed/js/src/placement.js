@@ -23,14 +23,3 @@ export class Placement {
     ];
   }
 }
-
-/** The placement of a w x h image on a size x size input (schema 1). */
-export function letterbox(width, height, size) {
-  const longer = Math.max(width, height);
-  const half = Math.floor(longer / 2);
-  const scaledWidth = Math.max(1, Math.floor((width * size + half) / longer));
-  const scaledHeight = Math.max(1, Math.floor((height * size + half) / longer));
-  const left = Math.floor((size - scaledWidth) / 2);
-  const top = Math.floor((size - scaledHeight) / 2);
-  return new Placement(width, height, left, top, scaledWidth, scaledHeight);
-}

@@ -1,14 +1,19 @@
 /**
- * Schema 2: from ids to words, phrases and boxes in the pixels of the user's image
+ * From ids to words, phrases and boxes in the pixels of the user's image
  * (edgecap/bundle/regions_spec.py names the codecs). Spans count UTF-16 units.
  */
 const SEPARATOR = /[.,;:!?、。，；：！？「」()"]/gu;
 const leading = (text) => text.length - text.trimStart().length;
 
-/** { text, regions: [{ start, end, boxes, scores }], malformed }. `size`: [h, w] of the input. */
-export function readRegions(ids, codec, spec, size, placement, scores) {
+/**
+ * { text, regions: [{ start, end, boxes, scores }], malformed }. `size`: [h, w] of the input. `startOf`:
+ * from the text since the last region to where the phrase at its end begins (edges4, loc1000); by
+ * default after the last punctuation mark or region. `strip`: take surrounding spaces off the text.
+ */
+export function readRegions(ids, codec, spec, size, placement, scores, { startOf = null, strip = true } = {}) {
   const walk = new Walk(ids, codec, spec, size, placement, scores);
-  const regions = { cells2: marked, loc1024: beforePhrase }[spec.codec]?.(walk) ?? afterPhrase(walk);
+  const regions = { cells2: marked, loc1024: beforePhrase }[spec.codec]?.(walk) ?? afterPhrase(walk, startOf);
+  if (!strip) return { text: walk.text, regions, malformed: walk.malformed };
   const text = walk.text.trim();
   const lead = leading(walk.text);
   const moved = (place) => Math.min(Math.max(place - lead, 0), text.length);
@@ -98,8 +103,8 @@ function afterMark(text) {
 }
 
 /** edges4, loc1000: the words since the last region, then the boxes. */
-function afterPhrase(walk) {
-  const rule = walk.spec.codec === "edges4" ? afterMark : leading;
+function afterPhrase(walk, startOf) {
+  const rule = startOf ?? (walk.spec.codec === "edges4" ? afterMark : leading);
   const regions = [];
   let previous = 0;
   for (const [start, end] of walk.runs()) {

@@ -38,8 +38,8 @@ export function shaped(tensor, dims, name) {
 }
 
 /** An embedding f32 [E]; bundle.not_finite where the model's numbers are none. */
-export function embedding(tensor, dims, name) {
-  const vector = floats(shaped(tensor, dims, name));
+export function embedding(tensor) {
+  const vector = floats(tensor);
   if (!vector.every(Number.isFinite)) {
     throw new EdgecapError("bundle.not_finite", "the model's vectors hold NaN or infinity.");
   }

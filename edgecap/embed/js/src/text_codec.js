@@ -1,5 +1,5 @@
 /**
- * Schema 2: ids to text in four tokenizer families, each a small machine: push a token, get text.
+ * Ids to text in four tokenizer families, each a small machine: push a token, get text.
  * What cannot be decided yet (half a character) waits for a later push or `finish`.
  */
 import { EdgecapError } from "./errors.js";
@@ -19,6 +19,7 @@ const CLEAN = [
   [" 's", "'s"], [" 've", "'ve"], [" 're", "'re"],
 ];
 const CLEAN_TOKEN = [...CLEAN.slice(0, 7), [" do not", " don't"], ...CLEAN.slice(7)];
+const BYTE = /^<0x([0-9a-fA-F]{2})>$/;
 const REACH = 3; // a rule's match begins with a space and has at most four characters
 
 const replaceAll = (rules, given) => rules.reduce((made, [from, to]) => made.replaceAll(from, to), given);
@@ -48,10 +49,15 @@ function readSpec(bytes, where) {
 }
 
 export class TextCodec {
-  /** @param {Uint8Array} bytes */
-  constructor(bytes, where = "tokenizer.json") {
-    this.spec = readSpec(bytes, where);
-    this.special = new Set(this.spec.special);
+  /** From the bytes of a bundle's tokenizer.json; refuses tokenizer.*, bundle.*. */
+  static fromBytes(bytes, where = "tokenizer.json") {
+    return new TextCodec(readSpec(bytes, where));
+  }
+
+  /** `spec`: checked. */
+  constructor(spec) {
+    this.spec = spec;
+    this.special = new Set(spec.special);
   }
 
   get size() {
@@ -66,10 +72,29 @@ export class TextCodec {
     return this.special.has(id);
   }
 
+  /** Whether this id is a single byte, so that its character may go on in the next id. */
+  isByte(id) {
+    return this.spec.family === "byte_fallback" && BYTE.test(this.token(id) ?? "");
+  }
+
+  /** What a token adds to a text that has begun, such as " dog"; special tokens by their names. */
+  inside(id) {
+    const { push } = speller(this.spec);
+    push("x");
+    return push(this.token(id) ?? "");
+  }
+
   /** The text of ids; ids without a token are left out, as the tokenizers library does. */
   decode(ids, skipSpecial = true) {
     const stream = this.stream(skipSpecial);
     return ids.map((id) => stream.push(id)).join("") + stream.finish();
+  }
+
+  /** How many of these ids make whole characters: bytes at the end may go on. */
+  settled(ids) {
+    let end = ids.length;
+    while (end > 0 && this.isByte(ids[end - 1])) end -= 1;
+    return end;
   }
 
   stream(skipSpecial = true) {
@@ -163,7 +188,7 @@ function byteFallback({ space, strip }) {
   };
   return {
     push(token) {
-      const byte = /^<0x([0-9a-fA-F]{2})>$/.exec(token);
+      const byte = BYTE.exec(token);
       if (byte) {
         run.push(parseInt(byte[1], 16));
         return "";

@@ -1,7 +1,7 @@
 /**
- * Byte-fallback BPE from a Hugging Face tokenizer.json (schema 1). Read from the file: vocabulary,
+ * Texts to ids: byte-fallback BPE from a Hugging Face tokenizer.json. Read from the file: vocabulary,
  * merges, special tokens. Fixed, and checked: NFC, space to "▁", the pattern that splits words.
- * A text is encoded with one space before it; decode takes one off again.
+ * A text is encoded with one space before it; codecOf in vocabulary.js takes it off again.
  */
 import { EdgecapError } from "./errors.js";
 import { Real, parse } from "./json.js";
@@ -10,7 +10,6 @@ export const SPACE = "▁";
 const PIECE = "▁?[^▁.,;:!?、。，；：！？「」()'’\"]+|▁|[.,;:!?、。，；：！？「」()'’\"]";
 const PIECES = new RegExp(PIECE, "gu");
 const UTF8 = new TextEncoder();
-const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function unsupported(message) {
   throw new EdgecapError("tokenizer.unsupported", `${message}.`);
@@ -68,7 +67,6 @@ export class Tokenizer {
     const hex = (byte) => byte.toString(16).toUpperCase().padStart(2, "0");
     this.bytes = Array.from({ length: 256 }, (_, byte) => this.ids.get(`<0x${hex(byte)}>`) ?? -1);
     if (this.bytes.includes(-1)) unsupported(`${where} lacks some of the 256 byte tokens`);
-    this.byteOf = new Map(this.bytes.map((id, byte) => [id, byte]));
     this.merges = this.#readMerges(typed(model.merges, "list"));
     if (!same(spec.normalizer?.normalizers, NORMALIZERS)) {
       unsupported(`${where} does not normalise by NFC and space to ${SPACE} alone`);
@@ -89,14 +87,6 @@ export class Tokenizer {
     return id;
   }
 
-  isByte(id) {
-    return this.byteOf.has(id);
-  }
-
-  isSpecial(id) {
-    return this.special.has(this.tokens[id]);
-  }
-
   /** Ids of a text. With `allowSpecial`, names of special tokens become those tokens. */
   encode(text, allowSpecial = false) {
     const whole = ` ${text.replace(/\p{Surrogate}/gu, "?")}`; // half a character has no UTF-8
@@ -114,25 +104,6 @@ export class Tokenizer {
       begin = at += name.length;
     }
     return [...ids, ...this.#encodePlain(whole.slice(begin))];
-  }
-
-  /** The text of ids; bytes that are not UTF-8 become U+FFFD, one each. */
-  decode(ids, skipSpecial = false) {
-    let text = "";
-    let pending = [];
-    for (const id of ids) {
-      const byte = this.byteOf.get(id);
-      if (byte !== undefined) {
-        pending.push(byte);
-        continue;
-      }
-      text += utf8(pending);
-      pending = [];
-      const token = this.tokens[id];
-      if (token !== undefined && !(skipSpecial && this.special.has(token))) text += token.replaceAll(SPACE, " ");
-    }
-    text += utf8(pending);
-    return text.startsWith(" ") ? text.slice(1) : text;
   }
 
   #readMerges(merges) {
@@ -184,13 +155,5 @@ export class Tokenizer {
       if (best === null) return symbols;
       symbols.splice(place, 2, best[1]);
     }
-  }
-}
-
-function utf8(bytes) {
-  try {
-    return STRICT_UTF8.decode(Uint8Array.from(bytes));
-  } catch {
-    return "\ufffd".repeat(bytes.length);
   }
 }

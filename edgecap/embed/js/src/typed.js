@@ -87,3 +87,9 @@ export const record = (fields, defaults = {}) => (value, where) => {
   }
   return made;
 };
+
+/** Where a function lies in a bundle, and how its file calls its tensors. */
+export const FUNCTION = record({ file: text, entry: text, inputs: table(text), outputs: table(text) });
+
+/** Whether two lists have the same names, in any order. */
+export const sameNames = (given, names) => [...given].sort().join() === [...names].sort().join();

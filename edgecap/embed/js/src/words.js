@@ -1,27 +1,44 @@
-/** Generated tokens grouped into words and boxes, each with its attention map (schema 1). */
-import { SPACE } from "./tokenizer.js";
+/** Generated tokens grouped into words and boxes, each with its attention map. Letter: P image rows. */
 
 const ALPHABETIC = /^\p{L}+$/u;
 
 /**
- * `chosen`: [{ token, attention f32 [P] }]. Gives [{ text, isBox, tokens: [from, to), map f32 [G*G] }],
- * which together cover all tokens; a map is the mean over the word's tokens.
+ * [{ text, isBox, tokens: [from, to), span, map: { data f32 [rows*columns], rows, columns } }], which
+ * together cover all tokens; a map is the mean over the word's tokens. Empty where the model gives no
+ * attention. `chosen`: [{ token, attention f32 [P] }]; `text`: the caption's, in which spans lie.
  */
-export function wordMaps(chosen, tokenizer, { first, bins }) {
-  const isPlace = (token) => token >= first && token < first + bins;
+export function wordMaps(chosen, codec, { interface: { attention: grid }, regions }, text) {
+  if (grid === null) return [];
+  const isPlace = (token) => regions !== null && token >= regions.first && token < regions.first + regions.count;
+  const marks = Object.values(regions?.marks ?? {});
   const tokens = chosen.map((choice) => choice.token);
-  const starts = wordStarts(tokens, tokenizer, isPlace);
+  const said = (n) => codec.decode(tokens.slice(0, n).filter((token) => !isPlace(token) && !marks.includes(token)));
+  const lead = said(tokens.length).indexOf(text);
+  const starts = wordStarts(tokens, codec, isPlace);
   return starts.map((start, i) => {
     const end = starts[i + 1] ?? tokens.length;
-    const part = chosen.slice(start, end);
-    const map = new Float32Array(part[0].attention.length);
-    for (const { attention } of part) attention.forEach((value, p) => { map[p] += value / part.length; });
-    const text = tokenizer.decode(tokens.slice(start, end)).trim();
-    return { text, isBox: isPlace(tokens[start]), tokens: [start, end], map };
+    const [before, upTo] = [said(start), said(end)];
+    const from = upTo.length - upTo.slice(before.length).trimStart().length;
+    const isBox = isPlace(tokens[start]);
+    return {
+      text: codec.decode(tokens.slice(start, end), false).trim(),
+      isBox,
+      tokens: [start, end],
+      span: isBox ? null : [from - lead, upTo.length - lead],
+      map: { data: meanMap(chosen.slice(start, end), grid), rows: grid.rows, columns: grid.columns },
+    };
   });
 }
 
-function wordStarts(tokens, tokenizer, isPlace) {
+function meanMap(choices, { rows, columns, first }) {
+  const map = new Float32Array(rows * columns);
+  for (const { attention } of choices) {
+    for (let p = 0; p < map.length; p += 1) map[p] += attention[first + p] / choices.length;
+  }
+  return map;
+}
+
+function wordStarts(tokens, codec, isPlace) {
   const starts = [];
   let box = 0; // location tokens in the current box
   tokens.forEach((token, i) => {
@@ -32,16 +49,16 @@ function wordStarts(tokens, tokenizer, isPlace) {
     }
     const afterBox = box > 0;
     box = 0;
-    if (i === 0 || afterBox || !continues(tokens[i - 1], token, tokenizer)) starts.push(i);
+    if (i === 0 || afterBox || !continues(tokens[i - 1], token, codec)) starts.push(i);
   });
   return starts;
 }
 
 /** Whether `token` goes on with the word of `before`. */
-function continues(before, token, tokenizer) {
-  if (tokenizer.isByte(token)) return tokenizer.isByte(before);
-  const text = tokenizer.tokens[token];
+function continues(before, token, codec) {
+  if (codec.isByte(token)) return codec.isByte(before);
+  const text = codec.inside(token);
   const letters = ALPHABETIC.test(text) && [...text].every((c) => c.codePointAt(0) < 0x2e80); // no CJK
-  const earlier = [...tokenizer.tokens[before].replace(new RegExp(`^${SPACE}+`, "u"), "")];
+  const earlier = [...codec.inside(before).trimStart()];
   return letters && (!earlier.length || ALPHABETIC.test(earlier.at(-1)));
 }

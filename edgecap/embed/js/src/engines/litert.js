@@ -1,6 +1,5 @@
 /** TFLite bundles through LiteRT.js (@litertjs/core), in browsers. */
 import { EdgecapError, pick } from "../errors.js";
-import { functionsOf } from "../manifest.js";
 
 let runtime = null; // LiteRT.js keeps one of its own for the page
 
@@ -34,7 +33,7 @@ class LitertSession {
   static async open(litert, bundle, accelerator, threads) {
     const session = new LitertSession();
     session.litert = litert;
-    session.functions = functionsOf(bundle.manifest);
+    session.functions = bundle.manifest.functions;
     session.models = new Map();
     const options = { accelerator, ...(threads === null ? {} : { cpuOptions: { numThreads: threads } }) };
     for (const { file } of Object.values(session.functions)) {

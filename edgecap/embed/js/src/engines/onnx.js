@@ -1,6 +1,5 @@
 /** ONNX bundles through any onnxruntime: -node, -web (wasm, WebGPU), -react-native. */
 import { EdgecapError, pick } from "../errors.js";
-import { functionsOf } from "../manifest.js";
 
 /** @param ort a module with onnxruntime-common's InferenceSession and Tensor */
 export function onnxEngine(ort) {
@@ -24,15 +23,14 @@ export function onnxEngine(ort) {
 class OnnxSession {
   constructor(ort, bundle, provider, threads) {
     Object.assign(this, { ort, bundle, provider, threads });
-    this.functions = functionsOf(bundle.manifest);
+    this.functions = bundle.manifest.functions;
     this.graphs = new Map();
   }
 
-  /** All but what is seldom used opens now, so that an error comes at the load. */
+  /** What this package calls opens now, so that an error comes at the load. */
   async openAll() {
-    for (const [name, { file }] of Object.entries(this.functions)) {
-      if (name === "decode_attention" || name === "decode_stateful") continue;
-      this.graphs.set(name, await this.#open(file));
+    for (const name of ["encode", "decode", "encode_text"]) {
+      if (name in this.functions) this.graphs.set(name, await this.#open(this.functions[name].file));
     }
   }
 

@@ -1,10 +1,11 @@
 /** Schema 2: a model described by its interface. Shapes and checks; letters as in SPEC.md. */
 import { EdgecapError } from "./errors.js";
-import { any, bool, list, optional, real, record, size, table, text, whole } from "./typed.js";
+import { MANIFEST, checkListed } from "./file_names.js";
+import { GRAMMAR, checkGrammar } from "./grammar.js";
+import { INTERFACE, checkInterface, functionNamed, sizesOf } from "./interface.js";
+import { FUNCTION, any, bool, list, optional, real, record, sameNames, table, text, whole } from "./typed.js";
 
-const DTYPES = { uint8: 1, int32: 4, float32: 4, float16: 2 };
-const ROLES = ["image", "text", "rolling"];
-const FUNCTIONS = ["encode", "decode", "encode_text"];
+const FUNCTIONS = ["encode", "decode", "decode_attention", "decode_stateful", "extend", "encode_text"];
 const CODECS = {
   edges4: [],
   cells2: ["phrase", "end_phrase", "object", "end_object", "delimiter"],
@@ -14,7 +15,6 @@ const CODECS = {
 const MAX_SIDE = 4096;
 const MAX_IDS = 1 << 16;
 
-const TENSOR = record({ dtype: text, shape: list(size) });
 const ids = list(whole);
 export const GENERATION = record(
   {
@@ -36,55 +36,42 @@ export const IMAGE = record(
   },
   { background: null, wide: "clip", crop: null, fill: 0, channels: "RGB", crops: null },
 );
-const INTERFACE = record(
+export const SHAPE_2 = record(
   {
-    dims: table(whole),
-    functions: list(record({ name: text, inputs: table(TENSOR), outputs: table(TENSOR) })),
-    state: list(record({ name: text, role: text, kind: text, layer: whole, shape: list(size), dtype: text })),
-    attention: optional(record({ rows: whole, columns: whole, first: whole })),
-    batch: optional(whole),
+    schema: whole,
+    name: text,
+    model: record({ family: text, source: text, license: text, weights: optional(text) }, { weights: null }),
+    format: text,
+    precision: text,
+    interface: INTERFACE,
+    functions: table(FUNCTION),
+    image: IMAGE,
+    tokenizer: optional(text),
+    encoder: optional(text),
+    prompts: table(GENERATION),
+    regions: optional(
+      record({ codec: text, first: whole, count: whole, bin_px: whole, marks: table(whole) }, { bin_px: 0 }),
+    ),
+    plan: table(any),
+    tools: table(text),
+    files: table(record({ sha256: text, size: whole })),
+    // Only of models whose prompts are one per language and style:
+    languages: list(text),
+    styles: list(text),
+    grammar: optional(GRAMMAR),
+    texts: optional(record({ begin: ids, end: ids, pad: whole })),
   },
-  { attention: null, batch: null },
+  { languages: [], styles: [], grammar: null, texts: null },
 );
-export const SHAPE_2 = record({
-  schema: whole,
-  name: text,
-  model: record({ family: text, source: text, license: text, weights: optional(text) }, { weights: null }),
-  format: text,
-  precision: text,
-  interface: INTERFACE,
-  functions: table(record({ file: text, entry: text, inputs: table(text), outputs: table(text) })),
-  image: IMAGE,
-  tokenizer: optional(text),
-  encoder: optional(text),
-  prompts: table(GENERATION),
-  regions: optional(
-    record({ codec: text, first: whole, count: whole, bin_px: whole, marks: table(whole) }, { bin_px: 0 }),
-  ),
-  plan: table(any),
-  tools: table(text),
-  files: table(record({ sha256: text, size: whole })),
-});
 
 const refuse = (code) => (message) => {
-  throw new EdgecapError(code, `manifest.json: ${message}.`, "Export the bundle again.");
+  throw new EdgecapError(code, `${MANIFEST}: ${message}.`, "Export the bundle again.");
 };
 const bad = refuse("bundle.manifest");
 const badInterface = refuse("bundle.interface");
 const badImage = refuse("bundle.image");
 const badGeneration = refuse("bundle.generation");
 const badRegions = refuse("bundle.regions");
-
-const sameNames = (given, names) => Object.keys(given).sort().join() === [...names].sort().join();
-
-/** A shape in numbers at batch 1. */
-export const sizesOf = (dims, shape) =>
-  shape.map((side) => (side === "B" ? 1 : typeof side === "string" ? dims[side] : side));
-
-export const functionNamed = (interface_, name) => interface_.functions.find((spec) => spec.name === name);
-
-/** The output of decode that carries a state entry's new row, or its replacement. */
-export const newName = (entry) => `new_${entry.name}`;
 
 /** Refuses a manifest that does not agree with itself or with what a host can do. */
 export function checkManifest2(manifest) {
@@ -99,75 +86,11 @@ export function checkManifest2(manifest) {
   if (weights !== null && !/^[0-9a-f]{64}$/.test(weights)) bad("model.weights must be null or a SHA-256");
 }
 
+/** The name of the prompt of a language and a style. */
+export const promptName = (language, style) => `${language}.${style}`;
+
 /** [h, w] of one crop. */
 export const inputSize = (image) => (image.crops ? [image.crops.side, image.crops.side] : image.crop ?? image.size);
-
-function checkInterface(spec) {
-  for (const [letter, value] of Object.entries(spec.dims)) {
-    if (letter === "B" || value < 1 || value >= 2 ** 31) badInterface(`dims.${letter} is ${value}`);
-  }
-  if (![null, 1].includes(spec.batch)) badInterface(`batch is ${spec.batch}; allowed: null (any) and 1`);
-  const entries = spec.state.map((entry) => entry.name);
-  if (new Set(entries).size !== entries.length) badInterface("two state entries have one name");
-  let bytes = 0;
-  for (const entry of spec.state) {
-    if (!/^[a-z][a-z0-9_]{0,63}$/.test(entry.name)) badInterface(`state entry ${entry.name} must be named in a-z, 0-9 and _`);
-    if (!ROLES.includes(entry.role)) badInterface(`${entry.name}.role is ${entry.role}; allowed: ${ROLES.join(", ")}`);
-    checkTensor(spec, entry.name, entry);
-    if (entry.role === "text" && (entry.shape.length !== 4 || entry.shape[2] !== "T")) {
-      badInterface(`${entry.name} is text and must have the shape [B,G,T,Dh]`);
-    }
-    bytes += sizesOf(spec.dims, entry.shape).reduce((a, b) => a * b, 1) * DTYPES[entry.dtype];
-  }
-  if (bytes > 2 ** 31) throw new EdgecapError("bundle.oversized", `a state of ${bytes} bytes is too large.`);
-  const names = spec.functions.map((f) => f.name);
-  if (new Set(names).size !== names.length || !names.includes("encode")) {
-    badInterface(`functions are ${names.join(", ")}; encode is needed, and each once`);
-  }
-  for (const f of spec.functions) {
-    for (const [name, tensor] of Object.entries({ ...f.inputs, ...f.outputs })) checkTensor(spec, `${f.name}.${name}`, tensor);
-  }
-  checkContract(spec);
-}
-
-function checkTensor(spec, name, { dtype, shape }) {
-  if (!Object.hasOwn(DTYPES, dtype)) badInterface(`${name} is ${dtype}; allowed: ${Object.keys(DTYPES).join(", ")}`);
-  if (shape[0] !== "B") badInterface(`${name} must have the batch B first`);
-  for (const side of shape.slice(1)) {
-    if (!(typeof side === "string" ? side in spec.dims : side >= 1)) {
-      badInterface(`${name} has the size ${side}, which dims does not bind`);
-    }
-  }
-}
-
-function checkContract(spec) {
-  const of = (...roles) => spec.state.filter((entry) => roles.includes(entry.role));
-  const without = (record_, extra) => Object.keys(record_).filter((name) => name !== extra);
-  const alike = (names, expected) => [...names].sort().join() === [...expected].sort().join();
-  const encode = functionNamed(spec, "encode");
-  const seen = of("image", "rolling").map((entry) => entry.name);
-  if (!sameNames(encode.inputs, ["image"]) || !alike(without(encode.outputs, "image_embedding"), seen)) {
-    badInterface("encode must map image to every image and rolling entry, and nothing else");
-  }
-  const decode = functionNamed(spec, "decode");
-  if (decode) {
-    if (!sameNames(decode.inputs, ["token", "position", ...spec.state.map((entry) => entry.name)])) {
-      badInterface("decode must take token, position and every state entry");
-    }
-    if (!alike(without(decode.outputs, "attention"), ["logits", ...of("text", "rolling").map(newName)])) {
-      badInterface("decode must give logits and new_<entry> for text and rolling entries");
-    }
-    if ((spec.attention === null) === "attention" in decode.outputs) {
-      badInterface("attention must be given by decode where its grid is, and only there");
-    }
-  } else if (spec.state.length || !("image_embedding" in encode.outputs)) {
-    badInterface("a model without decode keeps no state and must give an image embedding");
-  }
-  const embed = functionNamed(spec, "encode_text");
-  if (embed && !(sameNames(embed.inputs, ["tokens", "length"]) && sameNames(embed.outputs, ["text_embedding"]))) {
-    badInterface("encode_text must map tokens and length to text_embedding");
-  }
-}
 
 function checkImage(spec) {
   const choice = (name, value, allowed) => {
@@ -196,18 +119,16 @@ function checkImage(spec) {
 
 function checkFunctions({ interface: spec, functions, files }) {
   const declared = spec.functions.map((f) => f.name);
-  if (!sameNames(functions, declared) || !declared.every((name) => FUNCTIONS.includes(name))) {
+  if (!sameNames(Object.keys(functions), declared) || !declared.every((name) => FUNCTIONS.includes(name))) {
     bad(`functions must be those of the interface; known: ${FUNCTIONS.join(", ")}`);
   }
   for (const f of spec.functions) {
-    const there = functions[f.name];
-    if (!sameNames(there.inputs, Object.keys(f.inputs)) || !sameNames(there.outputs, Object.keys(f.outputs))) {
+    const { file, inputs, outputs } = functions[f.name];
+    const maps = [[inputs, f.inputs], [outputs, f.outputs]];
+    if (!maps.every(([given, tensors]) => sameNames(Object.keys(given), Object.keys(tensors)))) {
       bad(`functions.${f.name} must map exactly the tensors of the interface`);
     }
-    const isPackage = there.file.endsWith(".mlpackage") && Object.keys(files).some((n) => n.startsWith(`${there.file}/`));
-    if (!isPackage && !(there.file in files)) {
-      throw new EdgecapError("bundle.missing_file", `${there.file} of ${f.name} is not listed.`);
-    }
+    checkListed(files, file, `${file} of ${f.name}`);
   }
 }
 
@@ -230,6 +151,13 @@ function checkText(manifest) {
     }
   }
   if (manifest.regions) checkRegions(manifest.regions, V);
+  if (manifest.grammar) checkGrammar(manifest.grammar, V);
+  const { languages, styles } = manifest;
+  if (languages.length > 0 !== styles.length > 0) bad("languages and styles go together");
+  const needed = languages.flatMap((language) => styles.map((style) => promptName(language, style)));
+  if (needed.length && !sameNames(new Set(needed), Object.keys(manifest.prompts))) {
+    bad("there must be a prompt for each language and style, and no other");
+  }
 }
 
 function checkGeneration(spec, where, V) {
@@ -252,7 +180,7 @@ function checkGeneration(spec, where, V) {
   inside("max_new_tokens", spec.max_new_tokens, 1, 1 << 16);
   inside("min_new_tokens", spec.min_new_tokens, 0, spec.max_new_tokens);
   inside("beams", spec.beams, 1, 32);
-  if (!["heuristic", "first", "never"].includes(spec.early_stopping)) badGeneration(`${where}.early_stopping is ${spec.early_stopping}`);
+  if (!["heuristic", "first", "never", "ended"].includes(spec.early_stopping)) badGeneration(`${where}.early_stopping is ${spec.early_stopping}`);
   inside("length_penalty", spec.length_penalty, -100, 100);
   inside("repetition_penalty", spec.repetition_penalty, Number.MIN_VALUE, 100);
   inside("no_repeat_ngram", spec.no_repeat_ngram, 0, 1 << 16);
@@ -271,7 +199,7 @@ function checkRegions(spec, V) {
     badRegions("regions.bin_px goes with edges4 and is 1-4096 there");
   }
   if (spec.codec === "cells2" && Math.floor(Math.sqrt(spec.count)) ** 2 !== spec.count) badRegions(`regions.count is no square grid`);
-  if (!sameNames(spec.marks, CODECS[spec.codec])) badRegions(`regions.marks must name ${CODECS[spec.codec].join(", ") || "nothing"}`);
+  if (!sameNames(Object.keys(spec.marks), CODECS[spec.codec])) badRegions(`regions.marks must name ${CODECS[spec.codec].join(", ") || "nothing"}`);
   const marks = Object.values(spec.marks);
   const isPlace = (id) => id >= spec.first && id < spec.first + spec.count;
   if (new Set(marks).size !== marks.length || marks.some((id) => id < 0 || isPlace(id))) {

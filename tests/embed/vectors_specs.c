@@ -1,13 +1,10 @@
-/* vectors_schema2.c: image specs, codecs, rules of generation, beams and
- * regions of schema 2. */
+/* vectors_specs.c: what a manifest says as data: image specs, codecs, rules of generation, beams. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "image_fit.h"
 #include "manifest.h"
-#include "regions2.h"
-#include "rules.h"
 #include "vectors.h"
 
 enum { MOST = 64, SLOTS = 8 };
@@ -139,7 +136,7 @@ static void run_rule(topic *t, const ec_json *one, int32_t V, double scale)
     for (score = need(one, "scores")->first; score != NULL; score = score->next) {
         scores[i++] = (float)(score->number / scale);
     }
-    ec_apply_rules(&spec, ids, count, scores, V, mark);
+    ec_apply_settings(&spec, ids, count, scores, V, mark);
     for (i = 0, score = need(one, "ruled")->first; score != NULL; score = score->next, i++) {
         float expected = score->kind == EC_JSON_NULL ? -INFINITY : (float)score->number;
         check(scores[i] == expected && mark[i] == 0, "rule on token %ld: %g, not %g", (long)i,
@@ -217,10 +214,7 @@ static void run_beam(topic *t, const ec_json *one)
     model.step = table_step;
     model.copy = table_copy;
     r.memory = &plain_memory;
-    r.spec = &spec;
-    r.longest = (size_t)spec.max_new_tokens;
-    r.shortest = (size_t)spec.min_new_tokens;
-    r.beams = (size_t)spec.beams;
+    r.rules.spec = spec;
     g.tokens = tokens;
     ec_generate(&r, &model, &g, &error);
     check(code == NULL ? error.code[0] == 0 : ec_text_is(code->text, error.code), "beams: %s",
@@ -230,94 +224,7 @@ static void run_beam(topic *t, const ec_json *one)
     }
 }
 
-/* ---- Regions ---- */
-
-static bool near_(double a, double b)
-{
-    return fabs(a - b) < 1e-9;
-}
-
-static void check_found(const ec_json *one, const ec_found *found)
-{
-    const ec_json *span = need(one, "spans")->first, *boxes = need(one, "boxes")->first;
-    const ec_json *scores = need(one, "box_scores")->first, *box;
-    ec_text expected = need(one, "text")->text;
-    const char *codec = need(need(one, "spec"), "codec")->text.data;
-    size_t i, b;
-    check(found->text.length == expected.length &&
-              memcmp(found->text.data, expected.data, expected.length) == 0,
-          "%s: the text '%.*s' is not '%s'", codec, (int)found->text.length, found->text.data,
-          expected.data);
-    check(found->malformed == whole(one, "malformed"), "%s: malformed %d, not %d", codec,
-          (int)found->malformed, (int)whole(one, "malformed"));
-    check(found->phrase_count == need(one, "spans")->count, "%s: %lu phrases", codec,
-          (unsigned long)found->phrase_count);
-    for (i = 0; i < found->phrase_count && span != NULL; i++) {
-        const edgecap_phrase *p = &found->phrases[i];
-        check((int64_t)p->begin == item(span, 0)->whole && (int64_t)p->end == item(span, 1)->whole,
-              "%s: phrase %lu at %lu-%lu", codec, (unsigned long)i, (unsigned long)p->begin,
-              (unsigned long)p->end);
-        check(p->box_count == boxes->count, "%s: boxes of a phrase", codec);
-        for (b = 0, box = boxes->first; box != NULL && b < p->box_count; b++, box = box->next) {
-            const edgecap_box *got = &found->boxes[p->first_box + b];
-            check(near_(got->x0, item(box, 0)->number) && near_(got->y0, item(box, 1)->number) &&
-                      near_(got->x1, item(box, 2)->number) &&
-                      near_(got->y1, item(box, 3)->number) &&
-                      near_(got->score, item(scores, b)->number),
-                  "%s: box %lu", codec, (unsigned long)b);
-        }
-        span = span->next;
-        boxes = boxes->next;
-        scores = scores->next;
-    }
-}
-
-static void run_region(topic *t, const ec_json *one, const ec_codec *codec)
-{
-    edgecap_error error = {0};
-    ec_fields f = fields(&t->arena, &error);
-    ec_regions_spec spec;
-    edgecap_token tokens[256];
-    const ec_json *id = need(one, "ids")->first, *score = need(one, "scores")->first;
-    const ec_json *placed = need(one, "placement");
-    size_t count = 0;
-    ec_view view;
-    ec_found found;
-    ec_read_regions_spec(&f, need(one, "spec"), 0, &spec);
-    check(f.status == EDGECAP_OK, "regions: %s", error.message);
-    for (; id != NULL && count < 256; id = id->next, score = score->next) {
-        tokens[count].id = (int32_t)id->whole;
-        tokens[count++].score = (float)score->number;
-    }
-    view.codec = codec;
-    view.spec = &spec;
-    view.height = (int32_t)item(need(one, "size"), 0)->whole;
-    view.width = (int32_t)item(need(one, "size"), 1)->whole;
-    view.placement.width = (int32_t)item(placed, 0)->whole;
-    view.placement.height = (int32_t)item(placed, 1)->whole;
-    view.placement.left = (int32_t)item(placed, 2)->whole;
-    view.placement.top = (int32_t)item(placed, 3)->whole;
-    view.placement.scaled_width = (int32_t)item(placed, 4)->whole;
-    view.placement.scaled_height = (int32_t)item(placed, 5)->whole;
-    check(ec_find_regions(&plain_memory, &view, tokens, count, &found), "memory");
-    check_found(one, &found);
-    ec_found_close(&plain_memory, &found);
-}
-
-static void run_regions2(const char *folder)
-{
-    topic t = open_topic(folder, "regions2");
-    edgecap_error error = {0};
-    ec_text file = need(t.root, "file")->text;
-    ec_codec *codec = NULL;
-    const ec_json *one;
-    check(ec_codec_read(&t.arena, file.data, file.length, "file", &codec, &error) == EDGECAP_OK,
-          "codec: %s", error.message);
-    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        run_region(&t, one, codec);
-    }
-    close_topic(&t);
-}
+/* ---- The whole ---- */
 
 static void run_manifests2(const char *folder)
 {
@@ -329,7 +236,7 @@ static void run_manifests2(const char *folder)
     close_topic(&t);
 }
 
-void run_schema2(const char *folder)
+void run_specs(const char *folder)
 {
     topic t = open_topic(folder, "image_specs");
     const ec_json *one;
@@ -348,6 +255,5 @@ void run_schema2(const char *folder)
         run_beam(&t, one);
     }
     close_topic(&t);
-    run_regions2(folder);
     run_manifests2(folder);
 }
