@@ -74,7 +74,8 @@ def survey(model: str) -> Forecast:
             except EdgecapError as error:
                 rows.append(Row(format_, precision, str(error)))
             else:
-                rows.append(_supported(described, format_, precision))
+                expected = described.expect(format_, precision)
+                rows.append(_supported(expected, format_, precision))
     return _forecast(model, described, rows, Path())
 
 
@@ -90,17 +91,15 @@ def dry_run(model: str, outputs: Mapping[str, Path], precision: str) -> Forecast
         InputError or UnsupportedError: what the export would refuse after loading the model.
     """
     described = _describe(model)
+    first = described.first(tuple(outputs), precision)
     rows = [
-        _supported(described, format_, precision, str(output))
+        _supported(described.expect(format_, first), format_, precision, str(output))
         for format_, output in outputs.items()
     ]
     return _forecast(model, described, rows, next(iter(outputs.values())))
 
 
-def _supported(
-    described: _Checkpoint | _Reference, format_: str, precision: str, output: str | None = None
-) -> Row:
-    expected = described.expect(format_, precision)
+def _supported(expected: Estimate, format_: str, precision: str, output: str | None = None) -> Row:
     size, memory, scratch = expected.size, expected.memory, expected.scratch
     return Row(format_, precision, None, output, size, memory, scratch)
 
@@ -131,7 +130,7 @@ class _Checkpoint:
         from edgecap.models import registry
         from edgecap.models.checkpoint import open_checkpoint
 
-        self._opened = open_checkpoint(model)
+        self._model, self._opened = model, open_checkpoint(model)
         with quiet():
             from edgecap.models.weightless import stored, without_weights
 
@@ -141,8 +140,13 @@ class _Checkpoint:
         self.family, self.license = self._opened.model_type, self._opened.license
         self.parameters = sum(p.numel() for p in adapter.model.parameters())
 
+    def first(self, formats: tuple[str, ...], precision: str) -> str:
+        """The precision that is tried first: int8 is w8a8 where the memory is there."""
+        spec = checkpoints.CheckpointSpec(self._model, formats, precision)
+        return checkpoints.candidates(spec, self._opened)[0][0]
+
     def expect(self, format_: str, precision: str) -> Estimate:
-        return estimate(self._opened, format_, "w8" if precision == INT8 else precision)
+        return estimate(self._opened, format_, precision)
 
 
 class _Reference:
@@ -157,6 +161,8 @@ class _Reference:
         self.family, self.license = f"reference {name}", "Apache-2.0"
         self._bytes = os.stat(path).st_size
 
+    def first(self, formats: tuple[str, ...], precision: str) -> str:
+        return INT8_CANDIDATES[0] if precision == INT8 else precision
+
     def expect(self, format_: str, precision: str) -> Estimate:
-        chosen = INT8_CANDIDATES[0] if precision == INT8 else precision
-        return Estimate(reference_size(self._bytes, chosen), REFERENCE_MEMORY, 4 * self._bytes)
+        return Estimate(reference_size(self._bytes, precision), REFERENCE_MEMORY, 4 * self._bytes)

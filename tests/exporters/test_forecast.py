@@ -94,6 +94,20 @@ def test_a_dry_run_names_what_it_would_write_and_writes_nothing(
     assert "[output.exists]" in refusal(capsys, *args)
 
 
+def test_int8_needs_what_is_tried_first(
+    blip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """w8a8 where the memory for its calibration is there, else w8."""
+
+    def memory(*precision: str) -> int:
+        rows = report(capsys, "export", blip, "-f", "onnx", *precision, "--dry-run")["rows"]
+        return rows[0]["memory"]
+
+    assert memory("--int8") == memory("-p", "w8a8") > memory("-p", "w8")
+    monkeypatch.setattr("edgecap.exporters.checkpoints.free_bytes", lambda: 1 << 20)
+    assert memory("--int8") == memory("-p", "w8")
+
+
 @pytest.mark.parametrize("model", ["checkpoint", "S"])
 def test_a_full_disk_is_noticed_before_work(
     model: str,
