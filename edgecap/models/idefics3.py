@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
-from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
@@ -66,14 +64,7 @@ class Idefics3(CropsBase):
 
     def _template(self, rows: int) -> None:
         """The chat template around one image, as the processor writes it for every grid."""
-        directory = self.checkpoint.directory
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        if tokenizer.chat_template is None:
-            raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
-        content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
+        tokenizer, text = self.chat()
         marks = ("<fake_token_around_image>", "<image>", "<global-img>")
         prompts = {}
         for grid in self.grids:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoProcessor
+from transformers import AutoProcessor, AutoTokenizer
 
 from edgecap.core.errors import UnsupportedError, one_line
 from edgecap.models.base import Build, from_weights
@@ -42,16 +42,29 @@ class PromptedBase(CaptionerBase):
         self.prompt = self.default_prompt if prompt is None else prompt
         super().__init__(checkpoint, text_rows, build)
 
-    def write(self, image_token: int | None, **settings: Any) -> None:
+    def chat(self) -> tuple[Any, str]:
+        """The tokenizer, and its chat template around one image and the prompt."""
+        directory = self.checkpoint.directory
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        if tokenizer.chat_template is None:
+            raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
+        content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        return tokenizer, text
+
+    def write(self, image_token: int | None, text: str | None = None, **settings: Any) -> None:
         """Let the family's processor write the prompt for an image of the size that is exported.
 
-        `image_token` stands for rows of the image; None: the processor places them.
+        `image_token` stands for rows of the image; None: the processor places them. `text`: what
+        stands around the image; None: the prompt itself.
         """
         height, width = self.image_size
         blank = Image.new("RGB", (width, height))
         writer = AutoProcessor.from_pretrained(self.checkpoint.directory, local_files_only=True)
         try:
-            written = writer(images=[blank], text=[self.prompt], **settings)
+            written = writer(images=[blank], text=[text or self.prompt], **settings)
         except ValueError as error:
             raise UnsupportedError(
                 "model.prompt", f"the prompt {self.prompt!r} is not possible: {one_line(error)}"
