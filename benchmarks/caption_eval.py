@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgecap.benchmarks.caption_data import Example
-from edgecap.benchmarks.caption_metrics import CaptionScores, score_captions, tokenize
+from edgecap.apps.caption_metrics import CaptionScores, score_captions, tokenize
 from edgecap.core.boxes import iou
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
 from edgecap.reference.pairs import Region
+from edgecap.reference.pairs.examples import Example
 from edgecap.runtime.captions import Caption, Mention
 
 OVERLAP = 0.5  # IoU from which a box counts as the right one

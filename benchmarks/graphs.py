@@ -21,9 +21,10 @@ import numpy as np
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.lazy import require
+from edgecap.runtime.loading import as_schema2
 
 Arrays = dict[str, np.ndarray]
-CALLS = {"encode_image": 3, "decode": 12, "encode_text": 3, "extend": 8}  # in a row, each turn
+CALLS = {"encode": 3, "decode": 12, "encode_text": 3, "extend": 8}  # in a row, each turn
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args(arguments)
     try:
-        old, new = open_bundle(options.old), open_bundle(options.new)
+        old, new = (as_schema2(open_bundle(path)) for path in (options.old, options.new))
         if old.manifest.format != new.manifest.format:
             raise InputError(
                 "graphs.format",
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
 def compare(old: Bundle, new: Bundle, name: str, rounds: int) -> str:
     """One function of both, measured and compared."""
     runs = [runner(bundle, name) for bundle in (old, new)]
-    inputs = example(old, runner(old, "encode_image"), name)
+    inputs = example(old, runner(old, "encode"), name)
     answers = [run(inputs) for run in runs]
     times = np.array([[_turn(run, inputs, CALLS[name]) for run in runs] for _ in range(rounds)])
     ratios = np.quantile(times[:, 1] / times[:, 0], (0.25, 0.5, 0.75))
@@ -104,18 +105,18 @@ def runner(bundle: Bundle, name: str) -> Callable[[Arrays], Arrays]:
 
 def example(bundle: Bundle, encode: Callable[[Arrays], Arrays], name: str) -> Arrays:
     """Inputs of a function: the first golden image, and what follows from it."""
-    contract = bundle.manifest.contract
+    dims = bundle.manifest.interface.dims
     image = np.load(bundle.file("golden/model_input.npy"))[:1]  # [1,S,S,3]
-    if name == "encode_image":
+    if name == "encode":
         return {"image": image}
     rng = np.random.default_rng(0)
     if name == "encode_text":
-        tokens = rng.integers(0, contract.vocabulary, (1, contract.text_length), np.int32)
+        tokens = rng.integers(0, dims["V"], (1, dims["N"]), np.int32)
         return {"tokens": tokens, "length": np.array([9], np.int32)}
     code = encode({"image": image})
     found: Arrays = {"position": np.array([9], np.int32)}
     for key in ("k", "v"):  # [L,1,H,P,Dh] and random text rows
-        shape = (*code[key].shape[:3], contract.text_length, code[key].shape[-1])
+        shape = (*code[key].shape[:3], dims["T"], code[key].shape[-1])
         text = rng.standard_normal(shape).astype(code[key].dtype)
         found[key] = np.ascontiguousarray(np.concatenate([code[key], text], 3))
     if name == "decode":

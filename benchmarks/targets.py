@@ -13,7 +13,7 @@ from PIL import Image
 
 from edgecap.benchmarks.process import Target
 from edgecap.benchmarks.protocol import IMAGES
-from edgecap.bundle import schema2
+from edgecap.bundle.cached import FAMILY
 from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import Bundle, bundles_in, open_bundle
 from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
@@ -22,6 +22,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.scratch import scratch_dir
 from edgecap.reference.scenes.shipped import load_set
 from edgecap.reference.shipped import called, shipped
+from edgecap.runtime.loading import as_schema2
 
 # What travels with a bundle for its checking and its readers; an app ships without it.
 NOT_SHIPPED = (CARD, CERTIFICATE, PLAN, SEARCH, FRONT)
@@ -71,12 +72,12 @@ def targets(
     they lie under their name.
     """
     found = []
-    first = opened[0].manifest
-    if isinstance(first, schema2.Manifest):
+    first = as_schema2(opened[0]).manifest.model
+    if first.family != FAMILY:
         return [*_checkpoint(weights, files, threads), *_bundles(opened, files, threads)]
-    model = weights or first.model
+    model = weights or first.source
     weights_file = find_weights(model)
-    if weights is None and weights_file and not _exported(weights_file, opened[0]):
+    if weights is None and weights_file and not _exported(weights_file, first.weights):
         weights_file = None
     # Weights that were requested and are not there fail in their own row; a bundle may well have
     # come from weights on another machine.
@@ -126,10 +127,9 @@ def certified(bundle: Bundle) -> dict[str, float]:
     return {PARITY[a.what]: a.agreement for a in agreements if a.what in PARITY}
 
 
-def _exported(weights: Path, bundle: Bundle) -> bool:
+def _exported(weights: Path, recorded: str | None) -> bool:
     """Whether a bundle came from this file, or has no record; another may have its name."""
-    weights_hash = bundle.manifest.weights
-    return weights_hash is None or weights_hash == file_sha256(weights)
+    return recorded is None or recorded == file_sha256(weights)
 
 
 def find_weights(model: str) -> Path | None:

@@ -19,7 +19,7 @@ from edgecap.core.formats import resolve_formats, resolve_precision
 if TYPE_CHECKING:
     from edgecap.benchmarks.report import Report
     from edgecap.bundle.certificate import Certificate
-    from edgecap.exporters.prepare import AnyExported
+    from edgecap.exporters.job import Exported
     from edgecap.runtime import Caption
     from edgecap.runtime.confidence import Minimum
     from edgecap.runtime.preprocess import ImageLike
@@ -99,7 +99,7 @@ def export(
     verify: bool = True,
     say: Say = _silent,
     **options: Any,
-) -> AnyExported | list[AnyExported]:
+) -> Exported | list[Exported]:
     """Convert a captioner, and compare the result with PyTorch before it is saved.
 
     Args:
@@ -163,12 +163,12 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     Raises BundleError for a bundle that is not what its manifest says. Outputs outside their
     tolerance are no exception, but `failures` of the result.
     """
-    from edgecap.bundle import schema2
     from edgecap.bundle.certificate import certificate_from_json
     from edgecap.bundle.golden import read_golden
     from edgecap.bundle.io import open_bundle
     from edgecap.bundle.manifest import CERTIFICATE
     from edgecap.runtime.expected import replay_expected
+    from edgecap.runtime.loading import as_schema2
     from edgecap.runtime.replay import replay
 
     bundle = hub.resolve(bundle)
@@ -177,10 +177,10 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     if CERTIFICATE in opened.manifest.files:
         at_export = certificate_from_json(opened.json(CERTIFICATE))
     captioner = load(bundle, backend=backend, threads=threads)
-    if isinstance(opened.manifest, schema2.Manifest):
-        certificate = replay_expected(captioner, opened)
+    if captioner.languages:
+        certificate = replay(captioner, read_golden(as_schema2(opened)))
     else:
-        certificate = replay(captioner, read_golden(opened))
+        certificate = replay_expected(captioner, opened)
     return Verification(certificate, at_export)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from edgecap.bundle import schema2
 from edgecap.bundle.certificate import Certificate
-from edgecap.bundle.manifest import FRONT, SEARCH, Manifest
+from edgecap.bundle.manifest import FRONT, SEARCH
+from edgecap.bundle.schema2 import Manifest
 from edgecap.core.formats import INT8_PRECISIONS, PRECISIONS
 from edgecap.core.hub import is_id
 
@@ -44,43 +45,13 @@ def front_matter(
     return [*lines, "---", ""]
 
 
-def checkpoint_card(
-    manifest: schema2.Manifest, directory: str, certificate: Certificate | None
-) -> str:
-    """Markdown, of a bundle made from a Hugging Face checkpoint; arguments as of `card`."""
-    model = manifest.model
-    checked = "**Not checked**: exported with --no-verify."
-    if certificate is not None:
-        shares = "; ".join(f"{a.what} {a.agreement:.1%}" for a in certificate.agreements)
-        checked = (
-            f"{certificate.target} against {certificate.reference} on {certificate.scenes} images: "
-            f"{shares or 'embeddings'}."
-        )
-    run = f'load("{directory}").caption("photo.jpg")[0].text'
-    if not manifest.prompts:
-        run = f'load("{directory}").embed_images(["photo.jpg"])'
-    captions = bool(manifest.prompts)
-    lines = [
-        *front_matter(model.license, manifest.format, manifest.precision, model.source, captions),
-        f"# {manifest.name}",
-        "",
-        f"{model.source} ({model.family}) for {manifest.format}, {manifest.precision} "
-        f"({PRECISIONS[manifest.precision]}), exported by edgecap.",
-        "",
-        f"- Licence of the weights: {model.license}.",
-        *([f"- Prompts: {', '.join(manifest.prompts)}."] if captions else []),
-        f"- Parity with PyTorch: {checked}",
-        "",
-        "```python",
-        "from edgecap.runtime import load",
-        "",
-        f"print({run})",
-        "```",
-        "",
-        "`edgecap verify` on this directory replays the recorded cases on your machine.",
-        "",
-    ]
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class About:
+    """What a card says of one kind of model alone."""
+
+    text: str  # a paragraph
+    model: str  # its source, and perhaps its sizes
+    training: dict[str, Any] = field(default_factory=dict)  # facts of it, by name
 
 
 def card(
@@ -88,29 +59,34 @@ def card(
     directory: str,
     size: int,
     certificate: Certificate | None,
-    training: dict[str, Any],
+    about: About,
 ) -> str:
     """Markdown. `directory` is the name of the bundle's, `size` that of the model files in bytes.
 
     No certificate: it was not checked.
     """
-    contract = manifest.contract
+    model, captions = manifest.model, bool(manifest.prompts)
+    run = f'load("{directory}").caption("image.png")[0].text'
+    if not captions:
+        run = f'load("{directory}").embed_images(["image.png"])'
     lines = [
         *front_matter(
-            manifest.license, manifest.format, manifest.precision, languages=manifest.languages
+            model.license,
+            manifest.format,
+            manifest.precision,
+            model.source,
+            captions,
+            manifest.languages,
         ),
         f"# {manifest.name}",
         "",
-        "An image captioner that names things, says where they are, and gives images and texts "
-        "vectors in one space. **It was trained on drawn scenes** (emoji and coloured shapes) "
-        f"{_since(training)}.",
+        about.text,
         "",
-        f"- Model {manifest.model}: {contract.layers} layers, "
-        f"width {contract.heads * contract.head_width}, vocabulary {contract.vocabulary}.",
+        f"- Model {about.model}.",
         f"- {manifest.format}, {manifest.precision} ({PRECISIONS[manifest.precision]}), "
         f"{size / 1e6:.1f} MB.",
-        f"- Captions in {', '.join(manifest.languages)}.",
-        f"- Licence {manifest.license}.",
+        *_prompts(manifest),
+        f"- Licence {model.license}.",
         *_search(manifest.plan.get("search")),
         "- Written with "
         + ", ".join(f"{name} {version}" for name, version in sorted(manifest.tools.items()))
@@ -121,7 +97,7 @@ def card(
         "```python",
         "from edgecap.runtime import load",
         "",
-        f'print(load("{directory}").caption("image.png")[0].text)',
+        f"print({run})",
         "```",
         "",
         "`edgecap verify` on this directory replays the golden files on your machine.",
@@ -130,10 +106,16 @@ def card(
         "",
         *_parity(certificate),
     ]
-    if training:
+    if about.training:
         lines += ["", "## Training", ""]
-        lines += [line for key, value in training.items() for line in _fact(key, value)]
+        lines += [line for key, value in about.training.items() for line in _fact(key, value)]
     return "\n".join(lines) + "\n"
+
+
+def _prompts(manifest: Manifest) -> list[str]:
+    if manifest.languages:
+        return [f"- Captions in {', '.join(manifest.languages)}."]
+    return [f"- Prompts: {', '.join(manifest.prompts)}."] if manifest.prompts else []
 
 
 def _fact(key: str, value: Any) -> list[str]:
@@ -143,21 +125,15 @@ def _fact(key: str, value: Any) -> list[str]:
     return [f"- {key}:", *(f"  - {name}: {json.dumps(one)}" for name, one in value.items())]
 
 
-def _since(training: dict[str, Any]) -> str:
-    """What those scenes leave it without, unless it has learned from other images since."""
-    if any(key.startswith(FINETUNED) for key in training):
-        return "and then on other captions (see Training)"
-    return "and does not understand photographs"
-
-
 def _search(found: dict[str, Any] | None) -> list[str]:
     """How the plan was found, where it was searched for."""
     if found is None:
         return []
     return [
         f"- Its plan was searched for, within a loss of {found['max_drop']:g} points: on "
-        f"{found['scenes']} calibration scenes it loses {found['points']:+.2f} points of exact "
-        f"captions against PyTorch (95 % {found['low']:+.2f} … {found['high']:+.2f}); see "
+        f"{found['scenes']} images it loses {found['points']:+.2f} points of "
+        f"{found.get('measure', 'exact scenes')} against PyTorch "
+        f"(95 % {found['low']:+.2f} … {found['high']:+.2f}); see "
         f"`{SEARCH}` and `{FRONT}`.",
     ]
 
@@ -174,9 +150,10 @@ def _parity(certificate: Certificate | None) -> list[str]:
         f"- {a.what}: {a.agreement:.2%} the same (≥ {a.required:.1%})"
         for a in certificate.agreements
     ]
+    languages = f" in {', '.join(certificate.languages)}" if certificate.languages else ""
     return [
-        f"{certificate.target} against {certificate.reference}, {certificate.scenes} scenes in "
-        f"{', '.join(certificate.languages)}.",
+        f"{certificate.target} against {certificate.reference}, {certificate.scenes} images"
+        f"{languages}.",
         "",
         "| output | largest difference | smallest cosine |",
         "| --- | --- | --- |",

@@ -17,7 +17,7 @@ import numpy as np
 from edgecap.bundle.interface import ENCODE, ENCODE_CROP
 from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import GateError
-from edgecap.core.formats import FORMATS
+from edgecap.core.formats import FORMATS, STATIC_PRECISIONS
 from edgecap.exporters.parity.words import BOUNDS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compare_functions(
     precision, interface = opened.manifest.precision, adapter.interface
     session = open_functions(opened, FORMATS[opened.manifest.format].gate)
     eager = Eager(adapter.functions())
-    static = precision == "w8a8" and rounded is not None
+    static = precision in STATIC_PRECISIONS and rounded is not None
     reference = Eager(rounded.simulated()) if static and rounded is not None else eager
     allowed = allowed or (CLOSE if precision == "fp32" else BOUNDS[precision].logits)
     encoded: dict[str, np.ndarray] = {}

@@ -17,11 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecap.core.errors import UnsupportedError
+from edgecap.core.formats import STATIC_PRECISIONS
 from edgecap.exporters.thresholds import TABLE_ELEMENTS, WIDE_ELEMENTS
 from edgecap.models.checkpoint import Checkpoint, read_header
 
-# Kept as float32 at int8: added, gathered in bulk or split, and small.
-FLOAT = re.compile(r"position|relative|in_proj_weight|latent_query|cls_token|class_embedding")
+# Kept as float32 at int8: added, gathered in bulk or split, and small. Tables that a step looks one
+# row up in are int8.
+FLOAT = re.compile(
+    r"position(?!_embeddings\.weight)|relative|in_proj_weight|latent_query|cls_token|class_embedding"
+)
 GRAPH_BYTES = 700  # of a graph's nodes and names, per tensor
 GIB = 1 << 30
 
@@ -41,14 +45,15 @@ MEMORY: dict[str, dict[str, Need]] = {
     # The writer holds a block of the weights at a time; comparing functions holds them twice.
     "onnx": {name: Need(0.6, 2.1) for name in ("fp32", "fp16", "w8")}
     # Calibrated in PyTorch, with a smoothed copy of the layers behind norms.
-    | {"w8a8": Need(0.75, 3.2)},
+    | dict.fromkeys(STATIC_PRECISIONS, Need(0.75, 3.2)),
     # One flatbuffer, built several times over.
-    "tflite": {name: Need(0.8, 5.0) for name in ("fp32", "fp16", "w8")} | {"w8a8": Need(0.8, 6.0)},
+    "tflite": {name: Need(0.8, 5.0) for name in ("fp32", "fp16", "w8")}
+    | dict.fromkeys(STATIC_PRECISIONS, Need(0.8, 6.0)),
     "coreml": {
         "fp32": Need(0.8, 1.1),
         "fp16": Need(0.8, 2.1),
         "w8": Need(0.8, 2.1),
-        "w8a8": Need(0.8, 3.3),
+        **dict.fromkeys(STATIC_PRECISIONS, Need(0.8, 3.3)),
     },
 }
 
@@ -101,9 +106,9 @@ def estimate(checkpoint: Checkpoint, format_: str, precision: str) -> Estimate:
 
 
 def stored_bytes(name: str, shape: tuple[int, ...], precision: str) -> int:
-    """Bytes of one tensor as it is written."""
+    """Bytes of one tensor as it is written; a search for a mixed plan ends at the size of fp16."""
     elements = math.prod(shape)
-    if precision == "fp16" and elements >= WIDE_ELEMENTS:
+    if precision in ("fp16", "mixed") and elements >= WIDE_ELEMENTS:
         return 2 * elements
     if precision in ("w8", "w8a8") and _rounded(name, shape):
         return elements + 4 * shape[0]  # and a scale per row

@@ -1,12 +1,12 @@
-"""From a request to verified bundles.
+"""From a request to verified bundles: of the reference model, and of any checkpoint.
 
-    once            1 check     refuse what cannot work, before any work       checks
-                    2 open      the weights, and themselves as the reference    opened
+    once            1 check     refuse what cannot work, before any work       checks, sources
+                    2 open      the model                                       <kind>_model
                     3 plan      of int8: given, calibrated or searched for      planning
-                    4 ask       PyTorch about the gate's scenes                 parity.collect
+                    4 ask       PyTorch about the gate's images
     for each format 5 convert   and write the model's files                     <format>.convert
-                    6 describe  tokenizer, calibration of confidences, golden files, manifest
-                    7 compare   with PyTorch, in a process without torch        parity.gate
+                    6 describe  tokenizer, plan, golden files, manifest
+                    7 compare   with PyTorch; captions in a process without it  parity
                     8 certify   certificate and card
                     9 rename    the directory gets its name                     core.atomic
 
@@ -19,32 +19,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_to_json
-from edgecap.bundle.confidence_spec import CONFIDENCE
-from edgecap.bundle.golden import Golden, write_golden
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE, TOKENIZER, Function, Manifest
+from edgecap.bundle.manifest import CARD, CERTIFICATE
+from edgecap.bundle.schema2 import Manifest
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError
-from edgecap.core.formats import FORMATS, Format, load_object
+from edgecap.core.formats import FORMATS, Format
+from edgecap.core.progress import working
 from edgecap.core.scratch import scratch_dir
-from edgecap.core.typed import dump
 from edgecap.exporters.card import card
 from edgecap.exporters.checks import check
 from edgecap.exporters.failed import keeping_failed
-from edgecap.exporters.opened import OpenModel, open_model
 from edgecap.exporters.parity.run import run_gate
-from edgecap.exporters.planning import Chosen, Planner
+from edgecap.exporters.planning import Chosen
 from edgecap.exporters.quiet import quiet
-from edgecap.exporters.spec import ExportRequest, ExportSpec
-from edgecap.reference.manifest import build_manifest
-from edgecap.reference.shipped import calibration_for
+from edgecap.exporters.sources import Model, Source, source_of
+from edgecap.exporters.spec import Candidates, ExportRequest, ExportSpec
 
 Say = Callable[[str], None]
 
@@ -61,13 +55,51 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class ReferenceData:
-    """PyTorch's outputs, made once for all formats."""
+class PreparedExport:
+    """An export that has been checked and not begun."""
 
-    folder: Path  # of parity.outputs.ReferenceOutputs, for the gate's process
-    golden: Golden  # with tolerances of no precision yet
-    spread: float  # of its logits
-    scenes: int
+    request: ExportRequest
+    source: Source
+    outputs: dict[str, Path]  # format -> the directory that is written
+    candidates: dict[str, Candidates]  # of each format
+
+    def run(self, say: Say = lambda _: None) -> Iterator[Exported]:
+        """The bundles, each when it is finished; `say` receives a line about every stage.
+
+        A bundle that is not good enough raises GateError, and those after it are not made.
+        """
+        begun = time.monotonic()
+        with scratch_dir("edgecap-export-") as answers:
+            job = self._begin(answers, say)
+            for name, output in self.outputs.items():
+                path, manifest, size, certificate = job.bundle(
+                    FORMATS[name], output, self.candidates[name].precisions
+                )
+                yield Exported(path, manifest, size, certificate, time.monotonic() - begun)
+                begun = time.monotonic()
+
+    def _begin(self, answers: Path, say: Say) -> _Job:
+        """Steps 2 to 4."""
+        model = self.source.open(self.request, say)  # 2
+        first = self.candidates[self.request.formats[0]]
+        if first.why is not None:
+            say(f"{first.precisions[0]}, because {first.why}")
+        model.choose(first.precisions[0])  # 3
+        return _Job(self.request, model, answers, model.ask(answers, say), say)  # 4
+
+
+def prepare(request: ExportRequest) -> PreparedExport:
+    """Step 1: refuse what cannot work.
+
+    Raises InputError, UnsupportedError and MissingPackageError.
+    """
+    source = source_of(request.model)
+    return PreparedExport(request, source, *check(request, source))
+
+
+def run(request: ExportRequest, say: Say = lambda _: None) -> Iterator[Exported]:
+    """The bundles of a request; raises as `prepare` at once, and as `PreparedExport.run`."""
+    return prepare(request).run(say)
 
 
 def export(request: ExportRequest, say: Say = lambda _: None) -> Exported:
@@ -76,139 +108,70 @@ def export(request: ExportRequest, say: Say = lambda _: None) -> Exported:
     return exported
 
 
-def run(request: ExportRequest, say: Say = lambda _: None) -> Iterator[Exported]:
-    """The bundles of a request, each when it is finished; `say` receives a line about every stage.
+@dataclass(frozen=True)
+class _Job:
+    """What all bundles of one export share."""
 
-    Raises InputError, UnsupportedError and MissingPackageError at once, before any work. A bundle
-    that is not good enough raises GateError, and those after it are not made.
-    """
-    outputs = check(request)  # 1
-    return _run(request, outputs, say)
+    request: ExportRequest
+    model: Model
+    answers: Path  # PyTorch's, for the gate's process
+    images: int  # of the answers
+    say: Say
 
+    def bundle(
+        self, row: Format, output: Path, precisions: tuple[str, ...]
+    ) -> tuple[Path, Manifest, int, Certificate | None]:
+        """Steps 5 to 9: the first precision that is close enough, in a directory of its own."""
+        request = self.request
+        for precision, instead in zip(precisions, (*precisions[1:], None), strict=True):
+            chosen = self.model.choose(precision)
+            spec = request.spec(row, chosen.precision)
+            name = spec.bundle_name(self.model.name)
+            try:
+                with atomic_dir(output, request.overwrite, marker=is_bundle) as directory:  # 9
+                    with keeping_failed(
+                        directory, request.keep_failed, name, request.overwrite
+                    ) as log:
+                        manifest, size = self._convert(row, spec, chosen, directory, log)
+                        certificate = self._compare(chosen, directory, manifest)
+                    text = card(
+                        manifest, output.name, size, certificate, self.model.about(manifest)
+                    )
+                    (directory / CARD).write_text(text, encoding="utf-8")
+                    manifest = finalize(directory, manifest, hashed=manifest.files)
+                    open_bundle(directory)
+                return output, manifest, size, certificate
+            except GateError as error:
+                if instead is None or error.code != "parity.failed":
+                    raise
+                self.say(f"{row.name}: {instead}, because {error.message}")
+        raise AssertionError("the last precision returns or raises")
 
-def _run(request: ExportRequest, outputs: dict[str, Path], say: Say) -> Iterator[Exported]:
-    from edgecap.reference.model import weights
+    def _convert(
+        self, row: Format, spec: ExportSpec, chosen: Chosen, directory: Path, log: Path | None
+    ) -> tuple[Manifest, int]:
+        """Steps 5 and 6: the manifest, and the bytes of the model files."""
+        self.say(f"converting to {spec.format} {spec.precision}")
+        with working(f"converting to {spec.format}"), quiet(log):
+            functions = self.model.convert(row, spec, chosen, directory)
+        size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+        chosen.write(directory)
+        manifest = self.model.describe(row, spec, chosen, functions, directory)
+        return finalize(directory, manifest), size
 
-    begun = time.monotonic()
-    name, path = weights.resolve(request.model)
-    with scratch_dir("edgecap-export-") as scratch:
-        say(f"loading {path.name}")
-        model = open_model(name, path)  # 2
-        planner = Planner(request, path, model, scratch, say)
-        planner.choose(request.candidates(FORMATS[request.formats[0]])[0])  # 3
-        say("running PyTorch")
-        reference = _reference_data(request, model, scratch / "reference")  # 4
-        for format_, output in outputs.items():
-            path_, manifest, size, certificate = _bundle(
-                request, FORMATS[format_], output, model, planner, reference, say
-            )
-            yield Exported(path_, manifest, size, certificate, time.monotonic() - begun)
-            begun = time.monotonic()
-
-
-def _reference_data(request: ExportRequest, model: OpenModel, folder: Path) -> ReferenceData:
-    """Step 4. A bundle that is not compared needs few scenes: for its golden files' spread."""
-    from edgecap.exporters.parity import collect
-
-    folder.mkdir()
-    scenes = collect.gate_inputs(model.reference, request.scenes)  # uint8 [N,S,S,3]
-    golden = collect.golden(model.reference, scenes)
-    few = scenes if request.verify else scenes[: len(golden.index.cases)]
-    outputs = collect.collect(model.reference, few, request.verify and request.attention)
-    outputs.write(folder)
-    return ReferenceData(folder, golden, outputs.spread, len(few))
-
-
-def _bundle(
-    request: ExportRequest,
-    row: Format,
-    output: Path,
-    model: OpenModel,
-    planner: Planner,
-    reference: ReferenceData,
-    say: Say,
-) -> tuple[Path, Manifest, int, Certificate | None]:
-    """Steps 5 to 9: the first precision that is close enough, each in a directory of its own."""
-    precisions = request.candidates(row)
-    for precision, instead in zip(precisions, (*precisions[1:], None), strict=True):
-        chosen = planner.choose(precision)
-        spec = request.spec(row, chosen.precision)
-        try:
-            with atomic_dir(output, request.overwrite, marker=is_bundle) as directory:  # 9
-                kept, name = request.keep_failed, model.bundle_name(spec)
-                with keeping_failed(directory, kept, name, request.overwrite) as log:
-                    made = _make(request, row, spec, chosen, directory, model, reference, log, say)
-                manifest, size, certificate = made
-                text = card(manifest, output.name, size, certificate, model.facts)
-                (directory / CARD).write_text(text, encoding="utf-8")
-                manifest = finalize(directory, manifest, hashed=manifest.files)
-                open_bundle(directory)
-            return output, manifest, size, certificate
-        except GateError as error:
-            if instead is None or error.code != "parity.failed":
-                raise
-            say(f"{row.name}: {instead}, because {error.message}")
-    raise AssertionError("the last precision returns or raises")
-
-
-def _make(
-    request: ExportRequest,
-    row: Format,
-    spec: ExportSpec,
-    chosen: Chosen,
-    directory: Path,
-    model: OpenModel,
-    reference: ReferenceData,
-    log: Path | None,
-    say: Say,
-) -> tuple[Manifest, int, Certificate | None]:
-    """Steps 5 to 8 but for the card; GateError with everything in `directory` where 7 fails."""
-    from edgecap.exporters.parity import collect
-
-    say(f"converting to {spec.format} {spec.precision}")
-    with quiet(log):
-        functions = load_object(row.converter)(chosen.network, spec, directory, chosen.plan)  # 5
-    size = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
-    chosen.bring(directory)  # 6
-    (directory / TOKENIZER).write_bytes(model.tokenizer)
-    calibration = calibration_for(model.weights)
-    if calibration is not None:
-        (directory / CONFIDENCE).write_bytes(dump(calibration))
-    write_golden(directory, collect.tolerating(reference.golden, spec.precision, reference.spread))
-    manifest = finalize(directory, manifest_of(spec, row, model, functions, chosen.summary))
-    if not request.verify:
-        return manifest, size, None
-    say(f"comparing on {reference.scenes} scenes, without torch")
-    certificate = run_gate(directory, reference.folder)  # 7
-    (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))  # 8
-    manifest = finalize(directory, manifest, hashed=manifest.files)  # of each file once
-    if certificate.failures:
-        raise _not_close(certificate, request.keep_failed)
-    return manifest, size, certificate
-
-
-def manifest_of(
-    spec: ExportSpec,
-    row: Format,
-    model: OpenModel,
-    functions: dict[str, Function],
-    plan: dict[str, Any] | None = None,
-) -> Manifest:
-    """The manifest of a bundle, before its files are known."""
-    built = build_manifest(
-        model.network.config,
-        name=model.bundle_name(spec),
-        model=model.name,
-        format=spec.format,
-        precision=spec.precision,
-        functions=functions,
-        cache="float16" if spec.precision in row.half_cache else "float32",
-        batch=1 if spec.precision in row.dynamic else row.batch,
-        plan=plan,
-        tools={"edgecap": edgecap.__version__} | {t.name: version(t.name) for t in row.tools},
-        languages=model.extension.languages,
-    )
-    return replace(built, weights=model.weights)
+    def _compare(self, chosen: Chosen, directory: Path, manifest: Manifest) -> Certificate | None:
+        """Steps 7 and 8; GateError with everything in `directory` where captions are not close."""
+        self.model.compare(chosen, directory)
+        if not self.request.verify:
+            return None
+        self.say(f"comparing on {self.images} images, without torch")
+        with working("comparing captions"):
+            certificate = run_gate(directory, self.answers, self.model.gate)
+        (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
+        if certificate.failures:
+            finalize(directory, manifest, hashed=manifest.files)  # it may be kept
+            raise _not_close(certificate, self.request.keep_failed)
+        return certificate
 
 
 def _not_close(certificate: Certificate, kept: Path | None) -> GateError:

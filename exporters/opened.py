@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgecap.core.digest import file_sha256
-from edgecap.exporters.spec import ExportSpec
 from edgecap.reference.extension import Extension
-from edgecap.reference.shipped import tokenizer_data
 
 if TYPE_CHECKING:
     from edgecap.reference.model.captioner import CaptionModel
@@ -26,15 +24,6 @@ class OpenModel:
     extension: Extension  # languages and tokens beyond the shipped ones
     weights: str  # hex SHA-256 of its file
     facts: dict[str, Any]  # of its training, for the card
-
-    def bundle_name(self, spec: ExportSpec) -> str:
-        """What the bundle of a spec is called, wherever it lies."""
-        return f"{self.name}-{spec.format}-{spec.precision}"
-
-    @property
-    def tokenizer(self) -> bytes:
-        """The file tokenizer.json."""
-        return tokenizer_data(self.extension)
 
 
 def open_model(name: str, path: Path) -> OpenModel:

@@ -16,6 +16,7 @@ from edgecap.models.adapter import Adapter, GraphFunction
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
+    from edgecap.quant.captions import CaptionSet
     from edgecap.quant.samples import CalibrationSpec
     from edgecap.quant.subject import FunctionSubject
     from edgecap.runtime.image_processing import ModelInput
@@ -34,7 +35,7 @@ class Rounded:
         return self.subject.functions
 
     def simulated(self) -> tuple[GraphFunction, ...]:
-        """What an export of w8a8 computes, in PyTorch."""
+        """What an export with fixed grids computes, in PyTorch."""
         from edgecap.quant.simulate import Rounding
 
         return tuple(self.subject.tapped(Rounding(self.plan)))
@@ -55,24 +56,28 @@ def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
     return Rounded(uncalibrated(quantised, model=adapter.source, weights=weights), quantised)
 
 
-def calibrated(
-    adapter: Adapter,
-    images: Sequence[ModelInput],
-    spec: CalibrationSpec,
-    prompt: Sequence[int],
-    weights: str,
-) -> Rounded:
-    """How `w8a8` rounds, after captions of images behind `prompt`."""
-    from edgecap.quant.calibrate import calibrate
+def collect(adapter: Adapter, images: Sequence[ModelInput], prompt: Sequence[int]) -> CaptionSet:
+    """The model's own captions of images behind `prompt`."""
     from edgecap.quant.captions import collect_captions
 
     assert adapter.generation is not None  # checked before
-    quantised = subject(adapter)
-    captions = collect_captions(
-        quantised.functions, adapter.interface, images, prompt, adapter.generation.end
-    )
+    functions, end = adapter.functions(), adapter.generation.end
+    return collect_captions(functions, adapter.interface, images, prompt, end)
+
+
+def calibrated(
+    adapter: Adapter, captions: CaptionSet, spec: CalibrationSpec, weights: str
+) -> Rounded:
+    """How `w8a8` rounds, after captions as of `collect`."""
+    from edgecap.quant.calibrate import calibrate
+
     plan = calibrate(
-        quantised, captions, spec, model=adapter.source, weights=weights, precision="w8a8"
+        subject(adapter),
+        captions,
+        spec,
+        model=adapter.source,
+        weights=weights,
+        precision="w8a8",
     )
     return by(plan, adapter)
 

@@ -1,20 +1,19 @@
 """What an export is to make: the request of a user, and what a converter was requested.
 
 Both are frozen. A request names a model, formats and one precision, which may be `int8`: the best
-int8 that is close enough to PyTorch. A spec is derived from it once the plan is known.
+int8 that is close enough to PyTorch. A spec is derived from it once the plan is known. What a model
+can do of a request, its source says (sources).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from edgecap.core.errors import InputError
-from edgecap.core.formats import INT8, INT8_CANDIDATES, INT8_PRECISIONS, Format, load_object
+from edgecap.core.formats import INT8, Format, load_object
 from edgecap.quant.samples import CalibrationSpec
-
-PARITY_SCENES = 64
 
 
 class FormatOptions(Protocol):
@@ -34,27 +33,39 @@ class ExportSpec:
     extend: int | None = None  # also a step that takes so many tokens at once
     options: Any = None  # of the class that the format's row names; None where it names none
 
+    def bundle_name(self, model: str) -> str:
+        """What the bundle of a model is called, wherever it lies."""
+        return f"{model}-{self.format}-{self.precision}"
+
+
+class Candidates(NamedTuple):
+    """Precisions to try in turn, of which the first that passes the gate is taken."""
+
+    precisions: tuple[str, ...]
+    why: str | None = None  # why the request was narrowed to them
+
 
 @dataclass(frozen=True)
 class ExportRequest:
     """Bundles to write of one model, one for each format. The only home of these defaults."""
 
-    model: str = "S"  # a shipped name, or the path of a .safetensors file
+    model: str = "S"  # a shipped name, a .safetensors file, or a Hugging Face checkpoint
     formats: tuple[str, ...] = ("tflite",)  # names of edgecap.core.formats
     precision: str = "fp32"  # a name of edgecap.core.formats, or INT8
     output: Path | None = None  # the bundle's directory; with several formats what they lie in
     overwrite: bool = False
     verify: bool = True  # False writes bundles unchecked, and their cards state it
     keep_failed: Path | None = None  # where bundles that fail the gate are kept to be looked at
-    scenes: int = PARITY_SCENES  # that the parity gate compares
+    scenes: int | None = None  # images that the parity gate compares; None: as many as the model's
     attention: bool = False
     extend: int | None = None
     options: tuple[FormatOptions, ...] = ()  # at most one for a format
     plan: Path | None = None  # of an int8 precision; None: calibration makes one
     calibration: CalibrationSpec = CalibrationSpec()
-    # Points of exact scenes that int8 may lose: a search chooses which layers stay wider, and with
-    # them the precision, which is "mixed" until then.
+    # Points that int8 may lose: a search chooses which layers stay wider, and with them the
+    # precision, which is "mixed" until then.
     max_drop: float | None = None
+    data: Path | None = None  # the user's captions that judge the search; None: as the model's
 
     def directory(self, name: str, format_: str) -> Path:
         """Where the bundle of the model called `name` goes; known before the precision may be."""
@@ -63,18 +74,6 @@ class ExportRequest:
         if self.output is None:
             return own
         return self.output if len(self.formats) == 1 else self.output / own
-
-    def candidates(self, row: Format) -> tuple[str, ...]:
-        """The precisions to try, of which the first that passes the gate is taken.
-
-        A plan that is given or searched for may have another precision than the one tried.
-        """
-        if self.max_drop is not None:
-            return ("mixed",)
-        if self.precision != INT8:
-            return (self.precision,)
-        known = tuple(one for one in INT8_CANDIDATES if one in row.precisions)
-        return known if self.plan is None else known[:1]
 
     def spec(self, row: Format, precision: str) -> ExportSpec:
         """What the converter of a format was requested."""
@@ -85,14 +84,18 @@ class ExportRequest:
             options = given[0] if given else kind()
         return ExportSpec(row.name, precision, self.attention, self.extend, options)
 
-    def check_plan(self) -> None:
-        """Raise InputError for options of int8 that contradict each other or the precision."""
-        calibrated = self.calibration != CalibrationSpec()
-        if self.precision not in (INT8, *INT8_PRECISIONS) and (self.plan or calibrated):
+    def check_plan(self, planned: tuple[str, ...], calibrated: bool) -> None:
+        """Raise InputError for options of int8 that contradict each other or the precision.
+
+        Args:
+            planned: the model's precisions that a plan can be given or calibrated for.
+            calibrated: whether options of calibration were given.
+        """
+        if self.precision not in (INT8, *planned) and (self.plan or calibrated):
             raise InputError(
                 "plan.conflict",
-                f"{self.precision} rounds by no plan and needs no calibration.",
-                f"Leave those options out, or choose from {', '.join(INT8_PRECISIONS)}.",
+                f"{self.precision} takes no plan and needs no calibration.",
+                f"Leave those options out, or choose from {', '.join(planned)}.",
             )
         if self.plan is not None and calibrated:
             raise InputError(
@@ -115,7 +118,8 @@ class ExportRequest:
                 "mixed keeps the layers wider that a plan names, and there is no plan.",
                 "Give one with --plan, or run with: --precision w8a8",
             )
-        self.calibration.check()
+        if self.precision in (INT8, *planned):
+            self.calibration.check()
 
     def _check_search(self, max_drop: float) -> None:
         if not 0 <= max_drop <= 100:  # nan too

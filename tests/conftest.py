@@ -42,6 +42,14 @@ def tiny_attention_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def schema1_bundle(tiny_bundle: Path) -> Path:
+    """A copy of the tiny bundle as exports wrote it in schema 1."""
+    from schema1 import into_schema1
+
+    return into_schema1(tiny_bundle)
+
+
+@pytest.fixture
 def tiny_bundle(tiny_bundle_made: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the tiny bundle that a test may damage."""
     copy = tmp_path / tiny_bundle_made.name

@@ -15,13 +15,16 @@ import pytest
 import typer
 from PIL import Image, ImageOps
 
-from edgecap.bundle.manifest import manifest_from_json
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema2 import FileEntry, manifest_to_json
 from edgecap.cli.app import COMMANDS, app
 from edgecap.core.formats import FORMATS, INT8, PRECISIONS
 from edgecap.exporters.spec import ExportRequest
 from edgecap.mil.ops import KERNELS
 from edgecap.models.loading import load
 from edgecap.models.registry import FAMILIES
+from edgecap.reference.config import SIZES
+from edgecap.reference.manifest import build_manifest
 from edgecap.reference.model.weights import resolve
 from edgecap.reference.train.qat import QatSpec, tuned_weights
 from edgecap.runtime import mentions
@@ -260,10 +263,28 @@ def worked_example() -> str:
 
 def test_the_manifest_of_the_specification_is_one() -> None:
     value = json.loads(worked_example().split("```json")[1].split("```")[0])
-    manifest = manifest_from_json(value)
-    contract = manifest.contract
-    cache = (contract.layers, contract.heads, contract.context, contract.head_width)
-    assert f"{'·'.join(map(str, cache))} floats" in " ".join(worked_example().split())
+    ((shown, prompt),) = value["prompts"].items()
+    written = build_manifest(
+        SIZES["S"],
+        name=value["name"],
+        model=value["model"]["source"],
+        format=value["format"],
+        precision=value["precision"],
+        functions={name: identity_names(f"{name}.onnx", name) for name in FUNCTIONS},
+        tools=value["tools"],
+        weights=value["model"]["weights"],
+    )
+    entries = {name: FileEntry(**entry) for name, entry in value["files"].items()}
+    made = json.loads(json.dumps(manifest_to_json(written.with_files(entries))))
+    assert made["prompts"][shown] == prompt
+    assert all({**one, "begin": prompt["begin"]} == prompt for one in made["prompts"].values())
+    assert len(made["prompts"]) == 40
+    assert {**made, "prompts": value["prompts"]} == value
+    interface = written.interface
+    cache = interface.sizes(interface.state[0].shape, 1)
+    assert f"{'·'.join(str(n) for n in cache if n > 1)} floats" in " ".join(
+        worked_example().split()
+    )
 
 
 def test_the_trace_of_the_specification_is_what_the_model_does() -> None:

@@ -219,13 +219,13 @@ def test_its_aliases_and_refusals_are_those_of_any_format(
         """
         import sys
         from edgecap.core.errors import UnsupportedError
-        from edgecap.exporters.checks import check
+        from edgecap.exporters.job import prepare
         from edgecap.exporters.spec import ExportRequest
         from toyformat.convert import ToyOptions
         for formats, level in ((("toy",), 10), (("onnx",), 1)):
             try:
                 options = (ToyOptions(level),)
-                check(ExportRequest(model=sys.argv[1], formats=formats, options=options))
+                prepare(ExportRequest(model=sys.argv[1], formats=formats, options=options))
             except UnsupportedError as error:
                 print(error.code)
         """,

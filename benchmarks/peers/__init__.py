@@ -17,8 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgecap.benchmarks.process import Target
-from edgecap.bundle import schema2
+from edgecap.bundle.cached import FAMILY
 from edgecap.bundle.io import Bundle
+from edgecap.runtime.loading import as_schema2
 
 ENVIRONMENTS = Path(os.environ.get("EDGECAP_PEERS", ".venv-peers"))  # of `make peers`
 
@@ -95,10 +96,10 @@ def _sources(
         fitting = [one for one in opened if one.manifest.format == peer.format]
         named = [(one.path.resolve().name, str(one.path)) for one in fitting]
         return named, f"none of the bundles is {peer.format}"
-    first = opened[0].manifest
-    if isinstance(first, schema2.Manifest):
+    first = as_schema2(opened[0]).manifest.model
+    if first.family != FAMILY:
         return [], "it is built for the reference model"
-    model = weights or first.model
+    model = weights or first.source
     if find_weights(model) is None:
         return [], f"the weights of {model} are not here"
     return [(Path(model).stem, model)], ""

@@ -1,7 +1,7 @@
 """A small BLIP of transformers, trained here on drawn scenes: a real captioner of a foreign family.
 
     python -m edgecap.benchmarks.reference.small_captioner -o DIR [--minutes 30]
-    python -m edgecap.benchmarks.reference.small_captioner --images IMAGES
+    python -m edgecap.benchmarks.reference.small_captioner --images IMAGES [--n 160]
     edgecap export DIR --format all --int8 --calib-data IMAGES
 
 Random weights say how large the errors of int8 are and not what they cost; this model has captions
@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from edgecap.core.atomic import atomic_dir
-from edgecap.core.command import run_command
+from edgecap.core.command import check_numbers, run_command
 from edgecap.core.errors import InputError
 from edgecap.reference.scenes.describe import mentions
 from edgecap.reference.scenes.grammar import for_language
@@ -182,26 +182,28 @@ def main(arguments: list[str] | None = None) -> int:
         description="Train a small BLIP on drawn scenes.",
     )
     parser.add_argument("-o", "--output", type=Path, help="directory of the trained checkpoint")
-    parser.add_argument("--images", type=Path, help="directory of images to calibrate on")
+    parser.add_argument("--images", type=Path, help="directory of images to draw")
+    parser.add_argument("--n", type=int, default=CALIBRATION, help="how many images")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long to train")
     parser.add_argument("--overwrite", action="store_true", help="replace such a directory")
     options = parser.parse_args(arguments)
     return run_command("small_captioner", lambda: _run(options))
 
 
-def write_images(out: Path, overwrite: bool = False) -> None:
-    """Write the scenes of calibration as PNG files."""
+def write_images(out: Path, n: int = CALIBRATION, overwrite: bool = False) -> None:
+    """Write the first `n` scenes of calibration as PNG files."""
     from PIL import Image
 
     with atomic_dir(out, overwrite, marker="000.png") as folder:
-        for i in range(CALIBRATION):
+        for i in range(n):
             Image.fromarray(scene("calibration", i)[0]).save(folder / f"{i:03d}.png")
 
 
 def _run(options: argparse.Namespace) -> None:
+    check_numbers(options, "small_captioner", n=1)
     if options.images is not None:
-        write_images(options.images, options.overwrite)
-        print(f"wrote {options.images}: {CALIBRATION} images to calibrate on")
+        write_images(options.images, options.n, options.overwrite)
+        print(f"wrote {options.images}: {options.n} images to calibrate and to learn on")
     if options.output is None:
         if options.images is None:
             raise InputError("train.output", "give -o DIR to train, or --images DIR to draw.")

@@ -1,14 +1,14 @@
-"""Golden files: inputs and reference outputs, to verify a bundle on any machine (schema 1).
+"""Golden files: inputs and reference outputs, to verify a bundle on any machine.
 
     golden/golden.json          cases, texts, tolerances (GoldenIndex)
     golden/image_NN.png         inputs, of any size and mode
-    golden/model_input.npy      uint8 [N,S,S,3]  expected results of preprocessing
+    golden/model_input.npy      uint8 [N,h,w,3]  expected results of preprocessing
     golden/image_embedding.npy  f32 [N,E]
     golden/logits.npy           f32 [N,K,V]      of the first K steps after the prompt, fed with the
     golden/attention.npy        f32 [N,K,P]      reference's tokens
     golden/text_embedding.npy   f32 [M,E]        of the M texts
 
-Letters: N cases, K steps, M texts; the others as in manifest.py.
+Letters: N cases, K steps, M texts; the others as in interface.py.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ def write_golden(directory: str | Path, golden: Golden) -> None:
 
 
 def read_golden(bundle: Bundle) -> Golden:
-    """The golden files of a bundle; BundleError if they are missing or do not match it."""
+    """The golden files of a bundle whose manifest is of schema 2, or upgraded to it.
+
+    Raises BundleError if they are missing or do not match the manifest.
+    """
     if f"{FOLDER}/{INDEX}" not in bundle.manifest.files:
         raise BundleError(
             "bundle.missing_file",
@@ -95,16 +98,18 @@ def read_golden(bundle: Bundle) -> Golden:
         raise BundleError("bundle.golden", f"{INDEX} does not have schema {SCHEMA} and all arrays.")
     if index.steps < 1 or not index.texts:
         raise BundleError("bundle.golden", f"{INDEX} has no steps or no texts to compare.")
-    contract, size = bundle.manifest.contract, bundle.manifest.preprocessing.size
-    if any(not 0 <= token < contract.vocabulary for case in index.cases for token in case.tokens):
+    dims = bundle.manifest.interface.dims
+    if not {"h", "w", "E", "V", "P"} <= dims.keys():
+        raise BundleError("bundle.golden", f"{INDEX} compares outputs that this model lacks.")
+    if any(not 0 <= token < dims["V"] for case in index.cases for token in case.tokens):
         raise BundleError("bundle.golden", f"{INDEX} has tokens outside the vocabulary.")
     N, K, M = len(index.cases), index.steps, len(index.texts)
     shapes = {
-        "model_input": (N, size, size, 3),
-        "image_embedding": (N, contract.embedding),
-        "logits": (N, K, contract.vocabulary),
-        "attention": (N, K, contract.patches),
-        "text_embedding": (M, contract.embedding),
+        "model_input": (N, dims["h"], dims["w"], 3),
+        "image_embedding": (N, dims["E"]),
+        "logits": (N, K, dims["V"]),
+        "attention": (N, K, dims["P"]),
+        "text_embedding": (M, dims["E"]),
     }
     arrays = {name: _read_array(bundle, name, shape) for name, shape in shapes.items()}
     images = {case.image: _read_image(bundle, f"{FOLDER}/{case.image}") for case in index.cases}

@@ -84,6 +84,13 @@ class ImageSpec:
         return max((rows * columns + 1 for rows, columns in self.grids), default=1)
 
 
+def letterboxed(side: int = 224, fill: int = 127) -> ImageSpec:
+    """A whole image centred on a square of `side` px; around and behind it is the grey `fill`."""
+    return ImageSpec(
+        (side, side), "contain", "bilinear", background=fill, wide="high_byte", fill=fill
+    )
+
+
 def image_spec_from_json(value: Any, where: str = "image") -> ImageSpec:
     """A checked ImageSpec from plain JSON values.
 

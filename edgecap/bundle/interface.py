@@ -4,7 +4,12 @@
     encode_crop(image uint8 [B,h,w,3])         -> features [B,F,D]                          optional
     decode(token [B,1], position [B], state)   -> logits [B,V], one new row per text entry, rolling
     decode_attention(as decode)                -> as decode, attention [B,L,H,P]            optional
+    extend(tokens [B,n], position [B], state)  -> logits [B,n,V], n new rows per entry      optional
+    decode_stateful(token, position, images)   -> logits [B,V], [attention]                 optional
     encode_text(tokens [B,N], length [B])      -> text_embedding [B,E]                      optional
+
+`extend` is n steps in one. `decode_stateful` is of a state of `cache` entries alone: it takes their
+image rows, `<entry>_image`, and keeps the text rows itself.
 
 The state is a list of named tensors. `image` entries are constant after encode. `text` entries are
 buffers of T rows: the host writes the row `new_<entry>` of step t at row t, and the graph masks
@@ -36,9 +41,9 @@ from edgecap.core.typed import decode as decode_json
 Size = int | str  # a number, or a letter defined in `dims`
 
 ENCODE, DECODE, ENCODE_TEXT = "encode", "decode", "encode_text"
+DECODE_ATTENTION, DECODE_STATEFUL, EXTEND = "decode_attention", "decode_stateful", "extend"
 ENCODE_CROP = "encode_crop"
 IMAGE_LENGTH = "image_length"  # state entry
-DECODE_ATTENTION = "decode_attention"
 ROLES = ("image", "text", "cache", "rolling")
 DTYPES = {"uint8": 1, "int32": 4, "float32": 4, "float16": 2}  # bytes of one number
 BATCH = "B"
@@ -75,6 +80,11 @@ class StateEntry:
         return f"new_{self.name}"
 
     @property
+    def image(self) -> str:
+        """The input of decode_stateful with this entry's image rows."""
+        return f"{self.name}_image"
+
+    @property
     def tensor(self) -> TensorSpec:
         """As an input of decode."""
         return TensorSpec(self.dtype, self.shape)
@@ -94,9 +104,11 @@ class StateEntry:
     @property
     def step(self) -> TensorSpec:
         """As an output of decode: one row of a text or cache entry, all of a rolling one."""
-        if not self.has_rows:
-            return self.tensor
-        return TensorSpec(self.dtype, (*self.shape[:-2], 1, self.shape[-1]))
+        return self.rows(1) if self.has_rows else self.tensor
+
+    def rows(self, n: int) -> TensorSpec:
+        """New rows of a text or cache entry, for `n` tokens."""
+        return TensorSpec(self.dtype, (*self.shape[:-2], n, self.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -230,7 +242,11 @@ def checked(interface: Interface) -> Interface:
     names = [spec.name for spec in interface.functions]
     if len(set(names)) != len(names) or ENCODE not in names:
         raise _bad(f"functions are {', '.join(names)}; encode is required, each name once")
-    cached = {n for entry in interface.entries("cache") for n in (entry.name, entry.new)}
+    cached = {
+        name
+        for entry in interface.entries("cache")
+        for name in (entry.name, entry.new, entry.image)
+    }
     for spec in interface.functions:
         for name, tensor in {**spec.inputs, **spec.outputs}.items():
             where = f"{spec.name}.{name}"
@@ -315,10 +331,41 @@ def _check_contract(interface: Interface) -> None:
         by_head, decode = interface.function(DECODE_ATTENTION), interface.function(DECODE)
         if by_head.inputs != decode.inputs or set(by_head.outputs) != set(decode.outputs):
             raise _bad("decode_attention must have the inputs and outputs of decode")
+    if interface.has(EXTEND):
+        _check_extend(interface)
+    if interface.has(DECODE_STATEFUL):
+        _check_stateful(interface)
     if interface.has(ENCODE_TEXT):
         text = interface.function(ENCODE_TEXT)
         if set(text.inputs) != {"tokens", "length"} or set(text.outputs) != {"text_embedding"}:
             raise _bad("encode_text must map tokens and length to text_embedding")
+
+
+def _check_extend(interface: Interface) -> None:
+    several, rows = interface.function(EXTEND), interface.entries("text", "cache")
+    if not interface.has(DECODE) or interface.entries("rolling"):
+        raise _bad("extend needs decode, and a state without rolling entries")
+    if set(several.inputs) != {"tokens", "position", *(entry.name for entry in interface.state)}:
+        raise _bad("extend must take tokens, position and every state entry")
+    if set(several.outputs) != {"logits", *(entry.new for entry in rows)}:
+        raise _bad("extend must return logits and new_<entry> for entries that change")
+    tokens = several.inputs["tokens"].shape
+    n = tokens[1] if len(tokens) == 2 else None
+    shapes = {entry.new: entry.rows(n).shape for entry in rows} if isinstance(n, int) else None
+    found = {entry.new: several.outputs[entry.new].shape for entry in rows}
+    if shapes != found:
+        raise _bad("extend must take tokens [B,n], n a number, and return n rows of an entry")
+
+
+def _check_stateful(interface: Interface) -> None:
+    alone, cached = interface.function(DECODE_STATEFUL), interface.entries("cache")
+    if not interface.has(DECODE) or not cached or len(cached) != len(interface.state):
+        raise _bad("decode_stateful needs decode, and a state of cache entries")
+    if set(alone.inputs) != {"token", "position", *(entry.image for entry in cached)}:
+        raise _bad("decode_stateful must take token, position and <entry>_image of every entry")
+    answers = set(interface.function(DECODE).outputs) - {entry.new for entry in cached}
+    if set(alone.outputs) != answers:
+        raise _bad("decode_stateful must return what decode does, without the new rows")
 
 
 def _bad(message: str) -> BundleError:

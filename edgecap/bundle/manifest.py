@@ -89,11 +89,6 @@ class Preprocessing:
     channels: str  # RGB
 
 
-def standard_preprocessing(size: int = 224) -> Preprocessing:
-    """The only preprocessing of schema 1; the padding is medium grey."""
-    return Preprocessing(size, "contain", "bilinear", "centre", 127, "RGB")
-
-
 @dataclass(frozen=True)
 class TokenizerInfo:
     """tokenizer.json, and the names of the tokens that the host needs."""

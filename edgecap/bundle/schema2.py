@@ -18,9 +18,11 @@ from edgecap.bundle.image_spec import ImageSpec, check_image_spec
 from edgecap.bundle.interface import (
     DECODE,
     DECODE_ATTENTION,
+    DECODE_STATEFUL,
     ENCODE,
     ENCODE_CROP,
     ENCODE_TEXT,
+    EXTEND,
     Interface,
 )
 from edgecap.bundle.interface import checked as checked_interface
@@ -32,7 +34,15 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"  # ids to text: edgecap.bundle.text_spec
 ENCODER = "prompts.json"  # text to ids, as the tokenizers library reads it; optional
-FUNCTIONS = (ENCODE_CROP, ENCODE, DECODE, DECODE_ATTENTION, ENCODE_TEXT)
+FUNCTIONS = (
+    ENCODE_CROP,
+    ENCODE,
+    DECODE,
+    DECODE_ATTENTION,
+    DECODE_STATEFUL,
+    EXTEND,
+    ENCODE_TEXT,
+)
 PACKAGE = ".mlpackage"
 
 

@@ -21,7 +21,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.formats import ALL, FORMATS, PRECISIONS, resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
-    from edgecap.exporters.prepare import AnyExported
+    from edgecap.exporters.job import Exported
 
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
@@ -101,8 +101,19 @@ def run(
         typer.Option(
             "--max-drop",
             metavar="POINTS",
-            help="Accuracy budget in percentage points: search for the cheapest int8 plan within "
-            "it.",
+            help="Accuracy budget in points: search for the cheapest int8 plan within it. Points "
+            "are percent of exact scenes; of a checkpoint, percent of captions that are as in "
+            "fp32.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="With --max-drop, of a checkpoint: judge by your captions, as of eval --data; "
+            "points are of CIDEr-D.",
             rich_help_panel=ADVANCED,
         ),
     ] = None,
@@ -203,6 +214,7 @@ def run(
         keep_failed=keep_failed,
         plan=plan,
         max_drop=max_drop,
+        data=data,
         calib_data=calib_data,
         num_calib=num_calib,
         seed=seed,
@@ -212,10 +224,10 @@ def run(
         attention=attention,
         extend=extend,
     )
-    for place in prepared.outputs:
+    for place in prepared.outputs.values():
         refuse_inside(json_, place)
     if dry_run:
-        _dry_run(weights, dict(zip(formats, prepared.outputs, strict=True)), chosen.name, json_)
+        _dry_run(weights, prepared.outputs, chosen.name, json_)
         return
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
@@ -252,7 +264,7 @@ def _note(text: str) -> None:
     typer.echo(f"  {text}", err=True)
 
 
-def _line(exported: AnyExported) -> str:
+def _line(exported: Exported) -> str:
     manifest, certificate = exported.manifest, exported.certificate
     checked = "not verified"
     if certificate is not None:
@@ -267,7 +279,7 @@ def _line(exported: AnyExported) -> str:
     )
 
 
-def _figures(exported: AnyExported) -> dict[str, Any]:
+def _figures(exported: Exported) -> dict[str, Any]:
     certificate = exported.certificate
     return {
         "path": str(exported.path),

@@ -57,6 +57,7 @@ def _inspect_bundle(path: Path, json_: str | None) -> None:
     from edgecap.cli._contents import show_contents
     from edgecap.cli._manifests import show_manifest
     from edgecap.inspection import is_model, read_contents
+    from edgecap.runtime.loading import as_schema2
 
     bundle = open_bundle(path)
     functions = bundle.manifest.functions.values()
@@ -66,7 +67,7 @@ def _inspect_bundle(path: Path, json_: str | None) -> None:
     write_json(asdict(bundle.manifest) | {"contents": contents}, json_)
     if json_ == STANDARD_OUTPUT:
         return
-    show_manifest(bundle.manifest)
+    show_manifest(as_schema2(bundle).manifest)
     for name, model in models.items():
         typer.echo()
         show_contents(name, model)

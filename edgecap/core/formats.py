@@ -73,10 +73,15 @@ class Format:
     inspector: str | None = None  # "module:function" of (path) -> inspection.contents.Contents
     install: str = "pip install 'edgecap[export]'"  # installs `needs` and `engine`
 
+    def batch_at(self, precision: str) -> int | None:
+        """Images per call of the graphs of a precision; None: any number."""
+        return 1 if precision in self.dynamic else self.batch
+
 
 INT8 = "int8"  # a request: the first of INT8_CANDIDATES that passes the parity gate
 INT8_CANDIDATES = ("w8a8", "w8")
 INT8_PRECISIONS = ("w8", "w8a8", "mixed")  # precisions with a quantisation plan
+STATIC_PRECISIONS = ("w8a8", "mixed")  # those with fixed grids of activations
 _PRECISIONS = ("fp32", "fp16", *INT8_PRECISIONS)
 _EXPORT = "pip install 'edgecap[export]'"
 _TORCH = Package("torch", "torch", "pip install 'edgecap[torch]'")

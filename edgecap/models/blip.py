@@ -36,10 +36,7 @@ class Blip(CaptionerBase):
             pad=text.pad_token_id,
         )
         self.quant = QuantSpec(
-            keep={
-                "vision_model.embeddings.patch_embedding": Keep("weights", "sees raw pixels"),
-                "text_decoder.bert.embeddings.position_embeddings": Keep("float", "a small table"),
-            },
+            keep={"vision_model.embeddings.patch_embedding": Keep("weights", "sees raw pixels")},
             smoothing=norm_pairs(
                 self.model, {"layer_norm1": ("self_attn.qkv",), "layer_norm2": ("mlp.fc1",)}
             ),

@@ -43,7 +43,7 @@ class Git(CaptionerBase):
         self.quant = QuantSpec(
             keep={
                 "git.image_encoder.*.patch_embedding": Keep("weights", "sees raw pixels"),
-                "*.position_embedding*": Keep("float", "a small table"),
+                "git.image_encoder.*.position_embedding": Keep("float", "a small table"),
             },
             smoothing=norm_pairs(
                 self.model,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP, Interface
 from edgecap.core.progress import progress
@@ -31,14 +31,22 @@ class CaptionSet:
     interface: Interface
     images: Sequence[ModelInput]  # N
     captions: list[list[int]]  # N of prompt and caption; the last token is never fed
+    prompt: int = 1  # tokens of a caption that are the prompt
 
     def __len__(self) -> int:
         return len(self.images)
 
     def first(self, number: int) -> CaptionSet:
         """The first of its images and their captions."""
-        return CaptionSet(self.interface, self.images[:number], self.captions[:number])
+        return self.subset(range(min(number, len(self))))
 
+    def subset(self, rows: Sequence[int]) -> CaptionSet:
+        """Some of its images and their captions."""
+        images = [self.images[row] for row in rows]
+        captions = [self.captions[row] for row in rows]
+        return CaptionSet(self.interface, images, captions, self.prompt)
+
+    @torch.no_grad()
     def replay(
         self, functions: Sequence[GraphFunction], label: str
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -48,20 +56,46 @@ class CaptionSet:
         has some.
         """
         for start in progress(range(0, len(self), BATCH), label):
-            captions = self.captions[start : start + BATCH]
             stepper = Stepper(functions, self.interface, self.images[start : start + BATCH])
-            live, logits = list(range(len(captions))), []
-            for position in range(max(map(len, captions)) - 1):
-                going = [b for b in live if len(captions[b]) > position + 1]
-                if len(going) < len(
-                    live
-                ):  # finished rows would show the layers what no caption has
-                    stepper.keep([live.index(b) for b in going])
-                    live = going
-                logits.append(stepper.step([captions[b][position] for b in live], position))
+            logits = [step for _, _, step in self.steps(stepper, start)]
             yield torch.cat(logits), stepper.embedding
 
+    @torch.no_grad()
+    def unchanged(self, functions: Sequence[GraphFunction], label: str) -> np.ndarray:
+        """Which captions these functions would write too, decoding greedily: bool [N].
 
+        No decoding is needed: a caption is the same where its every token is the best one behind
+        those before it.
+        """
+        same = np.ones(len(self), bool)
+        for start in progress(range(0, len(self), BATCH), label):
+            stepper = Stepper(functions, self.interface, self.images[start : start + BATCH])
+            for rows, position, logits in self.steps(stepper, start):
+                if position < self.prompt - 1:
+                    continue
+                for row, token in zip(rows, logits.argmax(-1).tolist(), strict=True):
+                    same[row] &= token == self.captions[row][position + 1]
+        return same
+
+    def steps(self, stepper: Stepper, start: int) -> Iterator[tuple[list[int], int, Tensor]]:
+        """Feed the captions from row `start` on to a batch of theirs.
+
+        Yields the rows that have a step, its position, and its logits [B,V].
+
+        Images whose caption has ended leave the batch: they would show the layers what no caption
+        has.
+        """
+        live = list(range(start, start + stepper.size))
+        for position in range(max(len(self.captions[row]) for row in live) - 1):
+            going = [row for row in live if len(self.captions[row]) > position + 1]
+            if len(going) < len(live):
+                stepper.keep([live.index(row) for row in going])
+                live = going
+            tokens = [self.captions[row][position] for row in live]
+            yield live, position, stepper.step(tokens, position)
+
+
+@torch.no_grad()
 def collect_captions(
     functions: Sequence[GraphFunction],
     interface: Interface,
@@ -95,11 +129,14 @@ def collect_captions(
             if all(done):
                 break
         captions += [_until(tokens, len(prompt), end) for tokens in sequences]
-    return CaptionSet(interface, images, captions)
+    return CaptionSet(interface, images, captions, len(prompt))
 
 
 class Stepper:
-    """One batch of images, encoded, and the state of their captions."""
+    """One batch of images, encoded, and the state of their captions.
+
+    No tensor is written to, so that gradients reach every step.
+    """
 
     def __init__(
         self,
@@ -111,7 +148,8 @@ class Stepper:
         self._interface, self.size = interface, len(images)
         outputs = self._run(ENCODE, self._inputs(images))
         self.embedding = outputs.pop("image_embedding", None)
-        self._state = outputs
+        self.encoded = outputs  # of the images, by the names of the state's entries
+        self._state = dict(outputs)
         for entry in interface.entries("text"):
             self._state[entry.name] = torch.zeros(interface.sizes(entry.shape, self.size))
 
@@ -122,8 +160,10 @@ class Stepper:
             "position": torch.full((self.size,), position, dtype=torch.int32),  # [B]
         }
         made = self._run(DECODE, fed | self._state)
+        row = torch.tensor([position])
         for entry in self._interface.entries("text"):
-            self._state[entry.name][:, :, position] = made[entry.new][:, :, 0]  # [B,G,Dh]
+            rows = self._state[entry.name]  # [B,G,T,Dh]
+            self._state[entry.name] = rows.index_copy(2, row, made[entry.new])
         for entry in self._interface.entries("rolling"):
             self._state[entry.name] = made[entry.new]
         return made["logits"]
@@ -140,17 +180,19 @@ class Stepper:
             return {"image": pixels}
         parts = [self._run(ENCODE_CROP, {"image": p})["features"] for p in pixels.split(BATCH)]
         crops = torch.cat(parts)  # [C,F,D]
-        shape = self._interface.function(ENCODE).inputs["features"].shape
-        features = torch.zeros(self._interface.sizes(shape, len(images)))  # [B,n,F,D]
-        for b, own in enumerate(crops.split([len(image.pixels) for image in images])):
-            features[b, : len(own)] = own
+        n = self._interface.dims["n"]
+        features = torch.stack(
+            [
+                nn.functional.pad(own, (0, 0, 0, 0, 0, n - len(own)))
+                for own in crops.split([len(image.pixels) for image in images])
+            ]
+        )  # [B,n,F,D]
         grid = torch.tensor([image.grid for image in images], dtype=torch.int32)  # [B,2]
         return {"features": features, "grid": grid}
 
     def _run(self, name: str, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
         function = self._functions[name]
-        with torch.no_grad():
-            made = function.module(*(feeds[key] for key in function.inputs))
+        made = function.module(*(feeds[key] for key in function.inputs))
         tensors = made if isinstance(made, tuple) else (made,)
         return dict(zip(function.outputs, tensors, strict=True))
 

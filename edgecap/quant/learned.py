@@ -9,14 +9,17 @@ Letters: N outputs (rows), D inputs of a layer; G grids of a plan.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from edgecap.quant.params import QuantParams, short
 from edgecap.quant.plan import Activations, Layer, Plan, QuantParamKey
-from edgecap.quant.simulate import integer_rows
+from edgecap.quant.simulate import Rounding, integer_rows
 from edgecap.quant.subject import Subject
 
 # Optimisers move every number by about its learning rate; a logarithm has further to go than a
@@ -61,6 +64,25 @@ class LearnedScales(nn.Module):
             for name, how in plan.layers.items()
         }
         return replace(plan, layers=layers)
+
+
+class LearnedRounding:
+    """A model under a plan, whose weights and scales are to be learned."""
+
+    def __init__(self, subject: Subject, plan: Plan) -> None:
+        """`subject` is smoothed already, and the plan has no smoothing."""
+        self.scales = LearnedScales(plan)
+        self._weights, self._rounding = subject.weights(), Rounding(plan)
+        self.tapped: Any = subject.tapped(self._rounding)  # what runs, within `rounded`
+
+    @contextmanager
+    def rounded(self) -> Iterator[None]:
+        """Within this, `tapped` runs on weights rounded once and on the scales as learned."""
+        self._rounding.prepare(self._weights, self.scales.factors())
+        try:
+            yield
+        finally:
+            self._rounding.forget()
 
 
 def on_grid(subject: Subject, plan: Plan) -> Subject:

@@ -163,9 +163,9 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def check_weights(plan: Plan, model: str, weights: Path) -> None:
-    """Raise InputError unless the plan was made for this weights file."""
-    if plan.weights != fingerprint(weights):
+def check_weights(plan: Plan, model: str, weights: str) -> None:
+    """Raise InputError unless the plan was made for these weights; `weights` as in the plan."""
+    if plan.weights != weights:
         raise InputError(
             "plan.weights",
             f"the plan was made for other weights ({plan.model}, SHA-256 {plan.weights[:12]}…) "

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgecap.bundle.manifest import standard_preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import letterboxed
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
@@ -73,7 +72,7 @@ class CalibrationSpec:
         Raises InputError, code image.*, for the first file that is no readable image.
         """
         self.check()
-        spec = image_spec(standard_preprocessing(size))
+        spec = letterboxed(size)
         shown = progress(self.shuffled()[: self.images], "reading images")
         return np.stack([preprocess(image, spec)[0] for image in shown])
 

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edgecap.bundle.cached import FAMILY, by_contract, cached_interface, language_prompts
 from edgecap.bundle.grammar import BOXES, END, PLAIN, Grammar, Move
-from edgecap.bundle.manifest import (
+from edgecap.bundle.image_spec import letterboxed
+from edgecap.bundle.regions_spec import RegionsSpec
+from edgecap.bundle.schema2 import (
+    ENCODER,
     SCHEMA,
     TOKENIZER,
-    Contract,
-    Coordinates,
     Function,
     Manifest,
-    TokenizerInfo,
-    standard_preprocessing,
+    ModelInfo,
+    TextFrame,
 )
 from edgecap.reference.boxes import BIN_PX
 from edgecap.reference.config import CaptionerConfig
+from edgecap.reference.extension import SHIPPED, Extension
 from edgecap.reference.tokens import (
-    EOS,
+    EOS_ID,
     FIRST_LOCATION_ID,
-    LANGUAGES,
+    ID,
     LOCATION_BINS,
-    LOCATIONS,
-    PAD,
+    PAD_ID,
     SPECIALS,
     STYLES,
-    TEXT,
+    TEXT_ID,
 )
 
 LICENSE = "Apache-2.0"
@@ -43,48 +45,63 @@ def build_manifest(
     functions: Mapping[str, Function],
     cache: str = "float32",
     batch: int | None = None,
+    extend: int | None = None,
     plan: Mapping[str, Any] | None = None,
     tools: Mapping[str, str] | None = None,
-    languages: tuple[str, ...] = LANGUAGES,
+    extension: Extension = SHIPPED,
+    weights: str | None = None,
 ) -> Manifest:
     """A manifest without files; `edgecap.bundle.io.finalize` adds them and writes it.
 
     Args:
-        functions: for each of FUNCTIONS, the graph and tensor names; see identity_names.
+        functions: by the graphs' own names, such as encode_image and k_new: see
+            `edgecap.bundle.manifest.identity_names`.
         cache: dtype of k and v in the graphs, float32 or float16.
         batch: 1 where the graphs take one image at a time, None where B is dynamic.
+        extend: the tokens of a call of `extend`, where there is one.
         plan: the quantisation plan, plain JSON values.
         tools: package -> version of the tools that wrote the files.
+        extension: languages and tokens beyond the shipped ones.
+        weights: hex SHA-256 of the weights file, if known.
     """
-    contract = Contract(
-        layers=config.layers,
-        heads=config.heads,
-        head_width=config.head_width,
-        patches=config.patches,
-        text_length=config.text_length,
-        vocabulary=config.vocabulary,
-        embedding=config.embedding,
-        cache=cache,
-        batch=batch,
-        functions=dict(functions),
-    )
+    places = by_contract(functions)
+    dims = {
+        "L": config.layers,
+        "H": config.heads,
+        "Dh": config.head_width,
+        "P": config.patches,
+        "T": config.text_length,
+        "V": config.vocabulary,
+        "E": config.embedding,
+        "h": config.image_size,
+        "w": config.image_size,
+    }
     return Manifest(
         schema=SCHEMA,
         name=name,
-        model=model,
+        model=ModelInfo(FAMILY, model, LICENSE, weights),
         format=format,
         precision=precision,
-        contract=contract,
-        preprocessing=standard_preprocessing(config.image_size),
-        tokenizer=TokenizerInfo(TOKENIZER, "", PAD, EOS, TEXT),
-        languages=languages,
-        styles=STYLES,
-        coordinates=Coordinates("x0y0x1y1", LOCATION_BINS, BIN_PX, LOCATIONS[0]),
-        grammar=box_grammar(config.vocabulary),
+        interface=cached_interface(dims, places, cache, batch, extend),
+        functions=places,
+        image=letterboxed(config.image_size),
+        tokenizer=TOKENIZER,
+        encoder=ENCODER,
+        prompts=language_prompts(
+            {language: extension.token_id(language) for language in extension.languages},
+            {style: ID[f"<{style}>"] for style in STYLES},
+            EOS_ID,
+            PAD_ID,
+            config.text_length,
+        ),
+        regions=RegionsSpec("edges4", FIRST_LOCATION_ID, LOCATION_BINS, BIN_PX),
         plan=dict(plan or {}),
         tools=dict(tools or {}),
-        license=LICENSE,
         files={},
+        languages=extension.languages,
+        styles=STYLES,
+        grammar=box_grammar(config.vocabulary),
+        texts=TextFrame((TEXT_ID,), (EOS_ID,), PAD_ID),
     )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecap.bundle.confidence_spec import CONFIDENCE, Calibration, calibration_from_json
-from edgecap.bundle.manifest import TOKENIZER
+from edgecap.bundle.schema2 import ENCODER, TOKENIZER
+from edgecap.bundle.text_spec import text_spec_to_json
+from edgecap.core.typed import dump
 from edgecap.reference.extension import SHIPPED, Extension
+from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.tokenizer import Tokenizer
 
 SUFFIX = ".safetensors"
@@ -36,6 +39,14 @@ def calibration_for(weights: str | None) -> Calibration | None:
 def tokenizer_data(extension: Extension = SHIPPED) -> bytes:
     """The shipped tokenizer.json, with the tokens that `extension` adds."""
     return extension.tokenizer((_DATA / TOKENIZER).read_bytes())
+
+
+def write_tokenizer(directory: Path, extension: Extension = SHIPPED) -> None:
+    """Write a bundle's two files: ids to text (TOKENIZER), and texts to ids (ENCODER)."""
+    data = tokenizer_data(extension)
+    spec = codec_of(Tokenizer(data, ENCODER)).spec
+    (directory / TOKENIZER).write_bytes(dump(text_spec_to_json(spec)))
+    (directory / ENCODER).write_bytes(data)
 
 
 def shipped_tokenizer() -> Tokenizer:

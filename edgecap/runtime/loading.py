@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from edgecap.bundle import manifest as schema1
 from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.upgrade import upgraded
@@ -59,49 +58,54 @@ def load(
         raise InputError("bundle.missing", "an empty name is no bundle.")
     opened = open_bundle(hub.resolve(bundle), verify)
     captioner = _captioner(opened, backend, threads)
-    captioner.set_confidence(calibration_of(opened), min_confidence)
+    captioner.set_confidence(calibration_of(opened), min_confidence, os.fspath(bundle))
     return captioner
 
 
+def as_schema2(opened: Bundle) -> Bundle:
+    """The same bundle with its manifest in the terms of schema 2; BundleError (tokenizer.*)."""
+    manifest = opened.manifest
+    if isinstance(manifest, schema2.Manifest):
+        return opened
+    tokenizer = _tokenizer(opened, manifest.tokenizer.file)
+    known = replace(manifest, weights=_weights(opened))
+    return replace(opened, manifest=upgraded(known, tokenizer.id_of, len(tokenizer)))
+
+
 def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
-    manifest, tokenizer = opened.manifest, None
-    if not isinstance(manifest, schema2.Manifest):
-        name = manifest.tokenizer.file
-        tokenizer = Tokenizer(opened.content(name).read_bytes(), name)
-        weights = _weights(opened)
-        manifest = upgraded(replace(manifest, weights=weights), tokenizer.id_of, len(tokenizer))
-        opened = replace(opened, manifest=manifest)
-    codec, encoder = None, None
-    if tokenizer is not None:
+    opened = as_schema2(opened)
+    manifest: schema2.Manifest = opened.manifest
+    graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
+    tokenizer = codec = encoder = None
+    if manifest.encoder is not None:
+        if manifest.languages:
+            tokenizer = _tokenizer(opened, manifest.encoder)
+        file = opened.content(manifest.encoder)
+        encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
+    if tokenizer is not None and manifest.tokenizer == manifest.encoder:  # of schema 1
         codec = codec_of(tokenizer)
     elif manifest.tokenizer is not None:
         data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
-    if tokenizer is None and manifest.encoder is not None:
-        file = opened.content(manifest.encoder)
-        if manifest.languages:
-            tokenizer = Tokenizer(file.read_bytes(), file.name)
-        encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
-    graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     selected = select(manifest.format, backend)
     return Captioner(graphs, manifest, codec, selected, encoder=encoder, tokenizer=tokenizer)
 
 
+def _tokenizer(opened: Bundle, name: str) -> Tokenizer:
+    return Tokenizer(opened.content(name).read_bytes(), name)
+
+
 def captioner_of(
     session: FunctionSession,
-    manifest: schema1.Manifest,
+    manifest: schema2.Manifest,
     tokenizer: Tokenizer,
     backend: str,
     free: Callable[[], int] = free_bytes,
     most: int = BATCH,
 ) -> Captioner:
-    """A captioner of the schema 1 contract on a session with the function names of schema 2.
-
-    `free` and `most` as of `Captioner`.
-    """
-    new = upgraded(manifest, tokenizer.id_of, len(tokenizer))
-    graphs, codec = Graphs(session, new.interface), codec_of(tokenizer)
-    return Captioner(graphs, new, codec, backend, tokenizer=tokenizer, free=free, most=most)
+    """A captioner with languages on a session; `free` and `most` as of `Captioner`."""
+    graphs, codec = Graphs(session, manifest.interface), codec_of(tokenizer)
+    return Captioner(graphs, manifest, codec, backend, tokenizer=tokenizer, free=free, most=most)
 
 
 def check_threads(threads: int) -> None:

@@ -13,9 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from edgecap.bundle.image_spec import ImageSpec
-from edgecap.bundle.manifest import standard_preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import ImageSpec, letterboxed
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime import image_color, image_files, image_processing
 from edgecap.runtime.image_arrays import MAX_PIXELS as MAX_PIXELS
@@ -40,7 +38,7 @@ def preprocess(image: ImageLike, spec: ImageSpec | None = None) -> tuple[np.ndar
     Raises InputError as image_files.load_image does, and UnsupportedError for an image that makes
     several crops.
     """
-    processed = image_processing.process(image, spec or image_spec(standard_preprocessing()))
+    processed = image_processing.process(image, spec or letterboxed())
     if len(processed.pixels) != 1:
         raise UnsupportedError(
             "image.crops", f"an image has {len(processed.pixels)} crops; encode takes one."

@@ -14,7 +14,7 @@ from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.grammar import BOXES, PLAIN
 from edgecap.bundle.schema2 import Manifest, TextFrame, prompt_name
 from edgecap.core.choices import pick
-from edgecap.core.errors import InputError
+from edgecap.core.errors import BundleError, InputError
 from edgecap.core.language import resolve_language
 from edgecap.runtime.grammar import TokenGrammar
 from edgecap.runtime.rules import Rules
@@ -33,6 +33,10 @@ class Vocabulary:
         place = manifest.regions
         self.locations = range(place.first, place.first + place.count) if place else range(0)
         V = manifest.interface.dims["V"]
+        if len(tokenizer) > V:
+            raise BundleError(
+                "tokenizer.size", f"the tokenizer has {len(tokenizer)} tokens and the model {V}."
+            )
         self._grammars = {
             start: TokenGrammar(manifest.grammar, start, V, len(tokenizer))
             for start in (BOXES, PLAIN)

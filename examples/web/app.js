@@ -80,11 +80,13 @@ async function caption() {
       return true;
     });
     if (mine !== turn) return;
-    words.whole(told, options.lang);
+    if (told.declined) words.declined(told);
+    else words.whole(told, options.lang);
     stage.boxes(told.regions);
     $("tip").classList.toggle("shown", told.words.length > 0);
     timings(told.timings);
-    say(`${told.complete ? "Done" : "Stopped at the length limit"}, by ${model.engine}`);
+    const how = told.declined ? "Declined" : told.complete ? "Done" : "Stopped at the length limit";
+    say(`${how}, by ${model.engine}`);
     document.body.dataset.captioned = told.text;
   } catch (error) {
     if (mine === turn) say(error.message, true);

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.reference.scenes.shipped import load_set
+from edgecap.runtime.confidence import AUTO
 
 HERE = Path(__file__).parent
 RUNTIME = HERE.parents[1] / "edgecap" / "embed" / "js" / "src"
@@ -75,7 +77,7 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copy(source, target)
 
 
-def _model(bundle: Bundle, models: Path) -> dict[str, str]:
+def _model(bundle: Bundle, models: Path) -> dict[str, str | None]:
     """Copy what a host needs of a bundle; its entry in the page's list."""
     manifest = bundle.manifest
     name = bundle.path.resolve().name
@@ -85,7 +87,8 @@ def _model(bundle: Bundle, models: Path) -> dict[str, str]:
     engine = {"onnx": "onnxruntime", "tflite": "LiteRT"}[manifest.format]
     model = manifest.model if isinstance(manifest.model, str) else manifest.model.source
     label = f"{model}, {manifest.precision}, {engine}"
-    return {"name": name, "label": label, "format": manifest.format}
+    minimum = AUTO if CONFIDENCE in manifest.files else None  # of the calibration, where one is
+    return {"name": name, "label": label, "format": manifest.format, "minConfidence": minimum}
 
 
 def _samples(folder: Path) -> list[str]:
@@ -98,7 +101,9 @@ def _samples(folder: Path) -> list[str]:
     return names
 
 
-def _content(out: Path, models: list[dict[str, str]], images: list[str]) -> dict[str, object]:
+def _content(
+    out: Path, models: list[dict[str, str | None]], images: list[str]
+) -> dict[str, object]:
     """What the page shows and what is kept offline; a bundle's own files the runtime keeps."""
     files = []
     digest = hashlib.sha256()

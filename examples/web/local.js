@@ -19,7 +19,7 @@ export function local(send) {
     async load({ id, entry, base }) {
       const onProgress = (event) => event.status === "progress" && send({ id, event });
       captioner = await Captioner.fromPretrained(`${base}models/${entry.name}`, {
-        engine: await engine(entry, base), onProgress,
+        engine: await engine(entry, base), onProgress, minConfidence: entry.minConfidence,
       });
       const { languages, prompts, manifest, engine: name } = captioner;
       return { languages: [...languages], prompts: [...prompts], engine: name, searches: manifest.texts !== null };

@@ -2,6 +2,9 @@
 const TINTS = ["#c2410c", "#1d4ed8", "#15803d", "#a21caf", "#b45309", "#0f766e", "#be123c"];
 export const tint = (n) => TINTS[n % TINTS.length];
 
+/** A probability in words; rounded down, since nothing is certain. */
+export const percent = (probability) => `${Math.floor(100 * probability)} %`;
+
 export class Stage {
   constructor(element) {
     this.frame = element.querySelector(".frame");
@@ -28,17 +31,20 @@ export class Stage {
     this.map(null);
   }
 
-  /** Boxes of regions, numbered as in the caption. */
+  /** Boxes of regions, numbered as in the caption; how sure each is shows where it is brought forward. */
   boxes(regions) {
     const [w, h] = this.size ?? [1, 1];
     this.layer.replaceChildren(
-      ...regions.flatMap(({ boxes }, n) =>
-        boxes.map(([x0, y0, x1, y1]) => {
+      ...regions.flatMap(({ boxes, confidences }, n) =>
+        boxes.map(([x0, y0, x1, y1], i) => {
           const box = document.createElement("div");
           const label = document.createElement("b");
+          const sure = document.createElement("span");
           box.className = "box";
           box.dataset.region = n;
           label.textContent = n + 1;
+          if (confidences.length) sure.textContent = ` ${percent(confidences[i])}`;
+          label.append(sure);
           box.append(label);
           box.style.cssText = `left:${(100 * x0) / w}%;top:${(100 * y0) / h}%;width:${(100 * (x1 - x0)) / w}%;height:${(100 * (y1 - y0)) / h}%;--tint:${tint(n)}`;
           return box;

@@ -1,5 +1,5 @@
 /** The caption as words that can be pointed at, phrases tinted as their boxes. */
-import { tint } from "./stage.js";
+import { percent, tint } from "./stage.js";
 
 export class Words {
   constructor(element, stage) {
@@ -7,18 +7,29 @@ export class Words {
   }
 
   clear() {
+    this.element.classList.remove("draft");
     this.element.replaceChildren();
     this.stage.map(null);
     this.stage.light(null);
   }
 
-  /** What is said so far. */
+  /** What is said so far; faded, since the caption may yet be declined. */
   partial(text, regions, lang) {
+    this.element.classList.add("draft");
     this.#write(text, regions, lang, (part) => document.createTextNode(part));
+  }
+
+  /** Instead of a caption that the model is not sure of. */
+  declined({ confidence }) {
+    this.clear();
+    this.element.lang = "en";
+    this.element.textContent = "I am not sure enough to say what this image shows.";
+    this.#note(`${percent(confidence)} sure, which is too little to show a caption. Try another image.`);
   }
 
   /** The whole caption: every word with a map is a button. */
   whole(told, lang) {
+    this.element.classList.remove("draft");
     const { text, regions, words } = told;
     const said = words.filter(({ span }) => span && span[1] > span[0]);
     this.#write(text, regions, lang, (part, at) => {
@@ -33,6 +44,15 @@ export class Words {
       made.append(text.slice(end, at + part.length));
       return made;
     });
+    if (told.confidence !== null) this.#note(`${percent(told.confidence)} sure that this is right`);
+  }
+
+  /** How sure the model is, below the words. */
+  #note(text) {
+    const note = document.createElement("small");
+    note.lang = "en";
+    note.textContent = text;
+    this.element.append(note);
   }
 
   /** Writes text, each region's phrase in an element of its own; `inside` makes what is in it. */

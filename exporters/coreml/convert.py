@@ -24,7 +24,7 @@ from edgecap.bundle.manifest import (
     Function,
 )
 from edgecap.core.errors import UnsupportedError
-from edgecap.core.formats import INT8_PRECISIONS
+from edgecap.core.formats import INT8_PRECISIONS, STATIC_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
@@ -125,7 +125,7 @@ def convert(
     for function in functions:
         programs[function.name] = program = to.program(function)
         if verified:
-            static = precision in ("w8a8", "mixed")
+            static = precision in STATIC_PRECISIONS
             bound = "coreml static" if static else "coreml half" if to.half else "coreml"
             verify.verify_converted(function, verify.coreml_runner(program, function), bound)
     if wide is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecap.bundle.schema2 import Function
-from edgecap.core.formats import INT8_PRECISIONS
+from edgecap.core.formats import INT8_PRECISIONS, STATIC_PRECISIONS
 from edgecap.exporters.contract import ready
 from edgecap.exporters.coreml import convert
 from edgecap.exporters.coreml.options import TARGETS
@@ -17,8 +17,6 @@ from edgecap.models.adapter import Adapter
 if TYPE_CHECKING:
     from torch import nn
 
-BATCH: int | None = 1
-
 
 def export(
     adapter: Adapter, directory: Path, precision: str, rounded: Rounded | None = None
@@ -26,12 +24,12 @@ def export(
     """Write every function of `adapter` as one ML program package; returns where each lies.
 
     Args:
-        precision: fp32; fp16, weights and arithmetic; w8, int8 weights by row over float16; or
-            w8a8, activations too on the grids of the plan of `rounded`.
-        rounded: needed by w8a8; None: as `uncalibrated`.
+        precision: fp32; fp16, weights and arithmetic; w8, int8 weights by row over float16;
+            w8a8 and mixed, activations too on the grids of the plan of `rounded`.
+        rounded: needed by w8a8 and mixed; None: as `uncalibrated`.
     """
     rounded = rounded or uncalibrated(adapter)
-    taken, static = rounded.functions, precision == "w8a8"
+    taken, static = rounded.functions, precision in STATIC_PRECISIONS
     if static:
         from edgecap.quant.qdq import insert_qdq
 

@@ -1,4 +1,4 @@
-"""Functions of contract 2 as ONNX. Only w8a8 needs the model's weights loaded."""
+"""Functions of contract 2 as ONNX. Only w8a8 and mixed need the model's weights loaded."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from edgecap.bundle.schema2 import Function
 from edgecap.core.errors import UnsupportedError
+from edgecap.core.formats import STATIC_PRECISIONS
 from edgecap.exporters.contract import ready
 from edgecap.exporters.onnx import convert
 from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.rounded import Rounded, uncalibrated
 from edgecap.models.adapter import Adapter
 
-BATCH: int | None = None
-PRECISIONS = ("fp32", "fp16", "w8", "w8a8")
+PRECISIONS = ("fp32", "fp16", "w8", *STATIC_PRECISIONS)
 
 
 def export(
@@ -25,18 +25,18 @@ def export(
         adapter: of `registry.load`; built by `weightless.without_weights`, its parameters are
             read from the checkpoint's safetensors, else from memory.
         directory: of the bundle; gets one .onnx per function and one file of weights.
-        precision: fp32; fp16, weights stored as float16; w8, weights stored as int8; or w8a8,
-            layers in integers by the plan of `rounded`.
-        rounded: needed by w8a8; None: as `uncalibrated`.
+        precision: fp32; fp16, weights stored as float16; w8, weights stored as int8; w8a8 and
+            mixed, layers in integers by the plan of `rounded`.
+        rounded: needed by w8a8 and mixed; None: as `uncalibrated`.
 
     Raises:
         UnsupportedError: another precision, or weights that it cannot hold.
         InputError: the checkpoint lacks a parameter.
     """
-    if precision not in PRECISIONS or (precision == "w8a8" and rounded is None):
+    if precision not in PRECISIONS or (precision in STATIC_PRECISIONS and rounded is None):
         raise UnsupportedError(
             "export.combination",
-            f"ONNX is written as {', '.join(PRECISIONS)}, the last with a plan, "
+            f"ONNX is written as {', '.join(PRECISIONS)}, the last two with a plan, "
             f"and {precision} was requested.",
         )
     rounded = rounded or uncalibrated(adapter)

@@ -12,6 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from edgecap.exporters.contract import Function
+from edgecap.exporters.onnx.one_row import scale_rows
 from edgecap.exporters.onnx.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _shapes(function: Function, batch: Any) -> tuple[Any, ...]:
 
 
 def _simplify(model: ir.Model, parameters: Parameters) -> None:
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
     from onnxscript import optimizer
 
     for key, value in list(model.graph.initializers.items()):
@@ -83,6 +85,8 @@ def _simplify(model: ir.Model, parameters: Parameters) -> None:
         return False if any(parameters.find(v.name or "") for v in holds) else None
 
     optimizer.optimize_ir(model, should_fold=folds)
+    scale_rows(model.graph)
+    RemoveUnusedNodesPass()(model)
 
 
 def _lazy(value: ir.Value, name: str, parameters: Parameters) -> ir.LazyTensor:

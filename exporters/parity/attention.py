@@ -17,7 +17,6 @@ import numpy as np
 from edgecap.bundle.certificate import OutputParity
 from edgecap.bundle.golden import measure
 from edgecap.bundle.interface import DECODE_ATTENTION
-from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters.parity.compare import worst_of
 from edgecap.exporters.parity.outputs import ReferenceCaption, ReferenceOutputs
 from edgecap.exporters.parity.tolerances import BOUNDS, SAME_LOGITS, in_units
@@ -25,7 +24,7 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
 
 STRIDE = 4  # every fourth scene: all languages are among them, and 25 kB a step add up
-LOGITS, MAPS = f"{ATTENTION} logits", f"{ATTENTION} attention"
+LOGITS, MAPS = f"{DECODE_ATTENTION} logits", f"{DECODE_ATTENTION} attention"
 
 
 def reference_maps(

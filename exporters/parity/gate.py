@@ -18,8 +18,8 @@ from pathlib import Path
 import edgecap
 from edgecap.bundle.certificate import Certificate, certificate_to_json, extended
 from edgecap.bundle.golden import read_golden
+from edgecap.bundle.interface import DECODE_ATTENTION, DECODE_STATEFUL
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import ATTENTION, STATEFUL
 from edgecap.core.errors import EdgecapError
 from edgecap.core.formats import FORMATS, Backend, backends
 from edgecap.exporters.parity.attention import compare_attention
@@ -41,11 +41,11 @@ def main(bundle: str, references: str, certificate: str) -> None:
     result = with_golden(
         compare(captioner, reference, engine), replay(captioner, read_golden(opened))
     )
-    functions = opened.manifest.functions
-    if STATEFUL in functions:
-        package = Path(bundle) / functions[STATEFUL].file
+    functions = captioner.manifest.functions
+    if DECODE_STATEFUL in functions:
+        package = Path(bundle) / functions[DECODE_STATEFUL].file
         result = joined(result, compare(with_state(captioner, package), reference, engine))
-    if ATTENTION in functions:
+    if DECODE_ATTENTION in functions:
         result = extended(result, compare_attention(captioner, reference))
     result = replace(result, versions=_versions(row))
     Path(certificate).write_bytes(certificate_to_json(result))

@@ -12,12 +12,11 @@ from edgecap.core.errors import GateError
 from edgecap.core.scratch import scratch_dir
 from edgecap.core.typed import read_json
 
-GATE = "edgecap.exporters.parity.gate"
-GATE_SECONDS = 1800  # a gate that hangs is a gate that fails
+GATE_SECONDS = 3600  # a gate that hangs is a gate that fails
 
 
 def run_gate(
-    bundle: Path, references: Path, module: str = GATE, seconds: int = GATE_SECONDS
+    bundle: Path, references: Path, module: str, seconds: int = GATE_SECONDS
 ) -> Certificate:
     """The certificate of a bundle, of whatever verdict.
 

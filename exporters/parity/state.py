@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgecap.bundle.certificate import Certificate, extended
-from edgecap.bundle.interface import DECODE
-from edgecap.bundle.manifest import STATEFUL
+from edgecap.bundle.interface import DECODE, DECODE_STATEFUL
 from edgecap.mil.program import Program
 from edgecap.runtime.backends.single import Arrays, FunctionSession
 from edgecap.runtime.captioner import Captioner
@@ -27,7 +26,7 @@ class StatefulSession(FunctionSession):
 
     def __init__(self, plain: FunctionSession, package: Path, patches: int) -> None:
         self._plain, self._patches = plain, patches
-        self._step = Program.open(package).function(STATEFUL)
+        self._step = Program.open(package).function(DECODE_STATEFUL)
         self._state = self._step.make_state()
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
@@ -65,9 +64,9 @@ def with_state(captioner: Captioner, package: Path) -> Captioner:
 def joined(plain: Certificate, stateful: Certificate) -> Certificate:
     """One certificate for both: what the state touches is listed a second time, by its function."""
     outputs = tuple(
-        replace(o, output=f"{STATEFUL} {o.output}")
+        replace(o, output=f"{DECODE_STATEFUL} {o.output}")
         for o in stateful.outputs
         if o.output in ("logits", "attention")
     )
-    agreements = tuple(replace(a, what=f"{STATEFUL} {a.what}") for a in stateful.agreements)
+    agreements = tuple(replace(a, what=f"{DECODE_STATEFUL} {a.what}") for a in stateful.agreements)
     return extended(plain, outputs, agreements)

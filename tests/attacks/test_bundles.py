@@ -12,7 +12,8 @@ from edgecap.core.errors import BundleError
 
 def test_a_name_is_no_markup(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = open_bundle(tiny_bundle).manifest
-    finalize(tiny_bundle, replace(manifest, name="[/]\x1b[31m", license="[bold"))
+    model = replace(manifest.model, license="[bold")
+    finalize(tiny_bundle, replace(manifest, name="[/]\x1b[31m", model=model))
     for command in ("verify", "inspect"):
         assert main([command, str(tiny_bundle)]) == 0
         out = capsys.readouterr().out

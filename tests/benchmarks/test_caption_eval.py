@@ -12,8 +12,8 @@ from PIL import Image
 from sentences import CANDIDATES, IMAGES
 from tiny_checkpoints import make_whole
 
+from edgecap.apps.caption_metrics import score_captions, tokenize
 from edgecap.benchmarks.caption_eval import recalled
-from edgecap.benchmarks.caption_metrics import score_captions, tokenize
 from edgecap.cli.app import main
 from edgecap.reference.pairs import Region
 from edgecap.runtime.captions import Mention

@@ -14,7 +14,8 @@ from edgecap.benchmarks.reference.evaluate import KEYS
 from edgecap.benchmarks.reference.sets import evaluation_scenes
 from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
 from edgecap.bundle.io import bundles_in, finalize, open_bundle
-from edgecap.bundle.manifest import CERTIFICATE, FRONT, MANIFEST, SEARCH, TOKENIZER
+from edgecap.bundle.manifest import CERTIFICATE, FRONT, MANIFEST, SEARCH
+from edgecap.bundle.schema2 import ENCODER, TOKENIZER
 from edgecap.cli.app import main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
@@ -192,7 +193,7 @@ def test_how_an_int8_bundle_was_rounded_is_no_part_of_its_size(tiny_bundle: Path
     for name in (plan.FILE, SEARCH, FRONT):
         (tiny_bundle / name).write_bytes(b"{}" + b" " * 10_000)
     finalize(tiny_bundle, replace(opened.manifest, precision="w8a8", plan={"file": plan.FILE}))
-    files = ("decode.onnx", "encode_image.onnx", "encode_text.onnx", TOKENIZER, MANIFEST)
+    files = ("decode.onnx", "encode_image.onnx", "encode_text.onnx", TOKENIZER, ENCODER, MANIFEST)
     shipped = sum((tiny_bundle / name).stat().st_size for name in files)
     assert targets.shipped_bytes(open_bundle(tiny_bundle)) == shipped
 

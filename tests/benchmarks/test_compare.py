@@ -187,7 +187,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     tiny_bundle: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest = open_bundle(tiny_bundle).manifest
-    finalize(tiny_bundle, replace(manifest, preprocessing=replace(manifest.preprocessing, fill=0)))
+    finalize(tiny_bundle, replace(manifest, image=replace(manifest.image, fill=0)))
     a, b = str(tiny_bundle), str(other)
     refused = {
         "compare.model_input": [a, b],

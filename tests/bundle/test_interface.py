@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edgecap.bundle.cached import cached_interface
 from edgecap.bundle.interface import (
     AttentionGrid,
     Interface,
@@ -160,3 +161,45 @@ def test_attention_comes_with_its_grid() -> None:
     spec = {"dtype": "float32", "shape": ["B", "P"]}
     value["functions"][1]["outputs"]["attention"] = spec
     assert interface_from_json(value).attention == AttentionGrid(2, 3, 1)
+
+
+def cached(*more: str, extend: int | None = None) -> Any:
+    """The interface of a captioner with two cache entries, as JSON."""
+    dims = {"L": 2, "H": 2, "Dh": 4, "P": 4, "T": 8, "V": 9, "E": 3, "h": 8, "w": 8}
+    functions = ("encode", "decode", *more)
+    return plain(cached_interface(dims, functions, "float16", 1, extend))
+
+
+def test_optional_steps_follow_from_the_cache() -> None:
+    interface = interface_from_json(cached("decode_stateful", "extend", extend=5))
+    stateful, several = interface.function("decode_stateful"), interface.function("extend")
+    assert interface.sizes(stateful.inputs["k_image"].shape, 1) == (2, 1, 2, 4, 4)
+    assert set(stateful.outputs) == {"logits", "attention"}
+    assert interface.sizes(several.outputs["new_v"].shape, 1) == (2, 1, 2, 5, 4)
+    assert interface.sizes(several.outputs["logits"].shape, 1) == (1, 5, 9)
+
+
+@pytest.mark.parametrize(
+    ("path", "to", "match"),
+    [
+        ("functions.2.inputs", {}, "decode_stateful must take token, position and <entry>_image"),
+        ("functions.2.outputs", {}, "decode_stateful must return what decode does"),
+        ("functions.3.inputs", {}, "extend must take tokens, position and every state entry"),
+        ("functions.3.outputs", {}, "extend must return logits and new_<entry>"),
+        ("functions.3.inputs.tokens.shape", ["B", 4], "extend must take tokens .* n rows"),
+        ("functions.3.inputs.tokens.shape", ["B", "N"], "n a number"),
+        ("functions.3.outputs.new_k.shape", ["L", "B", "H", 1, "Dh"], "n rows of an entry"),
+    ],
+)
+def test_optional_steps_that_do_not_agree_are_refused(path: str, to: Any, match: str) -> None:
+    value = cached("decode_stateful", "extend", extend=5)
+    with pytest.raises(BundleError, match=match):
+        interface_from_json(change(value, path, to))
+
+
+def test_optional_steps_need_their_kind_of_state() -> None:
+    value = plain(whole())  # with text and rolling entries
+    for name, match in (("extend", "rolling"), ("decode_stateful", "cache entries")):
+        more = {"name": name, "inputs": {}, "outputs": {}}
+        with pytest.raises(BundleError, match=match):
+            interface_from_json({**value, "functions": [*value["functions"], more]})

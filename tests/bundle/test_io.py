@@ -58,7 +58,7 @@ FILE_DAMAGE: dict[str, Callable[[Path], object]] = {
 
 def test_a_whole_bundle_opens(tiny_bundle: Path) -> None:
     bundle = open_bundle(tiny_bundle)
-    assert bundle.manifest.contract.context == 292
+    assert bundle.manifest.interface.dims["C"] == 292
     assert bundle.file("decode.onnx").is_file()
     with pytest.raises(BundleError, match=r"bundle\.missing_file"):
         bundle.file("../secret")
@@ -222,7 +222,7 @@ def test_numbers_of_more_than_64_bits_are_refused(tiny_bundle: Path) -> None:
     file = tiny_bundle / MANIFEST
     for digits in (20, 400):
         told = json.loads(file.read_text())
-        told["contract"]["patches"] = 10**digits
+        told["interface"]["dims"]["P"] = 10**digits
         file.write_text(json.dumps(told))
         with pytest.raises(BundleError, match=r"more than 64 bits"):
             open_bundle(tiny_bundle)
@@ -344,16 +344,16 @@ MANIFEST_DAMAGE = [
 
 
 @pytest.mark.parametrize(("change", "code"), MANIFEST_DAMAGE)
-def test_a_wrong_manifest_is_refused_by_name(
-    tiny_bundle: Path, change: Callable[[dict], None], code: str
+def test_a_wrong_manifest_of_schema_1_is_refused_by_name(
+    schema1_bundle: Path, change: Callable[[dict], None], code: str
 ) -> None:
-    edit(tiny_bundle, change)
-    assert refusal(tiny_bundle).code == code
+    edit(schema1_bundle, change)
+    assert refusal(schema1_bundle).code == code
 
 
-def test_an_older_manifest_that_tells_no_weights_is_read(tiny_bundle: Path) -> None:
-    edit(tiny_bundle, lambda manifest: manifest.pop("weights"))
-    assert open_bundle(tiny_bundle).manifest.weights is None
+def test_an_older_manifest_that_tells_no_weights_is_read(schema1_bundle: Path) -> None:
+    edit(schema1_bundle, lambda manifest: manifest.pop("weights"))
+    assert open_bundle(schema1_bundle).manifest.weights is None
 
 
 def test_own_fields_need_a_prefix(tiny_bundle: Path) -> None:
@@ -419,10 +419,9 @@ def with_package(tiny_bundle: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(name.encode())
     manifest = manifest_from_json(json.loads((tiny_bundle / MANIFEST).read_bytes()))
-    functions = dict(manifest.contract.functions)
+    functions = dict(manifest.functions)
     functions["decode"] = replace(functions["decode"], file="model.mlpackage")
-    contract = replace(manifest.contract, functions=functions)
-    finalize(tiny_bundle, replace(manifest, contract=contract))
+    finalize(tiny_bundle, replace(manifest, functions=functions))
     return tiny_bundle
 
 
@@ -456,8 +455,8 @@ def test_sealing_again_takes_in_new_files(tiny_bundle: Path) -> None:
     assert open_bundle(tiny_bundle).manifest == after
 
 
-def test_a_manifest_survives_the_way_through_json(tiny_bundle: Path) -> None:
-    manifest = open_bundle(tiny_bundle).manifest
+def test_a_manifest_of_schema_1_survives_the_way_through_json(schema1_bundle: Path) -> None:
+    manifest = open_bundle(schema1_bundle).manifest
     assert manifest_from_json(json.loads(json.dumps(asdict(manifest)))) == manifest
     with pytest.raises(BundleError):
         check_manifest(replace(manifest, styles=()))

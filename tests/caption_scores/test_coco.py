@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sentences import CANDIDATES, IMAGES
 
-from edgecap.benchmarks.caption_metrics import score_captions, tokenize
+from edgecap.apps.caption_metrics import score_captions, tokenize
 from edgecap.reference.scenes.dataset import caption_rows
 from edgecap.reference.scenes.shipped import load_set
 

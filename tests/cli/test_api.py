@@ -88,11 +88,11 @@ def test_what_is_wrong_is_raised_and_not_printed(
 
 def test_a_request_becomes_a_bundle_per_format(tmp_path: Path) -> None:
     one = prepare_export("S", formats=["onnx"], precision="fp16", output=tmp_path / "one")
-    assert one.outputs == (tmp_path / "one",)
+    assert one.outputs == {"onnx": tmp_path / "one"}
     both = prepare_export("S", formats=["onnx", "tflite"], precision="w8a8", output=tmp_path)
-    assert both.outputs == (
-        tmp_path / "captioner-S-onnx-w8a8",
-        tmp_path / "captioner-S-tflite-w8a8",
-    )
+    assert both.outputs == {
+        "onnx": tmp_path / "captioner-S-onnx-w8a8",
+        "tflite": tmp_path / "captioner-S-tflite-w8a8",
+    }
     request = export_request("S", formats=["onnx"], precision="w8a8", num_calib=32, seed=7)
     assert (request.calibration.images, request.calibration.seed) == (32, 7)

@@ -28,7 +28,7 @@ def check(bundle: Path) -> bool:
     """Caption on every board and print one line each; false where a caption differs."""
     python = load(bundle)
     manifest = json.loads((bundle / "manifest.json").read_bytes())
-    bin_px = manifest["coordinates"]["bin_px"]
+    bin_px = python.manifest.regions.bin_px
     images = sorted((bundle / "golden").glob("image_*.png"))
     cases = []
     for n, path in enumerate(images):

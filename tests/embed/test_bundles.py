@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from c_edgecap import Library, Refused, compile_c, engine_library
+from schema1 import into_schema1
 
 from edgecap.bundle.io import finalize, open_bundle
 from edgecap.bundle.manifest import MANIFEST, manifest_from_json
@@ -118,26 +119,24 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     ),
     "more layers than there are": lambda b: finalize(
         b,
-        replace(m := open_bundle(b).manifest, contract=replace(m.contract, layers=3)),
+        replace(m := open_bundle(b).manifest, interface=_sized(m.interface, L=3)),
     ),
     "a smaller vocabulary": lambda b: finalize(
         b,
         replace(
             m := open_bundle(b).manifest,
-            contract=replace(m.contract, vocabulary=4000),
+            interface=_sized(m.interface, V=4000),
             grammar=replace(m.grammar, classes=m.grammar.classes | {"word": ((81, 4000),)}),
         ),
     ),
-    "a language without a token": lambda b: finalize(
-        b, replace(open_bundle(b).manifest, languages=("en", "tlh"))
+    "schema 1: a language without a token": lambda b: finalize(
+        b, replace(_of_schema1(b), languages=("en", "tlh"))
     ),
-    "an end without a token": lambda b: finalize(
-        b,
-        replace(m := open_bundle(b).manifest, tokenizer=replace(m.tokenizer, eos="<end>")),
+    "schema 1: an end without a token": lambda b: finalize(
+        b, replace(m := _of_schema1(b), tokenizer=replace(m.tokenizer, eos="<end>"))
     ),
-    "too many locations": lambda b: finalize(
-        b,
-        replace(m := open_bundle(b).manifest, coordinates=replace(m.coordinates, bins=99_999)),
+    "schema 1: too many locations": lambda b: finalize(
+        b, replace(m := _of_schema1(b), coordinates=replace(m.coordinates, bins=99_999))
     ),
 }
 # The engine's own words for these differ from binding to binding; all are bundle.model in C.
@@ -151,15 +150,19 @@ LATE = {
 
 
 def _with_function(manifest, **changes):
-    functions = manifest.contract.functions
-    changed = replace(functions["decode"], **changes)
+    decode = manifest.functions["decode"]
+    changed = replace(decode, **changes)
     if "outputs" in changes:
-        changed = replace(
-            functions["decode"], outputs=functions["decode"].outputs | {"k_new": "no"}
-        )
-    return replace(
-        manifest, contract=replace(manifest.contract, functions=functions | {"decode": changed})
-    )
+        changed = replace(decode, outputs=decode.outputs | {"new_k": "no"})
+    return replace(manifest, functions=manifest.functions | {"decode": changed})
+
+
+def _sized(interface, **sizes):
+    return replace(interface, dims=interface.dims | sizes)
+
+
+def _of_schema1(bundle: Path):
+    return open_bundle(into_schema1(bundle)).manifest
 
 
 def python_code(bundle: Path) -> str | None:

@@ -32,7 +32,7 @@ def test_android(format_: str, bundles: dict[str, Path], tmp_path: Path) -> None
 def test_the_native_part_builds(bundles: dict[str, Path], tmp_path: Path) -> None:
     project = write_project("android", bundles["onnx"], tmp_path / "project")
     native = project / "edgecap" / "src" / "main" / "cpp"
-    sources = [native / "edgecap_jni.c", *(native / "core").glob("*.c")]
+    sources = [*native.glob("*.c"), *(native / "core").glob("*.c")]
     flags = [*STRICT, "-O0", "-fPIC", "-shared", f"-I{native / 'core'}", *java_headers()]
     run(["gcc", *flags, *sources, "-o", tmp_path / "libedgecap_jni.so", "-lm", "-ldl"])
 

@@ -10,7 +10,8 @@ from c_edgecap import Captioner, Library, Refused, compile_c, engine_library
 from tiny_checkpoints import make_whole
 
 from edgecap.embed.project import write_project
-from edgecap.exporters.checkpoints import CheckpointSpec, export
+from edgecap.exporters.job import export
+from edgecap.exporters.spec import ExportRequest
 from edgecap.runtime import load
 
 # Models of other tokenizers and functions; `least`: of the works in faults.c that each can do.
@@ -28,9 +29,8 @@ def exported(family: str, variant: str, folder: Path) -> Path:
     make_whole(family, variant, checkpoint)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        spec = CheckpointSpec(str(checkpoint), ("onnx",), "fp32", overwrite=True, text_rows=None)
-        (made,) = export(spec, lambda _: None)
-        return folder / made.path
+        request = ExportRequest(str(checkpoint), ("onnx",), "fp32", overwrite=True)
+        return folder / export(request).path
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """One model in both schemas: the core says the same of it to the last bit."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from c_edgecap import Captioner, Library, Refused, engine_library
-from schema2 import into_schema2
+from schema1 import schema1_twin
 
 from edgecap.runtime import load
 
@@ -19,10 +18,9 @@ PIXELS = np.random.default_rng(3).integers(0, 256, (61, 90, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def twin(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny ONNX bundle in schema 2."""
-    copy = tmp_path_factory.mktemp("schema2") / "twin"
-    made = into_schema2(Path(shutil.copytree(bundles["onnx"], copy)))
-    assert json.loads((made / "manifest.json").read_bytes())["schema"] == 2
+    """The tiny ONNX bundle in schema 1."""
+    made = schema1_twin(bundles["onnx"], tmp_path_factory.mktemp("schema1") / "twin")
+    assert json.loads((made / "manifest.json").read_bytes())["schema"] == 1
     return made
 
 

@@ -30,8 +30,11 @@ typedef struct call {
 
 static const ec_port ENCODE_IN[] = {{"image", "image_in", 3 * S * S}};
 static const ec_port ENCODE_OUT[] = {{"seen", "seen_out", SEEN}};
-static const ec_port DECODE_IN[] = {
-    {"position", "p", 1}, {"said", "s", 0}, {"token", "t", 1}, {"hash", "h", 1}, {"seen", "e", SEEN}};
+static const ec_port DECODE_IN[] = {{"position", "p", 1},
+                                    {"said", "s", 0},
+                                    {"token", "t", 1},
+                                    {"hash", "h", 1},
+                                    {"seen", "e", SEEN}};
 static const ec_port DECODE_OUT[] = {
     {"new_hash", "nh", 1}, {"logits", "l", V}, {"attention", "a", 1}, {"new_said", "ns", 1}};
 
@@ -176,7 +179,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
     edgecap_error error = {0};
     float embedding[4];
     int32_t tokens[4] = {0};
-    fake f = {{"fake", load, bind, run, unbind, close_engine}, NULL, NULL, 0, 0, 0};
+    fake f = {{"fake", false, load, bind, run, unbind, close_engine}, NULL, NULL, 0, 0, 0};
     const ec_json *one;
     f.t = t;
     functions[0] = function("encode", "see", ENCODE_IN, 1, ENCODE_OUT, 1);

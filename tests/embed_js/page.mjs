@@ -64,6 +64,7 @@ page.on("pageerror", (error) => seen.errors.push(String(error)));
 const isLog = (text) => /^(INFO|WARNING):/.test(text);
 page.on("console", (message) => message.type() === "error" && !isLog(message.text()) && seen.errors.push(`${message.text()} ${message.location().url}`));
 const captioned = () => page.waitForFunction(() => document.body.dataset.captioned !== undefined && document.body.dataset.captioned + " ").then((h) => h.jsonValue()).then((text) => text.trim());
+const forget = () => page.evaluate(() => { delete document.body.dataset.captioned; });
 const shot = (name) => page.screenshot({ path: `${out}/${width}-${name}.png`, fullPage: true });
 
 try {
@@ -76,6 +77,7 @@ try {
   });
   seen.caption = await captioned();
   seen.boxes = await page.locator(".box").count();
+  seen.sure = await page.locator("#caption small").textContent();
   seen.isolated = await page.evaluate(() => crossOriginIsolated);
   await shot("caption");
 
@@ -91,7 +93,7 @@ try {
   }
 
   if (await page.locator("#language option").count() > 1) {
-    await page.evaluate(() => delete document.body.dataset.captioned !== undefined && document.body.dataset.captioned + " ");
+    await forget();
     await page.locator("#language").selectOption("de");
     seen.german = await captioned();
     seen.lang = await page.locator("#caption").getAttribute("lang");
@@ -110,7 +112,7 @@ try {
     const bytes = new Uint8Array(await (await canvas.convertToBlob()).arrayBuffer());
     return [...bytes];
   });
-  await page.evaluate(() => delete document.body.dataset.captioned !== undefined && document.body.dataset.captioned + " ");
+  await forget();
   await page.locator("#file").setInputFiles({ name: "mine.png", mimeType: "image/png", buffer: Buffer.from(png) });
   seen.mine = await captioned();
   seen.alt = await page.locator("#image").getAttribute("alt");
@@ -126,7 +128,25 @@ try {
     await shot("search");
   }
 
-  seen.contrast = await page.evaluate(faint);
+  // The other model is not sure of anything; then back, for what follows.
+  if (await page.locator("#model option").count() > 1) {
+    await forget();
+    await page.locator("#model").selectOption({ index: 1 });
+    await captioned();
+    seen.declined = {
+      caption: await page.locator("#caption").evaluate((element) => element.firstChild.textContent),
+      confidence: await page.locator("#caption small").textContent(),
+      boxes: await page.locator(".box").count(),
+      words: await page.locator("#caption button").count(),
+    };
+    await shot("declined");
+    seen.contrast = await page.evaluate(faint);
+    await forget();
+    await page.locator("#model").selectOption({ index: 0 });
+    await captioned();
+  }
+
+  seen.contrast = [...(seen.contrast ?? []), ...(await page.evaluate(faint))];
   seen.unnamed = await page.evaluate(unnamed);
   seen.shift = await page.evaluate(() => window.shift);
   seen.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from js_edgecap import Caption
 from PIL import Image
-from schema2_twin import write_twin
+from schema1 import schema1_twin
 
 from edgecap.bundle.packing import pack
 from edgecap.runtime import load
@@ -28,9 +28,9 @@ def reference(
     request: pytest.FixtureRequest, tiny_bundle_made: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A tiny captioner with languages, boxes and maps, written in either schema."""
-    if request.param == "schema 1":
+    if request.param == "schema 2":
         return tiny_bundle_made
-    return write_twin(tiny_bundle_made, tmp_path_factory.mktemp("twin") / tiny_bundle_made.name)
+    return schema1_twin(tiny_bundle_made, tmp_path_factory.mktemp("twin") / tiny_bundle_made.name)
 
 
 def alike(answer: dict[str, Any], expected: Any) -> None:
@@ -97,7 +97,7 @@ def test_attention_by_head_changes_nothing(
     """A function that this package does not call is neither refused nor opened."""
     asked = [(images()[0], {"maxLength": 6})]
     (expected,) = caption(tiny_attention_bundle, asked)["answers"]
-    (answer,) = caption(write_twin(tiny_attention_bundle, tmp_path / "twin"), asked)["answers"]
+    (answer,) = caption(schema1_twin(tiny_attention_bundle, tmp_path / "twin"), asked)["answers"]
     assert (answer["tokens"], answer["words"]) == (expected["tokens"], expected["words"])
 
 
@@ -194,18 +194,16 @@ def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny_checkpoints import make
     from transformers import BertTokenizerFast
 
-    from edgecap.exporters.checkpoints import CheckpointSpec, export
+    from edgecap.exporters.job import export
+    from edgecap.exporters.spec import ExportRequest
 
     folder = tmp_path_factory.mktemp("blip")
     model = folder / "model"
     model.mkdir()
     make("blip", "tiny", model)
     BertTokenizerFast(str(model / "vocab.txt")).save_pretrained(model)
-    spec = CheckpointSpec(
-        str(model), ("onnx",), "fp32", output=folder / "bundle", overwrite=True, text_rows=None
-    )
-    (exported,) = export(spec, print)
-    return Path(exported.path)
+    request = ExportRequest(str(model), ("onnx",), "fp32", folder / "bundle", overwrite=True)
+    return export(request).path
 
 
 def test_captions_of_a_model_with_prompts(blip: Path, caption: Caption) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calibrated import calibrated
 from js_edgecap import Caption
 from PIL import Image
 
@@ -17,8 +18,8 @@ from edgecap.bundle.confidence_spec import (
     Calibration,
     CaptionWeights,
     RegionWeights,
+    SecondStyle,
 )
-from edgecap.bundle.io import finalize, open_bundle
 from edgecap.core.typed import dump
 from edgecap.runtime import load
 from edgecap.runtime.confidence import features
@@ -30,13 +31,6 @@ SAMPLE = Path(__file__).resolve().parents[2] / "edgecap" / "reference" / "data" 
 def images() -> list[Image.Image]:
     with Image.open(SAMPLE) as sample:
         return [sample.convert("RGB").resize(size) for size in ((256, 192), (64, 64), (101, 230))]
-
-
-def write(bundle: Path, calibration: Any) -> Path:
-    manifest = open_bundle(bundle).manifest
-    (bundle / CONFIDENCE).write_bytes(dump(calibration))
-    finalize(bundle, manifest)
-    return bundle
 
 
 @pytest.fixture
@@ -65,7 +59,7 @@ def alike(answer: dict[str, Any], expected: Any) -> None:
 def test_confidences_are_those_of_python(
     tiny_bundle: Path, calibration: Calibration, caption: Caption
 ) -> None:
-    write(tiny_bundle, calibration)
+    calibrated(tiny_bundle, calibration)
     draw = {"temperature": 3, "seed": 1}  # random weights seldom draw boxes
     asked: list[tuple[Image.Image, dict[str, Any]]] = []
     for image in images():
@@ -83,7 +77,7 @@ def test_confidences_are_those_of_python(
 def test_unsure_captions_are_declined(
     tiny_bundle: Path, calibration: Calibration, caption: Caption
 ) -> None:
-    write(tiny_bundle, calibration)
+    calibrated(tiny_bundle, calibration)
     asked = [(image, {}) for image in images()]
     for minimum in ("auto", 0.4, 0, 1):
         answers = caption(tiny_bundle, asked, load={"minConfidence": minimum})["answers"]
@@ -96,11 +90,29 @@ def test_unsure_captions_are_declined(
             assert 0 < len(declined) < len(asked)
 
 
+def test_a_second_caption_is_made_where_a_minimum_is_given(
+    tiny_bundle: Path, calibration: Calibration, caption: Caption
+) -> None:
+    (boxes,) = calibration.captions.values()
+    plain = replace(boxes, second=SecondStyle("grounded", 0.5))
+    calibrated(tiny_bundle, replace(calibration, captions={"plain": plain}))
+    asked = [
+        (image, {"prompt": "plain", "lang": lang}) for image in images() for lang in ("en", "ja")
+    ]
+    for load_options, minimum in (({}, None), ({"minConfidence": 0}, 0.0)):
+        answers = caption(tiny_bundle, asked, load=load_options)["answers"]
+        python = load(tiny_bundle, min_confidence=minimum)
+        for answer, (image, options) in zip(answers, asked, strict=True):
+            (expected,) = python.caption(image, style="plain", lang=options["lang"])
+            alike(answer, expected)
+            assert (answer["confidence"] is None) == (minimum is None)
+
+
 def test_a_calibration_may_be_missing(
     tiny_bundle: Path, calibration: Calibration, caption: Caption
 ) -> None:
     asked: list[tuple[Image.Image, dict[str, Any]]] = [(images()[1], {})]
-    write(tiny_bundle, calibration)
+    calibrated(tiny_bundle, calibration)
     (tiny_bundle / CONFIDENCE).unlink()
     (answer,) = caption(tiny_bundle, asked)["answers"]
     assert (answer["confidence"], answer["declined"]) == (None, False)
@@ -119,7 +131,7 @@ def test_calibrations_that_are_refused(
     (weights,) = calibration.captions.values()
 
     def code(changed: Any, **options: Any) -> str:
-        told = caption(write(tiny_bundle, changed), [(images()[1], options)], load=limit)
+        told = caption(calibrated(tiny_bundle, changed), [(images()[1], options)], load=limit)
         return str(told["code"])
 
     limit = {"minConfidence": 0.5}
@@ -127,7 +139,8 @@ def test_calibrations_that_are_refused(
     assert code(replace(calibration, schema=2)) == "bundle.schema"
     assert code(replace(calibration, captions={})) == "bundle.confidence"
     assert code(replace(calibration, weights="no hash")) == "bundle.confidence"
-    for change in ({"threshold": 2.0}, {"mean": -1.0}, {"least": -1.0}):
+    wrong = SecondStyle("plain", -1.0)
+    for change in ({"threshold": 2.0}, {"mean": -1.0}, {"least": -1.0}, {"second": wrong}):
         bad = {"grounded": replace(weights, **change)}
         assert code(replace(calibration, captions=bad)) == "bundle.confidence"
     more = json.loads(dump(calibration)) | {"more": 1}

@@ -34,7 +34,7 @@ def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Pa
     judged = {one.output: one for one in done.certificate.outputs}
     assert judged[LOGITS].max_abs < 1e-5  # of the plain step's, int8 or not
     assert judged[MAPS].cosine > 0.9
-    assert ATTENTION in open_bundle(tmp_path / "b").manifest.contract.functions
+    assert ATTENTION in open_bundle(tmp_path / "b").manifest.functions
     reference, exported = load(tiny), load(tmp_path / "b")
     told = trace_caption(reference, image(0, 60, 40), max_length=6)
     got, want = layers(exported, told), layers(reference, told)

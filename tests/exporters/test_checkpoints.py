@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import BundleError, GateError, InputError, UnsupportedError
-from edgecap.exporters import checkpoints
-from edgecap.exporters.checkpoints import CheckpointSpec, Exported, candidates, export, outputs
+from edgecap.exporters import checkpoint_model, job
 from edgecap.exporters.compare_functions import compare_functions
+from edgecap.exporters.job import Exported, export, prepare
+from edgecap.exporters.spec import ExportRequest
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.models import checkpoint, registry
 from edgecap.models.adapter import Limits
@@ -67,17 +68,17 @@ def bundle(
         key = (family, variant, format_, precision)
         if key not in made:
             output = tmp_path_factory.mktemp("bundles") / "-".join(key)
-            spec = CheckpointSpec(
+            request = ExportRequest(
                 str(whole(family, variant)),
                 (format_,),
                 precision,
                 output,
-                count=COUNT,
+                scenes=COUNT,
                 calibration=CalibrationSpec(own_images(tmp_path_factory), 16)
                 if precision == "w8a8"
                 else CalibrationSpec(),
             )
-            (made[key],) = export(spec)
+            made[key] = export(request)
         return made[key]
 
     return get
@@ -183,23 +184,24 @@ def test_a_norm_without_bias_keeps_its_layers_plan(bundle: Make) -> None:
 def test_int8_takes_w8_where_w8a8_fails_and_says_so(
     whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = checkpoints._gate
+    real = job.run_gate
 
     def strict(directory: Path, *others: Any) -> Any:
         if open_bundle(directory).manifest.precision == "w8a8":
             raise GateError("parity.failed", "tokens too few.")
         return real(directory, *others)
 
-    monkeypatch.setattr(checkpoints, "_gate", strict)
+    monkeypatch.setattr(job, "run_gate", strict)
     lines: list[str] = []
-    spec = CheckpointSpec(
+    request = ExportRequest(
         str(whole("blip", "tiny")),
-        precision="int8",
-        output=tmp_path / "made",
-        count=2,
+        ("onnx",),
+        "int8",
+        tmp_path / "made",
+        scenes=2,
         calibration=CalibrationSpec(images=16),
     )
-    (made,) = export(spec, lines.append)
+    made = export(request, lines.append)
     assert made.manifest.precision == "w8"
     assert "onnx: w8, because tokens too few." in lines
 
@@ -207,27 +209,26 @@ def test_int8_takes_w8_where_w8a8_fails_and_says_so(
 def test_what_cannot_be_calibrated_is_w8_or_refused(
     whole: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embeds = CheckpointSpec(str(whole("siglip", "tiny")), precision="int8")
-    precisions, why = candidates(embeds, checkpoint.open_checkpoint(embeds.model))
+    embeds = ExportRequest(str(whole("siglip", "tiny")), ("onnx",), "int8")
+    precisions, why = prepare(embeds).candidates["onnx"]
     assert precisions == ("w8",) and why is not None and "captions" in why
     with pytest.raises(UnsupportedError, match="captions") as caught:
-        outputs(replace(embeds, precision="w8a8"))
+        prepare(replace(embeds, precision="w8a8"))
     assert caught.value.hint == "Run with: --precision w8"
-    writes = CheckpointSpec(str(whole("blip", "tiny")), precision="int8")
-    opened_ = checkpoint.open_checkpoint(writes.model)
-    assert candidates(writes, opened_) == (("w8a8", "w8"), None)
-    monkeypatch.setattr(checkpoints, "free_bytes", lambda: 1 << 20)
-    precisions, why = candidates(writes, opened_)
+    writes = replace(embeds, model=str(whole("blip", "tiny")))
+    assert prepare(writes).candidates["onnx"] == (("w8a8", "w8"), None)
+    monkeypatch.setattr(checkpoint_model, "free_bytes", lambda: 1 << 20)
+    precisions, why = prepare(writes).candidates["onnx"]
     assert precisions == ("w8",) and why is not None and "GiB" in why
     with pytest.raises(UnsupportedError, match="memory"):
-        outputs(replace(writes, precision="w8a8"))
+        prepare(replace(writes, precision="w8a8"))
 
 
 def test_plans_and_calibration_that_cannot_be(
     bundle: Make, whole: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     plan = bundle("blip", "tiny", "onnx", "w8a8").path / "plan.json"
-    blip = CheckpointSpec(str(whole("blip", "tiny")), precision="w8a8", output=tmp_path / "b")
+    blip = ExportRequest(str(whole("blip", "tiny")), ("onnx",), "w8a8", tmp_path / "b")
     few = CalibrationSpec(images=3)
     refused = {
         "plan.weights": replace(blip, model=str(whole("git", "tiny")), plan=plan),
@@ -235,11 +236,11 @@ def test_plans_and_calibration_that_cannot_be(
         "calibration.number": replace(blip, calibration=few),
         "calibration.data": replace(blip, calibration=CalibrationSpec(tmp_path / "none")),
     }
-    for code, spec in refused.items():
+    for code, request in refused.items():
         with pytest.raises(InputError) as caught:
-            outputs(spec)
+            prepare(request)
         assert caught.value.code == code
-    assert outputs(replace(blip, plan=plan)) == {"onnx": tmp_path / "b"}
+    assert prepare(replace(blip, plan=plan)).outputs == {"onnx": tmp_path / "b"}
 
 
 def test_fewer_bytes(bundle: Make) -> None:
@@ -315,16 +316,16 @@ def test_a_gate_that_fails_leaves_nothing(
     whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captions that are not the model's: here, of images that it was never shown."""
-    ask = checkpoints.ask
+    ask = checkpoint_model.ask
 
     def swapped(*arguments: Any) -> Any:
         wanted = ask(*arguments)
         return replace(wanted, logits=wanted.logits[:, ::-1].copy())
 
-    monkeypatch.setattr(checkpoints, "ask", swapped)
-    spec = CheckpointSpec(str(whole("blip", "tiny")), ("onnx",), output=tmp_path / "b", count=2)
+    monkeypatch.setattr(checkpoint_model, "ask", swapped)
+    request = ExportRequest(str(whole("blip", "tiny")), ("onnx",), output=tmp_path / "b", scenes=2)
     with pytest.raises(GateError, match="logits"):
-        export(spec)
+        export(request)
     assert list(tmp_path.iterdir()) == []
 
 

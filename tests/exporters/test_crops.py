@@ -16,7 +16,8 @@ from PIL import Image
 from tiny_checkpoints import make
 
 from edgecap.bundle.io import open_bundle
-from edgecap.exporters.checkpoints import CheckpointSpec, export
+from edgecap.exporters.job import export
+from edgecap.exporters.spec import ExportRequest
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.expected import replay_expected
 from edgecap.runtime.image_processing import process
@@ -60,7 +61,7 @@ def generated(directory: Path, family: Any, photo: Image.Image, tokens: int) -> 
 
 
 def bundle_of(directory: Path, output: Path, format_: str = "onnx", precision: str = "fp32") -> Any:
-    export(CheckpointSpec(str(directory), (format_,), precision, output, count=2))
+    export(ExportRequest(str(directory), (format_,), precision, output, scenes=4))
     captioner = load(output)
     assert isinstance(captioner, Captioner)
     return captioner

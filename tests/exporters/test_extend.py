@@ -9,8 +9,8 @@ import pytest
 from tiny_export import spec
 
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.exporters import checks
 from edgecap.exporters.contract import functions
+from edgecap.exporters.job import prepare
 from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.onnx.parameters import Parameters
 from edgecap.exporters.quiet import quiet
@@ -71,6 +71,6 @@ def _no_copies_of_factors(data: bytes) -> None:
 
 def test_what_cannot_be_exported_is_refused_before_any_work(tiny: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"2 … 32"):
-        checks.check(spec(tiny, tmp_path / "b", extend=1))
+        prepare(spec(tiny, tmp_path / "b", extend=1))
     with pytest.raises(UnsupportedError, match="coreml"):
-        checks.check(spec(tiny, tmp_path / "b", formats=("coreml",), extend=4))
+        prepare(spec(tiny, tmp_path / "b", formats=("coreml",), extend=4))

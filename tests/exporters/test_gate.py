@@ -17,7 +17,7 @@ from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import Function
 from edgecap.core.errors import GateError, InputError
 from edgecap.exporters import job as pipeline
-from edgecap.exporters.checks import check
+from edgecap.exporters.job import prepare
 from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.parity import collect as references
 from edgecap.exporters.parity.compare import first_difference
@@ -176,7 +176,7 @@ def test_a_place_for_failed_bundles_is_looked_at_first(tiny: Path, tmp_path: Pat
     for folder, code in ((tmp_path / "b" / "in", "output.inside"), (tmp_path, "output.exists")):
         (tmp_path / "tiny-onnx-fp32").mkdir(exist_ok=True)
         with pytest.raises(InputError) as caught:
-            check(spec(tiny, tmp_path / "b", keep_failed=folder))
+            prepare(spec(tiny, tmp_path / "b", keep_failed=folder))
         assert caught.value.code == code
 
 

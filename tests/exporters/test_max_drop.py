@@ -15,9 +15,9 @@ import pytest
 from edgecap.bundle.io import open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import GateError
-from edgecap.exporters import planning
+from edgecap.exporters import reference_plan
 from edgecap.exporters.opened import OpenModel, open_model
-from edgecap.exporters.planning import Planner, make_plan
+from edgecap.exporters.reference_plan import ReferencePlanner
 from edgecap.exporters.spec import ExportRequest
 from edgecap.quant.plan import fingerprint_of, read_plan
 from edgecap.quant.samples import CalibrationSpec
@@ -78,7 +78,7 @@ def test_a_searched_plan_travels_with_how_it_was_found(
 ) -> None:
     monkeypatch.setattr("edgecap.quant.search.evaluator.TaskEvaluator", LosesByLayer)
     now = [0.0]
-    monkeypatch.setattr(planning, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(reference_plan, "time", SimpleNamespace(monotonic=lambda: now[0]))
     takes("edgecap.quant.calibration_set.collect_calibration", 300, now, monkeypatch)
     monkeypatch.chdir(tmp_path)
     options = ["export", "-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--no-verify"]
@@ -99,10 +99,11 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     (told,) = json.loads(Path("told.json").read_text())["bundles"]
     assert told["precision"] == "mixed"
     # Another export obeys the same plan, and its bundle says as much.
-    model, never = open_model("tiny", tiny), pytest.fail
+    model = open_model("tiny", tiny)
     request = ExportRequest(str(tiny), ("tflite",), "mixed", plan=bundle.path / "plan.json")
-    copied = make_plan(request, "mixed", tiny, model, tmp_path, print, never)
-    assert copied == (plan, bundle.manifest.plan)
+    copied = ReferencePlanner(request, model, pytest.fail).choose("mixed")
+    assert (copied.plan, copied.summary()) == (plan, bundle.manifest.plan)
+    copied.write(tmp_path)
     assert (tmp_path / "pareto.png").read_bytes() == (bundle.path / "pareto.png").read_bytes()
     # Figures about another plan are not taken for this one's.
     elsewhere = tmp_path / "elsewhere"
@@ -110,7 +111,9 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     found["plan"] = "0" * 64
     (tmp_path / "search.json").write_text(json.dumps(found))
     request = replace(request, plan=tmp_path / "plan.json")
-    assert "search" not in make_plan(request, "mixed", tiny, model, elsewhere, print, never)[1]
+    copied = ReferencePlanner(request, model, pytest.fail).choose("mixed")
+    assert "search" not in copied.summary()
+    copied.write(elsewhere)
     assert [path.name for path in elsewhere.iterdir()] == ["plan.json"]
     # The name is known before the search, so what stands in its way is too.
     assert main([*options, "--int8", "--max-drop", "1"]) == 2
@@ -142,9 +145,7 @@ def test_weights_are_judged_in_every_language_that_can_be_read(
     small = CalibrationSpec(images=16)
     request = ExportRequest(str(tiny), ("coreml",), "mixed", max_drop=1, calibration=small)
     said: list[str] = []
-    planner = Planner(request, tiny, model, tmp_path, said.append)
-    tmp_path = tmp_path / "mixed"
-    planner.choose("mixed")
+    ReferencePlanner(request, model, said.append).choose("mixed").write(tmp_path)
     found = json.loads((tmp_path / "search.json").read_text())
     assert found["languages"] == [*LANGUAGES, "nl"]
     assert "no scene can be described in sv: losses there are not measured" in said

@@ -31,8 +31,8 @@ def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path
     assert set(done.certificate.languages) == {*LANGUAGES, "ko", "sv"}
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert manifest.languages == (*LANGUAGES, "ko", "sv")
-    vocabulary = json.loads((tmp_path / "bundle" / "tokenizer.json").read_text("utf-8"))["model"]
-    assert manifest.contract.vocabulary == len(vocabulary["vocab"]) == grown.config.vocabulary
+    words = json.loads((tmp_path / "bundle" / "tokenizer.json").read_text("utf-8"))["tokens"]
+    assert manifest.interface.dims["V"] == len(words) == grown.config.vocabulary
     bundle, torch_ = load(tmp_path / "bundle"), load(path)
     assert bundle.vocabulary.prompt("sv", "plain")[0] == ID["<x0>"]
     image = np.zeros((50, 80, 3), np.uint8)

@@ -24,8 +24,10 @@ from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError, MissingPackageError
 from edgecap.exporters import job as pipeline
-from edgecap.exporters.checks import check, check_room
 from edgecap.exporters.coreml.options import CoremlOptions
+from edgecap.exporters.estimate import Estimate
+from edgecap.exporters.job import prepare
+from edgecap.exporters.reference_model import ReferenceSource
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models.loading import load
 from edgecap.quant.params import QuantParams
@@ -60,7 +62,7 @@ def test_a_bundle_is_complete_certified_and_runs_without_torch(
     assert any("without torch" in line for line in lines)
     bundle = open_bundle(out)
     assert bundle.manifest.precision == precision
-    assert bundle.manifest.weights == load(out).weights == file_sha256(tiny)
+    assert bundle.manifest.model.weights == load(out).weights == file_sha256(tiny)
     assert (bundle.manifest.plan != {}) == ("plan.json" in bundle.manifest.files)
     if precision != "fp32":
         plan = read_plan(out / "plan.json")
@@ -96,9 +98,10 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
     figures = {a.what for a in certificate.agreements} | {o.output for o in certificate.outputs}
     of_the_state = {f"{STATEFUL} next_token", f"{STATEFUL} tokens", f"{STATEFUL} logits"}
     assert of_the_state & figures == (of_the_state if options.stateful else set())
-    contract = open_bundle(out).manifest.contract
-    assert {function.file for function in contract.functions.values()} == files
-    assert contract.cache == {"fp16": "float16", "fp32": "float32"}[precision]
+    manifest = open_bundle(out).manifest
+    assert {function.file for function in manifest.functions.values()} == files
+    cache = {"fp16": "float16", "fp32": "float32"}[precision]
+    assert [entry.dtype for entry in manifest.interface.state] == [cache, cache]
     captioner = load(out)
     assert captioner.backend == "mlprogram"
     (caption,) = captioner.caption(np.zeros((50, 80, 3), np.uint8), max_length=5)
@@ -217,9 +220,9 @@ def test_no_engine_is_needed_where_nothing_is_verified(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    check(spec(tiny, tmp_path / "bundle", verify=False))
+    prepare(spec(tiny, tmp_path / "bundle", verify=False))
     with pytest.raises(MissingPackageError, match="onnxruntime"):
-        check(spec(tiny, tmp_path / "bundle"))
+        prepare(spec(tiny, tmp_path / "bundle"))
 
 
 def test_a_plan_for_other_weights_or_another_precision_is_refused(
@@ -237,11 +240,11 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
     ):
         write_plan(changed, path)
         with pytest.raises(InputError) as caught:
-            check(spec(tiny, tmp_path / "bundle", precision=precision, plan=path))
+            prepare(spec(tiny, tmp_path / "bundle", precision=precision, plan=path))
         assert caught.value.code == code
     both = {"precision": "w8a8", "plan": path, "calibration": CalibrationSpec(seed=1)}
     with pytest.raises(InputError) as caught:
-        check(spec(tiny, tmp_path / "bundle", **both))
+        prepare(spec(tiny, tmp_path / "bundle", **both))
     assert caught.value.code == "plan.conflict"
     # One layer of many, and a smoothed one that no network has.
     write_plan(replace(plan, smoothing={"blocks.99.qkv": (1.0,)}), path)
@@ -273,12 +276,16 @@ def test_several_formats_ask_pytorch_once_and_obey_one_plan(tiny: Path, tmp_path
     assert all(one.certificate and one.certificate.verdict == "pass" for one in made)
 
 
-def test_a_full_disk_is_noticed_before_any_work(tiny: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_noticed_before_any_work(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = spec(tiny, tmp_path / "new" / "bundle")
-    outputs = check(request)
-    check_room(request, tiny.stat().st_size, outputs)
+    prepare(request)
+    monkeypatch.setattr(
+        ReferenceSource, "expect", lambda *_: Estimate(size=1 << 60, memory=0, scratch=0)
+    )
     with pytest.raises(InputError, match="MB left") as caught:
-        check_room(request, 1 << 60, outputs)
+        prepare(request)
     assert caught.value.code == "output.full"
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from edgecap.bundle.io import Bundle
 from edgecap.bundle.manifest import FileEntry, identity_names
-from edgecap.bundle.upgrade import upgraded
 from edgecap.core.errors import BundleError
 from edgecap.exporters.contract import functions
 from edgecap.reference.config import CaptionerConfig
@@ -83,7 +82,8 @@ def write_bundle(network: CaptionModel, folder: Path, half: bool) -> Bundle:
         batch=1,
     )
     names = [f"{function.name}.mlpackage/Manifest.json" for function in functions(network)]
-    files = {name: FileEntry("0" * 64, 1) for name in [*names, manifest.tokenizer.file]}
+    names += ["tokenizer.json", "prompts.json"]
+    files = {name: FileEntry("0" * 64, 1) for name in names}
     return Bundle(folder, replace(manifest, files=files))
 
 
@@ -97,8 +97,7 @@ def bundles(network: CaptionModel, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def captioner(bundle: Bundle) -> Captioner:
     tokenizer = shipped_tokenizer()
-    manifest = upgraded(bundle.manifest, tokenizer.id_of, len(tokenizer))
-    session = open_session(replace(bundle, manifest=manifest), 1)
+    session = open_session(bundle, 1)
     return captioner_of(session, bundle.manifest, tokenizer, "mlprogram")
 
 
@@ -167,17 +166,17 @@ def test_threads_share_a_session(bundles: dict[bool, Bundle]) -> None:
 @pytest.mark.parametrize("wrong", ["entry", "input", "output", "file"])
 def test_a_manifest_that_does_not_fit(bundles: dict[bool, Bundle], wrong: str) -> None:
     bundle = bundles[False]
-    contract = bundle.manifest.contract
-    decode = contract.functions["decode"]
+    functions = bundle.manifest.functions
+    decode = functions["decode"]
     changed = {
         "entry": replace(decode, entry="step"),
         "input": replace(decode, inputs={**decode.inputs, "token": "word"}),
         "output": replace(decode, outputs={**decode.outputs, "logits": "scores"}),
         "file": replace(decode, file="other.mlpackage"),
     }[wrong]
-    contract = replace(contract, functions={**contract.functions, "decode": changed})
+    manifest = replace(bundle.manifest, functions={**functions, "decode": changed})
     with pytest.raises(BundleError) as caught:
-        open_session(Bundle(bundle.path, replace(bundle.manifest, contract=contract)), 1)
+        open_session(Bundle(bundle.path, manifest), 1)
     assert caught.value.code == ("bundle.missing_file" if wrong == "file" else "bundle.model")
     assert "\n" not in str(caught.value)
 

@@ -102,9 +102,9 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_plan_serves_the_weights_it_was_made_for(tiny: Any, tmp_path: Path) -> None:
     weights = tmp_path / "a.safetensors"
     weights.write_bytes(b"weights")
-    check_weights(replace(tiny.plan, weights=fingerprint(weights)), "a", weights)
+    check_weights(replace(tiny.plan, weights=fingerprint(weights)), "a", fingerprint(weights))
     with pytest.raises(InputError, match="made for other weights") as caught:
-        check_weights(tiny.plan, "a", weights)
+        check_weights(tiny.plan, "a", fingerprint(weights))
     assert caught.value.code == "plan.weights"
 
 

@@ -157,8 +157,8 @@ def test_a_model_of_another_contract(tiny_bundle: Path) -> None:
 
 def test_a_manifest_that_promises_other_shapes(tiny_bundle: Path) -> None:
     manifest = open_bundle(tiny_bundle).manifest
-    contract = replace(manifest.contract, embedding=5)
-    finalize(tiny_bundle, replace(manifest, contract=contract))
+    interface = replace(manifest.interface, dims=manifest.interface.dims | {"E": 5})
+    finalize(tiny_bundle, replace(manifest, interface=interface))
     assert refuses(tiny_bundle) == "bundle.model"
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
-from tiny_onnx import CONFIG, write_bundle
+from tiny_onnx import write_bundle
 
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.core.formats import FORMATS
-from edgecap.exporters import job as pipeline
-from edgecap.exporters.spec import ExportSpec
 from edgecap.models.loading import load
-from edgecap.reference.extension import Extension
 from edgecap.runtime import Captioner
 
 TEXTS = ["a dog", "two red circles and a cat", "un chien"]
@@ -55,11 +48,4 @@ def test_dynamic_layers_do_not_see_the_company(
 def test_an_export_says_how_many_a_call_may_take(
     format_: str, precision: str, batch: int | None
 ) -> None:
-    spec = ExportSpec(format=format_, precision=precision)
-    functions = {name: identity_names("model", name) for name in FUNCTIONS}
-    network: Any = SimpleNamespace(config=CONFIG)
-    model: Any = SimpleNamespace(
-        name="tiny", network=network, extension=Extension(), weights="0" * 64, bundle_name=str
-    )
-    manifest = pipeline.manifest_of(spec, FORMATS[format_], model, functions)
-    assert manifest.contract.batch == batch
+    assert FORMATS[format_].batch_at(precision) == batch

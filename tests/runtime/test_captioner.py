@@ -266,9 +266,9 @@ def test_special_tokens_are_never_generated_under_the_rule() -> None:
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused() -> None:
-    contract = replace(MANIFEST.contract, vocabulary=4000)
+    interface = replace(MANIFEST.interface, dims=MANIFEST.interface.dims | {"V": 4000})
     with pytest.raises(Exception, match=r"tokenizer\.size"):
-        captioner_of(FakeSession([], 4000), replace(MANIFEST, contract=contract), TOKENIZER, "x")
+        captioner_of(FakeSession([], 4000), replace(MANIFEST, interface=interface), TOKENIZER, "x")
 
 
 def test_vectors_that_are_no_numbers_are_refused() -> None:

@@ -20,14 +20,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from method_session import Called, opened_as_schema2
+from method_session import Called
 from PIL import Image
 from tiny_mlpackage import CACHE, ROW, ROWS, E, P, V, quiet, write_bundle
 from tiny_onnx import image
 
 from edgecap.bundle.io import finalize, open_bundle
-from edgecap.bundle.manifest import FUNCTIONS, OPTIONAL_FUNCTIONS
-from edgecap.cli._manifests import tensor_shapes
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError, MissingPackageError, UnsupportedError
 from edgecap.models.loading import load
@@ -110,7 +108,7 @@ def stateful(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def opened(path: Path) -> Called:
     """The functions of a bundle on CoreML."""
-    bundle = opened_as_schema2(path)
+    bundle = open_bundle(path)
     return Called(Graphs(coreml.open_session(bundle, 1), bundle.manifest.interface))
 
 
@@ -278,7 +276,7 @@ def test_a_package_of_another_contract(
     copy = tmp_path / "copy"
     shutil.copytree(portable, copy)
     manifest = open_bundle(copy).manifest
-    functions = dict(manifest.contract.functions)
+    functions = dict(manifest.functions)
     decode = functions["decode"]
     if damage == "function":
         functions["decode"] = replace(decode, entry="step")
@@ -288,7 +286,7 @@ def test_a_package_of_another_contract(
         functions["decode"] = replace(decode, outputs={**decode.outputs, "logits": "scores"})
     else:
         (copy / "model.mlpackage/Data/com.apple.CoreML/model.mlmodel").write_bytes(b"no model")
-    finalize(copy, replace(manifest, contract=replace(manifest.contract, functions=functions)))
+    finalize(copy, replace(manifest, functions=functions))
     assert refusal(lambda: coreml.open_session(open_bundle(copy), 1)).code == "bundle.model"
 
 
@@ -365,14 +363,6 @@ def test_inspect_shows_the_step_with_a_state(
     shown = capsys.readouterr().out
     assert "-> k_image          float16 [1,1,1,196,8]" in shown  # by the contract
     assert "<> k_text           fp16 [1,1,1,96,8]  state" in shown  # by the file
-
-
-def test_every_function_of_the_contract_has_its_shapes(portable: Path) -> None:
-    shapes = tensor_shapes(open_bundle(portable).manifest.contract)
-    assert {name: set(tensors) for name, tensors in shapes.items()} == {
-        name: {*inputs, *outputs}
-        for name, (inputs, outputs) in (FUNCTIONS | OPTIONAL_FUNCTIONS).items()
-    }
 
 
 def test_elsewhere_a_bundle_captions_and_says_once_who_computes(

@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 
 from edgecap.bundle.manifest import FUNCTIONS, identity_names
-from edgecap.bundle.upgrade import upgraded
 from edgecap.core.errors import is_out_of_memory
 from edgecap.reference.config import SIZES
 from edgecap.reference.manifest import build_manifest
-from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime.memory import SHARE, free_bytes, image_bytes, images_that_fit
 
 MB = 1 << 20
@@ -85,7 +83,7 @@ def test_a_batch_fits_its_share() -> None:
     manifest = build_manifest(
         SIZES["S"], name="", model="", format="onnx", precision="fp32", functions=functions
     )
-    interface = upgraded(manifest, shipped_tokenizer().id_of, 4096).interface
+    interface = manifest.interface
     one = image_bytes(interface)
     assert 10 * MB < one < 100 * MB
     assert images_that_fit(interface, 0) == 1

@@ -2,7 +2,6 @@
 
 import io
 import json
-from dataclasses import replace
 
 import golden_images
 import numpy as np
@@ -11,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgecap.bundle.manifest import standard_preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import letterboxed
 from edgecap.runtime.preprocess import letterbox, preprocess, to_rgb
 
 SIZES = st.integers(1, 25_000)
@@ -68,7 +66,7 @@ def test_padding_is_grey_and_centred() -> None:
 
 
 def test_constants_come_from_the_settings() -> None:
-    settings = image_spec(replace(standard_preprocessing(), size=32, fill=9))
+    settings = letterboxed(32, fill=9)
     model_input, _ = preprocess(np.full((1, 4, 3), RED, np.uint8), settings)
     assert model_input.shape == (32, 32, 3)
     assert (model_input[0, 0] == 9).all()

@@ -117,7 +117,7 @@ def test_what_the_interpreter_refuses_is_one_line(
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     manifest = open_bundle(copy).manifest
-    functions = dict(manifest.contract.functions)
+    functions = dict(manifest.functions)
     if damage == "not a model":
         (copy / "model.tflite").write_bytes(b"not a model at all")
     elif damage == "other signature":
@@ -126,8 +126,7 @@ def test_what_the_interpreter_refuses_is_one_line(
         functions["encode_text"] = replace(
             functions["encode_text"], inputs={"tokens": "words", "length": "length"}
         )
-    contract = replace(manifest.contract, functions=functions)
-    finalize(copy, replace(manifest, contract=contract))
+    finalize(copy, replace(manifest, functions=functions))
     with pytest.raises(BundleError) as caught:
         load(copy)
     assert caught.value.code == "bundle.model"

@@ -19,7 +19,7 @@ from c_edgecap import SOURCES, STRICT, core
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILD = REPOSITORY / "build" / "android"
 PROJECT = REPOSITORY / "edgecap" / "embed" / "android" / "template"
-JNI = PROJECT / "edgecap" / "src" / "main" / "cpp" / "edgecap_jni.c"
+JNI = sorted((PROJECT / "edgecap" / "src" / "main" / "cpp").glob("*.c"))
 KOTLIN = PROJECT / "edgecap" / "src" / "main" / "kotlin"
 _COMPILER = ("kotlin-compiler", "kotlin-stdlib", "kotlinx-coroutines-core-jvm")
 _COMPILER += ("kotlin-script-runtime", "kotlin-reflect", "annotations-13.0")
@@ -99,7 +99,7 @@ def compile_jni(out: Path, *flags: str) -> Path:
     library = out / "libedgecap_jni.so"
     run(
         ["gcc", *STRICT, *flags, "-fPIC", "-shared", "-fvisibility=hidden", f"-I{SOURCES}"]
-        + [*java_headers(), JNI, *core(), "-o", library, "-lm", "-ldl"]
+        + [*java_headers(), *JNI, *core(), "-o", library, "-lm", "-ldl"]
     )
     return library
 

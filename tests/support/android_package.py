@@ -49,7 +49,7 @@ def native_library(out: Path) -> Path:
     flags += ["-U_FORTIFY_SOURCE", "-fno-stack-protector", f"-I{SOURCES}"]
     flags += ["-isystem", "/usr/aarch64-linux-gnu/include", *java_headers()]
     flags += ["-Wl,-z,max-page-size=16384"]
-    run([*target, *flags, JNI, *core(), f"-L{stubs}", "-lc", "-lm", "-ldl", "-o", library])
+    run([*target, *flags, *JNI, *core(), f"-L{stubs}", "-lc", "-lm", "-ldl", "-o", library])
     return library
 
 

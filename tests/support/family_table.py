@@ -45,7 +45,7 @@ NAMES = {
     "SigLIP (embeddings)": ("siglip", "tiny"),
 }
 PRECISIONS = ("fp32", "fp16", "w8", "w8a8")
-IMAGES = 3
+IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def prove(name: str, formats: list[str], precisions: list[str], file: Path) -> N
     """Export one family to everything that `file` lacks, and append the answers to it."""
     from tiny_checkpoints import make_whole
 
-    from edgecap.exporters.checkpoints import CheckpointSpec, export
+    from edgecap.exporters.job import export
+    from edgecap.exporters.spec import ExportRequest
     from edgecap.quant.plan import FILE as PLAN
 
     done = read(file)
@@ -80,12 +81,12 @@ def prove(name: str, formats: list[str], precisions: list[str], file: Path) -> N
         for format_, precision in wanted:
             output = Path(scratch) / f"{format_}-{precision}"
             plans = Path(scratch).glob(f"*-w8a8/{PLAN}") if precision == "w8a8" else iter(())
-            spec = CheckpointSpec(
-                str(model), (format_,), precision, output, count=IMAGES, plan=next(plans, None)
+            request = ExportRequest(
+                str(model), (format_,), precision, output, scenes=IMAGES, plan=next(plans, None)
             )  # one calibration for all formats
             begun, error = time.monotonic(), ""
             try:
-                export(spec)
+                export(request)
             except EdgecapError as refusal:
                 error = str(refusal)
             seconds = round(time.monotonic() - begun, 1)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from edgecap.bundle.interface import AttentionGrid, Interface, StateEntry, TensorSpec
 from edgecap.bundle.interface import captioner as declared
-from edgecap.bundle.io import Bundle, open_bundle
-from edgecap.bundle.upgrade import upgraded
 from edgecap.runtime.backends.single import Arrays, FunctionSession
 from edgecap.runtime.graphs import Graphs
-from edgecap.runtime.tokenizer import Tokenizer
 
 
 class ImageCode(NamedTuple):
@@ -82,13 +78,6 @@ class Called:
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         return self.graphs.encode_text(tokens, length)
-
-
-def opened_as_schema2(path: Path) -> Bundle:
-    """A schema 1 bundle as a host runs it."""
-    bundle = open_bundle(path)
-    tokenizer = Tokenizer((path / "tokenizer.json").read_bytes())
-    return replace(bundle, manifest=upgraded(bundle.manifest, tokenizer.id_of, len(tokenizer)))
 
 
 def interface_for(

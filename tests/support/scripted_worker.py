@@ -20,8 +20,7 @@ import numpy as np
 
 from edgecap.benchmarks.protocol import DECODE_POSITION, UNTIMED
 from edgecap.benchmarks.worker import own_output, serve
-from edgecap.bundle.manifest import standard_preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import letterboxed
 from edgecap.core.errors import BundleError
 from edgecap.runtime.preprocess import preprocess
 
@@ -34,7 +33,7 @@ from edgecap.reference.scenes.shipped import load_set  # noqa: E402
 from edgecap.runtime.backends.single import Arrays  # noqa: E402
 from edgecap.runtime.graphs import Graphs  # noqa: E402
 
-MODEL_INPUT = image_spec(standard_preprocessing())
+MODEL_INPUT = letterboxed()
 V = 8
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from importlib import resources
 from pathlib import Path
 
 from tiny_mlpackage import unpack
 from tiny_onnx import CONFIG, write_bundle
 
 from edgecap.bundle.io import finalize
-from edgecap.bundle.manifest import FUNCTIONS, TOKENIZER, identity_names
+from edgecap.bundle.manifest import FUNCTIONS, identity_names
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import write_tokenizer
 
 KINDS = ("onnx", "tflite", "coreml", "torch")
 TFLITE = Path(__file__).with_name("tiny_w8.tflite")
@@ -39,7 +39,7 @@ def write(kind: str, directory: Path) -> Path:
 
 
 def _seal(path: Path, config: CaptionerConfig, format_: str, precision: str, file: str) -> None:
-    shutil.copy(str(resources.files("edgecap.reference") / "data" / TOKENIZER), path / TOKENIZER)
+    write_tokenizer(path)
     manifest = build_manifest(
         config,
         name=path.name,

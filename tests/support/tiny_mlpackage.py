@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,9 @@ import numpy as np
 from tiny_onnx import CONFIG
 
 from edgecap.bundle.io import finalize
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, TOKENIZER, identity_names
+from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, identity_names
 from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import write_tokenizer
 
 ROWS = (1, 1, 1, 196, 8)  # [L,B,H,P,Dh]
 CACHE = (1, 1, 1, 292, 8)  # [L,B,H,Tmax,Dh]
@@ -46,7 +45,7 @@ def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
     """A sealed bundle around one of the ready packages, portable or stateful."""
     path.mkdir()
     unpack(package, path).rename(path / "model.mlpackage")
-    shutil.copy(str(resources.files("edgecap.reference") / "data" / TOKENIZER), path / TOKENIZER)
+    write_tokenizer(path)
     names = [*FUNCTIONS, STATEFUL] if package == "stateful" else [*FUNCTIONS]
     manifest = build_manifest(
         CONFIG,

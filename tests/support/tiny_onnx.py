@@ -6,8 +6,6 @@ earlier token and its place. Written as ONNX text, so that no torch is needed to
 
 from __future__ import annotations
 
-import shutil
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +14,12 @@ import numpy as np
 from edgecap.bundle.certificate import OutputParity, certificate_to_json, certify
 from edgecap.bundle.golden import ARRAYS, Tolerance, write_golden
 from edgecap.bundle.io import finalize
-from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, TOKENIZER, Manifest, identity_names
+from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, identity_names
+from edgecap.bundle.schema2 import Manifest
 from edgecap.core.formats import FORMATS
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.manifest import build_manifest
+from edgecap.reference.shipped import write_tokenizer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -167,9 +167,7 @@ def write_bundle(
             _round(model)
         onnx.checker.check_model(model)
         (directory / f"{name}.onnx").write_bytes(model.SerializeToString())
-    shutil.copy(
-        str(resources.files("edgecap.reference") / "data" / TOKENIZER), directory / TOKENIZER
-    )
+    write_tokenizer(directory)
     manifest = build_manifest(
         CONFIG,
         name=f"tiny-onnx-{precision}",

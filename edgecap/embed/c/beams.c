@@ -201,10 +201,9 @@ static bool is_over(const beams *b, size_t t)
     if (b->opened_count == 0 || t == b->N) {
         return true;
     }
-    return b->done_count == b->K &&
-           (s->early_stopping == EC_FIRST ||
-            per_length(b, b->opened[0].total, longest ? b->N : t) <=
-                b->done[b->done_count - 1].score);
+    return b->done_count == b->K && (s->early_stopping == EC_FIRST ||
+                                     per_length(b, b->opened[0].total, longest ? b->N : t) <=
+                                         b->done[b->done_count - 1].score);
 }
 
 /* Each open sequence gets a slot with its parent's state: the first child the parent's own. */

@@ -72,3 +72,37 @@ size_t ec_type_bytes(ec_type type)
     }
     return 0;
 }
+
+void ec_call_unbind(const edgecap_memory *memory, void *bound)
+{
+    ec_call *c = bound;
+    if (c != NULL) {
+        ec_release(memory, c->inputs);
+        ec_release(memory, c->outputs);
+        ec_release(memory, c);
+    }
+}
+
+edgecap_status ec_call_bind(const edgecap_memory *memory, const void *function,
+                            const ec_tensor *inputs, size_t input_count, const ec_tensor *outputs,
+                            size_t output_count, void **bound, edgecap_error *error)
+{
+    ec_call *c = ec_allocate_array(memory, 1, sizeof *c);
+    *bound = NULL;
+    if (c == NULL) {
+        return ec_no_memory(error);
+    }
+    c->function = function;
+    c->input_count = input_count;
+    c->output_count = output_count;
+    c->inputs = ec_allocate_array(memory, input_count, sizeof *inputs);
+    c->outputs = ec_allocate_array(memory, output_count, sizeof *outputs);
+    if (c->inputs == NULL || c->outputs == NULL) {
+        ec_call_unbind(memory, c);
+        return ec_no_memory(error);
+    }
+    memcpy(c->inputs, inputs, input_count * sizeof *inputs);
+    memcpy(c->outputs, outputs, output_count * sizeof *outputs);
+    *bound = c;
+    return EDGECAP_OK;
+}

@@ -1,6 +1,4 @@
 /* engine_custom.c: an app's own engine, edgecap_engine.h, as one of ours. */
-#include <string.h>
-
 #include "engine.h"
 
 typedef struct function {
@@ -8,11 +6,6 @@ typedef struct function {
     void *loaded;
     size_t input_count, output_count;
 } function;
-
-typedef struct call { /* tensors are copied: the session binds one function to several memories */
-    const function *of;
-    ec_tensor *inputs, *outputs;
-} call;
 
 typedef struct custom {
     ec_engine engine;
@@ -37,8 +30,12 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
     }
     f->input_count = input_count;
     f->output_count = output_count;
-    f->loaded = e->table.load(e->table.user, model->path, entry, inputs, input_count, outputs,
-                              output_count, reason);
+    f->loaded =
+        model->files != NULL
+            ? e->table.load_files(e->table.user, model->path, model->files, model->file_count,
+                                  entry, inputs, input_count, outputs, output_count, reason)
+            : e->table.load(e->table.user, model->path, entry, inputs, input_count, outputs,
+                            output_count, reason);
     if (f->loaded == NULL) {
         reason[sizeof reason - 1] = '\0';
         return ec_engine_refuses(e->table.name, reason, error);
@@ -51,50 +48,30 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
 
 static void unbind(ec_engine *engine, void *bound)
 {
-    custom *e = (custom *)engine;
-    call *c = bound;
-    if (c != NULL) {
-        ec_release(&e->arena.memory, c->inputs);
-        ec_release(&e->arena.memory, c->outputs);
-        ec_release(&e->arena.memory, c);
-    }
+    ec_call_unbind(&((custom *)engine)->arena.memory, bound);
 }
 
 static edgecap_status bind(ec_engine *engine, void *given, const ec_tensor *inputs,
                            const ec_tensor *outputs, void **bound, edgecap_error *error)
 {
-    custom *e = (custom *)engine;
     const function *f = given;
-    call *c = ec_allocate_array(&e->arena.memory, 1, sizeof *c);
-    *bound = NULL;
-    if (c == NULL) {
-        return ec_no_memory(error);
-    }
-    c->of = f;
-    c->inputs = ec_allocate_array(&e->arena.memory, f->input_count, sizeof *inputs);
-    c->outputs = ec_allocate_array(&e->arena.memory, f->output_count, sizeof *outputs);
-    if (c->inputs == NULL || c->outputs == NULL) {
-        unbind(engine, c);
-        return ec_no_memory(error);
-    }
-    memcpy(c->inputs, inputs, f->input_count * sizeof *inputs);
-    memcpy(c->outputs, outputs, f->output_count * sizeof *outputs);
-    *bound = c;
-    return EDGECAP_OK;
+    return ec_call_bind(&((custom *)engine)->arena.memory, f, inputs, f->input_count, outputs,
+                        f->output_count, bound, error);
 }
 
 static edgecap_status run(ec_engine *engine, void *bound, edgecap_error *error)
 {
     custom *e = (custom *)engine;
-    const call *c = bound;
+    const ec_call *c = bound;
+    const function *f = c->function;
     char reason[EDGECAP_MOST_REASON] = "";
-    if (e->table.run(e->table.user, c->of->loaded, c->inputs, c->of->input_count, c->outputs,
-                     c->of->output_count, reason)) {
+    if (e->table.run(e->table.user, f->loaded, c->inputs, c->input_count, c->outputs,
+                     c->output_count, reason)) {
         return EDGECAP_OK;
     }
     reason[sizeof reason - 1] = '\0';
-    return ec_fail(error, EDGECAP_ENGINE, "engine.failed", "%.40s failed to run: %s",
-                   e->table.name, reason);
+    return ec_fail(error, EDGECAP_ENGINE, "engine.failed", "%.40s failed to run: %s", e->table.name,
+                   reason);
 }
 
 static void close_engine(ec_engine *engine)
@@ -121,6 +98,7 @@ edgecap_status ec_custom_open(const edgecap_memory *memory, const edgecap_engine
     e->arena = arena;
     e->table = *table;
     e->engine.name = table->name;
+    e->engine.takes_files = table->load_files != NULL;
     e->engine.load = load;
     e->engine.bind = bind;
     e->engine.run = run;

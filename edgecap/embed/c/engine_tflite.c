@@ -48,11 +48,6 @@ typedef struct function {
     const ec_tensor *inputs, *outputs; /* for their names */
 } function;
 
-typedef struct call {
-    const function *of;
-    ec_tensor *inputs, *outputs; /* copies: where the caller's memory is */
-} call;
-
 typedef struct tflite {
     ec_engine engine;
     ec_arena arena;
@@ -175,55 +170,35 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
 
 static void unbind(ec_engine *engine, void *bound)
 {
-    tflite *e = (tflite *)engine;
-    call *c = bound;
-    if (c != NULL) {
-        ec_release(&e->arena.memory, c->inputs);
-        ec_release(&e->arena.memory, c->outputs);
-        ec_release(&e->arena.memory, c);
-    }
+    ec_call_unbind(&((tflite *)engine)->arena.memory, bound);
 }
 
 static edgecap_status bind(ec_engine *engine, void *given, const ec_tensor *inputs,
                            const ec_tensor *outputs, void **bound, edgecap_error *error)
 {
-    tflite *e = (tflite *)engine;
     const function *f = given;
-    call *c = ec_allocate_array(&e->arena.memory, 1, sizeof *c);
-    *bound = NULL;
-    if (c == NULL) {
-        return ec_no_memory(error);
-    }
-    c->of = f;
-    c->inputs = ec_allocate_array(&e->arena.memory, f->input_count, sizeof *c->inputs);
-    c->outputs = ec_allocate_array(&e->arena.memory, f->output_count, sizeof *c->outputs);
-    if (c->inputs == NULL || c->outputs == NULL) {
-        unbind(engine, c);
-        return ec_no_memory(error);
-    }
-    memcpy(c->inputs, inputs, f->input_count * sizeof *inputs);
-    memcpy(c->outputs, outputs, f->output_count * sizeof *outputs);
-    *bound = c;
-    return EDGECAP_OK;
+    return ec_call_bind(&((tflite *)engine)->arena.memory, f, inputs, f->input_count, outputs,
+                        f->output_count, bound, error);
 }
 
 static edgecap_status run(ec_engine *engine, void *bound, edgecap_error *error)
 {
     tflite *e = (tflite *)engine;
-    const call *c = bound;
+    const ec_call *c = bound;
+    const function *f = c->function;
     bool done = true;
     size_t i;
-    for (i = 0; i < c->of->input_count && done; i++) {
-        const void *tensor = e->lib.input(c->of->signature, c->inputs[i].name);
+    for (i = 0; i < c->input_count && done; i++) {
+        const void *tensor = e->lib.input(f->signature, c->inputs[i].name);
         void *data = tensor != NULL ? e->lib.data(tensor) : NULL;
         done = data != NULL && e->lib.byte_size(tensor) == c->inputs[i].bytes;
         if (done) {
             memcpy(data, c->inputs[i].data, c->inputs[i].bytes);
         }
     }
-    done = done && e->lib.invoke(c->of->signature) == 0;
-    for (i = 0; i < c->of->output_count && done; i++) {
-        const void *tensor = e->lib.output(c->of->signature, c->outputs[i].name);
+    done = done && e->lib.invoke(f->signature) == 0;
+    for (i = 0; i < c->output_count && done; i++) {
+        const void *tensor = e->lib.output(f->signature, c->outputs[i].name);
         const void *data = tensor != NULL ? e->lib.data(tensor) : NULL;
         done = data != NULL && e->lib.byte_size(tensor) == c->outputs[i].bytes;
         if (done) {

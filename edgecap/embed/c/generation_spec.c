@@ -134,8 +134,8 @@ void ec_read_generation(ec_fields *f, const ec_json *object, const char *where, 
     beams = ec_whole_or(f, object, "beams", 1);
     spec->length_penalty = ec_number_or(f, object, "length_penalty", 1);
     if (ec_json_get(object, "early_stopping") != NULL) {
-        spec->early_stopping =
-            (ec_early_stopping)ec_choice(f, object, "early_stopping", stopping, "bundle.generation");
+        spec->early_stopping = (ec_early_stopping)ec_choice(f, object, "early_stopping", stopping,
+                                                            "bundle.generation");
     }
     spec->repetition_penalty = ec_number_or(f, object, "repetition_penalty", 1);
     spec->no_repeat_ngram = ec_whole_or(f, object, "no_repeat_ngram", 0);

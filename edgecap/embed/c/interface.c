@@ -7,7 +7,8 @@
 #include "manifest.h"
 #include "tensor_spec.h"
 
-static const char *const KNOWN[] = {"encode", "decode", "decode_attention", "encode_text", NULL};
+static const char *const KNOWN[] = {
+    "encode", "decode", "decode_attention", "decode_stateful", "extend", "encode_text", NULL};
 
 typedef struct reading { /* an interface while it is read */
     ec_fields *f;
@@ -33,11 +34,11 @@ static void read_ports(reading *r, const ec_json *declared, ec_port *ports, size
     for (item = declared != NULL ? declared->first : NULL; item != NULL; item = item->next) {
         const char *name = item->key.data;
         ec_port *port = ec_find_port(ports, count, name);
+        ec_batch_axis axis = ec_is_cached(r->m, name) ? EC_BATCH_ANYWHERE : EC_BATCH_FIRST;
         ec_tensor_spec t;
         if (!ec_check_fields(r->f, item, name, fields, 0) ||
             !ec_read_tensor_spec(r->f, r->interface, ec_string(r->f, item, "dtype"),
-                                 ec_inner(r->f, item, "shape", EC_JSON_LIST), name,
-                                 ec_is_cached(r->m, name) ? EC_BATCH_ANYWHERE : EC_BATCH_FIRST, &t)) {
+                                 ec_inner(r->f, item, "shape", EC_JSON_LIST), name, axis, &t)) {
             return;
         }
         if (port == NULL) {
@@ -148,6 +149,15 @@ static contract begin(const reading *r, const ec_json *function, const char *sid
     return c;
 }
 
+static const ec_json *declared(const reading *r, const char *name)
+{
+    const ec_json *item = ec_json_get(r->interface, "functions")->first;
+    while (item != NULL && !ec_text_is(ec_json_get(item, "name")->text, name)) {
+        item = item->next;
+    }
+    return item;
+}
+
 static void check_encode(const reading *r, const ec_json *encode)
 {
     contract c = begin(r, encode, "inputs");
@@ -190,6 +200,76 @@ static void check_step(const reading *r, const ec_json *step, bool grid)
     closed(&c);
 }
 
+/* The new rows of one entry are its shape with n rows. */
+static bool has_rows(const ec_json *entry, const ec_json *rows, const ec_json *n)
+{
+    const ec_json *one = ec_json_get(entry, "shape")->first, *other = rows->first;
+    for (; one != NULL && other != NULL; one = one->next, other = other->next) {
+        bool row = one->next != NULL && one->next->next == NULL;
+        if (!ec_json_same(row ? n : one, other)) {
+            return false;
+        }
+    }
+    return one == NULL && other == NULL;
+}
+
+/* Several steps in one, which this host passes over. */
+static void check_extend(const reading *r, const ec_json *extend)
+{
+    contract c = begin(r, extend, "inputs");
+    const ec_json *entry = ec_json_get(r->interface, "state")->first, *tokens, *n;
+    size_t i;
+    must(&c, "tokens");
+    must(&c, "position");
+    for (i = 0; i < r->m->state_count; i++) {
+        must(&c, r->m->state[i].input);
+    }
+    closed(&c);
+    tokens = ec_json_get(c.declared, "tokens");
+    n = tokens != NULL ? ec_json_get(tokens, "shape")->first->next : NULL;
+    if (n == NULL || n->kind != EC_JSON_WHOLE || n->next != NULL) {
+        bad(r, "must take tokens [B,n], where n is a number", c.name);
+        return;
+    }
+    c = begin(r, extend, "outputs");
+    must(&c, "logits");
+    for (i = 0; i < r->m->state_count; i++, entry = entry->next) {
+        const ec_entry *e = &r->m->state[i];
+        const ec_json *rows = e->role & EC_TEXT ? ec_json_get(c.declared, e->from_step) : NULL;
+        if (e->role & EC_TEXT) {
+            must(&c, e->from_step);
+        }
+        if (e->role == EC_ROLLING ||
+            (rows != NULL && !has_rows(entry, ec_json_get(rows, "shape"), n))) {
+            bad(r, "must return n rows of each entry, of which none is rolling", c.name);
+        }
+    }
+    closed(&c);
+}
+
+/* A step that keeps its text rows itself, which this host passes over. */
+static void check_stateful(const reading *r, const ec_json *step, bool grid)
+{
+    contract c = begin(r, step, "inputs");
+    size_t i;
+    must(&c, "token");
+    must(&c, "position");
+    for (i = 0; i < r->m->state_count; i++) {
+        const ec_entry *e = &r->m->state[i];
+        if (e->role != (EC_IMAGE | EC_TEXT)) {
+            bad(r, "needs a state of caches alone", c.name);
+        }
+        must(&c, ec_join(r->f, e->input, "_image", ""));
+    }
+    closed(&c);
+    c = begin(r, step, "outputs");
+    must(&c, "logits");
+    if (r->m->state_count == 0 || has(&c, "attention") != grid) {
+        bad(r, "must give what decode gives, without the new rows", c.name);
+    }
+    closed(&c);
+}
+
 static void check_text(const reading *r, const ec_json *text)
 {
     contract c = begin(r, text, "inputs");
@@ -199,15 +279,6 @@ static void check_text(const reading *r, const ec_json *text)
     c = begin(r, text, "outputs");
     must(&c, "text_embedding");
     closed(&c);
-}
-
-static const ec_json *declared(const reading *r, const char *name)
-{
-    const ec_json *item = ec_json_get(r->interface, "functions")->first;
-    while (item != NULL && !ec_text_is(ec_json_get(item, "name")->text, name)) {
-        item = item->next;
-    }
-    return item;
 }
 
 static bool has_grid(const reading *r)
@@ -229,7 +300,8 @@ static bool has_grid(const reading *r)
 static void check_contract(const reading *r)
 {
     const ec_json *encode = declared(r, "encode"), *decode = declared(r, "decode");
-    const ec_json *by_head = declared(r, "decode_attention"), *text = declared(r, "encode_text");
+    const ec_json *by_head = declared(r, "decode_attention"), *extend = declared(r, "extend");
+    const ec_json *alone = declared(r, "decode_stateful"), *text = declared(r, "encode_text");
     bool grid = has_grid(r);
     if (encode == NULL) {
         bad(r, "is needed", "encode");
@@ -242,12 +314,21 @@ static void check_contract(const reading *r)
     } else if (r->m->state_count > 0) {
         bad(r, "without decode keeps no state", "a model");
     }
+    if (decode == NULL && (by_head != NULL || extend != NULL || alone != NULL)) {
+        bad(r, "needs decode", "another kind of step");
+        return;
+    }
     if (by_head != NULL) {
-        if (decode == NULL || !grid ||
-            !ec_json_same(ec_json_get(by_head, "inputs"), ec_json_get(decode, "inputs"))) {
-            bad(r, "needs decode, its inputs, and the grid of attention", "decode_attention");
+        if (!grid || !ec_json_same(ec_json_get(by_head, "inputs"), ec_json_get(decode, "inputs"))) {
+            bad(r, "needs the inputs of decode, and the grid of attention", "decode_attention");
         }
         check_step(r, by_head, true);
+    }
+    if (extend != NULL) {
+        check_extend(r, extend);
+    }
+    if (alone != NULL) {
+        check_stateful(r, alone, grid);
     }
     if (text != NULL) {
         check_text(r, text);

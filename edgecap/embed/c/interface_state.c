@@ -16,17 +16,6 @@ static bool good_name(const char *name)
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == length;
 }
 
-static const char *new_name(ec_fields *f, const char *name)
-{
-    size_t length = strlen(name);
-    char *made = ec_field_array(f, length + 5, 1);
-    if (made != NULL) {
-        memcpy(made, "new_", 4);
-        memcpy(made + 4, name, length);
-    }
-    return made;
-}
-
 static int role_of(const char *role)
 {
     static const char *const names[] = {"image", "text", "rolling", "cache"};
@@ -41,8 +30,7 @@ static int role_of(const char *role)
 }
 
 /* Blocks of rows: of text [B,G,T,Dh], of a cache [...,C,Dh]; one row of all numbers elsewhere. */
-static void place_rows(ec_fields *f, const ec_json *interface, const ec_tensor_spec *t,
-                       ec_entry *e)
+static void place_rows(ec_fields *f, const ec_json *interface, const ec_tensor_spec *t, ec_entry *e)
 {
     int64_t P = ec_dim(interface, "P"), T = ec_dim(interface, "T");
     int64_t C = ec_dim(interface, "C");
@@ -51,7 +39,7 @@ static void place_rows(ec_fields *f, const ec_json *interface, const ec_tensor_s
         ec_bad_interface(f, "is text and must have the shape [B,G,T,Dh]", e->input);
     } else if (e->role == (EC_IMAGE | EC_TEXT) &&
                (t->rank < 2 || t->rows != 'C' || P < 1 || T < 1 || C != P + T)) {
-        ec_bad_interface(f, "is a cache and must have the shape [...,C,Dh], where C is P + T", e->input);
+        ec_bad_interface(f, "is a cache and must have the shape [...,C,Dh], C = P + T", e->input);
     } else if (e->role & EC_TEXT) {
         e->groups = t->groups;
         e->rows = (size_t)(e->role & EC_IMAGE ? C : T);
@@ -62,7 +50,7 @@ static void place_rows(ec_fields *f, const ec_json *interface, const ec_tensor_s
         e->row_bytes = t->count * t->width;
     }
     e->from_image = e->role != EC_TEXT ? e->input : NULL;
-    e->from_step = e->role != EC_IMAGE ? new_name(f, e->input) : NULL;
+    e->from_step = e->role != EC_IMAGE ? ec_join(f, "new_", e->input, "") : NULL;
 }
 
 static void read_entry(ec_fields *f, const ec_json *interface, const ec_json *item, ec_entry *e)
@@ -87,10 +75,9 @@ static void read_entry(ec_fields *f, const ec_json *interface, const ec_json *it
         ec_bad_interface(f, "must be named in a-z, 0-9 and _", e->input);
     } else if (e->role == 0) {
         ec_bad_interface(f, "has a role that is not known", e->input);
-    } else if (ec_read_tensor_spec(f, interface, dtype, shape, e->input,
-                                   e->role == (EC_IMAGE | EC_TEXT) ? EC_BATCH_ANYWHERE
-                                                                   : EC_BATCH_FIRST,
-                                   &t)) {
+    } else if (ec_read_tensor_spec(
+                   f, interface, dtype, shape, e->input,
+                   e->role == (EC_IMAGE | EC_TEXT) ? EC_BATCH_ANYWHERE : EC_BATCH_FIRST, &t)) {
         place_rows(f, interface, &t, e);
     }
 }
@@ -125,8 +112,10 @@ bool ec_is_cached(const ec_manifest *m, const char *name)
     size_t i;
     for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
+        size_t length = strlen(e->input);
         if (e->role == (EC_IMAGE | EC_TEXT) &&
-            (strcmp(e->input, name) == 0 || strcmp(e->from_step, name) == 0)) {
+            (strcmp(e->input, name) == 0 || strcmp(e->from_step, name) == 0 ||
+             (strncmp(e->input, name, length) == 0 && strcmp(name + length, "_image") == 0))) {
             return true;
         }
     }

@@ -24,6 +24,7 @@ typedef struct ec_function {
 typedef struct ec_file {
     const char *name, *sha256;
     int64_t size;
+    bool present; /* some may be listed and lacking: SPEC.md */
 } ec_file;
 
 typedef struct ec_prompt {
@@ -37,7 +38,7 @@ typedef struct ec_manifest {
     size_t function_count;
     ec_entry *state;
     size_t state_count;
-    bool captions; /* there is decode */
+    bool captions;                                                  /* there is decode */
     int32_t patches, text_rows, text_tokens, vocabulary, embedding; /* P T N V E; 0: none */
     ec_image_spec image;
     const char *tokenizer, *encoder; /* ids to text, and texts to ids; NULL: none */
@@ -46,8 +47,8 @@ typedef struct ec_manifest {
     ec_regions_spec regions;
     const char *const *languages, *const *styles;
     size_t language_count, style_count;
-    const ec_grammar *grammar;   /* NULL: any token may follow any other */
-    const ec_text_frame *texts;  /* NULL: texts come as the ids of the model's own tokenizer */
+    const ec_grammar *grammar;     /* NULL: any token may follow any other */
+    const ec_text_frame *texts;    /* NULL: texts come as the ids of the model's own tokenizer */
     struct ec_schema1 *to_upgrade; /* names whose ids only the tokenizer knows; upgrade.h */
     ec_file *files;
     size_t file_count;
@@ -59,8 +60,8 @@ edgecap_status ec_manifest_read(ec_arena *arena, const char *data, size_t length
 
 const ec_function *ec_manifest_function(const ec_manifest *manifest, const char *name); /* NULL */
 const ec_generation *ec_manifest_prompt(const ec_manifest *manifest, const char *language,
-                                        const char *style); /* NULL */
-const ec_file *ec_manifest_file(const ec_manifest *manifest, const char *name);         /* NULL */
+                                        const char *style);                     /* NULL */
+const ec_file *ec_manifest_file(const ec_manifest *manifest, const char *name); /* NULL */
 
 /* ---- For the files that read one ---- */
 
@@ -70,14 +71,13 @@ void ec_read_files(ec_fields *f, const ec_json *object, ec_manifest *manifest); 
 void ec_check_listed(ec_fields *f, const ec_manifest *manifest); /* the files of functions */
 void ec_read_tools(ec_fields *f, const ec_json *tools);
 void ec_read_grammar(ec_fields *f, const ec_json *table, ec_manifest *manifest);
-void ec_check_weights(ec_fields *f, const ec_json *object); /* null or a SHA-256 */
 bool ec_is_plain_path(const char *name);
 
 /* interface.c, interface_state.c. `input`: (h, w) of the image that encode takes. */
 void ec_read_interface(ec_fields *f, const ec_json *object, const ec_json *functions,
                        ec_manifest *manifest, size_t input[2]);
 void ec_read_state(ec_fields *f, const ec_json *interface, ec_manifest *manifest);
-bool ec_is_cached(const ec_manifest *manifest, const char *name); /* a cache, or its new rows */
+bool ec_is_cached(const ec_manifest *manifest, const char *name); /* a cache, or rows of it */
 void ec_read_schema1(ec_fields *f, const ec_json *root, ec_manifest *manifest);
 
 #endif

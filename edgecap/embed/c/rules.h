@@ -8,8 +8,8 @@
 #include "grammar.h"
 #include "specs.h"
 
-typedef struct ec_rules { /* of one request */
-    ec_generation spec;   /* with its limits in place of the prompt's own */
+typedef struct ec_rules {      /* of one request */
+    ec_generation spec;        /* with its limits in place of the prompt's own */
     const ec_grammar *grammar; /* NULL: any token may follow any other */
     int32_t start;             /* the grammar's state of an empty sequence */
     int32_t known;             /* ids of the tokenizer; of those beyond none is allowed */

@@ -225,9 +225,9 @@ static const char *renamed(const char *name)
 /* The numbers of a port; 0 for state, whose entry knows. */
 static size_t count_of(const contract *c, size_t S, const char *name)
 {
-    static const char *const names[] = {"image",  "image_embedding", "token",
-                                        "position", "logits",        "attention",
-                                        "tokens", "length",          "text_embedding"};
+    static const char *const names[] = {"image",    "image_embedding", "token",
+                                        "position", "logits",          "attention",
+                                        "tokens",   "length",          "text_embedding"};
     const size_t counts[] = {3 * S * S,
                              (size_t)c->embedding,
                              1,
@@ -321,7 +321,7 @@ void ec_read_schema1(ec_fields *f, const ec_json *root, ec_manifest *m)
     ec_read_tools(f, ec_inner(f, root, "tools", EC_JSON_OBJECT));
     ec_string(f, root, "license");
     ec_read_files(f, ec_inner(f, root, "files", EC_JSON_OBJECT), m);
-    ec_check_weights(f, root);
+    ec_check_weights(f, root, "bundle.manifest");
     if (f->status != EDGECAP_OK) {
         return;
     }

@@ -6,8 +6,8 @@
 static edgecap_status not_as_told(const ec_unit *u, const ec_tensor *tensor, edgecap_error *error)
 {
     return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
-                   "%.60s of %.60s does not have the type and size in the contract.",
-                   tensor->name, u->of->name);
+                   "%.60s of %.60s does not have the type and size in the contract.", tensor->name,
+                   u->of->name);
 }
 
 /* What a tensor's numbers may be. */
@@ -73,7 +73,8 @@ static edgecap_status load(ec_session *s, ec_unit *u, const char *name, edgecap_
     if (u->inputs == NULL || u->outputs == NULL || u->blocks == NULL) {
         return ec_no_memory(error);
     }
-    status = ec_bundle_model(&s->arena, s->source, u->of->file, &model, error);
+    status =
+        ec_bundle_model(&s->arena, s->source, u->of->file, s->engine->takes_files, &model, error);
     if (status != EDGECAP_OK) {
         return status;
     }
@@ -83,8 +84,8 @@ static edgecap_status load(ec_session *s, ec_unit *u, const char *name, edgecap_
     for (i = 0; i < u->of->output_count; i++) {
         u->outputs[i].name = u->of->outputs[i].target;
     }
-    return s->engine->load(s->engine, &model, u->of->entry, u->inputs, u->of->input_count, u->outputs,
-                           u->of->output_count, &u->function, error);
+    return s->engine->load(s->engine, &model, u->of->entry, u->inputs, u->of->input_count,
+                           u->outputs, u->of->output_count, &u->function, error);
 }
 
 /* Memory for every tensor that was settled and has none. */

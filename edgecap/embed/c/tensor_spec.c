@@ -85,8 +85,8 @@ static void add_size(const ec_json *size, double value, size_t left, ec_tensor_s
     }
     t->rank++;
     if (left == 1) {
-        t->rows = (char)(size->kind == EC_JSON_TEXT && size->text.length == 1 ? *size->text.data
-                                                                              : 0);
+        t->rows =
+            (char)(size->kind == EC_JSON_TEXT && size->text.length == 1 ? *size->text.data : 0);
     }
 }
 

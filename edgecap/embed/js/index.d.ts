@@ -63,7 +63,7 @@ export interface Bundle {
   read(name: string): Uint8Array;
 }
 
-/** What an engine of one's own must be. Names of functions and tensors are those of the contract. */
+/** What an engine of one's own must be. Names of functions and tensors are those of the manifest's interface. */
 export interface Engine {
   name: string;
   formats: readonly string[];
@@ -118,7 +118,7 @@ export interface Update {
 }
 
 export interface CaptionOptions {
-  /** One of `languages`. */
+  /** One of `languages`, or a BCP 47 tag that matches one: "pt-BR" matches "pt". */
   lang?: string;
   /** One of `prompts`. */
   prompt?: string;
@@ -188,7 +188,10 @@ export interface Caption {
   score: number;
   /** False where the length limit cut it. */
   complete: boolean;
-  /** 0-1: the caption is right; null where the model has no calibration for the prompt. */
+  /**
+   * 0-1: the caption is right; null where the model has no calibration for the prompt, and where that
+   * needs a second caption of the image and no `minConfidence` was given.
+   */
   confidence: number | null;
   /** Less confident than `minConfidence`: without text, regions and words. */
   declined: boolean;

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.quant.search.sensitivity import IMAGES, CalibrationCaptions
+from edgecap.quant.search.sensitivity import CalibrationCaptions
 from edgecap.quant.subject import Subject
 
 BITS = {"w8a8": 8 * 8, "w8": 8 * 32, "w8_dequant": 8 * 32, "fp32": 32 * 32}  # of one multiply-add
@@ -58,14 +58,17 @@ class Costs:
 
 
 def costs(subject: Subject, calibration_set: CalibrationCaptions) -> Costs:
-    """The sizes of a model, and how much of it an image runs: counted on a few images."""
-    few = calibration_set.first(IMAGES)
+    """The sizes of a model, and how much of it an image runs, counted on a calibration set."""
     counter = _Counter()
-    for _ in few.replay(subject.tapped(counter), "counting operations"):
+    for _ in calibration_set.replay(subject.tapped(counter), "counting operations"):
         pass
     weights = subject.weights()
     shapes = {name: (w.shape[0], w.shape[1]) for name, w in weights.items()}
-    rows = {name: max(1, counter.vectors[name] // len(few)) for name in shapes if name in counter}
+    rows = {
+        name: max(1, counter.vectors[name] // len(calibration_set))
+        for name in shapes
+        if name in counter
+    }
     whole = sum(parameter.numel() for parameter in subject.model.parameters())
     return Costs(shapes, rows, whole - sum(N * D for N, D in shapes.values()))
 

@@ -41,6 +41,7 @@ from edgecap.quant.search.sensitivity import (
 from edgecap.quant.simulate import simulate
 from edgecap.quant.subject import Subject
 
+IMAGES = 16  # that measure sensitivity: of the reference one for each language in each style
 CANDIDATES = 9  # candidates that may be evaluated: both ends, and three of the others by bisection
 SCHEMA = 2
 Say = Callable[[str], None]
@@ -76,7 +77,7 @@ class Point:
     def __str__(self) -> str:
         return (
             f"{self.name}: {self.candidate.size / 1e6:.2f} MB, "
-            f"{self.candidate.bit_operations / 1e9:.0f} G bit operations, drop {self.drop}"
+            f"{self.candidate.bit_operations / 1e9:.3g} G bit operations, drop {self.drop}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class SearchResult:
 
     def summary(self) -> dict[str, Any]:
         """Its summary for a manifest, in JSON's types."""
-        return {"max_drop": self.max_drop, **asdict(self.chosen.drop)}
+        return {"max_drop": self.max_drop, "measure": self.measure, **asdict(self.chosen.drop)}
 
     @property
     def latency(self) -> str:
@@ -165,8 +166,9 @@ def search(
         GateError where no candidate is within the budget; InputError as of the evaluator.
     """
     say("measuring what the rounding of each layer costs")
-    price = costs(subject, calibration_set)
-    divergence = Divergence(subject, base, calibration_set)
+    few = calibration_set.first(IMAGES)
+    price = costs(subject, few)
+    divergence = Divergence(subject, base, few)
     sensitivity = divergence.sensitivity(price.rows, say)
     candidates = build_candidates(base, sensitivity, price)
     say("captioning in fp32")

@@ -17,8 +17,6 @@ from edgecap.quant.plan import Layer, Plan
 from edgecap.quant.simulate import simulate
 from edgecap.quant.subject import Subject
 
-IMAGES = 16  # of the reference one for each language in each style; every run sees the same
-
 Sensitivity = dict[str, dict[str, float]]  # layer -> kind -> nats per step
 
 
@@ -58,7 +56,7 @@ class Divergence:
     def __init__(self, subject: Subject, base: Plan, calibration_set: CalibrationCaptions) -> None:
         """`base` has grids for every layer that a plan may round to w8a8."""
         self._subject, self._base = subject, base
-        self._calibration_set = calibration_set.first(IMAGES)
+        self._calibration_set = calibration_set
         self._float_outputs = list(self._calibration_set.replay(subject.runnable, "fp32"))
 
     def of(self, kinds: Mapping[str, str], label: str) -> float:

@@ -6,7 +6,6 @@ Letters as in bundle/manifest.py.
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,14 +155,8 @@ def reference_captioner(
         format="torch",
         precision="fp32",
         functions=functions,
-        languages=extension.languages,
+        extension=extension,
+        weights=weights,
     )
     tokenizer = Tokenizer(tokenizer_data(extension), TOKENIZER)
-    return captioner_of(
-        session,
-        replace(manifest, weights=weights),
-        tokenizer,
-        "torch",
-        session.free_bytes,
-        session.most,
-    )
+    return captioner_of(session, manifest, tokenizer, "torch", session.free_bytes, session.most)

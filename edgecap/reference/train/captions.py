@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgecap.bundle.manifest import standard_preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import letterboxed
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
@@ -188,7 +187,7 @@ def open_pairs(
             "Give fewer images; a few hundred are enough for a language.",
         )
     model_inputs, samples, errors = [], [], []
-    spec = image_spec(standard_preprocessing(size))
+    spec = letterboxed(size)
     for image, own in progress(by_image.items(), "images", len(by_image)):
         try:
             model_input, where = preprocess(image, spec)

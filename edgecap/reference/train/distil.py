@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgecap.quant.learned import LearnedScales
+from edgecap.quant.learned import LearnedRounding
 from edgecap.quant.plan import Plan
-from edgecap.quant.simulate import Rounding
 from edgecap.reference.model.captioner import CaptionModel
-from edgecap.reference.quant import hooked, layer_weights
+from edgecap.reference.quant import ReferenceSubject
 from edgecap.reference.tokens import PAD_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.config import TrainConfig
@@ -43,10 +42,8 @@ class Distillation(TrainingObjective):
     def __init__(self, captioner: CaptionModel, plan: Plan, teacher: Teacher) -> None:
         """`captioner` must be smoothed; its parameters and the plan's scales are trained."""
         super().__init__()
-        self.scales = LearnedScales(plan)
-        self._rounding = Rounding(plan)
-        self.captioner = hooked(captioner, self._rounding)
-        self._weights = layer_weights(captioner)
+        learned = LearnedRounding(ReferenceSubject(captioner), plan)
+        self.scales, self.captioner, self.rounded = learned.scales, learned.tapped, learned.rounded
         self._teacher = teacher
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
@@ -59,9 +56,8 @@ class Distillation(TrainingObjective):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed divergence of the words, summed distances of embeddings and states, scalars."""
         reference = self._teacher.outputs(batch)
-        self._rounding.prepare(self._weights, self.scales.factors())
-        got = run_model(self.captioner, batch)
-        self._rounding.forget()
+        with self.rounded():
+            got = run_model(self.captioner, batch)
         embedded = apart(got.images, reference.images) + apart(got.texts, reference.texts)
         pairs = zip(got.states, reference.states, strict=True)
         state_errors = torch.stack([off(a, b) for a, b in pairs]).mean(0)  # [B]

@@ -165,7 +165,7 @@ def _begun(spec: QatSpec, name: str, path: Path) -> Plan | None:
     if spec.plan is None:
         return None
     plan = plans.read_plan(spec.plan)
-    plans.check_weights(plan, name, path)
+    plans.check_weights(plan, name, plans.fingerprint(path))
     return plan
 
 

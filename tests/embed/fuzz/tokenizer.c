@@ -1,5 +1,5 @@
-/* tokenizer.c: "<text>\0<file>": the file as tokenizer and as codec; where it can be read, the text is
- * encoded, and every id is spelled. */
+/* tokenizer.c: "<text>\0<file>": the file as tokenizer and as codec; where it
+ * can be read, the text is encoded, and every id is spelled. */
 #include "tokenizer.h"
 
 #include <string.h>

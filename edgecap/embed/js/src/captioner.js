@@ -1,6 +1,6 @@
 /** From images to captions, regions, attention maps and embeddings, on any engine. */
 import { readCaption, readTokens } from "./captions.js";
-import { CONFIDENCE, checkCalibrated, checkMinimum, rated, readCalibration } from "./confidence.js";
+import { CONFIDENCE, Confidence, readCalibration } from "./confidence.js";
 import { engineFor, serially } from "./engines/index.js";
 import { EdgecapError } from "./errors.js";
 import { openBundle } from "./files.js";
@@ -20,10 +20,9 @@ const CAPTION_OPTIONS = [
 
 export class Captioner {
   /** Use Captioner.fromPretrained. */
-  constructor(model, engine, calibration, minConfidence) {
+  constructor(model, engine, confidence) {
     this.model = model;
-    this.calibration = calibration;
-    this.minConfidence = minConfidence;
+    this.confidence = confidence;
     this.manifest = model.manifest;
     this.engine = engine;
     this.disposed = false;
@@ -36,7 +35,8 @@ export class Captioner {
    */
   static async fromPretrained(source, options = {}) {
     known(options, LOAD_OPTIONS);
-    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal, minConfidence = null } = options;
+    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal } = options;
+    const { minConfidence = null } = options;
     if (threads !== null && !(Number.isInteger(threads) && threads >= 1)) {
       throw new EdgecapError("option.threads", `threads must be a whole number of at least 1, got ${threads}.`);
     }
@@ -48,10 +48,10 @@ export class Captioner {
       throw new EdgecapError("dtype.unknown", `the bundle is ${manifest.precision}, not ${dtype}.`, "Give the bundle of that dtype.");
     }
     const calibration = bundle.has(CONFIDENCE) ? readCalibration(bundle.read(CONFIDENCE)) : null;
-    checkMinimum(minConfidence, calibration);
+    const confidence = new Confidence(calibration, minConfidence);
     const made = await engineFor(engine, manifest.format);
     const session = serially(await made.open({ ...bundle, manifest }, { device, threads }));
-    const captioner = new Captioner(new Model(vocabulary, session), made.name, calibration, minConfidence);
+    const captioner = new Captioner(new Model(vocabulary, session), made.name, confidence);
     bundle.release();
     onProgress?.({ status: "ready" });
     return captioner;
@@ -83,7 +83,7 @@ export class Captioner {
       throw new EdgecapError("caption.beams", `beams must be in 1 … 32, got ${beams}.`);
     }
     const request = requestOf(this.manifest, this.model.tokenizer, { ...pruned(options), sampling });
-    checkCalibrated(request.prompt, this.minConfidence, this.calibration);
+    this.confidence.check(request.prompt);
     const { beams: width } = request.rules.spec;
     if (width > 1 && (sampling || onToken)) {
       const what = sampling ? "beams_sampled" : "beams_streamed";
@@ -98,20 +98,10 @@ export class Captioner {
     const prepared = performance.now();
     const encoded = await this.model.encode(pixels);
     const seen = performance.now();
-    const tokens = [];
-    const scores = [];
-    const follow = async ({ token, score }) => {
-      signal?.throwIfAborted();
-      if (onToken === null) return;
-      tokens.push(token);
-      scores.push(score);
-      const settled = this.model.codec.settled(tokens);
-      const { text, regions } = readTokens(tokens.slice(0, settled), scores, this.model, placement, request.lang);
-      await onToken({ token, tokens: [...tokens], text, regions });
-    };
     signal?.throwIfAborted();
-    const generated = await this.model.generate(encoded, request, follow);
-    const result = rated(readCaption(generated, this.model, placement, request), this.calibration, this.minConfidence);
+    const generated = await this.model.generate(encoded, request, this.#follow(onToken, signal, placement, request));
+    const second = await this.#second(encoded, request, placement, signal);
+    const result = this.confidence.rated(readCaption(generated, this.model, placement, request), second);
     const ended = performance.now();
     return {
       ...result,
@@ -147,6 +137,30 @@ export class Captioner {
     if (this.disposed) return;
     this.disposed = true;
     await this.model.session.dispose();
+  }
+
+  /** The caption that the confidence of the one for `request` needs as well, greedy; null if none. */
+  async #second(encoded, { lang, prompt: first }, placement, signal) {
+    const prompt = this.confidence.secondPrompt(first);
+    if (prompt === null) return null;
+    const request = requestOf(this.manifest, this.model.tokenizer, { ...(lang && { lang }), prompt, beams: 1 });
+    const generated = await this.model.generate(encoded, request, this.#follow(null, signal, placement, request));
+    return readCaption(generated, this.model, placement, request);
+  }
+
+  /** What is done after each token: the signal may end the caption, and `onToken` gets what is said so far. */
+  #follow(onToken, signal, placement, { lang }) {
+    const tokens = [];
+    const scores = [];
+    return async ({ token, score }) => {
+      signal?.throwIfAborted();
+      if (onToken === null) return;
+      tokens.push(token);
+      scores.push(score);
+      const settled = this.model.codec.settled(tokens);
+      const { text, regions } = readTokens(tokens.slice(0, settled), scores, this.model, placement, lang);
+      await onToken({ token, tokens: [...tokens], text, regions });
+    };
   }
 
   #alive() {

@@ -1,6 +1,7 @@
 /**
- * Any image an app has to the model's input and its placement. Browsers decode (upright by EXIF, in
- * sRGB, alpha kept apart); in Node the caller gives pixels.
+ * The pixels of any image an app has. Browsers decode, upright by EXIF and in sRGB; in Node the caller
+ * gives pixels. A canvas keeps half-transparent pixels multiplied by their alpha: over the model's
+ * background they are within a level of Pillow's, and opaque ones are the same.
  */
 import { EdgecapError } from "./errors.js";
 import { upright } from "./pixels.js";

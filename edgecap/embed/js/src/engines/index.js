@@ -2,7 +2,7 @@
  * Engines behind one small interface. A tensor is { type, data: typed array, dims }.
  *
  * An engine: { name, formats, open(bundle, { device, threads }) -> session }
- * A session: { run(function, inputs) -> outputs, by the names of the bundle's contract, dispose() }
+ * A session: { run(function, inputs) -> outputs, by the names of the manifest's interface, dispose() }
  */
 import { EdgecapError, pick } from "../errors.js";
 import { litertEngine } from "./litert.js";

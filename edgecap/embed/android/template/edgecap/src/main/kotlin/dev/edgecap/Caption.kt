@@ -71,7 +71,7 @@ class Caption internal constructor(
     val malformed: Int,
 )
 
-/** From the arrays of edgecap_jni.c; phrases are in bytes of UTF-8 there and in chars here. */
+/** From the arrays of caption_jni.c; phrases are in bytes of UTF-8 there and in chars here. */
 internal fun captionOf(given: Array<Any?>): Caption {
     val utf8 = given[0] as ByteArray
     val phrases = given[2] as IntArray // [n,4]

@@ -2,7 +2,7 @@ package dev.edgecap
 
 import java.nio.ByteBuffer
 
-/** The functions of edgecap_jni.c. Text is UTF-8 bytes; a handle is used by one thread at a time. */
+/** The functions of edgecap_jni.c and caption_jni.c. Text is UTF-8 bytes; a handle is used by one thread at a time. */
 internal object Native {
     external fun open(
         bundle: ByteArray,

@@ -27,7 +27,7 @@ class Pixels(
     val stride: Int = width * format.channels,
     val orientation: Int = 1,
 ) {
-    /** What edgecap_jni.c reads: offset, width, height, stride, format, orientation. */
+    /** What jni_values.c reads: offset, width, height, stride, format, orientation. */
     internal val layout: IntArray
         get() = intArrayOf(buffer.position(), width, height, stride, format.ordinal, orientation)
 

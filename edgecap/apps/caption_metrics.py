@@ -90,10 +90,20 @@ def score_captions(candidates: Sequence[str], references: Sequence[Sequence[str]
     true = [[tokenize(text) for text in texts] for texts in references]
     rouges = [_rouge_l(words, refs) for words, refs in zip(written, true, strict=True)]
     return CaptionScores(
-        None if len(written) < 2 else _cider_d(written, true),
+        None if len(written) < 2 else _mean(_cider_d(written, true)),
         _bleu(written, true),
         sum(rouges) / len(rouges),
     )
+
+
+def cider_d_each(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """CIDEr-D of each of N captions, 0 … 10; arguments as of `score_captions`, N 2 or more."""
+    true = [[tokenize(text) for text in texts] for texts in references]
+    return _cider_d([tokenize(text) for text in candidates], true)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 Words = Sequence[str]
@@ -145,8 +155,8 @@ def _longest_common(a: Words, b: Words) -> int:
     return row[-1]
 
 
-def _cider_d(written: Sequence[Words], true: Sequence[Sequence[Words]]) -> float:
-    """The mean over images; the references of all N images show how rare an n-gram is."""
+def _cider_d(written: Sequence[Words], true: Sequence[Sequence[Words]]) -> list[float]:
+    """Of each image; the references of all N images show how rare an n-gram is."""
     images_with: Counter[tuple[str, ...]] = Counter()
     for refs in true:
         images_with.update({g for ref in refs for n in range(1, 5) for g in _ngrams(ref, n)})
@@ -168,8 +178,9 @@ def _cider_d(written: Sequence[Words], true: Sequence[Sequence[Words]]) -> float
             shared /= norm_a * norm_b
         return shared * math.exp(-(apart**2) / (2 * SIGMA**2))
 
-    total = sum(
-        sum(similarity(words, ref, n) for ref in refs for n in range(1, ORDER + 1)) / len(refs)
+    return [
+        10
+        / (ORDER * len(refs))
+        * sum(similarity(words, ref, n) for ref in refs for n in range(1, ORDER + 1))
         for words, refs in zip(written, true, strict=True)
-    )
-    return 10 * total / ORDER / len(true)
+    ]

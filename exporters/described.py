@@ -1,0 +1,55 @@
+"""A checkpoint's files as the data of a manifest, the same for every format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edgecap.bundle.generation_spec import GenerationSpec
+from edgecap.bundle.image_spec import ImageSpec
+from edgecap.bundle.interface import DECODE, ENCODE_TEXT
+from edgecap.bundle.regions_spec import RegionsSpec
+from edgecap.bundle.text_spec import TextSpec
+from edgecap.models import translate
+
+if TYPE_CHECKING:
+    from edgecap.models.adapter import Adapter
+    from edgecap.models.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Described:
+    """The data of a manifest that no format changes."""
+
+    image: ImageSpec
+    text: TextSpec | None
+    prompts: dict[str, GenerationSpec]
+    regions: RegionsSpec | None
+    encoder: bytes | None  # the file that turns text into ids
+
+
+def describe(adapter: Adapter, opened: Checkpoint) -> Described:
+    """Raises UnsupportedError where one of the checkpoint's settings cannot be expressed."""
+    files = translate.Checkpoint(opened.directory)
+    image, _ = translate.image_spec(files)
+    prompts: dict[str, GenerationSpec] = {}
+    text, regions = None, None
+    if adapter.interface.has(DECODE):
+        assert adapter.generation is not None
+        text = translate.text_spec(files)
+        T = adapter.interface.dims["T"]
+        for name, begin in adapter.generation.prompts.items():
+            ids = {
+                "eos_token_id": list(adapter.generation.end),
+                "pad_token_id": adapter.generation.pad,
+            }
+            settings = translate.generation_spec(files, begin=begin, ids=ids)
+            most = min(settings.max_new_tokens, T - len(begin) + 1)
+            least = min(settings.min_new_tokens, most)
+            prompts[name] = replace(settings, max_new_tokens=most, min_new_tokens=least)
+        codec = getattr(adapter, "regions", None)
+        regions = None if codec is None else translate.regions_spec(text, codec)
+    encoder = None
+    if adapter.interface.has(ENCODE_TEXT):
+        encoder = (opened.directory / "tokenizer.json").read_bytes()
+    return Described(image, text, prompts, regions, encoder)
