@@ -34,6 +34,7 @@ from edgecap.exporters.parity.words import forced_logits, spread
 from edgecap.exporters.prepare import prepare_export
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import graph
+from edgecap.runtime.image_processing import ModelInput
 from edgecap.runtime.loading import load
 
 NEW_TOKENS = 8
@@ -81,7 +82,7 @@ def measure(checkpoint: Path, images: int, scratch: Path) -> Iterator[Row]:
             )
 
 
-Captions = list[tuple[np.ndarray, list[int]]]  # uint8 [1,h,w,3], and the tokens of each
+Captions = list[tuple[ModelInput, list[int]]]  # images, and the tokens of each
 
 
 def _export(checkpoint: Path, format_: str, precision: str, scratch: Path) -> Path:
@@ -118,9 +119,9 @@ def _reference_captions(checkpoint: Path, bundle: Path, images: int) -> tuple[Ca
     for image in model_inputs(scenes, manifest.image):
         # Without an end, so that random models write more than one word.
         limits = Limits(NEW_TOKENS, banned=spec.eos)
-        (ids,) = adapter.reference(image[None], spec.begin, limits)
-        captions.append((image[None], ids))
-        rows.append(forced_logits(graphs, image[None], spec, ids))  # [n,V]
+        (ids,) = adapter.reference([image], spec.begin, limits)
+        captions.append((image, ids))
+        rows.append(forced_logits(graphs, image, spec, ids))  # [n,V]
     return captions, np.concatenate(rows)
 
 
