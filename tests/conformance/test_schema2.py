@@ -9,7 +9,6 @@ from vectors import assert_bytes, noise, topic
 
 from edgecap.bundle.generation_spec import generation_spec_from_json
 from edgecap.bundle.image_spec import image_spec_from_json
-from edgecap.bundle.manifest import manifest_from_json
 from edgecap.bundle.regions_spec import regions_spec_from_json
 from edgecap.bundle.text_spec import text_spec_from_json
 from edgecap.core.errors import BundleError
@@ -19,6 +18,7 @@ from edgecap.runtime.image_processing import Placement, process
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.regions import Input, read_regions
 from edgecap.runtime.rules import Rules
+from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.state import Step
 from edgecap.runtime.text import TextCodec
 
@@ -95,12 +95,13 @@ class Sums:
 def test_searches(case: dict[str, Any]) -> None:
     state: Any = Sums()
     rules = Rules(generation_spec_from_json(case["spec"]))
+    choose = Sampler(Sampling(**case["sampling"]), [0]) if case["sampling"] else None
     if "code" in case:
         with pytest.raises(BundleError) as refused:
-            generate(state, rules)
+            generate(state, rules, choose)
         assert refused.value.code == case["code"]
         return
-    (found,) = generate(state, rules)
+    (found,) = generate(state, rules, choose)
     assert (found.tokens, found.complete) == (case["tokens"], case["complete"])
     assert [chosen.score for chosen in found.chosen] == pytest.approx(case["scores"], abs=2e-5)
     assert found.score == pytest.approx(case["score"], abs=2e-5)
@@ -123,8 +124,3 @@ def test_regions() -> None:
         ):
             np.testing.assert_allclose(region.boxes, boxes, rtol=0, atol=1e-9)
             np.testing.assert_allclose(region.scores, scores, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("case", topic("manifests2")["cases"], ids=lambda case: case["name"])
-def test_manifests(case: dict[str, Any]) -> None:
-    assert code_of(case["file"], manifest_from_json) == case["code"]

@@ -12,10 +12,7 @@ enum { V = 40, END = 1 };
 static edgecap_status read_grammar(ec_arena *arena, const ec_json *table, ec_grammar *grammar,
                                    edgecap_error *error)
 {
-    ec_fields f;
-    f.arena = arena;
-    f.error = error;
-    f.status = EDGECAP_OK;
+    ec_fields f = ec_fields_of(arena, "grammar", error);
     return ec_grammar_read(&f, table, V, END, grammar);
 }
 
@@ -69,15 +66,6 @@ static void run_grammar(const char *folder)
               "stuck: %s", error.code);
     }
     close_topic(&t);
-}
-
-static ec_sampling read_sampling(const ec_json *one)
-{
-    ec_sampling how;
-    how.temperature = need(one, "temperature")->number;
-    how.top_k = (int32_t)whole(one, "top_k");
-    how.top_p = need(one, "top_p")->number;
-    return how;
 }
 
 static void run_sampler(const char *folder)

@@ -10,15 +10,6 @@
 
 enum { MOST = 64, SLOTS = 8 };
 
-static ec_fields fields(ec_arena *arena, edgecap_error *error)
-{
-    ec_fields f;
-    f.arena = arena;
-    f.error = error;
-    f.status = EDGECAP_OK;
-    return f;
-}
-
 static size_t read_ids(const ec_json *list, int32_t *ids)
 {
     const ec_json *one;
@@ -34,7 +25,7 @@ static size_t read_ids(const ec_json *list, int32_t *ids)
 static void run_image(topic *t, const ec_json *one)
 {
     edgecap_error error = {0};
-    ec_fields f = fields(&t->arena, &error);
+    ec_fields f = ec_fields_of(&t->arena, "spec", &error);
     ec_image_spec spec;
     ec_placement p = {0, 0, 0, 0, 0, 0};
     edgecap_image image = {0};
@@ -120,7 +111,7 @@ static void run_codecs(const char *folder)
 static void read_spec(topic *t, const ec_json *one, ec_generation *spec)
 {
     edgecap_error error = {0};
-    ec_fields f = fields(&t->arena, &error);
+    ec_fields f = ec_fields_of(&t->arena, "spec", &error);
     ec_read_generation(&f, need(one, "spec"), "spec", 0, spec);
     check(f.status == EDGECAP_OK, "generation: %s", error.message);
 }
@@ -195,14 +186,15 @@ static void check_generated(const ec_json *one, const ec_generation *spec, const
           "%ld beams of %ld tokens", (long)spec->beams, (long)spec->max_new_tokens);
 }
 
-static void run_beam(topic *t, const ec_json *one)
+static void run_search_case(topic *t, const ec_json *one)
 {
     ec_generation spec;
     ec_request r = {0};
     ec_generated g = {0};
     edgecap_token tokens[MOST];
     edgecap_error error = {0};
-    const ec_json *code = ec_json_get(one, "code");
+    const ec_json *code = ec_json_get(one, "code"), *sampling = need(one, "sampling");
+    ec_sampling how;
     ec_model model = {0};
     table m = {0};
     read_spec(t, one, &spec);
@@ -216,6 +208,12 @@ static void run_beam(topic *t, const ec_json *one)
     model.copy = table_copy;
     r.memory = &plain_memory;
     r.rules.spec = spec;
+    if (sampling->kind == EC_JSON_OBJECT) {
+        how = read_sampling(sampling);
+        r.sampling = &how;
+        r.seed = (uint32_t)whole(sampling, "seed");
+        r.index = (uint32_t)whole(sampling, "index");
+    }
     g.tokens = tokens;
     ec_generate(&r, &model, &g, &error);
     check(code == NULL ? error.code[0] == 0 : ec_text_is(code->text, error.code), "beams: %s",
@@ -226,16 +224,6 @@ static void run_beam(topic *t, const ec_json *one)
 }
 
 /* ---- The whole ---- */
-
-static void run_manifests2(const char *folder)
-{
-    topic t = open_topic(folder, "manifests2");
-    const ec_json *one;
-    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        check_manifest(one, need(one, "file")->text.data, need(one, "file")->text.length);
-    }
-    close_topic(&t);
-}
 
 void run_specs(const char *folder)
 {
@@ -253,8 +241,7 @@ void run_specs(const char *folder)
     close_topic(&t);
     t = open_topic(folder, "beams");
     for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        run_beam(&t, one);
+        run_search_case(&t, one);
     }
     close_topic(&t);
-    run_manifests2(folder);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from js_edgecap import Caption
 from PIL import Image
-from schema2_twin import write_twin
+from schema2 import into_schema2
 
 from edgecap.bundle.packing import pack
 from edgecap.runtime import load
@@ -30,7 +31,8 @@ def reference(
     """A tiny captioner with languages, boxes and maps, written in either schema."""
     if request.param == "schema 1":
         return tiny_bundle_made
-    return write_twin(tiny_bundle_made, tmp_path_factory.mktemp("twin") / tiny_bundle_made.name)
+    twin = tmp_path_factory.mktemp("twin") / tiny_bundle_made.name
+    return into_schema2(shutil.copytree(tiny_bundle_made, twin))
 
 
 def alike(answer: dict[str, Any], expected: Any) -> None:
@@ -97,7 +99,8 @@ def test_attention_by_head_changes_nothing(
     """A function that this package does not call is neither refused nor opened."""
     asked = [(images()[0], {"maxLength": 6})]
     (expected,) = caption(tiny_attention_bundle, asked)["answers"]
-    (answer,) = caption(write_twin(tiny_attention_bundle, tmp_path / "twin"), asked)["answers"]
+    twin = into_schema2(shutil.copytree(tiny_attention_bundle, tmp_path / "twin"))
+    (answer,) = caption(twin, asked)["answers"]
     assert (answer["tokens"], answer["words"]) == (expected["tokens"], expected["words"])
 
 
@@ -161,6 +164,16 @@ def test_requests_that_are_refused(
     reference: Path, caption: Caption, options: dict[str, Any], code: str
 ) -> None:
     assert caption(reference, [(images()[2], options)])["code"] == code
+
+
+def test_tags_of_languages_match_as_in_python(tiny_bundle_made: Path, caption: Caption) -> None:
+    image, python = images()[2], load(tiny_bundle_made)
+    tags = ("EN-us", "pt_BR", " de ", "zh-Hans-TW", "zh-CN")
+    answers = caption(tiny_bundle_made, [(image, {"lang": tag}) for tag in tags])["answers"]
+    expected = [python.caption(image, lang=tag)[0].lang for tag in tags]
+    assert [answer["lang"] for answer in answers] == expected == ["en", "pt", "de", "zh", "zh"]
+    for tag in ("zh-Hant", "zh-TW", "xx-en", ""):
+        assert caption(tiny_bundle_made, [(image, {"lang": tag})])["code"] == "language.unknown"
 
 
 def test_bundles_that_are_refused(tiny_bundle: Path, caption: Caption) -> None:

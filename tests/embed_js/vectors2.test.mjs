@@ -5,11 +5,11 @@ import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
 import { generate } from "../../edgecap/embed/js/src/decode.js";
 import { processed } from "../../edgecap/embed/js/src/image_processing.js";
 import { applyRules } from "../../edgecap/embed/js/src/logits.js";
-import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
 import { Placement } from "../../edgecap/embed/js/src/placement.js";
 import { readRegions } from "../../edgecap/embed/js/src/regions.js";
 import { Rules } from "../../edgecap/embed/js/src/rules.js";
 import { GENERATION, IMAGE } from "../../edgecap/embed/js/src/schema2.js";
+import { sampler, sampling } from "../../edgecap/embed/js/src/sampling.js";
 import { TextCodec } from "../../edgecap/embed/js/src/text_codec.js";
 import { bytes, noise, vectors } from "./vectors.mjs";
 
@@ -80,10 +80,11 @@ class Table {
   }
 }
 
-test("greedy and beam search", async () => {
+test("greedy decoding, beam search and sampling", async () => {
   const told = vectors("beams");
-  for (const { spec, tokens, complete, scores, score, code } of told.cases) {
-    const search = generate(new Table(told), new Rules(GENERATION(spec, "prompt")));
+  for (const { spec, sampling: how, tokens, complete, scores, score, code } of told.cases) {
+    const drawn = how && sampler(sampling({ ...how, topK: how.top_k, topP: how.top_p }));
+    const search = generate(new Table(told), new Rules(GENERATION(spec, "prompt")), drawn ?? undefined);
     if (code) {
       await assert.rejects(search, { code });
       continue;
@@ -115,11 +116,5 @@ test("regions: every codec", () => {
       boxes.flat().forEach((value, j) => near(value, one.boxes[i].flat()[j], 1e-9, text));
       scores.forEach((value, j) => near(value, one.box_scores[i][j], 1e-9, text));
     });
-  }
-});
-
-test("manifests of schema 2", () => {
-  for (const { name, file, code } of vectors("manifests2").cases) {
-    assert.equal(codeOf(() => readManifest(utf8(file))), code, name);
   }
 });

@@ -35,7 +35,8 @@ export class Captioner {
    */
   static async fromPretrained(source, options = {}) {
     known(options, LOAD_OPTIONS);
-    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal, minConfidence = null } = options;
+    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal } = options;
+    const { minConfidence = null } = options;
     if (threads !== null && !(Number.isInteger(threads) && threads >= 1)) {
       throw new EdgecapError("option.threads", `threads must be a whole number of at least 1, got ${threads}.`);
     }
