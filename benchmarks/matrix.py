@@ -99,7 +99,7 @@ ENVIRONMENTS = (
 def run_environment(row: Environment, root: Path, home: Path, bundles: Sequence[Path]) -> Result:
     """Make the environment if it is not there, and run everything in it."""
     result = Result(row)
-    python = shutil.which(f"python{row.python}") or _pyenv(row.python)
+    python = _interpreter(row.python)
     if python is None:
         result.problem = f"python{row.python} was not found"
         return result
@@ -186,10 +186,14 @@ def _environ() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _pyenv(version: str) -> str | None:
-    """An interpreter that pyenv installed, where its shims do not lead to it."""
-    found = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/python{version}"))
-    return str(found[-1]) if found else None
+def _interpreter(version: str) -> str | None:
+    """The first that starts: on the PATH, or of pyenv, whose shims start only chosen versions."""
+    name = f"python{version}"
+    pyenv = (Path.home() / ".pyenv" / "versions").glob(f"{version}*/bin/{name}")
+    for found in (shutil.which(name), *map(str, sorted(pyenv, reverse=True))):
+        if found and not _run([found, "-c", ""], Path.cwd()):
+            return found
+    return None
 
 
 def work(bundles: Sequence[Path]) -> dict[str, Any]:

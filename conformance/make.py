@@ -42,6 +42,7 @@ TOPICS = (
     generation2.beams,
     regions2.regions2,
     manifests2.manifests2,
+    manifests2.manifests_cached,
 )
 
 

@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 from files import Topic, code_of
+from manifests_cached import CHANGES as CACHED
+from manifests_cached import cached
 from regions2 import MARKS
 
 from edgecap.bundle.manifest import manifest_from_json
@@ -213,8 +215,8 @@ CHANGES: list[tuple[str, Any]] = [
 ]
 
 
-def _changed(path: str, value: Any) -> dict[str, Any]:
-    made = copy.deepcopy(base())
+def _changed(manifest: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    made = copy.deepcopy(manifest)
     place: Any = made
     *folders, last = [part.replace("~", ".") for part in path.split(".")]
     for part in folders:
@@ -238,15 +240,36 @@ def _without_text_rows() -> dict[str, Any]:
     return made
 
 
+def _replacement(text: str, changed: str) -> list[list[str]]:
+    """The shortest replacement [old, new] that makes `changed` of `text` at the first `old`."""
+    if text == changed:
+        return []
+    most = min(len(text), len(changed))
+    begin = next((i for i in range(most) if text[i] != changed[i]), most)
+    same = (i for i in range(most - begin) if text[-1 - i] != changed[-1 - i])
+    end = next(same, most - begin)
+    while text.find(text[begin : len(text) - end]) != begin or end == len(text) - begin:
+        begin -= 1
+    return [[text[begin : len(text) - end], changed[begin : len(changed) - end]]]
+
+
+def _topic(name: str, manifest: dict[str, Any], changed: dict[str, dict[str, Any]]) -> Topic:
+    """A manifest and what is changed in it, each with the code of the refusal; null: accepted."""
+    cases = []
+    base_text = json.dumps(manifest, separators=(",", ":"))
+    for case, one in {"as it is": manifest, **changed}.items():
+        text = json.dumps(one, separators=(",", ":"))
+        code, replace = code_of(manifest_from_json, text), _replacement(base_text, text)
+        cases.append({"name": case[:60], "replace": replace, "code": code})
+    return Topic(name, base=base_text, cases=cases)
+
+
 def manifests2() -> Topic:
-    """Whole manifests, each with the code that it is refused with; null: accepted."""
-    cases = [{"name": "as it is", "file": json.dumps(base()), "code": None}]
-    for path, value in CHANGES:
-        text = json.dumps(_changed(path, value), separators=(",", ":"))
-        code = code_of(manifest_from_json, text)
-        cases.append({"name": f"{path} {value}"[:60], "file": text, "code": code})
-    cases.append(
-        {"name": "no dimension T", "file": (text := json.dumps(_without_text_rows())), "code": None}
-    )
-    cases[-1]["code"] = code_of(manifest_from_json, text)
-    return Topic("manifests2", cases=cases)
+    changed = {f"{path} {value}": _changed(base(), path, value) for path, value in CHANGES}
+    return _topic("manifests2", base(), changed | {"no dimension T": _without_text_rows()})
+
+
+def manifests_cached() -> Topic:
+    manifest = cached(base())
+    changes = {f"{path} {value}": _changed(manifest, path, value) for path, value in CACHED}
+    return _topic("manifests_cached", manifest, changes)

@@ -8,11 +8,13 @@ that are no scene (not_scenes.py, other seeds than those measured), and writes t
 Without it, the calibration of the captioner is measured, per style:
 
     kept       test scenes whose confidence is at least the calibration's threshold
-    declined   images below it, per kind; `--others NAME=DIR` adds folders of images, which no fit
-               sees
+    declined   images below it, per kind; no fit sees those of HELD_OUT, nor the folders of images
+               that `--others NAME=DIR` adds
     ece        expected calibration error: over ten bins of confidence, the mean distance between
                the confidence and the share that is right, scenes and others counting alike; the
                same for boxes
+
+Every style but the one with boxes takes that one as its second opinion (bundle/SPEC.md).
 
 A caption is right if it names exactly the things of the scene (colours or shapes only, or a true
 relation, where its style asks for that), a box if a thing of its name is there with IoU >= 0.5;
@@ -31,8 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.apps.calibration import fit_captions, fit_regions
-from edgecap.benchmarks.reference.not_scenes import KINDS, not_scenes
+from edgecap.apps.calibration import Opinions, fit_captions, fit_regions
+from edgecap.benchmarks.reference.not_scenes import HELD_OUT, KINDS, not_scenes
 from edgecap.benchmarks.reference.sets import evaluation_scenes
 from edgecap.bundle.confidence_spec import SCHEMA, Calibration, RegionWeights
 from edgecap.core.atomic import write_file
@@ -49,11 +51,12 @@ from edgecap.reference.scenes.parse import parse
 from edgecap.reference.scenes.relations import holds
 from edgecap.reference.shipped import calibration_for
 from edgecap.runtime import Caption, Captioner
-from edgecap.runtime.confidence import features, rated
+from edgecap.runtime.confidence import features
 
 FIT_SEED, TEST_SEED = 1, 2
 BINS = 10
 RIGHT = "the caption names exactly the things that are in the image"
+SECOND = "grounded"  # boxes are unsure where nothing is
 HARDER = ("counts", "backgrounds", "cooccurrence", "quadrant")  # splits with what was withheld
 
 
@@ -102,19 +105,25 @@ def fit(captioner: Captioner, styles: Sequence[str], n: int, others: int) -> Cal
     gate = evaluation_scenes("gate", n // 3)
     shown = [*gate, *evaluation_scenes("val", n - len(gate))]
     unlike = [image for kind in KINDS for image in not_scenes(kind, others, FIT_SEED)]
+    images = [*(image for image, _ in shown), *unlike]
+    second_turn = caption_in_turns(captioner, images, SECOND)
     captions, regions = {}, {}
     for style in styles:
-        outputs = caption_in_turns(captioner, [image for image, _ in shown], style)
-        unseen = caption_in_turns(captioner, unlike, style)
-        right: list[Caption] = []
-        wrong = [caption for _, caption in unseen]
+        is_second = style == SECOND
+        outputs = second_turn if is_second else caption_in_turns(captioner, images, style)
+        pairs: list[Opinions] = [
+            (caption, None if is_second else second)
+            for (_, caption), (_, second) in zip(outputs, second_turn, strict=True)
+        ]
+        right: list[Opinions] = []
+        wrong = pairs[len(shown) :]
         boxes: list[tuple[float, float]] = []
         true: list[bool] = []
-        for (lang, caption), (_, scene) in zip(outputs, shown, strict=True):
-            (right if is_right(scene, caption, lang) else wrong).append(caption)
+        for (lang, caption), pair, (_, scene) in zip(outputs, pairs, shown, strict=False):
+            (right if is_right(scene, caption, lang) else wrong).append(pair)
             boxes += box_rows(caption)
             true += right_boxes(scene, caption, lang)
-        for _, caption in unseen:
+        for _, caption in outputs[len(shown) :]:
             boxes += box_rows(caption)
             true += right_boxes(None, caption, "")
         captions[style] = fit_captions(right, wrong)
@@ -145,10 +154,11 @@ def measure(
     others: int,
     folders: dict[str, list[Path]],
 ) -> dict[str, Any]:
-    """The keys above for one style."""
+    """The keys above for one style; the captioner's confidences become those of `calibration`."""
+    captioner.set_confidence(calibration, 0.0)  # none is declined, and second opinions are heard
     threshold = calibration.captions[style].threshold
     weights = calibration.regions.get(style)
-    kinds: dict[str, list[Any]] = {k: not_scenes(k, others, TEST_SEED) for k in KINDS}
+    kinds: dict[str, list[Any]] = {k: not_scenes(k, others, TEST_SEED) for k in KINDS | HELD_OUT}
     kinds |= folders
     scenes_ = {"test": evaluation_scenes("test", n)}
     scenes_ |= {name: evaluation_scenes(name, n // 4) for name in HARDER}
@@ -160,7 +170,7 @@ def measure(
         sure: list[float] = []
         right: list[bool] = []
         for (lang, caption), (_, scene) in zip(found, shown, strict=True):
-            sure.append(_sure(caption, calibration))
+            sure.append(caption.confidence or 0.0)
             right.append(is_right(scene, caption, lang))
             boxes[True] += _box_points(caption, weights, right_boxes(scene, caption, lang))
         points[True] += zip(sure, right, strict=True)
@@ -168,7 +178,7 @@ def measure(
         row["right"][name] = float(np.mean(right))
     for name, images in kinds.items():
         found = caption_in_turns(captioner, images, style)
-        sure = [_sure(caption, calibration) for _, caption in found]
+        sure = [caption.confidence or 0.0 for _, caption in found]
         row["declined"][name] = float(np.mean(np.array(sure) < threshold))
         points[False] += [(value, False) for value in sure]
         for _, caption in found:
@@ -177,10 +187,6 @@ def measure(
     row["ece_boxes"] = calibration_error(boxes[True], boxes[False]) if weights else None
     row["images"] = {name: len(images) for name, images in (scenes_ | kinds).items()}
     return row
-
-
-def _sure(caption: Caption, calibration: Calibration) -> float:
-    return rated(caption, calibration).confidence or 0.0
 
 
 def _box_points(

@@ -5,11 +5,19 @@ blank      black, white, and one colour
 scribbles  lines and curves over one colour
 text       a page of letters
 patches    a scene cut into tiles and shuffled, so that no thing is whole
+gradients  one colour that becomes another
+patterns   stripes, a chequerboard, dots
+
+and, for measuring alone (HELD_OUT):
+
+charts     bars and lines over axes with numbers
+clouds     coloured noise of low frequencies
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -21,9 +29,10 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 def not_scenes(kind: str, n: int, seed: int) -> list[np.ndarray]:
-    """n images of one of KINDS, uint8 [SIDE,SIDE,3]; the same for the same seed."""
-    number = list(KINDS).index(kind)
-    return [KINDS[kind](np.random.default_rng((number, seed, i)), i) for i in range(n)]
+    """n images of one of KINDS or HELD_OUT, uint8 [SIDE,SIDE,3]; the same for the same seed."""
+    kinds = KINDS | HELD_OUT
+    number = list(kinds).index(kind)
+    return [kinds[kind](np.random.default_rng((number, seed, i)), i) for i in range(n)]
 
 
 def _noise(rng: np.random.Generator, i: int) -> np.ndarray:
@@ -78,6 +87,65 @@ def _patches(rng: np.random.Generator, i: int) -> np.ndarray:
     return mixed.swapaxes(1, 2).reshape(SIDE, SIDE, 3)
 
 
+def _gradients(rng: np.random.Generator, i: int) -> np.ndarray:
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / (SIDE - 1)
+    angle, (left, top) = rng.uniform(0, 2 * np.pi), rng.uniform(size=2)
+    across = np.cos(angle) * x + np.sin(angle) * y if i % 2 else np.hypot(x - left, y - top)
+    share = (across - across.min()) / np.ptp(across)  # [SIDE,SIDE]
+    first, last = rng.integers(0, 256, (2, 3))
+    return np.asarray(first + (last - first) * share[..., None]).astype(np.uint8)
+
+
+def _patterns(rng: np.random.Generator, i: int) -> np.ndarray:
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    period, angle = int(rng.integers(6, 48)), rng.uniform(0, np.pi)
+    if i % 3 == 0:
+        shown = (x * np.cos(angle) + y * np.sin(angle)) // period % 2 > 0
+    elif i % 3 == 1:
+        shown = (x // period + y // period) % 2 > 0
+    else:
+        radius = period * rng.uniform(0.2, 0.45)
+        shown = np.hypot(x % period - period / 2, y % period - period / 2) < radius
+    first, second = rng.integers(0, 256, (2, 3))
+    return np.where(shown[..., None], first, second).astype(np.uint8)
+
+
+def _charts(rng: np.random.Generator, i: int) -> np.ndarray:
+    paper, ink = ((255, 255, 255), (0, 0, 0)) if i % 2 else ((20, 24, 30), (220, 220, 220))
+    image = Image.new("RGB", (SIDE, SIDE), paper)
+    draw = ImageDraw.Draw(image)
+    draw.line((24, 8, 24, 200, 216, 200), ink, 1)
+    for k in range(5):
+        draw.line((24, 12 + k * 38, 216, 12 + k * 38), (128, 128, 128), 1)
+        draw.text((4, 8 + k * 38), str(int(rng.integers(100))), ink)
+        draw.text((30 + k * 38, 206), str(2000 + k), ink)
+    if i % 4 < 2:
+        count, color = int(rng.integers(3, 12)), _color(rng)
+        for k, height in enumerate(rng.integers(10, 180, count).tolist()):
+            left = 28 + k * (180 // count)
+            draw.rectangle((left, 200 - height, left + 135 // count, 199), color)
+        return np.asarray(image)
+    for _ in range(int(rng.integers(1, 4))):
+        values = np.cumsum(rng.normal(0, 10, 40))
+        heights = 20 + 170 * (values - values.min()) / np.ptp(values)
+        points = [(28 + k * 4.7, height) for k, height in enumerate(heights.tolist())]
+        draw.line(points, _color(rng), 2)
+    return np.asarray(image)
+
+
+def _clouds(rng: np.random.Generator, i: int) -> np.ndarray:
+    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(SIDE), np.fft.fftfreq(SIDE)))
+    frequencies[0, 0] = 1
+    bands: list[np.ndarray] = []
+    for _ in range(3):
+        noise = np.fft.fft2(rng.normal(size=(SIDE, SIDE))) / frequencies ** rng.uniform(1.2, 2.2)
+        band = np.fft.ifft2(noise).real
+        band /= band.std()
+        bands.append(bands[0] + 0.3 * band if bands and i % 2 else band)  # odd ones nearly grey
+    values = np.stack(bands, -1) * rng.uniform(25, 60) + rng.integers(60, 200, 3)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
 def _canvas(rng: np.random.Generator) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     image = Image.new("RGB", (SIDE, SIDE), _color(rng))
     return image, ImageDraw.Draw(image)
@@ -88,10 +156,14 @@ def _color(rng: np.random.Generator) -> tuple[int, int, int]:
     return red, green, blue
 
 
-KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+Draw: TypeAlias = Callable[[np.random.Generator, int], np.ndarray]
+KINDS: dict[str, Draw] = {
     "noise": _noise,
     "blank": _blank,
     "scribbles": _scribbles,
     "text": _text,
     "patches": _patches,
+    "gradients": _gradients,
+    "patterns": _patterns,
 }
+HELD_OUT: dict[str, Draw] = {"charts": _charts, "clouds": _clouds}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from edgecap.bundle.confidence_spec import (
     Calibration,
     CaptionWeights,
     RegionWeights,
+    SecondStyle,
 )
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
 from edgecap.core.atomic import atomic_dir
@@ -37,15 +38,24 @@ LEAST = 20  # captions of each side
 KEPT = 0.99  # of the right captions that are fitted; 0.98 is what others are to reach
 _STEPS = 100
 
+# A caption of an image, and that in the second style, where there is one.
+Opinions: TypeAlias = "tuple[Caption, Caption | None]"
 
-def fit_captions(right: Sequence[Caption], wrong: Sequence[Caption]) -> CaptionWeights:
-    """The weights for one style or prompt; InputError for fewer than LEAST captions of a side."""
-    good, bad = _rows(right, "right"), _rows(wrong, "wrong")  # float64 [N,3]
+
+def fit_captions(right: Sequence[Opinions], wrong: Sequence[Opinions]) -> CaptionWeights:
+    """The weights for one style or prompt; InputError for fewer than LEAST captions of a side.
+
+    With second captions, all of one style, these count as well.
+    """
+    good, bad = _rows(right, "right"), _rows(wrong, "wrong")  # float64 [N,F]
     values, labels = np.concatenate([good, bad]), np.repeat([1, 0], [len(good), len(bad)])
-    bias, mean, least = fit(values, labels)
-    confidences = 1 / (1 + np.exp(-(good @ (bias, mean, least))))  # [N]
+    weights = fit(values, labels)
+    confidences = 1 / (1 + np.exp(-(good @ weights)))  # [N]
     threshold = float(np.quantile(confidences, 1 - KEPT, method="lower"))
-    return CaptionWeights(bias, mean, least, threshold)
+    bias, mean, least, *others = weights
+    styles = {second.style for _, second in (*right, *wrong) if second is not None}
+    second = SecondStyle(*styles, *others) if others else None
+    return CaptionWeights(bias, mean, least, threshold, second)
 
 
 def fit_regions(rows: Sequence[tuple[float, float]], right: Sequence[bool]) -> RegionWeights:
@@ -54,7 +64,7 @@ def fit_regions(rows: Sequence[tuple[float, float]], right: Sequence[bool]) -> R
     return RegionWeights(*fit(values, np.array(right, np.int64)))
 
 
-def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
     """Weights of values [N,F] that predict labels 0 or 1 [N]; none but the first is negative.
 
     A figure that would count against the caption although the model thought it likelier is left
@@ -69,8 +79,7 @@ def fit(values: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
         used = [i for i in used if i not in against]
     weights = np.zeros(values.shape[1])
     weights[used] = solved
-    bias, first, second = (float(weight) for weight in weights)
-    return bias, first, second
+    return tuple(float(weight) for weight in weights)
 
 
 def _newton(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -99,9 +108,13 @@ def _newton(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return weights
 
 
-def _rows(captions: Sequence[Caption], what: str) -> np.ndarray:
-    """1, mean and lowest log-probability: float64 [N,3]."""
-    rows = [(1.0, *features(caption)) for caption in captions if caption.scores]
+def _rows(captions: Sequence[Opinions], what: str) -> np.ndarray:
+    """1, mean and lowest log-probability, and the second caption's mean: float64 [N,3 or 4]."""
+    rows = [
+        (1.0, *features(caption), *([] if second is None else features(second)[:1]))
+        for caption, second in captions
+        if caption.scores
+    ]
     if len(rows) < LEAST:
         raise InputError(
             "confidence.few",
@@ -136,9 +149,9 @@ def calibrate(
             f"Unpack it first: edgecap unpack {bundle}",
         )
     captioner = load(bundle, threads=threads)
-    right, wrong = (_captions(captioner, folder, options) for folder in (images, others))
+    right, wrong = (_opinions(captioner, folder, options) for folder in (images, others))
     weights = fit_captions(right[::2], wrong[::2])
-    style = right[0].style
+    style = right[0][0].style
     before = captioner.calibration
     calibration = Calibration(
         SCHEMA,
@@ -149,7 +162,7 @@ def calibrate(
         dict(before.regions) if before else {},
     )
     kept, declined = (
-        [rated(one, calibration, AUTO).declined for one in half]
+        [rated(one, calibration, AUTO, second).declined for one, second in half]
         for half in (right[1::2], wrong[1::2])
     )
     _write(bundle, calibration)
@@ -161,12 +174,28 @@ def calibrate(
     }
 
 
-def _captions(captioner: Any, folder: Path, options: dict[str, str]) -> list[Caption]:
-    """Of every image of a folder that can be read and gives words."""
+def _opinions(captioner: Any, folder: Path, options: dict[str, str]) -> list[Opinions]:
+    """Captions of the images of a folder that can be read and give words.
+
+    With second ones where the calibration so far has them for this style.
+    """
     files = [folder / name for name in walk(folder)]
-    found = captioner.caption_many(files, **options, on_error="skip")
-    captions = progress(found, folder.name, len(files))
-    return [one for one in captions if isinstance(one, Caption) and one.scores]
+    found = progress(
+        captioner.caption_many(files, **options, on_error="skip"), folder.name, len(files)
+    )
+    captions = {
+        file: one
+        for file, one in zip(files, found, strict=True)
+        if isinstance(one, Caption) and one.scores
+    }
+    before = captioner.calibration.captions if captioner.calibration else {}
+    styles = {one.style for one in captions.values()}
+    seconds = [before[style].second for style in styles if style in before]
+    if not seconds or seconds[0] is None:
+        return [(one, None) for one in captions.values()]
+    kind = "style" if captioner.languages else "prompt"
+    again = captioner.caption_many(list(captions), **{**options, kind: seconds[0].style})
+    return list(zip(captions.values(), again, strict=True))
 
 
 def _write(bundle: Path, calibration: Calibration) -> None:

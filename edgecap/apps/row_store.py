@@ -7,6 +7,7 @@ A row is a dict with the key `image`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from edgecap.core.atomic import make_directory, write_file
 from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
+from edgecap.core.lines import line_file
+from edgecap.core.locks import open_locked
 
 Row = dict[str, Any]
 PART_ROWS = 1024  # of a Parquet part, which is written as a whole
@@ -24,51 +27,66 @@ _COLUMNS = ("image", "text", "lang", "style", "score", "confidence", "declined",
 
 
 def done_lines(file: Path) -> set[str]:
-    """The images that have a row in a file of JSON lines; removes a last line that broke off.
+    """The images that are captioned in a file of JSON lines.
 
-    InputError for a file that is none of ours.
+    Removes a last line that broke off, and the rows of images that could not be read: these are
+    tried again. InputError for a file that is none of ours, and one that another run is writing.
     """
     if not file.exists():
         return set()
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    try:
-        rows = [json.loads(line) for line in whole.splitlines()]
-        names = {row["image"] for row in rows}
-    except (ValueError, KeyError, TypeError):
-        raise InputError(
-            "output.foreign",
-            f"{file} holds lines that are no rows of images; it was not changed.",
-            "Choose another file, or leave --resume out to replace it.",
-        ) from None
-    if len(whole) < len(data):
-        write_file(file, whole)
+    with line_file(file, keep=True):
+        data = file.read_bytes()
+        found = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+        try:
+            rows = [json.loads(line) for line in found]
+            names = {row["image"] for row in rows if "error" not in row}
+        except (ValueError, KeyError, TypeError):
+            raise InputError(
+                "output.foreign",
+                f"{file} holds lines that are no rows of images; it was not changed.",
+                "Choose another file, or leave --resume out to replace it.",
+            ) from None
+        kept = [line for line, row in zip(found, rows, strict=True) if "error" not in row]
+        if (whole := b"".join(kept)) != data:
+            write_file(file, whole)
     return names
 
 
 @contextmanager
 def lines(file: Path, resume: bool) -> Iterator[Callable[[Row], None]]:
-    """A function that writes a row at once, behind those that are there if `resume`."""
-    with file.open("a" if resume else "w", encoding="utf-8") as opened:
+    """A function that writes a row at once, behind those that are there if `resume`.
 
-        def write(row: Row) -> None:
-            text = json.dumps(row, ensure_ascii=False)
-            opened.write(text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
-            opened.flush()
-
-        yield write
+    Errors as of `line_file`.
+    """
+    with line_file(file, keep=resume) as write:
+        yield lambda row: write(json.dumps(row, ensure_ascii=False))
 
 
 def done_parts(directory: Path) -> set[str]:
-    """The images that have a row in the parts of a directory; InputError for a foreign one."""
+    """The images that are captioned in the parts of a directory.
+
+    Removes the rows of images that could not be read: these are tried again. InputError for a
+    foreign directory, and for one that another run is writing.
+    """
+    if not directory.is_dir():
+        return set()
+    with _locked(directory):
+        return _tidied(directory)
+
+
+def _tidied(directory: Path) -> set[str]:
     parquet = require("pyarrow.parquet", "ray")
     names: set[str] = set()
     for part in _parts(directory):
         try:
-            names.update(parquet.read_table(part, columns=["image"])["image"].to_pylist())
+            table = parquet.read_table(part)
+            kept = table.filter(table["error"].is_null())
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise InputError("output.foreign", f"{part} is no part of ours: {reason}.") from None
+        if kept.num_rows < table.num_rows:
+            write_file(part, _part_bytes(kept))
+        names.update(kept["image"].to_pylist())
     return names
 
 
@@ -76,9 +94,10 @@ def done_parts(directory: Path) -> set[str]:
 def parts(directory: Path, resume: bool) -> Iterator[Callable[[Row], None]]:
     """A function that keeps a row, and writes PART_ROWS of them as one part, the rest at the end.
 
-    InputError where the directory holds anything and `resume` is not set.
+    InputError where the directory holds anything and `resume` is not set, and where another run is
+    writing it.
     """
-    arrow, parquet = require("pyarrow", "ray"), require("pyarrow.parquet", "ray")
+    arrow = require("pyarrow", "ray")
     if directory.exists() and any(directory.iterdir()) and not resume:
         raise InputError(
             "output.exists",
@@ -87,7 +106,7 @@ def parts(directory: Path, resume: bool) -> Iterator[Callable[[Row], None]]:
         )
     make_directory(directory)
     waiting: list[Row] = []
-    number = len(_parts(directory))
+    number = 0
 
     def flush() -> None:
         nonlocal number
@@ -99,9 +118,7 @@ def parts(directory: Path, resume: bool) -> Iterator[Callable[[Row], None]]:
         types = {"score": arrow.float64(), "confidence": arrow.float64()}
         types |= {"declined": arrow.bool_(), "complete": arrow.bool_()}
         schema = arrow.schema([(name, types.get(name, arrow.string())) for name in columns])
-        sink = arrow.BufferOutputStream()
-        parquet.write_table(arrow.table(columns, schema), sink)
-        write_file(directory / _PART.format(number), sink.getvalue().to_pybytes())
+        write_file(directory / _PART.format(number), _part_bytes(arrow.table(columns, schema)))
         number += 1
         waiting.clear()
 
@@ -110,10 +127,34 @@ def parts(directory: Path, resume: bool) -> Iterator[Callable[[Row], None]]:
         if len(waiting) == PART_ROWS:
             flush()
 
+    with _locked(directory):
+        number = len(_parts(directory))
+        try:
+            yield write
+        finally:  # whatever ends the run, what is done is kept
+            flush()
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = open_locked(directory.resolve())
+    if descriptor is None:
+        raise InputError(
+            "output.busy",
+            f"another run is writing {directory}.",
+            "Wait for it, or choose another directory.",
+        )
     try:
-        yield write
-    finally:  # whatever ends the run, what is done is kept
-        flush()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _part_bytes(table: Any) -> bytes:
+    sink = require("pyarrow", "ray").BufferOutputStream()
+    require("pyarrow.parquet", "ray").write_table(table, sink)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _parts(directory: Path) -> list[Path]:

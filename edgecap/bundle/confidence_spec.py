@@ -18,13 +18,22 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class SecondStyle:
+    """A style or prompt that the image is captioned in as well, greedily and to its end."""
+
+    style: str
+    mean: float  # times the mean log-probability of that caption's tokens, without the end
+
+
+@dataclass(frozen=True)
 class CaptionWeights:
-    """Logistic regression on two figures of a caption, of one style or prompt."""
+    """Logistic regression on figures of a caption, of one style or prompt."""
 
     bias: float
     mean: float  # times the mean log-probability of its tokens, without the end
     least: float  # times the lowest of them
     threshold: float  # 0-1: of captions of what the model is for, 98 in 100 are above
+    second: SecondStyle | None = None  # None: the caption alone counts
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,11 @@ def calibration_from_json(data: bytes) -> Calibration:
     if not found.captions:
         raise _bad("captions must not be empty")
     for name, one in found.captions.items():
-        numbers = (one.bias, one.mean, one.least, one.threshold)
+        second = one.second.mean if one.second else 0.0
+        numbers = (one.bias, one.mean, one.least, second, one.threshold)
         if not all(map(math.isfinite, numbers)) or not 0 <= one.threshold <= 1:
             raise _bad(f"captions.{name} needs finite numbers and a threshold in 0 … 1")
-        if one.mean < 0 or one.least < 0:
+        if min(one.mean, one.least, second) < 0:
             raise _bad(f"captions.{name} would trust an unlikely caption more than a likely one")
     for name, region in found.regions.items():
         if not all(map(math.isfinite, (region.bias, region.box, region.mean))):

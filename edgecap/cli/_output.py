@@ -14,6 +14,7 @@ import typer
 
 from edgecap.core.atomic import write_file
 from edgecap.core.errors import InputError
+from edgecap.core.lines import line_file
 
 STANDARD_OUTPUT = "-"
 
@@ -96,17 +97,15 @@ def write_json(value: Any, destination: str | None) -> None:
 
 @contextmanager
 def json_lines(destination: str | None) -> Iterator[Callable[[Any], None]]:
-    """Give a function that writes a line of JSON at once, to a file or to standard output."""
+    """Give a function that writes a line of JSON at once, to a file or to standard output.
+
+    Errors as of `line_file`.
+    """
     if destination is None or destination == STANDARD_OUTPUT:
         yield lambda row: write_text(as_json(row, indent=None) + "\n", destination)
         return
-    with open(destination, "w", encoding="utf-8") as file:
-
-        def write(row: Any) -> None:
-            file.write(as_json(row, indent=None) + "\n")
-            file.flush()
-
-        yield write
+    with line_file(Path(destination), keep=False) as write:
+        yield lambda row: write(as_json(row, indent=None))
 
 
 def _to_standard_output(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Exclusive locks on directories, so that two runs do not write to the same one. POSIX only."""
+"""Exclusive locks, so that two runs do not write to the same place. POSIX only."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ def open_locked(directory: Path) -> int | None:
         if not held:
             os.close(descriptor)
     return descriptor if held else None
+
+
+def lock_file(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False if another run holds the lock.
+
+    Where the system has no such locks (Windows, some network drives) nothing is locked.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -232,7 +232,8 @@ class Captioner(Rating):
         select = selection(self.manifest.interface, layer, head)
         model_input, placement = preprocess(image, self.manifest.image)
         function = DECODE if select is None else DECODE_ATTENTION
-        (generated,) = self._decode(request, model_input[None], function=function)
+        state = State(self.graphs, self.graphs.encode(model_input[None]), function)
+        (generated,) = generate(state, request.rules)
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
@@ -302,28 +303,39 @@ class Captioner(Rating):
         for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
-            yield self.rated(result)
+            yield result
 
     def _caption_batch(
         self, request: Request, prepared: Sequence[ModelInput], places: Sequence[int]
     ) -> list[Caption]:
-        model_inputs = np.stack([model_input for model_input, _ in prepared])  # [B,h,w,3]
-        return [
-            self._read(generated, placement, request)
-            for generated, (_, placement) in zip(
-                self._decode(request, model_inputs, places), prepared, strict=True
-            )
-        ]
+        encoded = self.graphs.encode(np.stack([image for image, _ in prepared]))  # [B,h,w,3]
+        placements = [placement for _, placement in prepared]
+        captions = self._caption_encoded(request, encoded, placements, places)
+        second = self.second_style(request.style)
+        if second is None:
+            return [self.rated(caption) for caption in captions]
+        again = self._caption_encoded(self._in_style(request, second), encoded, placements, places)
+        return [self.rated(*pair) for pair in zip(captions, again, strict=True)]
 
-    def _decode(
+    def _caption_encoded(
         self,
         request: Request,
-        model_inputs: np.ndarray,
-        places: Sequence[int] = (0,),
-        function: str = DECODE,
-    ) -> list[Generated]:
-        state = State(self.graphs, self.graphs.encode(model_inputs), function)
-        return generate(state, request.rules, request.choose(places))
+        encoded: dict[str, np.ndarray],
+        placements: Sequence[Letterbox],
+        places: Sequence[int],
+    ) -> list[Caption]:
+        state = State(self.graphs, encoded)
+        generated = generate(state, request.rules, request.choose(places))
+        return [
+            self._read(one, placement, request)
+            for one, placement in zip(generated, placements, strict=True)
+        ]
+
+    def _in_style(self, request: Request, style: str) -> Request:
+        """The same language in another style, or another prompt; greedy, to its end."""
+        lang, prompt = (request.lang, None) if request.lang else (None, style)
+        named = style if request.lang else None
+        return self._request(lang, True, named, 1, None, True, None, prompt)
 
     def _read(self, generated: Generated, placement: Letterbox, request: Request) -> Caption:
         return read_caption(

@@ -3,6 +3,10 @@
 The confidence of a caption is the probability that it is right, by logistic regression on the mean
 and the lowest log-probability of its tokens. The weights travel with the bundle
 (bundle/confidence_spec.py); a model without them has no confidence, and declines nothing.
+
+A style may need a second opinion: words alone sound sure of an image that shows nothing, boxes do
+not. The image is then captioned in the style with boxes as well, and both captions count. That
+takes time, so it is done only where a lowest confidence was asked for.
 """
 
 from __future__ import annotations
@@ -34,16 +38,23 @@ class Rating:
     calibration: Calibration | None = None
     min_confidence: Minimum = None
 
-    def set_confidence(self, calibration: Calibration | None, minimum: Minimum) -> None:
-        """Errors as of `check_minimum`."""
-        check_minimum(minimum, calibration)
+    def set_confidence(
+        self, calibration: Calibration | None, minimum: Minimum, bundle: str | None = None
+    ) -> None:
+        """`bundle`, the path of one, and errors are those of `check_minimum`."""
+        check_minimum(minimum, calibration, bundle)
         self.calibration, self.min_confidence = calibration, minimum
 
-    def rated(self, result: Caption | InputError) -> Caption | InputError:
-        """A result with its confidences; errors stay as they are."""
-        if isinstance(result, InputError):
-            return result
-        return rated(result, self.calibration, self.min_confidence)
+    def second_style(self, style: str) -> str | None:
+        """The style that the images of captions of this style must be captioned in as well."""
+        if self.calibration is None or self.min_confidence is None:
+            return None
+        weights = self.calibration.captions.get(style)
+        return weights.second.style if weights and weights.second else None
+
+    def rated(self, caption: Caption, second: Caption | None = None) -> Caption:
+        """A caption with its confidences; `second`: that of the image in the second style."""
+        return rated(caption, self.calibration, self.min_confidence, second)
 
 
 def calibration_of(opened: Bundle) -> Calibration | None:
@@ -55,12 +66,20 @@ def calibration_of(opened: Bundle) -> Calibration | None:
 
 def features(caption: Caption) -> tuple[float, float]:
     """Mean and lowest log-probability of the caption's tokens, without the end."""
-    scores = [max(score, _LOWEST) for score in caption.scores]
+    scores = [max(score, _LOWEST) for score in caption.scores] or [_LOWEST]
     return sum(scores) / len(scores), min(scores)
 
 
-def rated(caption: Caption, calibration: Calibration | None, minimum: Minimum = None) -> Caption:
+def rated(
+    caption: Caption,
+    calibration: Calibration | None,
+    minimum: Minimum = None,
+    second: Caption | None = None,
+) -> Caption:
     """The caption with its confidences; without words and boxes where it is declined.
+
+    Without `second`, the image's caption in the second style, a caption whose style needs one has
+    no confidence, nor have its boxes.
 
     UnsupportedError if `minimum` is given and the calibration is not for the caption's style.
     """
@@ -74,9 +93,15 @@ def rated(caption: Caption, calibration: Calibration | None, minimum: Minimum = 
             "confidence.style",
             f"the calibration of this model is for {', '.join(calibration.captions)}, "
             f"not for {caption.style!r}.",
+            "Fit that one as well, with edgecap calibrate.",
         )
     mean, least = features(caption)
-    confidence = _logistic(weights.bias + weights.mean * mean + weights.least * least)
+    logit = weights.bias + weights.mean * mean + weights.least * least
+    if weights.second is not None:
+        if second is None:
+            return caption
+        logit += weights.second.mean * features(second)[0]
+    confidence = _logistic(logit)
     if minimum is not None and confidence < (weights.threshold if minimum == AUTO else minimum):
         return replace(caption, text="", raw="", mentions=(), confidence=confidence, declined=True)
     region = calibration.regions.get(caption.style)
@@ -97,9 +122,11 @@ def region_confidences(
     return tuple(_logistic(weights.bias + weights.box * log + weights.mean * mean) for log in logs)
 
 
-def check_minimum(minimum: Minimum, calibration: Calibration | None) -> None:
+def check_minimum(
+    minimum: Minimum, calibration: Calibration | None, bundle: str | None = None
+) -> None:
     """Raise InputError for a number outside 0 … 1, UnsupportedError for a model that has no
-    calibration."""
+    calibration; `bundle` is the path of one that could be given it, None for PyTorch."""
     if minimum is None:
         return
     if minimum != AUTO and not (isinstance(minimum, int | float) and 0 <= minimum <= 1):
@@ -111,7 +138,8 @@ def check_minimum(minimum: Minimum, calibration: Calibration | None) -> None:
         raise UnsupportedError(
             "confidence.none",
             "this model carries no calibration of its confidence.",
-            "Fit one to your images: edgecap calibrate BUNDLE --images DIR --others DIR",
+            f"{'Fit' if bundle else 'Export it, and fit'} one to your images: "
+            f"edgecap calibrate {bundle or 'BUNDLE'} --images DIR --others DIR",
         )
 
 

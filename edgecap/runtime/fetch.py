@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import http.client
-import re
 import time
 import urllib.error
 import urllib.request
 from typing import Any
 
 from edgecap.core.errors import InputError, one_line
+from edgecap.runtime.urls import check_url
 
 MAX_BYTES = 256 << 20
 TIMEOUT = 20.0  # s without a byte
 _PATIENCE = 120.0  # s for all of it
 _PIECE = 1 << 20
-
-
-def is_url(name: str) -> bool:
-    """Whether a name begins with a scheme (a drive's letter is none)."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name) is not None
 
 
 def fetch(
@@ -34,8 +29,7 @@ def fetch(
 
     Raises InputError: image.url for other schemes, image.fetch where it fails, image.too_large.
     """
-    if not url.lower().startswith(("http://", "https://")):
-        raise InputError("image.url", f"{url} is not an http or https URL.")
+    check_url(url, allowed=True)
     headers = {"User-Agent": "edgecap", "Accept": "image/*"}
     until = time.monotonic() + patience
     data = bytearray()

@@ -23,6 +23,7 @@ from edgecap.runtime.image_color import to_srgb
 from edgecap.runtime.image_kinds import kind_of
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
 from edgecap.runtime.image_plugins import parse, suppress_plugin_warnings
+from edgecap.runtime.urls import check_url, is_url
 
 # Also a binary file that is open for reading, a tensor of torch, and a function that gives one of
 # these: what takes time (a URL) is then done when its turn comes.
@@ -32,7 +33,8 @@ _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _MOST_FRAMES = 64  # that are looked at for one that shows something
 _END = b"\xff\xd9"  # of a JPEG file
-_BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags
+_BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags, as the next two
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 _ORIENTATION = 0x0112
 
@@ -92,8 +94,8 @@ def load_image(source: ImageSource) -> LoadedImage:
     than MAX_PIXELS is decoded at reduced size where its format can be (see image_large).
 
     Raises:
-        InputError: image.missing, image.empty, image.truncated, image.unreadable, image.too_large,
-            image.package, image.array or image.type, each with one line.
+        InputError: image.missing, image.url, image.empty, image.truncated, image.unreadable,
+            image.too_large, image.package, image.array or image.type, each with one line.
     """
     if isinstance(source, Image.Image):
         return _given(source)
@@ -102,6 +104,11 @@ def load_image(source: ImageSource) -> LoadedImage:
         return LoadedImage(image, *image.size)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _open(bytes(source), f"what was given, {len(source)} bytes,")
+    if isinstance(source, str):
+        if not source:
+            raise nameless()
+        if is_url(source):
+            check_url(source, allowed=False)
     if isinstance(source, (str, os.PathLike)):
         return _open(read_image_file(Path(source)), str(source))
     if hasattr(source, "read"):
@@ -113,6 +120,11 @@ def load_image(source: ImageSource) -> LoadedImage:
         "an image must be a path, bytes, an open file, a Pillow image or an array; got "
         f"{type(source).__name__}.",
     )
+
+
+def nameless() -> InputError:
+    """The refusal of an empty name, which Path would make the working directory."""
+    return InputError("image.missing", "an empty name is no image.")
 
 
 def read_image_file(path: Path) -> bytes:
@@ -201,7 +213,7 @@ def _decode(data: bytes, name: str) -> _Decoded:
     _check_size(name, size, MOST_PIXELS)
     if size[0] * size[1] <= MAX_PIXELS:
         image.load()
-        return _Decoded(image, size, _show_something(image))
+        return _Decoded(image, size, [*_preview(image), *_show_something(image)])
     k = shrink_factor(*size)
     reduced = read_reduced(image, data, k)
     if reduced is None:
@@ -212,6 +224,15 @@ def _decode(data: bytes, name: str) -> _Decoded:
             "Shrink it first, or save it as JPEG, which is read at reduced size.",
         )
     return _Decoded(reduced, size, [f"{_pixels(size)}; read at 1/{k} of its size"])
+
+
+def _preview(image: Image.Image) -> list[str]:
+    """A note about a raw file of a camera: what Pillow finds in it first is a small picture."""
+    tags = getattr(image, "tag_v2", None)
+    if tags is None or not (_DNG_VERSION in tags or tags.get(_SUBFILE_TYPE, 0) & 1):
+        return []
+    width, height = image.size
+    return [f"a camera raw file; the preview of {width} x {height} that it holds is used"]
 
 
 def _show_something(image: Image.Image) -> list[str]:

@@ -15,6 +15,7 @@ HEIC_SUFFIXES = frozenset((".heic", ".heif", ".hif"))
 _VIDEOS = ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .3gp .wmv"
 VIDEO_SUFFIXES = frozenset(_VIDEOS.split())
 HEAD = 64  # bytes that are enough for `kind_of`
+JPEG_XL, RAW = "JPEG XL image", "camera raw file"
 
 # What an image's files begin with.
 _IMAGES = {
@@ -35,17 +36,33 @@ _OTHERS = {
     b"version https://git-lfs": "Git-LFS pointer",
     b"PK\x03\x04": "zip archive",
     b"\x1f\x8b": "gzip archive",
-    b"\xff\x0a": "JPEG XL image",
-    b"\0\0\0\x0cJXL ": "JPEG XL image",
+    b"\xff\x0a": JPEG_XL,
+    b"\0\0\0\x0cJXL ": JPEG_XL,
     b"\x1aE\xdf\xa3": "video",
     b"\0\0\x01\xba": "video",
     b"8BPS": "Photoshop file",
+    b"II*\0\x10\0\0\0CR": RAW,  # of Canon; those of Nikon, Sony and Adobe begin as any TIFF file
+    b"FUJIFILMCCD-RAW": RAW,
+    b"IIRO": RAW,
+    b"IIRS": RAW,
+    b"MMOR": RAW,
+    b"IIU\0": RAW,
+}
+UNREAD = (JPEG_XL, RAW)  # pictures that Pillow does not read
+# What to do with what is not read.
+ADVICE = {
+    JPEG_XL: "Convert it first, for example to JPEG or PNG.",
+    RAW: "Develop it first: save it as JPEG or TIFF.",
+    "PDF document": "Save its pages as images first.",
+    "Git-LFS pointer": "Run: git lfs pull",
+    "zip archive": "Unpack it first.",
+    "gzip archive": "Unpack it first.",
 }
 _BRANDS = {  # of ISO media files, after "ftyp"; any other brand is a video's
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "HEIC"),
     **dict.fromkeys((b"mif1", b"msf1", b"mif2", b"heif"), "HEIC"),
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    b"crx ": "camera raw file",
+    b"crx ": RAW,
 }
 
 
@@ -57,7 +74,7 @@ def kind_of(head: bytes) -> str:
         return "AVIF" if brand == "HEIC" and b"avif" in head[16:HEAD] else brand
     if head[:4] == b"RIFF":
         return {b"WEBP": "WebP", b"AVI ": "video"}.get(head[8:12], "")
-    for start, kind in (_IMAGES | _OTHERS).items():
+    for start, kind in (_OTHERS | _IMAGES).items():
         if head.startswith(start):
             return kind
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from edgecap.core.errors import InputError
-from edgecap.runtime.image_kinds import HEAD, IMAGE_KINDS, kind_of
+from edgecap.runtime.image_kinds import ADVICE, HEAD, IMAGE_KINDS, UNREAD, kind_of
 
 # Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised. In
 # this order, TGA last because it is known by nothing that it begins with.
@@ -58,18 +58,17 @@ def parse(data: bytes, name: str) -> Image.Image:
             continue
     if kind == "AVIF":
         raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
-    what = "is not an image"
-    if kind:
-        described = f"a damaged {kind} file" if kind in IMAGE_KINDS else f"a {kind}"
-        what = f"is {described}" if kind in IMAGE_KINDS else f"is {described}, not an image"
-        what = what.replace("a SVG", "an SVG")
-    raise InputError(
-        "image.unreadable",
-        f"{name} {what}.",
-        "Run: git lfs pull"
-        if kind == "Git-LFS pointer"
-        else f"Formats read: {', '.join(formats_read())}.",
-    )
+    advice = ADVICE.get(kind, f"Formats read: {', '.join(formats_read())}.")
+    raise InputError("image.unreadable", f"{name} is {_described(kind)}.", advice)
+
+
+def _described(kind: str) -> str:
+    if not kind:
+        return "not an image"
+    if kind in IMAGE_KINDS:
+        return f"a damaged {kind} file"
+    article = "an" if kind.startswith("SVG") else "a"
+    return f"{article} {kind}, {'which is not read' if kind in UNREAD else 'not an image'}"
 
 
 def _parse_heic(data: bytes, name: str) -> Image.Image:

@@ -58,7 +58,7 @@ def load(
         raise InputError("bundle.missing", "an empty name is no bundle.")
     opened = open_bundle(hub.resolve(bundle), verify)
     captioner = _captioner(opened, backend, threads)
-    captioner.set_confidence(calibration_of(opened), min_confidence)
+    captioner.set_confidence(calibration_of(opened), min_confidence, os.fspath(bundle))
     return captioner
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgecap.core.errors import InputError
-from edgecap.runtime.fetch import MAX_BYTES, fetch, is_url
+from edgecap.runtime.fetch import MAX_BYTES, fetch
 from edgecap.runtime.folders import scan
-from edgecap.runtime.image_files import ImageSource
+from edgecap.runtime.image_files import ImageSource, nameless
 from edgecap.runtime.image_kinds import SUFFIXES, VIDEO_SUFFIXES, kind_of_file
+from edgecap.runtime.urls import check_url, is_url
 from edgecap.runtime.video import Frame, Sampling, camera_index, frames, opencv
 
 STANDARD_INPUT = "-"
@@ -59,9 +60,10 @@ class Sources:
             stdin: in place of the process's standard input.
 
         Raises:
-            InputError: image.url for a URL without `urls`, image.missing for a
-                pattern that fits nothing, image.stdin for "-" given twice, image.none for a folder
-                without images, index.folder for one that cannot be read.
+            InputError: image.url for a URL without `urls`, and of another kind than http and
+                https; image.missing for an empty name and a pattern that fits nothing, image.stdin
+                for "-" given twice, image.none for a folder without images, index.folder for one
+                that cannot be read.
             MissingPackageError: for a video without OpenCV.
         """
         self._urls, self._sampling, self._stdin = urls, sampling or Sampling(), stdin
@@ -85,6 +87,8 @@ class Sources:
                 yield from self._frames(part)
 
     def _add(self, name: str) -> None:
+        if not name:
+            raise nameless()
         if name == STANDARD_INPUT:
             if any(isinstance(p, Item) and p.name == STANDARD_INPUT for p in self._parts):
                 raise InputError(
@@ -92,12 +96,7 @@ class Sources:
                 )
             self._parts.append(Item(STANDARD_INPUT, functools.partial(self._read_stdin)))
         elif is_url(name):
-            if not self._urls:
-                raise InputError(
-                    "image.url",
-                    f"{name} is a URL, and nothing is fetched unless asked.",
-                    "Say --urls (in Python: urls=True), or download it first.",
-                )
+            check_url(name, self._urls)
             self._parts.append(Item(name, functools.partial(fetch, name)))
         elif (camera := camera_index(name)) is not None and not os.path.lexists(name):
             opencv()

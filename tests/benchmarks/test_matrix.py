@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from edgecap.benchmarks.matrix import (
@@ -12,6 +13,7 @@ from edgecap.benchmarks.matrix import (
     NEED_TORCH,
     Environment,
     Result,
+    _interpreter,
     light_tests,
     page,
     run_environment,
@@ -59,3 +61,21 @@ def test_a_bundle_is_verified_at_every_level_of_optimisation(tiny_bundle_made: P
     assert not result.failed and f"| {tiny_bundle_made.name} off | ok |" in page([result])
     result.verified["x"] = "FAILED: logits"
     assert result.failed
+
+
+def test_an_interpreter_that_does_not_start_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pyenv's shims of versions that are installed and not chosen."""
+    shim, home = tmp_path / "shims" / "python3.99", tmp_path / "home"
+    real = home / ".pyenv" / "versions" / "3.99.1" / "bin" / "python3.99"
+    for file, code in ((shim, 127), (real, 0)):
+        file.parent.mkdir(parents=True)
+        file.write_text(f"#!/bin/sh\nexit {code}\n")
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(shim.parent))
+    monkeypatch.setenv("HOME", str(home))
+    assert _interpreter("3.99") == str(real)
+    shim.write_text("#!/bin/sh\n")
+    assert _interpreter("3.99") == str(shim)
+    assert _interpreter("3.98") is None

@@ -11,6 +11,12 @@ from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
 
 MANIFESTS = topic("manifests")
+CHANGED = [
+    pytest.param(told["base"], case, id=f"{name}: {case['name']}")
+    for name in ("manifests", "manifests2", "manifests_cached")
+    for told in (topic(name),)
+    for case in told["cases"]
+]
 
 
 def code_of(data: bytes) -> str | None:
@@ -21,9 +27,8 @@ def code_of(data: bytes) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("case", MANIFESTS["cases"], ids=lambda case: case["name"])
-def test_changed_manifests(case: dict[str, Any]) -> None:
-    text = MANIFESTS["base"]
+@pytest.mark.parametrize("text, case", CHANGED)
+def test_changed_manifests(text: str, case: dict[str, Any]) -> None:
     for old, new in case["replace"]:
         assert old in text
         text = text.replace(old, new, 1)

@@ -9,7 +9,6 @@ from vectors import assert_bytes, noise, topic
 
 from edgecap.bundle.generation_spec import generation_spec_from_json
 from edgecap.bundle.image_spec import image_spec_from_json
-from edgecap.bundle.manifest import manifest_from_json
 from edgecap.bundle.regions_spec import regions_spec_from_json
 from edgecap.bundle.text_spec import text_spec_from_json
 from edgecap.core.errors import BundleError
@@ -123,8 +122,3 @@ def test_regions() -> None:
         ):
             np.testing.assert_allclose(region.boxes, boxes, rtol=0, atol=1e-9)
             np.testing.assert_allclose(region.scores, scores, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("case", topic("manifests2")["cases"], ids=lambda case: case["name"])
-def test_manifests(case: dict[str, Any]) -> None:
-    assert code_of(case["file"], manifest_from_json) == case["code"]

@@ -13,6 +13,7 @@ import pytest
 from c_edgecap import Library, Refused
 from tiny_formats import write
 
+from edgecap.bundle.packing import pack
 from edgecap.mil.program import Program
 from edgecap.runtime import load
 
@@ -28,6 +29,10 @@ class Tensor(ctypes.Structure):
     ]
 
 
+class ModelFile(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+
+
 _TENSORS = ctypes.POINTER(Tensor)
 _REASON = ctypes.POINTER(ctypes.c_char)
 LOAD = ctypes.CFUNCTYPE(
@@ -37,6 +42,10 @@ LOAD = ctypes.CFUNCTYPE(
 RUN = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p,
     _TENSORS, ctypes.c_size_t, _TENSORS, ctypes.c_size_t, _REASON,
+)  # fmt: skip
+LOAD_FILES = ctypes.CFUNCTYPE(
+    ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.POINTER(ModelFile), ctypes.c_size_t,
+    ctypes.c_char_p, _TENSORS, ctypes.c_size_t, _TENSORS, ctypes.c_size_t, _REASON,
 )  # fmt: skip
 RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 TYPES = {"fp32": (1, np.float32), "int32": (2, np.int32), "uint8": (3, np.uint8)}
@@ -50,19 +59,23 @@ class Table(ctypes.Structure):
         ("load", LOAD),
         ("run", RUN),
         ("release", RELEASE),
+        ("load_files", LOAD_FILES),
     ]
 
 
 class Evaluator:
     """edgecap_engine over Program; keep it as long as the captioner."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: where models of packed bundles are written; by default they are refused."""
+        self._folder = folder
         self.functions: dict[int, Any] = {}
         self.released: list[int] = []
         self.fails = False
         self.table = Table(
-            b"evaluator", b"coreml", None, LOAD(self._load), RUN(self._run), RELEASE(self._release)
-        )
+            b"evaluator", b"coreml", None, LOAD(self._load), RUN(self._run), RELEASE(self._release),
+            LOAD_FILES(self._load_files) if folder else LOAD_FILES(),
+        )  # fmt: skip
         self.address = ctypes.addressof(self.table)
 
     def _load(self, _: Any, path: bytes, entry: bytes, *rest: Any) -> int:
@@ -85,6 +98,16 @@ class Evaluator:
         handle = len(self.functions) + 1
         self.functions[handle] = function
         return handle
+
+    def _load_files(self, _: Any, model: bytes, files: Any, count: int, *rest: Any) -> int:
+        assert self._folder is not None
+        for file in files[:count]:
+            if file.name.startswith(model + b"/"):
+                assert file.data % 64 == 0
+                path = self._folder / file.name.decode()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(ctypes.string_at(file.data, file.size))
+        return self._load(None, str(self._folder / model.decode()).encode(), *rest)
 
     def _run(self, _: Any, handle: int, *rest: Any) -> int:
         inputs, input_count, outputs, output_count, reason = rest
@@ -133,6 +156,18 @@ def test_captions_are_those_of_python(library: Library, tmp_path: Path) -> None:
     assert captioner.describe(IMAGES[0], most_tokens=1)
     captioner.close()
     assert sorted(evaluator.released) == sorted(evaluator.functions) == [1, 2, 3]
+
+
+def test_a_packed_bundle(library: Library, tmp_path: Path) -> None:
+    bundle = write("coreml", tmp_path)
+    packed, evaluator = pack(bundle, tmp_path / "one.edgecap"), Evaluator(tmp_path / "unpacked")
+    captioner = library.open(packed, custom=evaluator.address)
+    (expected,) = load(bundle).caption(IMAGES[0], max_length=6)
+    assert captioner.describe(IMAGES[0], most_tokens=6).raw == expected.raw
+    captioner.close()
+    with pytest.raises(Refused) as refused:
+        library.open(packed, custom=Evaluator().address)
+    assert refused.value.code == "bundle.model" and "packed" in str(refused.value)
 
 
 def test_what_the_engine_refuses(

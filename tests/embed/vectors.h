@@ -49,7 +49,4 @@ void run_specs(const char *folder);
 void run_regions(const char *folder);
 void run_containers(const char *folder);
 
-/* A manifest held to the code that a case tells. */
-void check_manifest(const ec_json *one, const char *data, size_t length);
-
 #endif

@@ -5,7 +5,7 @@
 #include "manifest.h"
 #include "vectors.h"
 
-void check_manifest(const ec_json *one, const char *data, size_t length)
+static void check_manifest(const ec_json *one, const char *data, size_t length)
 {
     const ec_json *code = need(one, "code");
     ec_manifest manifest;
@@ -64,12 +64,11 @@ static size_t decode_base64(const char *from, char *to)
     return count;
 }
 
-void run_manifests(const char *folder)
+static void run_changed(const topic *t)
 {
-    topic t = open_topic(folder, "manifests");
-    const char *base = text(t.root, "base");
+    const char *base = text(t->root, "base");
     const ec_json *one, *pair;
-    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
+    for (one = need(t->root, "cases")->first; one != NULL; one = one->next) {
         char *data = malloc(strlen(base) + 1);
         strcpy(data, base);
         for (pair = need(one, "replace")->first; pair != NULL; pair = pair->next) {
@@ -78,6 +77,15 @@ void run_manifests(const char *folder)
         check_manifest(one, data, strlen(data));
         free(data);
     }
+}
+
+void run_manifests(const char *folder)
+{
+    static const char *const of_schema_2[] = {"manifests2", "manifests_cached"};
+    topic t = open_topic(folder, "manifests");
+    const ec_json *one;
+    size_t i;
+    run_changed(&t);
     for (one = need(t.root, "files")->first; one != NULL; one = one->next) {
         const char *encoded = text(one, "base64");
         char *data = malloc(strlen(encoded) + 1);
@@ -85,4 +93,9 @@ void run_manifests(const char *folder)
         free(data);
     }
     close_topic(&t);
+    for (i = 0; i < sizeof of_schema_2 / sizeof *of_schema_2; i++) {
+        t = open_topic(folder, of_schema_2[i]);
+        run_changed(&t);
+        close_topic(&t);
+    }
 }

@@ -124,7 +124,7 @@ static void check_found(const ec_json *one, const ec_found *found)
 static void run_region(topic *t, const ec_json *one, const ec_codec *codec)
 {
     edgecap_error error = {0};
-    ec_fields f = {&t->arena, &error, EDGECAP_OK};
+    ec_fields f = ec_fields_of(&t->arena, "spec", &error);
     ec_regions_spec spec;
     edgecap_token tokens[256];
     const ec_json *id = need(one, "ids")->first, *score = need(one, "scores")->first;

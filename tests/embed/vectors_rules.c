@@ -12,10 +12,7 @@ enum { V = 40, END = 1 };
 static edgecap_status read_grammar(ec_arena *arena, const ec_json *table, ec_grammar *grammar,
                                    edgecap_error *error)
 {
-    ec_fields f;
-    f.arena = arena;
-    f.error = error;
-    f.status = EDGECAP_OK;
+    ec_fields f = ec_fields_of(arena, "grammar", error);
     return ec_grammar_read(&f, table, V, END, grammar);
 }
 

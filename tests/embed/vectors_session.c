@@ -179,7 +179,7 @@ void run_session(const topic *t, const ec_grammar *grammar)
     edgecap_error error = {0};
     float embedding[4];
     int32_t tokens[4] = {0};
-    fake f = {{"fake", load, bind, run, unbind, close_engine}, NULL, NULL, 0, 0, 0};
+    fake f = {{"fake", false, load, bind, run, unbind, close_engine}, NULL, NULL, 0, 0, 0};
     const ec_json *one;
     f.t = t;
     functions[0] = function("encode", "see", ENCODE_IN, 1, ENCODE_OUT, 1);

@@ -10,15 +10,6 @@
 
 enum { MOST = 64, SLOTS = 8 };
 
-static ec_fields fields(ec_arena *arena, edgecap_error *error)
-{
-    ec_fields f;
-    f.arena = arena;
-    f.error = error;
-    f.status = EDGECAP_OK;
-    return f;
-}
-
 static size_t read_ids(const ec_json *list, int32_t *ids)
 {
     const ec_json *one;
@@ -34,7 +25,7 @@ static size_t read_ids(const ec_json *list, int32_t *ids)
 static void run_image(topic *t, const ec_json *one)
 {
     edgecap_error error = {0};
-    ec_fields f = fields(&t->arena, &error);
+    ec_fields f = ec_fields_of(&t->arena, "spec", &error);
     ec_image_spec spec;
     ec_placement p = {0, 0, 0, 0, 0, 0};
     edgecap_image image = {0};
@@ -120,7 +111,7 @@ static void run_codecs(const char *folder)
 static void read_spec(topic *t, const ec_json *one, ec_generation *spec)
 {
     edgecap_error error = {0};
-    ec_fields f = fields(&t->arena, &error);
+    ec_fields f = ec_fields_of(&t->arena, "spec", &error);
     ec_read_generation(&f, need(one, "spec"), "spec", 0, spec);
     check(f.status == EDGECAP_OK, "generation: %s", error.message);
 }
@@ -227,16 +218,6 @@ static void run_beam(topic *t, const ec_json *one)
 
 /* ---- The whole ---- */
 
-static void run_manifests2(const char *folder)
-{
-    topic t = open_topic(folder, "manifests2");
-    const ec_json *one;
-    for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        check_manifest(one, need(one, "file")->text.data, need(one, "file")->text.length);
-    }
-    close_topic(&t);
-}
-
 void run_specs(const char *folder)
 {
     topic t = open_topic(folder, "image_specs");
@@ -256,5 +237,4 @@ void run_specs(const char *folder)
         run_beam(&t, one);
     }
     close_topic(&t);
-    run_manifests2(folder);
 }

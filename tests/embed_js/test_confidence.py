@@ -18,6 +18,7 @@ from edgecap.bundle.confidence_spec import (
     Calibration,
     CaptionWeights,
     RegionWeights,
+    SecondStyle,
 )
 from edgecap.core.typed import dump
 from edgecap.runtime import load
@@ -89,6 +90,24 @@ def test_unsure_captions_are_declined(
             assert 0 < len(declined) < len(asked)
 
 
+def test_a_second_caption_is_made_where_a_minimum_is_given(
+    tiny_bundle: Path, calibration: Calibration, caption: Caption
+) -> None:
+    (boxes,) = calibration.captions.values()
+    plain = replace(boxes, second=SecondStyle("grounded", 0.5))
+    calibrated(tiny_bundle, replace(calibration, captions={"plain": plain}))
+    asked = [
+        (image, {"prompt": "plain", "lang": lang}) for image in images() for lang in ("en", "ja")
+    ]
+    for load_options, minimum in (({}, None), ({"minConfidence": 0}, 0.0)):
+        answers = caption(tiny_bundle, asked, load=load_options)["answers"]
+        python = load(tiny_bundle, min_confidence=minimum)
+        for answer, (image, options) in zip(answers, asked, strict=True):
+            (expected,) = python.caption(image, style="plain", lang=options["lang"])
+            alike(answer, expected)
+            assert (answer["confidence"] is None) == (minimum is None)
+
+
 def test_a_calibration_may_be_missing(
     tiny_bundle: Path, calibration: Calibration, caption: Caption
 ) -> None:
@@ -120,7 +139,8 @@ def test_calibrations_that_are_refused(
     assert code(replace(calibration, schema=2)) == "bundle.schema"
     assert code(replace(calibration, captions={})) == "bundle.confidence"
     assert code(replace(calibration, weights="no hash")) == "bundle.confidence"
-    for change in ({"threshold": 2.0}, {"mean": -1.0}, {"least": -1.0}):
+    wrong = SecondStyle("plain", -1.0)
+    for change in ({"threshold": 2.0}, {"mean": -1.0}, {"least": -1.0}, {"second": wrong}):
         bad = {"grounded": replace(weights, **change)}
         assert code(replace(calibration, captions=bad)) == "bundle.confidence"
     more = json.loads(dump(calibration)) | {"more": 1}

@@ -5,7 +5,6 @@ import { crc32 } from "../../edgecap/embed/js/src/crc32.js";
 import { generate } from "../../edgecap/embed/js/src/decode.js";
 import { processed } from "../../edgecap/embed/js/src/image_processing.js";
 import { applyRules } from "../../edgecap/embed/js/src/logits.js";
-import { readManifest } from "../../edgecap/embed/js/src/manifest.js";
 import { Placement } from "../../edgecap/embed/js/src/placement.js";
 import { readRegions } from "../../edgecap/embed/js/src/regions.js";
 import { Rules } from "../../edgecap/embed/js/src/rules.js";
@@ -115,11 +114,5 @@ test("regions: every codec", () => {
       boxes.flat().forEach((value, j) => near(value, one.boxes[i].flat()[j], 1e-9, text));
       scores.forEach((value, j) => near(value, one.box_scores[i][j], 1e-9, text));
     });
-  }
-});
-
-test("manifests of schema 2", () => {
-  for (const { name, file, code } of vectors("manifests2").cases) {
-    assert.equal(codeOf(() => readManifest(utf8(file))), code, name);
   }
 });

@@ -134,7 +134,10 @@ def test_a_checkpoint_gets_the_plan_that_its_budget_allows(
     assert "[plan.precision]" in capsys.readouterr().err
 
 
-def test_a_search_is_judged_by_captions_that_people_wrote(tiny: Tiny, tmp_path: Path) -> None:
+@pytest.mark.full
+def test_a_search_is_judged_by_captions_that_people_wrote(
+    tiny: Tiny, few: None, tmp_path: Path
+) -> None:
     own = images(tmp_path / "own", 16)
     names = sorted(path.name for path in own.iterdir())
     found = CheckpointCaptioner(tiny.directory).caption([own / name for name in names])
@@ -156,7 +159,7 @@ def test_a_search_is_judged_by_captions_that_people_wrote(tiny: Tiny, tmp_path: 
     made = export(request)
     record = open_bundle(made.path).json("search.json")
     assert record["measure"] == made.manifest.plan["search"]["measure"] == "CIDEr-D"
-    assert record["score_fp32"] > 5  # of 10: the captions are the model's own
+    assert record["score_fp32"] > 0.5  # the captions are the model's own, cut to eight tokens
     assert record["points"][0]["drop"]["points"] > 0
 
 

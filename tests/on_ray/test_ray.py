@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,15 @@ def test_the_command_resumes_and_writes_what_one_process_writes(
     kept = alone.read_text().splitlines(keepends=True)
     spread.write_text("".join(kept[:11]) + kept[11][:9])  # what a kill may leave
     assert main([*command, "--resume", "--engine", "ray", "--jsonl", str(spread)]) == 2
-    assert [json.loads(line) for line in spread.open()] == [json.loads(line) for line in kept]
+    assert rows_by_image(spread) == rows_by_image(alone)
+
+
+def rows_by_image(file: Path) -> dict[str, Any]:
+    """The rows of a file, each image once."""
+    rows = [json.loads(line) for line in file.open()]
+    found = {row["image"]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
 
 
 def test_parquet_holds_a_row_per_image(
@@ -110,8 +119,12 @@ def test_parquet_holds_a_row_per_image(
     assert table.num_rows == COUNT and len(set(table["image"].to_pylist())) == COUNT
     assert [code for code in table["error"].to_pylist() if code] == ["image.unreadable"]
     assert main([*command, "--engine", "ray"]) == 2  # not without --resume
-    assert main([*command, "--engine", "ray", "--resume"]) == 0
+    assert main([*command, "--engine", "ray", "--resume"]) == 2  # still unreadable, and still once
     assert parquet.read_table(out).num_rows == COUNT
+    shutil.copy(folder / "1.png", folder / "7.png")
+    assert main([*command, "--engine", "ray", "--resume"]) == 0
+    table = parquet.read_table(out)
+    assert table.num_rows == COUNT and table["error"].null_count == COUNT
 
 
 def test_an_index_made_on_ray_is_that_of_one_process(

@@ -13,12 +13,13 @@ from calibrated import calibrated
 from refusals import refusal
 from tiny_onnx import images
 
-from edgecap.apps.calibration import fit, fit_captions
+from edgecap.apps.calibration import Opinions, fit, fit_captions
 from edgecap.bundle.confidence_spec import (
     CONFIDENCE,
     Calibration,
     CaptionWeights,
     RegionWeights,
+    SecondStyle,
     calibration_from_json,
 )
 from edgecap.cli.app import main
@@ -73,7 +74,7 @@ def test_without_calibration_nothing_is_rated_and_a_minimum_is_refused(
 def test_a_style_that_was_not_fitted_is_not_declined_silently() -> None:
     other = caption(-0.1, style="relate")
     assert rated(other, CALIBRATION) is other
-    with pytest.raises(UnsupportedError, match="for plain, not for 'relate'"):
+    with pytest.raises(UnsupportedError, match="for plain, not for 'relate'.*edgecap calibrate"):
         rated(other, CALIBRATION, 0.3)
 
 
@@ -83,6 +84,7 @@ def test_a_style_that_was_not_fitted_is_not_declined_silently() -> None:
         {"captions": {}},
         {"captions": {"plain": {**WEIGHTS.__dict__, "mean": -1.0}}},
         {"captions": {"plain": {**WEIGHTS.__dict__, "threshold": 1.5}}},
+        {"captions": {"plain": {**WEIGHTS.__dict__, "second": {"style": "a", "mean": -1}}}},
         {"weights": "abc"},
         {"schema": 2},
         {"more": 1},
@@ -128,12 +130,58 @@ def test_the_fit_finds_the_weights_that_made_the_labels() -> None:
 
 
 def test_sides_that_a_line_separates_give_finite_weights_and_keep_the_right_ones() -> None:
-    right = [caption(-0.01 * i, -0.02) for i in range(1, 40)]
-    weights = fit_captions(right, [caption(-2.0 - 0.1 * i, -4.0) for i in range(40)])
+    right: list[Opinions] = [(caption(-0.01 * i, -0.02), None) for i in range(1, 40)]
+    wrong: list[Opinions] = [(caption(-2.0 - 0.1 * i, -4.0), None) for i in range(40)]
+    weights = fit_captions(right, wrong)
     calibration = replace(CALIBRATION, captions={"plain": weights})
-    assert not any(rated(one, calibration, AUTO).declined for one in right[:-1])
+    assert not any(rated(one, calibration, AUTO).declined for one, _ in right[:-1])
     assert rated(caption(-2.0, -4.0), calibration, AUTO).declined
     assert refusal(lambda: fit_captions(right[:5], right)) == "confidence.few"
+
+
+def test_a_second_opinion_tells_what_words_alone_do_not() -> None:
+    words = caption(-0.1)
+    right: list[Opinions] = [(words, caption(-0.1 - i / 100, style="boxes")) for i in range(40)]
+    wrong: list[Opinions] = [(words, caption(-1.0 - i / 100, style="boxes")) for i in range(40)]
+    weights = fit_captions(right, wrong)
+    assert weights.second is not None and weights.second.style == "boxes"
+    calibration = replace(CALIBRATION, captions={"plain": weights})
+    for second, declined in ((right[0][1], False), (wrong[0][1], True), (caption(), True)):
+        assert rated(words, calibration, AUTO, second).declined is declined
+    assert rated(words, calibration, AUTO) == words
+
+
+SECOND = replace(WEIGHTS, second=SecondStyle("grounded", 5.0))
+
+
+def test_the_second_opinion_is_asked_for_only_with_a_minimum(tiny_bundle: Path) -> None:
+    calibrated(tiny_bundle, replace(CALIBRATION, captions={"plain": SECOND}))
+    shown = [np.full((40, 40, 3), level, np.uint8) for level in (0, 90, 200)]
+    plain = load(tiny_bundle).caption(shown, lang="ja", style="plain")
+    assert [one.confidence for one in plain] == [None] * 3
+    rating = load(tiny_bundle, min_confidence=0.0)
+    boxes = load(tiny_bundle).caption(shown, lang="ja")
+    for one, before, second in zip(
+        rating.caption(shown, lang="ja", style="plain", beams=2),
+        load(tiny_bundle).caption(shown, lang="ja", style="plain", beams=2),
+        boxes,
+        strict=True,
+    ):
+        means = [sum(each.scores) / len(each.scores) for each in (one, second)]
+        logit = 2 + 3 * means[0] + min(one.scores) + 5 * means[1]
+        assert one.confidence == pytest.approx(1 / (1 + math.exp(-logit)))
+        assert replace(one, confidence=None, mentions=()) == replace(before, mentions=())
+
+
+def test_calibrate_keeps_the_second_opinion(tiny_bundle: Path, tmp_path: Path) -> None:
+    calibrated(tiny_bundle, replace(CALIBRATION, captions={"plain": SECOND}))
+    shown, others = images(tmp_path / "a", 40), images(tmp_path / "b", 40)
+    command = ["calibrate", str(tiny_bundle), "--images", str(shown), "--others", str(others)]
+    assert main([*command, "--style", "plain"]) == 0
+    captioner = load(tiny_bundle)
+    assert captioner.calibration is not None
+    second = captioner.calibration.captions["plain"].second
+    assert second is not None and second.style == "grounded"
 
 
 def test_calibrate_writes_into_the_bundle(

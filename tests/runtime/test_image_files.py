@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from edgecap.core.errors import InputError
 from edgecap.runtime.image_arrays import MAX_PIXELS
@@ -254,6 +254,20 @@ def test_open_files_that_give_no_image(tmp_path: Path) -> None:
             assert caught.value.code == code
 
 
+@pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
+def test_a_camera_raw_file_gives_its_preview_and_says_so(tags: dict[int, Any]) -> None:
+    file, directory = io.BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        directory.tagtype[tag] = 1 if isinstance(value, bytes) else 4
+        directory[tag] = value
+    GRADIENT.save(file, "TIFF", tiffinfo=directory)
+    loaded = load_image(file.getvalue())
+    width, height = GRADIENT.size
+    note = f"a camera raw file; the preview of {width} x {height} that it holds is used"
+    assert loaded.notes == (note,)
+    assert loaded.image.size == GRADIENT.size
+
+
 @pytest.mark.parametrize("format", ["HEIF", "AVIF"])
 def test_photographs_of_phones(format: str) -> None:
     data = high_efficiency(format)
@@ -317,6 +331,9 @@ print("AVIF" in formats_read())
         (b"\x1aE\xdf\xa3\1\0\0\0", "is a video, not an image"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git-LFS pointer, not an image"),
         (b"PK\3\4...", "is a zip archive, not an image"),
+        (b"\xff\x0a...", "is a JPEG XL image, which is not read"),
+        (b"II*\0\x10\0\0\0CR\2\0...", "is a camera raw file, which is not read"),
+        (b"FUJIFILMCCD-RAW 0201...", "is a camera raw file, which is not read"),
         (b"\x89PNG\r\n\x1a\n", "is a damaged PNG file"),
         (b"words", "is not an image"),
     ],

@@ -221,10 +221,28 @@ def test_size_and_time_are_limited(server: str) -> None:
 
 @pytest.mark.parametrize("url", ["ftp://host/a.png", "file:///etc/passwd", "s3://bucket/a.png"])
 def test_other_schemes_are_refused(url: str) -> None:
-    assert refusal(url).code == "image.url"
-    (item,) = Sources([url], urls=True)
-    with pytest.raises(InputError, match=r"not an http or https URL"):
-        load_image(item.image)
+    for refused in (lambda: Sources([url], urls=True), lambda: load_image(url)):
+        with pytest.raises(
+            InputError, match=r"is not an http or https URL, and no other"
+        ) as caught:
+            refused()
+        assert caught.value.code == "image.url"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("https://host/a.png", "https://host/a.png is a URL, and nothing is fetched unless asked."),
+        ("file:///home/a.png", "Give the path: /home/a.png"),
+        (f"data:image/png;base64,{'A' * 5000}", "AAA… is not an http or https URL"),
+        ("", "an empty name is no image."),
+    ],
+)
+def test_names_that_are_no_paths(name: str, told: str) -> None:
+    for refused in (lambda: Sources([name]), lambda: load_image(name)):
+        with pytest.raises(InputError) as caught:
+            refused()
+        assert told in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_a_server_that_is_not_there() -> None:

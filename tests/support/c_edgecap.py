@@ -105,11 +105,12 @@ class CaptionParams(ctypes.Structure):
         ("user", ctypes.c_void_p),
         ("prompt", ctypes.c_char_p),
         ("index", ctypes.c_uint32),
+        ("min_confidence", ctypes.c_double),
     ]
 
 
 class Box(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_double) for name in ("x0", "y0", "x1", "y1", "score")]
+    _fields_ = [(name, ctypes.c_double) for name in ("x0", "y0", "x1", "y1", "score", "confidence")]
 
 
 class Phrase(ctypes.Structure):
@@ -144,6 +145,8 @@ class Caption(ctypes.Structure):
         ("malformed", ctypes.c_int32),
         ("encode_seconds", ctypes.c_double),
         ("decode_seconds", ctypes.c_double),
+        ("confidence", ctypes.c_double),
+        ("declined", ctypes.c_int32),
     ]
 
 
@@ -169,6 +172,9 @@ class Said:
     complete: bool
     malformed: int
     pieces: tuple[str, ...]
+    confidence: float
+    sure: tuple[tuple[float, ...], ...]  # confidences of the boxes of each phrase
+    declined: bool
 
 
 class Library:
@@ -320,10 +326,11 @@ class Captioner:
     def _read(self, caption: Caption, keep: dict[str, Any], pieces: Sequence[str]) -> Said:
         text = keep["text"].raw[: caption.text_length]
         tokens = keep["tokens"][: caption.token_count]
-        mentions = []
+        mentions, sure = [], []
         for phrase in keep["phrases"][: caption.phrase_count]:
             boxes = keep["boxes"][phrase.first_box : phrase.first_box + phrase.box_count]
             shown = tuple((b.x0, b.y0, b.x1, b.y1) for b in boxes)
+            sure.append(tuple(b.confidence for b in boxes))
             mentions.append((text[phrase.begin : phrase.end].decode(), shown))
         return Said(
             text.decode(),
@@ -336,6 +343,9 @@ class Captioner:
             bool(caption.complete),
             caption.malformed,
             tuple(pieces),
+            caption.confidence,
+            tuple(sure),
+            bool(caption.declined),
         )
 
     def embed_image(self, pixels: np.ndarray) -> np.ndarray:

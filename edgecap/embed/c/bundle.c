@@ -101,7 +101,7 @@ edgecap_status ec_bundle_open(ec_arena *arena, const ec_source *source, bool ver
 }
 
 edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const char *name,
-                               ec_model_file *model, edgecap_error *error)
+                               bool takes_files, ec_model_file *model, edgecap_error *error)
 {
     const ec_packed *packed = ec_container_find(&source->packed, name);
     const char *slash = strrchr(name, '/');
@@ -111,8 +111,16 @@ edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const c
         model->path = ec_path(arena, source->directory, name);
         return model->path != NULL ? EDGECAP_OK : ec_no_memory(error);
     }
-    if (packed == NULL) { /* a package of Core ML, which no engine of these runs */
-        return ec_fail(error, EDGECAP_BUNDLE, "bundle.model", "%.100s is not a file.", name);
+    if (takes_files) {
+        model->path = name;
+        model->files = source->packed.files;
+        model->file_count = source->packed.count;
+        return EDGECAP_OK;
+    }
+    if (packed == NULL) { /* a package of Core ML */
+        return ec_fail(error, EDGECAP_BUNDLE, "bundle.model",
+                       "%.100s is a folder, of which this engine opens none in a packed bundle.",
+                       name);
     }
     model->path = packed->name;
     model->data = packed->data;
@@ -124,7 +132,7 @@ edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const c
     for (i = 1; i < source->packed.count; i++) {
         const ec_packed *one = &source->packed.files[i];
         if (one != packed && strncmp(one->name, name, folder) == 0) {
-            ec_blob *blob = &model->beside[model->beside_count++];
+            ec_packed *blob = &model->beside[model->beside_count++];
             blob->name = one->name + folder;
             blob->data = one->data;
             blob->size = one->size;

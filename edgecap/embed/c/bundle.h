@@ -15,18 +15,18 @@ typedef struct ec_source { /* where a bundle's files lie */
 edgecap_status ec_bundle_open(ec_arena *arena, const ec_source *source, bool verify,
                               ec_manifest *manifest, edgecap_error *error);
 
-/* The second half of it: the files. What it takes from `arena` nobody needs afterwards. */
+/* The second half of it: the files. Marks those present; what it takes from `arena` nobody needs
+ * afterwards. */
 edgecap_status ec_check_bundle_files(ec_arena *arena, const ec_source *source,
-                                     const ec_manifest *manifest, bool verify,
-                                     edgecap_error *error);
+                                     ec_manifest *manifest, bool verify, edgecap_error *error);
 
 /* The bytes of a file, at most `most` and one, to be given to ec_release. */
 edgecap_status ec_read_file(const edgecap_memory *memory, const ec_source *source, const char *name,
                             size_t most, char **data, size_t *length, edgecap_error *error);
 
-/* A model file as engines take it: a path, or bytes and the files beside it. */
+/* A model file as engines take it: a path, bytes and the files beside it, or all files. */
 edgecap_status ec_bundle_model(ec_arena *arena, const ec_source *source, const char *name,
-                               ec_model_file *model, edgecap_error *error);
+                               bool takes_files, ec_model_file *model, edgecap_error *error);
 
 /* "<directory>/<name>" in the arena; NULL: no memory. */
 char *ec_path(ec_arena *arena, const char *directory, const char *name);
@@ -35,10 +35,12 @@ typedef struct ec_sha256 {
     uint32_t state[8];
     uint64_t length;
     uint8_t block[64];
+    void (*mix)(uint32_t *state, const uint8_t *data, size_t blocks); /* of 64 bytes */
 } ec_sha256;
 
 void ec_sha256_begin(ec_sha256 *hash);
 void ec_sha256_add(ec_sha256 *hash, const uint8_t *data, size_t length);
 void ec_sha256_end(ec_sha256 *hash, char hex[65]);
+void ec_sha256_mix(uint32_t *state, const uint8_t *data, size_t blocks); /* on any processor */
 
 #endif

@@ -269,7 +269,7 @@ static void list_packed(found *all, const ec_container *packed)
     }
 }
 
-edgecap_status ec_check_bundle_files(ec_arena *arena, const ec_source *source, const ec_manifest *m,
+edgecap_status ec_check_bundle_files(ec_arena *arena, const ec_source *source, ec_manifest *m,
                                      bool verify, edgecap_error *error)
 {
     found all = {0};
@@ -292,6 +292,9 @@ edgecap_status ec_check_bundle_files(ec_arena *arena, const ec_source *source, c
         list_packed(&all, &source->packed);
     } else if (!ec_each_name(all.root, visit, &w)) {
         return ec_fail(error, EDGECAP_BUNDLE, "bundle.missing", "%.150s cannot be read.", all.root);
+    }
+    for (i = 0; i < m->file_count; i++) {
+        m->files[i].present = all.sizes[i] >= 0;
     }
     return all.status == EDGECAP_OK ? compare(&all, source, verify) : all.status;
 }

@@ -2,6 +2,7 @@
 #ifndef EDGECAP_CAPTIONER_H
 #define EDGECAP_CAPTIONER_H
 
+#include "confidence.h"
 #include "session.h"
 #include "tokenizer.h"
 
@@ -12,10 +13,11 @@ struct edgecap_captioner {
     ec_source source;
     const void *mapped; /* of a packed file, with its size */
     size_t mapped_size;
-    void *copy;              /* of one whose bytes came unaligned, or could not be mapped */
-    ec_codec *codec;         /* ids to text; NULL where the model writes no captions */
-    ec_tokenizer *tokenizer; /* texts to ids, of a model with languages; NULL of others */
-    const char **prompts;    /* their names, of a model without languages */
+    void *copy;                  /* of one whose bytes came unaligned, or could not be mapped */
+    ec_codec *codec;             /* ids to text; NULL where the model writes no captions */
+    ec_tokenizer *tokenizer;     /* texts to ids, of a model with languages; NULL of others */
+    const char **prompts;        /* their names, of a model without languages */
+    ec_calibration *calibration; /* NULL: none */
     ec_session *session;
     const char *engine;
     double (*clock)(void);
@@ -26,10 +28,17 @@ size_t ec_longest_caption(const edgecap_captioner *captioner); /* tokens, the en
 /* vocabulary.c: opens codec and tokenizer, and upgrades what schema 1 says with names. */
 edgecap_status ec_open_vocabulary(edgecap_captioner *captioner, edgecap_error *error);
 
-/* request.c: what is asked, checked. `language`: of the caption, NULL of a model without. */
+typedef struct ec_asked { /* of one caption, checked */
+    ec_request request;
+    ec_sampling sampling;
+    const char *language, *style;   /* NULL and the prompt's name for a model with prompts */
+    const ec_caption_weights *sure; /* NULL: captions have no confidence */
+    double least;                   /* the lowest confidence that is not declined */
+} ec_asked;
+
+/* request.c. `asked` must stay where it is. */
 edgecap_status ec_settle_request(const edgecap_captioner *captioner,
-                                 const edgecap_caption_params *params, ec_request *request,
-                                 ec_sampling *sampling, const char **language,
+                                 const edgecap_caption_params *params, ec_asked *asked,
                                  edgecap_error *error);
 
 /* image_fit.c over the session's input: the image, by the bundle's rules. */

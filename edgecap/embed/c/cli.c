@@ -32,6 +32,7 @@ static const char USAGE[] =
     "  --max-tokens N     at most so many tokens\n"
     "  --beams N          search among N captions\n"
     "  --sample           sample tokens: --temperature T, --top-k N, --top-p P, --seed N\n"
+    "  --min-confidence X decline captions of a lower confidence, 0-1; auto: as calibrated\n"
     "  --stream           print text as it is generated\n"
     "  --json             one JSON object an image\n"
     "  --embed            print the image's embedding instead of a caption\n"
@@ -78,6 +79,15 @@ static void print_json_text(const char *text)
     putchar('"');
 }
 
+static void print_confidence(double confidence)
+{
+    if (confidence < 0) {
+        printf("null");
+    } else {
+        printf("%.6f", confidence);
+    }
+}
+
 static void print_json(const char *path, const edgecap_caption *c)
 {
     size_t i, b;
@@ -87,6 +97,9 @@ static void print_json(const char *path, const edgecap_caption *c)
     print_json_text(c->text);
     printf(", \"raw\": ");
     print_json_text(c->raw);
+    printf(", \"confidence\": ");
+    print_confidence(c->confidence);
+    printf(", \"declined\": %s", c->declined ? "true" : "false");
     printf(", \"score\": %.6f, \"complete\": %s, \"malformed\": %ld, \"tokens\": [", c->score,
            c->complete ? "true" : "false", (long)c->malformed);
     for (i = 0; i < c->token_count; i++) {
@@ -110,9 +123,23 @@ static void print_json(const char *path, const edgecap_caption *c)
         for (b = p->first_box; b < p->first_box + p->box_count; b++) {
             printf("%s%.6f", b > p->first_box ? ", " : "", c->boxes[b].score);
         }
+        printf("], \"confidences\": [");
+        for (b = p->first_box; b < p->first_box + p->box_count; b++) {
+            printf("%s", b > p->first_box ? ", " : "");
+            print_confidence(c->boxes[b].confidence);
+        }
         printf("]}");
     }
     printf("]}\n");
+}
+
+static void print_text(const edgecap_caption *c, int streamed)
+{
+    if (c->declined) {
+        printf("%s[declined, confidence %.2f]\n", streamed ? "\n" : "", c->confidence);
+    } else {
+        puts(streamed ? "" : c->text);
+    }
 }
 
 static void print_embedding(const float *values, size_t count)
@@ -229,8 +256,7 @@ static edgecap_status caption_once(edgecap_captioner *captioner, const ec_option
                     : edgecap_describe(captioner, image, &o->caption, &b->caption, error);
 }
 
-static int caption_file(edgecap_captioner *captioner, ec_options *o, const char *path,
-                        buffers *b)
+static int caption_file(edgecap_captioner *captioner, ec_options *o, const char *path, buffers *b)
 {
     edgecap_error error;
     edgecap_image image;
@@ -256,7 +282,7 @@ static int caption_file(edgecap_captioner *captioner, ec_options *o, const char 
     } else if (o->json) {
         print_json(path, &b->caption);
     } else {
-        puts(o->stream ? "" : b->caption.text);
+        print_text(&b->caption, o->stream);
     }
     return 0;
 }

@@ -60,6 +60,11 @@ int ec_read_option(ec_options *o, const char *name, const char *const *values, i
         o->caption.temperature = number;
         return is_number ? 2 : -1;
     }
+    if (strcmp(name, "--min-confidence") == 0) {
+        int automatic = left > 0 && strcmp(values[0], "auto") == 0;
+        o->caption.min_confidence = automatic ? EDGECAP_AUTO_CONFIDENCE : number;
+        return automatic || (is_number && number >= 0 && number <= 1) ? 2 : -1;
+    }
     if (strcmp(name, "--top-p") == 0) {
         o->caption.top_p = number;
         return is_number ? 2 : -1;

@@ -6,26 +6,23 @@
 
 enum { MOST_TOKENS = 1 << 20, MOST_CHARACTERS = 4096, MOST_PREFIX = 16 };
 
-static void bad(ec_fields *f, const char *where, const char *what)
+static void bad(ec_fields *f, const char *what)
 {
-    if (f->status == EDGECAP_OK) {
-        f->status =
-            ec_fail(f->error, EDGECAP_BUNDLE, "tokenizer.unsupported", "%.60s %s.", where, what);
-    }
+    ec_refuse(f, "tokenizer.unsupported", "%s", what);
 }
 
-static void read_tokens(ec_fields *f, const ec_json *list, const char *where, ec_codec *c)
+static void read_tokens(ec_fields *f, const ec_json *list, ec_codec *c)
 {
     const ec_json *item;
     size_t all = 0, i = 0;
     char *place;
     if (list->count < 1 || list->count > MOST_TOKENS) {
-        bad(f, where, "must have 1-1048576 tokens");
+        bad(f, "must have 1-1048576 tokens");
         return;
     }
     for (item = list->first; item != NULL; item = item->next) {
         if (item->kind != EC_JSON_NULL && item->kind != EC_JSON_TEXT) {
-            bad(f, where, "has a token that is no text and not null");
+            bad(f, "has a token that is no text and not null");
             return;
         }
         all += item->kind == EC_JSON_TEXT ? item->text.length + 1 : 0;
@@ -39,9 +36,9 @@ static void read_tokens(ec_fields *f, const ec_json *list, const char *where, ec
             continue;
         }
         if (!ec_utf8_valid(item->text.data, item->text.length)) {
-            bad(f, where, "has a token with a lone surrogate");
+            bad(f, "has a token with a lone surrogate");
         } else if (ec_utf8_count(item->text.data, item->text.length) > MOST_CHARACTERS) {
-            bad(f, where, "has a token of more than 4096 characters");
+            bad(f, "has a token of more than 4096 characters");
         }
         memcpy(place, item->text.data, item->text.length);
         c->tokens[i].data = place;
@@ -51,7 +48,7 @@ static void read_tokens(ec_fields *f, const ec_json *list, const char *where, ec
     }
 }
 
-static void read_special(ec_fields *f, const ec_json *list, const char *where, ec_codec *c)
+static void read_special(ec_fields *f, const ec_json *list, ec_codec *c)
 {
     const ec_json *item;
     int64_t before = -1;
@@ -60,7 +57,7 @@ static void read_special(ec_fields *f, const ec_json *list, const char *where, e
             return;
         }
         if (item->whole <= before || item->whole >= c->size) {
-            bad(f, where, "has special ids that do not ascend below the number of tokens");
+            bad(f, "has special ids that do not ascend below the number of tokens");
             return;
         }
         before = item->whole;
@@ -84,7 +81,7 @@ static ec_text text_or(ec_fields *f, const ec_json *root, const char *name, cons
     return text;
 }
 
-static void read_spec(ec_fields *f, const ec_json *root, const char *where, ec_codec *c)
+static void read_spec(ec_fields *f, const ec_json *root, ec_codec *c)
 {
     static const char *const fields[] = {"family",   "tokens",     "special", "space",
                                          "strip",    "drop_first", "prefix",  "clean_tokens",
@@ -95,7 +92,7 @@ static void read_spec(ec_fields *f, const ec_json *root, const char *where, ec_c
     int64_t strip;
     int i;
     if (tokens == NULL || tokens->kind != EC_JSON_LIST) {
-        bad(f, where, "has no list of tokens");
+        bad(f, "has no list of tokens");
         return;
     }
     if (!ec_check_fields(f, root, "tokenizer", fields, 6)) {
@@ -113,25 +110,25 @@ static void read_spec(ec_fields *f, const ec_json *root, const char *where, ec_c
     c->clean_tokens = ec_flag(f, root, "clean_tokens", false);
     c->clean_up = ec_flag(f, root, "clean_up", false);
     if (f->status == EDGECAP_OK && i == 4) {
-        bad(f, where, "is of a family that is not known");
+        bad(f, "is of a family that is not known");
     }
-    read_tokens(f, tokens, where, c);
+    read_tokens(f, tokens, c);
     if (f->status == EDGECAP_OK) {
-        read_special(f, ec_inner(f, root, "special", EC_JSON_LIST), where, c);
+        read_special(f, ec_inner(f, root, "special", EC_JSON_LIST), c);
     }
     if (f->status == EDGECAP_OK && (!ec_utf8_valid(c->space.data, c->space.length) ||
                                     !ec_utf8_valid(c->prefix.data, c->prefix.length) ||
                                     ec_utf8_count(c->space.data, c->space.length) != 1 ||
                                     ec_utf8_count(c->prefix.data, c->prefix.length) > MOST_PREFIX ||
                                     strip < 0 || strip > MOST_PREFIX)) {
-        bad(f, where, "has a space, prefix or strip that is not allowed");
+        bad(f, "has a space, prefix or strip that is not allowed");
     }
 }
 
 edgecap_status ec_codec_read(ec_arena *arena, const char *data, size_t length, const char *where,
                              ec_codec **codec, edgecap_error *error)
 {
-    ec_fields f;
+    ec_fields f = ec_fields_of(arena, where, error);
     ec_arena scratch;
     const ec_json *root = NULL;
     ec_codec *c = ec_arena_take(arena, sizeof *c);
@@ -140,11 +137,9 @@ edgecap_status ec_codec_read(ec_arena *arena, const char *data, size_t length, c
         return ec_no_memory(error);
     }
     ec_arena_init(&scratch, &arena->memory);
-    f.arena = arena;
-    f.error = error;
     f.status = ec_json_parse_most(&scratch, data, length, EC_CODEC_MOST_BYTES, where, &root, error);
     if (f.status == EDGECAP_OK) {
-        read_spec(&f, root, where, c);
+        read_spec(&f, root, c);
     }
     ec_arena_free(&scratch);
     return f.status;

@@ -4,12 +4,9 @@
 #define EDGECAP_CONTAINER_H
 
 #include "core.h"
+#include "edgecap_engine.h"
 
-typedef struct ec_packed { /* one file; its bytes lie in the archive */
-    const char *name;
-    const uint8_t *data;
-    size_t size;
-} ec_packed;
+typedef edgecap_model_file ec_packed; /* one file; its bytes lie in the archive */
 
 typedef struct ec_container {
     const ec_packed *files; /* manifest.json first, the others by name */

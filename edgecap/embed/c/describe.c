@@ -8,9 +8,7 @@
 typedef struct job { /* one caption while it is made */
     edgecap_captioner *c;
     const edgecap_caption_params *p;
-    ec_request request;
-    ec_sampling sampling;
-    const char *language; /* NULL: of a model with prompts */
+    ec_asked asked;
     ec_generated generated;
     ec_speller pieces; /* where a callback takes them */
     size_t shown;
@@ -104,6 +102,25 @@ static bool write_raw(const job *j, ec_speller *raw)
     return true;
 }
 
+/* Confidences, and a caption without words and boxes where it is declined. */
+static void rate(const job *j, ec_found *found, ec_speller *raw, edgecap_caption *caption)
+{
+    const ec_box_weights *boxes = ec_box_weights_of(j->c->calibration, j->asked.style);
+    const ec_generated *g = &j->generated;
+    bool rated = j->asked.sure != NULL && g->count > 0;
+    size_t i;
+    caption->confidence = rated ? ec_caption_confidence(j->asked.sure, g->tokens, g->count) : -1;
+    caption->declined = rated && caption->confidence < j->asked.least;
+    if (caption->declined) {
+        found->text.length = found->phrase_count = found->box_count = raw->length = 0;
+    }
+    for (i = 0; i < found->box_count; i++) {
+        edgecap_box *box = &found->boxes[i];
+        box->confidence =
+            rated && boxes != NULL ? ec_box_confidence(boxes, box->score, g->tokens, g->count) : -1;
+    }
+}
+
 static edgecap_status fill(job *j, edgecap_caption *caption, edgecap_error *error)
 {
     const ec_manifest *m = &j->c->manifest;
@@ -119,9 +136,10 @@ static edgecap_status fill(job *j, edgecap_caption *caption, edgecap_error *erro
     view.height = ec_input_height(&m->image);
     view.width = ec_input_width(&m->image);
     view.placement = j->placement;
-    view.language = j->language;
+    view.language = j->asked.language;
     enough = ec_find_regions(memory, &view, g->tokens, g->count, &found) && write_raw(j, &raw);
     if (enough) {
+        rate(j, &found, &raw, caption);
         caption->raw_length = raw.length;
         caption->text_length = found.text.length;
         caption->phrase_count = found.phrase_count;
@@ -157,10 +175,10 @@ edgecap_status ec_place_image(edgecap_captioner *c, const edgecap_image *image,
 static edgecap_status generate(job *j, edgecap_error *error)
 {
     ec_model model;
-    size_t beams = (size_t)j->request.rules.spec.beams;
+    size_t beams = (size_t)j->asked.request.rules.spec.beams;
     edgecap_status status = ec_session_begin(j->c->session, beams, &model, error);
     if (status == EDGECAP_OK) {
-        status = ec_generate(&j->request, &model, &j->generated, error);
+        status = ec_generate(&j->asked.request, &model, &j->generated, error);
     }
     if (status == EDGECAP_OK && j->p->on_piece != NULL) {
         ec_speller_finish(&j->pieces);
@@ -198,7 +216,7 @@ static edgecap_status describe(job *j, const edgecap_image *image, edgecap_capti
 static edgecap_status open_job(job *j, const edgecap_caption *caption, edgecap_error *error)
 {
     const edgecap_memory *memory = &j->c->memory;
-    size_t longest = (size_t)j->request.rules.spec.max_new_tokens;
+    size_t longest = (size_t)j->asked.request.rules.spec.max_new_tokens;
     size_t P = (size_t)j->c->manifest.patches;
     ec_generated *g = &j->generated;
     g->tokens = ec_allocate_array(memory, longest, sizeof *g->tokens);
@@ -206,10 +224,10 @@ static edgecap_status open_job(job *j, const edgecap_caption *caption, edgecap_e
         g->attention = ec_allocate_array(memory, longest * P, sizeof *g->attention);
     }
     if (j->p->on_piece != NULL) {
-        j->request.on_token = on_token;
-        j->request.user = j;
+        j->asked.request.on_token = on_token;
+        j->asked.request.user = j;
         /* Of a model with languages the pieces make up `raw`. */
-        if (!ec_speller_open(memory, j->c->codec, longest, j->language == NULL, &j->pieces)) {
+        if (!ec_speller_open(memory, j->c->codec, longest, j->asked.language == NULL, &j->pieces)) {
             return ec_no_memory(error);
         }
     }
@@ -240,7 +258,7 @@ edgecap_status edgecap_describe(edgecap_captioner *c, const edgecap_image *image
     memset(&j, 0, sizeof j);
     j.c = c;
     j.p = params != NULL ? params : &defaults;
-    status = ec_settle_request(c, j.p, &j.request, &j.sampling, &j.language, error);
+    status = ec_settle_request(c, j.p, &j.asked, error);
     if (status == EDGECAP_OK && caption->attention != NULL && !ec_session_attends(c->session)) {
         status = ec_fail(error, EDGECAP_UNSUPPORTED, "attention.missing",
                          "this bundle's model has no attention output.");

@@ -163,6 +163,24 @@ static edgecap_status take_path(edgecap_captioner *c, const char *path, edgecap_
     return c->source.directory != NULL ? EDGECAP_OK : ec_no_memory(error);
 }
 
+static edgecap_status read_calibration(edgecap_captioner *c, edgecap_error *error)
+{
+    static const char name[] = "confidence.json";
+    char *data;
+    size_t length;
+    const ec_file *file = ec_manifest_file(&c->manifest, name);
+    edgecap_status status;
+    if (file == NULL || !file->present || !c->manifest.captions) {
+        return EDGECAP_OK;
+    }
+    status = ec_read_file(&c->memory, &c->source, name, EC_JSON_MOST_BYTES, &data, &length, error);
+    if (status == EDGECAP_OK) {
+        status = ec_calibration_read(&c->arena, data, length, &c->calibration, error);
+        ec_release(&c->memory, data);
+    }
+    return status;
+}
+
 static edgecap_status open_all(edgecap_captioner *c, const edgecap_open_params *p,
                                edgecap_error *error)
 {
@@ -171,6 +189,9 @@ static edgecap_status open_all(edgecap_captioner *c, const edgecap_open_params *
         ec_bundle_open(&c->arena, &c->source, p->verify != 0, &c->manifest, error);
     if (status == EDGECAP_OK) {
         status = ec_open_vocabulary(c, error);
+    }
+    if (status == EDGECAP_OK) {
+        status = read_calibration(c, error);
     }
     if (status == EDGECAP_OK) {
         status = open_engine(c, p, &engine, error);

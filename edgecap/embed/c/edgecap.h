@@ -111,7 +111,7 @@ typedef struct edgecap_info {
     size_t most_tokens;     /* of a caption */
     size_t most_text_bytes; /* of a caption's text or raw text, null byte included */
     size_t most_boxes;      /* of a caption, and of phrases */
-    size_t prompt_count;    /* schema 2: names of prompts, the default first; 0 in schema 1 */
+    size_t prompt_count;    /* the default is the first; 0 for a model with languages */
     const char *const *prompts;
     int32_t text_tokens; /* N: tokens of a text to embed at most; 0: it embeds no texts */
 } edgecap_info;
@@ -141,13 +141,13 @@ typedef struct edgecap_image {
 
 /* ---- Captions ---- */
 
-/* A piece of text as soon as it is certain; joined they are `raw`. Not null-terminated beyond
- * `length`. Return 0 to go on, anything else to stop. */
+/* A piece of text as soon as it is certain, not null-terminated; joined they are `raw`, less
+ * special tokens where a model has prompts. Return 0 to go on, anything else to stop. */
 typedef int (*edgecap_on_piece)(void *user, const char *piece, size_t length);
 
 typedef struct edgecap_caption_params {
-    const char *language; /* schema 1; NULL (default): "en" */
-    const char *style;    /* schema 1; NULL: "grounded", or "plain" where `boxes` is 0 */
+    const char *language; /* of a model with languages; NULL (default): "en" */
+    const char *style;    /* of the same; NULL: "grounded", or "plain" where `boxes` is 0 */
     int32_t boxes;        /* 1 (default): generate boxes */
     int32_t rule;         /* 1 (default): only well-formed boxes */
     int32_t most_tokens;  /* 0 (default): all the model can; else 1 ... , the end included */
@@ -159,15 +159,21 @@ typedef struct edgecap_caption_params {
     uint32_t seed;
     edgecap_on_piece on_piece; /* not with beams */
     void *user;
-    const char *prompt; /* schema 2: one of edgecap_info.prompts; NULL (default): the first */
+    const char *prompt; /* one of edgecap_info.prompts; NULL (default): the first */
     uint32_t index;     /* of the image among those drawn with one seed; 0 by default */
+    /* Captions of a lower confidence are declined. 0 (default): none is; else up to 1, or
+     * EDGECAP_AUTO_CONFIDENCE: as the model's calibration recommends. */
+    double min_confidence;
 } edgecap_caption_params;
+
+#define EDGECAP_AUTO_CONFIDENCE (-1.0)
 
 EDGECAP_API edgecap_caption_params edgecap_caption_default_params(void);
 
 typedef struct edgecap_box { /* px of the image as displayed, origin in the upper left corner */
     double x0, y0, x1, y1;
-    double score; /* 0-1: geometric mean probability of its four tokens */
+    double score;      /* 0-1: geometric mean probability of its tokens */
+    double confidence; /* 0-1: it is right; -1: the model is not calibrated for it */
 } edgecap_box;
 
 typedef struct edgecap_phrase {
@@ -199,6 +205,8 @@ typedef struct edgecap_caption {
     int32_t complete;                      /* 0 where the length limit, or a callback, cut it */
     int32_t malformed;                     /* location runs that made no box; 0 under the rule */
     double encode_seconds, decode_seconds; /* 0 unless a clock is set: see edgecap_set_clock */
+    double confidence; /* 0-1: the caption is right; -1: the model is not calibrated for it */
+    int32_t declined;  /* 1: less sure than asked for, so there are no words and no boxes */
 } edgecap_caption;
 
 EDGECAP_API edgecap_caption edgecap_caption_init(void); /* everything NULL and 0 */

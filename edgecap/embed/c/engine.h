@@ -21,23 +21,22 @@ typedef enum ec_type {
 
 typedef edgecap_tensor ec_tensor;
 
-typedef struct ec_blob { /* a file in memory */
-    const char *name;
-    const uint8_t *data;
-    size_t size;
-} ec_blob;
-
 typedef struct ec_model_file {
     const char *path;    /* of the file; of one in memory a name that tells it from others */
     const uint8_t *data; /* 64-byte aligned, stays until the engine closes; NULL: open the path */
     size_t size;
-    ec_blob *beside; /* the other files in its folder, of which some may be its weights */
+    edgecap_model_file
+        *beside; /* the other files in its folder, of which some may be its weights */
     size_t beside_count;
+    const edgecap_model_file *files; /* all of a packed bundle, for an engine that takes files */
+    size_t file_count;
 } ec_model_file;
 
 typedef struct ec_engine ec_engine;
 struct ec_engine {
     const char *name;
+    bool takes_files; /* of packed bundles, whatever lies in them; the others take one and `beside`
+                       */
     /* Finds a function's tensors by name and fills in type, rank and shape; bundle.model where the
      * file cannot be run or its tensors are others. */
     edgecap_status (*load)(ec_engine *engine, const ec_model_file *model, const char *entry,

@@ -30,8 +30,12 @@ static edgecap_status load(ec_engine *engine, const ec_model_file *model, const 
     }
     f->input_count = input_count;
     f->output_count = output_count;
-    f->loaded = e->table.load(e->table.user, model->path, entry, inputs, input_count, outputs,
-                              output_count, reason);
+    f->loaded =
+        model->files != NULL
+            ? e->table.load_files(e->table.user, model->path, model->files, model->file_count,
+                                  entry, inputs, input_count, outputs, output_count, reason)
+            : e->table.load(e->table.user, model->path, entry, inputs, input_count, outputs,
+                            output_count, reason);
     if (f->loaded == NULL) {
         reason[sizeof reason - 1] = '\0';
         return ec_engine_refuses(e->table.name, reason, error);
@@ -94,6 +98,7 @@ edgecap_status ec_custom_open(const edgecap_memory *memory, const edgecap_engine
     e->arena = arena;
     e->table = *table;
     e->engine.name = table->name;
+    e->engine.takes_files = table->load_files != NULL;
     e->engine.load = load;
     e->engine.bind = bind;
     e->engine.run = run;

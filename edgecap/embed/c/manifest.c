@@ -15,7 +15,7 @@ static void read_model(ec_fields *f, const ec_json *model)
         ec_string(f, model, "family");
         ec_string(f, model, "source");
         ec_string(f, model, "license");
-        ec_check_weights(f, model);
+        ec_check_weights(f, model, "bundle.manifest");
     }
 }
 
@@ -186,14 +186,12 @@ static void read_all(ec_fields *f, const ec_json *root, ec_manifest *m)
 edgecap_status ec_manifest_read(ec_arena *arena, const char *data, size_t length,
                                 ec_manifest *manifest, edgecap_error *error)
 {
-    ec_fields f;
+    ec_fields f = ec_fields_of(arena, "manifest.json", error);
     ec_arena scratch;
     const ec_json *root = NULL;
     memset(manifest, 0, sizeof *manifest);
     ec_arena_init(&scratch, &arena->memory);
-    f.arena = arena;
-    f.error = error;
-    f.status = ec_json_parse(&scratch, data, length, "manifest.json", &root, error);
+    f.status = ec_json_parse(&scratch, data, length, f.file, &root, error);
     if (f.status == EDGECAP_OK) {
         read_all(&f, root, manifest);
     }

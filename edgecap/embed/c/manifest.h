@@ -24,6 +24,7 @@ typedef struct ec_function {
 typedef struct ec_file {
     const char *name, *sha256;
     int64_t size;
+    bool present; /* some may be listed and lacking: SPEC.md */
 } ec_file;
 
 typedef struct ec_prompt {
@@ -70,7 +71,6 @@ void ec_read_files(ec_fields *f, const ec_json *object, ec_manifest *manifest); 
 void ec_check_listed(ec_fields *f, const ec_manifest *manifest); /* the files of functions */
 void ec_read_tools(ec_fields *f, const ec_json *tools);
 void ec_read_grammar(ec_fields *f, const ec_json *table, ec_manifest *manifest);
-void ec_check_weights(ec_fields *f, const ec_json *object); /* null or a SHA-256 */
 bool ec_is_plain_path(const char *name);
 
 /* interface.c, interface_state.c. `input`: (h, w) of the image that encode takes. */

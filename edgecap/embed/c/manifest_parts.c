@@ -5,18 +5,6 @@
 
 enum { MOST_FOLDERS = 4, MOST_NAME = 100 };
 
-static bool is_hash(const char *text)
-{
-    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
-}
-
-void ec_check_weights(ec_fields *f, const ec_json *object)
-{
-    if (!ec_is_null(object, "weights") && !is_hash(ec_string(f, object, "weights"))) {
-        ec_refuse(f, "bundle.manifest", "weights must be null or a SHA-256");
-    }
-}
-
 void ec_read_tools(ec_fields *f, const ec_json *tools)
 {
     const ec_json *item;
@@ -89,7 +77,7 @@ static void check_files(ec_fields *f, const ec_manifest *m)
     for (i = 0; i < m->file_count && f->status == EDGECAP_OK; i++) {
         const ec_file *file = &m->files[i];
         check_name(f, file->name);
-        if (!is_hash(file->sha256) || file->size < 0) {
+        if (!ec_is_hash(file->sha256) || file->size < 0) {
             ec_refuse(f, "bundle.manifest", "files.%.60s has no valid SHA-256 and size",
                       file->name);
         }

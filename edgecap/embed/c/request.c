@@ -22,23 +22,24 @@ static bool is_one_of(const char *name, const char *const *names, size_t count)
 
 /* The prompt and the grammar of a language and a style. */
 static edgecap_status choose_language(const edgecap_captioner *c, const edgecap_caption_params *p,
-                                      ec_rules *rules, const char **language,
-                                      const ec_generation **spec, edgecap_error *error)
+                                      ec_asked *asked, edgecap_error *error)
 {
     const ec_manifest *m = &c->manifest;
     const char *style = p->style != NULL ? p->style : p->boxes ? "grounded" : "plain";
+    ec_rules *rules = &asked->request.rules;
     if (p->prompt != NULL) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "prompt.unknown",
                        "this model takes a language and a style, not a prompt.");
     }
-    *language = p->language != NULL ? p->language : DEFAULT_LANGUAGE;
-    if (!is_one_of(*language, m->languages, m->language_count)) {
-        return unknown("language", "language.unknown", *language, m->languages[0], error);
+    asked->language = p->language != NULL ? p->language : DEFAULT_LANGUAGE;
+    if (!is_one_of(asked->language, m->languages, m->language_count)) {
+        return unknown("language", "language.unknown", asked->language, m->languages[0], error);
     }
     if (!is_one_of(style, m->styles, m->style_count)) {
         return unknown("style", "style.unknown", style, m->styles[0], error);
     }
-    *spec = ec_manifest_prompt(m, *language, style);
+    asked->style = style;
+    rules->spec = *ec_manifest_prompt(m, asked->language, style);
     if (p->rule && m->grammar != NULL) {
         bool boxes = p->boxes && strcmp(style, "plain") != 0; /* "plain" implies it too */
         rules->grammar = m->grammar;
@@ -49,7 +50,7 @@ static edgecap_status choose_language(const edgecap_captioner *c, const edgecap_
 }
 
 static edgecap_status choose_prompt(const ec_manifest *m, const edgecap_caption_params *p,
-                                    const ec_generation **spec, edgecap_error *error)
+                                    ec_asked *asked, edgecap_error *error)
 {
     size_t i;
     if (p->language != NULL || p->style != NULL || !p->boxes || !p->rule) {
@@ -58,7 +59,8 @@ static edgecap_status choose_prompt(const ec_manifest *m, const edgecap_caption_
     }
     for (i = 0; i < m->prompt_count; i++) {
         if (p->prompt == NULL || strcmp(m->prompts[i].name, p->prompt) == 0) {
-            *spec = &m->prompts[i].how;
+            asked->style = m->prompts[i].name;
+            asked->request.rules.spec = m->prompts[i].how;
             return EDGECAP_OK;
         }
     }
@@ -119,38 +121,57 @@ static edgecap_status limit(const edgecap_caption_params *p, ec_generation *spec
     return check_beams(p, spec, error);
 }
 
+/* What the caption's confidence comes from, and whether it can be asked for. */
+static edgecap_status limit_confidence(const edgecap_captioner *c, double minimum, ec_asked *asked,
+                                       edgecap_error *error)
+{
+    bool automatic = minimum == EDGECAP_AUTO_CONFIDENCE;
+    asked->sure = ec_caption_weights_of(c->calibration, asked->style);
+    if (!automatic && !(minimum >= 0 && minimum <= 1)) {
+        return ec_fail(error, EDGECAP_INPUT, "confidence.minimum",
+                       "min_confidence must be in 0-1, or EDGECAP_AUTO_CONFIDENCE.");
+    }
+    if (minimum != 0 && c->calibration == NULL) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "confidence.none",
+                       "this model carries no calibration: edgecap calibrate fits one.");
+    }
+    if (minimum != 0 && asked->sure == NULL) {
+        return ec_fail(error, EDGECAP_UNSUPPORTED, "confidence.style",
+                       "this model is not calibrated for '%.60s'; the first it is for: %.60s.",
+                       asked->style, c->calibration->captions[0].name);
+    }
+    asked->least = automatic ? asked->sure->threshold : minimum;
+    return EDGECAP_OK;
+}
+
 edgecap_status ec_settle_request(const edgecap_captioner *c, const edgecap_caption_params *p,
-                                 ec_request *r, ec_sampling *sampling, const char **language,
-                                 edgecap_error *error)
+                                 ec_asked *asked, edgecap_error *error)
 {
     const ec_manifest *m = &c->manifest;
-    const ec_generation *spec = NULL;
+    ec_request *r = &asked->request;
     edgecap_status status;
-    memset(r, 0, sizeof *r);
-    *language = NULL;
+    memset(asked, 0, sizeof *asked);
     if (!m->captions) {
         return ec_fail(error, EDGECAP_UNSUPPORTED, "model.capability",
                        "%.60s embeds images and texts; it does not generate captions.", m->name);
     }
-    status = m->language_count > 0 ? choose_language(c, p, &r->rules, language, &spec, error)
-                                   : choose_prompt(m, p, &spec, error);
-    if (status != EDGECAP_OK) {
-        return status;
+    status = m->language_count > 0 ? choose_language(c, p, asked, error)
+                                   : choose_prompt(m, p, asked, error);
+    if (status == EDGECAP_OK) {
+        status = limit(p, &r->rules.spec, error);
     }
-    r->rules.spec = *spec;
-    status = limit(p, &r->rules.spec, error);
-    if (status != EDGECAP_OK) {
-        return status;
+    if (status == EDGECAP_OK) {
+        status = limit_confidence(c, p->min_confidence, asked, error);
     }
     r->memory = &c->memory;
     r->seed = p->seed;
     r->index = p->index;
-    if (p->sample) {
-        sampling->temperature = p->temperature;
-        sampling->top_k = p->top_k;
-        sampling->top_p = p->top_p;
-        r->sampling = sampling;
-        return check_sampling(p, error);
+    if (status == EDGECAP_OK && p->sample) {
+        asked->sampling.temperature = p->temperature;
+        asked->sampling.top_k = p->top_k;
+        asked->sampling.top_p = p->top_p;
+        r->sampling = &asked->sampling;
+        status = check_sampling(p, error);
     }
-    return EDGECAP_OK;
+    return status;
 }

@@ -321,7 +321,7 @@ void ec_read_schema1(ec_fields *f, const ec_json *root, ec_manifest *m)
     ec_read_tools(f, ec_inner(f, root, "tools", EC_JSON_OBJECT));
     ec_string(f, root, "license");
     ec_read_files(f, ec_inner(f, root, "files", EC_JSON_OBJECT), m);
-    ec_check_weights(f, root);
+    ec_check_weights(f, root, "bundle.manifest");
     if (f->status != EDGECAP_OK) {
         return;
     }

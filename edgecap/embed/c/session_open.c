@@ -73,7 +73,8 @@ static edgecap_status load(ec_session *s, ec_unit *u, const char *name, edgecap_
     if (u->inputs == NULL || u->outputs == NULL || u->blocks == NULL) {
         return ec_no_memory(error);
     }
-    status = ec_bundle_model(&s->arena, s->source, u->of->file, &model, error);
+    status =
+        ec_bundle_model(&s->arena, s->source, u->of->file, s->engine->takes_files, &model, error);
     if (status != EDGECAP_OK) {
         return status;
     }

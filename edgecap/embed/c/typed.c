@@ -9,6 +9,16 @@
 static const char *const NAMES[] = {"null",     "true or false", "true or false", "a whole number",
                                     "a number", "a text",        "a list",        "an object"};
 
+ec_fields ec_fields_of(ec_arena *arena, const char *file, edgecap_error *error)
+{
+    ec_fields f;
+    f.arena = arena;
+    f.file = file;
+    f.error = error;
+    f.status = EDGECAP_OK;
+    return f;
+}
+
 edgecap_status ec_refuse(ec_fields *f, const char *code, const char *format, ...)
 {
     if (f->status == EDGECAP_OK) {
@@ -17,7 +27,7 @@ edgecap_status ec_refuse(ec_fields *f, const char *code, const char *format, ...
         va_start(values, format);
         vsnprintf(message, sizeof message, format, values);
         va_end(values);
-        f->status = ec_fail(f->error, EDGECAP_BUNDLE, code, "manifest.json: %s.", message);
+        f->status = ec_fail(f->error, EDGECAP_BUNDLE, code, "%.60s: %s.", f->file, message);
     }
     return f->status;
 }
@@ -139,6 +149,18 @@ const char *ec_string(ec_fields *f, const ec_json *object, const char *name)
         }
     }
     return copy != NULL ? copy : "";
+}
+
+bool ec_is_hash(const char *text)
+{
+    return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+void ec_check_weights(ec_fields *f, const ec_json *object, const char *code)
+{
+    if (!ec_is_null(object, "weights") && !ec_is_hash(ec_string(f, object, "weights"))) {
+        ec_refuse(f, code, "weights must be null or a SHA-256");
+    }
 }
 
 const ec_json *ec_inner(ec_fields *f, const ec_json *object, const char *name, ec_json_kind kind)

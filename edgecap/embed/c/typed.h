@@ -6,10 +6,13 @@
 
 /* Every read function leaves the first error and answers false from then on. */
 typedef struct ec_fields {
-    ec_arena *arena; /* texts are copied here */
+    ec_arena *arena;  /* texts are copied here */
+    const char *file; /* named in errors */
     edgecap_error *error;
     edgecap_status status;
 } ec_fields;
+
+ec_fields ec_fields_of(ec_arena *arena, const char *file, edgecap_error *error);
 
 /* `object` has these fields, the last `optional` of them perhaps, and others only as x_...;
  * bundle.unknown_field, bundle.missing_field, bundle.field_type. Names end with NULL. */
@@ -35,6 +38,9 @@ const char *const *ec_strings(ec_fields *f, const ec_json *object, const char *n
 
 /* One text after the other; "" where memory ran out. */
 const char *ec_join(ec_fields *f, const char *a, const char *b, const char *c);
+
+bool ec_is_hash(const char *text);                                            /* a SHA-256 in hex */
+void ec_check_weights(ec_fields *f, const ec_json *object, const char *code); /* it, or null */
 
 /* `size` * count zeroed bytes of the arena. */
 void *ec_field_array(ec_fields *f, size_t count, size_t size);

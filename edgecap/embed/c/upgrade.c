@@ -91,11 +91,8 @@ static void check(ec_fields *f, const ec_tokenizer *t, const ec_manifest *m)
 edgecap_status ec_upgrade(ec_arena *arena, const ec_tokenizer *t, ec_manifest *m,
                           edgecap_error *error)
 {
-    ec_fields f;
+    ec_fields f = ec_fields_of(arena, "manifest.json", error);
     ec_ids eos;
-    f.arena = arena;
-    f.error = error;
-    f.status = EDGECAP_OK;
     m->regions.first = id_of(&f, t, m->to_upgrade->first_location);
     check(&f, t, m);
     eos = one_id(&f, id_of(&f, t, m->to_upgrade->eos));

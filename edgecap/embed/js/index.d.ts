@@ -188,7 +188,10 @@ export interface Caption {
   score: number;
   /** False where the length limit cut it. */
   complete: boolean;
-  /** 0-1: the caption is right; null where the model has no calibration for the prompt. */
+  /**
+   * 0-1: the caption is right; null where the model has no calibration for the prompt, and where that
+   * needs a second caption of the image and no `minConfidence` was given.
+   */
   confidence: number | null;
   /** Less confident than `minConfidence`: without text, regions and words. */
   declined: boolean;

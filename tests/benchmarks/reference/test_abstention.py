@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from edgecap.benchmarks.reference.abstention import calibration_error, right_boxes
-from edgecap.benchmarks.reference.not_scenes import KINDS, SIDE, not_scenes
+from edgecap.benchmarks.reference.not_scenes import HELD_OUT, KINDS, SIDE, not_scenes
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 from edgecap.reference.shipped import calibration_for
 from edgecap.reference.tokens import STYLES
 from edgecap.runtime import Caption, Mention
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *HELD_OUT])
 def test_images_that_are_no_scene_are_those_of_their_seed(kind: str) -> None:
     first, other = not_scenes(kind, 4, 1), not_scenes(kind, 4, 2)
     assert all(image.shape == (SIDE, SIDE, 3) and image.dtype == np.uint8 for image in first)
@@ -44,3 +44,14 @@ def test_the_shipped_calibration_is_of_the_shipped_weights_and_all_styles() -> N
     calibration = calibration_for(file_sha256(shipped()["S"]))
     assert calibration is not None and set(calibration.captions) == set(STYLES)
     assert calibration_for("0" * 64) is None
+
+
+def test_styles_without_boxes_hear_the_one_with_boxes() -> None:
+    from edgecap.core.digest import file_sha256
+    from edgecap.reference.shipped import shipped
+
+    calibration = calibration_for(file_sha256(shipped()["S"]))
+    assert calibration is not None
+    seconds = {style: one.second for style, one in calibration.captions.items()}
+    assert seconds.pop("grounded") is None
+    assert {one.style for one in seconds.values() if one} == {"grounded"} and all(seconds.values())

@@ -34,16 +34,14 @@ def _vectors(name: str) -> dict:
 
 
 def _manifests() -> Iterator[bytes]:
-    first = _vectors("manifests")
-    for case in first["cases"]:
-        text = first["base"]
-        for old, new in case["replace"]:
-            text = text.replace(old, new, 1)
-        yield text.encode()
-    for file in first["files"]:
+    for told in map(_vectors, ("manifests", "manifests2", "manifests_cached")):
+        for case in told["cases"]:
+            text = told["base"]
+            for old, new in case["replace"]:
+                text = text.replace(old, new, 1)
+            yield text.encode()
+    for file in _vectors("manifests")["files"]:
         yield base64.b64decode(file["base64"])
-    for case in _vectors("manifests2")["cases"]:
-        yield case["file"].encode()
 
 
 def _tokenizers() -> Iterator[bytes]:

@@ -35,7 +35,8 @@ export class Captioner {
    */
   static async fromPretrained(source, options = {}) {
     known(options, LOAD_OPTIONS);
-    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal, minConfidence = null } = options;
+    const { device = "auto", dtype = null, engine = null, threads = null, cache = true, signal } = options;
+    const { minConfidence = null } = options;
     if (threads !== null && !(Number.isInteger(threads) && threads >= 1)) {
       throw new EdgecapError("option.threads", `threads must be a whole number of at least 1, got ${threads}.`);
     }
@@ -99,7 +100,8 @@ export class Captioner {
     const seen = performance.now();
     signal?.throwIfAborted();
     const generated = await this.model.generate(encoded, request, this.#follow(onToken, signal, placement, request));
-    const result = this.confidence.rated(readCaption(generated, this.model, placement, request));
+    const second = await this.#second(encoded, request, placement, signal);
+    const result = this.confidence.rated(readCaption(generated, this.model, placement, request), second);
     const ended = performance.now();
     return {
       ...result,
@@ -135,6 +137,15 @@ export class Captioner {
     if (this.disposed) return;
     this.disposed = true;
     await this.model.session.dispose();
+  }
+
+  /** The caption that the confidence of the one for `request` needs as well, greedy; null if none. */
+  async #second(encoded, { lang, prompt: first }, placement, signal) {
+    const prompt = this.confidence.secondPrompt(first);
+    if (prompt === null) return null;
+    const request = requestOf(this.manifest, this.model.tokenizer, { ...(lang && { lang }), prompt, beams: 1 });
+    const generated = await this.model.generate(encoded, request, this.#follow(null, signal, placement, request));
+    return readCaption(generated, this.model, placement, request);
   }
 
   /** What is done after each token: the signal may end the caption, and `onToken` gets what is said so far. */

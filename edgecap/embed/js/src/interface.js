@@ -114,7 +114,8 @@ function checkContract(spec) {
   if (text && !(takes(text, ["tokens", "length"]) && gives(text, ["text_embedding"]))) {
     bad("encode_text must map tokens and length to text_embedding");
   }
-  for (const [name, check] of Object.entries({ decode_attention: checkByHead, extend: checkExtend, decode_stateful: checkStateful })) {
+  const others = { decode_attention: checkByHead, extend: checkExtend, decode_stateful: checkStateful };
+  for (const [name, check] of Object.entries(others)) {
     const made = functionNamed(spec, name);
     if (made && !decode) bad(`${name} needs decode`);
     if (made) check(spec, made, decode);
@@ -129,7 +130,9 @@ function checkDecode(spec, decode) {
   if (!takes(decode, ["token", "position", ...spec.state.map(({ name }) => name)])) {
     bad("decode must take token, position and every state entry");
   }
-  if (!gives(decode, ["logits", ...changing], "attention")) bad("decode must give logits and new_<entry> for entries that change");
+  if (!gives(decode, ["logits", ...changing], "attention")) {
+    bad("decode must give logits and new_<entry> for entries that change");
+  }
   if ((spec.attention === null) === "attention" in decode.outputs) {
     bad("attention must be given by decode where its grid is, and only there");
   }
@@ -150,7 +153,9 @@ function checkExtend(spec, extend) {
   if (!takes(extend, ["tokens", "position", ...spec.state.map(({ name }) => name)])) {
     bad("extend must take tokens, position and every state entry");
   }
-  if (!gives(extend, ["logits", ...changing.map(newName)])) bad("extend must give logits and new_<entry> for entries that change");
+  if (!gives(extend, ["logits", ...changing.map(newName)])) {
+    bad("extend must give logits and new_<entry> for entries that change");
+  }
   const { shape } = extend.inputs.tokens;
   const rows = (entry) => [...entry.shape.slice(0, -2), shape[1], entry.shape.at(-1)];
   const fits = changing.every((entry) => String(extend.outputs[newName(entry)].shape) === String(rows(entry)));
@@ -160,7 +165,9 @@ function checkExtend(spec, extend) {
 }
 
 function checkStateful(spec, stateful, decode) {
-  if (!spec.state.length || spec.state.some(({ role }) => role !== "cache")) bad("decode_stateful needs a state of cache entries");
+  if (!spec.state.length || spec.state.some(({ role }) => role !== "cache")) {
+    bad("decode_stateful needs a state of cache entries");
+  }
   if (!takes(stateful, ["token", "position", ...spec.state.map(imageName)])) {
     bad("decode_stateful must take token, position and <entry>_image of every entry");
   }

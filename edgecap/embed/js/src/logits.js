@@ -6,17 +6,20 @@ import { EdgecapError } from "./errors.js";
 
 /** Natural log of the softmax of f32 [V]; bundle.not_finite for NaN or infinity. */
 export function logSoftmax(logits) {
+  // Loops by index: iterators and callbacks take ten times as long, every step.
   let highest = -Infinity;
-  for (const value of logits) {
-    if (!Number.isFinite(value)) {
+  for (let i = 0; i < logits.length; i += 1) {
+    if (!Number.isFinite(logits[i])) {
       throw new EdgecapError("bundle.not_finite", "the model's scores hold NaN or infinity.");
     }
-    if (value > highest) highest = value;
+    if (logits[i] > highest) highest = logits[i];
   }
   let sum = 0;
-  for (const value of logits) sum += Math.exp(value - highest);
+  for (let i = 0; i < logits.length; i += 1) sum += Math.exp(logits[i] - highest);
   const log = Math.log(sum);
-  return Float32Array.from(logits, (value) => value - highest - log);
+  const scores = new Float32Array(logits.length);
+  for (let i = 0; i < logits.length; i += 1) scores[i] = logits[i] - highest - log;
+  return scores;
 }
 
 /** Greedy: the highest of scores [V], of equals the lower id. */
@@ -40,7 +43,7 @@ export function highest(values, number) {
 
 /** Scores f32 [V] under all rules of a spec, -Infinity for what may not come; `generated` so far. */
 export function applyRules(spec, scores, generated) {
-  const ruled = Float32Array.from(scores);
+  const ruled = scores.slice();
   const count = generated.length;
   const suppress = (ids) => {
     for (const id of ids) if (id < ruled.length) ruled[id] = -Infinity;

@@ -26,6 +26,7 @@ export class Rules {
     const ruled = applyRules(this.spec, scores, tokens);
     if (this.grammar === null) return ruled;
     const allowed = this.grammar.allowed(state, tokens, this.spec.max_new_tokens - tokens.length);
-    return ruled.map((score, id) => (allowed[id] ? score : -Infinity));
+    for (let id = 0; id < ruled.length; id += 1) if (!allowed[id]) ruled[id] = -Infinity;
+    return ruled;
   }
 }

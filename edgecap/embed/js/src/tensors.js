@@ -16,7 +16,7 @@ export function zeros(type, dims) {
 /** f32 values of a float tensor, its own copy. */
 export function floats({ type, data }) {
   if (type === "float16" && data instanceof Uint16Array) return Float32Array.from(data, half);
-  return Float32Array.from(data);
+  return new Float32Array(data);
 }
 
 /** An IEEE half from its 16 bits. */

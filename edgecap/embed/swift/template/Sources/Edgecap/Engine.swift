@@ -64,7 +64,7 @@ final class EngineTable {
         table.initialize(
             to: edgecap_engine(
                 name: name, format: format, user: nil, load: loadFunction, run: runFunction,
-                release: releaseFunction))
+                release: releaseFunction, load_files: nil))
         table.pointee.user = Unmanaged.passUnretained(self).toOpaque()
     }
 
