@@ -90,6 +90,11 @@ def test_versions_agree() -> None:
     assert f'#define EDGECAP_VERSION "{__version__}"' in (SOURCES / "edgecap.h").read_text()
 
 
+def test_cmake_lists_every_file_of_the_core() -> None:
+    listed = (SOURCES / "CMakeLists.txt").read_text().split("set(core", 1)[1].split(")", 1)[0]
+    assert listed.split() == [Path(file).name for file in core()]
+
+
 @pytest.mark.full
 def test_cmake_builds_and_installs(tmp_path: Path) -> None:
     build, prefix = tmp_path / "build", tmp_path / "prefix"
