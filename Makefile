@@ -12,6 +12,7 @@ PEER_PYTHON = $(PYTHON)
 SCORES := .venv-scores
 OPTIMUM := .venv-optimum
 OLD_PYTHON ?= python3.11
+DOCKER_PYTHON ?= python3.13
 C_PACKAGES := gcc g++ cmake pkg-config
 ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross libstdc++6-arm64-cross \
 	gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
@@ -201,6 +202,9 @@ check-full: lint types fonts js sshd checkers arm-tools android-tools fuzz $(OLD
 	$(BIN)/coverage report --skip-covered --sort=cover
 	EDGECAP_ID_LISTS=100000 $(BIN)/python -m pytest -q tests/runtime/text
 	EDGECAP_OLD_PYTHON=$(CURDIR)/$(OLD)/bin/python $(BIN)/python -m pytest -q tests/old_runtime
+
+check-docker: $(STAMP) $(MATRIX_BUNDLES:%=%/manifest.json) ## Run the Dockerfile's steps without Docker, with DOCKER_PYTHON, and caption.
+	$(BIN)/python tests/check_docker.py $(MATRIX_BUNDLES) --python $(DOCKER_PYTHON)
 
 check-ray: $(RAY)/.installed fonts ## Captions and indexes on a local Ray cluster, one worker of which is killed.
 	$(RAY)/bin/python -m pytest -q tests/on_ray

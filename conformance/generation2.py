@@ -18,6 +18,7 @@ from edgecap.core.errors import BundleError
 from edgecap.runtime.decode import generate
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.rules import Rules
+from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.state import Step
 
 SCALE = 16
@@ -96,8 +97,18 @@ class Sums:
         self._sums = [self._sums[n] for n in sequences]
 
 
+def _sampling(number: int) -> dict[str, Any]:
+    return {
+        "temperature": (1.0, 0.5, 3.0)[number % 3],
+        "top_k": (None, 5)[number % 2],
+        "top_p": (None, 0.8, 0.3)[number % 3],
+        "seed": number,
+        "index": (0, 7)[number % 2],
+    }
+
+
 def beams() -> Topic:
-    """Greedy decoding and beam search over a table of logits [R,V] / 16.
+    """Greedy decoding, beam search and sampling over a table of logits [R,V] / 16.
 
     A sequence that was fed ids of the sum s, `begin` included, has the logits of row s mod R.
     `scores`: of each token, without the rules; `score`: their mean, the end id's included. `code`:
@@ -106,17 +117,20 @@ def beams() -> Topic:
     generator = random.Random(8)
     table = [[generator.randint(-60, 60) for _ in range(V)] for _ in range(R)]
     cases: list[dict[str, Any]] = []
-    for number, spec in enumerate(_specs(generator) * 2):
+    for number, spec in enumerate(_specs(generator) * 3):
         spec = spec | {"beams": 2 + spec["beams"] % 4 if number < 48 else 1}
+        sampling = _sampling(number) if number >= 96 else None
         rules = Rules(generation_spec_from_json(spec))
+        choose = Sampler(Sampling(**sampling), [0]) if sampling else None
         try:
-            (found,) = generate(Sums(np.array(table, np.float32) / SCALE), rules)
+            (found,) = generate(Sums(np.array(table, np.float32) / SCALE), rules, choose)
         except BundleError as error:
-            cases.append({"spec": spec, "code": error.code})
+            cases.append({"spec": spec, "sampling": sampling, "code": error.code})
             continue
         cases.append(
             {
                 "spec": spec,
+                "sampling": sampling,
                 "tokens": found.tokens,
                 "complete": found.complete,
                 "scores": [round(chosen.score, 6) for chosen in found.chosen],

@@ -10,6 +10,7 @@ the base image.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -44,9 +45,12 @@ def check(root: Path, python: str, bundles: list[Path]) -> int:
         for folder in ("/wheels", "/opt/"):
             step = step.replace(folder, f"{root}{folder}")
         subprocess.run(step, shell=True, check=True, cwd=source)
-    (copied,) = re.findall(r"^COPY --from=build (\S+) (\S+)$", text, re.M)
-    if copied[0] != copied[1]:
-        raise SystemExit(f"the image has {copied[1]}, and {copied[0]} was built")
+    ((built, copied),) = re.findall(r"^COPY --from=build (\S+) (\S+)$", text, re.M)
+    if built != copied:
+        raise SystemExit(f"the image has {copied}, and {built} was built")
+    ((program, *arguments),) = map(json.loads, re.findall(r"^ENTRYPOINT (.*)", text, re.M))
+    if program != "python":
+        raise SystemExit(f"the image starts {program}, not python")
     environment = dict(
         pair.split("=", 1) for line in re.findall(r"^ENV (.*)", text, re.M) for pair in line.split()
     )
@@ -55,7 +59,7 @@ def check(root: Path, python: str, bundles: list[Path]) -> int:
     print(f"packages: {size / 1e6:.0f} MB")
     for bundle in bundles:
         done = subprocess.run(
-            [command, "-S", "-m", "edgecap", "caption", IMAGE, "--bundle", bundle],
+            [command, "-S", *arguments, "caption", IMAGE, "--bundle", bundle],
             env=environment,
             cwd=root,
             capture_output=True,

@@ -53,9 +53,10 @@ def fit_captions(right: Sequence[Opinions], wrong: Sequence[Opinions]) -> Captio
     confidences = 1 / (1 + np.exp(-(good @ weights)))  # [N]
     threshold = float(np.quantile(confidences, 1 - KEPT, method="lower"))
     bias, mean, least, *others = weights
-    styles = {second.style for _, second in (*right, *wrong) if second is not None}
-    second = SecondStyle(*styles, *others) if others else None
-    return CaptionWeights(bias, mean, least, threshold, second)
+    if not others:
+        return CaptionWeights(bias, mean, least, threshold)
+    (style,) = {second.style for _, second in (*right, *wrong) if second is not None}
+    return CaptionWeights(bias, mean, least, threshold, SecondStyle(style, *others))
 
 
 def fit_regions(rows: Sequence[tuple[float, float]], right: Sequence[bool]) -> RegionWeights:
@@ -119,7 +120,7 @@ def _rows(captions: Sequence[Opinions], what: str) -> np.ndarray:
         raise InputError(
             "confidence.few",
             f"{len(rows)} {what} captions are too few to fit a confidence to; at least {LEAST}.",
-            "Give more images.",
+            "Give more images; edgecap calibrate fits every second one of a directory.",
         )
     return np.array(rows)
 

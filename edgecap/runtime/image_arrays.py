@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from edgecap.core.choices import pick
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, one_line
 
 MAX_PIXELS = 89_478_485  # of a decoded image: 256 MiB at 3 bytes; Pillow's own warning limit
 CHANNELS = ("rgb", "bgr")
@@ -86,7 +86,7 @@ def _numpy(array: Any) -> np.ndarray:
         raise
     except Exception as error:  # each package has errors of its own
         raise InputError(
-            "image.array", f"a {type(array).__name__} cannot be made an array: {error}."
+            "image.array", f"a {type(array).__name__} cannot be made an array: {one_line(error)}"
         ) from None
 
 

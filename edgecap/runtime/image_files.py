@@ -159,7 +159,17 @@ def _read_open(file: Any) -> tuple[bytes, str]:
         raise InputError("image.type", f"{name} gives text.", "Open it with mode 'rb'.")
     if len(data) > _MAX_BYTES:
         raise _too_many_bytes(name, len(data))
+    if not data and _position(file):
+        raise InputError("image.empty", f"{name} is at its end.", "Call its seek(0) first.")
     return bytes(data), name
+
+
+def _position(file: Any) -> int:
+    """Where an open file is; 0 for a pipe."""
+    try:
+        return int(file.tell())
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def _open(data: bytes, name: str) -> LoadedImage:

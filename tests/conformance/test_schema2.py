@@ -18,6 +18,7 @@ from edgecap.runtime.image_processing import Placement, process
 from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.regions import Input, read_regions
 from edgecap.runtime.rules import Rules
+from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.state import Step
 from edgecap.runtime.text import TextCodec
 
@@ -94,12 +95,13 @@ class Sums:
 def test_searches(case: dict[str, Any]) -> None:
     state: Any = Sums()
     rules = Rules(generation_spec_from_json(case["spec"]))
+    choose = Sampler(Sampling(**case["sampling"]), [0]) if case["sampling"] else None
     if "code" in case:
         with pytest.raises(BundleError) as refused:
-            generate(state, rules)
+            generate(state, rules, choose)
         assert refused.value.code == case["code"]
         return
-    (found,) = generate(state, rules)
+    (found,) = generate(state, rules, choose)
     assert (found.tokens, found.complete) == (case["tokens"], case["complete"])
     assert [chosen.score for chosen in found.chosen] == pytest.approx(case["scores"], abs=2e-5)
     assert found.score == pytest.approx(case["score"], abs=2e-5)

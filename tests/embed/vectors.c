@@ -104,6 +104,15 @@ const char *text(const ec_json *object, const char *key)
     return need(object, key)->text.data;
 }
 
+ec_sampling read_sampling(const ec_json *one)
+{
+    ec_sampling how;
+    how.temperature = need(one, "temperature")->number;
+    how.top_k = (int32_t)whole(one, "top_k");
+    how.top_p = need(one, "top_p")->number;
+    return how;
+}
+
 void make_noise(uint8_t *values, size_t count, uint32_t seed)
 {
     size_t i;

@@ -39,6 +39,7 @@ void check_bytes(const topic *t, const ec_json *expected, const uint8_t *got, si
 void run_search(const ec_grammar *grammar, const ec_json *one, const ec_model *model);
 void run_session(const topic *t, const ec_grammar *grammar);
 
+ec_sampling read_sampling(const ec_json *one); /* temperature, top_k and top_p of a case */
 ec_tokenizer *kept_tokenizer(const char *folder, ec_arena *arena);
 
 void run_images(const char *folder);

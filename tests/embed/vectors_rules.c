@@ -68,15 +68,6 @@ static void run_grammar(const char *folder)
     close_topic(&t);
 }
 
-static ec_sampling read_sampling(const ec_json *one)
-{
-    ec_sampling how;
-    how.temperature = need(one, "temperature")->number;
-    how.top_k = (int32_t)whole(one, "top_k");
-    how.top_p = need(one, "top_p")->number;
-    return how;
-}
-
 static void run_sampler(const char *folder)
 {
     topic t = open_topic(folder, "sampler");

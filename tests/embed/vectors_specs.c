@@ -186,14 +186,15 @@ static void check_generated(const ec_json *one, const ec_generation *spec, const
           "%ld beams of %ld tokens", (long)spec->beams, (long)spec->max_new_tokens);
 }
 
-static void run_beam(topic *t, const ec_json *one)
+static void run_search_case(topic *t, const ec_json *one)
 {
     ec_generation spec;
     ec_request r = {0};
     ec_generated g = {0};
     edgecap_token tokens[MOST];
     edgecap_error error = {0};
-    const ec_json *code = ec_json_get(one, "code");
+    const ec_json *code = ec_json_get(one, "code"), *sampling = need(one, "sampling");
+    ec_sampling how;
     ec_model model = {0};
     table m = {0};
     read_spec(t, one, &spec);
@@ -207,6 +208,12 @@ static void run_beam(topic *t, const ec_json *one)
     model.copy = table_copy;
     r.memory = &plain_memory;
     r.rules.spec = spec;
+    if (sampling->kind == EC_JSON_OBJECT) {
+        how = read_sampling(sampling);
+        r.sampling = &how;
+        r.seed = (uint32_t)whole(sampling, "seed");
+        r.index = (uint32_t)whole(sampling, "index");
+    }
     g.tokens = tokens;
     ec_generate(&r, &model, &g, &error);
     check(code == NULL ? error.code[0] == 0 : ec_text_is(code->text, error.code), "beams: %s",
@@ -234,7 +241,7 @@ void run_specs(const char *folder)
     close_topic(&t);
     t = open_topic(folder, "beams");
     for (one = need(t.root, "cases")->first; one != NULL; one = one->next) {
-        run_beam(&t, one);
+        run_search_case(&t, one);
     }
     close_topic(&t);
 }

@@ -9,6 +9,7 @@ import { Placement } from "../../edgecap/embed/js/src/placement.js";
 import { readRegions } from "../../edgecap/embed/js/src/regions.js";
 import { Rules } from "../../edgecap/embed/js/src/rules.js";
 import { GENERATION, IMAGE } from "../../edgecap/embed/js/src/schema2.js";
+import { sampler, sampling } from "../../edgecap/embed/js/src/sampling.js";
 import { TextCodec } from "../../edgecap/embed/js/src/text_codec.js";
 import { bytes, noise, vectors } from "./vectors.mjs";
 
@@ -79,10 +80,11 @@ class Table {
   }
 }
 
-test("greedy and beam search", async () => {
+test("greedy decoding, beam search and sampling", async () => {
   const told = vectors("beams");
-  for (const { spec, tokens, complete, scores, score, code } of told.cases) {
-    const search = generate(new Table(told), new Rules(GENERATION(spec, "prompt")));
+  for (const { spec, sampling: how, tokens, complete, scores, score, code } of told.cases) {
+    const drawn = how && sampler(sampling({ ...how, topK: how.top_k, topP: how.top_p }));
+    const search = generate(new Table(told), new Rules(GENERATION(spec, "prompt")), drawn ?? undefined);
     if (code) {
       await assert.rejects(search, { code });
       continue;

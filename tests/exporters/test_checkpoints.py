@@ -119,8 +119,8 @@ def test_words_are_those_of_transformers(
     (caption,) = captioner.caption(photo())
     adapter = registry.load(checkpoint.open_checkpoint(whole(family, variant)))
     spec = captioner.manifest.prompts[captioner.manifest.default_prompt]
-    pixels = process(photo(), captioner.manifest.image).pixels
-    (ids,) = adapter.reference(pixels, spec.begin, Limits(spec.max_new_tokens, shipped=True))
+    image = process(photo(), captioner.manifest.image)
+    (ids,) = adapter.reference([image], spec.begin, Limits(spec.max_new_tokens, shipped=True))
     words = ids[:-1] if ids[-1] in spec.eos else ids
     assert list(caption.tokens) == words
     assert caption.text and caption.style == captioner.prompts[0]

@@ -254,6 +254,25 @@ def test_open_files_that_give_no_image(tmp_path: Path) -> None:
             assert caught.value.code == code
 
 
+def test_a_file_that_was_written_and_not_rewound(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.fromarray(PIXELS).save(file, "PNG")
+    with pytest.raises(InputError, match=r"BytesIO is at its end\. Call its seek\(0\) first"):
+        load_image(file)
+    file.seek(0)
+    assert np.array_equal(load_image(file).image, PIXELS)
+
+
+def test_an_array_that_fails_is_told_in_one_line() -> None:
+    class Failing:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            raise RuntimeError("no\nmemory")
+
+    with pytest.raises(InputError, match="a Failing cannot be made an array") as caught:
+        load_image(Failing())
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("tags", [{254: 1}, {50706: b"\1\4\0\0"}])
 def test_a_camera_raw_file_gives_its_preview_and_says_so(tags: dict[int, Any]) -> None:
     file, directory = io.BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()

@@ -118,7 +118,7 @@ export interface Update {
 }
 
 export interface CaptionOptions {
-  /** One of `languages`. */
+  /** One of `languages`, or a BCP 47 tag that matches one: "pt-BR" matches "pt". */
   lang?: string;
   /** One of `prompts`. */
   prompt?: string;

@@ -42,8 +42,8 @@ class Distillation(TrainingObjective):
     def __init__(self, captioner: CaptionModel, plan: Plan, teacher: Teacher) -> None:
         """`captioner` must be smoothed; its parameters and the plan's scales are trained."""
         super().__init__()
-        self._learned = LearnedRounding(ReferenceSubject(captioner), plan)
-        self.scales, self.captioner = self._learned.scales, self._learned.tapped
+        learned = LearnedRounding(ReferenceSubject(captioner), plan)
+        self.scales, self.captioner, self.rounded = learned.scales, learned.tapped, learned.rounded
         self._teacher = teacher
 
     def terms(self, batch: Batch, config: TrainConfig) -> dict[str, Term]:
@@ -56,7 +56,7 @@ class Distillation(TrainingObjective):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Summed divergence of the words, summed distances of embeddings and states, scalars."""
         reference = self._teacher.outputs(batch)
-        with self._learned.rounded():
+        with self.rounded():
             got = run_model(self.captioner, batch)
         embedded = apart(got.images, reference.images) + apart(got.texts, reference.texts)
         pairs = zip(got.states, reference.states, strict=True)

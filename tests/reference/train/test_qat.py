@@ -158,8 +158,7 @@ def test_what_is_trained_is_what_is_saved(given: Path, tuned: qat.Tuned, tmp_pat
         )
     exact = on_grid(student, start)
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8))
-    with torch.inference_mode():
-        objective._rounding.prepare(layer_weights(student), objective.scales.factors())
+    with torch.inference_mode(), objective.rounded():
         a = objective.captioner.encode_image(image)[2]  # [1,E]
         b = simulate(exact, plan).encode_image(image)[2]  # [1,E]
     # The scales differ in their last bit, and a bit decides which way some numbers are rounded.

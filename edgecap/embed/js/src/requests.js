@@ -2,6 +2,7 @@
 import { EdgecapError, pick } from "./errors.js";
 import { TokenGrammar } from "./grammar.js";
 import { functionNamed } from "./interface.js";
+import { resolveLanguage } from "./language.js";
 import { Rules } from "./rules.js";
 import { promptName } from "./schema2.js";
 
@@ -23,7 +24,7 @@ export function requestOf(manifest, tokenizer, options) {
 
 /** The prompt of a language and a style, and where its grammar starts; null: without one. */
 function byLanguage({ languages, styles }, { lang, prompt, grounded = true, rule = true }) {
-  const language = pick("language", lang ?? (languages.includes("en") ? "en" : languages[0]), languages);
+  const language = resolveLanguage(lang ?? (languages.includes("en") ? "en" : languages[0]), languages);
   const style = pick("style", prompt ?? (grounded ? "grounded" : "plain"), styles);
   const boxes = grounded && style !== "plain";
   return { lang: language, prompt: style, key: promptName(language, style), start: rule ? (boxes ? "boxes" : "plain") : null };
