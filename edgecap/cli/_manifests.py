@@ -51,7 +51,7 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         "licence": model.license,
     }
     if manifest.regions is not None:
-        facts["boxes"] = manifest.regions.codec
+        facts["boxes"] = f"{manifest.regions.codec}, {manifest.regions.count} places"
     return facts
 
 
