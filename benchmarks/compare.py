@@ -12,7 +12,7 @@ the model input.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,17 @@ def compare(
     return Comparison(names, tuple(sorted(found, key=lambda one: one.index)), tuple(layers))
 
 
+def _layers(captioner: Captioner, rows: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and values [L,b,H,…,Dh] of a cache, whether it is one tensor or one for each layer."""
+    state = captioner.manifest.interface.state
+    keys, values = (
+        [rows[entry.name] for entry in state if entry.kind == kind] for kind in ("key", "value")
+    )
+    if len(state) == 2 and keys[0].ndim == 5:
+        return keys[0], values[0]
+    return np.stack(keys), np.stack(values)
+
+
 class _Batch:
     """b scenes in one language, encoded by both."""
 
@@ -115,7 +126,7 @@ class _Batch:
         """One result per scene; caches are added to `sums`, where there are any."""
         embeddings = [encoded["image_embedding"] for encoded in self._encoded]  # [b,E] both
         if sums:
-            sums["encode_image"].rows(*((one["k"], one["v"]) for one in self._encoded))
+            sums["encode_image"].rows(*map(_layers, self._both, self._encoded))
             if with_embeddings:
                 sums["encode_image"].out(*embeddings)
         captions = list(zip(*map(self._caption, self._both, self._encoded), strict=True))
@@ -152,8 +163,8 @@ class _Batch:
         for place, (x, y) in enumerate(steps):
             running = [row for row, ids in enumerate(fed) if place < len(ids)]
             if sums is not None:
-                rows = (step.rows for step in (x, y))
-                sums.rows(*((one["k"][:, running], one["v"][:, running]) for one in rows))
+                pairs = map(_layers, self._both, (x.rows, y.rows))
+                sums.rows(*((k[:, running], v[:, running]) for k, v in pairs))
             if place < begin:
                 continue
             if sums is not None:

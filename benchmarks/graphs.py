@@ -5,7 +5,7 @@
 For changes of graphs: both run in one process on one thread, in turns of few calls, so that a busy
 machine slows both alike; the ratio is the median of the rounds' ratios, with its quartiles. The
 engine is called directly, without the decode loop. The bundles must have the same format and the
-same inputs; k and v are those of a golden image, with random text rows.
+same inputs; the cache is that of a golden image, with random text rows.
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ def example(bundle: Bundle, encode: Callable[[Arrays], Arrays], name: str) -> Ar
         return {"tokens": tokens, "length": np.array([9], np.int32)}
     code = encode({"image": image})
     found: Arrays = {"position": np.array([9], np.int32)}
-    for key in ("k", "v"):  # [L,1,H,P,Dh] and random text rows
-        shape = (*code[key].shape[:3], dims["T"], code[key].shape[-1])
-        text = rng.standard_normal(shape).astype(code[key].dtype)
-        found[key] = np.ascontiguousarray(np.concatenate([code[key], text], 3))
+    for entry in bundle.manifest.interface.entries("cache"):  # […,P,Dh] and random text rows
+        rows = code[entry.name]
+        text = rng.standard_normal((*rows.shape[:-2], dims["T"], rows.shape[-1]))
+        found[entry.name] = np.concatenate([rows, text.astype(rows.dtype)], -2)
     if name == "decode":
         return {"token": np.array([[40]], np.int32), **found}
     return {"tokens": np.array([[40, 41, 42, 43]], np.int32), **found}

@@ -103,109 +103,76 @@ def functions(
 
     With `attention` also decode_attention, which hands out every layer and head; with `extend` also
     the step that takes so many tokens at once. `by_element`: as of
-    `edgecap.reference.model.graph_form`, whose form is taken; None: the model's own.
+    `edgecap.reference.model.graph_form`, whose form is taken, with a cache entry for the keys and
+    for the values of each layer; None: the model's own, with one for all layers.
     """
     import torch
     from torch import nn
 
-    from edgecap.reference.model import graph_form
+    from edgecap.reference.model.graph_form import GraphForm
 
-    class EncodeImage(nn.Module):
+    class Called(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            if by_element is None:
-                return self.model.encode_image(image)
-            return graph_form.encode_image(self.model, image)
+        @property
+        def form(self) -> CaptionModel | GraphForm:
+            return self.model if by_element is None else GraphForm(self.model, by_element)
 
-    class Decode(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
+    class EncodeImage(Called):
+        def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+            return self.form.encode_image(image)
 
-        def forward(
-            self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
-        ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            if by_element is None:
-                return self.model.decode(token, position, k, v)
-            step = graph_form.decode(self.model, token, position, k, v, by_element)
-            return (*step[:3], step[3].mean((1, 2)))  # attention [B,P]
+    class Decode(Called):
+        def forward(self, token: Tensor, position: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+            return self.form.decode(token, position, *state)
 
-    class DecodeAttention(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
+    class DecodeAttention(Called):
+        def forward(self, token: Tensor, position: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+            return self.form.decode_attention(token, position, *state)
 
-        def forward(
-            self, token: Tensor, position: Tensor, k: Tensor, v: Tensor
-        ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            if by_element is None:
-                return self.model.decode_attention(token, position, k, v)
-            return graph_form.decode(self.model, token, position, k, v, by_element)
+    class Extend(Called):
+        def forward(self, tokens: Tensor, position: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+            return GraphForm(self.model, False).extend(tokens, position, *state)
 
-    class Extend(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(
-            self, tokens: Tensor, position: Tensor, k: Tensor, v: Tensor
-        ) -> tuple[Tensor, Tensor, Tensor]:
-            return graph_form.extend(self.model, tokens, position, k, v, False)[:3]
-
-    class EncodeText(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
+    class EncodeText(Called):
         def forward(self, tokens: Tensor, length: Tensor) -> Tensor:
             return self.model.encode_text(tokens, length)
 
     config: CaptionerConfig = model.config
-    size, T = config.image_size, config.text_length
-    cache = (config.layers, 1, config.heads, config.context, config.head_width)  # [L,B,H,C,K]
+    size, T, V, L = config.image_size, config.text_length, config.vocabulary, config.layers
+    rows: tuple[int, ...] = (1, config.heads, config.context, config.head_width)  # [B,H,C,K]
+    entries = tuple(f"{side}_{layer}" for side in "kv" for layer in range(L))
+    new, axis = tuple(f"new_{entry}" for entry in entries), 0
+    if by_element is None:
+        rows, entries, new, axis = (L, *rows), ("k", "v"), ("k_new", "v_new"), 1
+    state = {entry: torch.zeros(rows) for entry in entries}
     image = torch.zeros(1, size, size, 3, dtype=torch.uint8)  # [B,S,S,3]
-    step = {
-        "token": torch.ones(1, 1, dtype=torch.int32),  # [B,1]
-        "position": torch.ones(1, dtype=torch.int32),  # [B]
-        "k": torch.zeros(cache),
-        "v": torch.zeros(cache),
-    }
-    text = {
-        "tokens": torch.ones(1, T, dtype=torch.int32),  # [B,T]
-        "length": torch.ones(1, dtype=torch.int32),  # [B]
-    }
-    image_axes = {"image": 0, "k": 1, "v": 1, "image_embedding": 0}
-    decode_outputs = ("logits", "k_new", "v_new", "attention")
-    decode_axes = {"token": 0, "position": 0, "k": 1, "v": 1}
-    decode_axes |= {"logits": 0, "k_new": 1, "v_new": 1, "attention": 0}
-    words = config.vocabulary
-    tops = {"token": words, "tokens": words, "position": T, "length": T + 1}
-    text_axes = {"tokens": 0, "length": 0, "text_embedding": 0}
-    functions: tuple[Function, ...] = (
-        Function(
-            "encode_image",
-            EncodeImage().eval(),
-            {"image": image},
-            ("k", "v", "image_embedding"),
-            image_axes,
+    token = torch.ones(1, 1, dtype=torch.int32)  # [B,1]
+    position = torch.ones(1, dtype=torch.int32)  # [B]
+    text = torch.ones(1, T, dtype=torch.int32)  # [B,T]
+    tops = {"token": V, "tokens": V, "position": T, "length": T + 1}
+
+    def function(
+        name: str, module: type[nn.Module], inputs: dict[str, Tensor], outputs: tuple[str, ...]
+    ) -> Function:
+        axes = {one: axis if one in (*entries, *new) else 0 for one in (*inputs, *outputs)}
+        return Function(name, module().eval(), inputs, outputs, axes, tops)
+
+    step = {"token": token, "position": position, **state}
+    answers = ("logits", *new, "attention")
+    found = [
+        function("encode_image", EncodeImage, {"image": image}, (*entries, "image_embedding")),
+        function("decode", Decode, step, answers),
+        function(
+            "encode_text", EncodeText, {"tokens": text, "length": position}, ("text_embedding",)
         ),
-        Function("decode", Decode().eval(), step, decode_outputs, decode_axes, tops),
-        Function("encode_text", EncodeText().eval(), text, ("text_embedding",), text_axes, tops),
-    )
+    ]
     if attention:
-        by_head = Function(
-            ATTENTION, DecodeAttention().eval(), step, decode_outputs, decode_axes, tops
-        )
-        functions = (*functions, by_head)
+        found.append(function(ATTENTION, DecodeAttention, step, answers))
     if extend is not None:
         tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
-        several = {"tokens": tokens} | {name: step[name] for name in ("position", "k", "v")}
-        axes = {"tokens": 0} | decode_axes
-        functions = (
-            *functions,
-            Function(EXTEND, Extend().eval(), several, decode_outputs[:3], axes, tops),
-        )
-    return functions
+        several = {"tokens": tokens, "position": position, **state}
+        found.append(function(EXTEND, Extend, several, answers[:-1]))
+    return tuple(found)

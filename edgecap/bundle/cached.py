@@ -1,14 +1,15 @@
-"""A captioner whose image and text rows of all layers lie in two cache tensors, keys and values.
+"""A captioner whose image and text rows lie in cache tensors, of each layer or of all layers.
 
 Edgecap's own captioner is one: exports declare it in these terms, and manifests of schema 1, which
-know no other, are read as them. Its graphs were named before schema 2 and keep their names.
+have the keys and the values of all layers in one tensor each, are read as them. Some names in its
+graphs are older than schema 2, and stay.
 
 Letters as in interface.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from edgecap.bundle.generation_spec import GenerationSpec
@@ -48,7 +49,7 @@ def by_contract(functions: Mapping[str, Function]) -> dict[str, Function]:
 
 def cached_interface(
     dims: Mapping[str, int],
-    functions: Iterable[str],
+    functions: Mapping[str, Function],
     dtype: str,
     batch: int | None,
     extend: int | None = None,
@@ -57,25 +58,36 @@ def cached_interface(
 
     Args:
         dims: L, H, Dh, P, T, V, E, h and w; P is a square number.
-        functions: names of the interface's functions.
+        functions: where the interface's functions lie. The inputs of decode tell the entries: `k`
+            and `v` of all layers, or `k_0` … and `v_0` … of each.
         dtype: of the cache, float32 or float16.
         batch: 1, or None where the graphs take any B.
         extend: the tokens n of a call of `extend`, if that is among `functions`.
     """
     side = round(dims["P"] ** 0.5)
     dims = {**dims, "C": dims["P"] + dims["T"], "N": dims["T"]}
-    rows = ("L", BATCH, "H", "C", "Dh")
-    state = tuple(
-        StateEntry(name, "cache", kind, 0, rows, dtype)
-        for name, kind in (("k", "key"), ("v", "value"))
-    )
+    state = _entries(dims["L"], "k" in functions[DECODE].inputs, dtype)
     known = {spec.name: spec for spec in _functions(state, extend)}
     return Interface(
         dims,
-        tuple(known[name] for name in known if name in set(functions)),
+        tuple(known[name] for name in known if name in functions),
         state,
         AttentionGrid(side, side, 0),
         batch,
+    )
+
+
+def _entries(L: int, joined: bool, dtype: str) -> tuple[StateEntry, ...]:
+    """The cache, joined in two tensors or one by one."""
+    kinds = (("k", "key"), ("v", "value"))
+    rows: tuple[str, ...] = (BATCH, "H", "C", "Dh")
+    if joined:
+        rows = ("L", *rows)
+        return tuple(StateEntry(name, "cache", kind, 0, rows, dtype) for name, kind in kinds)
+    return tuple(
+        StateEntry(f"{name}_{layer}", "cache", kind, layer, rows, dtype)
+        for name, kind in kinds
+        for layer in range(L)
     )
 
 

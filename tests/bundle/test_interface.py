@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from edgecap.bundle.interface import (
     embedder,
     interface_from_json,
 )
+from edgecap.bundle.schema2 import Function
 from edgecap.core import typed
 from edgecap.core.errors import BundleError
 
@@ -163,11 +164,25 @@ def test_attention_comes_with_its_grid() -> None:
     assert interface_from_json(value).attention == AttentionGrid(2, 3, 1)
 
 
-def cached(*more: str, extend: int | None = None) -> Any:
-    """The interface of a captioner with two cache entries, as JSON."""
+def cached(*more: str, extend: int | None = None, entries: Sequence[str] = ("k", "v")) -> Any:
+    """The interface of a captioner with cache entries, as JSON."""
     dims = {"L": 2, "H": 2, "Dh": 4, "P": 4, "T": 8, "V": 9, "E": 3, "h": 8, "w": 8}
-    functions = ("encode", "decode", *more)
+    inputs = {name: name for name in entries}
+    functions = {
+        name: Function("model.onnx", name, inputs, {}) for name in ("encode", "decode", *more)
+    }
     return plain(cached_interface(dims, functions, "float16", 1, extend))
+
+
+def test_a_cache_has_the_entries_of_its_graphs() -> None:
+    entries = ("k_0", "k_1", "v_0", "v_1")
+    interface = interface_from_json(cached("extend", extend=5, entries=entries))
+    found = [(entry.name, entry.kind, entry.layer) for entry in interface.state]
+    assert found == [("k_0", "key", 0), ("k_1", "key", 1), ("v_0", "value", 0), ("v_1", "value", 1)]
+    assert interface.sizes(interface.function("encode").outputs["v_1"].shape, 1) == (1, 2, 4, 4)
+    assert interface.sizes(interface.function("extend").outputs["new_k_0"].shape, 3) == (3, 2, 5, 4)
+    (k, v) = interface_from_json(cached()).state
+    assert (k.name, interface.sizes(v.shape, 3)) == ("k", (2, 3, 2, 12, 4))
 
 
 def test_optional_steps_follow_from_the_cache() -> None:

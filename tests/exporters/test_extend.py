@@ -36,18 +36,17 @@ def test_three_tokens_at_once_are_three_steps(tiny: Path, format_: str, tmp_path
             one, all_ = (tflite_runner(data, f) for f in (step, several))
     inputs = several.random_inputs(1) | {"position": np.array([7], np.int32)}
     together = all_(inputs)
-    k, v = inputs["k"].copy(), inputs["v"].copy()
-    patches = k.shape[3] - step.tops["position"]
+    state = {name: inputs[name].copy() for name in inputs if name[0] in "kv"}  # [B,H,C,K]
+    patches = state["k_0"].shape[2] - step.tops["position"]
     for i in range(N):
         token = inputs["tokens"][:, i : i + 1]
         position = inputs["position"] + np.int32(i)
-        apart = one({"token": token, "position": position, "k": k, "v": v})
+        apart = one({"token": token, "position": position, **state})
         np.testing.assert_allclose(together["logits"][:, i], apart["logits"], atol=1e-4)
-        for rows, name in ((k, "k_new"), (v, "v_new")):
-            np.testing.assert_allclose(
-                together[name][:, :, :, i], apart[name][:, :, :, 0], atol=1e-4
-            )
-            rows[:, :, :, patches + 7 + i] = apart[name][:, :, :, 0]
+        for name, rows in state.items():
+            new = apart[f"new_{name}"][:, :, 0]
+            np.testing.assert_allclose(together[f"new_{name}"][:, :, i], new, atol=1e-4)
+            rows[:, :, patches + 7 + i] = new
     if format_ == "tflite":
         _no_copies_of_factors(data)
 

@@ -40,7 +40,7 @@ def test_onnx_gives_what_torch_gives_for_any_batch(
     converted: Any, precision: str, tmp_path: Path
 ) -> None:
     files = write_onnx(converted, precision, tmp_path)
-    for function in functions(converted.model, attention=True):
+    for function in functions(converted.model, attention=True, by_element=False):
         session = onnxruntime.InferenceSession(str(tmp_path / files[function.name].file))
         assert [i.name for i in session.get_inputs()] == list(function.inputs)
         assert [o.name for o in session.get_outputs()] == list(function.outputs)
@@ -59,7 +59,7 @@ def test_tflite_gives_what_torch_gives(converted: Any, precision: str, tmp_path:
     assert {function.file for function in files.values()} == {"model.tflite"}
     interpreter = Interpreter(str(tmp_path / "model.tflite"), num_threads=1)
     signatures = interpreter.get_signature_list()
-    for function in functions(converted.model, attention=True):
+    for function in functions(converted.model, attention=True, by_element=False):
         assert set(signatures[function.name]["inputs"]) == set(function.inputs)
         assert set(signatures[function.name]["outputs"]) == set(function.outputs)
         feeds = examples(function, 1)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from edgecap.reference.config import CaptionerConfig
-from edgecap.reference.model import graph_form
 from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.graph_form import GraphForm
 
 CONFIG = CaptionerConfig(width=32, layers=2, heads=2, embedding=16, vocabulary=200)
-P = CONFIG.patches
+P, L = CONFIG.patches, CONFIG.layers
 State = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -35,10 +35,21 @@ def state() -> State:
     return k, v
 
 
+def parted(state: State) -> list[torch.Tensor]:
+    """The same, each layer by itself: 2L of [B,H,C,K]."""
+    return [rows for side in state for rows in side]
+
+
+def joined(rows: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The keys and the values of all layers."""
+    return torch.stack(rows[:L]), torch.stack(rows[L:])
+
+
 def test_encoding_is_that_of_the_model(model: CaptionModel) -> None:
     image = torch.arange(2 * 224 * 224 * 3).remainder(251).to(torch.uint8).view(2, 224, 224, 3)
+    *rows, embedding = GraphForm(model, False).encode_image(image)
     for made, wanted in zip(
-        graph_form.encode_image(model, image), model.encode_image(image), strict=True
+        (*joined(tuple(rows)), embedding), model.encode_image(image), strict=True
     ):
         torch.testing.assert_close(made, wanted)
 
@@ -46,20 +57,24 @@ def test_encoding_is_that_of_the_model(model: CaptionModel) -> None:
 @pytest.mark.parametrize("by_element", [False, True])
 def test_a_step_is_that_of_the_model(model: CaptionModel, state: State, by_element: bool) -> None:
     token, position = torch.tensor([[7], [11]]), torch.tensor([5, 9])
-    made = graph_form.decode(model, token, position, *state, by_element)
-    wanted = model.decode_attention(token, position, *state)
-    for ours, theirs in zip(made, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    form = GraphForm(model, by_element)
+    for name in ("decode", "decode_attention"):
+        logits, *rows, attention = getattr(form, name)(token, position, *parted(state))
+        wanted = getattr(model, name)(token, position, *state)
+        made = (logits, *joined(tuple(rows)), attention)
+        for ours, theirs in zip(made, wanted, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_several_tokens_at_once_are_as_many_steps(model: CaptionModel, state: State) -> None:
     tokens, position = torch.tensor([[7, 3, 90], [11, 4, 4]]), torch.tensor([5, 9])
-    logits, k_new, v_new, attention = graph_form.extend(model, tokens, position, *state, False)
+    logits, *rows = GraphForm(model, False).extend(tokens, position, *parted(state))
+    k_new, v_new = joined(tuple(rows))
     k, v = state
     for i in range(3):
-        step = model.decode_attention(tokens[:, i : i + 1], position + i, k, v)
+        step = model.decode(tokens[:, i : i + 1], position + i, k, v)
         got = (logits[:, i], k_new[:, :, :, i : i + 1], v_new[:, :, :, i : i + 1])
-        for ours, theirs in zip((*got, attention[:, :, :, i]), step, strict=True):
+        for ours, theirs in zip(got, step[:3], strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
         for b in range(2):
             k[:, b, :, P + position[b] + i] = step[1][:, b, :, 0]
@@ -67,7 +82,7 @@ def test_several_tokens_at_once_are_as_many_steps(model: CaptionModel, state: St
 
 
 def test_tokens_past_the_end_do_not_change_those_before(model: CaptionModel, state: State) -> None:
-    last = torch.full((2,), CONFIG.text_length - 1)
-    logits = graph_form.extend(model, torch.tensor([[7, 3], [7, 4]]), last, *state, False)[0]
+    last, form = torch.full((2,), CONFIG.text_length - 1), GraphForm(model, False)
+    logits = form.extend(torch.tensor([[7, 3], [7, 4]]), last, *parted(state))[0]
     alone = model.decode(torch.tensor([[7], [7]]), last, *state)[0]
     torch.testing.assert_close(logits[:, 0], alone, rtol=1e-4, atol=1e-5)
