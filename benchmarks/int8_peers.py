@@ -1,10 +1,11 @@
 """Int8 of checkpoints beside what others make of the same graphs: errors and sizes.
 
-    python -m edgecap.benchmarks.int8_peers [CHECKPOINT…] [--images 8]
+    python -m edgecap.benchmarks.int8_peers [CHECKPOINT…] [--images 8] [--precisions w8,w8a8]
 
-Without a checkpoint, small models with random weights are made. Each is exported as fp32, w8 and
-w8a8; the fp32 graphs are also given to onnxruntime's `quantize_dynamic` (int8 per channel) and to
-ai-edge-quantizer's `dynamic_wi8_afp32`. All are run along PyTorch's captions of the same images.
+Without a checkpoint, small models with random weights are made. Each is exported as fp32 and at
+these precisions; the fp32 graphs are also given to onnxruntime's `quantize_dynamic` (int8 per
+channel) and to ai-edge-quantizer's `dynamic_wi8_afp32`. All are run along PyTorch's captions of the
+same images.
 
     size_mb   of the model files
     rms       root of the mean square of the error of logits, in spreads (standard deviations within
@@ -21,7 +22,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +30,17 @@ import numpy as np
 
 from edgecap.benchmarks.random_checkpoints import SMALL
 from edgecap.bundle.io import finalize, open_bundle
+from edgecap.core.choices import pick
 from edgecap.core.command import check_numbers, run_command
 from edgecap.exporters.parity.words import forced_logits, spread
 from edgecap.exporters.prepare import prepare_export
 from edgecap.exporters.quiet import quiet
 from edgecap.exporters.tflite import graph
+from edgecap.runtime.image_processing import ModelInput
 from edgecap.runtime.loading import load
 
 NEW_TOKENS = 8
-OURS = ("fp32", "w8", "w8a8")
+OURS = ("w8", "w8a8")  # beside fp32, which the peers quantise
 CALIBRATION = 64  # images
 
 
@@ -54,7 +57,9 @@ class Row:
     same: float
 
 
-def measure(checkpoint: Path, images: int, scratch: Path) -> Iterator[Row]:
+def measure(
+    checkpoint: Path, images: int, scratch: Path, precisions: Sequence[str] = OURS
+) -> Iterator[Row]:
     """Every row of one model; bundles are made in `scratch`."""
     captions, expected = None, None
     for format_, peer, theirs in (
@@ -62,7 +67,8 @@ def measure(checkpoint: Path, images: int, scratch: Path) -> Iterator[Row]:
         ("tflite", "ai-edge dynamic", _ai_edge),
     ):
         bundles = {
-            precision: _export(checkpoint, format_, precision, scratch) for precision in OURS
+            precision: _export(checkpoint, format_, precision, scratch)
+            for precision in ("fp32", *precisions)
         }
         bundles[peer] = _peer(bundles["fp32"], scratch / f"{format_}-peer", theirs)
         if captions is None or expected is None:
@@ -81,7 +87,7 @@ def measure(checkpoint: Path, images: int, scratch: Path) -> Iterator[Row]:
             )
 
 
-Captions = list[tuple[np.ndarray, list[int]]]  # uint8 [1,h,w,3], and the tokens of each
+Captions = list[tuple[ModelInput, list[int]]]  # images, and the tokens of each
 
 
 def _export(checkpoint: Path, format_: str, precision: str, scratch: Path) -> Path:
@@ -118,9 +124,9 @@ def _reference_captions(checkpoint: Path, bundle: Path, images: int) -> tuple[Ca
     for image in model_inputs(scenes, manifest.image):
         # Without an end, so that random models write more than one word.
         limits = Limits(NEW_TOKENS, banned=spec.eos)
-        (ids,) = adapter.reference(image[None], spec.begin, limits)
-        captions.append((image[None], ids))
-        rows.append(forced_logits(graphs, image[None], spec, ids))  # [n,V]
+        (ids,) = adapter.reference([image], spec.begin, limits)
+        captions.append((image, ids))
+        rows.append(forced_logits(graphs, image, spec, ids))  # [n,V]
     return captions, np.concatenate(rows)
 
 
@@ -177,12 +183,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m edgecap.benchmarks.int8_peers")
     parser.add_argument("checkpoints", type=Path, nargs="*", help="default: small random models")
     parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--precisions", default=",".join(OURS), help="ours, comma-separated")
     args = parser.parse_args(arguments)
     return run_command("int8_peers", lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> None:
     check_numbers(args, "int8_peers", images=1)
+    precisions = [pick("precision", name, OURS) for name in args.precisions.split(",")]
     print("| model | format | | MB | rms | worst | same |")
     print("| --- | --- | --- | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as place:
@@ -192,7 +200,7 @@ def _run(args: argparse.Namespace) -> None:
                 checkpoints.append(Path(place) / name)
                 make(checkpoints[-1])
         for i, checkpoint in enumerate(checkpoints):
-            for row in measure(checkpoint, args.images, Path(place) / f"made-{i}"):
+            for row in measure(checkpoint, args.images, Path(place) / f"made-{i}", precisions):
                 print(
                     f"| {row.model} | {row.format} | {row.way} | {row.size_mb:.2f} "
                     f"| {row.rms:.4f} | {row.worst:.3f} | {row.same:.0%} |",

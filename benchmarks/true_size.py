@@ -30,6 +30,7 @@ import numpy as np
 from edgecap.benchmarks.machine import machine, peak_rss_mb
 from edgecap.benchmarks.random_checkpoints import MAKERS
 from edgecap.core.scratch import scratch_dir
+from edgecap.runtime.image_processing import ModelInput
 
 NEW_TOKENS = 20
 INTERFACE = "interface.json"
@@ -116,7 +117,7 @@ def against(folder: Path, rounds: int) -> dict[str, Any]:
         return _greedy(decode, interface, encode({"image": image}), prompt, limits.banned)[0]
 
     def theirs() -> Any:
-        return adapter.reference(image, tuple(prompt), limits)[0]
+        return adapter.reference([ModelInput(image, (0, 0))], tuple(prompt), limits)[0]
 
     times: dict[str, list[float]] = {"transformers": [], "onnx": []}
     results: dict[str, Any] = {}
@@ -149,7 +150,7 @@ def _interface(folder: Path) -> tuple[Any, list[int]]:
 
 
 def _image(interface: Any) -> np.ndarray:
-    size = interface.sizes(interface.function("encode").inputs["image"].shape, 1)
+    size = interface.sizes(interface.image.shape, 1)
     return np.random.default_rng(3).integers(0, 256, size, np.uint8)  # [1,h,w,3]
 
 

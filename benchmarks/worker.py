@@ -195,9 +195,9 @@ def _of_functions(captioner: Captioner, images: Sequence[str]) -> dict[str, Oper
     from edgecap.runtime.state import State
 
     graphs = captioner.graphs
-    inputs = [process(image, captioner.manifest.image).pixels for image in images]  # [1,h,w,3]
+    inputs = [process(image, captioner.manifest.image) for image in images]
     model_input = cycle(inputs)
-    state = State(graphs, graphs.encode(inputs[0]))
+    state = State(graphs, graphs.encode_inputs(inputs[:1]))
     for _ in range(min(DECODE_POSITION, captioner.manifest.interface.dims["T"] - 1)):
         state.feed([1])
 
@@ -206,7 +206,7 @@ def _of_functions(captioner: Captioner, images: Sequence[str]) -> dict[str, Oper
         state.back()
 
     return {
-        "encode_image_ms": lambda: graphs.encode(next(model_input)),
+        "encode_image_ms": lambda: graphs.encode_inputs([next(model_input)]),
         "decode_step_ms": step,
     }
 

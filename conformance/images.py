@@ -23,8 +23,7 @@ import numpy as np
 from files import Topic, crc32, noise
 from PIL import Image, ImageOps
 
-from edgecap.bundle.manifest import Preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import letterboxed
 from edgecap.runtime.preprocess import letterbox, preprocess
 
 FILTERS = {
@@ -96,8 +95,7 @@ def letterboxes() -> Topic:
     topic = Topic("letterbox", channels=3, cases=(cases := []))
     for number, (w, h, size) in enumerate(LETTERBOXES):
         fill = (127, 0, 255)[number % 3]
-        settings = Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB")
-        image, where = preprocess(noise(w, h, 3, number), image_spec(settings))  # [S,S,3]
+        image, where = preprocess(noise(w, h, 3, number), letterboxed(size, fill))  # [S,S,3]
         kept = topic.keep(image) if image.size <= KEPT else {"crc32": crc32(image)}
         assert where == letterbox(w, h, size)
         cases.append(
@@ -162,9 +160,8 @@ def _flat(
     modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
     data = np.ascontiguousarray(values)
     image = Image.frombytes(modes[channels], (w, h), data.tobytes())
-    settings = Preprocessing(max(w, h), "contain", "bilinear", "centre", fill, "RGB")
-    letterboxed, where = preprocess(image, image_spec(settings))
-    out = letterboxed[where.top : where.top + h, where.left : where.left + w]
+    whole, where = preprocess(image, letterboxed(max(w, h), fill))
+    out = whole[where.top : where.top + h, where.left : where.left + w]
     return {
         "format": name,
         "size": [w, h],

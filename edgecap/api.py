@@ -51,7 +51,8 @@ def load(
         threads: CPU threads of the engine.
         device: "cpu", or "cuda" for PyTorch.
         min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
-            limit that the model's calibration recommends. By default none is declined.
+            limit that the model's calibration recommends. By default none is declined, and a style
+            that needs a second caption of the image (SPEC.md, Confidence) has no confidence.
 
     Returns:
         A `Captioner`; or a `CheckpointCaptioner` for a checkpoint on PyTorch.

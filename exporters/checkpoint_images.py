@@ -1,6 +1,6 @@
 """The images that a checkpoint is calibrated and compared on, and the outputs of PyTorch for them.
 
-Letters: N images, n tokens of a caption, h and w the input's size in px, V vocabulary.
+Letters: N images, n tokens of a caption, V vocabulary.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ import numpy as np
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.image_spec import ImageSpec
-from edgecap.core.errors import InputError, UnsupportedError
+from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.exporters.parity.words import ModelOutputs
 from edgecap.quant.samples import CalibrationSpec
-from edgecap.runtime.image_processing import process
+from edgecap.runtime.image_processing import ModelInput, process
 
 if TYPE_CHECKING:
     from edgecap.models.adapter import Adapter
 
 
-def gate_images(calibration: CalibrationSpec, count: int, image: ImageSpec) -> np.ndarray:
-    """What the gate looks at: uint8 [N,h,w,3].
+def gate_images(
+    calibration: CalibrationSpec, count: int, image: ImageSpec
+) -> tuple[ModelInput, ...]:
+    """The N images that the gate looks at.
 
     The user's own images, those first that calibration does not see; or what ships for the gate.
     """
@@ -40,16 +42,13 @@ def gate_images(calibration: CalibrationSpec, count: int, image: ImageSpec) -> n
     return model_inputs(sources, image)
 
 
-def model_inputs(sources: Sequence[Any], image: ImageSpec) -> np.ndarray:
-    """Images processed up to scaling, uint8 [N,h,w,3]; UnsupportedError where one makes crops."""
-    crops = [process(source, image).pixels for source in sources]  # each [n,h,w,3]
-    if any(len(each) != 1 for each in crops):
-        raise UnsupportedError("image.crops", "an image makes several crops; encode takes one.")
-    return np.concatenate(crops)
+def model_inputs(sources: Sequence[Any], image: ImageSpec) -> tuple[ModelInput, ...]:
+    """Images processed up to scaling."""
+    return tuple(process(source, image) for source in sources)
 
 
 def ask(
-    adapter: Adapter, prompts: Mapping[str, GenerationSpec], images: np.ndarray
+    adapter: Adapter, prompts: Mapping[str, GenerationSpec], images: tuple[ModelInput, ...]
 ) -> ModelOutputs:
     """PyTorch's outputs: captions as transformers generates them, and the logits along them."""
     import torch
@@ -68,11 +67,11 @@ def ask(
         if prompt is not None:
             settings = prompts[prompt]
             limits = Limits(settings.max_new_tokens, shipped=True)
-            (ids,) = adapter.reference(image[None], settings.begin, limits)
+            (ids,) = adapter.reference([image], settings.begin, limits)
             captions.append(ids)
-            rows.append(forced_logits(graphs, image[None], settings, ids))  # [n,V]
+            rows.append(forced_logits(graphs, image, settings, ids))  # [n,V]
         if "image_embedding" in adapter.interface.function("encode").outputs:
-            embeddings.append(graphs.encode(image[None])["image_embedding"])
+            embeddings.append(graphs.encode_inputs([image])["image_embedding"])
     return ModelOutputs(
         f"torch {torch.__version__} fp32",
         prompt,

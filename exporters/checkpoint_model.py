@@ -71,7 +71,7 @@ class CheckpointSource(Source):
                 f"and {request.precision} was requested.",
                 "Run with: --precision fp16",
             )
-        images = request.scenes or IMAGES
+        images = request.images(IMAGES)
         if not 1 <= images <= 128:
             raise InputError("export.scenes", f"images must be in 1 … 128, got {images}.")
         # A directory of images is compared on, too, where nothing is calibrated.
@@ -180,7 +180,7 @@ class CheckpointModel(Model):
         request, described = self._request, self._described
         if not request.verify:
             return 0
-        images = gate_images(request.calibration, request.scenes or IMAGES, described.image)
+        images = gate_images(request.calibration, request.images(IMAGES), described.image)
         say(f"running PyTorch on {len(images)} images")
         ask(self._adapter, described.prompts, images).write(folder)
         return len(images)

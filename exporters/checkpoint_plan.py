@@ -1,7 +1,5 @@
 """The plan that a checkpoint's int8 bundles obey: given, calibrated or searched for, once for all
 formats.
-
-Letters: N images, h and w the input's size in px.
 """
 
 from __future__ import annotations
@@ -139,6 +137,6 @@ class CheckpointPlanner(Planner):
         """The model's captions of images: files, or arrays uint8 [h,w,3]."""
         from edgecap.exporters import rounded
 
-        images = model_inputs(sources, self._described.image)  # [N,h,w,3]
+        images = model_inputs(sources, self._described.image)
         prompt = next(iter(self._described.prompts.values()))
         return rounded.collect(self._adapter, images, prompt.begin)

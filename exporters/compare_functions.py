@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecap.bundle.interface import ENCODE
+from edgecap.bundle.interface import ENCODE, ENCODE_CROP
 from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import GateError
 from edgecap.core.formats import FORMATS, STATIC_PRECISIONS
@@ -61,7 +61,7 @@ def compare_functions(
         if static:
             inputs = _first_step(inputs, encoded, {e.name for e in interface.entries("text")})
         expected, found = reference.run(function.name, inputs), session.run(function.name, inputs)
-        if function.name == ENCODE and static:
+        if static and function.name in (ENCODE_CROP, ENCODE):
             encoded = eager.run(function.name, inputs)
         for name, value in expected.items():
             distance = np.abs(value - found[name].astype(np.float32))
@@ -84,6 +84,9 @@ def _first_step(
 ) -> dict[str, np.ndarray]:
     """Inputs that a caption has: a smooth image, or what encode made of it and no text yet."""
     step_inputs = inputs | {name: value for name, value in encoded.items() if name in inputs}
+    if "features" in inputs:  # encode takes n crops, and encode_crop makes one
+        crop, n = encoded["features"][:, None], inputs["features"].shape[1]
+        step_inputs["features"] = np.repeat(crop, n, 1)  # [B,n,F,D]
     step_inputs |= {
         name: np.zeros_like(step_inputs[name])
         for name in (*text, "position")

@@ -15,6 +15,7 @@ import numpy as np
 from edgecap.bundle.interface import Interface
 from edgecap.bundle.manifest import ATTENTION, EXTEND
 from edgecap.bundle.manifest import Function as Place
+from edgecap.exporters.examples import integer_limits
 from edgecap.models.adapter import GraphFunction
 from edgecap.reference.config import CaptionerConfig
 
@@ -82,20 +83,13 @@ def _ready(function: GraphFunction, interface: Interface) -> Function:
         name: example(interface.sizes(spec.shape, 1), spec.dtype)
         for name, spec in function.inputs.items()
     }
-    dims = interface.dims
-    words = dims.get("V", dims.get("words", 2))
     return Function(
         function.name,
         function.module,
         inputs,
         tuple(function.outputs),
         dict.fromkeys((*function.inputs, *function.outputs), 0),  # the contract: batch first
-        {
-            "token": words,
-            "tokens": words,
-            "position": dims.get("T", 2),
-            "length": dims.get("N", 1) + 1,
-        },
+        integer_limits(interface),
     )
 
 

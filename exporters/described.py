@@ -10,7 +10,6 @@ from edgecap.bundle.image_spec import ImageSpec
 from edgecap.bundle.interface import DECODE, ENCODE_TEXT
 from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.bundle.text_spec import TextSpec
-from edgecap.core.errors import UnsupportedError
 from edgecap.models import translate
 
 if TYPE_CHECKING:
@@ -33,12 +32,6 @@ def describe(adapter: Adapter, opened: Checkpoint) -> Described:
     """Raises UnsupportedError where one of the checkpoint's settings cannot be expressed."""
     files = translate.Checkpoint(opened.directory)
     image, _ = translate.image_spec(files)
-    if image.crops is not None and image.crops.split:
-        raise UnsupportedError(
-            "image.crops",
-            f"{opened.directory} splits an image into crops, and one image is encoded at a time.",
-            "Set do_image_splitting to false in its preprocessor_config.json.",
-        )
     prompts: dict[str, GenerationSpec] = {}
     text, regions = None, None
     if adapter.interface.has(DECODE):

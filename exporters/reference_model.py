@@ -55,7 +55,7 @@ class ReferenceSource(Source):
         self.family = f"reference {self.name}"
 
     def check(self, request: ExportRequest) -> None:
-        scenes, most = request.scenes or SCENES, SETS["gate"][1]
+        scenes, most = request.images(SCENES), SETS["gate"][1]
         if not 4 <= scenes <= most:
             raise InputError("export.scenes", f"scenes must be in 4 … {most}, got {scenes}.")
         if request.data is not None:
@@ -157,7 +157,7 @@ class ReferenceModel(Model):
 
         request, reference = self._request, self._opened.reference
         say("running PyTorch")
-        scenes = collect.gate_inputs(reference, request.scenes or SCENES)  # uint8 [N,S,S,3]
+        scenes = collect.gate_inputs(reference, request.images(SCENES))  # uint8 [N,S,S,3]
         self._golden = collect.golden(reference, scenes)
         few = scenes if request.verify else scenes[: len(self._golden.index.cases)]
         outputs = collect.collect(reference, few, request.verify and request.attention)

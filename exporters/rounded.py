@@ -3,7 +3,7 @@
 A plan of `w8` needs no data: which layers there are, and what the family keeps wider, follows from
 the model alone, even from one without its weights. A plan of `w8a8` is calibrated.
 
-Letters: N images, h and w the image's height and width in px, V vocabulary.
+Letters: V vocabulary.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from edgecap.models.adapter import Adapter, GraphFunction
 from edgecap.quant.plan import Plan
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from edgecap.quant.captions import CaptionSet
     from edgecap.quant.samples import CalibrationSpec
     from edgecap.quant.subject import FunctionSubject
+    from edgecap.runtime.image_processing import ModelInput
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,8 @@ def uncalibrated(adapter: Adapter, weights: str = "") -> Rounded:
     return Rounded(uncalibrated(quantised, model=adapter.source, weights=weights), quantised)
 
 
-def collect(adapter: Adapter, images: np.ndarray, prompt: Sequence[int]) -> CaptionSet:
-    """The model's own captions of images uint8 [N,h,w,3] behind `prompt`."""
+def collect(adapter: Adapter, images: Sequence[ModelInput], prompt: Sequence[int]) -> CaptionSet:
+    """The model's own captions of images behind `prompt`."""
     from edgecap.quant.captions import collect_captions
 
     assert adapter.generation is not None  # checked before

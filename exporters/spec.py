@@ -67,6 +67,10 @@ class ExportRequest:
     max_drop: float | None = None
     data: Path | None = None  # the user's captions that judge the search; None: as the model's
 
+    def images(self, default: int) -> int:
+        """How many the gate compares, `default` being the model's own number."""
+        return default if self.scenes is None else self.scenes
+
     def directory(self, name: str, format_: str) -> Path:
         """Where the bundle of the model called `name` goes; known before the precision may be."""
         precision = INT8 if self.max_drop is not None else self.precision

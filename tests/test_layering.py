@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reference.scenes": LIGHT,  # what is drawn and said, and the vocabulary; no torch
     "reference.model": LIGHT | {"reference.scenes"},
     "models.adapter": LIGHT,  # what an adapter is, the registry, looking at a checkpoint
-    # Its search for a plan still asks how the reference is quantised.
+    # Plans of the reference that were written without exceptions ask it for them.
     "quant": MODELS | {"models.adapter", "reference.quant"},
     "reference.quant": MODELS | {"models.adapter", "quant"},
     "reference.train": MODELS | QUANT,

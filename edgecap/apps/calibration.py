@@ -120,7 +120,7 @@ def _rows(captions: Sequence[Opinions], what: str) -> np.ndarray:
         raise InputError(
             "confidence.few",
             f"{len(rows)} {what} captions are too few to fit a confidence to; at least {LEAST}.",
-            "Give more images.",
+            "Give more images; edgecap calibrate fits every second one of a directory.",
         )
     return np.array(rows)
 

@@ -120,7 +120,7 @@ class _Embeddings:
         names = [str(name) for name in block[_IMAGE]]
         prepared = list(self._captioner.preprocess_images([Path(name) for name in names]))
         good = [one for one in prepared if not isinstance(one, InputError)]
-        inputs = [model_input for model_input, _ in good]
+        inputs = [image.pixels[0] for image in good]
         views = iter(embedded_views(self._captioner, inputs, self._whole) if inputs else [])
         rows: list[dict[str, Any]] = []
         for name, one in zip(names, prepared, strict=True):
@@ -128,7 +128,7 @@ class _Embeddings:
                 rows.append({_IMAGE: name, **_error(one)})
                 continue
             parts, vectors = next(views)
-            things = [[one[1].to_image(box) for box in view.boxes] for view in parts[1:]]
+            things = [[one.placement.to_image(box) for box in view.boxes] for view in parts[1:]]
             rows.append({_IMAGE: name, "things": things, "vectors": vectors.tolist()})
         return {_ROW: [json.dumps(row) for row in rows]}
 

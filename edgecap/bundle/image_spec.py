@@ -9,6 +9,7 @@ Letters: n crops of one image, h and w the height and width of a crop in px.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,23 @@ class ImageSpec:
             return self.crops.side, self.crops.side
         h, w = self.crop or self.size
         return h, w
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """Every (rows, columns) that images are cut into; none where an image is always one crop.
+
+        The longer side has as many crops as fit on size[0], the shorter one any number up to that.
+        """
+        most = math.ceil(self.size[0] / self.crops.side) if self.crops is not None else 1
+        if most == 1 or self.crops is None or not self.crops.split:
+            return ()
+        counts = range(1, most + 1)
+        return (*((rows, most) for rows in counts), *((most, columns) for columns in counts[:-1]))
+
+    @property
+    def most_crops(self) -> int:
+        """n: of the largest grid, and the one of the whole image."""
+        return max((rows * columns + 1 for rows, columns in self.grids), default=1)
 
 
 def letterboxed(side: int = 224, fill: int = 127) -> ImageSpec:

@@ -1,6 +1,7 @@
 """The interface of schema 2: the functions of an exported captioner, and the state between them.
 
     encode(image uint8 [B,h,w,3])              -> state of role image and rolling, [image_embedding]
+    encode_crop(image uint8 [B,h,w,3])         -> features [B,F,D]                          optional
     decode(token [B,1], position [B], state)   -> logits [B,V], one new row per text entry, rolling
     decode_attention(as decode)                -> as decode, attention [B,L,H,P]            optional
     extend(tokens [B,n], position [B], state)  -> logits [B,n,V], n new rows per entry      optional
@@ -16,9 +17,14 @@ the rows from `position` on. `cache` entries are buffers of C = P + T rows: the 
 then text rows, so that the row of step t goes to row P + t. `rolling` entries are replaced by the
 output `new_<entry>`. `position` counts text tokens from 0, whatever position ids the model uses.
 
-Letters: B batch, P image rows, T text rows, C rows of a cache, L layers, H heads, G key/value
-heads, Dh head width, V vocabulary, E embedding, N tokens of a text to embed, h and w the image's
-height and width in px. `dims` binds every letter but B. Families may bind more.
+With encode_crop, an image is a grid of crops: encode takes features [B,n,F,D] of its crops, zeros
+behind them, and grid int32 [B,2], their rows and columns. Its state has the entry `image_length`
+int32 [B]: how many of the P rows an image fills.
+
+Letters: B batch, n crops of an image at most, F rows of a crop, D their width, P image rows, T text
+rows, C rows of a cache, L layers, H heads, G key/value heads, Dh head width, V vocabulary,
+E embedding, N tokens of a text to embed, h and w height and width in px of the image, or of a crop.
+`dims` binds every letter but B. Families may bind more.
 """
 
 from __future__ import annotations
@@ -36,6 +42,8 @@ Size = int | str  # a number, or a letter defined in `dims`
 
 ENCODE, DECODE, ENCODE_TEXT = "encode", "decode", "encode_text"
 DECODE_ATTENTION, DECODE_STATEFUL, EXTEND = "decode_attention", "decode_stateful", "extend"
+ENCODE_CROP = "encode_crop"
+IMAGE_LENGTH = "image_length"  # state entry
 ROLES = ("image", "text", "cache", "rolling")
 DTYPES = {"uint8": 1, "int32": 4, "float32": 4, "float16": 2}  # bytes of one number
 BATCH = "B"
@@ -139,6 +147,11 @@ class Interface:
         """The function called `name`; KeyError if there is none (see `has`)."""
         return {spec.name: spec for spec in self.functions}[name]
 
+    @property
+    def image(self) -> TensorSpec:
+        """What an image, or a crop of one, is given as."""
+        return self.function(ENCODE_CROP if self.has(ENCODE_CROP) else ENCODE).inputs["image"]
+
     def entries(self, *roles: str) -> tuple[StateEntry, ...]:
         """The state entries with these roles, in order."""
         return tuple(entry for entry in self.state if entry.role in roles)
@@ -161,8 +174,12 @@ def captioner(
     *,
     embeds: bool = False,
     attention: AttentionGrid | None = None,
+    crops: bool = False,
 ) -> Interface:
-    """The interface of a model with encode and decode; `embeds`: encode also embeds."""
+    """The interface of a model with encode and decode.
+
+    `embeds`: encode also embeds; `crops`: an image is a grid of crops.
+    """
     state = tuple(state)
     encoded = {entry.name: entry.encoded for entry in state if entry.role != "text"}
     if embeds:
@@ -176,10 +193,16 @@ def captioner(
         "logits": TensorSpec("float32", (BATCH, "V")),
         **{entry.new: entry.step for entry in state if entry.role != "image"},
     }
-    functions = (
-        FunctionSpec(ENCODE, {"image": IMAGE}, encoded),
-        FunctionSpec(DECODE, inputs, outputs),
-    )
+    encode = FunctionSpec(ENCODE, {"image": IMAGE}, encoded)
+    decode = FunctionSpec(DECODE, inputs, outputs)
+    functions: tuple[FunctionSpec, ...] = (encode, decode)
+    if crops:
+        encode = FunctionSpec(ENCODE, {"features": CROPS, "grid": GRID}, encoded)
+        functions = (
+            FunctionSpec(ENCODE_CROP, {"image": IMAGE}, {"features": CROP}),
+            encode,
+            decode,
+        )
     return checked(Interface(dict(dims), functions, state, attention))
 
 
@@ -198,6 +221,9 @@ def embedder(dims: Mapping[str, int]) -> Interface:
 
 
 IMAGE = TensorSpec("uint8", (BATCH, "h", "w", 3))
+CROP = TensorSpec("float32", (BATCH, "F", "D"))
+CROPS = TensorSpec("float32", (BATCH, "n", "F", "D"))
+GRID = TensorSpec("int32", (BATCH, 2))
 
 
 def interface_from_json(value: Any, where: str = "interface") -> Interface:
@@ -274,8 +300,19 @@ def _check_contract(interface: Interface) -> None:
     """Raise BundleError if a function's inputs or outputs differ from the contract."""
     encode = interface.function(ENCODE)
     encoded = {entry.name for entry in interface.state if entry.role != "text"}
-    if set(encode.inputs) != {"image"} or set(encode.outputs) - {"image_embedding"} != encoded:
-        raise _bad("encode must map image to every entry but those of text, and nothing else")
+    seen = {"image"}
+    if interface.has(ENCODE_CROP):
+        seen = {"features", "grid"}
+        crop = interface.function(ENCODE_CROP)
+        if crop.inputs != {"image": IMAGE} or crop.outputs != {"features": CROP}:
+            raise _bad("encode_crop must map image [B,h,w,3] to features [B,F,D]")
+        if encode.inputs != {"features": CROPS, "grid": GRID} or IMAGE_LENGTH not in encoded:
+            raise _bad(f"encode must map features [B,n,F,D] and grid [B,2] to {IMAGE_LENGTH} too")
+    if set(encode.inputs) != seen or set(encode.outputs) - {"image_embedding"} != encoded:
+        raise _bad(
+            f"encode must map {' and '.join(sorted(seen))} to every entry but those of text, "
+            "and nothing else"
+        )
     if interface.has(DECODE):
         decode = interface.function(DECODE)
         updated = {entry.new for entry in interface.state if entry.role != "image"}

@@ -20,6 +20,7 @@ from edgecap.bundle.interface import (
     DECODE_ATTENTION,
     DECODE_STATEFUL,
     ENCODE,
+    ENCODE_CROP,
     ENCODE_TEXT,
     EXTEND,
     Interface,
@@ -33,7 +34,15 @@ SCHEMA = 2
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"  # ids to text: edgecap.bundle.text_spec
 ENCODER = "prompts.json"  # text to ids, as the tokenizers library reads it; optional
-FUNCTIONS = (ENCODE, DECODE, DECODE_ATTENTION, DECODE_STATEFUL, EXTEND, ENCODE_TEXT)
+FUNCTIONS = (
+    ENCODE_CROP,
+    ENCODE,
+    DECODE,
+    DECODE_ATTENTION,
+    DECODE_STATEFUL,
+    EXTEND,
+    ENCODE_TEXT,
+)
 PACKAGE = ".mlpackage"
 
 
@@ -149,13 +158,21 @@ def check_manifest(manifest: Manifest) -> None:
     check_image_spec(manifest.image)
     _check_functions(manifest)
     _check_text(manifest)
-    image = manifest.interface.function(ENCODE).inputs["image"]
-    h, w = manifest.interface.sizes(image.shape, 1)[1:3]
-    if manifest.image.input_size != (h, w):
-        raise _bad(f"image has the size {manifest.image.input_size}, but encode takes {(h, w)}")
+    _check_image(manifest)
     weights = manifest.model.weights
     if weights is not None and not re.fullmatch(r"[0-9a-f]{64}", weights):
         raise _bad("model.weights must be null or a SHA-256")
+
+
+def _check_image(manifest: Manifest) -> None:
+    image, interface = manifest.image, manifest.interface
+    h, w = interface.sizes(interface.image.shape, 1)[1:3]
+    if image.input_size != (h, w):
+        raise _bad(f"image has the size {image.input_size}, but encode takes {(h, w)}")
+    if bool(image.grids) != interface.has(ENCODE_CROP):
+        raise _bad("a model has encode_crop if its image is split into crops, and only then")
+    if image.grids and image.most_crops != interface.dims["n"]:
+        raise _bad(f"an image makes up to {image.most_crops} crops, and dims.n is another number")
 
 
 def _check_functions(manifest: Manifest) -> None:

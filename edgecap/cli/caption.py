@@ -32,8 +32,9 @@ _INPUT = "Videos, cameras and URLs"
 _LIBRARY = "Many images"
 DETAILS = """
 Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
-its confidence: where the model is calibrated, the probability that the box is right. An image that
-cannot be read is reported and the others are captioned; the exit code is then 2.
+its confidence: where the model is calibrated, the probability that the box is right. Styles without
+boxes have a confidence only with --min-confidence: the image is then captioned with boxes as well.
+An image that cannot be read is reported and the others are captioned; the exit code is then 2.
 
 Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
 length limit cut ends in "[cut]".

@@ -6,6 +6,7 @@ Nothing here knows a family or imports torch. A family is one file: usually a su
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,8 +16,9 @@ from edgecap.models.generation import Generation
 from edgecap.models.images import PixelScaling
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
+
+    from edgecap.runtime.image_processing import ModelInput
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,12 @@ class Adapter(Protocol):
         ...
 
     def reference(
-        self, images: np.ndarray, prompt: tuple[int, ...], limits: Limits
+        self, images: Sequence[ModelInput], prompt: tuple[int, ...], limits: Limits
     ) -> list[list[int]]:
         """What transformers' own `generate` answers.
 
         Args:
-            images: uint8 [N,h,w,3], processed up to scaling.
+            images: processed up to scaling.
             prompt: the first tokens, as in `generation.prompts`.
             limits: of generation.
 

@@ -85,8 +85,11 @@ class Base:
         self.processor = AutoImageProcessor.from_pretrained(
             checkpoint.directory, backend="pil", local_files_only=True
         )
+        self.image, self.scaling = translate.image_spec(
+            translate.Checkpoint(self.checkpoint.directory)
+        )
         self.describe()
-        self.scaling = self._scaling()
+        self._check_image()
         self.attention = Attention(
             self.model,
             [
@@ -100,16 +103,14 @@ class Base:
         """Set what the family knows from `self.model.config`."""
         raise NotImplementedError
 
-    def _scaling(self) -> PixelScaling:
-        """From bytes to the input of the model; UnsupportedError where images have another size."""
-        spec, scaling = translate.image_spec(translate.Checkpoint(self.checkpoint.directory))
-        if spec.input_size != self.image_size:
-            (made_h, made_w), (h, w) = spec.input_size, self.image_size
+    def _check_image(self) -> None:
+        """UnsupportedError where images have another size than the model takes."""
+        if self.image.input_size != self.image_size:
+            (made_h, made_w), (h, w) = self.image.input_size, self.image_size
             raise UnsupportedError(
                 "model.image_size",
                 f"the image processor makes {made_h}x{made_w} px, and the model takes {h}x{w}.",
             )
-        return scaling
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """The model's input from uint8 [N,h,w,3]: [N,3,h,w]."""

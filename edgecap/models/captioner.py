@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig
@@ -32,6 +31,7 @@ from edgecap.models.base import Base, Build, Normalize, from_weights
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.generation import Generation
 from edgecap.models.rows import Pair
+from edgecap.runtime.image_processing import ModelInput
 
 
 class CaptionerBase(Base):
@@ -69,6 +69,10 @@ class CaptionerBase(Base):
         """The ids [1,N] behind `prompt`, by the model's own generate."""
         raise NotImplementedError
 
+    def answer(self, image: ModelInput, prompt: list[int], **settings: Any) -> Tensor:
+        """`generate` for one image; a family of several crops looks at their grid."""
+        return self.generate(self.pixels(image.pixels), prompt, **settings)
+
     def generator(self) -> Any:
         """The part of the model whose generation_config `generate` reads."""
         return self.model
@@ -76,25 +80,24 @@ class CaptionerBase(Base):
     # --------------------------------------------------------------- the adapter
 
     def functions(self) -> tuple[GraphFunction, ...]:
-        """encode and decode."""
-        modules: dict[str, nn.Module] = {ENCODE: Encode(self), DECODE: Decode(self)}
+        """Those of the interface."""
+        modules = self._modules()
         return tuple(
             GraphFunction(spec.name, modules[spec.name].eval(), spec.inputs, spec.outputs)
             for spec in self.interface.functions
         )
 
     def reference(
-        self, images: np.ndarray, prompt: tuple[int, ...], limits: Limits
+        self, images: Sequence[ModelInput], prompt: tuple[int, ...], limits: Limits
     ) -> list[list[int]]:
-        """What transformers' own generate answers for uint8 images [N,h,w,3]."""
+        """What transformers' own generate answers for images."""
         settings: dict[str, Any] = {"max_new_tokens": limits.new_tokens, "use_cache": limits.cache}
         if limits.banned:
             settings["suppress_tokens"] = list(limits.banned)
         answers = []
         with torch.no_grad(), self._settings(limits.shipped):
             for image in images:
-                pixels = self.pixels(image[None])
-                ids = self.generate(pixels, list(prompt), **settings)[0].tolist()
+                ids = self.answer(image, list(prompt), **settings)[0].tolist()
                 ends = [i for i, token in enumerate(ids) if token in self.generation.end]
                 answers.append(ids[: ends[0] + 1] if ends else ids)
         return answers
@@ -115,6 +118,9 @@ class CaptionerBase(Base):
             yield
         finally:
             generator.generation_config = before
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {ENCODE: Encode(self), DECODE: Decode(self)}
 
     def _text_rows(self, requested: int | None) -> int:
         longest = max(len(prompt) for prompt in self.generation.prompts.values())
@@ -176,8 +182,8 @@ class Decode(nn.Module):
 
     def forward(self, token: Tensor, position: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """One step."""
-        middle = 2 * self.adapter.layers
-        image, text = paired(state[:middle]), paired(state[middle:])
+        middle, end = 2 * self.adapter.layers, 4 * self.adapter.layers
+        image, text = paired(state[:middle]), paired(state[middle:end])
         with self.adapter.attention.own():
-            logits, new = self.adapter.step(token, position, image, text)
+            logits, new = self.adapter.step(token, position, image, text, *state[end:])
         return (logits, *flat(new))

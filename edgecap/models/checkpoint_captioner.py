@@ -83,13 +83,13 @@ class CheckpointCaptioner:
         limits = Limits(max_length or generation.max_tokens, shipped=True)
         for image in [images] if is_image(images) else images:
             try:
-                pixels = process(image, self._image).pixels
+                processed = process(image, self._image)
             except InputError as error:
                 if on_error == "fail":
                     raise
                 yield error
                 continue
-            (ids,) = self.adapter.reference(pixels, begin, limits)
+            (ids,) = self.adapter.reference([processed], begin, limits)
             complete = bool(ids) and ids[-1] in generation.end
             tokens = tuple(ids[:-1] if complete else ids)
             yield Caption(

@@ -9,6 +9,7 @@ Letters: B batch, N tokens of a text, E embedding, h and w the image's height an
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import GraphFunction, Limits
 from edgecap.models.base import Base, Build, Normalize, from_weights
 from edgecap.models.checkpoint import Checkpoint
+from edgecap.runtime.image_processing import ModelInput
 
 
 class EmbedderBase(Base):
@@ -84,7 +86,7 @@ class EmbedderBase(Base):
         )
 
     def reference(
-        self, images: np.ndarray, prompt: tuple[int, ...], limits: Limits
+        self, images: Sequence[ModelInput], prompt: tuple[int, ...], limits: Limits
     ) -> list[list[int]]:
         """An embedder generates nothing."""
         raise UnsupportedError("model.no_captions", f"{self.source} embeds and does not caption.")

@@ -1,6 +1,6 @@
 """Idefics3 (arXiv 2408.12637) and SmolVLM (arXiv 2504.05299): a SigLIP ViT, a Llama behind it.
 
-The image is one crop, which is what the image processor makes with `do_image_splitting` off.
+The image is cut into crops as its image processor does, or is one with `do_image_splitting` off.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
-from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
+from edgecap.models.crops import CropsBase
 from edgecap.models.generation import generation, ids_of
-from edgecap.models.prompted import PrefixBase
-from edgecap.models.rows import Pair, causal_mask, step_mask
+from edgecap.models.rows import Pair, step_mask
+from edgecap.runtime.image_processing import ModelInput
 
 # Of Llama's and Gemma's layers.
 DECODER_SMOOTHING = {
@@ -26,7 +26,7 @@ DECODER_SMOOTHING = {
 }
 
 
-class Idefics3(PrefixBase):
+class Idefics3(CropsBase):
     """Idefics3ForConditionalGeneration and SmolVLMForConditionalGeneration."""
 
     name = "idefics3"
@@ -43,7 +43,6 @@ class Idefics3(PrefixBase):
         self.image_size = (vision.image_size, vision.image_size)
         side = vision.image_size // vision.patch_size
         self._template(side * side // config.scale_factor**2)
-        self.begin()
         self.layers, self.kv_heads = text.num_hidden_layers, text.num_key_value_heads
         self.head_width = text.head_dim
         self.vocabulary = text.vocab_size
@@ -64,46 +63,50 @@ class Idefics3(PrefixBase):
         )
 
     def _template(self, rows: int) -> None:
-        """The chat template around one image, as the processor writes it for one crop."""
-        directory = self.checkpoint.directory
-        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        if tokenizer.chat_template is None:
-            raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
-        content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        around, image = "<fake_token_around_image>", "<image>"
-        text = text.replace(image, f"{around}<global-img>{image * rows}{around}")
-        ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-        self.set_prompt(ids, [token == self.model.config.image_token_id for token in ids])
+        """The chat template around one image, as the processor writes it for every grid."""
+        tokenizer, text = self.chat()
+        marks = ("<fake_token_around_image>", "<image>", "<global-img>")
+        prompts = {}
+        for grid in self.grids:
+            image = get_image_prompt_string(*grid, rows, *marks)
+            words = text.replace("<image>", image)
+            prompts[grid] = list(tokenizer(words, add_special_tokens=False)["input_ids"])
+        self.lay_out(prompts, self.model.config.image_token_id, rows)
 
-    def encode_image(self, pixels: Tensor) -> list[Pair]:
-        """The prompt's rows, but for its last token, through the language model."""
+    def language(self) -> Any:
+        """A Llama."""
+        return self.model.model.text_model
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """A crop's patches, several at a time folded into one row."""
         model = self.model.model
         vision, parts = model.vision_model, model.vision_model.embeddings
         x = parts.patch_embedding(pixels).flatten(2).transpose(1, 2)  # [B,patches,Dv]
         x = x + parts.position_embedding(self.patches)
         x = vision.post_layernorm(vision.encoder(inputs_embeds=x).last_hidden_state)
-        language = model.text_model
-        x = self.spliced(language.get_input_embeddings(), model.connector(x), self.image_rows)
-        return self.prefix(language, x, causal_mask(self.image_rows))
+        return model.connector(x)  # [B,F,D]
 
     def step(
-        self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
+        self,
+        token: Tensor,
+        position: Tensor,
+        image: list[Pair],
+        text: list[Pair],
+        length: Tensor | None = None,
     ) -> tuple[Tensor, list[Pair]]:
         """One token behind image and text."""
-        mask = step_mask(position, self.text_rows, self.image_rows)
-        x, rows = self.follow(self.model.model.text_model, token, position, mask, image, text)
+        mask = step_mask(position, self.text_rows, self.image_rows, length)
+        language = self.language()
+        x, rows = self.follow(language, token, position, mask, image, text, length=length)
         return self.model.lm_head(x)[:, 0], rows
 
-    def generate(self, pixels: Tensor, prompt: list[int], **settings: Any) -> Tensor:
-        """The prompt goes on where the fixed one ends."""
-        ids = self.whole(prompt)  # [1,n]
+    def answer(self, image: ModelInput, prompt: list[int], **settings: Any) -> Tensor:
+        """The prompt goes on where the one of the image's grid ends."""
+        ids = torch.tensor([[*self.prompts[image.grid][:-1], *prompt]])  # [1,n]
         made = self.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            pixel_values=pixels[:, None],  # [1,crops,3,h,w]
+            pixel_values=self.pixels(image.pixels)[None],  # [1,crops,3,h,w]
             **settings,
         )
         return made[:, ids.shape[1] :]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoProcessor
+from transformers import AutoProcessor, AutoTokenizer
 
 from edgecap.core.errors import UnsupportedError, one_line
 from edgecap.models.base import Build, from_weights
@@ -42,16 +42,29 @@ class PromptedBase(CaptionerBase):
         self.prompt = self.default_prompt if prompt is None else prompt
         super().__init__(checkpoint, text_rows, build)
 
-    def write(self, image_token: int | None, **settings: Any) -> None:
+    def chat(self) -> tuple[Any, str]:
+        """The tokenizer, and its chat template around one image and the prompt."""
+        directory = self.checkpoint.directory
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        if tokenizer.chat_template is None:
+            raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
+        content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        return tokenizer, text
+
+    def write(self, image_token: int | None, text: str | None = None, **settings: Any) -> None:
         """Let the family's processor write the prompt for an image of the size that is exported.
 
-        `image_token` stands for rows of the image; None: the processor places them.
+        `image_token` stands for rows of the image; None: the processor places them. `text`: what
+        stands around the image; None: the prompt itself.
         """
         height, width = self.image_size
         blank = Image.new("RGB", (width, height))
         writer = AutoProcessor.from_pretrained(self.checkpoint.directory, local_files_only=True)
         try:
-            written = writer(images=[blank], text=[self.prompt], **settings)
+            written = writer(images=[blank], text=[text or self.prompt], **settings)
         except ValueError as error:
             raise UnsupportedError(
                 "model.prompt", f"the prompt {self.prompt!r} is not possible: {one_line(error)}"
@@ -114,11 +127,21 @@ class PrefixBase(PromptedBase):
         return new_rows(rows)
 
     def follow(
-        self, language: Any, token: Tensor, place: Tensor, mask: Any, *past: list[Pair]
+        self,
+        language: Any,
+        token: Tensor,
+        position: Tensor,
+        mask: Any,
+        *past: list[Pair],
+        length: Tensor | None = None,
     ) -> tuple[Tensor, list[Pair]]:
-        """The last state [B,1,D] of token [B,1] behind `past`, and its rows."""
+        """The last state [B,1,D] of token [B,1] behind `past`, and its rows.
+
+        `length` [B]: how many of the image's rows count; None: all of them.
+        """
         rows = cache(self.layers, *past)
-        places = place[:, None] + (self.image_rows + self.first_position)  # [B,1]
+        before = self.image_rows if length is None else length
+        places = (position + before + self.first_position)[:, None]  # [B,1]
         x = language(
             input_ids=token, attention_mask=mask, position_ids=places, past_key_values=rows
         )

@@ -44,6 +44,7 @@ FAMILIES: dict[str, Family] = {
     "idefics3": Family("idefics3:Idefics3", ("Idefics3ForConditionalGeneration",)),
     "smolvlm": Family("idefics3:Idefics3", ("SmolVLMForConditionalGeneration",)),
     "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
+    "gemma3": Family("gemma3:Gemma3", ("Gemma3ForConditionalGeneration",)),
     "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
     "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }

@@ -102,15 +102,26 @@ def new_rows(filled: Cache) -> list[Pair]:
     return [layer.new for layer in filled.layers]
 
 
-def step_mask(position: Tensor, text_rows: int, image_rows: int = 0) -> Tensor:
-    """What one new token attends to: all image rows, text rows before `position` [B], itself.
+def step_mask(
+    position: Tensor, text_rows: int, image_rows: int = 0, length: Tensor | None = None
+) -> Tensor:
+    """What one new token attends to: image rows, text rows before `position` [B], itself.
 
+    Of the image rows the first `length` [B]; None: all.
     Returns an additive mask [B,1,1,S], S = image rows + text rows + 1: being 4-D, it passes
     through every mask function of transformers untouched.
     """
-    rows = torch.arange(text_rows, dtype=position.dtype, device=position.device)  # [T]
-    mask = (rows >= position[:, None]).to(torch.float32)[:, None, None] * UNSEEN  # [B,1,1,T]
-    return nn.functional.pad(mask, (image_rows, 1))  # [B,1,1,S]
+    text = _from(position, text_rows)
+    if length is None:
+        return nn.functional.pad(text, (image_rows, 1))  # [B,1,1,S]
+    both = torch.cat((_from(length, image_rows), text), -1)
+    return nn.functional.pad(both, (0, 1))  # [B,1,1,S]
+
+
+def _from(first: Tensor, count: int) -> Tensor:
+    """The additive mask [B,1,1,count] of rows of which those from `first` [B] on are unseen."""
+    rows = torch.arange(count, dtype=first.dtype, device=first.device)
+    return (rows >= first[:, None]).to(torch.float32)[:, None, None] * UNSEEN
 
 
 def causal_mask(rows: int) -> Tensor:

@@ -3,8 +3,8 @@
 Needs nothing but the functions of the contract: encode, then decode with the state fed back, as a
 host runs them.
 
-Letters: N images, B of one batch, h and w the image's height and width in px, T text rows,
-V vocabulary, M steps of a batch, G kv heads, Dh head width.
+Letters: N images, B of one batch, C crops of a batch, n crops of an image at most, F rows of a
+crop, D their width, T text rows, V vocabulary, M steps of a batch, G kv heads, Dh head width.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from edgecap.bundle.interface import DECODE, ENCODE, Interface
+from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP, Interface
 from edgecap.core.progress import progress
 from edgecap.models.adapter import GraphFunction
+from edgecap.runtime.image_processing import ModelInput
 
 BATCH = 8
 
@@ -28,7 +29,7 @@ class CaptionSet:
     """Images and their captions: the calibration set of any captioner."""
 
     interface: Interface
-    images: np.ndarray  # uint8 [N,h,w,3]
+    images: Sequence[ModelInput]  # N
     captions: list[list[int]]  # N of prompt and caption; the last token is never fed
     prompt: int = 1  # tokens of a caption that are the prompt
 
@@ -41,8 +42,9 @@ class CaptionSet:
 
     def subset(self, rows: Sequence[int]) -> CaptionSet:
         """Some of its images and their captions."""
+        images = [self.images[row] for row in rows]
         captions = [self.captions[row] for row in rows]
-        return CaptionSet(self.interface, self.images[list(rows)], captions, self.prompt)
+        return CaptionSet(self.interface, images, captions, self.prompt)
 
     @torch.no_grad()
     def replay(
@@ -97,12 +99,12 @@ class CaptionSet:
 def collect_captions(
     functions: Sequence[GraphFunction],
     interface: Interface,
-    images: np.ndarray,
+    images: Sequence[ModelInput],
     prompt: Sequence[int],
     end: Sequence[int],
     new_tokens: int | None = None,
 ) -> CaptionSet:
-    """Caption images uint8 [N,h,w,3] greedily.
+    """Caption images greedily.
 
     Args:
         prompt: the first tokens, one or more.
@@ -137,11 +139,14 @@ class Stepper:
     """
 
     def __init__(
-        self, functions: Sequence[GraphFunction], interface: Interface, images: np.ndarray
+        self,
+        functions: Sequence[GraphFunction],
+        interface: Interface,
+        images: Sequence[ModelInput],
     ) -> None:
         self._functions = {function.name: function for function in functions}
         self._interface, self.size = interface, len(images)
-        outputs = self._run(ENCODE, {"image": torch.from_numpy(images)})
+        outputs = self._run(ENCODE, self._inputs(images))
         self.embedding = outputs.pop("image_embedding", None)
         self.encoded = outputs  # of the images, by the names of the state's entries
         self._state = dict(outputs)
@@ -167,6 +172,23 @@ class Stepper:
         """Go on with these rows of the batch alone."""
         self.size = len(rows)
         self._state = {name: tensor[list(rows)] for name, tensor in self._state.items()}
+
+    def _inputs(self, images: Sequence[ModelInput]) -> dict[str, Tensor]:
+        """What encode takes of images: their pixels, or the features of their crops."""
+        pixels = torch.from_numpy(np.concatenate([image.pixels for image in images]))
+        if not self._interface.has(ENCODE_CROP):
+            return {"image": pixels}
+        parts = [self._run(ENCODE_CROP, {"image": p})["features"] for p in pixels.split(BATCH)]
+        crops = torch.cat(parts)  # [C,F,D]
+        n = self._interface.dims["n"]
+        features = torch.stack(
+            [
+                nn.functional.pad(own, (0, 0, 0, 0, 0, n - len(own)))
+                for own in crops.split([len(image.pixels) for image in images])
+            ]
+        )  # [B,n,F,D]
+        grid = torch.tensor([image.grid for image in images], dtype=torch.int32)  # [B,2]
+        return {"features": features, "grid": grid}
 
     def _run(self, name: str, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
         function = self._functions[name]

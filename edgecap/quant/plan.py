@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_TEXT
+from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP, ENCODE_TEXT
 from edgecap.bundle.manifest import FUNCTIONS, PLAN
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
@@ -36,7 +36,7 @@ from edgecap.core.typed import decode, dump, read_json
 from edgecap.quant.params import HIGH, LOW, QuantParams
 
 SCHEMA = 1
-_FUNCTIONS = {*FUNCTIONS, ENCODE, DECODE, ENCODE_TEXT}
+_FUNCTIONS = {*FUNCTIONS, ENCODE_CROP, ENCODE, DECODE, ENCODE_TEXT}
 FILE = PLAN
 KINDS = ("w8a8", "w8", "w8_dequant", "fp32")
 QuantParamKey = tuple[str, str, str]  # of a grid: layer, function, "input" or "output"

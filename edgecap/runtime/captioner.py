@@ -25,8 +25,9 @@ from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_files import is_image
+from edgecap.runtime.image_processing import ModelInput, ProcessedImage, process
 from edgecap.runtime.memory import free_bytes, images_that_fit
-from edgecap.runtime.preprocess import ImageLike, Letterbox, preprocess
+from edgecap.runtime.preprocess import ImageLike, Letterbox
 from edgecap.runtime.requests import Request, request_of
 from edgecap.runtime.sampling import Sampling
 from edgecap.runtime.state import State
@@ -36,8 +37,6 @@ from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary, frame
 from edgecap.runtime.words import word_maps
 
-# A model input, uint8 [h,w,3], and the placement of the image in it.
-ModelInput: TypeAlias = "tuple[np.ndarray, Letterbox]"
 OnError: TypeAlias = Literal["fail", "skip"]
 
 
@@ -198,8 +197,7 @@ class Captioner(Rating):
         text of one token; several byte tokens that form one character are one piece.
         """
         request = self._request(lang, grounded, style, 1, max_length, True, sampling, prompt)
-        model_input, _ = preprocess(image, self.manifest.image)
-        return self._pieces(request, model_input[None], grounded)
+        return self._pieces(request, process(image, self.manifest.image), grounded)
 
     def attention(
         self,
@@ -230,9 +228,9 @@ class Captioner(Rating):
         if self.manifest.interface.attention is None:
             raise self._lacks("attention maps")
         select = selection(self.manifest.interface, layer, head)
-        model_input, placement = preprocess(image, self.manifest.image)
+        processed = process(image, self.manifest.image)
         function = DECODE if select is None else DECODE_ATTENTION
-        state = State(self.graphs, self.graphs.encode(model_input[None]), function)
+        state = State(self.graphs, self.graphs.encode_inputs([processed]), function)
         (generated,) = generate(state, request.rules)
         chosen = generated.chosen
         if select is not None:
@@ -240,9 +238,9 @@ class Captioner(Rating):
         places = self.manifest.regions
         locations = range(places.first, places.first + places.count) if places else range(0)
         return Attention(
-            self._read(generated, placement, request),
+            self._read(generated, processed.placement, request),
             word_maps(chosen, self.codec, locations),
-            placement,
+            processed.placement,
         )
 
     def embed_images(self, images: Iterable[ImageLike] | ImageLike) -> np.ndarray:
@@ -252,12 +250,12 @@ class Captioner(Rating):
         UnsupportedError if it has no such space.
         """
         self._require_output(ENCODE, "image_embedding", "embeddings of images")
-        model_inputs = (preprocess(p, self.manifest.image)[0] for p in _images(images))
+        inputs = (process(image, self.manifest.image) for image in _images(images))
 
-        def work(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-            return list(self.graphs.encode(np.stack(batch))["image_embedding"])  # b of [E]
+        def work(batch: Sequence[ModelInput]) -> list[np.ndarray]:
+            return list(self.graphs.encode_inputs(batch)["image_embedding"])  # b of [E]
 
-        return self._stacked(in_batches(model_inputs, self.batch_size(), work))
+        return self._stacked(in_batches(inputs, self.batch_size(), work))
 
     def embed_texts(self, texts: str | Sequence[str]) -> np.ndarray:
         """Embeddings of one or several texts in the shared space: f32 [N,E] of norm 1.
@@ -280,11 +278,11 @@ class Captioner(Rating):
 
     def preprocess_images(
         self, images: Iterable[ImageLike] | ImageLike
-    ) -> Iterator[ModelInput | InputError]:
-        """The model input uint8 [h,w,3] of each image and its placement, or its error."""
+    ) -> Iterator[ProcessedImage | InputError]:
+        """What the model sees of each image, or its error."""
         for image in _images(images):
             try:
-                yield preprocess(image, self.manifest.image)
+                yield process(image, self.manifest.image)
             except InputError as error:
                 yield error
 
@@ -295,7 +293,7 @@ class Captioner(Rating):
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(batch: Sequence[tuple[int, ModelInput]]) -> list[Caption]:
+        def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
             return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
 
         # Asking for the free memory takes as long as a step.
@@ -306,10 +304,10 @@ class Captioner(Rating):
             yield result
 
     def _caption_batch(
-        self, request: Request, prepared: Sequence[ModelInput], places: Sequence[int]
+        self, request: Request, images: Sequence[ProcessedImage], places: Sequence[int]
     ) -> list[Caption]:
-        encoded = self.graphs.encode(np.stack([image for image, _ in prepared]))  # [B,h,w,3]
-        placements = [placement for _, placement in prepared]
+        encoded = self.graphs.encode_inputs(images)
+        placements = [image.placement for image in images]
         captions = self._caption_encoded(request, encoded, placements, places)
         second = self.second_style(request.style)
         if second is None:
@@ -342,11 +340,8 @@ class Captioner(Rating):
             generated, placement, request.lang, request.style, self.codec, self.manifest
         )
 
-    def _pieces(
-        self, request: Request, model_input: np.ndarray, with_special: bool
-    ) -> Iterator[str]:
-        """The texts of model_input uint8 [1,h,w,3]."""
-        state = State(self.graphs, self.graphs.encode(model_input))
+    def _pieces(self, request: Request, image: ModelInput, with_special: bool) -> Iterator[str]:
+        state = State(self.graphs, self.graphs.encode_inputs([image]))
         text = self.codec.stream(skip_special=not with_special)
         for (picked,) in walk(state, request.rules, request.choose([0])):
             if picked.token in request.rules.spec.eos:

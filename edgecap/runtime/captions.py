@@ -41,7 +41,7 @@ class Caption:
     score: float  # mean log-probability, the end included
     complete: bool  # False if the length limit cut it
     malformed: int  # runs of location tokens that are no box; always 0 with constrained decoding
-    confidence: float | None = None  # 0-1: the caption is right; None without a calibration
+    confidence: float | None = None  # 0-1: the caption is right; None where it was not rated
     declined: bool = False  # less confident than requested: without words and boxes
     notes: tuple[str, ...] = ()  # on the image, such as that the marker at its end is missing
 

@@ -10,8 +10,9 @@ Letters: N images, V vocabulary, E embedding.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,11 @@ class Expected:
     cases: tuple[Case, ...]
 
 
-def write_expected(captioner: Captioner, images: np.ndarray, directory: Path) -> None:
-    """Run a captioner on images uint8 [N,h,w,3] and write its outputs below `directory`."""
+def write_expected(captioner: Captioner, images: Iterable[np.ndarray], directory: Path) -> None:
+    """Run a captioner on some images, each uint8 [h,w,3], and write its outputs to `directory`."""
     (directory / FOLDER).mkdir()
     cases, logits, embeddings = [], [], []
-    for number, pixels in enumerate(images[:IMAGES]):
+    for number, pixels in enumerate(islice(images, IMAGES)):
         name = f"{FOLDER}/image_{number:02d}.png"
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, "PNG")
@@ -117,7 +118,7 @@ def _run_image(
 ) -> tuple[str | None, tuple[int, ...], np.ndarray | None, np.ndarray | None]:
     """Prompt, tokens, logits f32 [V] of the first token and embedding f32 [E] of one image."""
     manifest, graphs = captioner.manifest, captioner.graphs
-    encoded = graphs.encode(process(image, manifest.image).pixels)
+    encoded = graphs.encode_inputs([process(image, manifest.image)])
     embedding = None
     if "image_embedding" in manifest.interface.function(ENCODE).outputs:
         embedding = encoded["image_embedding"][0].astype(np.float32)

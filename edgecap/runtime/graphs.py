@@ -1,7 +1,7 @@
 """The functions of a bundle, by the names of its interface, on any engine.
 
-Letters: B batch, b first item of a call, h and w height and width of the image in px,
-V vocabulary, E embedding, N tokens of a text to embed.
+Letters: B batch, b first item of a call, h and w height and width of the image in px, n crops of an
+image, F rows of a crop, D their width, V vocabulary, E embedding, N tokens of a text to embed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import numpy as np
 from edgecap.bundle.interface import (
     DECODE_ATTENTION,
     ENCODE,
+    ENCODE_CROP,
     ENCODE_TEXT,
     Interface,
 )
 from edgecap.core.errors import BundleError, UnsupportedError
 from edgecap.runtime.backends.buffers import Buffers
 from edgecap.runtime.backends.single import Bound, FunctionSession
+from edgecap.runtime.image_processing import ModelInput
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -36,6 +38,22 @@ class Graphs:
     def encode(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Image rows and rolling state of uint8 [B,h,w,3], `image_embedding` [B,E] if declared."""
         return self.run(ENCODE, {"image": image})
+
+    def encode_inputs(self, images: Sequence[ModelInput]) -> dict[str, np.ndarray]:
+        """`encode` of processed images; those of a model with encode_crop in crops, each [n,h,w,3].
+
+        Crops are encoded one at a time, which takes the least memory.
+        """
+        if not self.interface.has(ENCODE_CROP):
+            return self.encode(np.concatenate([image.pixels for image in images]))
+        shape = self.interface.function(ENCODE).inputs["features"].shape
+        features = np.zeros(self.interface.sizes(shape, len(images)), np.float32)  # [B,n,F,D]
+        for b, image in enumerate(images):
+            for place in range(len(image.pixels)):
+                crop = self.run(ENCODE_CROP, {"image": image.pixels[place : place + 1]})
+                features[b, place] = crop["features"][0]  # [F,D]
+        grid = np.array([image.grid for image in images], np.int32)  # [B,2]
+        return self.run(ENCODE, {"features": features, "grid": grid})
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Embeddings f32 [B,E] of int32 tokens [B,N], of which the first `length` [B] are used."""

@@ -74,7 +74,7 @@ def kind_of(head: bytes) -> str:
         return "AVIF" if brand == "HEIC" and b"avif" in head[16:HEAD] else brand
     if head[:4] == b"RIFF":
         return {b"WEBP": "WebP", b"AVI ": "video"}.get(head[8:12], "")
-    for start, kind in (_OTHERS | _IMAGES).items():
+    for start, kind in (_OTHERS | _IMAGES).items():  # Canon's raw files begin as TIFF files do
         if head.startswith(start):
             return kind
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

@@ -88,12 +88,18 @@ class Placement:
 
 
 @dataclass(frozen=True)
-class ProcessedImage:
-    """What `encode` takes, and the way back."""
+class ModelInput:
+    """What a model sees of one image."""
 
     pixels: np.ndarray  # uint8 [n,h,w,3], C-contiguous
-    placement: Placement
     grid: tuple[int, int]  # rows and columns of the crops before the one of all; (0, 0): no grid
+
+
+@dataclass(frozen=True)
+class ProcessedImage(ModelInput):
+    """The same, and where the image lies in it."""
+
+    placement: Placement
     notes: tuple[str, ...] = ()  # what a reader should know of the image, such as a missing end
 
 
@@ -124,7 +130,7 @@ def process(source: ImageSource, spec: ImageSpec) -> ProcessedImage:
     pixels = np.stack(crops)  # [n,h,w,3]
     if spec.channels == "BGR":
         pixels = np.ascontiguousarray(pixels[..., ::-1])
-    return ProcessedImage(pixels, placement, grid, loaded.notes)
+    return ProcessedImage(pixels, grid, placement, loaded.notes)
 
 
 def contain(width: int, height: int, size: tuple[int, int]) -> Placement:

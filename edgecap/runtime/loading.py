@@ -46,7 +46,8 @@ def load(
         threads: CPU threads of the engine.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
         min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
-            limit that the bundle's calibration recommends. By default none is declined.
+            limit that the bundle's calibration recommends. By default none is declined, and a style
+            that needs a second caption of the image (SPEC.md, Confidence) has no confidence.
 
     Raises:
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,

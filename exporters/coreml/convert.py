@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgecap.bundle.interface import IMAGE_LENGTH
 from edgecap.bundle.manifest import (
     OPTIONAL_FUNCTIONS,
     STATEFUL,
@@ -229,6 +230,8 @@ class _Converter:
         return self.tools.TensorType(name, tuple(example.shape), dtype=self._float(half=True))
 
     def _output(self, name: str) -> Any:
+        if name == IMAGE_LENGTH:  # float16 would round it
+            return self.tools.TensorType(name, dtype=np.int32)
         return self.tools.TensorType(name, dtype=self._float(half=name not in FLOAT_OUTPUTS))
 
     def _state(self, name: str, rows: Tensor) -> Any:

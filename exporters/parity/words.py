@@ -4,7 +4,8 @@ Data only, and its torch-free side: `ModelOutputs` of PyTorch, and `compare`, wh
 Bounds are relative to the spread of the model's own logits, so that they mean the same for any
 model. Cosines never decide alone: near-equal states can give other words (winml-cli PR 1122).
 
-Letters: N images, n tokens of a caption, V vocabulary, E embedding, M all steps.
+Letters: N images, C crops of all of them, n tokens of a caption, V vocabulary, E embedding,
+M all steps.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.decode import generate
 from edgecap.runtime.expected import write_expected
 from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.image_processing import ModelInput
 from edgecap.runtime.rules import Rules
 from edgecap.runtime.state import State
 
@@ -63,14 +65,18 @@ class ModelOutputs:
 
     reference: str  # e.g. "torch 2.13.0 fp32"
     prompt: str | None  # None: a model that only embeds
-    images: np.ndarray  # uint8 [N,h,w,3], as encode takes them
+    images: tuple[ModelInput, ...]  # N
     captions: list[list[int]]  # ids behind the prompt, the end included where there is one
     logits: np.ndarray  # f32 [M,V], along the captions
     embeddings: np.ndarray | None  # f32 [N,E]
 
     def write(self, directory: Path) -> None:
         """As two files."""
-        arrays = {"images": self.images, "logits": self.logits}
+        arrays = {
+            "crops": np.concatenate([image.pixels for image in self.images]),  # uint8 [C,h,w,3]
+            "grids": np.array([image.grid for image in self.images]),  # int [N,2]
+            "logits": self.logits,
+        }
         if self.embeddings is not None:
             arrays["embeddings"] = self.embeddings
         np.savez(directory / OUTPUTS, allow_pickle=False, **arrays)
@@ -82,10 +88,13 @@ class ModelOutputs:
         """The inverse of `write`."""
         record = json.loads((directory / TOKENS).read_text(encoding="utf-8"))
         with np.load(directory / OUTPUTS, allow_pickle=False) as arrays:
+            grids = [(int(rows), int(columns)) for rows, columns in arrays["grids"]]
+            ends = np.cumsum([rows * columns + 1 for rows, columns in grids])
+            crops = np.split(arrays["crops"], ends[:-1])  # each [n,h,w,3]
             return cls(
                 record["reference"],
                 record["prompt"],
-                arrays["images"],
+                tuple(map(ModelInput, crops, grids)),
                 record["captions"],
                 arrays["logits"],
                 arrays.get("embeddings"),
@@ -93,10 +102,10 @@ class ModelOutputs:
 
 
 def forced_logits(
-    graphs: Graphs, image: np.ndarray, spec: GenerationSpec, ids: list[int]
+    graphs: Graphs, image: ModelInput, spec: GenerationSpec, ids: list[int]
 ) -> np.ndarray:
-    """Logits f32 [n,V] of the steps that chose `ids`, for one image uint8 [1,h,w,3]."""
-    state = State(graphs, graphs.encode(image))
+    """Logits f32 [n,V] of the steps that chose `ids`."""
+    state = State(graphs, graphs.encode_inputs([image]))
     rows = [state.prompt(spec.begin).logits[0]]  # [V]
     rows += [state.feed([token]).logits[0] for token in ids[:-1]]
     return np.stack(rows)
@@ -112,7 +121,7 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
         spec = captioner.manifest.prompts[reference.prompt]
         found = np.concatenate(
             [
-                forced_logits(graphs, image[None], spec, ids)
+                forced_logits(graphs, image, spec, ids)
                 for image, ids in zip(reference.images, reference.captions, strict=True)
             ]
         )  # [M,V]
@@ -127,7 +136,7 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
         same = [
             _same_caption(
                 ids,
-                tuple(generate(State(graphs, graphs.encode(image[None])), Rules(spec))[0].tokens),
+                _tokens(graphs, image, spec),
                 reference.logits[end - len(ids) : end],
                 spec,
                 tie,
@@ -136,7 +145,9 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
         ]
         agreements.insert(0, AgreementParity("tokens", float(np.mean(same)), bounds.captions))
     if reference.embeddings is not None:
-        made = np.concatenate([graphs.encode(i[None])["image_embedding"] for i in reference.images])
+        made = np.concatenate(
+            [graphs.encode_inputs([image])["image_embedding"] for image in reference.images]
+        )
         alike = cosines(reference.embeddings, made)
         outputs.append(
             OutputParity(
@@ -151,6 +162,11 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
     return certify(
         reference.reference, target, len(reference.images), (), tuple(outputs), tuple(agreements)
     )
+
+
+def _tokens(graphs: Graphs, image: ModelInput, spec: GenerationSpec) -> tuple[int, ...]:
+    (generated,) = generate(State(graphs, graphs.encode_inputs([image])), Rules(spec))
+    return tuple(generated.tokens)
 
 
 def spread(logits: np.ndarray) -> float:
@@ -223,7 +239,8 @@ def main(bundle: str, answers: str, result: str) -> None:
     reference = ModelOutputs.read(Path(answers))
     certificate = compare(captioner, reference, target)
     Path(result).write_bytes(certificate_to_json(certificate))
-    write_expected(captioner, reference.images, Path(bundle))
+    whole = [image.pixels[-1] for image in reference.images]  # of crops, the one of all
+    write_expected(captioner, whole, Path(bundle))
 
 
 if __name__ == "__main__":

@@ -244,7 +244,8 @@ def test_other_weights_of_the_same_name_are_no_reference(
     file = Path("captioner-T.safetensors")
     file.write_bytes(b"what was exported")
     for digest, measured in ((None, 2), (file_sha256(file), 2), ("0" * 64, 1)):
-        finalize(tiny_bundle, replace(manifest, model=str(file), weights=digest))
+        model = replace(manifest.model, source=str(file), weights=digest)
+        finalize(tiny_bundle, replace(manifest, model=model))
         assert len(targets.targets([open_bundle(tiny_bundle)], None, [], 1)) == measured
     assert len(targets.targets([open_bundle(tiny_bundle)], str(file), [], 1)) == 2  # asked for
 

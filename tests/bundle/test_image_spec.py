@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,3 +68,11 @@ def test_a_missing_field_is_named() -> None:
     del value["filter"]
     with pytest.raises(BundleError, match=r"\[bundle.missing_field\].*'filter'"):
         image_spec_from_json(value)
+
+
+def test_the_grids_of_crops_follow_from_the_sizes() -> None:
+    assert SPLIT.grids == ((1, 4), (2, 4), (3, 4), (4, 4), (4, 1), (4, 2), (4, 3))
+    assert SPLIT.most_crops == 17
+    small = ImageSpec((364, 364), "longest_edge", "lanczos", crops=Crops(364, True))
+    for one in (small, replace(SPLIT, crops=Crops(364, False))):
+        assert (one.grids, one.most_crops) == ((), 1)

@@ -44,6 +44,36 @@ def plain(interface: Interface) -> Any:
     return json.loads(typed.dump(interface))
 
 
+def of_crops() -> Interface:
+    length = StateEntry("image_length", "image", "length", 0, ("B",), "int32")
+    return captioner(DIMS | {"n": 5, "F": 4, "D": 8}, [*state(), length], crops=True)
+
+
+def test_an_image_may_be_a_grid_of_crops() -> None:
+    interface = of_crops()
+    crop, encode = interface.function("encode_crop"), interface.function("encode")
+    assert interface.sizes(interface.image.shape, 2) == (2, 32, 48, 3)
+    assert interface.image is crop.inputs["image"]
+    assert {n: interface.sizes(t.shape, 2) for n, t in encode.inputs.items()} == {
+        "features": (2, 5, 4, 8),
+        "grid": (2, 2),
+    }
+    assert interface.sizes(encode.outputs["image_length"].shape, 2) == (2,)
+    assert "image_length" in interface.function("decode").inputs
+    assert interface_from_json(plain(interface)) == interface
+
+
+@pytest.mark.parametrize(
+    ("function", "tensor"), [("encode", "grid"), ("encode_crop", "image"), ("encode", "features")]
+)
+def test_functions_of_crops_have_the_tensors_of_the_contract(function: str, tensor: str) -> None:
+    value = plain(of_crops())
+    (spec,) = [each for each in value["functions"] if each["name"] == function]
+    spec["inputs"]["pixels"] = spec["inputs"].pop(tensor)
+    with pytest.raises(BundleError, match=f"{function} must map"):
+        interface_from_json(value)
+
+
 def test_functions_follow_from_the_state() -> None:
     interface = whole()
     encode, decode = interface.function("encode"), interface.function("decode")

@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 from vectors import assert_bytes, kept, noise, topic
 
-from edgecap.bundle.image_spec import ImageSpec
-from edgecap.bundle.manifest import Preprocessing
-from edgecap.bundle.upgrade import image_spec
+from edgecap.bundle.image_spec import letterboxed
 from edgecap.runtime.preprocess import preprocess, to_rgb
 
 MODES = {
@@ -20,10 +18,6 @@ MODES = {
     "rgba": "RGBA",
     "bgra": "RGBA",
 }
-
-
-def settings(size: int, fill: int) -> ImageSpec:
-    return image_spec(Preprocessing(size, "contain", "bilinear", "centre", fill, "RGB"))
 
 
 @pytest.mark.parametrize("case", topic("resize")["cases"], ids=str)
@@ -37,7 +31,8 @@ def test_resizing_by_every_filter_is_pillow_to_the_bit(case: dict[str, Any]) -> 
 @pytest.mark.parametrize("case", topic("letterbox")["cases"], ids=lambda case: str(case["from"]))
 def test_letterbox(case: dict[str, Any]) -> None:
     w, h = case["from"]
-    image, where = preprocess(noise(w, h, 3, case["seed"]), settings(case["size"], case["fill"]))
+    spec = letterboxed(case["size"], case["fill"])
+    image, where = preprocess(noise(w, h, 3, case["seed"]), spec)
     assert_bytes("letterbox", case, image)
     assert [where.left, where.top] == [case["left"], case["top"]]
     assert [where.scaled_width, where.scaled_height] == case["scaled"]

@@ -121,11 +121,11 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
         b,
         replace(m := open_bundle(b).manifest, interface=_sized(m.interface, L=3)),
     ),
-    "a smaller vocabulary": lambda b: finalize(
+    "schema 1: a smaller vocabulary": lambda b: finalize(
         b,
         replace(
-            m := open_bundle(b).manifest,
-            interface=_sized(m.interface, V=4000),
+            m := _of_schema1(b),
+            contract=replace(m.contract, vocabulary=4000),
             grammar=replace(m.grammar, classes=m.grammar.classes | {"word": ((81, 4000),)}),
         ),
     ),

@@ -13,7 +13,13 @@ from c_edgecap import Captioner, Library, Refused, engine_library
 from calibrated import calibrated
 from PIL import Image
 
-from edgecap.bundle.confidence_spec import CONFIDENCE, Calibration, CaptionWeights, RegionWeights
+from edgecap.bundle.confidence_spec import (
+    CONFIDENCE,
+    Calibration,
+    CaptionWeights,
+    RegionWeights,
+    SecondStyle,
+)
 from edgecap.runtime import load
 from edgecap.runtime.confidence import features
 from edgecap.runtime.sampling import Sampling
@@ -31,7 +37,9 @@ def calibration(bundles: dict[str, Path]) -> Calibration:
     bias = -2 * float(np.mean(means)) - float(np.mean(leasts)) / 2
     weights = CaptionWeights(bias, 2.0, 0.5, 0.5)
     regions = RegionWeights(1 - float(np.mean(means)), 0.1, 1.0)
-    return Calibration(1, "it is right", "made", None, {"grounded": weights}, {"grounded": regions})
+    relate = CaptionWeights(bias, 1.0, 0.5, 0.5, SecondStyle("grounded", 1.0))
+    captions = {"grounded": weights, "relate": relate}
+    return Calibration(1, "it is right", "made", None, captions, {"grounded": regions})
 
 
 @pytest.fixture
@@ -72,6 +80,20 @@ def test_unsure_captions_are_declined(library: Library, bundle: Path) -> None:
     captioner.close()
 
 
+def test_a_second_style_counts_where_a_lowest_confidence_is_given(
+    library: Library, bundle: Path
+) -> None:
+    captioner, python = opened(library, bundle), load(bundle, min_confidence=0.5)
+    asked = {"style": "relate", "most_tokens": 7}
+    for image in IMAGES:
+        (expected,) = python.caption(image, style="relate", max_length=7)
+        said = captioner.describe(image, min_confidence=0.5, **asked)
+        assert said.confidence == pytest.approx(expected.confidence, abs=1e-5)
+        assert (said.declined, said.tokens) == (expected.declined, expected.tokens)
+        assert captioner.describe(image, **asked).confidence == -1
+    captioner.close()
+
+
 @pytest.mark.parametrize(
     ("asked", "code"),
     [
@@ -109,6 +131,10 @@ def test_without_a_calibration(library: Library, bundle: Path) -> None:
         ({"captions": {"grounded": CaptionWeights(0, -1, 0, 0.5)}}, "bundle.confidence"),
         ({"captions": {"grounded": CaptionWeights(0, 1, 0, 1.5)}}, "bundle.confidence"),
         ({"captions": {"grounded": {"bias": 1}}}, "bundle.missing_field"),
+        (
+            {"captions": {"plain": CaptionWeights(0, 1, 0, 0.5, SecondStyle("grounded", -1))}},
+            "bundle.confidence",
+        ),
         ({"regions": {"grounded": {"bias": 1, "box": "2", "mean": 0}}}, "bundle.field_type"),
         ({"weights": "abc"}, "bundle.confidence"),
         ({"right": 1}, "bundle.field_type"),

@@ -97,7 +97,8 @@ def test_attention_by_head_changes_nothing(
     """A function that this package does not call is neither refused nor opened."""
     asked = [(images()[0], {"maxLength": 6})]
     (expected,) = caption(tiny_attention_bundle, asked)["answers"]
-    (answer,) = caption(schema1_twin(tiny_attention_bundle, tmp_path / "twin"), asked)["answers"]
+    twin = schema1_twin(tiny_attention_bundle, tmp_path / "twin")
+    (answer,) = caption(twin, asked)["answers"]
     assert (answer["tokens"], answer["words"]) == (expected["tokens"], expected["words"])
 
 

@@ -15,8 +15,7 @@ from edgecap.runtime.loading import as_schema2
 
 def test_schema_1_is_upgraded_as_in_python(tiny_attention_bundle: Path, tmp_path: Path) -> None:
     twin = schema1_twin(tiny_attention_bundle, tmp_path / "twin")
-    new = manifest_to_json(as_schema2(open_bundle(twin)).manifest)
-    expected = json.loads(json.dumps(new))
+    expected = json.loads(json.dumps(manifest_to_json(as_schema2(open_bundle(twin)).manifest)))
     ran = node("upgraded.mjs", str(twin))
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)

@@ -33,6 +33,7 @@ from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.subject import FunctionSubject, subject_of
+from edgecap.runtime.image_processing import ModelInput
 
 Answers = dict[str, dict[str, np.ndarray]]  # function -> output -> value
 
@@ -69,7 +70,7 @@ class Family:
     def inputs(self) -> dict[str, dict[str, np.ndarray]]:
         """One image, and the second step of its caption: what int8 grids were made for."""
         feeds = {f.name: f.random_inputs(5) for f in self.float_}
-        feeds["encode"]["image"] = self.captions.images[:1]
+        feeds["encode"]["image"] = self.captions.images[0].pixels
         state = self.float_[0].eager(feeds["encode"])
         text = {e.name for e in self.interface.entries("text")}
         step = feeds["decode"]
@@ -121,7 +122,8 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
                 module.bias.add_(0.1 * torch.randn_like(module.bias))
     subject = subject_of(adapter.functions(), adapter.quant, adapter.interface.dims["V"])
     size = (16, *adapter.image_size, 3)
-    images = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    images = [ModelInput(image[None], (0, 0)) for image in noise]
     prompt = next(iter(adapter.generation.prompts.values()))
     captions = collect_captions(
         subject.functions, adapter.interface, images, prompt, adapter.generation.end, 12

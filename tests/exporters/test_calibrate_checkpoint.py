@@ -11,7 +11,8 @@ from PIL import Image
 from tiny_checkpoints import make_whole
 
 from edgecap.cli.app import main
-from edgecap.exporters.checkpoints import CheckpointSpec, export
+from edgecap.exporters.job import export
+from edgecap.exporters.spec import ExportRequest
 from edgecap.runtime.loading import load
 
 COUNT = 44  # images of each folder, of which every second one is fitted
@@ -21,9 +22,8 @@ COUNT = 44  # images of each folder, of which every second one is fitted
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("blip")
     checkpoint = make_whole("blip", "tiny", folder)
-    spec = CheckpointSpec(str(checkpoint), ("onnx",), "fp32", folder / "bundle", count=1)
-    (exported,) = export(spec)
-    return exported.path
+    request = ExportRequest(str(checkpoint), ("onnx",), "fp32", folder / "bundle", scenes=1)
+    return export(request).path
 
 
 def folder(path: Path, contrast: float) -> Path:

@@ -22,6 +22,7 @@ from tiny_checkpoints import make_whole
 from tiny_onnx import images
 from torch import Tensor, nn
 
+from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import BundleError, GateError, InputError, UnsupportedError
 from edgecap.exporters import checkpoint_model, job
@@ -118,8 +119,8 @@ def test_words_are_those_of_transformers(
     (caption,) = captioner.caption(photo())
     adapter = registry.load(checkpoint.open_checkpoint(whole(family, variant)))
     spec = captioner.manifest.prompts[captioner.manifest.default_prompt]
-    pixels = process(photo(), captioner.manifest.image).pixels
-    (ids,) = adapter.reference(pixels, spec.begin, Limits(spec.max_new_tokens, shipped=True))
+    image = process(photo(), captioner.manifest.image)
+    (ids,) = adapter.reference([image], spec.begin, Limits(spec.max_new_tokens, shipped=True))
     words = ids[:-1] if ids[-1] in spec.eos else ids
     assert list(caption.tokens) == words
     assert caption.text and caption.style == captioner.prompts[0]
@@ -312,7 +313,7 @@ def test_a_converter_that_lies_is_caught(bundle: Make, whole: Callable[[str, str
     assert caught.value.code == "parity.converter"
 
 
-def test_a_gate_that_fails_leaves_nothing(
+def test_a_gate_that_fails_leaves_what_was_asked_for(
     whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captions that are not the model's: here, of images that it was never shown."""
@@ -323,10 +324,15 @@ def test_a_gate_that_fails_leaves_nothing(
         return replace(wanted, logits=wanted.logits[:, ::-1].copy())
 
     monkeypatch.setattr(checkpoint_model, "ask", swapped)
-    request = ExportRequest(str(whole("blip", "tiny")), ("onnx",), output=tmp_path / "b", scenes=2)
+    model, failed = str(whole("blip", "tiny")), tmp_path / "failed"
+    request = ExportRequest(model, ("onnx",), output=tmp_path / "b", scenes=2, keep_failed=failed)
     with pytest.raises(GateError, match="logits"):
         export(request)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [failed]
+    (kept,) = failed.iterdir()
+    bundle = open_bundle(kept, verify="full")
+    assert certificate_from_json(bundle.json("parity.json")).verdict == "fail"
+    assert load(kept).caption(photo(), max_length=2)
 
 
 def damaged(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -64,14 +64,14 @@ def test_every_refusal_is_that_of_the_export(
 def test_what_is_refused_after_loading_is_refused_in_a_dry_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Settings of generation and crops are translated when the model is there."""
-    split = make_whole("idefics3", "tiny", tmp_path / "split")
-    file = split / "preprocessor_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_image_splitting": True}))
+    """Settings of generation and images are translated when the model is there."""
+    unsized = make_whole("idefics3", "tiny", tmp_path / "unsized")
+    file = unsized / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_resize": False}))
     constrained = make_whole("blip", "tiny", tmp_path / "constrained")
     file = constrained / "generation_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_beam_groups": 2}))
-    for model in (split, constrained):
+    for model in (unsized, constrained):
         out = ("-f", "onnx", "-o", tmp_path / "out")
         message = refusal(capsys, "export", model, *out)
         assert message == refusal(capsys, "export", model, *out, "--dry-run")
@@ -91,6 +91,14 @@ def test_a_dry_run_names_what_it_would_write_and_writes_nothing(
     assert "supported" in capsys.readouterr().out
     (tmp_path / "out" / "blip-onnx-w8").mkdir(parents=True)
     assert "[output.exists]" in refusal(capsys, *args)
+
+
+def test_int8_needs_what_is_tried_first(blip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def memory(*precision: str) -> int:
+        rows = report(capsys, "export", blip, "-f", "onnx", *precision, "--dry-run")["rows"]
+        return rows[0]["memory"]
+
+    assert memory("--int8") == memory("-p", "w8a8") > memory("-p", "w8")
 
 
 @pytest.mark.parametrize("model", ["checkpoint", "S"])

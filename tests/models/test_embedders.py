@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host_loop import image_of
+from host_loop import image_of, model_input
 from tiny_checkpoints import END
 
 from edgecap.core.errors import UnsupportedError
@@ -45,7 +45,7 @@ def test_text_embeddings_are_transformers_own(exported_embedder: Any) -> None:
 
 def test_an_embedder_does_not_caption(embedder: Any) -> None:
     with pytest.raises(UnsupportedError, match="does not caption"):
-        embedder.adapter.reference(image_of(embedder.adapter.interface, 1), (2,), Limits(3))
+        embedder.adapter.reference([model_input(embedder.adapter)], (2,), Limits(3))
 
 
 def test_a_text_longer_than_the_model_reads_is_refused(embedder: Any) -> None:

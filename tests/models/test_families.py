@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host_loop import NEW_TOKENS, eager, greedy, image_of, random_inputs
+from host_loop import NEW_TOKENS, eager, greedy, model_input, random_inputs
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.pytorch_utils import Conv1D
 
@@ -36,14 +36,14 @@ def unsayable(adapter: Any) -> set[int]:
 @pytest.mark.parametrize("ban", [0, 4], ids=["plain", "banned"])
 def test_greedy_ids_are_those_of_generate(captioner: Any, ban: int, cache: bool) -> None:
     adapter = captioner.adapter
-    image, end = image_of(adapter.interface, 1), adapter.generation.end
+    image, end = model_input(adapter), adapter.generation.end
     for prompt in prompts(adapter).values():
         banned = unsayable(adapter)
         if ban:
             # Random models repeat themselves; without their favourites they say something else.
             plain, _ = greedy(captioner.eager, adapter.interface, image, prompt, end)
             banned |= set(plain[-ban:])
-        expected = adapter.reference(image, prompt, Limits(NEW_TOKENS, tuple(banned), cache))
+        expected = adapter.reference([image], prompt, Limits(NEW_TOKENS, tuple(banned), cache))
         ids, _ = greedy(captioner.eager, adapter.interface, image, prompt, end, tuple(banned))
         assert [ids] == expected
         assert not set(ids) & banned
@@ -62,11 +62,11 @@ class Record(LogitsProcessor):
 
 def test_logits_are_those_of_generate(captioner: Any) -> None:
     adapter, record = captioner.adapter, Record()
-    image = image_of(adapter.interface, 1, seed=5)
+    image = model_input(adapter, seed=5)
     prompt = next(iter(adapter.generation.prompts.values()))
     with torch.no_grad():
-        adapter.generate(
-            adapter.pixels(image),
+        adapter.answer(
+            image,
             list(prompt),
             max_new_tokens=NEW_TOKENS,
             logits_processor=LogitsProcessorList([record]),
@@ -87,15 +87,16 @@ def test_onnx_is_eager_on_random_inputs(exported_case: Any) -> None:
         for name, tensor in spec.outputs.items():
             assert made[name].shape == interface.sizes(tensor.shape, 3)
             assert made[name].dtype == tensor.dtype
-            assert expected[name].std(0).max() > 0.01, f"{name} does not depend on the inputs"
+            if tensor.dtype == "float32":
+                assert expected[name].std(0).max() > 0.01, f"{name} does not depend on the inputs"
             assert np.abs(made[name] - expected[name]).max() <= LOGITS
 
 
 def test_onnx_says_what_generate_says(exported_captioner: Any) -> None:
     adapter, run = exported_captioner.adapter, exported_captioner.onnx()
-    image = image_of(adapter.interface, 1, seed=11)
+    image = model_input(adapter, seed=11)
     for prompt in prompts(adapter).values():
-        expected = adapter.reference(image, prompt, Limits(NEW_TOKENS))
+        expected = adapter.reference([image], prompt, Limits(NEW_TOKENS))
         ids, _ = greedy(run, adapter.interface, image, prompt, adapter.generation.end)
         assert [ids] == expected
 
@@ -113,7 +114,8 @@ def test_a_step_copies_no_image_rows(captioner: Any) -> None:
     named = dict(zip(inputs, names[-len(inputs) :], strict=True))
     views = {"transpose.int", "permute.default", "unsqueeze.default", "view.default"}
     views |= {"expand.default", "reshape.default", "alias.default", "slice.Tensor"}
-    for entry in adapter.interface.entries("image"):
+    rows = [e for e in adapter.interface.entries("image") if e.kind in ("key", "value")]
+    for entry in rows:
         uses, seen = [named[entry.name]], set()
         while uses:
             node = uses.pop()

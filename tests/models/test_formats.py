@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from function_export import Export, coreml, tflite
-from host_loop import NEW_TOKENS, greedy, image_of, random_inputs
+from host_loop import NEW_TOKENS, greedy, model_input, random_inputs
 
 from edgecap.models.adapter import Limits
 
@@ -37,8 +37,8 @@ def test_functions_and_ids_are_the_same(
         expected, found = made.eager(spec.name, inputs), run(spec.name, inputs)
         for name in spec.outputs:
             assert np.abs(found[name] - expected[name]).max() <= 1e-4
-    image = image_of(interface, 1, seed=4)
+    image = model_input(adapter, seed=4)
     prompt = next(iter(adapter.generation.prompts.values()))
-    expected_ids = adapter.reference(image, prompt, Limits(NEW_TOKENS))
+    expected_ids = adapter.reference([image], prompt, Limits(NEW_TOKENS))
     ids, _ = greedy(run, interface, image, prompt, adapter.generation.end)
     assert [ids] == expected_ids

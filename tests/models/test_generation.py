@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from host_loop import image_of
+from host_loop import model_input
 from transformers import GenerationConfig
 
 from edgecap.core.errors import UnsupportedError
@@ -51,15 +51,15 @@ def test_a_reference_is_plain_unless_shipped_is_asked_for(
 ) -> None:
     """A checkpoint's forced tokens and n-grams are used where they are asked for, and not else."""
     adapter = tiny("vision-encoder-decoder", "gpt2").adapter
-    image, generator = image_of(adapter.interface, 1, seed=8), adapter.generator()
-    plain = adapter.reference(image, (2,), Limits(12))
+    image, generator = model_input(adapter, seed=8), adapter.generator()
+    plain = adapter.reference([image], (2,), Limits(12))
     before = generator.generation_config
     generator.generation_config = GenerationConfig(
         **{**before.to_diff_dict(), "forced_bos_token_id": 9, "no_repeat_ngram_size": 1}
     )
     try:
-        assert adapter.reference(image, (2,), Limits(12)) == plain
-        (shipped,) = adapter.reference(image, (2,), Limits(12, shipped=True))
+        assert adapter.reference([image], (2,), Limits(12)) == plain
+        (shipped,) = adapter.reference([image], (2,), Limits(12, shipped=True))
     finally:
         generator.generation_config = before
     assert shipped[0] == 9

@@ -13,6 +13,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.deit.image_processing_pil_deit import DeiTImageProcessorPil
 from transformers.models.donut.image_processing_pil_donut import DonutImageProcessorPil
+from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
@@ -30,6 +31,7 @@ CLASSES: dict[str, Any] = {
     "CLIP": CLIPImageProcessorPil,
     "Siglip": SiglipImageProcessorPil,
     "Donut": DonutImageProcessorPil,
+    "Gemma3": Gemma3ImageProcessorPil,
     "Idefics3": Idefics3ImageProcessorPil,
     "SmolVLM": SmolVLMImageProcessorPil,
 }
@@ -112,7 +114,8 @@ def test_transparent_pixels_are_white_where_rgb_is_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings", "named"),
     [
-        ("Gemma3", {}, "Gemma3ImageProcessor"),
+        ("Gemma3", {"do_pan_and_scan": True}, "do_pan_and_scan"),
+        ("LlavaOnevision", {}, "LlavaOnevisionImageProcessor"),
         ("Qwen2VL", {}, "known are those of ViT"),
         ("CLIP", {"do_pan_and_scan": True}, "do_pan_and_scan"),
         ("CLIP", {"do_center_crop": False}, "shortest_edge without do_center_crop"),

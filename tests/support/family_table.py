@@ -1,6 +1,7 @@
 """The table of families in README: every family to every format, each bundle past the gate.
 
-    python tests/support/family_table.py [--family NAME]... [--precision fp32,w8] [--results FILE]
+    python tests/support/family_table.py [--family NAME]... [--format onnx,tflite]
+        [--precision fp32,w8] [--results FILE]
 
 Tiny random checkpoints. A cell names the precisions whose bundle gives the captions or embeddings
 of PyTorch, as `edgecap export` asks before it saves one; a refusal is printed below the table.
@@ -34,16 +35,17 @@ NAMES = {
     "Donut": ("vision-encoder-decoder", "donut"),
     "PaliGemma 1": ("paligemma", "one-kv-head"),
     "PaliGemma 2": ("paligemma", "gemma2"),
+    "Gemma 3": ("gemma3", "tiny"),
     "Florence-2": ("florence2", "tiny"),
     "Kosmos-2": ("kosmos-2", "tiny"),
-    "Idefics3": ("idefics3", "tiny"),
-    "SmolVLM": ("smolvlm", "tiny"),
+    "Idefics3": ("idefics3", "crops"),
+    "SmolVLM": ("smolvlm", "crops"),
     "BLIP-2": ("blip-2", "tiny"),
     "CLIP (embeddings)": ("clip", "tiny"),
     "SigLIP (embeddings)": ("siglip", "tiny"),
 }
 PRECISIONS = ("fp32", "fp16", "w8", "w8a8")
-IMAGES = 3
+IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read(file: Path) -> dict[tuple[str, str, str], Result]:
     return {(each.name, each.format, each.precision): each for each in found}
 
 
-def prove(name: str, precisions: list[str], file: Path) -> None:
+def prove(name: str, formats: list[str], precisions: list[str], file: Path) -> None:
     """Export one family to everything that `file` lacks, and append the answers to it."""
     from tiny_checkpoints import make_whole
 
@@ -73,7 +75,7 @@ def prove(name: str, precisions: list[str], file: Path) -> None:
     from edgecap.quant.plan import FILE as PLAN
 
     done = read(file)
-    wanted = [(f, p) for p in precisions for f in FORMATS if (name, f, p) not in done]
+    wanted = [(f, p) for p in precisions for f in formats if (name, f, p) not in done]
     with tempfile.TemporaryDirectory() as scratch:
         model = make_whole(*NAMES[name], Path(scratch) / "model")
         for format_, precision in wanted:
@@ -115,19 +117,22 @@ def main() -> None:
     """Run a process per family, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--family", action="append", choices=NAMES, help="one row; again for more")
+    parser.add_argument("--format", default=",".join(FORMATS), help="some of the default")
     parser.add_argument("--precision", default=",".join(PRECISIONS), help="some of the default")
     parser.add_argument("--results", type=Path, default=Path("build/family_table.jsonl"))
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
     asked = parser.parse_args()
-    names, precisions = asked.family or list(NAMES), asked.precision.split(",")
+    names = asked.family or list(NAMES)
+    formats, precisions = asked.format.split(","), asked.precision.split(",")
     asked.results.parent.mkdir(parents=True, exist_ok=True)
     if asked.here:
         for name in names:
-            prove(name, precisions, asked.results)
+            prove(name, formats, precisions, asked.results)
         return
     for name in names:
         command = [sys.executable, __file__, "--here", "--family", name]
-        command += ["--precision", asked.precision, "--results", str(asked.results)]
+        command += ["--format", asked.format, "--precision", asked.precision]
+        command += ["--results", str(asked.results)]
         subprocess.run(command, check=True)
     print(table(names, precisions, asked.results))
 

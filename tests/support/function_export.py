@@ -110,7 +110,7 @@ def coreml(functions: Sequence[GraphFunction], interface: Interface, directory: 
         programs[function.name] = Program.open(package).function()
 
     def run(name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if name == "encode":
+        if "image" in inputs:
             inputs = {"image": inputs["image"].transpose(0, 3, 1, 2).astype(np.float32)}
         return programs[name].run(inputs)
 
@@ -132,7 +132,7 @@ def _coreml(function: GraphFunction, interface: Interface) -> Any:
     import coremltools as ct
 
     module, example = function.module, examples(function, interface, 1)
-    if function.name == "encode":
+    if "image" in function.inputs:
         module = _FromPlanes(module)
         example = (example[0].permute(0, 3, 1, 2).to(torch.float32).contiguous(),)
     program = torch.export.export(module, example)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from edgecap.bundle.interface import Interface
+from edgecap.exporters.examples import integer_limits
+from edgecap.runtime.image_processing import ModelInput
 
 Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -18,8 +20,25 @@ NEW_TOKENS = 20
 def image_of(interface: Interface, batch: int, seed: int = 0) -> np.ndarray:
     """Noise, uint8 [B,h,w,3]."""
     rng = np.random.default_rng(seed)
-    size = interface.sizes(interface.function("encode").inputs["image"].shape, batch)
-    return rng.integers(0, 256, size, np.uint8)
+    return rng.integers(0, 256, interface.sizes(interface.image.shape, batch), np.uint8)
+
+
+def model_input(adapter: Any, seed: int = 0) -> ModelInput:
+    """Noise as an adapter's model takes one image; `seed` also chooses the grid of its crops."""
+    grids = adapter.image.grids or ((0, 0),)
+    rows, columns = grid = grids[seed % len(grids)]
+    return ModelInput(image_of(adapter.interface, rows * columns + 1, seed), grid)
+
+
+def encode(run: Run, interface: Interface, image: ModelInput) -> dict[str, np.ndarray]:
+    """The state of role image."""
+    if not interface.has("encode_crop"):
+        return run("encode", {"image": image.pixels})
+    shape = interface.function("encode").inputs["features"].shape
+    features = np.zeros(interface.sizes(shape, 1), np.float32)  # [1,n,F,D]
+    for place, crop in enumerate(image.pixels):
+        features[0, place] = run("encode_crop", {"image": crop[None]})["features"][0]
+    return run("encode", {"features": features, "grid": np.array([image.grid], np.int32)})
 
 
 def random_inputs(interface: Interface, name: str, batch: int, seed: int = 1) -> dict[str, Any]:
@@ -28,13 +47,11 @@ def random_inputs(interface: Interface, name: str, batch: int, seed: int = 1) ->
     values: dict[str, Any] = {}
     for key, spec in interface.function(name).inputs.items():
         size = interface.sizes(spec.shape, batch)
-        top = {"image": 256, "position": interface.dims.get("T"), "length": interface.dims.get("N")}
         if spec.dtype == "float32":
             values[key] = rng.standard_normal(size, np.float32)
         else:
-            least = 1 if key == "length" else 0
-            most = top.get(key) or interface.dims["V"]
-            values[key] = rng.integers(least, most, size).astype(spec.dtype)
+            least, below = 1 if key == "length" else 0, {"image": 256, **integer_limits(interface)}
+            values[key] = rng.integers(least, below[key], size).astype(spec.dtype)
     return values
 
 
@@ -55,16 +72,16 @@ def eager(adapter: Any) -> Run:
 def greedy(
     run: Run,
     interface: Interface,
-    image: np.ndarray,
+    image: ModelInput,
     prompt: Sequence[int],
     end: Sequence[int],
     banned: Sequence[int] = (),
 ) -> tuple[list[int], np.ndarray]:
-    """What a host does for one image [1,h,w,3]: ids behind the prompt, and their logits [n,V].
+    """What a host does for one image: ids behind the prompt, and their logits [n,V].
 
     Text rows start as noise: a graph that looks at rows it should not see gives itself away.
     """
-    state = run("encode", {"image": image})
+    state = encode(run, interface, image)
     rng = np.random.default_rng(3)
     for entry in interface.entries("text"):
         state[entry.name] = rng.standard_normal(interface.sizes(entry.shape, 1), np.float32)

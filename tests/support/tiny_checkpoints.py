@@ -11,7 +11,16 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tiny_prompted import (
+    blip2,
+    florence2,
+    gemma3,
+    idefics3,
+    kosmos2,
+    paligemma,
+    siglip_vision,
+    square,
+)
 from transformers import PreTrainedModel
 
 END = 60  # the end token of the embedders' texts
@@ -23,12 +32,6 @@ def saved(directory: Path, model: PreTrainedModel, processor: Any, words: int) -
     processor.save_pretrained(directory)
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"w{i}" for i in range(words - 5))]
     (directory / "vocab.txt").write_text("".join(f"{name}\n" for name in names))
-
-
-def square(name: str, side: int, height: int | None = None) -> Any:
-    """An image processor of transformers for images of side x side px, or of another height."""
-    size = {"height": height or side, "width": side}
-    return getattr(transformers, name)(size=size)
 
 
 def blip(directory: Path, width: int, layers: int, heads: int, side: int, words: int) -> None:
@@ -148,170 +151,6 @@ def siglip(directory: Path, side: int) -> None:
     saved(directory, model, square("SiglipImageProcessorPil", side), 61)
 
 
-def byte_tokenizer(*specials: str, **named: str) -> Any:
-    """An untrained byte-level tokenizer: special tokens first, then one token per byte."""
-    words = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    made = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    extra = {name: named.pop(name) for name in list(named) if name in ("image_token",)}
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, extra_special_tokens=extra, **named
-    )
-
-
-def florence2(directory: Path) -> None:
-    tokenizer = byte_tokenizer(
-        *("<s>", "<pad>", "</s>", "<unk>", "<image>"),
-        **{"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-        image_token="<image>",
-    )
-    config = transformers.Florence2Config(
-        vision_config={
-            **{"depths": [1, 1], "embed_dim": [16, 24], "num_heads": [2, 2], "num_groups": [2, 2]},
-            **{"patch_size": [7, 3], "patch_stride": [4, 2], "patch_padding": [3, 1]},
-            **{"patch_prenorm": [False, True], "window_size": 4, "projection_dim": 32},
-        },
-        text_config={
-            **{"model_type": "bart", "vocab_size": 280, "d_model": 32, "init_std": 0.1},
-            **{"encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": 80},
-            **{"encoder_attention_heads": 4, "decoder_attention_heads": 4},
-            **{"encoder_ffn_dim": 48, "decoder_ffn_dim": 48},
-            **{"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2},
-            **{"decoder_start_token_id": 2, "forced_eos_token_id": None},
-        },
-        image_token_id=4,
-    )
-    model = transformers.Florence2ForConditionalGeneration(config)
-    images = transformers.CLIPImageProcessorPil(
-        size={"height": 32, "width": 32}, do_center_crop=False, image_seq_length=17
-    )
-    model.save_pretrained(directory)
-    transformers.Florence2Processor(images, tokenizer).save_pretrained(directory)
-
-
-def kosmos2(directory: Path) -> None:
-    marks = ("<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>", "<grounding>")
-    marks += ("</delimiter_of_multi_objects/>", "<patch_index_0000>")
-    tokenizer = byte_tokenizer(
-        *("<s>", "<pad>", "</s>", "<unk>", *marks),
-        **{"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-    )
-    config = transformers.Kosmos2Config(
-        text_config={
-            **{"vocab_size": 300, "embed_dim": 32, "layers": 2, "attention_heads": 4},
-            **{"ffn_dim": 48, "max_position_embeddings": 96, "init_std": 0.1},
-        },
-        vision_config={
-            **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
-            **{"num_attention_heads": 2, "image_size": 32, "patch_size": 8},
-        },
-        latent_query_num=6,
-    )
-    transformers.Kosmos2ForConditionalGeneration(config).save_pretrained(directory)
-    images = transformers.CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-    )
-    transformers.Kosmos2Processor(images, tokenizer, num_patch_index_tokens=1).save_pretrained(
-        directory
-    )
-
-
-CHAT = (
-    "<|im_start|>{% for m in messages %}User:{% for c in m.content %}"
-    "{% if c.type == 'image' %}<image>{% else %}{{ c.text }}{% endif %}{% endfor %}"
-    "<end_of_utterance>\n{% endfor %}Assistant:"
-)
-
-
-def siglip_vision(**more: Any) -> dict[str, Any]:
-    return {
-        **{"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2},
-        **{"num_attention_heads": 2, "image_size": 32, "patch_size": 8, **more},
-    }
-
-
-def idefics3(directory: Path, kind: str) -> None:
-    tokenizer = byte_tokenizer(
-        *("<|im_start|>", "<pad>", "<end_of_utterance>", "<image>"),
-        *("<fake_token_around_image>", "<global-img>"),
-        **{"bos_token": "<|im_start|>", "pad_token": "<pad>", "eos_token": "<end_of_utterance>"},
-        image_token="<image>",
-        chat_template=CHAT,
-    )
-    config = getattr(transformers, f"{kind}Config")(
-        text_config={
-            **{"model_type": "llama", "vocab_size": 280, "hidden_size": 32, "head_dim": 8},
-            **{"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4},
-            **{"num_key_value_heads": 2, "max_position_embeddings": 160, "pad_token_id": 1},
-            **{"bos_token_id": 0, "eos_token_id": 2, "initializer_range": 0.1},
-        },
-        vision_config=siglip_vision(),
-        **{"scale_factor": 2, "image_token_id": 3, "pad_token_id": 1},
-        **{"bos_token_id": 0, "eos_token_id": 2},
-    )
-    getattr(transformers, f"{kind}ForConditionalGeneration")(config).save_pretrained(directory)
-    side = {"longest_edge": 32}
-    getattr(transformers, f"{kind}ImageProcessorPil")(
-        size=side, max_image_size=side, do_image_splitting=False
-    ).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-
-
-def paligemma(directory: Path, text: str, kv_heads: int) -> None:
-    tokenizer = byte_tokenizer(
-        *("<pad>", "<eos>", "<bos>", "<unk>", "<image>"),
-        **{"bos_token": "<bos>", "pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"},
-        image_token="<image>",
-    )
-    more = {"query_pre_attn_scalar": 8, "sliding_window": 128} if text == "gemma2" else {}
-    config = transformers.PaliGemmaConfig(
-        text_config={
-            **{"model_type": text, "vocab_size": 1300, "hidden_size": 32, "head_dim": 16},
-            **{"intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4},
-            **{"num_key_value_heads": kv_heads, "max_position_embeddings": 160, "pad_token_id": 0},
-            **{"bos_token_id": 2, "eos_token_id": 1, "initializer_range": 0.1, **more},
-        },
-        vision_config=siglip_vision(model_type="siglip_vision_model", projection_dim=32),
-        **{"image_token_id": 4, "projection_dim": 32, "pad_token_id": 0},
-        **{"bos_token_id": 2, "eos_token_id": 1},
-    )
-    transformers.PaliGemmaForConditionalGeneration(config).save_pretrained(directory)
-    images = transformers.SiglipImageProcessorPil(size={"height": 32, "width": 32})
-    images.image_seq_length = 16
-    transformers.PaliGemmaProcessor(images, tokenizer).save_pretrained(directory)
-
-
-def blip2(directory: Path, before: bool) -> None:
-    """`before`: where OPT has its norms."""
-    tokenizer = byte_tokenizer(
-        *("<s>", "<pad>", "</s>", "<unk>", "<image>"),
-        **{"bos_token": "</s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-        image_token="<image>",
-    )
-    config = transformers.Blip2Config(
-        vision_config=siglip_vision(initializer_range=0.1),
-        qformer_config={
-            **{"vocab_size": 31, "hidden_size": 32, "num_hidden_layers": 2},
-            **{"num_attention_heads": 4, "intermediate_size": 48, "encoder_hidden_size": 24},
-            **{"initializer_range": 0.1},
-        },
-        text_config={
-            **{"model_type": "opt", "vocab_size": 280, "hidden_size": 32, "ffn_dim": 48},
-            **{"word_embed_proj_dim": 32, "do_layer_norm_before": before},
-            **{"num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 80},
-            **{"bos_token_id": 2, "eos_token_id": 50, "pad_token_id": 1, "init_std": 0.1},
-        },
-        num_query_tokens=6,
-        image_token_index=4,
-    )
-    model = transformers.Blip2ForConditionalGeneration(config)
-    torch.nn.init.normal_(model.query_tokens)  # zeros when new
-    model.save_pretrained(directory)
-    images = square("BlipImageProcessorPil", 32)
-    transformers.Blip2Processor(images, tokenizer, num_query_tokens=6).save_pretrained(directory)
-
-
 # Per family of the registry: how each of its tiny checkpoints is made.
 MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
     "blip": {
@@ -335,12 +174,19 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
     },
     "florence2": {"tiny": florence2},
     "kosmos-2": {"tiny": kosmos2},
-    "idefics3": {"tiny": lambda d: idefics3(d, "Idefics3")},
-    "smolvlm": {"tiny": lambda d: idefics3(d, "SmolVLM")},
+    "idefics3": {
+        "tiny": lambda d: idefics3(d, "Idefics3"),
+        "crops": lambda d: idefics3(d, "Idefics3", longest=2),
+    },
+    "smolvlm": {
+        "tiny": lambda d: idefics3(d, "SmolVLM"),
+        "crops": lambda d: idefics3(d, "SmolVLM", longest=3),
+    },
     "paligemma": {
         "one-kv-head": lambda d: paligemma(d, "gemma", kv_heads=1),
         "gemma2": lambda d: paligemma(d, "gemma2", kv_heads=2),
     },
+    "gemma3": {"tiny": gemma3},
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),
         "old-eos": lambda d: clip(d, side=40, eos=2),
@@ -357,6 +203,7 @@ EAGER_ONLY = {
     ("vision-encoder-decoder", "trocr-sinusoids"),
     ("git", "wide"),
     ("smolvlm", "tiny"),
+    ("smolvlm", "crops"),
     ("clip", "old-eos"),
     ("siglip", "wide"),
 }

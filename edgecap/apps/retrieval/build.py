@@ -29,9 +29,10 @@ from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 from edgecap.runtime.batches import BATCH
-from edgecap.runtime.captioner import Captioner, ModelInput
+from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.folders import images
-from edgecap.runtime.preprocess import preprocess, read_file
+from edgecap.runtime.image_processing import ProcessedImage, process
+from edgecap.runtime.preprocess import read_file
 
 CHECKPOINT = 64  # images: some seconds of work, half a minute with their objects
 _CHECKPOINT_SHARE = 0.02  # of a large index: the number of segments grows logarithmically
@@ -158,7 +159,7 @@ class _Run:
         self._embedded = self._unchanged = 0
 
     def run(self, names: Sequence[str]) -> Summary:
-        waiting: list[tuple[Entry, ModelInput]] = []
+        waiting: list[tuple[Entry, ProcessedImage]] = []
         for name in progress(names, "embedding images"):
             waiting += self._examine(name)
             if len(waiting) == BATCH:
@@ -224,19 +225,19 @@ class _Run:
         store.sweep(self._root, stored.manifest)
         return stored
 
-    def _examine(self, name: str) -> list[tuple[Entry, ModelInput]]:
+    def _examine(self, name: str) -> list[tuple[Entry, ProcessedImage]]:
         """The entry and image to embed for a file, or nothing."""
         found = self._read(name)
         if found is None:
             return []
         entry, data = found
         try:
-            prepared = preprocess(data, self._captioner.manifest.image)
+            processed = process(data, self._captioner.manifest.image)
         except InputError as error:
             self._contents.discard(entry.sha256)
             self._failures.append(Failure(name, error))
             return []
-        return [(entry, prepared)]
+        return [(entry, processed)]
 
     def _read(self, name: str) -> tuple[Entry, bytes] | None:
         """The entry and bytes of a file whose content is new, or nothing."""
@@ -267,11 +268,12 @@ class _Run:
         self._contents.add(digest)
         return entry, data
 
-    def _embed(self, waiting: Sequence[tuple[Entry, ModelInput]]) -> None:
-        model_inputs = [model_input for _, (model_input, _) in waiting]  # b of [S,S,3]
+    def _embed(self, waiting: Sequence[tuple[Entry, ProcessedImage]]) -> None:
+        model_inputs = [image.pixels[0] for _, image in waiting]  # b of [S,S,3]
         views = embedded_views(self._captioner, model_inputs, self._manifest.whole)
-        for (entry, (_, placement)), (parts, vectors) in zip(waiting, views, strict=True):
-            things = tuple(tuple(map(placement.to_image, view.boxes)) for view in parts[1:])
+        for (entry, image), (parts, vectors) in zip(waiting, views, strict=True):
+            back = image.placement.to_image
+            things = tuple(tuple(map(back, view.boxes)) for view in parts[1:])
             self._add(entry._replace(things=things), vectors)
         self._checkpoint()
 

@@ -17,9 +17,10 @@ from edgecap.apps.grounding.views import embedded_views
 from edgecap.apps.texts import check_words
 from edgecap.core.errors import InputError
 from edgecap.runtime.batches import in_batches_past_errors
-from edgecap.runtime.captioner import Captioner, ModelInput
+from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.image_processing import ProcessedImage, process
 from edgecap.runtime.mentions import InputBox
-from edgecap.runtime.preprocess import Box, ImageLike, Letterbox, preprocess
+from edgecap.runtime.preprocess import Box, ImageLike, Letterbox
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,13 @@ class ZeroShotClassifier:
         Raises InputError for an image that cannot be read.
         """
         settings = self._captioner.manifest.image
-        return self._ranked([preprocess(image, settings) for image in images])
+        return self._ranked([process(image, settings) for image in images])
 
-    def _ranked(self, prepared: Sequence[ModelInput]) -> list[list[LabelScore]]:
-        views = embedded_views(
-            self._captioner, [model_input for model_input, _ in prepared], self._whole
-        )
+    def _ranked(self, images: Sequence[ProcessedImage]) -> list[list[LabelScore]]:
+        views = embedded_views(self._captioner, [image.pixels[0] for image in images], self._whole)
         return [
-            self._choices(vectors @ self._texts.T, [view.boxes for view in parts], placement)
-            for (parts, vectors), (_, placement) in zip(views, prepared, strict=True)
+            self._choices(vectors @ self._texts.T, [view.boxes for view in parts], image.placement)
+            for (parts, vectors), image in zip(views, images, strict=True)
         ]
 
     def _choices(

@@ -13,20 +13,32 @@ static void bad(ec_fields *f, const char *name, const char *what)
     ec_refuse(f, "bundle.confidence", "%.60s %s", name, what);
 }
 
+static void read_second(ec_fields *f, const ec_json *item, ec_caption_weights *w)
+{
+    static const char *const fields[] = {"style", "mean", NULL};
+    if (ec_check_fields(f, item, "second", fields, 0)) {
+        w->second = ec_string(f, item, "style");
+        w->second_mean = ec_number(f, item, "mean");
+    }
+}
+
 static void read_caption(ec_fields *f, const ec_json *item, ec_caption_weights *w)
 {
-    static const char *const fields[] = {"bias", "mean", "least", "threshold", NULL};
+    static const char *const fields[] = {"bias", "mean", "least", "threshold", "second", NULL};
     w->name = ec_arena_text(f->arena, item->key.data, item->key.length);
     if (w->name == NULL) {
         f->status = ec_no_memory(f->error);
-    } else if (ec_check_fields(f, item, w->name, fields, 0)) {
+    } else if (ec_check_fields(f, item, w->name, fields, 1)) {
         w->bias = ec_number(f, item, "bias");
         w->mean = ec_number(f, item, "mean");
         w->least = ec_number(f, item, "least");
         w->threshold = ec_number(f, item, "threshold");
+        if (!ec_is_null(item, "second")) {
+            read_second(f, ec_json_get(item, "second"), w);
+        }
         if (w->threshold < 0 || w->threshold > 1) {
             bad(f, w->name, "needs a threshold in 0-1");
-        } else if (w->mean < 0 || w->least < 0) {
+        } else if (w->mean < 0 || w->least < 0 || w->second_mean < 0) {
             bad(f, w->name, "would trust an unlikely caption more than a likely one");
         }
     }
@@ -125,14 +137,14 @@ static double at_least(double value)
     return value > LOWEST ? value : LOWEST;
 }
 
-static double mean(const edgecap_token *tokens, size_t count)
+double ec_mean_score(const edgecap_token *tokens, size_t count)
 {
     double sum = 0;
     size_t i;
     for (i = 0; i < count; i++) {
         sum += at_least(tokens[i].score);
     }
-    return sum / (double)count;
+    return count > 0 ? sum / (double)count : LOWEST;
 }
 
 static double logistic(double x)
@@ -140,7 +152,8 @@ static double logistic(double x)
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
-double ec_caption_confidence(const ec_caption_weights *w, const edgecap_token *tokens, size_t count)
+double ec_caption_confidence(const ec_caption_weights *w, const edgecap_token *tokens, size_t count,
+                             double second)
 {
     double least = at_least(tokens[0].score);
     size_t i;
@@ -148,12 +161,13 @@ double ec_caption_confidence(const ec_caption_weights *w, const edgecap_token *t
         double score = at_least(tokens[i].score);
         least = score < least ? score : least;
     }
-    return logistic(w->bias + w->mean * mean(tokens, count) + w->least * least);
+    return logistic(w->bias + w->mean * ec_mean_score(tokens, count) + w->least * least +
+                    w->second_mean * second);
 }
 
 double ec_box_confidence(const ec_box_weights *w, double score, const edgecap_token *tokens,
                          size_t count)
 {
     double box = score > 0 ? at_least(log(score)) : LOWEST;
-    return logistic(w->bias + w->box * box + w->mean * mean(tokens, count));
+    return logistic(w->bias + w->box * box + w->mean * ec_mean_score(tokens, count));
 }

@@ -7,6 +7,8 @@
 typedef struct ec_caption_weights { /* of captions of one style, or of one prompt */
     const char *name;
     double bias, mean, least, threshold;
+    const char *second; /* the style or prompt of a second caption that counts too; NULL: none */
+    double second_mean;
 } ec_caption_weights;
 
 typedef struct ec_box_weights { /* the same of their boxes */
@@ -29,9 +31,14 @@ const ec_caption_weights *ec_caption_weights_of(const ec_calibration *calibratio
                                                 const char *name);
 const ec_box_weights *ec_box_weights_of(const ec_calibration *calibration, const char *name);
 
-/* 0-1. `tokens`: one at least, without the end; `score`: of the box, as in edgecap_box. */
+/* Mean log-probability of a caption's tokens, without the end; that of an impossible one of none.
+ */
+double ec_mean_score(const edgecap_token *tokens, size_t count);
+
+/* 0-1. `tokens`: one at least, without the end; `second`: ec_mean_score of the second caption, 0
+ * where none is needed; `score`: of the box, as in edgecap_box. */
 double ec_caption_confidence(const ec_caption_weights *weights, const edgecap_token *tokens,
-                             size_t count);
+                             size_t count, double second);
 double ec_box_confidence(const ec_box_weights *weights, double score, const edgecap_token *tokens,
                          size_t count);
 

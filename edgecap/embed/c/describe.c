@@ -10,6 +10,8 @@ typedef struct job { /* one caption while it is made */
     const edgecap_caption_params *p;
     ec_asked asked;
     ec_generated generated;
+    bool rated;        /* there is what its confidence needs */
+    double second;     /* ec_mean_score of the caption in the second style; 0: none is needed */
     ec_speller pieces; /* where a callback takes them */
     size_t shown;
     ec_placement placement;
@@ -107,9 +109,10 @@ static void rate(const job *j, ec_found *found, ec_speller *raw, edgecap_caption
 {
     const ec_box_weights *boxes = ec_box_weights_of(j->c->calibration, j->asked.style);
     const ec_generated *g = &j->generated;
-    bool rated = j->asked.sure != NULL && g->count > 0;
+    bool rated = j->rated && g->count > 0;
     size_t i;
-    caption->confidence = rated ? ec_caption_confidence(j->asked.sure, g->tokens, g->count) : -1;
+    caption->confidence =
+        rated ? ec_caption_confidence(j->asked.sure, g->tokens, g->count, j->second) : -1;
     caption->declined = rated && caption->confidence < j->asked.least;
     if (caption->declined) {
         found->text.length = found->phrase_count = found->box_count = raw->length = 0;
@@ -189,6 +192,45 @@ static edgecap_status generate(job *j, edgecap_error *error)
     return status;
 }
 
+/* The image in a second style where the confidence needs it: greedily, to its end. It takes time,
+ * so only where a lowest confidence was asked for. */
+static edgecap_status caption_again(job *j, edgecap_error *error)
+{
+    const edgecap_memory *memory = &j->c->memory;
+    edgecap_caption_params params = edgecap_caption_default_params();
+    ec_asked again;
+    ec_generated g;
+    ec_model model;
+    edgecap_status status;
+    params.language = j->asked.language;
+    params.style = j->asked.language != NULL ? j->asked.sure->second : NULL;
+    params.prompt = j->asked.language != NULL ? NULL : j->asked.sure->second;
+    params.beams = 1;
+    status = ec_settle_request(j->c, &params, &again, error);
+    if (status != EDGECAP_OK) {
+        return status;
+    }
+    memset(&g, 0, sizeof g);
+    g.tokens = ec_allocate_array(memory, (size_t)again.request.rules.spec.max_new_tokens,
+                                 sizeof *g.tokens);
+    status =
+        g.tokens != NULL ? ec_session_begin(j->c->session, 1, &model, error) : ec_no_memory(error);
+    if (status == EDGECAP_OK) {
+        status = ec_generate(&again.request, &model, &g, error);
+    }
+    j->second = status == EDGECAP_OK ? ec_mean_score(g.tokens, g.count) : 0;
+    ec_release(memory, g.tokens);
+    return status;
+}
+
+static edgecap_status prepare_rating(job *j, edgecap_error *error)
+{
+    const ec_caption_weights *sure = j->asked.sure;
+    bool twice = sure != NULL && sure->second != NULL;
+    j->rated = sure != NULL && (!twice || j->p->min_confidence != 0);
+    return j->rated && twice ? caption_again(j, error) : EDGECAP_OK;
+}
+
 static edgecap_status describe(job *j, const edgecap_image *image, edgecap_caption *caption,
                                edgecap_error *error)
 {
@@ -203,6 +245,9 @@ static edgecap_status describe(job *j, const edgecap_image *image, edgecap_capti
     encoded = now(c);
     if (status == EDGECAP_OK) {
         status = generate(j, error);
+    }
+    if (status == EDGECAP_OK) {
+        status = prepare_rating(j, error);
     }
     if (status != EDGECAP_OK && status != EDGECAP_STOPPED) {
         return status;

@@ -84,6 +84,7 @@ DEFAULTS: dict[str, Settings] = {
         do_convert_rgb=True,
     ),
     "Donut": _DONUT,
+    "Gemma3": _defaults(_STANDARD, _STANDARD, "bilinear", size=_square(224), do_convert_rgb=True),
     "Idefics3": _IDEFICS3,
     "SmolVLM": _IDEFICS3,
 }
@@ -112,6 +113,12 @@ _COMMON |= {"do_convert_rgb", "do_center_crop", "crop_size", "do_pad", "pad_size
 _OWN = {
     "CLIP": {"use_square_size"},
     "Donut": {"do_thumbnail", "do_align_long_axis"},
+    "Gemma3": {
+        "do_pan_and_scan",
+        "pan_and_scan_min_crop_size",
+        "pan_and_scan_max_num_crops",
+        "pan_and_scan_min_ratio_to_activate",
+    },
     "Idefics3": {"max_image_size", "do_image_splitting"},
     "SmolVLM": {"max_image_size", "do_image_splitting"},
 }
@@ -209,6 +216,12 @@ def _donut(values: Settings, given: Settings) -> ImageSpec:
     return ImageSpec(sides, "thumbnail", **_colour(values))
 
 
+def _gemma3(values: Settings, given: Settings) -> ImageSpec:
+    if values.get("do_pan_and_scan"):
+        raise refuse("do_pan_and_scan", "it cuts more or fewer images out of one")
+    return _single(values, given)
+
+
 def _idefics3(values: Settings, given: Settings) -> ImageSpec:
     if values.get("do_center_crop") or values.get("crop_size") or values.get("pad_size"):
         raise refuse("do_center_crop, crop_size or pad_size", "its image processor knows no such")
@@ -222,6 +235,7 @@ def _idefics3(values: Settings, given: Settings) -> ImageSpec:
 
 _BUILDERS: dict[str, Callable[[Settings, Settings], ImageSpec]] = {
     "Donut": _donut,
+    "Gemma3": _gemma3,
     "Idefics3": _idefics3,
     "SmolVLM": _idefics3,
 }

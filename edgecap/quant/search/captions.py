@@ -79,7 +79,7 @@ class ScoredCaptions:
         written = list(self._written)
         if changed:
             prompt = self._captions.captions[0][: self._captions.prompt]
-            images = self._captions.images[changed]
+            images = [self._captions.images[row] for row in changed]
             interface = self._captions.interface
             anew = collect_captions(simulated, interface, images, prompt, self._end)
             for row, caption in zip(changed, anew.captions, strict=True):

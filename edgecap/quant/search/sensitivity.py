@@ -77,6 +77,8 @@ class Divergence:
             found[name] = {
                 one: self.of(float_ | {name: one}, f"{label}, {one}") for one in kinds
             } | {"fp32": 0.0}
+            if i % max(1, len(names) // 4) == 0:
+                say(f"measured {i} of {len(names)} layers")
         worst = sorted(found, key=lambda name: -max(found[name].values()))[:3]
         say("most sensitive: " + ", ".join(worst))
         return found

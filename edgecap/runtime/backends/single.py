@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from edgecap.bundle.interface import DECODE, ENCODE
+from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP
 from edgecap.core.errors import BundleError, is_out_of_memory, one_line
 from edgecap.runtime.backends.buffers import Buffers, allocated
 
 Arrays = Mapping[str, np.ndarray]
 # Functions that every caption needs; others are prepared at their first use.
-_CAPTIONS_NEED = ("encode_image", ENCODE, DECODE)
+_CAPTIONS_NEED = ("encode_image", ENCODE_CROP, ENCODE, DECODE)
 
 
 def needed_at_once(functions: Iterable[str]) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecap.benchmarks.reference.abstention import calibration_error, right_boxes
+from edgecap.benchmarks.reference.abstention import calibration_error, measure, right_boxes
 from edgecap.benchmarks.reference.not_scenes import HELD_OUT, KINDS, SIDE, not_scenes
+from edgecap.models.loading import load
 from edgecap.reference.scenes.graph import Name, Scene, Thing
 from edgecap.reference.shipped import calibration_for
 from edgecap.reference.tokens import STYLES
@@ -55,3 +56,14 @@ def test_styles_without_boxes_hear_the_one_with_boxes() -> None:
     seconds = {style: one.second for style, one in calibration.captions.items()}
     assert seconds.pop("grounded") is None
     assert {one.style for one in seconds.values() if one} == {"grounded"} and all(seconds.values())
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("style", ["grounded", "plain"])
+def test_the_reference_declines_what_is_no_scene(style: str) -> None:
+    captioner = load("S")
+    assert captioner.calibration is not None
+    row = measure(captioner, captioner.calibration, style, n=40, others=8, folders={})
+    assert row["kept"]["test"] >= 0.95  # one of 40 may fall below: 98 % are promised
+    assert float(np.mean([row["declined"][kind] for kind in KINDS])) >= 0.95
+    assert float(np.mean([row["declined"][kind] for kind in HELD_OUT])) >= 0.95
