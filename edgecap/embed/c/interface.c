@@ -369,6 +369,10 @@ void ec_read_interface(ec_fields *f, const ec_json *interface, const ec_json *fu
     ec_read_functions(f, functions, m);
     ec_read_state(f, interface, m);
     read_declared(&r);
+    if (f->status == EDGECAP_OK && declared(&r, "encode_crop") != NULL) {
+        f->status = ec_fail(f->error, EDGECAP_UNSUPPORTED, "image.crops",
+                            "this model reads an image as several crops, and C as one.");
+    }
     if (f->status != EDGECAP_OK) {
         return;
     }
