@@ -90,10 +90,10 @@ class Training:
     def __init__(self, blip: Path) -> None:
         self.adapter = registry.load(checkpoint.open_checkpoint(blip))
         h, w = self.adapter.image_size
-        noise = np.random.default_rng(0).integers(0, 256, (16, 1, h, w, 3), np.uint8)
-        whole = [ModelInput(pixels, (0, 0)) for pixels in noise]
+        noise = np.random.default_rng(0).integers(0, 256, (16, h, w, 3), np.uint8)
+        images = [ModelInput(pixels[None], (0, 0)) for pixels in noise]
         prompt = next(iter(self.adapter.generation.prompts.values()))
-        self.captions = rounded.collect(self.adapter, whole, prompt)
+        self.captions = rounded.collect(self.adapter, images, prompt)
         spec = CalibrationSpec(images=16)
         self.made = rounded.calibrated(self.adapter, self.captions, spec, "0" * 64)
         subject = self.made.subject

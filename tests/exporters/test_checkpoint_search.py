@@ -35,10 +35,10 @@ class Tiny:
         self.directory = make_whole(family, variant, folder)
         self.adapter = registry.load(checkpoint.open_checkpoint(self.directory))
         h, w = self.adapter.image_size
-        noise = np.random.default_rng(0).integers(0, 256, (16, 1, h, w, 3), np.uint8)
-        whole = [ModelInput(pixels, (0, 0)) for pixels in noise]
+        noise = np.random.default_rng(0).integers(0, 256, (16, h, w, 3), np.uint8)
+        images = [ModelInput(pixels[None], (0, 0)) for pixels in noise]
         self.prompt = next(iter(self.adapter.generation.prompts.values()))
-        self.captions = rounded.collect(self.adapter, whole, self.prompt)
+        self.captions = rounded.collect(self.adapter, images, self.prompt)
         spec = CalibrationSpec(images=16)
         self.plan = rounded.calibrated(self.adapter, self.captions, spec, "0" * 64).plan
         self.subject = rounded.subject(self.adapter)
