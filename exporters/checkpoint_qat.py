@@ -211,8 +211,7 @@ def _write(opened: Checkpoint, tuned: FunctionSubject, learned: Plan, directory:
     with quiet():
         tuned.model.save_pretrained(directory)
     weights = {file.name for file in opened.weights} | {checkpoints.INDEX, plans.FILE, LOG}
-    patterns = (*checkpoints.FILES, "*.jinja")  # chat templates, of which the prompt is made
-    for file in (f for pattern in patterns for f in opened.directory.glob(pattern)):
+    for file in (f for pattern in checkpoints.FILES for f in opened.directory.glob(pattern)):
         if file.name not in weights:
             shutil.copyfile(file, directory / file.name)
     written = checkpoints.open_checkpoint(directory)
