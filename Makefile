@@ -19,7 +19,9 @@ ARM_PACKAGES := qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross lib
 ARM_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
 SWIFT_ROOT ?= build/swift-root
 FUZZ_SECONDS ?= 600
-ANDROID_PACKAGES := default-jdk-headless aapt apksigner zipalign clang lld llvm npm
+# command:package
+ANDROID_TOOLS := javac:default-jdk-headless aapt:aapt apksigner:apksigner zipalign:zipalign clang:clang ld.lld:lld \
+	llvm-readelf:llvm npm:npm
 CHECKER_PACKAGES := clang llvm libclang-rt-dev valgrind
 JS := build/js
 WEB_BUNDLES ?= demo/captioner-onnx-w8 demo/captioner-tflite-w8
@@ -79,14 +81,16 @@ arm-tools: ## Install the cross compilers and the emulator of check-arm (Debian,
 check-arm: $(STAMP) compilers arm-tools $(ARM_BUNDLES:%=%/manifest.json) ## Caption on emulated ARM boards and compare with Python.
 	$(BIN)/python tests/embed/check_arm.py $(ARM_BUNDLES)
 
+# Only what is missing, as for node.
 android-tools: ## Install what builds the Android library and an APK (Debian, as root); elsewhere say what is missing.
-	@if command -v javac >/dev/null && command -v aapt >/dev/null && command -v apksigner >/dev/null \
-		&& command -v zipalign >/dev/null && command -v ld.lld >/dev/null && command -v npm >/dev/null; then \
+	@missing=$$(for tool in $(ANDROID_TOOLS); do \
+		command -v "$${tool%%:*}" >/dev/null || printf ' %s' "$${tool#*:}"; done); \
+	if [ -z "$$missing" ]; then \
 		true; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends $(ANDROID_PACKAGES); \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; \
 	else \
-		echo "For the Android library, as root: apt-get install $(ANDROID_PACKAGES)" >&2; exit 2; \
+		echo "For the Android library, as root: apt-get install$$missing" >&2; exit 2; \
 	fi
 
 check-android: $(STAMP) compilers arm-tools android-tools ## Run the Kotlin library on the desktop's JVM and build an APK.

@@ -45,13 +45,14 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         "format": f"{manifest.format} {manifest.precision}",
         "model": f"{model.family}, {model.source}",
         **_prompts(manifest),
-        "input": f"{h} x {w} px, {image.fit}, {image.filter}",
+        "input": f"{h} x {w} px, {image.fit}, {image.filter}"
+        + (f", up to {image.most_crops} crops" if image.grids else ""),
         "state": f"{manifest.interface.state_bytes() / 1e6:.1f} MB for one image",
         "written by": _versions(manifest.tools),
         "licence": model.license,
     }
     if manifest.regions is not None:
-        facts["boxes"] = manifest.regions.codec
+        facts["boxes"] = f"{manifest.regions.codec}, {manifest.regions.count} places"
     return facts
 
 

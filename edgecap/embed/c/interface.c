@@ -256,7 +256,7 @@ static void check_stateful(const reading *r, const ec_json *step, bool grid)
     must(&c, "position");
     for (i = 0; i < r->m->state_count; i++) {
         const ec_entry *e = &r->m->state[i];
-        if (e->role != (EC_IMAGE | EC_TEXT)) {
+        if (e->role != EC_CACHE) {
             bad(r, "needs a state of caches alone", c.name);
         }
         must(&c, ec_join(r->f, e->input, "_image", ""));
