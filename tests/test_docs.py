@@ -15,8 +15,9 @@ import pytest
 import typer
 from PIL import Image, ImageOps
 
-from edgecap.bundle.manifest import FUNCTIONS
-from edgecap.bundle.schema2 import FileEntry, Function, manifest_to_json
+from edgecap.bundle.files import FileEntry
+from edgecap.bundle.manifest import Function, manifest_to_json
+from edgecap.bundle.schema1 import FUNCTIONS
 from edgecap.cli.app import COMMANDS, app
 from edgecap.core.formats import FORMATS, INT8, PRECISIONS
 from edgecap.exporters.spec import ExportRequest

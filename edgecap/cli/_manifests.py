@@ -7,7 +7,7 @@ from typing import TypeAlias
 import typer
 
 from edgecap.bundle.interface import BATCH, TensorSpec
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
 from edgecap.cli._contents import plain
 
 Shapes: TypeAlias = dict[str, dict[str, str]]  # function -> tensor -> "dtype [shape]"

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.attention import selection
