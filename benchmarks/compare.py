@@ -5,7 +5,7 @@ both are fed A's caption (teacher forcing) and compared in the next token of eve
 early difference does not count for all the tokens after it. Languages alternate from scene to
 scene. For the metrics see comparison.py.
 
-Letters as in bundle/manifest.py; N scenes, b scenes of one batch, K steps of one scene, S side of
+Letters as in bundle/interface.py; N scenes, b scenes of one batch, K steps of one scene, S side of
 the model input.
 """
 

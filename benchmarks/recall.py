@@ -1,8 +1,10 @@
 """Recall and speed of approximate search in a large index against exact search.
 
     python -m edgecap.benchmarks.recall --n 100000
+    python -m edgecap.benchmarks.recall --n 1000000 --kinds spread --exact
 
 A real index is written, and opened in a process of its own for the time and the memory that takes.
+With `--exact` it has no graph, and every search compares all vectors.
 
 n vectors of width E, Q queries. Image embeddings have a low effective dimension: about 7 for the
 shipped weights (participation ratio of 400 test scenes). Kinds of random vectors here:
@@ -50,23 +52,25 @@ class Recall:
     exact_ms: float
     build: float
     megabytes: float  # of the graph's file
-    build_mb: float  # peak resident memory of building, the n vectors included
+    build_mb: float  # peak resident memory of building and writing, the n vectors included
     opened: float  # s until the index is read, checked and searched once
     opened_mb: float  # resident then, of which files that the system may drop: see mapped_mb
     mapped_mb: float
 
 
-def measure(kind: str, n: int, queries: int = 100, k: int = K, threads: int = 1) -> Recall:
-    """Build a graph over n random vectors and search it; deterministic except for times."""
+def measure(
+    kind: str, n: int, queries: int = 100, k: int = K, threads: int = 1, with_graph: bool = True
+) -> Recall:
+    """Build an index of n random vectors and search it; deterministic except for times."""
     rng = np.random.default_rng(0)
     drawn = draw(kind, n + queries, rng)
     vectors, query_vectors = drawn[:n], drawn[n:]  # [n,E], [Q,E]
     start = time.perf_counter()
-    data = graph.build(np.arange(n), vectors, threads)
+    data = graph.build(np.arange(n), vectors, threads) if with_graph else b""
     built = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with tempfile.TemporaryDirectory(prefix="edgecap-recall-") as place:
         _write(Path(place), vectors, data)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         command = [sys.executable, "-m", "edgecap.benchmarks.recall", "--open", place]
         opened = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         index = open_index(place)
@@ -103,11 +107,12 @@ def draw(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _write(root: Path, vectors: np.ndarray, data: bytes) -> None:
-    """An index of vectors f32 [n,E] without images, with the graph's file `data`."""
+    """An index of vectors f32 [n,E] without images; `data`: the graph's file, empty for none."""
     n = len(vectors)
     maker = Maker("drawn", "drawn", "drawn", "fp32", ((0.0,) * WIDTH,))
-    covering = Graph(store.new_name("graph", ".usearch"), n, n)
-    (root / covering.file).write_bytes(data)
+    covering = Graph(store.new_name("graph", ".usearch"), n, n) if data else None
+    if covering is not None:
+        (root / covering.file).write_bytes(data)
     blank = IndexManifest(SCHEMA, "/", maker, WIDTH, True, 0, (), None, {})
     entries = [Entry(key, str(key), 0, 0, "") for key in range(n)]
     store.rewrite(root, blank, entries, vectors, covering)
@@ -131,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--threads", type=int, default=1, help="for building")
+    parser.add_argument("--exact", action="store_true", help="without a graph")
     parser.add_argument("--open", metavar="DIR", type=Path, help="only open this index")
     args = parser.parse_args(arguments)
     return run_command("recall", lambda: _run(args))
@@ -143,7 +149,7 @@ def _run(args: Namespace) -> None:
         return
     kinds = [pick("kind", kind, KINDS) for kind in args.kinds.split(",")]
     for kind in kinds:
-        row = measure(kind, args.n, args.queries, threads=args.threads)
+        row = measure(kind, args.n, args.queries, threads=args.threads, with_graph=not args.exact)
         print(
             f"{kind}: {row.vectors} vectors, recall@{K} {row.recall:.4f}, {row.ms:.1f} ms a search "
             f"(exact {row.exact_ms:.1f}); built in {row.build:.0f} s with {row.build_mb:.0f} MB, "

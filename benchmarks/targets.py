@@ -15,8 +15,8 @@ from edgecap.benchmarks.process import Target
 from edgecap.benchmarks.protocol import IMAGES
 from edgecap.bundle.cached import FAMILY
 from edgecap.bundle.certificate import certificate_from_json
+from edgecap.bundle.files import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.bundle.io import Bundle, bundles_in, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE, FRONT, MANIFEST, PLAN, SEARCH
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError
 from edgecap.core.scratch import scratch_dir

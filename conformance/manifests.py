@@ -13,7 +13,7 @@ from typing import Any
 from files import Topic
 from rules import plain, small_grammar
 
-from edgecap.bundle.manifest import manifest_from_json
+from edgecap.bundle.schemas import manifest_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
 

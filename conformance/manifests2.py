@@ -11,7 +11,7 @@ from manifests_cached import CHANGES as CACHED
 from manifests_cached import cached
 from regions2 import MARKS
 
-from edgecap.bundle.manifest import manifest_from_json
+from edgecap.bundle.schemas import manifest_from_json
 
 _HASH = "0123456789abcdef" * 4
 

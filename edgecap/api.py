@@ -165,9 +165,9 @@ def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verific
     tolerance are no exception, but `failures` of the result.
     """
     from edgecap.bundle.certificate import certificate_from_json
+    from edgecap.bundle.files import CERTIFICATE
     from edgecap.bundle.golden import read_golden
     from edgecap.bundle.io import open_bundle
-    from edgecap.bundle.manifest import CERTIFICATE
     from edgecap.runtime.expected import replay_expected
     from edgecap.runtime.loading import as_schema2
     from edgecap.runtime.replay import replay

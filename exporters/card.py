@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgecap.bundle.certificate import Certificate
-from edgecap.bundle.manifest import FRONT, SEARCH
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.files import FRONT, SEARCH
+from edgecap.bundle.manifest import Manifest
 from edgecap.core.formats import INT8_PRECISIONS, PRECISIONS
 from edgecap.core.hub import is_id
 

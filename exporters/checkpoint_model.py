@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edgecap
-from edgecap.bundle.schema2 import ENCODER, SCHEMA, TOKENIZER, Function, Manifest, ModelInfo
+from edgecap.bundle.files import ENCODER, TOKENIZER
+from edgecap.bundle.manifest import SCHEMA, Function, Manifest, ModelInfo
 from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError, UnsupportedError

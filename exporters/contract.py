@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgecap.bundle.interface import Interface
-from edgecap.bundle.manifest import ATTENTION, EXTEND
+from edgecap.bundle.interface import DECODE_ATTENTION, EXTEND, Interface
 from edgecap.bundle.manifest import Function as Place
 from edgecap.exporters.examples import integer_limits
 from edgecap.models.adapter import GraphFunction
@@ -170,7 +169,7 @@ def functions(
         ),
     ]
     if attention:
-        found.append(function(ATTENTION, DecodeAttention, step, answers))
+        found.append(function(DECODE_ATTENTION, DecodeAttention, step, answers))
     if extend is not None:
         tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
         several = {"tokens": tokens, "position": position, **state}

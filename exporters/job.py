@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecap.bundle.certificate import Certificate, certificate_to_json
+from edgecap.bundle.files import CARD, CERTIFICATE
 from edgecap.bundle.io import finalize, is_bundle, open_bundle
-from edgecap.bundle.manifest import CARD, CERTIFICATE
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.errors import GateError
 from edgecap.core.formats import FORMATS, Format

@@ -10,7 +10,7 @@ from typing import Any
 import edgecap
 from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.golden import Golden, write_golden
-from edgecap.bundle.schema2 import Function, Manifest
+from edgecap.bundle.manifest import Function, Manifest
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.formats import (
     FORMATS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgecap.bundle.manifest import FRONT, SEARCH
+from edgecap.bundle.files import FRONT, SEARCH
 from edgecap.core.errors import BundleError
 from edgecap.core.scratch import scratch_dir
 from edgecap.core.typed import dump, read_json

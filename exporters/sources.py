@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecap.bundle.manifest import MANIFEST
+from edgecap.bundle.files import MANIFEST
 from edgecap.core.errors import InputError
 from edgecap.models.checkpoint import CONFIG
 from edgecap.reference.shipped import SUFFIX, called, shipped
@@ -18,7 +18,7 @@ from edgecap.reference.shipped import SUFFIX, called, shipped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgecap.bundle.schema2 import Function, Manifest
+    from edgecap.bundle.manifest import Function, Manifest
     from edgecap.core.formats import Format
     from edgecap.exporters.card import About
     from edgecap.exporters.estimate import Estimate

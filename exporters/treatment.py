@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from edgecap.bundle.manifest import ATTENTION, EXTEND
+from edgecap.bundle.interface import DECODE_ATTENTION, EXTEND
 from edgecap.core.errors import UnsupportedError
 from edgecap.quant.plan import Activations, Plan, check_layers
 
@@ -61,7 +61,7 @@ class PlanLookup:
         where layers of equal weights are not treated alike."""
         paths = self._twins.get(_key(weight)) or self._scaled(weight)
         # The same step, the same numbers.
-        step = "decode" if function in (ATTENTION, EXTEND) else function
+        step = "decode" if function in (DECODE_ATTENTION, EXTEND) else function
         if not paths:
             for path, columns in self._columns(weight):
                 return replace(self._alike([path], step), columns=tuple(columns.tolist()))

@@ -48,10 +48,9 @@ CONVERT = '''
 
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgecap.bundle.manifest import identity_names
 from edgecap.core.errors import UnsupportedError
 from edgecap.exporters.onnx import convert
 
@@ -73,7 +72,7 @@ def export(model, spec, directory, plan=None):
         with zipfile.ZipFile(directory / "model.toy", "w") as archive:
             for file in Path(scratch).iterdir():
                 archive.write(file, file.name)
-    return {name: identity_names("model.toy", name) for name in functions}
+    return {name: replace(place, file="model.toy") for name, place in functions.items()}
 '''
 SESSION = '''
 """Runs model.toy."""

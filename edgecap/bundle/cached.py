@@ -28,7 +28,7 @@ from edgecap.bundle.interface import (
     StateEntry,
     TensorSpec,
 )
-from edgecap.bundle.schema2 import Function, prompt_name
+from edgecap.bundle.manifest import Function, prompt_name
 
 FAMILY = "edgecap"  # of edgecap's own captioner
 # The graphs' own names -> those of the interface; names that are not here are the same.

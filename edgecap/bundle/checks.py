@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from edgecap.bundle.manifest import FileEntry
+from edgecap.bundle.files import FileEntry
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import MAX_JSON_BYTES

@@ -21,7 +21,7 @@ from tempfile import mkdtemp
 from typing import Any, BinaryIO
 
 from edgecap.bundle.checks import LFS, State, state_of
-from edgecap.bundle.manifest import MANIFEST, check_name
+from edgecap.bundle.files import MANIFEST, check_name
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.packed import PackedFile
 

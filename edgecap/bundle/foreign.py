@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from edgecap.bundle.checks import is_lfs_pointer, lfs_pointer
-from edgecap.bundle.manifest import MANIFEST
+from edgecap.bundle.files import MANIFEST
 from edgecap.core.errors import BundleError
 
 _MAKE = "Make a bundle with: edgecap export --format tflite --int8"

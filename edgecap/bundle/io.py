@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgecap.bundle import schema2
+from edgecap.bundle import manifest as schema2
+from edgecap.bundle import schema1
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -29,8 +30,7 @@ from edgecap.bundle.checks import (
 )
 from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.container import Container, is_container, open_container
-from edgecap.bundle.foreign import not_a_bundle
-from edgecap.bundle.manifest import (
+from edgecap.bundle.files import (
     CARD,
     CERTIFICATE,
     FRONT,
@@ -39,12 +39,11 @@ from edgecap.bundle.manifest import (
     PACKAGE,
     PLAN,
     SEARCH,
-    AnyManifest,
     FileEntry,
-    Manifest,
     is_listed,
-    manifest_from_json,
 )
+from edgecap.bundle.foreign import not_a_bundle
+from edgecap.bundle.schemas import AnyManifest, manifest_from_json
 from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
@@ -65,7 +64,7 @@ _DOCUMENT_SUFFIXES = frozenset(
 _DOCUMENT_NAMES = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
-Written = TypeVar("Written", Manifest, schema2.Manifest)
+Written = TypeVar("Written", schema1.Manifest, schema2.Manifest)
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class Bundle:
         A file that may have changed since the bundle was opened, or that open_bundle does not
         check, is hashed first. Raises BundleError: bundle.missing_file, and as open_bundle.
         """
-        if not is_listed(self.manifest, name):
+        if not is_listed(self.manifest.files, name):
             raise BundleError("bundle.missing_file", f"{self.path} has no {name}.")
         if self.states is not None:
             for each in self._parts(name):

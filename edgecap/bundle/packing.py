@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecap.bundle.container import SUFFIX, is_container, open_container, write_container
+from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import is_bundle, needed_files, open_bundle
-from edgecap.bundle.manifest import MANIFEST
 from edgecap.core.atomic import atomic_dir, atomic_file
 from edgecap.core.errors import BundleError, InputError
 

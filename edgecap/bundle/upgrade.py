@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgecap.bundle import manifest as schema1
+from edgecap.bundle import schema1
 from edgecap.bundle.cached import FAMILY, by_contract, cached_interface, language_prompts
 from edgecap.bundle.image_spec import letterboxed
+from edgecap.bundle.manifest import SCHEMA, Manifest, ModelInfo, TextFrame, check_manifest
 from edgecap.bundle.regions_spec import RegionsSpec
-from edgecap.bundle.schema2 import SCHEMA, Manifest, ModelInfo, TextFrame, check_manifest
 from edgecap.core.errors import BundleError
 
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import typer
 
 from edgecap.bundle.interface import BATCH, TensorSpec
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
 from edgecap.cli._contents import plain
 
 Shapes: TypeAlias = dict[str, dict[str, str]]  # function -> tensor -> "dtype [shape]"
@@ -45,13 +45,14 @@ def _facts(manifest: Manifest) -> dict[str, str]:
         "format": f"{manifest.format} {manifest.precision}",
         "model": f"{model.family}, {model.source}",
         **_prompts(manifest),
-        "input": f"{h} x {w} px, {image.fit}, {image.filter}",
+        "input": f"{h} x {w} px, {image.fit}, {image.filter}"
+        + (f", up to {image.most_crops} crops" if image.grids else ""),
         "state": f"{manifest.interface.state_bytes() / 1e6:.1f} MB for one image",
         "written by": _versions(manifest.tools),
         "licence": model.license,
     }
     if manifest.regions is not None:
-        facts["boxes"] = manifest.regions.codec
+        facts["boxes"] = f"{manifest.regions.codec}, {manifest.regions.count} places"
     return facts
 
 

@@ -25,7 +25,7 @@ def run(
     json_: Json = None,
 ) -> None:
     from edgecap.bundle.container import is_container
-    from edgecap.bundle.manifest import MANIFEST
+    from edgecap.bundle.files import MANIFEST
     from edgecap.inspection import is_model, readers
 
     path = hub.resolve(path)

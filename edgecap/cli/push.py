@@ -33,8 +33,8 @@ def run(
     ] = None,
     json_: Json = None,
 ) -> None:
+    from edgecap.bundle.files import MANIFEST
     from edgecap.bundle.io import open_bundle
-    from edgecap.bundle.manifest import MANIFEST
     from edgecap.core import hub
 
     opened = open_bundle(bundle, verify="full")

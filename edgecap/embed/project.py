@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edgecap import __version__
 from edgecap.bundle.container import SUFFIX, is_container
+from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import needed_files, open_bundle
-from edgecap.bundle.manifest import MANIFEST
 from edgecap.bundle.packing import pack, unpack
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick

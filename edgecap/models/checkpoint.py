@@ -28,7 +28,7 @@ TOKENIZERS = (  # any of these sets of files is a tokenizer
     ("tokenizer.model",),
     ("sentencepiece.bpe.model",),
 )
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md")  # of a hub's copy
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md")  # of a hub's copy
 _CACHED = re.compile("models--(.+)")  # a repository in the hub's local cache
 
 

@@ -26,6 +26,7 @@ from edgecap.bundle.interface import (
     StateEntry,
     captioner,
 )
+from edgecap.core.errors import UnsupportedError
 from edgecap.models.base import Normalize
 from edgecap.models.captioner import Decode, flat
 from edgecap.models.prompted import PrefixBase
@@ -60,11 +61,17 @@ class CropsBase(PrefixBase):
         """Take the prompt of every grid, in which `image_token` stands for one of `rows` rows."""
         self.prompts, self.image_token, self.crop_rows = prompts, image_token, rows
         longest = max(prompts.values(), key=len)
-        if self.image.grids:
-            self.image_rows, self.first_token = len(longest) - 1, longest[-1]
-        else:
+        if not self.image.grids:
             self.set_prompt(longest, [token == image_token for token in longest])
             self.begin()
+            return
+        for (down, across), ids in prompts.items():
+            if ids.count(image_token) != (down * across + 1) * rows or ids[-1] == image_token:
+                raise UnsupportedError(
+                    "model.prompt",
+                    f"the prompt {self.prompt!r} must hold one image, and have a word behind it.",
+                )
+        self.image_rows, self.first_token = len(longest) - 1, longest[-1]
 
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edgecap.bundle.container import SUFFIX as PACKED
+from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import bundles_in
-from edgecap.bundle.manifest import MANIFEST
 from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError

@@ -148,7 +148,8 @@ class Stepper:
         self._interface, self.size = interface, len(images)
         outputs = self._run(ENCODE, self._inputs(images))
         self.embedding = outputs.pop("image_embedding", None)
-        self.encoded = outputs  # of the images, by the names of the state's entries
+        # Of the images, by the names of the state's entries; their lengths are no floats.
+        self.encoded = {n: rows for n, rows in outputs.items() if rows.is_floating_point()}
         self._state = dict(outputs)
         for entry in interface.entries("text"):
             self._state[entry.name] = torch.zeros(interface.sizes(entry.shape, self.size))

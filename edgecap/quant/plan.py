@@ -27,8 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecap.bundle.files import PLAN
 from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP, ENCODE_TEXT
-from edgecap.bundle.manifest import FUNCTIONS, PLAN
+from edgecap.bundle.schema1 import FUNCTIONS
 from edgecap.core.atomic import write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError

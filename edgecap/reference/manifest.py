@@ -6,18 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgecap.bundle.cached import FAMILY, by_contract, cached_interface, language_prompts
+from edgecap.bundle.files import ENCODER, TOKENIZER
 from edgecap.bundle.grammar import BOXES, END, PLAIN, Grammar, Move
 from edgecap.bundle.image_spec import letterboxed
+from edgecap.bundle.manifest import SCHEMA, Function, Manifest, ModelInfo, TextFrame
 from edgecap.bundle.regions_spec import RegionsSpec
-from edgecap.bundle.schema2 import (
-    ENCODER,
-    SCHEMA,
-    TOKENIZER,
-    Function,
-    Manifest,
-    ModelInfo,
-    TextFrame,
-)
 from edgecap.reference.boxes import BIN_PX
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.extension import SHIPPED, Extension

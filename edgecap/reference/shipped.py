@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgecap.bundle.confidence_spec import CONFIDENCE, Calibration, calibration_from_json
-from edgecap.bundle.schema2 import ENCODER, TOKENIZER
+from edgecap.bundle.files import ENCODER, TOKENIZER
 from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.typed import dump
 from edgecap.reference.extension import SHIPPED, Extension

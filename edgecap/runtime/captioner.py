@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
 from edgecap.runtime.attention import selection
@@ -143,6 +143,7 @@ class Captioner(Rating):
         request = self._request(
             lang, grounded, style, beams, max_length, constrained, sampling, prompt
         )
+        self.check_style(request.style)
         captions = self._captions(request, images, "fail", None)
         return [caption for caption in captions if isinstance(caption, Caption)]
 
@@ -178,6 +179,7 @@ class Captioner(Rating):
         if batch is not None and batch < 1:
             raise InputError("batch.number", f"batch must be at least 1, got {batch}.")
         request = self._request(lang, grounded, style, beams, max_length, True, sampling, prompt)
+        self.check_style(request.style)
         return self._captions(request, images, on_error, batch)
 
     def stream(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from edgecap.bundle.manifest import Manifest
 from edgecap.bundle.regions_spec import RegionsSpec
-from edgecap.bundle.schema2 import Manifest
 from edgecap.runtime.decode import Generated
 from edgecap.runtime.image_processing import Box, Placement
 from edgecap.runtime.mentions import phrase_start

@@ -45,6 +45,10 @@ class Rating:
         check_minimum(minimum, calibration, bundle)
         self.calibration, self.min_confidence = calibration, minimum
 
+    def check_style(self, style: str) -> None:
+        """Refuse a style that the lowest confidence cannot be kept for, before any work."""
+        check_style(style, self.calibration, self.min_confidence)
+
     def second_style(self, style: str) -> str | None:
         """The style that the images of captions of this style must be captioned in as well."""
         if self.calibration is None or self.min_confidence is None:
@@ -81,20 +85,14 @@ def rated(
     Without `second`, the image's caption in the second style, a caption whose style needs one has
     no confidence, nor have its boxes.
 
-    UnsupportedError if `minimum` is given and the calibration is not for the caption's style.
+    Errors as of `check_style`.
     """
     if calibration is None or not caption.scores:
         return caption
+    check_style(caption.style, calibration, minimum)
     weights = calibration.captions.get(caption.style)
     if weights is None:
-        if minimum is None:
-            return caption
-        raise UnsupportedError(
-            "confidence.style",
-            f"the calibration of this model is for {', '.join(calibration.captions)}, "
-            f"not for {caption.style!r}.",
-            "Fit that one as well, with edgecap calibrate.",
-        )
+        return caption
     mean, least = features(caption)
     logit = weights.bias + weights.mean * mean + weights.least * least
     if weights.second is not None:
@@ -120,6 +118,18 @@ def region_confidences(
     """Of boxes with these `scores`, in a caption whose mean log-probability is `mean`."""
     logs = (max(math.log(score), _LOWEST) if score > 0 else _LOWEST for score in scores)
     return tuple(_logistic(weights.bias + weights.box * log + weights.mean * mean) for log in logs)
+
+
+def check_style(style: str, calibration: Calibration | None, minimum: Minimum) -> None:
+    """Raise UnsupportedError if `minimum` is given and the calibration is not for this style."""
+    if minimum is None or calibration is None or style in calibration.captions:
+        return
+    raise UnsupportedError(
+        "confidence.style",
+        f"the calibration of this model is for {', '.join(calibration.captions)}, "
+        f"not for {style!r}.",
+        "Fit that one as well, with edgecap calibrate.",
+    )
 
 
 def check_minimum(

@@ -34,6 +34,7 @@ class Graphs:
     def __init__(self, session: FunctionSession, interface: Interface) -> None:
         self.interface, self.session = interface, session
         self.batch = 1 if 1 in (interface.batch, session.batch) else None
+        self._declared: dict[tuple[str, int], list[tuple[str, tuple[int, ...], str]]] = {}
 
     def encode(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Image rows and rolling state of uint8 [B,h,w,3], `image_embedding` [B,E] if declared."""
@@ -83,16 +84,25 @@ class Graphs:
     def checked(self, name: str, outputs: Arrays, B: int) -> dict[str, np.ndarray]:
         """The declared outputs in their declared types; BundleError for other shapes."""
         tensors = {}
-        for key, tensor in self.interface.function(name).outputs.items():
-            value, shape = outputs[key], self.interface.sizes(tensor.shape, B)
+        for key, shape, dtype in self._outputs(name, B):
+            value = outputs[key]
             if value.shape != shape:
                 raise BundleError(
                     "bundle.model",
                     f"{name} returned {key} {list(value.shape)}; the interface declares "
                     f"{list(shape)}.",
                 )
-            tensors[key] = value.astype(tensor.dtype, copy=False)
+            tensors[key] = value.astype(dtype, copy=False)
         return tensors
+
+    def _outputs(self, name: str, B: int) -> list[tuple[str, tuple[int, ...], str]]:
+        """Name, shape and dtype of a function's outputs; kept, since every step asks."""
+        if (name, B) not in self._declared:
+            self._declared[name, B] = [
+                (key, self.interface.sizes(tensor.shape, B), tensor.dtype)
+                for key, tensor in self.interface.function(name).outputs.items()
+            ]
+        return self._declared[name, B]
 
     def pick(self, encoded: Arrays, images: Sequence[int]) -> dict[str, np.ndarray]:
         """The outputs of `encode` for some images of a batch, in this order; repeats allowed."""

@@ -11,6 +11,8 @@ from types import ModuleType
 import numpy as np
 from PIL import Image
 
+from edgecap.core.errors import InputError
+
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _SPACES = {"RGB ": ("RGB", "RGBA", "RGBX"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
@@ -69,6 +71,8 @@ def to_rgb(
         high_byte: 16-bit values give their most significant byte; else those above 255 are white.
         bits: of a value that is stored in 16 bits, where the file states it. By default 12 where no
             value is larger than that, as cameras for machines write them; else 16.
+
+    Raises InputError (image.unreadable) for integers of more than 16 bits.
     """
     if image.mode.startswith("I;16") or (high_byte and image.mode in ("I", "F")):
         values = np.asarray(image)  # [h,w]
@@ -86,13 +90,22 @@ def to_rgb(
 
 
 def _high_byte(values: np.ndarray, bits: int | None) -> np.ndarray:
-    """Integers of 16 bits, or floats, [h,w] to uint8 [h,w]; 8-bit values in a wide type stay."""
+    """Integers of 16 bits, or floats, [h,w] to uint8 [h,w]; 8-bit values in a wide type stay.
+
+    Raises InputError for larger integers: nobody knows which is white.
+    """
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
         scaled = values * 255 if values.max() <= 1 else values
         return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    most = int(values.max())
+    if most > 65535:
+        raise InputError(
+            "image.unreadable",
+            f"the image holds values of up to {most:,} in 32 bits; up to 65,535 are read.",
+            "Say which is full brightness: Pixels(array, white=…).",
+        )
     clipped = np.clip(values, 0, 65535)
-    most = int(clipped.max())
     if values.dtype.itemsize != 2 and most <= 255:
         return clipped.astype(np.uint8)
     bits = bits or (12 if most < 4096 else 16)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from edgecap.bundle import schema2
 from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.bundle.manifest import Manifest
 from edgecap.bundle.upgrade import upgraded
 from edgecap.core import hub
 from edgecap.core.choices import pick
@@ -66,7 +66,7 @@ def load(
 def as_schema2(opened: Bundle) -> Bundle:
     """The same bundle with its manifest in the terms of schema 2; BundleError (tokenizer.*)."""
     manifest = opened.manifest
-    if isinstance(manifest, schema2.Manifest):
+    if isinstance(manifest, Manifest):
         return opened
     tokenizer = _tokenizer(opened, manifest.tokenizer.file)
     known = replace(manifest, weights=_weights(opened))
@@ -75,7 +75,7 @@ def as_schema2(opened: Bundle) -> Bundle:
 
 def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
     opened = as_schema2(opened)
-    manifest: schema2.Manifest = opened.manifest
+    manifest: Manifest = opened.manifest
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     tokenizer = codec = encoder = None
     if manifest.encoder is not None:
@@ -98,7 +98,7 @@ def _tokenizer(opened: Bundle, name: str) -> Tokenizer:
 
 def captioner_of(
     session: FunctionSession,
-    manifest: schema2.Manifest,
+    manifest: Manifest,
     tokenizer: Tokenizer,
     backend: str,
     free: Callable[[], int] = free_bytes,

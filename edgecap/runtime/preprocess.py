@@ -41,7 +41,10 @@ def preprocess(image: ImageLike, spec: ImageSpec | None = None) -> tuple[np.ndar
     processed = image_processing.process(image, spec or letterboxed())
     if len(processed.pixels) != 1:
         raise UnsupportedError(
-            "image.crops", f"an image has {len(processed.pixels)} crops; encode takes one."
+            "image.crops",
+            f"this bundle looks at an image in crops, {len(processed.pixels)} of this one, and "
+            "here one is expected.",
+            "Caption with it; or export with do_image_splitting false.",
         )
     return processed.pixels[0], processed.placement
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgecap.bundle.generation_spec import MAX_BEAMS
 from edgecap.bundle.interface import DECODE
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.decode import Choose

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.grammar import BOXES, PLAIN
-from edgecap.bundle.schema2 import Manifest, TextFrame, prompt_name
+from edgecap.bundle.manifest import Manifest, TextFrame, prompt_name
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.language import resolve_language

@@ -17,12 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecap.bundle.interface import IMAGE_LENGTH
-from edgecap.bundle.manifest import (
-    OPTIONAL_FUNCTIONS,
-    STATEFUL,
-    Function,
-)
+from edgecap.bundle.interface import DECODE_STATEFUL, IMAGE_LENGTH
+from edgecap.bundle.manifest import Function
+from edgecap.bundle.schema1 import OPTIONAL_FUNCTIONS
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import INT8_PRECISIONS, STATIC_PRECISIONS
 from edgecap.core.lazy import require
@@ -147,7 +144,7 @@ def _reference(
     from edgecap.reference.model.stateful import StatefulDecode
     from edgecap.reference.quant import run_as
 
-    names, outputs = OPTIONAL_FUNCTIONS[STATEFUL]
+    names, outputs = OPTIONAL_FUNCTIONS[DECODE_STATEFUL]
     decode = next(f for f in found if f.name == "decode")
     token, position, k, v = decode.inputs.values()
     P = model.config.patches
@@ -155,7 +152,7 @@ def _reference(
     module = StatefulDecode(model)
     run_as(module, model, "decode")
     inputs = dict(zip(names, rows, strict=True))
-    stateful = contract.Function(STATEFUL, module, inputs, outputs, {}, decode.tops)
+    stateful = contract.Function(DECODE_STATEFUL, module, inputs, outputs, {}, decode.tops)
     return (*found, stateful)
 
 
@@ -209,7 +206,7 @@ class _Converter:
             traced = torch.export.export(module.eval(), tuple(inputs.values()), strict=False)
         lowered = traced.run_decompositions({torch.ops.aten.gelu.default: _gelu})
         _drop_aliases(lowered)
-        states = function.module.named_buffers() if function.name == STATEFUL else ()
+        states = function.module.named_buffers() if function.name == DECODE_STATEFUL else ()
         return self.tools.convert(
             lowered,
             inputs=[self._input(name, example) for name, example in inputs.items()],

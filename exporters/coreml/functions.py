@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecap.bundle.schema2 import Function
+from edgecap.bundle.manifest import Function
 from edgecap.core.formats import INT8_PRECISIONS, STATIC_PRECISIONS
 from edgecap.exporters.contract import ready
 from edgecap.exporters.coreml import convert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecap.bundle.schema2 import Function
+from edgecap.bundle.manifest import Function
 from edgecap.core.errors import UnsupportedError
 from edgecap.core.formats import STATIC_PRECISIONS
 from edgecap.exporters.contract import ready

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecap.bundle.interface import DECODE
-from edgecap.bundle.manifest import ATTENTION, EXTEND
+from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, EXTEND
 from edgecap.exporters.onnx.external import Place, WeightsFile
 from edgecap.exporters.onnx.storing import INT8, LINEAR, TABLE, Storage, Use
 from edgecap.quant.params import QuantParams
@@ -40,7 +39,7 @@ class Rewriter:
         """`plan` has the grids of static layers; where there are none it is not needed."""
         self._graph, self._file, self._location = graph, file, location
         # The same step, the same numbers.
-        self._function = DECODE if function in (ATTENTION, EXTEND) else function
+        self._function = DECODE if function in (DECODE_ATTENTION, EXTEND) else function
         self._plan = plan
         self._on_grid: dict[tuple[str, QuantParams], ir.Value] = {}  # rounded input of layers
         self._rounded: dict[str, list[ir.Value]] = {}  # input of linear layers -> int8, scale, zero

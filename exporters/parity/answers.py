@@ -1,6 +1,6 @@
 """How both sides of the gate ask: greedy captions of encoded scenes, and texts to embed.
 
-Letters as in bundle/manifest.py; b scenes of one batch.
+Letters as in bundle/interface.py; b scenes of one batch.
 """
 
 from __future__ import annotations

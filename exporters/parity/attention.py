@@ -5,7 +5,7 @@ PyTorch's: the two graphs differ in what they hand out and in nothing else. Its 
 against PyTorch's, all maps of a step as one row, so that a head that hardly looks at the image
 weighs as little as its attention.
 
-Letters as in bundle/manifest.py; K steps of one scene, M' steps of the scenes that are looked at.
+Letters as in bundle/interface.py; K steps of one scene, M' steps of the scenes that are looked at.
 """
 
 from __future__ import annotations

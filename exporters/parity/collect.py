@@ -1,6 +1,6 @@
 """What the parity gate compares with: the PyTorch model's outputs on the gate's scenes.
 
-Letters as in bundle/manifest.py; N scenes, K steps of one scene, M of all, b scenes of one batch.
+Letters as in bundle/interface.py; N scenes, K steps of one scene, M of all, b scenes of one batch.
 """
 
 from __future__ import annotations

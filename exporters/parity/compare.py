@@ -1,6 +1,6 @@
 """A target's outputs beside PyTorch's, figure by figure, and the bounds.
 
-Letters as in bundle/manifest.py; N scenes, K steps of one scene, M steps of all scenes.
+Letters as in bundle/interface.py; N scenes, K steps of one scene, M steps of all scenes.
 """
 
 from __future__ import annotations

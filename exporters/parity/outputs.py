@@ -1,6 +1,6 @@
 """PyTorch's outputs on the gate's scenes: the process with torch writes, the one without reads.
 
-N scenes, M steps of all scenes; the others as in bundle/manifest.py.
+N scenes, M steps of all scenes; the others as in bundle/interface.py.
 """
 
 from __future__ import annotations

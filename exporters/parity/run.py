@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from edgecap.bundle.certificate import Certificate, certificate_from_json
-from edgecap.bundle.manifest import CERTIFICATE
+from edgecap.bundle.files import CERTIFICATE
 from edgecap.core.errors import GateError
 from edgecap.core.scratch import scratch_dir
 from edgecap.core.typed import read_json

@@ -1,6 +1,6 @@
 """The gate's view of `decode_stateful`: the same comparison, for the step that has a state.
 
-Letters as in bundle/manifest.py.
+Letters as in bundle/interface.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecap.bundle.schema2 import Function
+from edgecap.bundle.manifest import Function
 from edgecap.core.formats import INT8_PRECISIONS, STATIC_PRECISIONS
 from edgecap.exporters.contract import ready
 from edgecap.exporters.rounded import Rounded, uncalibrated

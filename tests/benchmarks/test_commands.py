@@ -13,9 +13,8 @@ from edgecap.benchmarks import targets
 from edgecap.benchmarks.reference.evaluate import KEYS
 from edgecap.benchmarks.reference.sets import evaluation_scenes
 from edgecap.bundle.certificate import AgreementParity, certificate_to_json, certify
+from edgecap.bundle.files import CERTIFICATE, ENCODER, FRONT, MANIFEST, SEARCH, TOKENIZER
 from edgecap.bundle.io import bundles_in, finalize, open_bundle
-from edgecap.bundle.manifest import CERTIFICATE, FRONT, MANIFEST, SEARCH
-from edgecap.bundle.schema2 import ENCODER, TOKENIZER
 from edgecap.cli.app import main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from tiny_onnx import write_bundle
 
+from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.golden import read_golden
 from edgecap.bundle.io import finalize, open_bundle
-from edgecap.bundle.manifest import MANIFEST, Manifest, manifest_from_json
+from edgecap.bundle.schema1 import Manifest
+from edgecap.bundle.schemas import manifest_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
 from edgecap.models.loading import load

@@ -19,7 +19,7 @@ from edgecap.bundle.interface import (
     embedder,
     interface_from_json,
 )
-from edgecap.bundle.schema2 import Function
+from edgecap.bundle.manifest import Function
 from edgecap.core import typed
 from edgecap.core.errors import BundleError
 

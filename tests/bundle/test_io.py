@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecap.bundle.checks import SMALL
+from edgecap.bundle.files import MANIFEST, check_name
 from edgecap.bundle.io import bundles_in, finalize, open_bundle
-from edgecap.bundle.manifest import MANIFEST, check_manifest, check_name, manifest_from_json
+from edgecap.bundle.schema1 import check_manifest
+from edgecap.bundle.schemas import manifest_from_json
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError
 from edgecap.core.typed import MAX_JSON_BYTES, parse

@@ -13,8 +13,8 @@ from tiny_onnx import image
 
 import edgecap
 from edgecap.bundle.container import SUFFIX, write_container
+from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import MANIFEST
 from edgecap.bundle.packing import pack, unpack
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError

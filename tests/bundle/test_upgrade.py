@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from tiny_onnx import image
 
-from edgecap.bundle import schema2
 from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.io import finalize, open_bundle
+from edgecap.bundle.manifest import Manifest
 from edgecap.cli.app import main
 from edgecap.runtime.loading import load
 from edgecap.runtime.sampling import Sampling
@@ -26,7 +26,7 @@ REQUESTS = [
 
 
 def test_its_manifest_says_the_same(tiny_bundle_made: Path, schema1_bundle: Path) -> None:
-    assert not isinstance(open_bundle(schema1_bundle).manifest, schema2.Manifest)
+    assert not isinstance(open_bundle(schema1_bundle).manifest, Manifest)
     old, new = load(schema1_bundle).manifest, load(tiny_bundle_made).manifest
     files = {"files": {}, "tokenizer": None, "encoder": None}
     assert replace(old, **files) == replace(new, **files)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from vectors import topic
 
-from edgecap.bundle.manifest import manifest_from_json
+from edgecap.bundle.schemas import manifest_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
 

@@ -13,8 +13,9 @@ import pytest
 from c_edgecap import Library, Refused, compile_c, engine_library
 from schema1 import into_schema1
 
+from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import finalize, open_bundle
-from edgecap.bundle.manifest import MANIFEST, manifest_from_json
+from edgecap.bundle.schemas import manifest_from_json
 from edgecap.core.errors import BundleError
 from edgecap.runtime import load
 

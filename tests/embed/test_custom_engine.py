@@ -175,7 +175,7 @@ def test_what_the_engine_refuses(
 ) -> None:
     bundle, evaluator = write("coreml", tmp_path), Evaluator()
     manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["contract"]["functions"]["decode"]["entry"] = "nothing"
+    manifest["functions"]["decode"]["entry"] = "nothing"
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(Refused) as refused:
         library.open(bundle, custom=evaluator.address)

@@ -213,7 +213,7 @@ static void run_case(const topic *t, const ec_grammar *grammar, const ec_json *o
     script.table = (const int16_t *)(const void *)t->bytes; /* little-endian, like these machines */
     script.rows = (int32_t)whole(t->root, "rows");
     script.scale = (float)whole(t->root, "scale");
-    script.entry.role = EC_IMAGE | EC_TEXT;
+    script.entry.role = EC_CACHE;
     script.entry.from_image = "k";
     script.entry.groups = script.entry.image_rows = script.entry.first_text = 1;
     script.entry.rows = 1 + T;

@@ -9,7 +9,7 @@ from js_edgecap import node
 from schema1 import schema1_twin
 
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.schema2 import manifest_to_json
+from edgecap.bundle.manifest import manifest_to_json
 from edgecap.runtime.loading import as_schema2
 
 

@@ -10,8 +10,8 @@ from tiny_export import spec
 from tiny_onnx import image
 
 from edgecap.apps.explain import layers, trace_caption
+from edgecap.bundle.interface import DECODE_ATTENTION
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import ATTENTION
 from edgecap.exporters import job as pipeline
 from edgecap.exporters.parity.attention import LOGITS, MAPS, compare_attention
 from edgecap.exporters.parity.collect import collect
@@ -34,7 +34,7 @@ def test_an_int8_bundle_hands_out_what_pytorch_looks_at(tiny: Path, tmp_path: Pa
     judged = {one.output: one for one in done.certificate.outputs}
     assert judged[LOGITS].max_abs < 1e-5  # of the plain step's, int8 or not
     assert judged[MAPS].cosine > 0.9
-    assert ATTENTION in open_bundle(tmp_path / "b").manifest.functions
+    assert DECODE_ATTENTION in open_bundle(tmp_path / "b").manifest.functions
     reference, exported = load(tiny), load(tmp_path / "b")
     told = trace_caption(reference, image(0, 60, 40), max_length=6)
     got, want = layers(exported, told), layers(reference, told)
@@ -52,9 +52,9 @@ class Damaged(FunctionSession):
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
         made = dict(self._session.run(name, inputs))
-        if name == ATTENTION and self._change == LOGITS:
+        if name == DECODE_ATTENTION and self._change == LOGITS:
             made["logits"] = made["logits"] + 0.01
-        elif name == ATTENTION:
+        elif name == DECODE_ATTENTION:
             made["attention"] = made["attention"][:, ::-1]  # layers the wrong way round
         return made
 

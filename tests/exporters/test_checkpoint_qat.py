@@ -24,6 +24,7 @@ from edgecap.quant.learned import LearnedRounding
 from edgecap.quant.plan import read_plan
 from edgecap.quant.rounding import rows
 from edgecap.quant.samples import CalibrationSpec
+from edgecap.runtime.image_processing import ModelInput
 
 IMAGES, SEEN = 40, 96  # 8 held out; three passes of 32
 
@@ -90,8 +91,9 @@ class Training:
         self.adapter = registry.load(checkpoint.open_checkpoint(blip))
         h, w = self.adapter.image_size
         noise = np.random.default_rng(0).integers(0, 256, (16, h, w, 3), np.uint8)
+        images = [ModelInput(pixels[None], (0, 0)) for pixels in noise]
         prompt = next(iter(self.adapter.generation.prompts.values()))
-        self.captions = rounded.collect(self.adapter, noise, prompt)
+        self.captions = rounded.collect(self.adapter, images, prompt)
         spec = CalibrationSpec(images=16)
         self.made = rounded.calibrated(self.adapter, self.captions, spec, "0" * 64)
         subject = self.made.subject

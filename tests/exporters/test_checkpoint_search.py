@@ -25,6 +25,7 @@ from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.search.captions import SameCaptions, ScoredCaptions
 from edgecap.quant.search.sensitivity import with_kinds
 from edgecap.quant.simulate import simulate
+from edgecap.runtime.image_processing import ModelInput
 
 
 class Tiny:
@@ -35,8 +36,9 @@ class Tiny:
         self.adapter = registry.load(checkpoint.open_checkpoint(self.directory))
         h, w = self.adapter.image_size
         noise = np.random.default_rng(0).integers(0, 256, (16, h, w, 3), np.uint8)
+        images = [ModelInput(pixels[None], (0, 0)) for pixels in noise]
         self.prompt = next(iter(self.adapter.generation.prompts.values()))
-        self.captions = rounded.collect(self.adapter, noise, self.prompt)
+        self.captions = rounded.collect(self.adapter, images, self.prompt)
         spec = CalibrationSpec(images=16)
         self.plan = rounded.calibrated(self.adapter, self.captions, spec, "0" * 64).plan
         self.subject = rounded.subject(self.adapter)

@@ -367,7 +367,7 @@ def damaged(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_manifests_that_contradict_themselves_are_refused(bundle: Make, tmp_path: Path) -> None:
-    from edgecap.bundle.manifest import manifest_from_json
+    from edgecap.bundle.schemas import manifest_from_json
 
     for code, value in damaged(bundle("blip", "tiny").path):
         with pytest.raises(BundleError) as caught:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from contract_examples import CLOSE, examples, expected
 
-from edgecap.bundle.manifest import ATTENTION
+from edgecap.bundle.interface import DECODE_ATTENTION
 from edgecap.exporters.contract import functions
 from edgecap.exporters.coreml import convert as to_coreml
 from edgecap.exporters.coreml.options import CoremlOptions
@@ -172,7 +172,7 @@ def test_the_step_of_every_head_says_what_the_plain_one_says(
     program = Program.open(made["w8"][0] / "model.mlpackage")
     (decode,) = (f for f in functions(weights.load(tiny)) if f.name == "decode")
     feeds = examples(decode, 1)
-    plain, by_head = (program.function(name).run(feeds) for name in ("decode", ATTENTION))
+    plain, by_head = (program.function(name).run(feeds) for name in ("decode", DECODE_ATTENTION))
     assert np.abs(by_head["logits"] - plain["logits"]).max() <= SAME_LOGITS.max_abs
     assert by_head["attention"].shape == (1, 2, 2, 196)  # [B,L,H,P]
     assert np.abs(by_head["attention"].mean((1, 2)) - plain["attention"]).max() < 1e-3

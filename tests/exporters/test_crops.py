@@ -18,6 +18,9 @@ from tiny_checkpoints import make
 from edgecap.bundle.io import open_bundle
 from edgecap.exporters.job import export
 from edgecap.exporters.spec import ExportRequest
+from edgecap.models import checkpoint, registry
+from edgecap.models.adapter import Limits
+from edgecap.quant.captions import collect_captions
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.expected import replay_expected
 from edgecap.runtime.image_processing import process
@@ -111,6 +114,16 @@ def test_features_of_crops_that_are_not_there_change_nothing(captioner: Any) -> 
             rows[:, :, length:] = 9
             state[name] = rows
     assert np.array_equal(graphs.run("decode", inputs | state)["logits"], logits)
+
+
+def test_calibration_captions_images_of_different_grids_together(directory: Path) -> None:
+    adapter: Any = registry.load(checkpoint.open_checkpoint(directory), 16)
+    images, prompt = [process(photo, adapter.image) for photo in photos()], (5, 7)
+    found = collect_captions(
+        adapter.functions(), adapter.interface, images, prompt, adapter.generation.end, 8
+    )
+    expected = adapter.reference(images, prompt, Limits(8))
+    assert [ids[len(prompt) :] for ids in found.captions] == expected
 
 
 def test_the_bundle_verifies_itself(captioner: Any, tmp_path_factory: Any) -> None:

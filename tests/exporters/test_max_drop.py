@@ -15,7 +15,7 @@ import pytest
 from edgecap.bundle.io import open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import GateError
-from edgecap.exporters import reference_plan
+from edgecap.exporters import reference_plan, searched
 from edgecap.exporters.opened import OpenModel, open_model
 from edgecap.exporters.reference_plan import ReferencePlanner
 from edgecap.exporters.spec import ExportRequest
@@ -78,7 +78,8 @@ def test_a_searched_plan_travels_with_how_it_was_found(
 ) -> None:
     monkeypatch.setattr("edgecap.quant.search.evaluator.TaskEvaluator", LosesByLayer)
     now = [0.0]
-    monkeypatch.setattr(reference_plan, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for module in (reference_plan, searched):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     takes("edgecap.quant.calibration_set.collect_calibration", 300, now, monkeypatch)
     monkeypatch.chdir(tmp_path)
     options = ["export", "-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--no-verify"]

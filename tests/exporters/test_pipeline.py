@@ -18,8 +18,9 @@ from tiny_export import SCENES, spec
 from typer.testing import CliRunner
 from without import without
 
+from edgecap.bundle.interface import DECODE_STATEFUL
 from edgecap.bundle.io import open_bundle
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL
+from edgecap.bundle.schema1 import FUNCTIONS
 from edgecap.cli.app import app, main
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import InputError, MissingPackageError
@@ -96,7 +97,11 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
     assert certificate is not None and certificate.verdict == "pass"
     assert "evaluator" in certificate.target
     figures = {a.what for a in certificate.agreements} | {o.output for o in certificate.outputs}
-    of_the_state = {f"{STATEFUL} next_token", f"{STATEFUL} tokens", f"{STATEFUL} logits"}
+    of_the_state = {
+        f"{DECODE_STATEFUL} next_token",
+        f"{DECODE_STATEFUL} tokens",
+        f"{DECODE_STATEFUL} logits",
+    }
     assert of_the_state & figures == (of_the_state if options.stateful else set())
     manifest = open_bundle(out).manifest
     assert {function.file for function in manifest.functions.values()} == files

@@ -64,8 +64,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     made = calibrated()
     smoothed = smooth(made.model, made.plan.smoothing)
     with quiet():
-        graphs = to_onnx.convert(functions(smoothed), Parameters(smoothed))
-        data = to_tflite.convert(functions(smoothed))
+        graphs = to_onnx.convert(functions(smoothed, by_element=False), Parameters(smoothed))
+        data = to_tflite.convert(functions(smoothed, by_element=True))
     return Written(made, smoothed, graphs, data, tmp_path_factory.mktemp("static"))
 
 

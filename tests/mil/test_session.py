@@ -16,8 +16,9 @@ from mil import convert, ct, save
 from tiny_onnx import image
 from torch import Tensor, nn
 
+from edgecap.bundle.files import FileEntry
 from edgecap.bundle.io import Bundle
-from edgecap.bundle.manifest import FileEntry, identity_names
+from edgecap.bundle.schema1 import identity_names
 from edgecap.core.errors import BundleError
 from edgecap.exporters.contract import functions
 from edgecap.reference.config import CaptionerConfig

@@ -90,3 +90,13 @@ def test_words_around_the_image_are_part_of_encode(tiny: Callable[[str, str], An
     assert grown == len("describe") - len("caption")
     with pytest.raises(UnsupportedError, match="is not possible: The total number"):
         load(adapter.checkpoint, 16, prompt="<image>caption<image> en")
+
+
+def test_a_prompt_with_crops_holds_one_image(tiny: Callable[[str, str], Any]) -> None:
+    from edgecap.models.registry import load
+
+    adapter = tiny("idefics3", "crops").adapter
+    longer = load(adapter.checkpoint, 16, prompt="What is it?")
+    assert longer.interface.dims["P"] < adapter.interface.dims["P"]
+    with pytest.raises(UnsupportedError, match="must hold one image"):
+        load(adapter.checkpoint, 16, prompt="and <image> too")

@@ -100,7 +100,8 @@ def test_a_gpu_batch_fits_the_gpu_and_the_host(
 
 
 def reseal(bundle: Path) -> None:
-    from edgecap.bundle.manifest import MANIFEST, manifest_from_json
+    from edgecap.bundle.files import MANIFEST
+    from edgecap.bundle.schemas import manifest_from_json
     from edgecap.core.typed import parse
 
     finalize(bundle, manifest_from_json(parse((bundle / MANIFEST).read_bytes(), MANIFEST)))

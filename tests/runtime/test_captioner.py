@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_onnx import CONFIG
 
 from edgecap.apps.explain.maps import trace_caption
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, InputError
 from edgecap.reference.manifest import build_manifest

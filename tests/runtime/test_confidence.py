@@ -96,6 +96,15 @@ def test_a_calibration_that_makes_no_sense_is_refused(change: dict[str, object])
     assert code in ("bundle.confidence", "bundle.schema", "bundle.unknown_field")
 
 
+def test_a_style_without_calibration_is_refused_before_any_image_is_read(
+    tiny_bundle: Path,
+) -> None:
+    captioner = load(calibrated(tiny_bundle, CALIBRATION), min_confidence=AUTO)
+    for call in (captioner.caption, captioner.caption_many):
+        with pytest.raises(UnsupportedError, match="not for 'relate'"):
+            call("missing.png", style="relate")
+
+
 def test_the_command_declines(
     tiny_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

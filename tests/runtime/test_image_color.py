@@ -11,6 +11,7 @@ import pytest
 from icc import ADOBE, P3, SRGB, cmyk_profile, grey_profile, rgb_profile, to_xyz
 from PIL import Image
 
+from edgecap.core.errors import InputError
 from edgecap.runtime.image_files import open_image
 from edgecap.runtime.preprocess import preprocess, to_rgb
 
@@ -138,3 +139,12 @@ def test_a_dark_file_that_says_it_has_twelve_bits_stays_dark() -> None:
         bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in dark.reshape(-1, 2).tolist()
     )
     assert np.asarray(to_rgb(tiff(packed, 4, 4, 12)))[1, 1, 0] == 0x12
+
+
+def test_thirty_two_bits_are_refused_and_not_all_white() -> None:
+    file = io.BytesIO()
+    values = (np.arange(12, dtype=np.int32) * 100_000).reshape(3, 4)
+    Image.fromarray(values).save(file, "TIFF")
+    with pytest.raises(InputError, match="values of up to 1,100,000 in 32 bits") as caught:
+        preprocess(file.getvalue())
+    assert caught.value.code == "image.unreadable"

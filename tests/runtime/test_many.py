@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from method_session import ImageCode, Step
 from tiny_onnx import CONFIG, image
 
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.models.loading import load
 from edgecap.reference.config import CaptionerConfig

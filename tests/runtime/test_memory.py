@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.core.errors import is_out_of_memory
 from edgecap.reference.config import SIZES
 from edgecap.reference.manifest import build_manifest

@@ -1,6 +1,6 @@
 """A session that says what it was told to: tests of host code need no model.
 
-Letters as in bundle/manifest.py.
+Letters as in bundle/interface.py.
 The upper left pixel's red value, v, chooses the script: scripts[v].
 """
 

@@ -7,7 +7,7 @@ grammar could say of the same things a thousandth as likely.
 
 An embedding says how many things of each colour there are.
 
-Letters as in bundle/manifest.py.
+Letters as in bundle/interface.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import permutations
 import numpy as np
 from method_session import ImageCode, MethodSession, Step
 
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.scenes.describe import mentions

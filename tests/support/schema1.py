@@ -6,17 +6,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from edgecap.bundle.files import ENCODER, TOKENIZER
 from edgecap.bundle.io import finalize, open_bundle
-from edgecap.bundle.manifest import (
+from edgecap.bundle.manifest import Function
+from edgecap.bundle.schema1 import (
     SCHEMA,
     Contract,
     Coordinates,
-    Function,
     Manifest,
     Preprocessing,
     TokenizerInfo,
 )
-from edgecap.bundle.schema2 import ENCODER, TOKENIZER
 from edgecap.reference.tokens import EOS, LOCATIONS, PAD, TEXT
 
 

@@ -1,6 +1,6 @@
 """A captioner that rests each of its words on one patch of the image: the truth about its maps.
 
-Letters as in bundle/manifest.py; G patches along one side of the model_input.
+Letters as in bundle/interface.py; G patches along one side of the model_input.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from method_session import ImageCode, MethodSession, Step
 from tiny_onnx import CONFIG
 
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import shipped_tokenizer
 from edgecap.runtime import Captioner

@@ -9,7 +9,7 @@ from tiny_mlpackage import unpack
 from tiny_onnx import CONFIG, write_bundle
 
 from edgecap.bundle.io import finalize
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import write_tokenizer

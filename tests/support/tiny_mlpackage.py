@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from tiny_onnx import CONFIG
 
+from edgecap.bundle.interface import DECODE_STATEFUL
 from edgecap.bundle.io import finalize
-from edgecap.bundle.manifest import FUNCTIONS, STATEFUL, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.shipped import write_tokenizer
 
@@ -46,7 +47,7 @@ def write_bundle(path: Path, package: str, cache: str = "float32") -> Path:
     path.mkdir()
     unpack(package, path).rename(path / "model.mlpackage")
     write_tokenizer(path)
-    names = [*FUNCTIONS, STATEFUL] if package == "stateful" else [*FUNCTIONS]
+    names = [*FUNCTIONS, DECODE_STATEFUL] if package == "stateful" else [*FUNCTIONS]
     manifest = build_manifest(
         CONFIG,
         name=path.name,

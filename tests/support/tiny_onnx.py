@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgecap.bundle.certificate import OutputParity, certificate_to_json, certify
+from edgecap.bundle.files import CERTIFICATE
 from edgecap.bundle.golden import ARRAYS, Tolerance, write_golden
+from edgecap.bundle.interface import DECODE_ATTENTION
 from edgecap.bundle.io import finalize
-from edgecap.bundle.manifest import ATTENTION, CERTIFICATE, identity_names
-from edgecap.bundle.schema2 import Manifest
+from edgecap.bundle.manifest import Manifest
+from edgecap.bundle.schema1 import identity_names
 from edgecap.core.formats import FORMATS
 from edgecap.reference.config import CaptionerConfig
 from edgecap.reference.manifest import build_manifest
@@ -79,7 +81,7 @@ decode (int32[B,1] token, int32[B] position, float[1,B,1,292,8] k, float[1,B,1,2
   attention = Slice(weights, zero, P_long, axis1)
 }"""
 # The same step with its one head of its one layer on axes of their own.
-DECODE_ATTENTION = (
+BY_HEAD = (
     DECODE.replace("decode (", "decode_attention (")
     .replace("float[B,196] attention", "float[B,1,1,196] attention")
     .replace("attention = Slice(weights,", "cut = Slice(weights,")
@@ -156,7 +158,7 @@ def write_bundle(
     }
     texts = {"encode_image": ENCODE_IMAGE, "decode": DECODE, "encode_text": ENCODE_TEXT}
     if attention:
-        texts[ATTENTION], own[ATTENTION] = DECODE_ATTENTION, own["decode"]
+        texts[DECODE_ATTENTION], own[DECODE_ATTENTION] = BY_HEAD, own["decode"]
     for name, text in texts.items():
         model = onnx.parser.parse_model(HEADER + text)
         used = {tensor for node in model.graph.node for tensor in node.input}

@@ -25,7 +25,7 @@ from edgecap.benchmarks.reference.ablations.experiment import Arm, Row
 from edgecap.benchmarks.reference.evaluate import evaluate
 from edgecap.benchmarks.reference.metrics import score_captions
 from edgecap.benchmarks.reference.similarity import Scened
-from edgecap.bundle.manifest import FUNCTIONS, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.core.progress import progress
 from edgecap.reference.manifest import build_manifest
 from edgecap.reference.model.captioner import CaptionModel

@@ -1,6 +1,6 @@
 """Attention maps of every head of every layer, for bundles exported with --attention.
 
-Letters as in bundle/manifest.py; t tokens of the caption, G patches along one side of the
+Letters as in bundle/interface.py; t tokens of the caption, G patches along one side of the
 model input.
 """
 

@@ -1,6 +1,6 @@
 """The trace of a caption, and maps of its words.
 
-Letters as in bundle/manifest.py; t tokens of the caption, W words, G patches along one side of the
+Letters as in bundle/interface.py; t tokens of the caption, W words, G patches along one side of the
 model_input.
 """
 

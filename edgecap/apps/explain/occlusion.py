@@ -3,7 +3,7 @@
 A causal check that works with any bundle (Zeiler and Fergus, arXiv 1311.2901). A hidden window is
 filled with the median colour around it, so that it adds as little as possible.
 
-Letters as in bundle/manifest.py; t tokens of the caption, G patches along one side, N windows.
+Letters as in bundle/interface.py; t tokens of the caption, G patches along one side, N windows.
 """
 
 from __future__ import annotations

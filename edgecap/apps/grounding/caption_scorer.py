@@ -1,6 +1,6 @@
 """The operations of grounding on a captioner: boxes, and likelihoods of words.
 
-Letters as in bundle/manifest.py; N model inputs, W tokens of a sequence.
+Letters as in bundle/interface.py; N model inputs, W tokens of a sequence.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecap.bundle.manifest import FileEntry, check_name
+from edgecap.bundle.files import FileEntry, check_name
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode, read_json
 

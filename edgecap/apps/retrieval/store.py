@@ -30,7 +30,7 @@ from edgecap.apps.retrieval.manifest import (
     Segment,
     read_manifest,
 )
-from edgecap.bundle.manifest import FileEntry
+from edgecap.bundle.files import FileEntry
 from edgecap.core.atomic import DRAFT, write_file
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError, InputError

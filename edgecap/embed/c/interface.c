@@ -256,7 +256,7 @@ static void check_stateful(const reading *r, const ec_json *step, bool grid)
     must(&c, "position");
     for (i = 0; i < r->m->state_count; i++) {
         const ec_entry *e = &r->m->state[i];
-        if (e->role != (EC_IMAGE | EC_TEXT)) {
+        if (e->role != EC_CACHE) {
             bad(r, "needs a state of caches alone", c.name);
         }
         must(&c, ec_join(r->f, e->input, "_image", ""));
@@ -369,6 +369,10 @@ void ec_read_interface(ec_fields *f, const ec_json *interface, const ec_json *fu
     ec_read_functions(f, functions, m);
     ec_read_state(f, interface, m);
     read_declared(&r);
+    if (f->status == EDGECAP_OK && declared(&r, "encode_crop") != NULL) {
+        f->status = ec_fail(f->error, EDGECAP_UNSUPPORTED, "image.crops",
+                            "this model reads an image as several crops, and C as one.");
+    }
     if (f->status != EDGECAP_OK) {
         return;
     }

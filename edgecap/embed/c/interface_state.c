@@ -19,7 +19,7 @@ static bool good_name(const char *name)
 static int role_of(const char *role)
 {
     static const char *const names[] = {"image", "text", "rolling", "cache"};
-    static const int roles[] = {EC_IMAGE, EC_TEXT, EC_ROLLING, EC_IMAGE | EC_TEXT};
+    static const int roles[] = {EC_IMAGE, EC_TEXT, EC_ROLLING, EC_CACHE};
     size_t i;
     for (i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (strcmp(names[i], role) == 0) {
@@ -37,7 +37,7 @@ static void place_rows(ec_fields *f, const ec_json *interface, const ec_tensor_s
     e->width = t->width;
     if (e->role == EC_TEXT && (t->rank != 4 || t->rows != 'T')) {
         ec_bad_interface(f, "is text and must have the shape [B,G,T,Dh]", e->input);
-    } else if (e->role == (EC_IMAGE | EC_TEXT) &&
+    } else if (e->role == EC_CACHE &&
                (t->rank < 2 || t->rows != 'C' || P < 1 || T < 1 || C != P + T)) {
         ec_bad_interface(f, "is a cache and must have the shape [...,C,Dh], C = P + T", e->input);
     } else if (e->role & EC_TEXT) {
@@ -75,9 +75,8 @@ static void read_entry(ec_fields *f, const ec_json *interface, const ec_json *it
         ec_bad_interface(f, "must be named in a-z, 0-9 and _", e->input);
     } else if (e->role == 0) {
         ec_bad_interface(f, "has a role that is not known", e->input);
-    } else if (ec_read_tensor_spec(
-                   f, interface, dtype, shape, e->input,
-                   e->role == (EC_IMAGE | EC_TEXT) ? EC_BATCH_ANYWHERE : EC_BATCH_FIRST, &t)) {
+    } else if (ec_read_tensor_spec(f, interface, dtype, shape, e->input,
+                                   e->role == EC_CACHE ? EC_BATCH_ANYWHERE : EC_BATCH_FIRST, &t)) {
         place_rows(f, interface, &t, e);
     }
 }
@@ -113,7 +112,7 @@ bool ec_is_cached(const ec_manifest *m, const char *name)
     for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
         size_t length = strlen(e->input);
-        if (e->role == (EC_IMAGE | EC_TEXT) &&
+        if (e->role == EC_CACHE &&
             (strcmp(e->input, name) == 0 || strcmp(e->from_step, name) == 0 ||
              (strncmp(e->input, name, length) == 0 && strcmp(name + length, "_image") == 0))) {
             return true;

@@ -284,7 +284,7 @@ static void bring_state(ec_fields *f, const contract *c, ec_manifest *m)
         ec_entry *entry = &m->state[m->state_count++];
         entry->input = entry->from_image = names[i][0];
         entry->from_step = names[i][1];
-        entry->role = EC_IMAGE | EC_TEXT;
+        entry->role = EC_CACHE;
         entry->groups = (size_t)c->layers * (size_t)c->heads;
         entry->rows = (size_t)(c->patches + c->text_length);
         entry->image_rows = entry->first_text = (size_t)c->patches;

@@ -13,6 +13,7 @@
 typedef enum ec_role {
     EC_IMAGE = 1,  /* rows made by encode, constant afterwards */
     EC_TEXT = 2,   /* one row more with every step, at first_text + position */
+    EC_CACHE = 3,  /* both */
     EC_ROLLING = 4 /* replaced by every step's output */
 } ec_role;
 
@@ -20,7 +21,7 @@ typedef struct ec_entry {
     const char *input;      /* port of decode */
     const char *from_image; /* output of encode that fills it, or NULL: zeros */
     const char *from_step;  /* output of decode that a step leaves, or NULL */
-    int role;               /* ec_role; a cache is image and text */
+    int role;               /* ec_role */
     size_t groups, rows;    /* G; rows of a block, 1 where it is not made of rows */
     size_t image_rows;      /* P, of those that encode fills */
     size_t first_text;      /* where the text's rows begin */

@@ -71,15 +71,10 @@ static void make_texts(ec_fields *f, const ec_tokenizer *t, ec_manifest *m, ec_i
 
 static void check(ec_fields *f, const ec_tokenizer *t, const ec_manifest *m)
 {
-    int32_t known = ec_tokenizer_size(t);
     if (f->status != EDGECAP_OK) {
         return;
     }
-    if (known > m->vocabulary) {
-        f->status = ec_fail(f->error, EDGECAP_BUNDLE, "tokenizer.size",
-                            "the tokenizer has %ld tokens and the model %ld.", (long)known,
-                            (long)m->vocabulary);
-    } else if (m->regions.count > known - m->regions.first) {
+    if (m->regions.count > ec_tokenizer_size(t) - m->regions.first) {
         f->status = ec_fail(f->error, EDGECAP_BUNDLE, "tokenizer.token",
                             "there are fewer than %ld locations.", (long)m->regions.count);
     } else if (m->text_rows <= PROMPT) {

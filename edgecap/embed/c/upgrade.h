@@ -14,7 +14,7 @@ typedef struct ec_schema1 { /* what only the tokenizer can turn into ids */
 } ec_schema1;
 
 /* Prompts, boxes and the frame of texts; everything else ec_read_schema1 has brought into form.
- * tokenizer.token, tokenizer.size. */
+ * tokenizer.token. */
 edgecap_status ec_upgrade(ec_arena *arena, const ec_tokenizer *tokenizer, ec_manifest *manifest,
                           edgecap_error *error);
 

@@ -13,6 +13,11 @@ static edgecap_status read_tokenizer(edgecap_captioner *c, edgecap_error *error)
         status = ec_tokenizer_read(&c->arena, data, length, name, &c->tokenizer, error);
         ec_release(&c->memory, data);
     }
+    if (status == EDGECAP_OK && ec_tokenizer_size(c->tokenizer) > c->manifest.vocabulary) {
+        status = ec_fail(error, EDGECAP_BUNDLE, "tokenizer.size",
+                         "the tokenizer has %ld tokens and the model %ld.",
+                         (long)ec_tokenizer_size(c->tokenizer), (long)c->manifest.vocabulary);
+    }
     return status;
 }
 

@@ -1,6 +1,6 @@
 """The PyTorch model as a runtime session: the reference that every target is compared with.
 
-Letters as in bundle/manifest.py.
+Letters as in bundle/interface.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgecap.bundle.files import TOKENIZER
 from edgecap.bundle.interface import DECODE, DECODE_ATTENTION, ENCODE, ENCODE_TEXT
-from edgecap.bundle.manifest import ATTENTION, FUNCTIONS, TOKENIZER, identity_names
+from edgecap.bundle.schema1 import FUNCTIONS, identity_names
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import UnsupportedError, is_out_of_memory
 from edgecap.core.lazy import require
@@ -147,7 +148,9 @@ def reference_captioner(
     weights: str | None = None,
 ) -> Captioner:
     """A runtime captioner around a network in memory; `weights`: SHA-256 of its file."""
-    functions = {function: identity_names(name, function) for function in (*FUNCTIONS, ATTENTION)}
+    functions = {
+        function: identity_names(name, function) for function in (*FUNCTIONS, DECODE_ATTENTION)
+    }
     manifest = build_manifest(
         session.network.config,
         name=name,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from schema1 import into_schema1
 from tiny_onnx import images
 
 from edgecap.apps.retrieval import open_index, probes, update
@@ -66,7 +67,8 @@ def test_a_float_bundle_tells_its_weights(folder: Path, tiny_bundle: Path, tmp_p
     index, manifest = tmp_path / "index", open_bundle(tiny_bundle).manifest
 
     def made_from(sha256: str | None) -> Captioner:
-        finalize(tiny_bundle, replace(manifest, weights=sha256))
+        model = replace(manifest.model, weights=sha256)
+        finalize(tiny_bundle, replace(manifest, model=model))
         return load(tiny_bundle)
 
     update(folder, index, made_from("a" * 64), "x")
@@ -105,7 +107,7 @@ def test_an_index_that_does_not_say_its_weights_is_read(
 
 
 def test_an_old_int8_bundle_knows_its_weights_by_its_plan(tiny_bundle: Path) -> None:
-    manifest = open_bundle(tiny_bundle).manifest
+    manifest = open_bundle(into_schema1(tiny_bundle)).manifest
     assert load(tiny_bundle).weights is None
     for told, known in (("ab" * 32, "ab" * 32), ("S", None), (3, None)):
         (tiny_bundle / "plan.json").write_text(json.dumps({"weights": told}))

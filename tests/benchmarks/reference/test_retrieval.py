@@ -33,6 +33,11 @@ def test_the_graph_finds_what_comparing_all_finds(kind: str) -> None:
     assert row.recall >= 0.99 and row.vectors == 2000
 
 
+def test_an_index_without_a_graph_compares_all() -> None:
+    row = recall.measure("even", 500, queries=5, with_graph=False)
+    assert (row.recall, row.megabytes) == (1.0, 0.0)
+
+
 def test_a_graph_that_finds_too_little_is_measured_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         recall.graph, "nearest", lambda graph, query, count: np.arange(count, dtype=np.int64)
