@@ -5,6 +5,7 @@ Its own processor cuts each image and writes the prompt for it; its own model ge
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from js_edgecap import MODULES, node
 from PIL import Image
 from tiny_checkpoints import make
 
 from edgecap.bundle.io import open_bundle
+from edgecap.core.errors import UnsupportedError
+from edgecap.embed.project import write_project
 from edgecap.exporters.job import export
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models import checkpoint, registry
@@ -76,8 +80,15 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def captioner(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return bundle_of(directory, tmp_path_factory.mktemp("bundle") / "idefics3")
+def bundle(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("bundle") / "idefics3"
+    bundle_of(directory, made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def captioner(bundle: Path) -> Any:
+    return load(bundle)
 
 
 def test_photos_of_any_shape_get_the_captions_of_transformers(
@@ -126,9 +137,19 @@ def test_calibration_captions_images_of_different_grids_together(directory: Path
     assert [ids[len(prompt) :] for ids in found.captions] == expected
 
 
-def test_the_bundle_verifies_itself(captioner: Any, tmp_path_factory: Any) -> None:
-    bundle = open_bundle(tmp_path_factory.getbasetemp() / "bundle0" / "idefics3")
-    assert replay_expected(captioner, bundle).failures == ()
+def test_the_bundle_verifies_itself(captioner: Any, bundle: Path) -> None:
+    assert replay_expected(captioner, open_bundle(bundle)).failures == ()
+
+
+def test_runtimes_that_read_one_crop_refuse_the_bundle(bundle: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "asked.json"
+    asked.write_text('{"load": {}, "asked": []}')
+    ran = node("caption.mjs", str(MODULES), "onnxruntime-node", str(bundle), str(asked))
+    assert json.loads(ran.stdout)["code"] == "image.crops"
+    with pytest.raises(UnsupportedError, match="image as several crops; c reads it as one") as no:
+        write_project("c", bundle, tmp_path / "c")
+    assert no.value.code == "image.crops" and not (tmp_path / "c").exists()
+    assert write_project("python", bundle, tmp_path / "python").is_dir()
 
 
 @pytest.mark.full

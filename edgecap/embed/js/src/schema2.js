@@ -75,6 +75,9 @@ const badRegions = refuse("bundle.regions");
 
 /** Refuses a manifest that does not agree with itself or with what a host can do. */
 export function checkManifest2(manifest) {
+  if (functionNamed(manifest.interface, "encode_crop")) {
+    throw new EdgecapError("image.crops", "this model reads an image as several crops, and JavaScript as one.");
+  }
   checkInterface(manifest.interface);
   checkImage(manifest.image);
   checkFunctions(manifest);
