@@ -46,7 +46,7 @@ def test_every_format_has_a_profile_of_its_own_operations(format_: str, tmp_path
         bundle = write(format_, tmp_path)
     rows = profile(bundle)
     functions = {row["function"] for row in rows}
-    assert functions == {"encode_image", "decode"}
+    assert functions == {"encode", "decode"}
     for function in functions:
         own = [row for row in rows if row["function"] == function]
         assert sum(row["share"] for row in own) == pytest.approx(1)
@@ -64,8 +64,8 @@ def test_a_bundle_that_does_not_open_has_no_profile(tmp_path: Path) -> None:
 def test_work_is_counted_as_the_graphs_say(tiny_bundle_made: Path) -> None:
     found = limits.counts(open_bundle(tiny_bundle_made))
     # P = 196 patches of 3 values to 8, twice, and the embedding of 4.
-    assert found["encode_image"]["macs"] == 2 * 196 * 3 * 8 + 8 * 4
-    assert found["encode_image"]["weights"] == 2 * 3 * 8 + 8 * 4
+    assert found["encode"]["macs"] == 2 * 196 * 3 * 8 + 8 * 4
+    assert found["encode"]["weights"] == 2 * 3 * 8 + 8 * 4
     # C = 292 rows of 8, for scores and values; the vocabulary; keys and values of the new row.
     assert found["decode"]["macs"] == 2 * 292 * 8 + 8 * 4096 + 2 * 8 * 8
     assert found["decode"]["weights"] == 8 * 4096 + 2 * 8 * 8
@@ -79,7 +79,7 @@ def test_a_floor_is_the_longer_of_arithmetic_and_memory(
     monkeypatch.setattr(limits, "fp32_gops", lambda: 1.0)
     monkeypatch.setattr(limits, "bandwidth_gbs", lambda size: 1.0)
     (parts,) = limits.measure([tiny_bundle_made])["bundles"].values()
-    assert parts["encode_image"]["floor_ms"] == pytest.approx(2 * 9440 / 1e6)
+    assert parts["encode"]["floor_ms"] == pytest.approx(2 * 9440 / 1e6)
     assert parts["decode"]["bytes"] == 4 * 32896 + 18688
     assert parts["decode"]["floor_ms"] == pytest.approx(150272 / 1e6)
 

@@ -50,7 +50,7 @@ def test_the_command_shows_the_files_of_a_bundle(
     files = report["contents"]
     assert set(files) == {"encode_image.onnx", "decode.onnx", "encode_text.onnx"}
     assert files["decode.onnx"]["functions"][0]["ops"]["MatMul"] == 5
-    assert report["contract"]["vocabulary"] == 4096
+    assert report["interface"]["dims"]["V"] == 4096
 
 
 def test_names_of_strangers_do_not_reach_the_terminal_as_they_are(

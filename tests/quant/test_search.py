@@ -133,7 +133,7 @@ def test_the_best_gain_for_its_price_comes_first(tiny: Any) -> None:
     candidates = build_candidates(
         tiny.plan, sensitivity, costs(ReferenceSubject(tiny.model), tiny.calibration_set)
     )
-    assert candidates[1].kinds["blocks.0.attention_out"] == "w8"
+    assert candidates[1].kinds["blocks.0.attention_out"] == "w8_dequant"
 
 
 def test_candidates_keep_both_ends() -> None:

@@ -167,10 +167,10 @@ def test_verify(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_inspect(tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tiny_bundle_made)]) == 0
     shown = capsys.readouterr().out
-    for part in ("tiny-onnx-fp32", "uint8 [B,S,S,3]", "float32 [1,B,1,292,8]", "decode.onnx"):
+    for part in ("tiny-onnx-fp32", "uint8 [B,224,224,3]", "float32 [1,B,1,292,8]", "decode.onnx"):
         assert part in shown
     assert main(["inspect", str(tiny_bundle_made), "--json", "-"]) == 0
-    assert json.loads(capsys.readouterr().out)["contract"]["vocabulary"] == 4096
+    assert json.loads(capsys.readouterr().out)["interface"]["dims"]["V"] == 4096
 
 
 MENTIONS = [

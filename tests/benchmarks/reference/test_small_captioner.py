@@ -46,6 +46,8 @@ def test_a_step_of_training_lowers_the_loss() -> None:
 
 
 def test_nothing_to_do_is_refused() -> None:
-    arguments = small.argparse.Namespace(output=None, images=None, overwrite=False, minutes=1.0)
+    arguments = small.argparse.Namespace(
+        output=None, images=None, overwrite=False, minutes=1.0, n=16
+    )
     with pytest.raises(InputError, match="give -o DIR"):
         small._run(arguments)
