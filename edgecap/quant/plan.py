@@ -155,9 +155,9 @@ def _renamed(value: dict[str, Any]) -> dict[str, Any]:
     """As plans are today: w8_dequant was w8f, and the reference's exceptions were not written."""
     layers = value.get("layers")
     if "exceptions" not in value and isinstance(layers, dict):
-        from edgecap.reference.quant import default_exceptions
+        from edgecap.reference.quant import unwritten_exceptions
 
-        value["exceptions"] = default_exceptions(layers)
+        value["exceptions"] = unwritten_exceptions(layers)
     for layer in layers.values() if isinstance(layers, dict) else ():
         if isinstance(layer, dict) and layer.get("kind") == "w8f":
             layer["kind"] = "w8_dequant"

@@ -57,8 +57,17 @@ def spec_of(config: CaptionerConfig) -> QuantSpec:
 
 def default_exceptions(layers: Iterable[str]) -> dict[str, dict[str, str]]:
     """As `Subject.exceptions`, from the names of the layers alone."""
+    return _exceptions(layers, _KEEP)
+
+
+def unwritten_exceptions(layers: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Those of old plans, which do not name them: attention_out was as others then."""
+    return _exceptions(layers, {n: k for n, k in _KEEP.items() if n != "*.attention_out"})
+
+
+def _exceptions(layers: Iterable[str], keep: Mapping[str, Keep]) -> dict[str, dict[str, str]]:
     known = {n: LayerInfo(n, "head" if n == HEAD else "linear") for n in layers}
-    return exceptions(known, QuantSpec(keep=dict(_KEEP)))
+    return exceptions(known, QuantSpec(keep=dict(keep)))
 
 
 def default_kind(layer: str, precision: str) -> str:
