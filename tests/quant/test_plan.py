@@ -87,7 +87,10 @@ def test_plans_that_say_w8f_are_read(tiny: Any, file: Path) -> None:
     value = json.loads(file.read_text().replace('"w8_dequant"', '"w8f"'))
     assert value["layers"]["patch"]["kind"] == "w8f" and value.pop("exceptions")
     file.write_text(json.dumps(value))
-    assert read_plan(file) == tiny.plan
+    expected = {p: dict(kinds) for p, kinds in tiny.plan.exceptions.items()}
+    for name in [n for n in expected["w8"] if n.endswith("attention_out")]:
+        del expected["w8"][name]  # has been one since
+    assert read_plan(file) == replace(tiny.plan, exceptions=expected)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"schema": 1, "schema": 1}', b"\xff"])
