@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 import tomllib
@@ -206,3 +207,12 @@ def test_light_layers_import_without_the_heavy_packages() -> None:
     code = BLOCKED_IMPORT.format(heavy=set(HEAVY), modules=modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_gates_process_imports_no_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; "
+        "import edgecap.exporters.parity.words, edgecap.runtime.loading"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert importlib.util.find_spec("torch")  # or the lines above prove nothing

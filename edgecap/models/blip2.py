@@ -13,7 +13,6 @@ from torch import Tensor
 from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
-from edgecap.models.generation import generation, ids_of
 from edgecap.models.prompted import PrefixBase
 from edgecap.models.rows import Pair, causal_mask, step_mask
 
@@ -50,14 +49,7 @@ class Blip2(PrefixBase):
         self.vocabulary = text.vocab_size
         self.positions = text.max_position_embeddings - self.image_rows
         settings = self.generator().generation_config
-        end = ids_of(settings.eos_token_id, text.eos_token_id)
-        self.generation = generation(
-            settings.to_dict(),
-            {"caption": (self.first_token,)},
-            end=end,
-            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
-            before=self.image_rows,
-        )
+        self.generation = self.continued(settings, text)
         self.quant = QuantSpec(
             keep={"*.patch_embedding": Keep("weights", "sees raw pixels")},
             # OPT can put its norms behind its layers; then nobody reads them alone.

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
-from edgecap.models.generation import generation, ids_of
 from edgecap.models.paligemma import SMOOTHING
 from edgecap.models.prompted import PrefixBase
 from edgecap.models.rows import Pair, causal_mask, step_mask
@@ -42,14 +41,7 @@ class Gemma3(PrefixBase):
         self.head_width, self.vocabulary = text.head_dim, text.vocab_size
         # A window that covers everything is none.
         self.positions = min(text.max_position_embeddings, text.sliding_window) - self.image_rows
-        end = ids_of(settings.eos_token_id, text.eos_token_id)
-        self.generation = generation(
-            settings.to_dict(),
-            {"caption": (self.first_token,)},
-            end=end,
-            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
-            before=self.image_rows,
-        )
+        self.generation = self.continued(settings, text)
         self.quant = QuantSpec(
             keep={"*.patch_embedding": Keep("weights", "sees raw pixels")},
             smoothing=norm_pairs(self.model, SMOOTHING),

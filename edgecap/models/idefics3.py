@@ -15,7 +15,6 @@ from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
 from edgecap.models.crops import CropsBase
-from edgecap.models.generation import generation, ids_of
 from edgecap.models.rows import Pair, step_mask
 from edgecap.runtime.image_processing import ModelInput
 
@@ -47,14 +46,7 @@ class Idefics3(CropsBase):
         self.head_width = text.head_dim
         self.vocabulary = text.vocab_size
         self.positions = text.max_position_embeddings - self.image_rows
-        end = ids_of(settings.eos_token_id, text.eos_token_id)
-        self.generation = generation(
-            settings.to_dict(),
-            {"caption": (self.first_token,)},
-            end=end,
-            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
-            before=self.image_rows,
-        )
+        self.generation = self.continued(settings, text)
         self.patches = _patch_places(side)
         self.quant = QuantSpec(
             keep={"*.patch_embedding": Keep("weights", "sees raw pixels")},

@@ -15,7 +15,6 @@ from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
-from edgecap.models.generation import generation, ids_of
 from edgecap.models.prompted import PrefixBase
 from edgecap.models.rows import Pair, step_mask
 
@@ -53,14 +52,7 @@ class PaliGemma(PrefixBase):
         if text.model_type == "gemma2":  # a window that covers everything is none
             reach = min(reach, text.sliding_window)
         self.positions = reach - self.image_rows - 1
-        end = ids_of(settings.eos_token_id, text.eos_token_id)
-        self.generation = generation(
-            settings.to_dict(),
-            {"caption": (self.first_token,)},
-            end=end,
-            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
-            before=self.image_rows,
-        )
+        self.generation = self.continued(settings, text)
         self.softcap = getattr(text, "final_logit_softcapping", None)
         # Gemma's norms multiply by 1 + weight, and Gemma 2 has one more on each side.
         self.quant = QuantSpec(

@@ -21,6 +21,7 @@ from edgecap.core.errors import UnsupportedError, one_line
 from edgecap.models.base import Build, from_weights
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.checkpoint import Checkpoint
+from edgecap.models.generation import Generation, generation, ids_of
 from edgecap.models.rows import Pair, cache, new_rows
 
 
@@ -112,6 +113,20 @@ class PrefixBase(PromptedBase):
             raise UnsupportedError(
                 "model.prompt", f"the prompt {self.prompt!r} must have a word behind the image."
             )
+
+    def continued(self, settings: Any, text: Any) -> Generation:
+        """How a caption is generated behind the prompt, by a GenerationConfig.
+
+        `text` is the configuration of the language model, for the ids that `settings` leaves out.
+        """
+        end = ids_of(settings.eos_token_id, text.eos_token_id)
+        return generation(
+            settings.to_dict(),
+            {"caption": (self.first_token,)},
+            end=end,
+            pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
+            before=self.image_rows,
+        )
 
     def whole(self, prompt: list[int]) -> Tensor:
         """The ids [1,n] that transformers' generate wants for `prompt`."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoints import MAKERS, make_whole
+from tiny_checkpoints import OTHER_CAPTIONERS, make_whole
 from tiny_onnx import images
 
 from edgecap.bundle.io import open_bundle
@@ -192,15 +192,8 @@ def test_a_directory_in_the_way_is_kept(blip: Path, own: Path, tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-CAPTIONERS = [
-    (family, next(iter(MAKERS[family])))
-    for family, row in registry.FAMILIES.items()
-    if row.captions and family != "blip"
-]
-
-
 @pytest.mark.full
-@pytest.mark.parametrize(("family", "variant"), CAPTIONERS)
+@pytest.mark.parametrize(("family", "variant"), OTHER_CAPTIONERS)
 def test_every_family_learns(family: str, variant: str, own: Path, tmp_path: Path) -> None:
     given = make_whole(family, variant, tmp_path / family)
     made = tune(CheckpointQat(str(given), own, tmp_path / "out", images=16))

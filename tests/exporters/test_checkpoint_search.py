@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_checkpoints import MAKERS, make_whole
+from tiny_checkpoints import OTHER_CAPTIONERS, make_whole
 from tiny_onnx import images
 
 from edgecap.bundle.io import open_bundle
@@ -225,15 +225,8 @@ def test_the_reference_is_judged_on_scenes_alone(
     assert "[max_drop.data]" in capsys.readouterr().err
 
 
-CAPTIONERS = [
-    (family, next(iter(MAKERS[family])))
-    for family, row in registry.FAMILIES.items()
-    if row.captions and family != "blip"
-]
-
-
 @pytest.mark.full
-@pytest.mark.parametrize(("family", "variant"), CAPTIONERS)
+@pytest.mark.parametrize(("family", "variant"), OTHER_CAPTIONERS)
 def test_every_family_is_searched(family: str, variant: str, tmp_path: Path) -> None:
     from edgecap.quant.search.search import search
 

@@ -6,7 +6,7 @@ import copy
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +156,9 @@ class ByKind:
 
     lost: Callable[[int], int]
     calls: int = 0
-    scores: np.ndarray = None  # type: ignore[assignment]
+    scores: np.ndarray = field(default_factory=lambda: np.ones((128, 8), bool))
     measure: str = "exact scenes"
     languages: tuple[str, ...] = LANGUAGES
-
-    def __post_init__(self) -> None:
-        self.scores = np.ones((128, 8), bool)
 
     def score(self, plan: Any, label: str) -> np.ndarray:
         self.calls += 1

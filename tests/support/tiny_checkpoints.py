@@ -23,6 +23,8 @@ from tiny_prompted import (
 )
 from transformers import PreTrainedModel
 
+from edgecap.models import registry
+
 END = 60  # the end token of the embedders' texts
 
 
@@ -193,6 +195,14 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
     },
     "siglip": {"tiny": lambda d: siglip(d, side=32), "wide": lambda d: siglip(d, side=48)},
 }
+
+
+# The first variant of every family that captions but BLIP, which more tests look at.
+OTHER_CAPTIONERS = [
+    (family, next(iter(MAKERS[family])))
+    for family, row in registry.FAMILIES.items()
+    if row.captions and family != "blip"
+]
 
 
 # Not exported by tests, which takes seconds: the same code as another, in other sizes.

@@ -110,11 +110,11 @@ static jobjectArray give(JNIEnv *env, const edgecap_caption *c, size_t patches)
     return all;
 }
 
-/* `asked`: boxes, rule, most_tokens, beams, sample, top_k, seed, attention,
+/* `options`: boxes, rule, most_tokens, beams, sample, top_k, seed, attention,
  * index. */
 NATIVE(jobjectArray, describe)
 (JNIEnv *env, jobject self, jlong handle, jobject buffer, jintArray layout, jbyteArray language,
- jbyteArray style, jbyteArray prompt, jintArray asked, jdouble temperature, jdouble top_p,
+ jbyteArray style, jbyteArray prompt, jintArray options, jdouble temperature, jdouble top_p,
  jobject listener)
 {
     edgecap_caption_params params = edgecap_caption_default_params();
@@ -125,13 +125,13 @@ NATIVE(jobjectArray, describe)
     edgecap_status status;
     jobjectArray given = NULL;
     listening l;
-    jint told[9];
+    jint values[9];
     int good = jni_image_of(env, buffer, layout, &image);
     char *lang = jni_text_of(env, language, &good), *how = jni_text_of(env, style, &good);
     char *what = jni_text_of(env, prompt, &good);
     (void)self;
     if (good) {
-        (*env)->GetIntArrayRegion(env, asked, 0, 9, told);
+        (*env)->GetIntArrayRegion(env, options, 0, 9, values);
     }
     if (good && listener != NULL) {
         l.env = env;
@@ -141,15 +141,15 @@ NATIVE(jobjectArray, describe)
         params.user = &l;
         good = l.piece != NULL;
     }
-    if (good && !make_buffers(&info, told[7], &caption)) {
+    if (good && !make_buffers(&info, values[7], &caption)) {
         jni_throw_no_memory(env);
         good = 0;
     }
     if (good) {
         params.language = lang, params.style = how, params.prompt = what;
-        params.boxes = told[0], params.rule = told[1], params.most_tokens = told[2];
-        params.beams = told[3], params.sample = told[4], params.top_k = told[5];
-        params.seed = (uint32_t)told[6], params.index = (uint32_t)told[8];
+        params.boxes = values[0], params.rule = values[1], params.most_tokens = values[2];
+        params.beams = values[3], params.sample = values[4], params.top_k = values[5];
+        params.seed = (uint32_t)values[6], params.index = (uint32_t)values[8];
         params.temperature = temperature, params.top_p = top_p;
         status = edgecap_describe(jni_captioner_of(handle), &image, &params, &caption, &error);
         if ((*env)->ExceptionCheck(env)) {

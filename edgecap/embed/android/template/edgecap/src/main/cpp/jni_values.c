@@ -70,26 +70,26 @@ int jni_image_of(JNIEnv *env, jobject buffer, jintArray layout, edgecap_image *i
     static const int64_t channels[] = {1, 2, 3, 3, 4, 4};
     const uint8_t *data = (*env)->GetDirectBufferAddress(env, buffer);
     int64_t capacity = (int64_t)(*env)->GetDirectBufferCapacity(env, buffer), needed;
-    jint told[6];
-    (*env)->GetIntArrayRegion(env, layout, 0, 6, told);
+    jint values[6];
+    (*env)->GetIntArrayRegion(env, layout, 0, 6, values);
     image->data = data;
-    image->width = told[1];
-    image->height = told[2];
-    image->stride = told[3];
-    image->format = (edgecap_pixels)told[4];
-    image->orientation = told[5];
-    if (data == NULL || told[0] < 0 || told[3] < 0 || told[4] < 0 || told[4] > 5) {
+    image->width = values[1];
+    image->height = values[2];
+    image->stride = values[3];
+    image->format = (edgecap_pixels)values[4];
+    image->orientation = values[5];
+    if (data == NULL || values[0] < 0 || values[3] < 0 || values[4] < 0 || values[4] > 5) {
         throw_own(env, EDGECAP_INPUT, "image.buffer", "pixels come in a direct ByteBuffer.");
         return 0;
     }
-    if (told[1] > 0 && told[2] > 0) { /* edgecap.h refuses the others */
-        needed = (int64_t)told[3] * (told[2] - 1) + channels[told[4]] * told[1];
-        if (needed > capacity - told[0]) {
+    if (values[1] > 0 && values[2] > 0) { /* edgecap.h refuses the others */
+        needed = (int64_t)values[3] * (values[2] - 1) + channels[values[4]] * values[1];
+        if (needed > capacity - values[0]) {
             throw_own(env, EDGECAP_INPUT, "image.buffer",
                       "the buffer ends before the last row of the image.");
             return 0;
         }
     }
-    image->data = data + told[0];
+    image->data = data + values[0];
     return 1;
 }
