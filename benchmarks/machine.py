@@ -45,6 +45,15 @@ def cpu_model() -> str:
 
 def peak_rss_mb() -> float:
     """Peak memory of this process so far, MiB."""
+    return memory_mb()[0]
+
+
+def memory_mb() -> tuple[float, float | None]:
+    """Peak memory of this process so far and its memory now, MiB.
+
+    Both come from one reading, so that the peak is never below the memory now. The second is
+    None where the system does not report it.
+    """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -52,18 +61,9 @@ def peak_rss_mb() -> float:
         import sys
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+        return peak / (1024 * 1024 if sys.platform == "darwin" else 1024), None
     # ru_maxrss would be wrong: on Linux a new process inherits the peak of its parent.
-    return _status_mb(status, "VmHWM")
-
-
-def rss_mb() -> float | None:
-    """Memory of this process now, MiB; None where the system does not report it."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    return _status_mb(status, "VmRSS")
+    return _status_mb(status, "VmHWM"), _status_mb(status, "VmRSS")
 
 
 def _status_mb(status: str, key: str) -> float:

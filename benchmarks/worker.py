@@ -15,7 +15,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from edgecap.benchmarks.machine import peak_rss_mb, rss_mb
+from edgecap.benchmarks.machine import memory_mb
 from edgecap.benchmarks.process import pin
 from edgecap.benchmarks.protocol import DECODE_POSITION, PAUSE_S, Round, Samples
 from edgecap.core.errors import EdgecapError
@@ -166,7 +166,8 @@ def _answer(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
     if request["do"] == "batch":
         return measured.batch(request["size"])
     if request["do"] == "memory":
-        return {"peak_rss_mb": peak_rss_mb(), "steady_rss_mb": rss_mb()}
+        peak, now = memory_mb()
+        return {"peak_rss_mb": peak, "steady_rss_mb": now}
     if request["do"] == "captions":
         captions = [measured.caption(image) for image in measured.images]
         return {
