@@ -237,11 +237,9 @@ class Captioner(Rating):
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
-        places = self.manifest.regions
-        locations = range(places.first, places.first + places.count) if places else range(0)
         return Attention(
             self._read(generated, processed.placement, request),
-            word_maps(chosen, self.codec, locations),
+            word_maps(chosen, self.codec, self.manifest.regions),
             processed.placement,
         )
 

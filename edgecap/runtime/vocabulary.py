@@ -31,7 +31,7 @@ class Vocabulary:
         self.longest = spec.max_new_tokens  # tokens of a caption, the end token included
         self.eos = spec.eos[0]
         place = manifest.regions
-        self.locations = range(place.first, place.first + place.count) if place else range(0)
+        self.locations = place.places if place else range(0)
         V = manifest.interface.dims["V"]
         if len(tokenizer) > V:
             raise BundleError(
