@@ -152,10 +152,10 @@ def _data(
     json_: str | None,
     threads: int,
 ) -> None:
+    from edgecap.apps.pairs.examples import read_examples
     from edgecap.benchmarks.caption_eval import evaluate
     from edgecap.cli._model import options_of
     from edgecap.models.loading import load
-    from edgecap.reference.pairs.examples import read_examples
 
     examples = read_examples(data, images, lang or "en", n)
     captioner = load(model, threads=threads)
