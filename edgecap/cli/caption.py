@@ -31,13 +31,14 @@ _GENERATION = "Generation"
 _INPUT = "Videos, cameras and URLs"
 _LIBRARY = "Many images"
 DETAILS = """
-Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
-its confidence: where the model is calibrated, the probability that the box is right. Styles without
-boxes have a confidence only with --min-confidence: the image is then captioned with boxes as well.
-An image that cannot be read is reported and the others are captioned; the exit code is then 2.
+Images are turned upright by their EXIF orientation; boxes are in pixels of the upright image. The
+number after a box is its confidence: for a calibrated model, the probability that the box is right.
+Styles without boxes have a confidence only with --min-confidence, which captions the image with
+boxes as well. An image that cannot be read is reported, the others are captioned, and the exit code
+is 2.
 
-Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
-length limit cut ends in "[cut]".
+Decoding is greedy, unless --beams or a sampling option is given. A caption that was cut at the
+length limit ends in "[cut]".
 """
 
 
@@ -49,7 +50,7 @@ def run(
             "--bundle",
             "-b",
             help=f"{MODEL[:-1]}, or a Hugging Face checkpoint directory. Default: the newest "
-            "bundle here.",
+            "bundle in this directory.",
         ),
     ] = None,
     lang: Annotated[
@@ -68,7 +69,9 @@ def run(
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", help="Named prompt, for models that have prompts, not languages."),
+        typer.Option(
+            "--prompt", help="Named prompt, for models with prompts instead of languages."
+        ),
     ] = None,
     draw: Annotated[
         Path | None,
@@ -159,8 +162,8 @@ def run(
         typer.Option(
             "--min-confidence",
             metavar="NUMBER|auto",
-            help="Decline captions of a lower confidence, 0 to 1; auto: as the model's calibration "
-            "recommends.",
+            help="Decline captions of a lower confidence, 0 to 1; auto takes the limit that the "
+            "model's calibration recommends.",
         ),
     ] = None,
     engine: Annotated[
@@ -191,8 +194,8 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Keep the rows of an earlier run in --jsonl or --parquet, and caption the "
-            "other images.",
+            help="Keep the rows of an earlier run in --jsonl or --parquet and caption the "
+            "remaining images.",
             rich_help_panel=_LIBRARY,
         ),
     ] = False,

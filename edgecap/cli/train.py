@@ -15,8 +15,8 @@ RENAMED = {"--images": "--n"}
 DETAILS = """
 Writes checkpoints, a log (log.jsonl), its plot (log.png) and, at the end, fp16 weights.
 
-A run that was stopped continues with --resume, on the same stream of scenes; size, recipe and seed
-are then its own, so --size, --n, --seed and --init are refused.
+--resume continues a run that was stopped, on the same stream of scenes. Size, recipe and seed are
+those of the run, so --size, --n, --seed and --init are refused.
 
 On several GPUs:
   torchrun --nproc-per-node N -m edgecap train
@@ -40,7 +40,9 @@ def run(
     ] = False,
     init: Annotated[
         str | None,
-        typer.Option("--init", metavar="MODEL", help="Initial weights, of this size or a smaller."),
+        typer.Option(
+            "--init", metavar="MODEL", help="Initial weights, of this size or a smaller one."
+        ),
     ] = None,
     json_: Json = None,
     threads: Annotated[int | None, threads_option("CPU threads of PyTorch.")] = None,

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edgecap.core.errors import InputError
-from edgecap.reference.pairs.pair import (
+from edgecap.apps.pairs.pair import (
     Pair,
     bad_row,
     captions,
@@ -23,6 +22,7 @@ from edgecap.reference.pairs.pair import (
     rows,
     text_of,
 )
+from edgecap.core.errors import InputError
 from edgecap.runtime.preprocess import SUFFIXES
 
 _NAME, _CAPTIONS, _LANGUAGE = "file_name", ("text", "caption"), "lang"

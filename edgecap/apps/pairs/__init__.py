@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgecap.apps.pairs import coco, imagefolder, jsonl
+from edgecap.apps.pairs.pair import Pair, Region, Span
 from edgecap.core.errors import InputError
-from edgecap.reference.pairs import coco, imagefolder, jsonl
-from edgecap.reference.pairs.pair import Pair, Region, Span
 
 __all__ = ["Pair", "Region", "Span", "read_pairs"]
 

@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgecap.apps.pairs.pair import Pair, bad_row, caption, image_file, text_of
 from edgecap.core.errors import InputError
-from edgecap.reference.pairs.pair import Pair, bad_row, caption, image_file, text_of
 
 
 def read(file: Path, root: Path, lang: str) -> list[Pair]:
