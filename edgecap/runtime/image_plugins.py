@@ -56,13 +56,17 @@ def parse(data: bytes, name: str) -> Image.Image:
         except MemoryError:
             raise
         except Exception as error:  # as in _open
-            reason = reason or one_line(error)
+            reason = reason or ("" if accept is None else one_line(error))
     if kind == "AVIF" and "AVIF" not in formats_read():
         raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
     if kind in IMAGE_KINDS:
-        raise damaged(f"{name} is a {kind} file that is damaged or of a kind that is not read", reason)
+        article = "an" if kind == "AVIF" else "a"
+        what = f"{name} is {article} {kind} file that is damaged or of a kind that is not read"
+        raise damaged(what, reason)
+    if not data.strip(b"\0"):
+        raise damaged(f"{name} holds zeros only: its copy or download did not finish", "")
     advice = ADVICE.get(kind, f"Formats read: {', '.join(formats_read())}.")
-    raise InputError("image.unreadable", f"{name} is {_described(kind, data)}.", advice)
+    raise InputError("image.unreadable", f"{name} is {_described(kind)}.", advice)
 
 
 def damaged(what: str, reason: str) -> InputError:
@@ -73,13 +77,11 @@ def damaged(what: str, reason: str) -> InputError:
     )
 
 
-def _described(kind: str, data: bytes) -> str:
-    if kind:
-        article = "an" if kind.startswith("SVG") else "a"
-        return f"{article} {kind}, {'which is not read' if kind in UNREAD else 'not an image'}"
-    if not data.strip(b"\0"):
-        return "a file of zeros: its copy or download did not finish"
-    return "not an image in a format that is read"
+def _described(kind: str) -> str:
+    if not kind:
+        return "not an image in a format that is read"
+    article = "an" if kind.startswith("SVG") else "a"
+    return f"{article} {kind}, {'which is not read' if kind in UNREAD else 'not an image'}"
 
 
 def _parse_heic(data: bytes, name: str) -> Image.Image:
