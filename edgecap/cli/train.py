@@ -61,8 +61,8 @@ def run(
     if resume and given:
         raise InputError(
             "train.start",
-            f"--resume continues as the run began, and {given[0]} would change it.",
-            "Give one.",
+            f"--resume continues the run with its own options, so {given[0]} cannot be given.",
+            "Leave one of them out.",
         )
     torch = require("torch", "train")
     require("matplotlib", "train")  # for the log's image, after hours of work
