@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import shutil
 import struct
 import weakref
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
 from typing import BinaryIO, NamedTuple
 
 from edgecap.bundle.checks import LFS, State, state_of
@@ -76,6 +74,9 @@ class Container:
 
         The directory is the same at each call, and removed with this object or at exit.
         """
+        import shutil  # only CoreML and old engines need what begins here
+        from tempfile import mkdtemp
+
         if not self._unpacked:
             self._unpacked.append(Path(mkdtemp(prefix="edgecap-packed-")))  # ours alone: mode 0700
             weakref.finalize(self, shutil.rmtree, self._unpacked[0], ignore_errors=True)

@@ -15,10 +15,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgecap.bundle import manifest as schema2
-from edgecap.bundle import schema1
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -50,6 +49,9 @@ from edgecap.core.errors import BundleError
 from edgecap.core.packed import AnyFile
 from edgecap.core.typed import dump, parse, read_json
 
+if TYPE_CHECKING:
+    from edgecap.bundle import schema1
+
 _GOLDEN = "golden/"
 # As is the whole of _GOLDEN.
 _OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
@@ -64,7 +66,7 @@ _DOCUMENT_SUFFIXES = frozenset(
 _DOCUMENT_NAMES = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
-Written = TypeVar("Written", schema1.Manifest, schema2.Manifest)
+Written = TypeVar("Written", "schema1.Manifest", schema2.Manifest)
 
 
 @dataclass(frozen=True)

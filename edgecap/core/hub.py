@@ -6,7 +6,6 @@ environment (HF_TOKEN), and no code of a repository is run.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -124,6 +123,8 @@ def push(
         InputError: the hub refused, or it cannot be reached.
         MissingPackageError: huggingface_hub is not installed.
     """
+    import glob
+
     library = require("huggingface_hub", "hub")
     if not is_id(name):
         raise InputError("hub.name", f"{name!r} is not a hub id.", "Write it as: org/name")

@@ -10,7 +10,6 @@ from edgecap import __version__
 from edgecap.bundle.container import SUFFIX, is_container
 from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import needed_files, open_bundle
-from edgecap.bundle.manifest import Manifest
 from edgecap.bundle.packing import pack, unpack
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
@@ -45,13 +44,6 @@ def write_project(target: str, bundle: Path, directory: Path) -> Path:
             "project.format",
             f"{manifest.name} is in {manifest.format}; {target} runs {', '.join(row.formats)}.",
             f"Run: edgecap export --format {row.formats[0]}",
-        )
-    if row.runtime is None and isinstance(manifest, Manifest) and manifest.image.grids:
-        raise UnsupportedError(
-            "image.crops",
-            f"{manifest.name} reads an image as several crops; {target} reads it as one.",
-            "Use --target python, or set do_image_splitting to false in the checkpoint's "
-            "preprocessor_config.json and export again.",
         )
     words = {
         "NAME": manifest.name,

@@ -13,10 +13,10 @@ from edgecap.bundle.io import bundles_in
 from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
-from edgecap.core.formats import backends
 from edgecap.models.checkpoint import CONFIG, PICKLES, open_checkpoint
 from edgecap.reference.shipped import SUFFIX, calibration_for, called, shipped
 from edgecap.runtime import loading
+from edgecap.runtime.backends import check_backend
 from edgecap.runtime.confidence import Minimum, check_minimum
 
 DEFAULT = "S"
@@ -46,7 +46,7 @@ def load(
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *backends(), "torch"))
+    check_backend(backend, "torch")
     pick("device", device, DEVICES)
     loading.check_threads(threads)
     if not str(source):

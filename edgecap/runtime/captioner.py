@@ -51,7 +51,7 @@ class Captioner(Rating):
         backend: str,
         *,
         encoder: Callable[[], PromptEncoder] | None = None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: Callable[[], Tokenizer] | None = None,
         free: Callable[[], int] = free_bytes,
         most: int = BATCH,
     ) -> None:
@@ -59,15 +59,15 @@ class Captioner(Rating):
         Args:
             codec: turns ids into text; None for a model without captions.
             encoder: opens what turns texts into ids, if the bundle has it.
-            tokenizer: the same for a model with languages, in plain Python.
+            tokenizer: the same for a model with languages, in plain Python. Captions need neither.
             free: returns the free bytes of the engine's memory.
             most: images per batch at most.
         """
         self.graphs, self.manifest, self.backend = graphs, manifest, backend
         self._codec, self._encoder, self._tokenizer = codec, encoder, tokenizer
         self._free, self._most = free, most
-        known = manifest.languages and tokenizer
-        self._vocabulary = Vocabulary(manifest, known) if known else None
+        known = manifest.languages and codec
+        self._vocabulary = Vocabulary(manifest, len(known)) if known else None
         self._request = partial(request_of, manifest, self._vocabulary)
 
     @property
@@ -97,7 +97,7 @@ class Captioner(Rating):
         """Text to ids, of a model with languages; UnsupportedError for others."""
         if self._tokenizer is None:
             raise self._lacks("languages")
-        return self._tokenizer
+        return self._tokenizer()
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -237,11 +237,9 @@ class Captioner(Rating):
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
-        places = self.manifest.regions
-        locations = range(places.first, places.first + places.count) if places else range(0)
         return Attention(
             self._read(generated, processed.placement, request),
-            word_maps(chosen, self.codec, locations),
+            word_maps(chosen, self.codec, self.manifest.regions),
             processed.placement,
         )
 
