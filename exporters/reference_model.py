@@ -160,7 +160,7 @@ class ReferenceModel(Model):
     def choose(self, precision: str) -> Chosen:
         return self._planner.choose(precision)
 
-    def ask(self, folder: Path, say: Say) -> int:
+    def write_reference(self, folder: Path, say: Say) -> int:
         # A bundle that is not compared needs a few scenes, for its golden files.
         from edgecap.exporters.parity import collect
 
