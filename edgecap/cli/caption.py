@@ -209,29 +209,36 @@ def run(
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
+    sampling = _sampling(temperature, top_k, top_p, seed)
     if engine != "local" or parquet is not None or resume:
-        from edgecap.cli._library import caption_library
+        from edgecap.cli._library import LibraryRun, caption_library
 
-        _only_files(draw, json_, urls, fps, every, frames, device)
-        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
-        options |= {
-            "max_length": max_length,
-            "sampling": _sampling(temperature, top_k, top_p, seed),
-        }
-        named = {name: value for name, value in options.items() if value is not None}
-        caption_library(
-            images,
-            chosen(bundle),
-            engine,
-            workers,
-            threads,
-            jsonl,
-            parquet,
-            resume,
-            on_error,
-            _minimum(min_confidence),
-            named,
+        _refuse_with_rows(
+            {
+                "--draw": draw,
+                "--json": json_,
+                "--urls": urls or None,
+                "--fps": fps,
+                "--every": every,
+                "--frames": frames,
+                "--device": None if device == "cpu" else device,
+            }
         )
+        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
+        options |= {"max_length": max_length, "sampling": sampling}
+        library = LibraryRun(
+            source=chosen(bundle),
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            jsonl=jsonl,
+            parquet=parquet,
+            resume=resume,
+            on_error=on_error,
+            min_confidence=_minimum(min_confidence),
+            options={name: value for name, value in options.items() if value is not None},
+        )
+        caption_library(images, library)
         return
     given = GivenImages(images, urls, _frames(every, fps, frames))
     drawn = given.alone() if draw is not None else None
@@ -246,24 +253,22 @@ def run(
         [drawn.source] if drawn else given.take(),
         **options_of(captioner, lang, style, prompt, beams),
         max_length=max_length,
-        sampling=_sampling(temperature, top_k, top_p, seed),
+        sampling=sampling,
         on_error=on_error,
     )
     _report(given, drawn, captions, draw, json_, jsonl)
 
 
-def _only_files(
-    draw: Path | None, json_: str | None, urls: bool, *of_frames: float | str | None
-) -> None:
-    """InputError for what goes with neither --engine ray, nor --parquet, nor --resume."""
-    given: dict[str, Any] = {"--draw": draw, "--json": json_, "--urls": urls or None}
-    given |= dict(zip(("--fps", "--every", "--frames"), of_frames, strict=False))
-    given["--device"] = None if of_frames[-1] == "cpu" else of_frames[-1]
-    wrong = [name for name, value in given.items() if value is not None]
+def _refuse_with_rows(options: dict[str, Any]) -> None:
+    """InputError at the first option that is given; None: not given.
+
+    These go with neither --engine ray, nor --parquet, nor --resume.
+    """
+    wrong = [name for name, value in options.items() if value is not None]
     if wrong:
         raise InputError(
             "caption.library",
-            f"{wrong[0]} does not go with --engine ray, --parquet or --resume.",
+            f"{wrong[0]} cannot be combined with --engine ray, --parquet or --resume.",
             "Leave it out, or caption without those.",
         )
 

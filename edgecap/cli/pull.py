@@ -38,7 +38,7 @@ def run(
 
     plain, _, given = name.partition("@")
     if not hub.is_id(plain):
-        raise InputError("hub.name", f"{name!r} is no hub id.", "Write it as: org/name")
+        raise InputError("hub.name", f"{name!r} is not a hub id.", "Write it as: org/name")
     found = hub.pull(plain, revision or given or None, FILES)
     write_json({"name": plain, "path": str(found)}, json_)
     if json_ != STANDARD_OUTPUT:

@@ -106,9 +106,9 @@ def run(
     if resume and given:
         raise InputError(
             "qat.start",
-            f"--resume continues as the run began, and --{_option(next(iter(given)))} would "
-            "change it.",
-            "Give one.",
+            f"--resume continues the run with its own options, so --{_option(next(iter(given)))} "
+            "cannot be given.",
+            "Leave one of them out.",
         )
     if "images" in given and "minutes" in given:
         raise InputError("qat.length", "--n and --minutes both limit the run.", "Give one.")

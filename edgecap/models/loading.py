@@ -50,7 +50,7 @@ def load(
     pick("device", device, DEVICES)
     loading.check_threads(threads)
     if not str(source):
-        raise InputError("bundle.missing", "an empty name is no bundle and no model.")
+        raise InputError("bundle.missing", "a bundle or model needs a name, and it is empty.")
     given = hub.resolve(source)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
     if given.suffix in PICKLES and given.is_file():

@@ -56,7 +56,7 @@ def load(
     check_backend(backend)
     check_threads(threads)
     if not str(bundle):
-        raise InputError("bundle.missing", "an empty name is no bundle.")
+        raise InputError("bundle.missing", "a bundle needs a name, and it is empty.")
     opened = open_bundle(hub.resolve(bundle), verify)
     captioner = _captioner(opened, backend, threads)
     captioner.set_confidence(calibration_of(opened), min_confidence, os.fspath(bundle))

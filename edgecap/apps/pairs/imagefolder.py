@@ -40,7 +40,7 @@ def read_csv(file: Path, root: Path, lang: str) -> list[Pair]:
     try:
         header = reader.fieldnames or []
     except csv.Error as error:
-        raise bad_row(f"{file}:{reader.line_num}", f"is no CSV: {error}") from None
+        raise bad_row(f"{file}:{reader.line_num}", f"is not CSV: {error}") from None
     if _NAME not in header or not set(header) & set(_CAPTIONS):
         raise bad_row(f"{file}:1", f"has no columns {_NAME} and {' or '.join(_CAPTIONS)}")
 
@@ -52,7 +52,7 @@ def read_csv(file: Path, root: Path, lang: str) -> list[Pair]:
                     raise bad_row(where, f"does not have {len(header)} cells")
                 yield where, row
         except csv.Error as error:
-            raise bad_row(f"{file}:{reader.line_num}", f"is no CSV: {error}") from None
+            raise bad_row(f"{file}:{reader.line_num}", f"is not CSV: {error}") from None
 
     return _pairs(file, root, lang, numbered())
 

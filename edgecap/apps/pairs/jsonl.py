@@ -46,7 +46,7 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
                 "spans or grounded)",
             )
         if not isinstance(row.get("lang", lang), str):
-            raise bad_row(where, "has a 'lang' that is no text")
+            raise bad_row(where, "has a 'lang' that is not text")
         if row.get("lang", lang) != lang:
             skipped.append(row["lang"])
             continue

@@ -53,9 +53,9 @@ def rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise bad_row(where, f"is no JSON: {error}") from None
+            raise bad_row(where, f"is not JSON: {error}") from None
         if not isinstance(value, dict):
-            raise bad_row(where, "is no JSON object")
+            raise bad_row(where, "is not a JSON object")
         yield where, value
 
 
@@ -96,21 +96,21 @@ def captions(where: str, row: dict[str, Any], names: Sequence[str]) -> list[str]
         return [caption(where, row.get(key))]
     listed = row["captions"]
     if not isinstance(listed, list) or not listed:
-        raise bad_row(where, "has 'captions' that are no list of texts")
+        raise bad_row(where, "has 'captions' that are not a list of texts")
     return [caption(where, one) for one in listed]
 
 
 def regions(where: str, value: Any) -> tuple[Region, ...]:
     """The regions of an image: [{"phrase": "a dog", "box": [x0, y0, x1, y1]}]."""
     if not isinstance(value, list):
-        raise bad_row(where, "has 'regions' that are no list")
+        raise bad_row(where, "has 'regions' that are not a list")
     found = []
     for item in value:
         if not isinstance(item, dict) or not {"box"} <= set(item) <= {"phrase", "box"}:
             raise bad_row(where, "has a region without exactly phrase and box")
         phrase = item.get("phrase", "")
         if not isinstance(phrase, str):
-            raise bad_row(where, "has a region whose phrase is no text")
+            raise bad_row(where, "has a region whose phrase is not text")
         found.append(Region(phrase, _box(where, item["box"])))
     return tuple(found)
 
@@ -135,7 +135,7 @@ def spans(where: str, text: str, written: Any, value: Any) -> tuple[Span, ...]:
     Offsets refer to the caption as `written`, which must equal the normalised `text`.
     """
     if not isinstance(value, list):
-        raise bad_row(where, "has 'spans' that are no list")
+        raise bad_row(where, "has 'spans' that are not a list")
     if value and written != text:
         raise bad_row(where, "has spans, and surrounding or repeated spaces in its caption")
     found: list[Span] = []
