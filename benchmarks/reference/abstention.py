@@ -284,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: Namespace) -> None:
-    check_numbers(args, "abstention", n=40, kind=4, threads=1)
+    check_numbers(args, "abstention", n=8, kind=1, threads=1)
     styles = args.styles.split(",")
     captioner: Captioner = load(args.captioner, threads=args.threads)
     if args.fit is not None:
