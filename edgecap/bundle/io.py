@@ -46,6 +46,7 @@ from edgecap.bundle.schemas import AnyManifest, manifest_from_json
 from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
+from edgecap.core.litter import is_litter
 from edgecap.core.packed import AnyFile
 from edgecap.core.typed import dump, parse, read_json
 
@@ -55,11 +56,6 @@ if TYPE_CHECKING:
 _GOLDEN = "golden/"
 # As is the whole of _GOLDEN.
 _OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
-# Files of file managers, network storage and archives; ignored, as is any name that begins with a
-# dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
-_IGNORED = frozenset(
-    ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "@eaDir", "#recycle", "__MACOSX")
-)
 _DOCUMENT_SUFFIXES = frozenset(
     (".md", ".txt", ".rst", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
 )
@@ -248,7 +244,7 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
     MAX_FOLDERS: an untrusted directory can be deeper than Python recurses, or contain itself.
     """
     with os.scandir(root / prefix) as found:
-        kept = (e for e in found if e.name not in _IGNORED and not e.name.startswith("."))
+        kept = (e for e in found if not is_litter(e.name))
         entries = sorted(kept, key=lambda entry: entry.name)
     if prefix and not entries:
         yield prefix, 0

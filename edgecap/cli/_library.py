@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from edgecap.cli._inputs import with_name
 from edgecap.core.choices import pick
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
@@ -64,7 +65,7 @@ def caption_library(given: Sequence[str], run: LibraryRun) -> None:
                 error = InputError(row["error"]["code"], row["error"]["text"])
                 if run.on_error == "fail":
                     raise error
-                typer.echo(f"edgecap: {printable(str(error))}", err=True)
+                typer.echo(f"edgecap: {printable(with_name(row['image'], error))}", err=True)
     typer.echo(
         f"{run.jsonl or run.parquet}: {len(left) - failures} captioned, {failures} unreadable, "
         f"{len(names) - len(left)} done before"

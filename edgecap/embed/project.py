@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from edgecap import __version__
+from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.container import SUFFIX, is_container
 from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import needed_files, open_bundle
@@ -50,6 +51,7 @@ def write_project(target: str, bundle: Path, directory: Path) -> Path:
         "FORMAT": manifest.format,
         "VERSION": __version__,
         "BUNDLE": row.bundle,
+        "MIN_CONFIDENCE": '"auto"' if CONFIDENCE in manifest.files else "null",
         **row.words.get(manifest.format, {}),
     }
     with atomic_dir(directory, overwrite=True, marker=lambda _: False) as project:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -24,11 +24,11 @@ from edgecap.runtime.captions import Attention, Caption, read_caption
 from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.graphs import Graphs
-from edgecap.runtime.image_files import is_image
 from edgecap.runtime.image_processing import ModelInput, ProcessedImage, process
+from edgecap.runtime.lanes import on_lanes
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.preprocess import ImageLike, Letterbox
-from edgecap.runtime.requests import Request, request_of
+from edgecap.runtime.requests import Request, images_of, is_alone, request_of
 from edgecap.runtime.sampling import Sampling
 from edgecap.runtime.state import State
 from edgecap.runtime.text import TextCodec
@@ -250,7 +250,7 @@ class Captioner(Rating):
         UnsupportedError if it has no such space.
         """
         self._require_output(ENCODE, "image_embedding", "embeddings of images")
-        inputs = (process(image, self.manifest.image) for image in _images(images))
+        inputs = (process(image, self.manifest.image) for image in images_of(images))
 
         def work(batch: Sequence[ModelInput]) -> list[np.ndarray]:
             return list(self.graphs.encode_inputs(batch)["image_embedding"])  # b of [E]
@@ -280,7 +280,7 @@ class Captioner(Rating):
         self, images: Iterable[ImageLike] | ImageLike
     ) -> Iterator[ProcessedImage | InputError]:
         """What the model sees of each image, or its error."""
-        for image in _images(images):
+        for image in images_of(images):
             try:
                 yield process(image, self.manifest.image)
             except InputError as error:
@@ -293,40 +293,49 @@ class Captioner(Rating):
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
-            return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
-
         # Asking for the free memory takes as long as a step.
-        size = 1 if _is_alone(images) else batch or self.batch_size(request.rules.spec.beams)
+        size = 1 if is_alone(images) else batch or self.batch_size(request.rules.spec.beams)
+        lanes = self._lanes(size)
+
+        def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
+            if self.graphs.batch is None:
+                return self._caption_batch(self.graphs, request, batch)
+            return on_lanes(lanes, batch, lambda one, i: self._caption_batch(one, request, [i])[0])
+
+        size *= len(lanes) if batch is None else 1  # lanes wait for each other at its end
         for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield result
 
-    def _caption_batch(
-        self, request: Request, images: Sequence[ProcessedImage], places: Sequence[int]
-    ) -> list[Caption]:
-        encoded = self.graphs.encode_inputs(images)
-        placements = [image.placement for image in images]
-        captions = self._caption_encoded(request, encoded, placements, places)
-        second = self.second_style(request.style)
-        if second is None:
-            return [self.rated(caption) for caption in captions]
-        again = self._caption_encoded(self._in_style(request, second), encoded, placements, places)
-        return [self.rated(*pair) for pair in zip(captions, again, strict=True)]
+    def _lanes(self, most: int) -> list[Graphs]:
+        """What threads work with that caption images side by side; one unless several may."""
+        if self.graphs.batch is None:  # the engine shares the work of a batch
+            return [self.graphs]
+        return self.graphs.lanes(min(self.graphs.session.threads, most))
 
-    def _caption_encoded(
-        self,
-        request: Request,
-        encoded: dict[str, np.ndarray],
-        placements: Sequence[Letterbox],
-        places: Sequence[int],
+    def _caption_batch(
+        self, graphs: Graphs, request: Request, batch: Sequence[tuple[int, ProcessedImage]]
     ) -> list[Caption]:
-        state = State(self.graphs, encoded)
-        generated = generate(state, request.rules, request.choose(places))
+        """The captions of images, each with its place in the call."""
+        images = [image for _, image in batch]
+        second = self.second_style(request.style)
+        if second is None:  # the state alone holds what encode returned, until its first step
+            state = State(graphs, graphs.encode_inputs(images))
+            return [self.rated(caption) for caption in self._decoded(state, request, batch)]
+        encoded = graphs.encode_inputs(images)
+        requests = (request, self._in_style(request, second))
+        both = [self._decoded(State(graphs, encoded), each, batch) for each in requests]
+        return [self.rated(*pair) for pair in zip(*both, strict=True)]
+
+    def _decoded(
+        self, state: State, request: Request, batch: Sequence[tuple[int, ProcessedImage]]
+    ) -> list[Caption]:
+        """The captions of encoded images; `batch` as above."""
+        generated = generate(state, request.rules, request.choose([place for place, _ in batch]))
         return [
-            self._read(one, placement, request)
-            for one, placement in zip(generated, placements, strict=True)
+            self._read(one, image.placement, request)
+            for one, (_, image) in zip(generated, batch, strict=True)
         ]
 
     def _in_style(self, request: Request, style: str) -> Request:
@@ -381,13 +390,3 @@ class Captioner(Rating):
         names = ", ".join(spec.name for spec in self.manifest.interface.functions)
         message = f"{self.manifest.name} has no {what}."
         return UnsupportedError("model.capability", message, f"It has: {names}.")
-
-
-def _images(images: Any) -> Iterable[Any]:
-    """The images of a call; a single one needs no list."""
-    return [images] if is_image(images) else images
-
-
-def _is_alone(images: Any) -> bool:
-    """Whether a call has a single image, as far as is known before they are read."""
-    return is_image(images) or (isinstance(images, Sequence) and len(images) == 1)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, one_line
 from edgecap.runtime.image_kinds import ADVICE, HEAD, IMAGE_KINDS, UNREAD, kind_of
 
 # Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised. In
@@ -56,25 +56,38 @@ def parse(data: bytes, name: str) -> Image.Image:
     kind = kind_of(data[:HEAD])
     if kind == "HEIC":
         return _parse_heic(data, name)
+    reason = ""
     for _, factory, accept in _openers():
         try:
             if accept is None or accept(data[:16]) is True:
                 return factory(io.BytesIO(data), "")
         except MemoryError:
             raise
-        except Exception:  # as in _open
-            continue
-    if kind == "AVIF":
+        except Exception as error:  # as in _open
+            reason = reason or ("" if accept is None else one_line(error))
+    if kind == "AVIF" and "AVIF" not in formats_read():
         raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
+    if kind in IMAGE_KINDS:
+        article = "an" if kind == "AVIF" else "a"
+        what = f"{name} is {article} {kind} file that is damaged or of a kind that is not read"
+        raise damaged(what, reason)
+    if not data.strip(b"\0"):
+        raise damaged(f"{name} holds zeros only: its copy or download did not finish", "")
     advice = ADVICE.get(kind, f"Formats read: {', '.join(formats_read())}.")
     raise InputError("image.unreadable", f"{name} is {_described(kind)}.", advice)
 
 
+def damaged(what: str, reason: str) -> InputError:
+    """The refusal of an image file whose pixels cannot be read."""
+    code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
+    return InputError(
+        code, f"{what}{': ' if reason else ''}{reason.rstrip('.')}.", "Copy or save it again."
+    )
+
+
 def _described(kind: str) -> str:
     if not kind:
-        return "not an image"
-    if kind in IMAGE_KINDS:
-        return f"a damaged {kind} file"
+        return "not an image in a format that is read"
     article = "an" if kind.startswith("SVG") else "a"
     return f"{article} {kind}, {'which is not read' if kind in UNREAD else 'not an image'}"
 

@@ -301,6 +301,10 @@ def test_what_is_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         (item,) = Sources([name])
         with pytest.raises(InputError, match=r"video\.unreadable"):
             load_image(item.image)
+    (tmp_path / "pointer.mp4").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (item,) = Sources([tmp_path / "pointer.mp4"])
+    with pytest.raises(InputError, match=r"a Git-LFS pointer, not a video\. Run: git lfs pull"):
+        load_image(item.image)
     (item,) = Sources([tmp_path / "gone.mp4"])
     with pytest.raises(InputError, match=r"does not exist"):
         load_image(item.image)

@@ -1,7 +1,8 @@
 """The HNSW graph (arXiv 1603.09320) over the vectors of a large index, in a usearch file.
 
-usearch reads the same file on phones and in browsers. It stores float16 vectors: the graph only
-proposes candidates, which are scored again with the float32 vectors.
+usearch reads the same file on phones and in browsers. It stores int8 vectors: the graph only
+proposes candidates, which are scored again with the float32 vectors. Files that hold float16, as
+they did once, are read as well.
 
 Letters: n vectors, E embedding width.
 """
@@ -17,7 +18,9 @@ from edgecap.core.errors import BundleError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 128, 512
+# Half of usearch's own effort in building, and eight times that in searching: building takes nearly
+# all of the time, and recall was the same (`python -m edgecap.benchmarks.recall`).
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 64, 512
 PACKAGE = ("usearch.index", "search")  # module, and the extra of edgecap that installs it
 _CHUNK = 512  # vectors added between two steps of the progress bar
 
@@ -60,7 +63,7 @@ def _empty(width: int) -> Any:
     return index.Index(
         ndim=width,
         metric="ip",
-        dtype="f16",
+        dtype="i8",
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
         expansion_search=EXPANSION_SEARCH,

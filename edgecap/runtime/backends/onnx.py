@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -50,8 +50,9 @@ class OnnxSession(FunctionSession):
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._engine = require("onnxruntime", "onnx")
-        self._bundle, self._threads = bundle, threads
+        self._bundle, self.threads = bundle, threads
         self._loading = threading.Lock()
+        self._single: OnnxSession | None = None
         self._graphs: dict[str, _Graph] = {}
         self.batch = bundle.manifest.batch
         for name in needed_at_once(bundle.manifest.functions):
@@ -70,10 +71,22 @@ class OnnxSession(FunctionSession):
         weakref.finalize(bound, graph.memory.give_back, written)
         return bound
 
+    def lanes(self, count: int) -> Sequence[FunctionSession]:
+        """One session of one thread for all: calls run on the threads that make them.
+
+        Threads of this session would be shared by all calls, and spin while they wait for work.
+        """
+        if self.threads == 1:
+            return [self] * count
+        with self._loading:
+            if self._single is None:
+                self._single = OnnxSession(self._bundle, 1)
+        return [self._single] * count
+
     def _graph(self, name: str) -> _Graph:
         with self._loading:
             if name not in self._graphs:
-                self._graphs[name] = _Graph(self._engine, self._bundle, name, self._threads)
+                self._graphs[name] = _Graph(self._engine, self._bundle, name, self.threads)
             return self._graphs[name]
 
 

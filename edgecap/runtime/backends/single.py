@@ -6,7 +6,7 @@ Letters as in edgecap.bundle.interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,12 @@ def failed(file: str, error: Exception) -> Exception:
 class FunctionSession(ABC):
     """The functions of one model on an engine. Thread-safe.
 
-    `batch` is None if a call takes any B, and 1 if it takes one image or text at a time.
+    `batch` is None if a call takes any B, and 1 if it takes one image or text at a time. `threads`
+    is how many a call may use.
     """
 
     batch: int | None = 1
+    threads: int = 1
 
     @abstractmethod
     def run(self, name: str, inputs: Arrays) -> Arrays:
@@ -53,6 +55,13 @@ class FunctionSession(ABC):
         `fixed` inputs never change; the host writes the others, in buffers of the engine's choice.
         """
         return Bound(self, name, {**fixed, **allocated(buffers)})
+
+    def lanes(self, count: int) -> Sequence[FunctionSession]:
+        """The same functions for `count` threads that call at the same time, of one thread each.
+
+        Where the engine cannot work like that, this session alone.
+        """
+        return [self]
 
 
 class Bound:

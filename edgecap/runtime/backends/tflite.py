@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -70,7 +70,9 @@ class TfliteSession(FunctionSession):
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._package, make = interpreter_class()
+        self._bundle, self.threads = bundle, threads
         self._lock = threading.Lock()
+        self._lanes: list[FunctionSession] = []
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.functions.items():
@@ -93,6 +95,13 @@ class TfliteSession(FunctionSession):
 
     def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
         return _Resident(self, name, fixed, buffers, self._runners[name], self._lock)
+
+    def lanes(self, count: int) -> Sequence[FunctionSession]:
+        """Interpreters of one thread each, kept: one alone takes its calls in turn."""
+        with self._lock:
+            while len(self._lanes) < count:
+                self._lanes.append(TfliteSession(self._bundle, 1))
+            return self._lanes[:count]
 
 
 def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:

@@ -323,9 +323,9 @@ def test_checkpoints_grow_with_the_index(
     """Their segments are listed in one file that may not grow without end."""
     saved, append = [], store.append
 
-    def noted(root: Path, manifest: IndexManifest, entries: list, vectors: np.ndarray) -> Any:
+    def noted(root: Path, manifest: IndexManifest, entries: list, *rest: Any) -> Any:
         saved.append(len(entries))
-        return append(root, manifest, entries, vectors)
+        return append(root, manifest, entries, *rest)
 
     monkeypatch.setattr(build, "CHECKPOINT", 8)
     monkeypatch.setattr(build, "_CHECKPOINT_SHARE", 1.0)
