@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,7 @@ def _check_options(request: ExportRequest) -> None:
     for options in request.options:
         owner = _format_of(options)
         if owner not in request.formats:
-            names = " and ".join(field.name for field in fields(options))
+            names = " and ".join(vars(options))
             raise UnsupportedError(
                 "export.options",
                 f"{names} are options of {owner}, and the request is for "
