@@ -49,9 +49,12 @@ class Graphs:
     def encode_inputs(self, images: Sequence[ModelInput]) -> dict[str, np.ndarray]:
         """`encode` of processed images; those of a model with encode_crop in crops, each [n,h,w,3].
 
-        Crops are encoded one at a time, which takes the least memory.
+        Crops are encoded one at a time, which takes the least memory, and images where that takes
+        no longer: an image is a large matrix already.
         """
         if not self.interface.has(ENCODE_CROP):
+            if self.session.encodes_alone and len(images) > 1:
+                return self.join([self.encode(image.pixels) for image in images])
             return self.encode(np.concatenate([image.pixels for image in images]))
         shape = self.interface.function(ENCODE).inputs["features"].shape
         features = np.zeros(self.interface.sizes(shape, len(images)), np.float32)  # [B,n,F,D]

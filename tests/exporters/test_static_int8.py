@@ -105,7 +105,8 @@ def test_onnxruntime_runs_integer_kernels_only(w8a8: tuple[Path, Any], name: str
     assert float_weights == []
 
 
-@pytest.mark.parametrize("name", STATIC)
+# encode also sums floats, whose last bit depends on B; hosts give it one image a call.
+@pytest.mark.parametrize("name", ["decode", "encode_text"])
 def test_onnx_heads_round_each_item_of_a_call_as_if_alone(
     written: Written, w8a8: tuple[Path, Any], name: str
 ) -> None:

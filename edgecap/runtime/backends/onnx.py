@@ -48,6 +48,8 @@ class OnnxSession(FunctionSession):
     Functions that captions do not need, such as the text encoder, are loaded at their first use.
     """
 
+    encodes_alone = True
+
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._engine = require("onnxruntime", "onnx")
         self._bundle, self.threads = bundle, threads

@@ -39,11 +39,12 @@ class FunctionSession(ABC):
     """The functions of one model on an engine. Thread-safe.
 
     `batch` is None if a call takes any B, and 1 if it takes one image or text at a time. `threads`
-    is how many a call may use.
+    is how many a call may use. `encodes_alone`: several images a call are encoded no faster.
     """
 
     batch: int | None = 1
     threads: int = 1
+    encodes_alone: bool = False
 
     @abstractmethod
     def run(self, name: str, inputs: Arrays) -> Arrays:
