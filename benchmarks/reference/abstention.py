@@ -62,13 +62,13 @@ HARDER = ("counts", "backgrounds", "cooccurrence", "quadrant")  # splits with wh
 
 
 def caption_in_turns(
-    captioner: Captioner, images: Sequence[Any], style: str
+    captioner: Captioner, images: Sequence[Any], style: str, before: int = 0
 ) -> list[tuple[str, Caption]]:
-    """(language, caption) of each image; the languages take turns."""
+    """(language, caption) of each image; the languages take turns, as after `before` others."""
     languages = captioner.languages
     found: list[tuple[str, Caption] | None] = [None] * len(images)
     for place, lang in enumerate(progress(languages, f"{style}: languages")):
-        indices = range(place, len(images), len(languages))
+        indices = range((place - before) % len(languages), len(images), len(languages))
         captions = captioner.caption_many([images[i] for i in indices], lang=lang, style=style)
         for i, caption in zip(indices, captions, strict=True):
             if isinstance(caption, Caption):
@@ -163,31 +163,37 @@ def measure(
         name: [image for image, _ in shown] for name, shown in scenes_.items()
     }
     sets |= {kind: not_scenes(kind, others, TEST_SEED) for kind in KINDS | HELD_OUT} | folders
-    # Every style hears them, and so they are captioned once.
-    seconds = {name: caption_in_turns(captioner, images, SECOND) for name, images in sets.items()}
-    for style in styles:
-        found = {
-            name: _with_confidence(captioner, calibration, style, images, seconds[name])
+    # Few of a kind, and yet every language sees some: turns go on from one to the next.
+    sizes = [len(images) for images in sets.values()]
+    before = dict(zip(sets, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+
+    def captioned(style: str) -> dict[str, list[tuple[str, Caption]]]:
+        return {
+            name: caption_in_turns(captioner, images, style, before[name])
             for name, images in sets.items()
         }
+
+    seconds = captioned(SECOND)  # every style hears them, and so they are captioned once
+    for style in styles:
+        found = seconds if style == SECOND else captioned(style)
+        if style != SECOND:
+            found = {
+                name: _with_confidence(calibration, captions, seconds[name])
+                for name, captions in found.items()
+            }
         row = _row(calibration, style, scenes_, found)
         yield style, row | {"images": {name: len(images) for name, images in sets.items()}}
 
 
 def _with_confidence(
-    captioner: Captioner,
     calibration: Calibration,
-    style: str,
-    images: Sequence[Any],
+    captions: list[tuple[str, Caption]],
     seconds: list[tuple[str, Caption]],
 ) -> list[tuple[str, Caption]]:
-    """(language, caption with its confidence) of each image; none is declined."""
-    if style == SECOND:
-        return seconds
-    found = caption_in_turns(captioner, images, style)
+    """The captions with the confidence that their second opinions give; none is declined."""
     return [
         (lang, rated(caption, calibration, 0.0, second))
-        for (lang, caption), (_, second) in zip(found, seconds, strict=True)
+        for (lang, caption), (_, second) in zip(captions, seconds, strict=True)
     ]
 
 

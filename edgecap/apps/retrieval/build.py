@@ -332,18 +332,24 @@ class _Run:
         store.rewrite(self._root, self._manifest, entries, vectors, covering)
 
     def _graph(self, keys: np.ndarray, vectors: np.ndarray) -> Graph | None:
-        """The graph for the new rows: none, the existing one, or a new one."""
+        """The graph for the new rows: none, the existing one, that one with more, or a new one."""
         if len(keys) <= EXACT_ROWS:
             return None
         existing = self._manifest.graph
+        covered, onto = 0, None
         if existing is not None:
             covered = int((keys < existing.before).sum())
-            dead = existing.rows - covered
-            if len(keys) - covered <= EXACT_ROWS and dead <= _DEAD_SHARE * existing.rows:
+            if existing.rows - covered > _DEAD_SHARE * existing.rows:
+                existing, covered = None, 0
+            elif len(keys) - covered <= EXACT_ROWS:
                 return existing
+            else:
+                onto = self._root / existing.file
         name = store.new_name("graph", ".usearch")
-        write_file(self._root / name, graph.build(keys, vectors, self._threads))
-        return Graph(name, int(keys[-1]) + 1, len(keys))
+        data = graph.build(keys[covered:], vectors[covered:], self._threads, onto)
+        write_file(self._root / name, data)
+        before = existing.rows if existing else 0  # with the deleted ones, which stay in it
+        return Graph(name, int(keys[-1]) + 1, before + len(keys) - covered)
 
 
 _NO_KEY = -1  # of an image whose number of vectors is still unknown

@@ -25,12 +25,18 @@ PACKAGE = ("usearch.index", "search")  # module, and the extra of edgecap that i
 _CHUNK = 512  # vectors added between two steps of the progress bar
 
 
-def build(keys: np.ndarray, vectors: np.ndarray, threads: int = 1) -> bytes:
+def build(
+    keys: np.ndarray, vectors: np.ndarray, threads: int = 1, onto: Path | None = None
+) -> bytes:
     """The usearch file of vectors f32 [n,E] under keys int [n].
+
+    onto: the file of a graph that they are added to, a copy of it.
 
     Raises MissingPackageError if usearch is not installed.
     """
     graph = _empty(vectors.shape[1])
+    if onto is not None:
+        graph.load(str(onto))
     for start in progress(range(0, len(keys), _CHUNK), "building the graph"):
         part = slice(start, start + _CHUNK)
         graph.add(keys[part].astype(np.uint64), vectors[part], copy=True, threads=threads)

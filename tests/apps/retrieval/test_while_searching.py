@@ -115,13 +115,12 @@ def told(*given):
 
 store.append = told
 bundle, folder, out = sys.argv[1:]
-count = 0
 
 def elsewhere(files, whole):
     for file in files:
-        yield {"vectors": captioner.embed_images([file]), "things": []}
         if file != files[0]:
             time.sleep(600)
+        yield {"vectors": captioner.embed_images([file]), "things": []}
 
 captioner = load(bundle)
 build.update(folder, out, captioner, "tiny", embed=elsewhere)
