@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._inputs import with_name
 from edgecap.cli._library import ENGINES
 from edgecap.cli._options import MODEL, Threads, output_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
@@ -78,7 +79,7 @@ def run(
     summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite, embed)
     write_json(_report(output, summary), json_)
     for failure in summary.failures:
-        typer.echo(f"edgecap: {printable(f'{failure.path}: {failure.error}')}", err=True)
+        typer.echo(f"edgecap: {printable(with_name(failure.path, failure.error))}", err=True)
     if json_ != STANDARD_OUTPUT:
         _show(output, summary)
     if summary.failures:

@@ -38,7 +38,8 @@ def load(
             name ("S") or a .safetensors file of the reference.
         backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated anywhere), torch.
-        threads: CPU threads of the engine.
+        threads: CPU threads: the engine's for one image; several images are captioned side by
+            side, each on one thread.
         device: cpu, or cuda for the PyTorch reference on a GPU.
         min_confidence: as of `edgecap.runtime.load`.
 

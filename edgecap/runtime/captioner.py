@@ -25,7 +25,7 @@ from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_processing import ModelInput, ProcessedImage, process
-from edgecap.runtime.lanes import on_lanes
+from edgecap.runtime.lanes import on_lanes, shares
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.preprocess import ImageLike, Letterbox
 from edgecap.runtime.requests import Request, images_of, is_alone, request_of
@@ -274,7 +274,11 @@ class Captioner(Rating):
 
     def batch_size(self, beams: int = 1) -> int:
         """Images per batch: as many as fit in the memory that is free now."""
-        return min(self._most, images_that_fit(self.manifest.interface, self._free(), beams))
+        return min(self._most, self._room(beams))
+
+    def _room(self, beams: int = 1) -> int:
+        """Images that fit in the memory that is free now."""
+        return images_that_fit(self.manifest.interface, self._free(), beams)
 
     def preprocess_images(
         self, images: Iterable[ImageLike] | ImageLike
@@ -293,26 +297,21 @@ class Captioner(Rating):
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        # Asking for the free memory takes as long as a step.
-        size = 1 if is_alone(images) else batch or self.batch_size(request.rules.spec.beams)
-        lanes = self._lanes(size)
+        size, lanes = 1, [self.graphs]
+        if not is_alone(images):  # asking for the free memory takes as long as a step
+            room = batch or self._room(request.rules.spec.beams)
+            lanes = self.graphs.lanes(min(self.graphs.session.threads, room))
+            size = batch or min(room, self._most * len(lanes))
 
         def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
-            if self.graphs.batch is None:
-                return self._caption_batch(self.graphs, request, batch)
-            return on_lanes(lanes, batch, lambda one, i: self._caption_batch(one, request, [i])[0])
+            parts = shares(batch, len(batch) if self.graphs.batch == 1 else len(lanes))
+            done = on_lanes(lanes, parts, lambda one, part: self._caption_batch(one, request, part))
+            return [caption for part in done for caption in part]
 
-        size *= len(lanes) if batch is None else 1  # lanes wait for each other at its end
         for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield result
-
-    def _lanes(self, most: int) -> list[Graphs]:
-        """What threads work with that caption images side by side; one unless several may."""
-        if self.graphs.batch is None:  # the engine shares the work of a batch
-            return [self.graphs]
-        return self.graphs.lanes(min(self.graphs.session.threads, most))
 
     def _caption_batch(
         self, graphs: Graphs, request: Request, batch: Sequence[tuple[int, ProcessedImage]]

@@ -81,7 +81,7 @@ def open_image(source: ImageSource) -> Image.Image:
     return load_image(source).image
 
 
-def load_image(source: ImageSource) -> LoadedImage:
+def load_image(source: ImageSource, name: str = "") -> LoadedImage:
     """An upright Pillow image, loaded, of whatever mode it has.
 
     Args:
@@ -89,6 +89,7 @@ def load_image(source: ImageSource) -> LoadedImage:
             pixels: an array or tensor [h,w], [h,w,1], [h,w,3] or [h,w,4] of uint8, bool, uint16 or
             float in 0 … 1, or image_arrays.Pixels, which describes other layouts; or a
             function that gives one of these.
+        name: of bytes, in messages.
 
     Of an animation the first frame that is not empty (of one colour) is taken. An image of more
     than MAX_PIXELS is decoded at reduced size where its format can be (see image_large).
@@ -103,7 +104,7 @@ def load_image(source: ImageSource) -> LoadedImage:
         image = from_array(source)
         return LoadedImage(image, *image.size)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(bytes(source), f"what was given, {len(source)} bytes,")
+        return _open(bytes(source), name or f"what was given, {len(source)} bytes,")
     if isinstance(source, str):
         if not source:
             raise nameless()
@@ -114,7 +115,7 @@ def load_image(source: ImageSource) -> LoadedImage:
     if hasattr(source, "read"):
         return _open(*_read_open(source))
     if callable(source) and not isinstance(source, type):
-        return load_image(source())
+        return load_image(source(), name)
     raise InputError(
         "image.type",
         "an image must be a path, bytes, an open file, a Pillow image or an array; got "

@@ -1,4 +1,4 @@
-"""Work on several threads, for engines that take one image a call.
+"""Work on several threads: images, or shares of a batch, side by side.
 
 A lane is what one thread works with: the functions of a model on an engine of its own, or on one
 that several threads may call.
@@ -13,6 +13,13 @@ from typing import TypeVar
 Lane = TypeVar("Lane")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def shares(items: Sequence[Item], count: int) -> list[Sequence[Item]]:
+    """The items in `count` parts of nearly the same size, in order; fewer where there are fewer."""
+    count = min(count, len(items))
+    ends = [len(items) * part // count for part in range(count + 1)]
+    return [items[begin:end] for begin, end in zip(ends, ends[1:], strict=False)]
 
 
 def on_lanes(

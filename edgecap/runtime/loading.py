@@ -43,7 +43,8 @@ def load(
             id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
-        threads: CPU threads of the engine.
+        threads: CPU threads: the engine's for one image; several images are captioned side by
+            side, each on one thread.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
         min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
             limit that the bundle's calibration recommends. By default none is declined, and a style

@@ -64,6 +64,8 @@ def expectations(out: Path, at: Path) -> None:
                 {"sampling": Sampling(20.0, seed=7)},
             )
         )
+        sure = load(bundle, min_confidence="auto")
+        (limited,) = sure.caption(IMAGE, sampling=Sampling(20.0, seed=7))
         cases.append(
             {
                 "bundle": str(at / bundle.name),
@@ -73,6 +75,7 @@ def expectations(out: Path, at: Path) -> None:
                 "german": german.tokens,
                 "sampled": sampled.tokens,
                 "confidence": plain.confidence,
+                "declined": limited.declined,
                 "boxConfidences": [c for m in sampled.mentions for c in m.confidences],
                 "image": python.embed_images(IMAGE)[0].tolist(),
                 "textEmbedding": python.embed_texts("ein Äffchen 🐒")[0].tolist(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +30,11 @@ def test_captions_are_those_of_python(bundle: Path, caption: Caption, engine: st
         assert (answer["tokens"], answer["text"]) == (list(one.tokens), one.text)
         assert answer["scores"] == pytest.approx(one.scores, abs=2e-5)
     assert len({one.tokens for one in expected}) > 1
+
+
+def test_graphs_that_are_not_as_told(bundle: Path, caption: Caption, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    manifest["interface"]["dims"]["F"] += 1
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert caption(copy, [(photos()[0], {})])["code"] == "bundle.model"

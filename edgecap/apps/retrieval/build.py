@@ -242,7 +242,7 @@ class _Run:
             return []
         entry, data = found
         try:
-            processed = process(data, self._captioner.manifest.image)
+            processed = process(data, self._captioner.manifest.image, name)
         except InputError as error:
             self._contents.discard(entry.sha256)
             self._failures.append(Failure(name, error))

@@ -204,9 +204,19 @@ class _Graph:
 class _InPlace(Bound):
     """Inputs that the engine reads in the host's memory."""
 
+    _whole: _InPlace | None = None
+
     def __init__(self, session: OnnxSession, name: str, inputs: Arrays, graph: _Graph) -> None:
         super().__init__(session, name, inputs)
         self._graph, self._binding = graph, graph.binding(inputs)
+
+    def first(self, count: int, fixed: Arrays) -> Bound:
+        inputs = self._of_first(count, fixed)
+        if not self._graph.takes_in_place(inputs):
+            return super().first(count, fixed)
+        smaller = _InPlace(self._session, self._name, inputs, self._graph)
+        smaller._whole = self  # whose memory this is
+        return smaller
 
     def run(self) -> Arrays:
         return self._graph.run_bound(self._binding)

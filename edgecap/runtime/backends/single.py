@@ -74,6 +74,16 @@ class Bound:
         """The outputs, valid until the next call."""
         return self._session.run(self._name, self._inputs)
 
+    def first(self, count: int, fixed: Arrays) -> Bound:
+        """The same for the first `count` items of the buffers, which stay where they are.
+
+        The first axis of every buffer must be that of the batch. `fixed`: the other inputs.
+        """
+        return Bound(self._session, self._name, self._of_first(count, fixed))
+
+    def _of_first(self, count: int, fixed: Arrays) -> dict[str, np.ndarray]:
+        return {name: value[:count] for name, value in self._inputs.items()} | dict(fixed)
+
     def write(self, name: str, value: Any, place: Any = ...) -> None:
         """Write a buffer, or the part of it at `place`."""
         self._inputs[name][place] = value

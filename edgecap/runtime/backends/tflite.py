@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgecap.core.errors import BundleError, MissingPackageError, one_line
 from edgecap.core.packed import AnyFile, PackedFile
 from edgecap.inspection.tflite_check import check_tflite
 from edgecap.runtime.backends.buffers import Buffers
+from edgecap.runtime.backends.pages import let_go
 from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
@@ -87,7 +89,7 @@ class TfliteSession(FunctionSession):
                 raise BundleError(
                     "bundle.model", f"{self._package} rejects {function.file}: {one_line(error)}"
                 ) from None
-            self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
+            self._runners[name] = _Runner(runner, function.inputs, function.outputs, file)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
         with self._lock:
@@ -118,7 +120,7 @@ class _Runner:
     """
 
     def __init__(
-        self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
+        self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: AnyFile
     ) -> None:
         details = runner.get_input_details()
         results = runner.get_output_details()
@@ -127,9 +129,9 @@ class _Runner:
         if wrong or len(details) != len(inputs):
             raise BundleError(
                 "bundle.model",
-                f"{file} lacks {wrong}; it has {sorted(details)} {sorted(results)}.",
+                f"{file.name} lacks {wrong}; it has {sorted(details)} {sorted(results)}.",
             )
-        self._file = file
+        self._file, self._path = file.name, file
         self._interpreter = runner._interpreter
         self._engine, self._graph = runner._interpreter_wrapper, runner._subgraph_index
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
@@ -199,6 +201,8 @@ class _Runner:
             self._engine.AllocateTensors(self._graph)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
+        if isinstance(self._path, Path):
+            let_go(self._path)  # XNNPACK has packed the weights of all signatures
         self._allocated = True
 
 
