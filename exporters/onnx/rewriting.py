@@ -138,8 +138,8 @@ class Rewriter:
         axes = self._small(f"items.{rank}", np.arange(1, rank, dtype=np.int64))
         shape = self._small(f"scales.{rank}", np.array([-1] + [1] * (rank - 1), np.int64))
 
-        def then(op: str, inputs: list[ir.Value], suffix: str, **attributes: Any) -> ir.Value:
-            return self._before(node, op, inputs, [f"{name}.{suffix}"], **attributes)[0]
+        def then(op: str, inputs: list[ir.Value], what: str, **attributes: Any) -> ir.Value:
+            return self._before(node, op, inputs, [f"{name}.{what}"], **attributes)[0]
 
         least = then("ReduceMin", [x, axes], "least", keepdims=0)  # [B]
         greatest = then("ReduceMax", [x, axes], "greatest", keepdims=0)  # [B]
