@@ -206,6 +206,7 @@ class _Graph:
 class _InPlace(Bound):
     """Inputs that the engine reads in the host's memory."""
 
+    _session: OnnxSession
     _whole: _InPlace | None = None
 
     def __init__(self, session: OnnxSession, name: str, inputs: Arrays, graph: _Graph) -> None:
