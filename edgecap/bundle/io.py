@@ -51,8 +51,9 @@ from edgecap.core.packed import AnyFile
 from edgecap.core.typed import dump, parse, read_json
 
 _GOLDEN = "golden/"
+_ONLY_CHECKS = frozenset((CARD, CERTIFICATE, FRONT, PLAN, SEARCH))
 # As is the whole of _GOLDEN.
-_OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
+_OPTIONAL = _ONLY_CHECKS | {CONFIDENCE}
 # Files of file managers, network storage and archives; ignored, as is any name that begins with a
 # dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
 _IGNORED = frozenset(
@@ -199,7 +200,7 @@ def needed_files(bundle: Bundle) -> list[str]:
     return [
         name
         for name in bundle.manifest.files
-        if name not in _OPTIONAL and not _is_document(name) and not name.startswith(_GOLDEN)
+        if name not in _ONLY_CHECKS and not _is_document(name) and not name.startswith(_GOLDEN)
     ]
 
 
