@@ -54,8 +54,9 @@ if TYPE_CHECKING:
     from edgecap.bundle import schema1
 
 _GOLDEN = "golden/"
+_ONLY_CHECKS = frozenset((CARD, CERTIFICATE, FRONT, PLAN, SEARCH))
 # As is the whole of _GOLDEN.
-_OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
+_OPTIONAL = _ONLY_CHECKS | {CONFIDENCE}
 _DOCUMENT_SUFFIXES = frozenset(
     (".md", ".txt", ".rst", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
 )
@@ -197,7 +198,7 @@ def needed_files(bundle: Bundle) -> list[str]:
     return [
         name
         for name in bundle.manifest.files
-        if name not in _OPTIONAL and not _is_document(name) and not name.startswith(_GOLDEN)
+        if name not in _ONLY_CHECKS and not _is_document(name) and not name.startswith(_GOLDEN)
     ]
 
 
