@@ -25,7 +25,6 @@ from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_processing import ModelInput, ProcessedImage, process
-from edgecap.runtime.lanes import on_lanes, shares
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.preprocess import ImageLike, Letterbox
 from edgecap.runtime.requests import Request, images_of, is_alone, request_of
@@ -33,6 +32,7 @@ from edgecap.runtime.sampling import Sampling
 from edgecap.runtime.state import State
 from edgecap.runtime.text import TextCodec
 from edgecap.runtime.text.prompts import PromptEncoder
+from edgecap.runtime.threads import map_in_threads, split
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary, frame
 from edgecap.runtime.words import word_maps
@@ -297,15 +297,17 @@ class Captioner(Rating):
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        size, lanes = 1, [self.graphs]
+        size, workers = 1, [self.graphs]
         if not is_alone(images):  # asking for the free memory takes as long as a step
             room = batch or self._room(request.rules.spec.beams)
-            lanes = self.graphs.lanes(min(self.graphs.session.threads, room))
-            size = batch or min(room, self._most * len(lanes))
+            workers = self.graphs.for_threads(min(self.graphs.session.threads, room))
+            size = batch or min(room, self._most * len(workers))
 
         def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
-            parts = shares(batch, len(batch) if self.graphs.batch == 1 else len(lanes))
-            done = on_lanes(lanes, parts, lambda one, part: self._caption_batch(one, request, part))
+            parts = split(batch, len(batch) if self.graphs.batch == 1 else len(workers))
+            done = map_in_threads(
+                workers, parts, lambda one, part: self._caption_batch(one, request, part)
+            )
             return [caption for part in done for caption in part]
 
         for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):

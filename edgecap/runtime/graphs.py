@@ -36,11 +36,11 @@ class Graphs:
         self.batch = 1 if 1 in (interface.batch, session.batch) else None
         self._declared: dict[tuple[str, int], list[tuple[str, tuple[int, ...], str]]] = {}
 
-    def lanes(self, count: int) -> list[Graphs]:
+    def for_threads(self, count: int) -> list[Graphs]:
         """The same for `count` threads at the same time; less where the engine can only less."""
         if count == 1:
             return [self]
-        return [Graphs(session, self.interface) for session in self.session.lanes(count)]
+        return [Graphs(session, self.interface) for session in self.session.for_threads(count)]
 
     def encode(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Image rows and rolling state of uint8 [B,h,w,3], `image_embedding` [B,E] if declared."""

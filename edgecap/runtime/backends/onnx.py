@@ -73,7 +73,7 @@ class OnnxSession(FunctionSession):
         weakref.finalize(bound, graph.memory.give_back, written)
         return bound
 
-    def lanes(self, count: int) -> Sequence[FunctionSession]:
+    def for_threads(self, count: int) -> Sequence[FunctionSession]:
         """One session of one thread for all: calls run on the threads that make them.
 
         Threads of this session would be shared by all calls, and spin while they wait for work.

@@ -57,7 +57,7 @@ class FunctionSession(ABC):
         """
         return Bound(self, name, {**fixed, **allocated(buffers)})
 
-    def lanes(self, count: int) -> Sequence[FunctionSession]:
+    def for_threads(self, count: int) -> Sequence[FunctionSession]:
         """The same functions for `count` threads that call at the same time, of one thread each.
 
         Where the engine cannot work like that, this session alone.

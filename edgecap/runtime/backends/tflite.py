@@ -74,7 +74,7 @@ class TfliteSession(FunctionSession):
         self._package, make = interpreter_class()
         self._bundle, self.threads = bundle, threads
         self._lock = threading.Lock()
-        self._lanes: list[FunctionSession] = []
+        self._per_thread: list[FunctionSession] = []
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.functions.items():
@@ -98,12 +98,12 @@ class TfliteSession(FunctionSession):
     def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
         return _Resident(self, name, fixed, buffers, self._runners[name], self._lock)
 
-    def lanes(self, count: int) -> Sequence[FunctionSession]:
+    def for_threads(self, count: int) -> Sequence[FunctionSession]:
         """Interpreters of one thread each, kept: one alone takes its calls in turn."""
         with self._lock:
-            while len(self._lanes) < count:
-                self._lanes.append(TfliteSession(self._bundle, 1))
-            return self._lanes[:count]
+            while len(self._per_thread) < count:
+                self._per_thread.append(TfliteSession(self._bundle, 1))
+            return self._per_thread[:count]
 
 
 def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:

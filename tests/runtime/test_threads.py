@@ -11,7 +11,7 @@ import tiny_formats
 from tiny_onnx import write_bundle
 
 from edgecap.runtime import load
-from edgecap.runtime.lanes import on_lanes
+from edgecap.runtime.threads import map_in_threads
 
 IMAGES = [
     np.random.default_rng(seed).integers(0, 255 - 20 * seed, (50, 60, 3), np.uint8)
@@ -29,23 +29,23 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return directory / "w8"
 
 
-def test_results_keep_their_order_and_lanes_are_never_shared() -> None:
-    lanes = ["a", "b", "c"]
-    busy = {lane: threading.Lock() for lane in lanes}
-    together = threading.Barrier(len(lanes), timeout=60)
+def test_results_keep_their_order_and_workers_are_never_shared() -> None:
+    workers = ["a", "b", "c"]
+    busy = {worker: threading.Lock() for worker in workers}
+    together = threading.Barrier(len(workers), timeout=60)
 
-    def work(lane: str, item: int) -> tuple[int, str]:
-        assert busy[lane].acquire(blocking=False), "two items on one lane"
+    def work(worker: str, item: int) -> tuple[int, str]:
+        assert busy[worker].acquire(blocking=False), "two items on one worker"
         try:
-            if item < len(lanes):
-                together.wait()  # passes only where all lanes work at the same time
-            return item, lane
+            if item < len(workers):
+                together.wait()  # passes only where all workers work at the same time
+            return item, worker
         finally:
-            busy[lane].release()
+            busy[worker].release()
 
-    done = on_lanes(lanes, range(20), work)
+    done = map_in_threads(workers, range(20), work)
     assert [item for item, _ in done] == list(range(20))
-    assert {lane for _, lane in done[:3]} == set(lanes)
+    assert {worker for _, worker in done[:3]} == set(workers)
 
 
 def test_the_first_failure_is_raised_when_nobody_works_any_more() -> None:
@@ -58,13 +58,13 @@ def test_the_first_failure_is_raised_when_nobody_works_any_more() -> None:
             return item
 
     with pytest.raises(MemoryError) as raised:
-        on_lanes(["a", "b"], range(8), work)
+        map_in_threads(["a", "b"], range(8), work)
     assert raised.value.args == (2,)
     assert working.acquire(blocking=False) and working.acquire(blocking=False)
 
 
-def test_one_lane_needs_no_thread() -> None:
-    names = on_lanes(["a"], range(3), lambda lane, item: threading.current_thread().name)
+def test_one_worker_needs_no_thread() -> None:
+    names = map_in_threads(["a"], range(3), lambda worker, item: threading.current_thread().name)
     assert set(names) == {threading.current_thread().name}
 
 
@@ -94,5 +94,5 @@ def test_images_that_fail_and_samples_keep_their_places(bundle: Path) -> None:
 def test_a_captioner_of_two_threads_serves_several_callers(bundle: Path) -> None:
     captioner = load(bundle, threads=2)
     expected = captioner.caption(IMAGES[:4])
-    found = on_lanes(list("abc"), range(6), lambda *_: captioner.caption(IMAGES[:4]))
+    found = map_in_threads(list("abc"), range(6), lambda *_: captioner.caption(IMAGES[:4]))
     assert found == [expected] * 6
