@@ -209,7 +209,7 @@ class _InPlace(Bound):
     _session: OnnxSession
     _whole: _InPlace | None = None
 
-    def __init__(self, session: OnnxSession, name: str, inputs: Arrays, graph: _Graph) -> None:
+    def __init__(self, session: FunctionSession, name: str, inputs: Arrays, graph: _Graph) -> None:
         super().__init__(session, name, inputs)
         self._graph, self._binding = graph, graph.binding(inputs)
 
