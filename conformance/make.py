@@ -43,6 +43,7 @@ TOPICS = (
     regions2.regions2,
     manifests2.manifests2,
     manifests2.manifests_cached,
+    manifests2.manifests_crops,
 )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from files import Topic, code_of
 from manifests_cached import CHANGES as CACHED
 from manifests_cached import cached
+from manifests_crops import CHANGES as IN_CROPS
+from manifests_crops import in_crops
 from regions2 import MARKS
 
 from edgecap.bundle.schemas import manifest_from_json
@@ -273,3 +275,9 @@ def manifests_cached() -> Topic:
     manifest = cached(base())
     changes = {f"{path} {value}": _changed(manifest, path, value) for path, value in CACHED}
     return _topic("manifests_cached", manifest, changes)
+
+
+def manifests_crops() -> Topic:
+    manifest = in_crops(base())
+    changes = {f"{path} {value}": _changed(manifest, path, value) for path, value in IN_CROPS}
+    return _topic("manifests_crops", manifest, changes)

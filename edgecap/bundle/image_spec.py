@@ -140,7 +140,11 @@ def check_image_spec(spec: ImageSpec, where: str = "image") -> None:
     if (spec.fit == "longest_edge") != (spec.crops is not None):
         raise _bad(f"{where}.crops is required with fit longest_edge, and allowed only with it")
     if spec.crops is not None:
-        _check_size(f"{where}.crops.side", (spec.crops.side, spec.crops.side))
+        side = spec.crops.side
+        _check_size(f"{where}.crops.side", (side, side))
+        # longest_edge makes odd sides a pixel longer: one crop more than a grid has.
+        if spec.crops.split and spec.size[0] % 2 and spec.size[0] % side == 0:
+            raise _bad(f"{where}.size must be even where crops.side, {side}, divides it")
 
 
 def _check_size(where: str, size: Sequence[int]) -> None:

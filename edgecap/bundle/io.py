@@ -15,10 +15,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgecap.bundle import manifest as schema2
-from edgecap.bundle import schema1
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -51,16 +50,20 @@ from edgecap.core.litter import is_litter
 from edgecap.core.packed import AnyFile
 from edgecap.core.typed import dump, parse, read_json
 
+if TYPE_CHECKING:
+    from edgecap.bundle import schema1
+
 _GOLDEN = "golden/"
+_ONLY_CHECKS = frozenset((CARD, CERTIFICATE, FRONT, PLAN, SEARCH))
 # As is the whole of _GOLDEN.
-_OPTIONAL = frozenset((CARD, CERTIFICATE, CONFIDENCE, FRONT, PLAN, SEARCH))
+_OPTIONAL = _ONLY_CHECKS | {CONFIDENCE}
 _DOCUMENT_SUFFIXES = frozenset(
     (".md", ".txt", ".rst", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
 )
 _DOCUMENT_NAMES = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
-Written = TypeVar("Written", schema1.Manifest, schema2.Manifest)
+Written = TypeVar("Written", "schema1.Manifest", schema2.Manifest)
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def needed_files(bundle: Bundle) -> list[str]:
     return [
         name
         for name in bundle.manifest.files
-        if name not in _OPTIONAL and not _is_document(name) and not name.startswith(_GOLDEN)
+        if name not in _ONLY_CHECKS and not _is_document(name) and not name.startswith(_GOLDEN)
     ]
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from edgecap.apps.retrieval.build import Embed
 
 DETAILS = """
-Indexes the images and the things that the model sees in them. Run it again to refresh the index:
-only new and changed images are embedded, and an interrupted run goes on where it stopped.
+Indexes the images and the objects that the model sees in them. Run it again to refresh the index:
+only new and changed images are embedded, and an interrupted run continues where it stopped.
 
 An image that cannot be read is reported and left out; the exit code is then 2.
 """
@@ -37,7 +37,8 @@ def run(
         typer.Option(
             "--bundle",
             "-b",
-            help=f"{MODEL} Default: the one that made the index, or the newest bundle here.",
+            help=f"{MODEL} Default: the one that made the index, or the newest bundle in this "
+            "directory.",
         ),
     ] = None,
     whole: Annotated[
@@ -45,7 +46,7 @@ def run(
         typer.Option("--whole", help="Index whole images only (faster, lower recall)."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Build the index anew, also a damaged one.")
+        bool, typer.Option("--overwrite", help="Rebuild the index, even a damaged one.")
     ] = False,
     engine: Annotated[
         str,

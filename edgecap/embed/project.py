@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 from edgecap import __version__
+from edgecap.bundle.confidence_spec import CONFIDENCE
 from edgecap.bundle.container import SUFFIX, is_container
 from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import needed_files, open_bundle
-from edgecap.bundle.manifest import Manifest
 from edgecap.bundle.packing import pack, unpack
 from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
@@ -46,18 +46,12 @@ def write_project(target: str, bundle: Path, directory: Path) -> Path:
             f"{manifest.name} is in {manifest.format}; {target} runs {', '.join(row.formats)}.",
             f"Run: edgecap export --format {row.formats[0]}",
         )
-    if row.runtime is None and isinstance(manifest, Manifest) and manifest.image.grids:
-        raise UnsupportedError(
-            "image.crops",
-            f"{manifest.name} reads an image as several crops; {target} reads it as one.",
-            "Use --target python, or set do_image_splitting to false in the checkpoint's "
-            "preprocessor_config.json and export again.",
-        )
     words = {
         "NAME": manifest.name,
         "FORMAT": manifest.format,
         "VERSION": __version__,
         "BUNDLE": row.bundle,
+        "MIN_CONFIDENCE": '"auto"' if CONFIDENCE in manifest.files else "null",
         **row.words.get(manifest.format, {}),
     }
     with atomic_dir(directory, overwrite=True, marker=lambda _: False) as project:

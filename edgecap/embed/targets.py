@@ -5,7 +5,8 @@ A folder `edgecap/embed/<folder>` becomes a target by two things, and no code:
     target.json   the row: fields of Target, all needed
     template/     the project as it is written. A file `X.in` is written as `X`, with every @WORD@
                   replaced: NAME (of the bundle), FORMAT, VERSION (of edgecap), BUNDLE (its place in
-                  the project), and the row's own words for the bundle's format.
+                  the project), MIN_CONFIDENCE ("auto" with its quotes, null of a bundle without a
+                  calibration), and the row's own words for the bundle's format.
 """
 
 from __future__ import annotations

@@ -27,8 +27,11 @@ def to_srgb(image: Image.Image) -> Image.Image:
     Alpha is kept. The image itself is returned where it has no profile, or that of sRGB, or one
     that does not fit it; and where this Pillow was built without LittleCMS.
     """
-    profile, cms = image.info.get("icc_profile"), _cms()
-    if not profile or cms is None:
+    profile = image.info.get("icc_profile")
+    if not profile:  # first: the library that reads one takes memory, and few images need it
+        return image
+    cms = _cms()
+    if cms is None:
         return image
     try:
         source = cms.ImageCmsProfile(io.BytesIO(profile))

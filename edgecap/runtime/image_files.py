@@ -125,7 +125,7 @@ def load_image(source: ImageSource, name: str = "") -> LoadedImage:
 
 def nameless() -> InputError:
     """The refusal of an empty name, which Path would make the working directory."""
-    return InputError("image.missing", "an empty name is no image.")
+    return InputError("image.missing", "an image needs a name, and it is empty.")
 
 
 def read_image_file(path: Path) -> bytes:

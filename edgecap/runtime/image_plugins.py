@@ -6,8 +6,8 @@ import functools
 import importlib
 import io
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -31,6 +31,14 @@ _PLUGINS = {
     "TGA": "Tga",
 }
 _PILLOW = r"PIL\."  # modules that may warn of oddities
+
+
+class _Opener(NamedTuple):
+    """One plugin of Pillow."""
+
+    format: str
+    open: Callable[..., Image.Image]
+    accept: Any  # what knows the format by 16 bytes, or None
 
 
 def formats_read() -> tuple[str, ...]:
@@ -100,18 +108,19 @@ def _package(name: str, what: str, needs: str, install: str) -> InputError:
     )
 
 
+def _openers() -> Iterator[_Opener]:
+    """What this Pillow has, each imported when its turn comes: most images are of the first few."""
+    return filter(None, map(_opener, _PLUGINS))
+
+
 @functools.cache
-def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Any], ...]:
-    """(format, what opens it, what knows it by 16 bytes) of what this Pillow has."""
-    openers = []
-    for format, plugin in _PLUGINS.items():
-        try:
-            importlib.import_module(f"PIL.{plugin}ImagePlugin")
-        except ImportError:
-            continue
-        if format in Image.OPEN:
-            openers.append((format, *Image.OPEN[format]))
-    return tuple(openers)
+def _opener(format: str) -> _Opener | None:
+    """What opens a format; None if this Pillow does not."""
+    try:
+        importlib.import_module(f"PIL.{_PLUGINS[format]}ImagePlugin")
+    except ImportError:
+        return None
+    return _Opener(format, *Image.OPEN[format]) if format in Image.OPEN else None
 
 
 def _missing_library(accept: Any) -> Any:

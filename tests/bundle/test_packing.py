@@ -9,9 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from calibrated import calibrated
 from tiny_onnx import image
 
 import edgecap
+from edgecap.bundle.confidence_spec import Calibration, CaptionWeights
 from edgecap.bundle.container import SUFFIX, write_container
 from edgecap.bundle.files import MANIFEST
 from edgecap.bundle.io import open_bundle
@@ -80,6 +82,14 @@ def test_stripped_it_runs_and_says_that_it_cannot_be_verified(
     )
     with pytest.raises(BundleError, match=r"bundle\.missing_file.*golden"):
         edgecap.verify(small)
+
+
+def test_stripped_it_keeps_how_sure_it_is(tiny_bundle: Path, tmp_path: Path) -> None:
+    weights = {"grounded": CaptionWeights(4.0, 0.0, 0.0, 0.5)}
+    calibrated(tiny_bundle, Calibration(1, "it is right", "made", None, weights, {}))
+    small = pack(tiny_bundle, tmp_path / "small.edgecap", strip=True)
+    (said,) = edgecap.load(small, min_confidence="auto").caption(image(1, 40, 60))
+    assert said.confidence == pytest.approx(0.982, abs=1e-3)
 
 
 def test_what_is_altered_inside_is_refused(packed: Path) -> None:

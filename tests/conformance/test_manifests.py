@@ -13,7 +13,7 @@ from edgecap.core.typed import parse
 MANIFESTS = topic("manifests")
 CHANGED = [
     pytest.param(told["base"], case, id=f"{name}: {case['name']}")
-    for name in ("manifests", "manifests2", "manifests_cached")
+    for name in ("manifests", "manifests2", "manifests_cached", "manifests_crops")
     for told in (topic(name),)
     for case in told["cases"]
 ]

@@ -37,7 +37,8 @@ def code_of(text: str, read: Any) -> str | None:
 def test_images(case: dict[str, Any]) -> None:
     image = noise(case["width"], case["height"], case["channels"], case["seed"])
     done = process(image, image_spec_from_json(case["spec"]))
-    assert_bytes("image_specs", case, done.pixels[0])
+    assert_bytes("image_specs", case, done.pixels)
+    assert [*done.grid, len(done.pixels)] == case["grid"]
     p = done.placement
     assert [p.left, p.top, p.scaled_width, p.scaled_height] == case["placement"]
 

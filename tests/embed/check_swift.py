@@ -44,6 +44,7 @@ IMAGE = np.kron(NOISE, np.ones((11, 9, 1), np.uint8))  # [55,63,3]
 def expectations(out: Path, at: Path) -> None:
     """Bundles, engines, pixels, and what Python says of them; `at` is `out` as Swift sees it."""
     from c_edgecap import engine_library
+    from calibrated import calibrated, middling
     from tiny_formats import write
 
     from edgecap.runtime import load
@@ -52,6 +53,7 @@ def expectations(out: Path, at: Path) -> None:
     cases = []
     for format_, name in ENGINES.items():
         bundle = write(format_, out)
+        calibrated(bundle, middling(bundle, [IMAGE]))
         shutil.copy(engine_library(format_), out / name)
         python = load(bundle)
         plain, german, sampled = (
@@ -62,6 +64,8 @@ def expectations(out: Path, at: Path) -> None:
                 {"sampling": Sampling(20.0, seed=7)},
             )
         )
+        sure = load(bundle, min_confidence="auto")
+        (limited,) = sure.caption(IMAGE, sampling=Sampling(20.0, seed=7))
         cases.append(
             {
                 "bundle": str(at / bundle.name),
@@ -70,6 +74,9 @@ def expectations(out: Path, at: Path) -> None:
                 "text": plain.text,
                 "german": german.tokens,
                 "sampled": sampled.tokens,
+                "confidence": plain.confidence,
+                "declined": limited.declined,
+                "boxConfidences": [c for m in sampled.mentions for c in m.confidences],
                 "image": python.embed_images(IMAGE)[0].tolist(),
                 "textEmbedding": python.embed_texts("ein Äffchen 🐒")[0].tolist(),
             }

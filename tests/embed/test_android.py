@@ -1,11 +1,13 @@
 """The Kotlin library on the desktop's JVM, over real engines: it says what Python says."""
 
+import shutil
 from pathlib import Path
 
 import android
 import numpy as np
 import pytest
 from c_edgecap import Library, engine_library
+from calibrated import calibrated, middling
 
 from edgecap.bundle.packing import pack
 from edgecap.runtime import load
@@ -37,7 +39,8 @@ def said(
     library = android.compile_jni(folder, "-O1")
     pixels = folder / "image.rgb"
     pixels.write_bytes(IMAGE.tobytes())
-    bundle = bundles[request.param]
+    bundle = Path(shutil.copytree(bundles[request.param], folder / request.param))
+    calibrated(bundle, middling(bundle, [IMAGE]))
     packed = pack(bundle, folder / "bundle.edgecap")
     size = (str(IMAGE.shape[1]), str(IMAGE.shape[0]))
     out = android.java(
@@ -65,6 +68,19 @@ def test_captions_are_those_of_python(said: tuple[dict[str, str], Path]) -> None
     assert asked["sampled"].mentions
     assert asked["plain"].tokens != asked["german"].tokens
     assert found["end"] == ""
+
+
+def test_confidences_are_those_of_python(said: tuple[dict[str, str], Path]) -> None:
+    found, bundle = said
+    for told, minimum in zip(found["sure"].split("|"), (0.0, "auto", 1.0), strict=True):
+        text, declined, *numbers = told.split(" ")
+        python = load(bundle, min_confidence=minimum)
+        (expected,) = python.caption(IMAGE, sampling=Sampling(20.0, seed=8))
+        assert bytes.fromhex(text).decode() == expected.text
+        assert declined == str(expected.declined).lower()
+        sure = [c for mention in expected.mentions for c in mention.confidences]
+        assert [*map(float, numbers)] == pytest.approx([expected.confidence, *sure], abs=1e-5)
+        assert len(numbers) == 1 if minimum == 1 else len(numbers) > 1 or expected.declined
 
 
 def test_embeddings_are_those_of_python(said: tuple[dict[str, str], Path]) -> None:
@@ -99,6 +115,8 @@ def test_refusals(said: tuple[dict[str, str], Path]) -> None:
     found, _ = said
     expected = {
         "language": "INPUT language.unknown",
+        "confidence": "INPUT confidence.minimum",
+        "uncalibrated style": "UNSUPPORTED confidence.style",
         "beams": "INPUT caption.beams",
         "stopped": "STOPPED caption.stopped",
         "nested": "UNSUPPORTED captioner.busy",

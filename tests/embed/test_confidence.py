@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from c_edgecap import Captioner, Library, Refused, engine_library
-from calibrated import calibrated
+from calibrated import calibrated, middling
 from PIL import Image
 
 from edgecap.bundle.confidence_spec import (
     CONFIDENCE,
     Calibration,
     CaptionWeights,
-    RegionWeights,
     SecondStyle,
 )
 from edgecap.runtime import load
-from edgecap.runtime.confidence import features
 from edgecap.runtime.sampling import Sampling
 
 AUTO = -1.0
@@ -32,14 +30,7 @@ DRAWN = {"sample": 1, "seed": 1, "temperature": 20.0}  # random weights seldom d
 
 @pytest.fixture(scope="module")
 def calibration(bundles: dict[str, Path]) -> Calibration:
-    """One in whose middle the captions of IMAGES lie, so that some are declined."""
-    means, leasts = zip(*map(features, load(bundles["onnx"]).caption(IMAGES)), strict=True)
-    bias = -2 * float(np.mean(means)) - float(np.mean(leasts)) / 2
-    weights = CaptionWeights(bias, 2.0, 0.5, 0.5)
-    regions = RegionWeights(1 - float(np.mean(means)), 0.1, 1.0)
-    relate = CaptionWeights(bias, 1.0, 0.5, 0.5, SecondStyle("grounded", 1.0))
-    captions = {"grounded": weights, "relate": relate}
-    return Calibration(1, "it is right", "made", None, captions, {"grounded": regions})
+    return middling(bundles["onnx"], IMAGES)
 
 
 @pytest.fixture

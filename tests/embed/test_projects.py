@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from c_edgecap import engine_library
+from calibrated import calibrated
 from js_edgecap import MODULES, node
 from PIL import Image
 from tiny_formats import write
 
+from edgecap.bundle.confidence_spec import Calibration, CaptionWeights
 from edgecap.bundle.packing import pack
 from edgecap.cli.app import main
 from edgecap.core.errors import InputError, UnsupportedError
@@ -188,16 +191,41 @@ def test_the_c_project_builds_and_captions(
         assert (ran.returncode, ran.stdout) == (0, expected + "\n"), ran.stderr
 
 
+def in_browser(project: Path, folder: Path, width: int = 1280) -> dict[str, Any]:
+    """What a page of `--target web` says of an image, and its screenshot in `folder`."""
+    (project / "node_modules").symlink_to(MODULES / "node_modules")
+    where = (str(MODULES), str(project), str(picture(folder)))
+    ran = node("project.mjs", *where, str(width), str(folder / f"{width}.png"))
+    assert ran.returncode == 0, ran.stderr
+    seen: dict[str, Any] = json.loads(ran.stdout)
+    assert [e for e in seen["errors"] if not e.startswith(("INFO: ", "WARNING: "))] == []
+    assert seen["isolated"] is True and seen["outside"] == 404
+    assert seen["overflow"] <= 0 and seen["busy"] == 0
+    return seen
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("format_", ["tflite", "onnx"])
 def test_the_web_project_captions_in_a_browser(
     format_: str, bundles: dict[str, Path], tmp_path: Path
 ) -> None:
-    project = write_project("web", bundles[format_], tmp_path / "project")
-    (project / "node_modules").symlink_to(MODULES / "node_modules")
-    ran = node("project.mjs", str(MODULES), str(project), str(picture(tmp_path)))
-    assert ran.returncode == 0, ran.stderr
-    seen = json.loads(ran.stdout)
-    assert [e for e in seen["errors"] if not e.startswith(("INFO: ", "WARNING: "))] == []
+    seen = in_browser(write_project("web", bundles[format_], tmp_path / "project"), tmp_path)
     assert seen["caption"] == load(bundles[format_]).caption(PIXELS)[0].text
-    assert seen["isolated"] is True and seen["outside"] == 404
+    assert seen["sure"] == ""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("width", "bias"), [(1280, 4.0), (390, -1.0)])
+def test_the_web_project_says_how_sure_it_is(
+    width: int, bias: float, bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    weights = {"grounded": CaptionWeights(bias, 0.0, 0.0, 0.5)}
+    told = Calibration(1, "it is right", "made", None, weights, {})
+    bundle = calibrated(Path(shutil.copytree(bundles["onnx"], tmp_path / "bundle")), told)
+    seen = in_browser(write_project("web", bundle, tmp_path / "project"), tmp_path, width)
+    if bias > 0:
+        assert seen["caption"] == load(bundle).caption(PIXELS)[0].text
+        assert seen["sure"] == "98 % sure that this is right"
+    else:
+        assert seen["caption"] == "I am not sure enough to say what this image shows."
+        assert seen["sure"].startswith("26 % sure, which is too little")

@@ -1,7 +1,6 @@
 """One model in both schemas: the core says the same of it to the last bit."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,16 +91,3 @@ def test_what_cannot_be_asked(both: Both, asked: dict[str, Any], code: str) -> N
         with pytest.raises(Refused) as refused:
             captioner.describe(PIXELS, **asked)
         assert refused.value.code == code
-
-
-def test_a_model_of_several_crops_is_refused(
-    library: Library, bundles: dict[str, Path], tmp_path: Path
-) -> None:
-    copy = Path(shutil.copytree(bundles["onnx"], tmp_path / "crops"))
-    manifest = json.loads((copy / "manifest.json").read_bytes())
-    manifest["interface"]["functions"].append({"name": "encode_crop", "inputs": {}, "outputs": {}})
-    manifest["functions"]["encode_crop"] = manifest["functions"]["encode"]
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(Refused) as refused:
-        library.open(copy, library=engine_library("onnx"))
-    assert refused.value.code == "image.crops"

@@ -81,7 +81,7 @@ static void run_changed(const topic *t)
 
 void run_manifests(const char *folder)
 {
-    static const char *const of_schema_2[] = {"manifests2", "manifests_cached"};
+    static const char *const of_schema_2[] = {"manifests2", "manifests_cached", "manifests_crops"};
     topic t = open_topic(folder, "manifests");
     const ec_json *one;
     size_t i;

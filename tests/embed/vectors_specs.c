@@ -22,14 +22,28 @@ static size_t read_ids(const ec_json *list, int32_t *ids)
 
 /* ---- Images ---- */
 
+/* All inputs that an image makes, one after the other. */
+static uint8_t *cut_all(const ec_fitted *fitted, const ec_image_spec *spec, size_t count)
+{
+    size_t inputs = ec_fitted_count(fitted), i;
+    uint8_t *all = malloc(inputs * count);
+    edgecap_error error = {0};
+    for (i = 0; i < inputs; i++) {
+        check(ec_cut_input(&plain_memory, fitted, spec, i, all + i * count, &error) == EDGECAP_OK,
+              "a crop: %s", error.message);
+    }
+    return all;
+}
+
 static void run_image(topic *t, const ec_json *one)
 {
     edgecap_error error = {0};
     ec_fields f = ec_fields_of(&t->arena, "spec", &error);
     ec_image_spec spec;
-    ec_placement p = {0, 0, 0, 0, 0, 0};
+    ec_fitted fitted;
+    const ec_placement *p = &fitted.placement;
     edgecap_image image = {0};
-    const ec_json *placed = need(one, "placement");
+    const ec_json *placed = need(one, "placement"), *grid = need(one, "grid");
     size_t channels = (size_t)whole(one, "channels"), count;
     uint8_t *pixels, *input;
     ec_read_image_spec(&f, need(one, "spec"), &spec);
@@ -44,13 +58,19 @@ static void run_image(topic *t, const ec_json *one)
     make_noise(pixels, count, (uint32_t)whole(one, "seed"));
     image.data = pixels;
     count = 3 * (size_t)ec_input_height(&spec) * (size_t)ec_input_width(&spec);
-    input = malloc(count);
-    check(ec_process_image(&plain_memory, &image, &spec, input, &p, &error) == EDGECAP_OK,
+    check(ec_fit_image(&plain_memory, &image, &spec, &fitted, &error) == EDGECAP_OK,
           "processing: %s", error.message);
-    check(p.left == item(placed, 0)->whole && p.top == item(placed, 1)->whole &&
-              p.scaled_width == item(placed, 2)->whole && p.scaled_height == item(placed, 3)->whole,
+    check(p->left == item(placed, 0)->whole && p->top == item(placed, 1)->whole &&
+              p->scaled_width == item(placed, 2)->whole &&
+              p->scaled_height == item(placed, 3)->whole,
           "the place of an image of %ld x %ld", (long)image.width, (long)image.height);
-    check_bytes(t, one, input, count, "image spec");
+    check(fitted.rows == item(grid, 0)->whole && fitted.columns == item(grid, 1)->whole &&
+              (int64_t)ec_fitted_count(&fitted) == item(grid, 2)->whole &&
+              item(grid, 2)->whole <= ec_most_crops(&spec),
+          "the grid of an image of %ld x %ld", (long)image.width, (long)image.height);
+    input = cut_all(&fitted, &spec, count);
+    check_bytes(t, one, input, count * ec_fitted_count(&fitted), "image spec");
+    ec_fitted_close(&plain_memory, &fitted);
     free(pixels);
     free(input);
 }

@@ -47,7 +47,7 @@ test("letterbox: an image on the input, and boxes back", () => {
     const [width, height] = told.from;
     const image = { data: noise(width, height, 3, told.seed), width, height, channels: 3 };
     const spec = imageSpec({ size: told.size, fit: "contain", resample: "bilinear", fill: told.fill, channels: "RGB" });
-    const { pixels, placement } = processed(image, spec);
+    const { crops: [pixels], placement } = processed(image, spec);
     same(bytes("letterbox.bin"), told, pixels, JSON.stringify(told.from));
     assert.deepEqual(
       [placement.left, placement.top, placement.scaledWidth, placement.scaledHeight],
@@ -202,7 +202,8 @@ test("regions: tokens to text, phrases and boxes", () => {
   }
 });
 
-for (const [topic, schema] of [["manifests", 1], ["manifests2", 2], ["manifests_cached", 2]]) {
+const MANIFESTS = { manifests: 1, manifests2: 2, manifests_cached: 2, manifests_crops: 2 };
+for (const [topic, schema] of Object.entries(MANIFESTS)) {
   test(`${topic}: what is read and what is refused`, () => {
     const { base, cases } = vectors(topic);
     assert.ok(cases.length > 30);

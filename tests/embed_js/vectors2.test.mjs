@@ -33,7 +33,9 @@ test("images: every fit and filter, to the bit", () => {
   for (const one of vectors("image_specs").cases) {
     const { width, height, channels, seed } = one;
     const image = { data: noise(width, height, channels, seed), width, height, channels };
-    const { pixels, placement: p } = processed(image, IMAGE(one.spec, "image"));
+    const { crops, grid, placement: p } = processed(image, IMAGE(one.spec, "image"));
+    const pixels = Uint8Array.from(crops.flatMap((crop) => [...crop]));
+    assert.deepEqual([...grid, crops.length], one.grid);
     assert.equal(crc32(pixels), one.crc32, JSON.stringify(one));
     if (one.at !== undefined) assert.deepEqual([...pixels], [...all.subarray(one.at, one.at + pixels.length)]);
     assert.deepEqual([p.left, p.top, p.scaledWidth, p.scaledHeight], one.placement, JSON.stringify(one));

@@ -5,7 +5,6 @@ Its own processor cuts each image and writes the prompt for it; its own model ge
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,11 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from js_edgecap import MODULES, node
 from PIL import Image
 from tiny_checkpoints import make
+from tiny_crops import photos
 
 from edgecap.bundle.io import open_bundle
-from edgecap.core.errors import UnsupportedError
-from edgecap.embed.project import write_project
 from edgecap.exporters.job import export
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models import checkpoint, registry
@@ -30,14 +27,8 @@ from edgecap.runtime.expected import replay_expected
 from edgecap.runtime.image_processing import process
 from edgecap.runtime.loading import load
 
-SIDES = ((70, 50), (50, 70), (333, 40), (31, 500), (64, 64), (65, 64), (3, 2))
 ROWS = 4  # of a crop: 16 patches, four of them folded into one
 PROMPT = "Describe this image."
-
-
-def photos() -> list[Image.Image]:
-    noise = np.random.default_rng(5).integers(0, 256, (7, 9, 3), np.uint8)
-    return [Image.fromarray(noise).resize(sides) for sides in SIDES]
 
 
 def processor(directory: Path) -> Any:
@@ -139,17 +130,6 @@ def test_calibration_captions_images_of_different_grids_together(directory: Path
 
 def test_the_bundle_verifies_itself(captioner: Any, bundle: Path) -> None:
     assert replay_expected(captioner, open_bundle(bundle)).failures == ()
-
-
-def test_runtimes_that_read_one_crop_refuse_the_bundle(bundle: Path, tmp_path: Path) -> None:
-    asked = tmp_path / "asked.json"
-    asked.write_text('{"load": {}, "asked": []}')
-    ran = node("caption.mjs", str(MODULES), "onnxruntime-node", str(bundle), str(asked))
-    assert json.loads(ran.stdout)["code"] == "image.crops"
-    with pytest.raises(UnsupportedError, match="image as several crops; c reads it as one") as no:
-        write_project("c", bundle, tmp_path / "c")
-    assert no.value.code == "image.crops" and not (tmp_path / "c").exists()
-    assert write_project("python", bundle, tmp_path / "python").is_dir()
 
 
 @pytest.mark.full

@@ -235,7 +235,7 @@ def test_other_schemes_are_refused(url: str) -> None:
         ("https://host/a.png", "https://host/a.png is a URL, and nothing is fetched unless asked."),
         ("file:///home/a.png", "Give the path: /home/a.png"),
         (f"data:image/png;base64,{'A' * 5000}", "AAA… is not an http or https URL"),
-        ("", "an empty name is no image."),
+        ("", "an image needs a name, and it is empty."),
     ],
 )
 def test_names_that_are_no_paths(name: str, told: str) -> None:

@@ -73,6 +73,7 @@ class Info(ctypes.Structure):
         ("prompt_count", ctypes.c_size_t),
         ("prompts", ctypes.POINTER(ctypes.c_char_p)),
         ("text_tokens", ctypes.c_int32),
+        ("calibrated", ctypes.c_int32),
     ]
 
 

@@ -41,8 +41,10 @@ edgecap_status ec_settle_request(const edgecap_captioner *captioner,
                                  const edgecap_caption_params *params, ec_asked *asked,
                                  edgecap_error *error);
 
-/* image_fit.c over the session's input: the image, by the bundle's rules. */
-edgecap_status ec_place_image(edgecap_captioner *captioner, const edgecap_image *image,
-                              ec_placement *placement, edgecap_error *error);
+/* encode.c: the image, by the bundle's rules and through its encoder. `*seconds`: of the latter, by
+ * the captioner's clock. */
+edgecap_status ec_encode_image(edgecap_captioner *captioner, const edgecap_image *image,
+                               ec_placement *placement, double *seconds, edgecap_error *error);
+double ec_now(const edgecap_captioner *captioner); /* 0 without a clock */
 
 #endif

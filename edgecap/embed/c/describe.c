@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "captioner.h"
-#include "image_fit.h"
 #include "regions.h"
 
 typedef struct job { /* one caption while it is made */
@@ -163,18 +162,6 @@ static edgecap_status fill(job *j, edgecap_caption *caption, edgecap_error *erro
 
 /* ---- Captions ---- */
 
-static double now(const edgecap_captioner *c)
-{
-    return c->clock != NULL ? c->clock() : 0;
-}
-
-edgecap_status ec_place_image(edgecap_captioner *c, const edgecap_image *image,
-                              ec_placement *placement, edgecap_error *error)
-{
-    return ec_process_image(&c->memory, image, &c->manifest.image, ec_session_image(c->session),
-                            placement, error);
-}
-
 static edgecap_status generate(job *j, edgecap_error *error)
 {
     ec_model model;
@@ -235,25 +222,22 @@ static edgecap_status describe(job *j, const edgecap_image *image, edgecap_capti
                                edgecap_error *error)
 {
     edgecap_captioner *c = j->c;
-    double begin, encoded;
-    edgecap_status filled, status = ec_place_image(c, image, &j->placement, error);
+    double encode_seconds, encoded;
+    edgecap_status filled,
+        status = ec_encode_image(c, image, &j->placement, &encode_seconds, error);
     if (status != EDGECAP_OK) {
         return status;
     }
-    begin = now(c);
-    status = ec_session_encode(c->session, error);
-    encoded = now(c);
-    if (status == EDGECAP_OK) {
-        status = generate(j, error);
-    }
+    encoded = ec_now(c);
+    status = generate(j, error);
     if (status == EDGECAP_OK) {
         status = prepare_rating(j, error);
     }
     if (status != EDGECAP_OK && status != EDGECAP_STOPPED) {
         return status;
     }
-    caption->encode_seconds = encoded - begin;
-    caption->decode_seconds = now(c) - encoded;
+    caption->encode_seconds = encode_seconds;
+    caption->decode_seconds = ec_now(c) - encoded;
     filled = fill(j, caption, status == EDGECAP_OK ? error : NULL);
     return status == EDGECAP_STOPPED ? status : filled;
 }

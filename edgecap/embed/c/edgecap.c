@@ -290,6 +290,7 @@ edgecap_info edgecap_get_info(const edgecap_captioner *c)
         info.prompt_count = c->prompts != NULL ? c->manifest.prompt_count : 0;
         info.prompts = c->prompts;
         info.text_tokens = c->manifest.text_tokens;
+        info.calibrated = c->calibration != NULL;
     }
     return info;
 }

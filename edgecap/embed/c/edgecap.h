@@ -114,6 +114,7 @@ typedef struct edgecap_info {
     size_t prompt_count;    /* the default is the first; 0 for a model with languages */
     const char *const *prompts;
     int32_t text_tokens; /* N: tokens of a text to embed at most; 0: it embeds no texts */
+    int32_t calibrated;  /* 1: captions have a confidence, and a lowest one may be asked for */
 } edgecap_info;
 
 EDGECAP_API edgecap_info edgecap_get_info(const edgecap_captioner *captioner);

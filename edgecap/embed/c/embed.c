@@ -22,12 +22,10 @@ edgecap_status edgecap_embed_image(edgecap_captioner *c, const edgecap_image *im
                                    float *embedding, size_t capacity, edgecap_error *error)
 {
     ec_placement placement;
+    double seconds;
     edgecap_status status = check_embedding(c, image, embedding, capacity, error);
     if (status == EDGECAP_OK) {
-        status = ec_place_image(c, image, &placement, error);
-    }
-    if (status == EDGECAP_OK) {
-        status = ec_session_encode(c->session, error);
+        status = ec_encode_image(c, image, &placement, &seconds, error);
     }
     return status == EDGECAP_OK ? ec_session_embedding(c->session, embedding, error) : status;
 }

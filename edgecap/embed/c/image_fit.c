@@ -3,12 +3,7 @@
 
 #include <string.h>
 
-typedef struct plane { /* RGB, upright; `pixels` is the plane's own */
-    uint8_t *pixels;
-    int32_t width, height;
-} plane;
-
-static edgecap_image as_image(const plane *p)
+static edgecap_image as_image(const ec_fitted *p)
 {
     edgecap_image image;
     image.data = p->pixels;
@@ -31,10 +26,10 @@ static edgecap_status check_size(int64_t w, int64_t h, int64_t W, int64_t H, edg
     return EDGECAP_OK;
 }
 
-/* An image of w x h as displayed, resized to a new plane. */
+/* An image of w x h as displayed, resized to pixels of its own. */
 static edgecap_status resized(const edgecap_memory *memory, const edgecap_image *image, int32_t w,
                               int32_t h, const ec_image_spec *spec, int64_t W, int64_t H,
-                              plane *out, edgecap_error *error)
+                              ec_fitted *out, edgecap_error *error)
 {
     edgecap_status status = check_size(w, h, W, H, error);
     if (status != EDGECAP_OK) {
@@ -49,11 +44,11 @@ static edgecap_status resized(const edgecap_memory *memory, const edgecap_image 
                            out->pixels, 3 * (size_t)W, error);
 }
 
-static edgecap_status resized_again(const edgecap_memory *memory, plane *p,
+static edgecap_status resized_again(const edgecap_memory *memory, ec_fitted *p,
                                     const ec_image_spec *spec, int64_t W, int64_t H,
                                     edgecap_error *error)
 {
-    plane next = {0};
+    ec_fitted next = {0};
     edgecap_image image = as_image(p);
     edgecap_status status = resized(memory, &image, p->width, p->height, spec, W, H, &next, error);
     ec_release(memory, p->pixels);
@@ -109,7 +104,7 @@ static void longest_edge(int64_t h, int64_t w, int64_t edge, int64_t *out_h, int
 }
 
 static edgecap_status fit(const edgecap_memory *memory, const edgecap_image *image, int32_t w,
-                          int32_t h, const ec_image_spec *s, plane *out, edgecap_error *error)
+                          int32_t h, const ec_image_spec *s, ec_fitted *out, edgecap_error *error)
 {
     int64_t H = s->height, W = s->width;
     edgecap_status status;
@@ -148,19 +143,28 @@ static int32_t offset(int32_t side, int32_t input, bool cuts)
     return over >= 0 ? -(over / 2) : (1 - over) / 2;
 }
 
-static void centre(const plane *p, const ec_image_spec *s, uint8_t *input, ec_placement *at)
+static void place(ec_fitted *p, const ec_image_spec *s, int32_t w, int32_t h)
 {
-    int32_t H = ec_input_height(s), W = ec_input_width(s), y, first, last;
-    bool cuts = s->crop_height > 0;
-    at->top = p->height == H && p->width == W ? 0 : offset(p->height, H, cuts);
-    at->left = p->height == H && p->width == W ? 0 : offset(p->width, W, cuts);
+    int32_t H = ec_input_height(s), W = ec_input_width(s);
+    bool whole = p->height == H && p->width == W, cuts = s->crop_height > 0;
+    p->placement.width = w;
+    p->placement.height = h;
+    p->placement.top = whole ? 0 : offset(p->height, H, cuts);
+    p->placement.left = whole ? 0 : offset(p->width, W, cuts);
+    p->placement.scaled_width = p->width;
+    p->placement.scaled_height = p->height;
+}
+
+/* Pixels, with their corner at row `top` and column `left` of the input. */
+static void copy_part(const ec_fitted *p, const ec_image_spec *s, int32_t top, int32_t left,
+                      uint8_t *input)
+{
+    int32_t H = ec_input_height(s), W = ec_input_width(s), y;
+    int32_t first = left > 0 ? left : 0, last = left + p->width < W ? left + p->width : W;
     memset(input, s->fill, 3 * (size_t)H * (size_t)W);
-    first = at->left > 0 ? at->left : 0;
-    last = at->left + p->width < W ? at->left + p->width : W;
-    for (y = at->top > 0 ? at->top : 0; y < H && y < at->top + p->height; y++) {
+    for (y = top > 0 ? top : 0; y < H && y < top + p->height; y++) {
         memcpy(input + 3 * ((size_t)y * (size_t)W + (size_t)first),
-               p->pixels +
-                   3 * ((size_t)(y - at->top) * (size_t)p->width + (size_t)(first - at->left)),
+               p->pixels + 3 * ((size_t)(y - top) * (size_t)p->width + (size_t)(first - left)),
                3 * (size_t)(last - first));
     }
 }
@@ -171,55 +175,85 @@ static int64_t multiple(int64_t length, int64_t side)
     return (count < 1 ? 1 : count) * side;
 }
 
-/* The one crop that shows all of it; several are refused. */
-static edgecap_status crop_all(const edgecap_memory *memory, plane *p, const ec_image_spec *s,
+/* To whole cells of a grid, or to the one crop that shows all of it. */
+static edgecap_status fit_grid(const edgecap_memory *memory, ec_fitted *p, const ec_image_spec *s,
                                edgecap_error *error)
 {
-    int64_t side = s->crop_side, w = p->width, h = p->height;
-    if (s->split) {
-        double ratio = (double)w / (double)h;
-        if (w >= h) {
-            w = multiple(w, side);
-            h = multiple((int64_t)((double)w / ratio), side);
-        } else {
-            h = multiple(h, side);
-            w = multiple((int64_t)((double)h * ratio), side);
-        }
-        if (w != side || h != side) {
-            return ec_fail(error, EDGECAP_UNSUPPORTED, "image.crops",
-                           "an image makes %ld crops; encode takes one.",
-                           (long)((w / side) * (h / side) + 1));
-        }
+    int64_t side = s->crop_side, w = side, h = side;
+    double ratio = (double)p->width / (double)p->height;
+    ec_placement all = p->placement;
+    edgecap_status status;
+    if (s->split && p->width >= p->height) {
+        w = multiple(p->width, side);
+        h = multiple((int64_t)((double)w / ratio), side);
+    } else if (s->split) {
+        h = multiple(p->height, side);
+        w = multiple((int64_t)((double)h * ratio), side);
     }
-    return resized_again(memory, p, s, side, side, error);
+    all.top = all.left = 0;
+    all.scaled_width = all.scaled_height = s->crop_side;
+    status = resized_again(memory, p, s, w, h, error);
+    p->placement = all;
+    if (w > side || h > side) {
+        p->rows = (int32_t)(h / side);
+        p->columns = (int32_t)(w / side);
+    }
+    return status;
 }
 
-edgecap_status ec_process_image(const edgecap_memory *memory, const edgecap_image *image,
-                                const ec_image_spec *spec, uint8_t *input, ec_placement *placement,
-                                edgecap_error *error)
+edgecap_status ec_fit_image(const edgecap_memory *memory, const edgecap_image *image,
+                            const ec_image_spec *spec, ec_fitted *fitted, edgecap_error *error)
 {
-    plane p = {0};
     int32_t w = 0, h = 0;
-    size_t i, count = (size_t)ec_input_height(spec) * (size_t)ec_input_width(spec);
     edgecap_status status = ec_displayed(image, &w, &h, error);
+    memset(fitted, 0, sizeof *fitted);
     if (status == EDGECAP_OK) {
-        status = fit(memory, image, w, h, spec, &p, error);
+        status = fit(memory, image, w, h, spec, fitted, error);
+    }
+    if (status == EDGECAP_OK) {
+        place(fitted, spec, w, h);
     }
     if (status == EDGECAP_OK && spec->crop_side > 0) {
-        status = crop_all(memory, &p, spec, error);
+        status = fit_grid(memory, fitted, spec, error);
     }
-    if (status == EDGECAP_OK) {
-        placement->width = w;
-        placement->height = h;
-        placement->scaled_width = p.width;
-        placement->scaled_height = p.height;
-        centre(&p, spec, input, placement);
-        for (i = 0; spec->bgr && i < count; i++) {
-            uint8_t red = input[3 * i];
-            input[3 * i] = input[3 * i + 2];
-            input[3 * i + 2] = red;
-        }
+    if (status != EDGECAP_OK) {
+        ec_fitted_close(memory, fitted);
     }
-    ec_release(memory, p.pixels);
+    return status;
+}
+
+void ec_fitted_close(const edgecap_memory *memory, ec_fitted *fitted)
+{
+    ec_release(memory, fitted->pixels);
+    fitted->pixels = NULL;
+}
+
+size_t ec_fitted_count(const ec_fitted *fitted)
+{
+    return fitted->rows > 0 ? (size_t)fitted->rows * (size_t)fitted->columns + 1 : 1;
+}
+
+edgecap_status ec_cut_input(const edgecap_memory *memory, const ec_fitted *fitted,
+                            const ec_image_spec *spec, size_t place, uint8_t *input,
+                            edgecap_error *error)
+{
+    int32_t side = spec->crop_side, crop = (int32_t)place;
+    size_t count = (size_t)ec_input_height(spec) * (size_t)ec_input_width(spec), i;
+    edgecap_status status = EDGECAP_OK;
+    if (fitted->rows == 0) {
+        copy_part(fitted, spec, fitted->placement.top, fitted->placement.left, input);
+    } else if (crop < fitted->rows * fitted->columns) {
+        copy_part(fitted, spec, -(crop / fitted->columns) * side, -(crop % fitted->columns) * side,
+                  input);
+    } else {
+        edgecap_image image = as_image(fitted);
+        status = ec_resize(memory, &image, spec->background, spec->filter, side, side, input,
+                           3 * (size_t)side, error);
+    }
+    for (i = 0; spec->bgr && i < count; i++) {
+        uint8_t red = input[3 * i];
+        input[3 * i] = input[3 * i + 2];
+        input[3 * i + 2] = red;
+    }
     return status;
 }

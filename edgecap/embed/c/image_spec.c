@@ -69,6 +69,8 @@ static void check_image(ec_fields *f, const ec_image_spec *spec)
         bad_image(f, "crop goes with fit cover or stretch");
     } else if ((spec->fit == EC_LONGEST_EDGE) != many) {
         bad_image(f, "crops goes with fit longest_edge, and only with it");
+    } else if (spec->split && spec->height % 2 != 0 && spec->height % spec->crop_side == 0) {
+        bad_image(f, "size must be even where crops.side divides it: odd sides get a pixel more");
     }
 }
 
@@ -120,4 +122,10 @@ int32_t ec_input_height(const ec_image_spec *s)
 int32_t ec_input_width(const ec_image_spec *s)
 {
     return s->crop_side > 0 ? s->crop_side : s->crop_width > 0 ? s->crop_width : s->width;
+}
+
+int64_t ec_most_crops(const ec_image_spec *s)
+{
+    int64_t across = s->split ? (s->height + s->crop_side - 1) / s->crop_side : 1;
+    return across > 1 ? across * across + 1 : 1;
 }

@@ -1,4 +1,4 @@
-/* interface.c: the functions of a manifest, held to the contract; see manifest.h.
+/* interface.c: the functions of a manifest and their tensors; see manifest.h.
  *
  * edgecap/bundle/interface.py says what is allowed. B is 1 throughout.
  */
@@ -7,14 +7,14 @@
 #include "manifest.h"
 #include "tensor_spec.h"
 
-static const char *const KNOWN[] = {
-    "encode", "decode", "decode_attention", "decode_stateful", "extend", "encode_text", NULL};
+static const char *const KNOWN[] = {"encode_crop",     "encode", "decode",      "decode_attention",
+                                    "decode_stateful", "extend", "encode_text", NULL};
 
 typedef struct reading { /* an interface while it is read */
     ec_fields *f;
     const ec_json *interface;
     ec_manifest *m;
-    size_t *input; /* (h, w) of encode's image */
+    size_t *input; /* (h, w) of the image that encode takes, or encode_crop */
     bool unmapped; /* functions and interface differ: told after what is wrong with the latter */
 } reading;
 
@@ -27,7 +27,7 @@ static void bad(const reading *r, const char *what, const char *name)
 
 /* Declared tensors, each of which the bundle's function must map: their sizes. */
 static void read_ports(reading *r, const ec_json *declared, ec_port *ports, size_t count,
-                       const char *function)
+                       bool encoder)
 {
     static const char *const fields[] = {"dtype", "shape", NULL};
     const ec_json *item;
@@ -46,7 +46,7 @@ static void read_ports(reading *r, const ec_json *declared, ec_port *ports, size
             continue;
         }
         port->count = t.count;
-        if (strcmp(name, "image") == 0 && strcmp(function, "encode") == 0) {
+        if (encoder && strcmp(name, "image") == 0) {
             r->input[0] = t.sizes[1];
             r->input[1] = t.sizes[2];
         }
@@ -96,243 +96,18 @@ static void read_declared(reading *r)
     check_names(r, list);
     for (item = list->first; item != NULL && r->f->status == EDGECAP_OK; item = item->next) {
         const char *name = ec_json_get(item, "name")->text.data;
+        bool encoder = strcmp(name, "encode") == 0 || strcmp(name, "encode_crop") == 0;
         ec_function none = {0}, *function = function_of(r->m, name);
         if (function == NULL) {
             r->unmapped = true;
             function = &none;
         }
         read_ports(r, ec_inner(r->f, item, "inputs", EC_JSON_OBJECT), function->inputs,
-                   function->input_count, name);
+                   function->input_count, encoder);
         read_ports(r, ec_inner(r->f, item, "outputs", EC_JSON_OBJECT), function->outputs,
-                   function->output_count, name);
+                   function->output_count, false);
     }
     r->unmapped = r->unmapped || list->count != r->m->function_count;
-}
-
-/* ---- What the host feeds and expects ---- */
-
-typedef struct contract { /* counts the names that were found of those a function declares */
-    const reading *r;
-    const char *name;
-    const ec_json *declared;
-    size_t found;
-} contract;
-
-static bool has(contract *c, const char *name)
-{
-    bool there = ec_json_get(c->declared, name) != NULL;
-    c->found += there;
-    return there;
-}
-
-static void must(contract *c, const char *name)
-{
-    if (!has(c, name)) {
-        bad(c->r, "lacks a tensor that the host feeds or expects", c->name);
-    }
-}
-
-static void closed(const contract *c)
-{
-    if (c->found != c->declared->count) {
-        bad(c->r, "has a tensor that the host does not know", c->name);
-    }
-}
-
-static contract begin(const reading *r, const ec_json *function, const char *side)
-{
-    contract c;
-    c.r = r;
-    c.name = ec_json_get(function, "name")->text.data;
-    c.declared = ec_json_get(function, side);
-    c.found = 0;
-    return c;
-}
-
-static const ec_json *declared(const reading *r, const char *name)
-{
-    const ec_json *item = ec_json_get(r->interface, "functions")->first;
-    while (item != NULL && !ec_text_is(ec_json_get(item, "name")->text, name)) {
-        item = item->next;
-    }
-    return item;
-}
-
-static void check_encode(const reading *r, const ec_json *encode)
-{
-    contract c = begin(r, encode, "inputs");
-    size_t i;
-    must(&c, "image");
-    closed(&c);
-    c = begin(r, encode, "outputs");
-    for (i = 0; i < r->m->state_count; i++) {
-        if (r->m->state[i].from_image != NULL) {
-            must(&c, r->m->state[i].from_image);
-        }
-    }
-    if (!has(&c, "image_embedding") && !r->m->captions) {
-        bad(r, "without decode must give an image embedding", "a model");
-    }
-    closed(&c);
-}
-
-/* decode, or decode_attention. */
-static void check_step(const reading *r, const ec_json *step, bool grid)
-{
-    contract c = begin(r, step, "inputs");
-    size_t i;
-    must(&c, "token");
-    must(&c, "position");
-    for (i = 0; i < r->m->state_count; i++) {
-        must(&c, r->m->state[i].input);
-    }
-    closed(&c);
-    c = begin(r, step, "outputs");
-    must(&c, "logits");
-    for (i = 0; i < r->m->state_count; i++) {
-        if (r->m->state[i].from_step != NULL) {
-            must(&c, r->m->state[i].from_step);
-        }
-    }
-    if (has(&c, "attention") != grid) {
-        bad(r, "must give attention where its grid is, and only there", c.name);
-    }
-    closed(&c);
-}
-
-/* The new rows of one entry are its shape with n rows. */
-static bool has_rows(const ec_json *entry, const ec_json *rows, const ec_json *n)
-{
-    const ec_json *one = ec_json_get(entry, "shape")->first, *other = rows->first;
-    for (; one != NULL && other != NULL; one = one->next, other = other->next) {
-        bool row = one->next != NULL && one->next->next == NULL;
-        if (!ec_json_same(row ? n : one, other)) {
-            return false;
-        }
-    }
-    return one == NULL && other == NULL;
-}
-
-/* Several steps in one, which this host passes over. */
-static void check_extend(const reading *r, const ec_json *extend)
-{
-    contract c = begin(r, extend, "inputs");
-    const ec_json *entry = ec_json_get(r->interface, "state")->first, *tokens, *n;
-    size_t i;
-    must(&c, "tokens");
-    must(&c, "position");
-    for (i = 0; i < r->m->state_count; i++) {
-        must(&c, r->m->state[i].input);
-    }
-    closed(&c);
-    tokens = ec_json_get(c.declared, "tokens");
-    n = tokens != NULL ? ec_json_get(tokens, "shape")->first->next : NULL;
-    if (n == NULL || n->kind != EC_JSON_WHOLE || n->next != NULL) {
-        bad(r, "must take tokens [B,n], where n is a number", c.name);
-        return;
-    }
-    c = begin(r, extend, "outputs");
-    must(&c, "logits");
-    for (i = 0; i < r->m->state_count; i++, entry = entry->next) {
-        const ec_entry *e = &r->m->state[i];
-        const ec_json *rows = e->role & EC_TEXT ? ec_json_get(c.declared, e->from_step) : NULL;
-        if (e->role & EC_TEXT) {
-            must(&c, e->from_step);
-        }
-        if (e->role == EC_ROLLING ||
-            (rows != NULL && !has_rows(entry, ec_json_get(rows, "shape"), n))) {
-            bad(r, "must return n rows of each entry, of which none is rolling", c.name);
-        }
-    }
-    closed(&c);
-}
-
-/* A step that keeps its text rows itself, which this host passes over. */
-static void check_stateful(const reading *r, const ec_json *step, bool grid)
-{
-    contract c = begin(r, step, "inputs");
-    size_t i;
-    must(&c, "token");
-    must(&c, "position");
-    for (i = 0; i < r->m->state_count; i++) {
-        const ec_entry *e = &r->m->state[i];
-        if (e->role != EC_CACHE) {
-            bad(r, "needs a state of caches alone", c.name);
-        }
-        must(&c, ec_join(r->f, e->input, "_image", ""));
-    }
-    closed(&c);
-    c = begin(r, step, "outputs");
-    must(&c, "logits");
-    if (r->m->state_count == 0 || has(&c, "attention") != grid) {
-        bad(r, "must give what decode gives, without the new rows", c.name);
-    }
-    closed(&c);
-}
-
-static void check_text(const reading *r, const ec_json *text)
-{
-    contract c = begin(r, text, "inputs");
-    must(&c, "tokens");
-    must(&c, "length");
-    closed(&c);
-    c = begin(r, text, "outputs");
-    must(&c, "text_embedding");
-    closed(&c);
-}
-
-static bool has_grid(const reading *r)
-{
-    static const char *const fields[] = {"rows", "columns", "first", NULL};
-    const ec_json *grid = ec_json_get(r->interface, "attention");
-    size_t i;
-    if (ec_is_null(r->interface, "attention")) {
-        return false;
-    }
-    if (ec_check_fields(r->f, grid, "attention", fields, 0)) {
-        for (i = 0; i < 3; i++) {
-            ec_whole(r->f, grid, fields[i]);
-        }
-    }
-    return true;
-}
-
-static void check_contract(const reading *r)
-{
-    const ec_json *encode = declared(r, "encode"), *decode = declared(r, "decode");
-    const ec_json *by_head = declared(r, "decode_attention"), *extend = declared(r, "extend");
-    const ec_json *alone = declared(r, "decode_stateful"), *text = declared(r, "encode_text");
-    bool grid = has_grid(r);
-    if (encode == NULL) {
-        bad(r, "is needed", "encode");
-        return;
-    }
-    r->m->captions = decode != NULL;
-    check_encode(r, encode);
-    if (decode != NULL) {
-        check_step(r, decode, grid);
-    } else if (r->m->state_count > 0) {
-        bad(r, "without decode keeps no state", "a model");
-    }
-    if (decode == NULL && (by_head != NULL || extend != NULL || alone != NULL)) {
-        bad(r, "needs decode", "another kind of step");
-        return;
-    }
-    if (by_head != NULL) {
-        if (!grid || !ec_json_same(ec_json_get(by_head, "inputs"), ec_json_get(decode, "inputs"))) {
-            bad(r, "needs the inputs of decode, and the grid of attention", "decode_attention");
-        }
-        check_step(r, by_head, true);
-    }
-    if (extend != NULL) {
-        check_extend(r, extend);
-    }
-    if (alone != NULL) {
-        check_stateful(r, alone, grid);
-    }
-    if (text != NULL) {
-        check_text(r, text);
-    }
 }
 
 /* How many numbers a tensor has; 0 where a model lacks it. */
@@ -369,14 +144,10 @@ void ec_read_interface(ec_fields *f, const ec_json *interface, const ec_json *fu
     ec_read_functions(f, functions, m);
     ec_read_state(f, interface, m);
     read_declared(&r);
-    if (f->status == EDGECAP_OK && declared(&r, "encode_crop") != NULL) {
-        f->status = ec_fail(f->error, EDGECAP_UNSUPPORTED, "image.crops",
-                            "this model reads an image as several crops, and C as one.");
-    }
     if (f->status != EDGECAP_OK) {
         return;
     }
-    check_contract(&r);
+    ec_check_contract(f, interface, m);
     if (r.unmapped) {
         ec_refuse(f, "bundle.manifest", "functions must map exactly those of the interface");
     }
@@ -385,6 +156,7 @@ void ec_read_interface(ec_fields *f, const ec_json *interface, const ec_json *fu
     m->embedding =
         m->embedding > 0 ? m->embedding : count_of(m, "encode_text", true, "text_embedding");
     m->text_tokens = count_of(m, "encode_text", false, "tokens");
+    m->crops = ec_manifest_function(m, "encode_crop") != NULL ? ec_dim(interface, "n") : 0;
     m->vocabulary = (int32_t)ec_dim(interface, "V");
     m->text_rows = (int32_t)ec_dim(interface, "T");
     if (m->captions && (m->vocabulary < 1 || m->text_rows < 1)) {

@@ -138,6 +138,16 @@ static void read_text(ec_fields *f, const ec_json *root, ec_manifest *m)
     }
 }
 
+static void check_crops(ec_fields *f, const ec_manifest *m)
+{
+    int64_t most = ec_most_crops(&m->image);
+    if ((most > 1) != (m->crops > 0)) {
+        bad(f, "a model has encode_crop if its image is split into crops, and only then");
+    } else if (most > 1 && most != m->crops) {
+        bad(f, "image makes another number of crops than dims.n");
+    }
+}
+
 static void read_schema2(ec_fields *f, const ec_json *root, ec_manifest *m)
 {
     static const char *const fields[] = {
@@ -166,6 +176,9 @@ static void read_schema2(ec_fields *f, const ec_json *root, ec_manifest *m)
     if (f->status == EDGECAP_OK && (input[0] != (size_t)ec_input_height(&m->image) ||
                                     input[1] != (size_t)ec_input_width(&m->image))) {
         bad(f, "image gives another size than encode takes");
+    }
+    if (f->status == EDGECAP_OK) {
+        check_crops(f, m);
     }
 }
 

@@ -1,7 +1,7 @@
 /* manifest.h: what a bundle says about itself, checked; bundle/SPEC.md.
  *
  * Bundles of schema 1 are brought into the form of schema 2. Letters: P attention values, T text
- * rows, N tokens of a text to embed, V vocabulary, E embedding.
+ * rows, N tokens of a text to embed, V vocabulary, E embedding, n crops of an image at most.
  */
 #ifndef EDGECAP_MANIFEST_H
 #define EDGECAP_MANIFEST_H
@@ -40,6 +40,7 @@ typedef struct ec_manifest {
     size_t state_count;
     bool captions;                                                  /* there is decode */
     int32_t patches, text_rows, text_tokens, vocabulary, embedding; /* P T N V E; 0: none */
+    int64_t crops; /* n, of a model with encode_crop; 0: encode takes the image itself */
     ec_image_spec image;
     const char *tokenizer, *encoder; /* ids to text, and texts to ids; NULL: none */
     ec_prompt *prompts;
@@ -73,10 +74,12 @@ void ec_read_tools(ec_fields *f, const ec_json *tools);
 void ec_read_grammar(ec_fields *f, const ec_json *table, ec_manifest *manifest);
 bool ec_is_plain_path(const char *name);
 
-/* interface.c, interface_state.c. `input`: (h, w) of the image that encode takes. */
+/* interface.c, interface_state.c, interface_contract.c. `input`: (h, w) of the image that encode
+ * takes. */
 void ec_read_interface(ec_fields *f, const ec_json *object, const ec_json *functions,
                        ec_manifest *manifest, size_t input[2]);
 void ec_read_state(ec_fields *f, const ec_json *interface, ec_manifest *manifest);
+void ec_check_contract(ec_fields *f, const ec_json *interface, ec_manifest *manifest);
 bool ec_is_cached(const ec_manifest *manifest, const char *name); /* a cache, or rows of it */
 void ec_read_schema1(ec_fields *f, const ec_json *root, ec_manifest *manifest);
 

@@ -92,8 +92,10 @@ void ec_session_close(ec_session *s)
     for (i = 0; i < EC_MOST_BEAMS; i++) {
         close_slot(s, i);
     }
+    s->engine->unbind(s->engine, s->crop_call);
     s->engine->unbind(s->engine, s->encode_call);
     s->engine->unbind(s->engine, s->text_call);
+    ec_unit_release(s, &s->crop);
     ec_unit_release(s, &s->encode);
     ec_unit_release(s, &s->decode);
     ec_unit_release(s, &s->text);
@@ -109,14 +111,30 @@ bool ec_session_attends(const ec_session *s)
     return s->manifest->captions && ec_unit_port(&s->decode, true, "attention") != NULL;
 }
 
-size_t ec_session_image_bytes(const ec_session *s)
-{
-    return ec_unit_port(&s->encode, false, "image")->bytes;
-}
-
 uint8_t *ec_session_image(ec_session *s)
 {
-    return ec_unit_port(&s->encode, false, "image")->data;
+    return ec_unit_port(s->manifest->crops > 0 ? &s->crop : &s->encode, false, "image")->data;
+}
+
+edgecap_status ec_session_encode_crop(ec_session *s, size_t place, edgecap_error *error)
+{
+    const ec_tensor *made = ec_unit_port(&s->crop, true, "features");
+    edgecap_status status = s->engine->run(s->engine, s->crop_call, error);
+    if (status == EDGECAP_OK) {
+        memcpy((char *)ec_unit_port(&s->encode, false, "features")->data + place * made->bytes,
+               made->data, made->bytes);
+    }
+    return status;
+}
+
+void ec_session_set_grid(ec_session *s, size_t count, int32_t rows, int32_t columns)
+{
+    const ec_tensor *all = ec_unit_port(&s->encode, false, "features");
+    size_t filled = count * ec_unit_port(&s->crop, true, "features")->bytes;
+    ec_tensor *grid = ec_unit_port(&s->encode, false, "grid");
+    memset((char *)all->data + filled, 0, all->bytes - filled);
+    put_whole(grid, 0, rows);
+    put_whole(grid, 1, columns);
 }
 
 edgecap_status ec_session_encode(ec_session *s, edgecap_error *error)

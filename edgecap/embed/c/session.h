@@ -1,6 +1,7 @@
 /* session.h: a bundle's functions on an engine, their memory, and the state between them.
  *
- * Letters: h, w sides of the image in px, N tokens of a text, V vocabulary, E embedding. B is 1.
+ * Letters: h, w sides of the image or crop in px, n crops of an image at most, F rows of a crop,
+ * D their width, N tokens of a text, V vocabulary, E embedding. B is 1.
  */
 #ifndef EDGECAP_SESSION_H
 #define EDGECAP_SESSION_H
@@ -19,7 +20,13 @@ edgecap_status ec_session_open(const edgecap_memory *memory, const ec_manifest *
 void ec_session_close(ec_session *session); /* NULL is allowed */
 
 uint8_t *ec_session_image(ec_session *session); /* uint8 [h,w,3], to be filled before encoding */
-size_t ec_session_image_bytes(const ec_session *session);
+
+/* Of a model with encode_crop, for each crop of an image: what lies in ec_session_image becomes the
+ * features [F,D] of the crop at `place`. Then their number and their grid, and the image is ready
+ * to be encoded; features behind them become zeros. */
+edgecap_status ec_session_encode_crop(ec_session *session, size_t place, edgecap_error *error);
+void ec_session_set_grid(ec_session *session, size_t count, int32_t rows, int32_t columns);
+
 edgecap_status ec_session_encode(ec_session *session, edgecap_error *error);
 edgecap_status ec_session_embedding(ec_session *session, float *embedding, edgecap_error *error);
 

@@ -168,18 +168,35 @@ static edgecap_status bind(opening *o, void **call)
                                    : o->status;
 }
 
+static edgecap_status open_crop(ec_session *s, edgecap_error *error)
+{
+    opening o = begin(s, &s->crop, "encode_crop", error);
+    hold(&o, false, "image", BYTES);
+    hold(&o, true, "features", FLOATS);
+    return bind(&o, &s->crop_call);
+}
+
 edgecap_status ec_open_encode(ec_session *s, edgecap_error *error)
 {
     const ec_manifest *m = s->manifest;
     opening o = begin(s, &s->encode, "encode", error);
     size_t i;
     hold(&o, false, "image", BYTES);
+    hold(&o, false, "features", FLOATS);
+    hold(&o, false, "grid", WHOLE);
     hold(&o, true, "image_embedding", FLOATS);
     for (i = 0; i < m->state_count; i++) {
         const ec_entry *e = &m->state[i];
         hold_state(&o, true, e->from_image, e, e->groups * e->image_rows * e->row_bytes);
     }
-    return bind(&o, &s->encode_call);
+    if (bind(&o, &s->encode_call) == EDGECAP_OK && m->crops > 0) {
+        o.status = open_crop(s, error);
+        if (o.status == EDGECAP_OK && ec_unit_port(&s->crop, true, "features")->type !=
+                                          ec_unit_port(&s->encode, false, "features")->type) {
+            o.status = not_as_told(&s->crop, ec_unit_port(&s->crop, true, "features"), error);
+        }
+    }
+    return o.status;
 }
 
 /* A place for floats, where the engine's are of another type. */

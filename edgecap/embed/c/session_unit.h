@@ -17,8 +17,8 @@ struct ec_session {
     const ec_manifest *manifest;
     const ec_source *source; /* outlives the session */
     ec_engine *engine;
-    ec_unit encode, decode, text;
-    void *encode_call, *text_call;
+    ec_unit crop, encode, decode, text;
+    void *crop_call, *encode_call, *text_call;
     void *decode_calls[EC_MOST_BEAMS];
     void **slots[EC_MOST_BEAMS];       /* per state entry: its tensor's memory */
     void **slot_blocks[EC_MOST_BEAMS]; /* what to release */

@@ -67,9 +67,12 @@ void ec_read_text_frame(ec_fields *f, const ec_json *object, ec_text_frame *fram
 void ec_read_regions_spec(ec_fields *f, const ec_json *object, int64_t vocabulary,
                           ec_regions_spec *spec);
 
-/* (h, w) in px of what encode takes. */
+/* (h, w) in px of what encode takes, or encode_crop. */
 int32_t ec_input_height(const ec_image_spec *spec);
 int32_t ec_input_width(const ec_image_spec *spec);
+
+/* Of one image: 1, or m * m + 1 where m crops lie on its longer side. */
+int64_t ec_most_crops(const ec_image_spec *spec);
 
 bool ec_ids_have(const ec_ids *ids, int32_t id);
 

@@ -25,6 +25,10 @@ fun main(arguments: Array<String>) {
     println("info\t${captioner.info}")
     tell("plain", captioner.caption(image))
     tell("sampled", captioner.caption(image, CaptionRequest(sampling = Sampling(20.0, seed = 8, index = 0))))
+    check(captioner.info.calibrated)
+    val drawn = Sampling(20.0, seed = 8)
+    val limits = listOf(0.0, CaptionRequest.AUTO_CONFIDENCE, 1.0)
+    tellSure("sure", limits.map { captioner.caption(image, CaptionRequest(sampling = drawn, minConfidence = it)) })
     tell("german", captioner.caption(image, CaptionRequest(language = "de", beams = 3)))
     val maps = captioner.caption(image, CaptionRequest(attention = true)).attention.orEmpty()
     println("attention\t${maps.size} ${maps.first().size} ${maps.first().sum()}")
@@ -49,6 +53,14 @@ private fun tell(name: String, caption: Caption) {
     println("$name mentions\t${mentions.joinToString("|")}")
 }
 
+private fun tellSure(name: String, captions: List<Caption>) {
+    val told = captions.map { caption ->
+        val boxes = caption.mentions.flatMap { it.boxes }.map { it.confidence }
+        (listOf(hex(caption.text), caption.declined, caption.confidence) + boxes).joinToString(" ")
+    }
+    println("$name\t${told.joinToString("|")}")
+}
+
 private fun hex(text: String) = text.toByteArray().joinToString("") { "%02x".format(it) }
 
 private fun streams(captioner: Captioner, image: Pixels) = runBlocking {
@@ -63,6 +75,8 @@ private fun streams(captioner: Captioner, image: Pixels) = runBlocking {
 
 private fun refusals(captioner: Captioner, image: Pixels, bundle: String, library: String) {
     refused("language") { captioner.caption(image, CaptionRequest(language = "tlh")) }
+    refused("confidence") { captioner.caption(image, CaptionRequest(minConfidence = 2.0)) }
+    refused("uncalibrated style") { captioner.caption(image, CaptionRequest(style = "plain", minConfidence = 0.5)) }
     refused("beams") { captioner.caption(image, CaptionRequest(beams = 99)) }
     refused("stopped") { captioner.caption(image, CaptionRequest()) { false } }
     refused("nested") { captioner.caption(image, CaptionRequest()) { captioner.info == captioner.embed("a") } }

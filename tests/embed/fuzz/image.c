@@ -1,4 +1,5 @@
-/* image.c: sizes, strides, formats and orientations of images, and where schema 2 fits them. */
+/* image.c: sizes, strides, formats and orientations of images, where schema 2 fits them, and crops.
+ */
 #include "image_fit.h"
 
 #include <string.h>
@@ -31,6 +32,24 @@ static uint8_t *pixels_of(const edgecap_image *image, const uint8_t *data, size_
     return pixels;
 }
 
+static void fit(const edgecap_image *image, const ec_image_spec *spec)
+{
+    size_t count = 3 * (size_t)ec_input_height(spec) * (size_t)ec_input_width(spec), i;
+    uint8_t *input = malloc(count);
+    edgecap_error error;
+    ec_fitted fitted;
+    if (ec_fit_image(&FUZZ_MEMORY, image, spec, &fitted, &error) == EDGECAP_OK) {
+        if ((int64_t)ec_fitted_count(&fitted) > ec_most_crops(spec)) {
+            abort();
+        }
+        for (i = 0; i < ec_fitted_count(&fitted); i++) {
+            ec_cut_input(&FUZZ_MEMORY, &fitted, spec, i, input, &error);
+        }
+        ec_fitted_close(&FUZZ_MEMORY, &fitted);
+    }
+    free(input);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     edgecap_image image;
@@ -58,16 +77,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&spec, 0, sizeof spec);
     spec.height = 1 + data[11] % MOST_INPUT;
     spec.width = 1 + data[12] % MOST_INPUT;
-    spec.fit = (ec_fit)(data[13] % 4); /* longest_edge has rules of its own sizes */
+    spec.fit = (ec_fit)(data[13] % 5);
     spec.filter = (ec_filter)(data[14] % 6);
     spec.background = data[15] % 4 == 0 ? -1 : data[15];
     spec.crop_height = spec.fit == EC_COVER ? 1 + data[16] % MOST_INPUT : 0;
     spec.crop_width = spec.fit == EC_COVER ? 1 + data[17] % MOST_INPUT : 0;
     spec.fill = data[18];
     spec.bgr = data[19] & 1;
-    input = malloc(3 * (size_t)ec_input_height(&spec) * (size_t)ec_input_width(&spec));
-    ec_process_image(&FUZZ_MEMORY, &image, &spec, input, &placement, &error);
-    free(input);
+    if (spec.fit == EC_LONGEST_EDGE) {
+        spec.crop_side = 1 + data[16] % MOST_INPUT;
+        spec.split = data[17] & 1;
+        spec.height = spec.width = 2 * spec.height; /* as a manifest must have it */
+    }
+    fit(&image, &spec);
     free(pixels);
     return 0;
 }

@@ -34,7 +34,8 @@ def _vectors(name: str) -> dict:
 
 
 def _manifests() -> Iterator[bytes]:
-    for told in map(_vectors, ("manifests", "manifests2", "manifests_cached")):
+    topics = ("manifests", "manifests2", "manifests_cached", "manifests_crops")
+    for told in map(_vectors, topics):
         for case in told["cases"]:
             text = told["base"]
             for old, new in case["replace"]:

@@ -94,9 +94,10 @@ export class Captioner {
       );
     }
     const began = performance.now();
-    const { pixels, placement } = this.model.preprocess(await readPixels(image));
+    const input = this.model.preprocess(await readPixels(image));
+    const { placement } = input;
     const prepared = performance.now();
-    const encoded = await this.model.encode(pixels);
+    const encoded = await this.model.encode(input);
     const seen = performance.now();
     signal?.throwIfAborted();
     const generated = await this.model.generate(encoded, request, this.#follow(onToken, signal, placement, request));
@@ -119,7 +120,7 @@ export class Captioner {
     this.#alive();
     const vectors = [];
     for (const image of Array.isArray(images) ? images : [images]) {
-      vectors.push(await this.model.embedImage(this.model.preprocess(await readPixels(image)).pixels));
+      vectors.push(await this.model.embedImage(this.model.preprocess(await readPixels(image))));
     }
     return vectors;
   }

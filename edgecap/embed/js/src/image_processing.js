@@ -8,31 +8,49 @@ import { MAX_PIXELS, toRgb } from "./pixels.js";
 import { Placement } from "./placement.js";
 import { resize } from "./resize.js";
 
-/** { pixels uint8 [h,w,3], placement }; image.crops where the model takes several crops at once. */
+/**
+ * { crops, grid, placement }: uint8 [h,w,3] each, one of them or those of a grid of [rows, columns],
+ * row by row, and behind them one of the whole image, in which `placement` is; [0, 0]: no grid.
+ */
 export function processed(image, spec) {
   const rgb = toRgb(image, spec.background);
-  let fitted = fit(rgb, spec);
-  let placement;
+  const fitted = fit(rgb, spec);
+  const [H, W] = inputSize(spec);
   if (spec.crops) {
-    const { side } = spec.crops;
-    const [h, w] = spec.crops.split ? multiples(fitted, side) : [side, side];
-    const cells = (h / side) * (w / side);
-    if (cells !== 1) throw new EdgecapError("image.crops", `the image makes ${cells + 1} crops; encode takes one.`);
-    fitted = checked(fitted, w, h, spec);
-    placement = new Placement(rgb.width, rgb.height, 0, 0, side, side);
-  } else {
-    const [H, W] = inputSize(spec);
-    // Rounds as transformers' center_crop: down where it cuts, up where it pads.
-    const offset = (side, target) => (spec.crop ? 0 - Math.floor((side - target) / 2) : Math.floor((target - side) / 2));
-    const [top, left] = [offset(fitted.height, H), offset(fitted.width, W)];
-    placement = new Placement(rgb.width, rgb.height, left, top, fitted.width, fitted.height);
-    fitted = centred(fitted, H, W, top, left, spec.fill);
+    const { crops, grid } = cut(fitted, spec);
+    return { crops: crops.map((crop) => bytesOf(crop, spec)), grid, placement: new Placement(rgb.width, rgb.height, 0, 0, W, H) };
   }
-  const pixels = Uint8Array.from(fitted.data);
+  // Rounds as transformers' center_crop: down where it cuts, up where it pads.
+  const offset = (side, target) => (spec.crop ? 0 - Math.floor((side - target) / 2) : Math.floor((target - side) / 2));
+  const [top, left] = [offset(fitted.height, H), offset(fitted.width, W)];
+  return {
+    crops: [bytesOf(centred(fitted, H, W, top, left, spec.fill), spec)],
+    grid: [0, 0],
+    placement: new Placement(rgb.width, rgb.height, left, top, fitted.width, fitted.height),
+  };
+}
+
+/** A resized image as crops of side x side, and the grid they form. */
+function cut(fitted, spec) {
+  const { side, split } = spec.crops;
+  const [h, w] = split ? multiples(fitted, side) : [side, side];
+  const image = checked(fitted, w, h, spec);
+  const [rows, columns] = [h / side, w / side];
+  if (rows * columns === 1) return { crops: [image], grid: [0, 0] };
+  const crops = [];
+  for (let row = 0; row < rows; row += 1) {
+    for (let column = 0; column < columns; column += 1) crops.push(centred(image, side, side, -row * side, -column * side, 0));
+  }
+  return { crops: [...crops, checked(image, side, side, spec)], grid: [rows, columns] };
+}
+
+/** Its bytes in the order of channels that the model takes. */
+function bytesOf({ data }, spec) {
+  const pixels = Uint8Array.from(data);
   if (spec.channels === "BGR") {
     for (let i = 0; i < pixels.length; i += 3) [pixels[i], pixels[i + 2]] = [pixels[i + 2], pixels[i]];
   }
-  return { pixels, placement };
+  return pixels;
 }
 
 function checked(image, width, height, spec) {

@@ -1,7 +1,8 @@
 /**
  * The interface of a model: its functions, and the state between them. Shapes and checks.
  * Letters: B batch, P image rows, T text rows, C = P + T rows of a cache, G key/value heads, Dh head
- * width, V vocabulary, E embedding, N tokens of a text. `dims` binds every letter but B.
+ * width, V vocabulary, E embedding, N tokens of a text, n crops of an image at most, F rows of a crop,
+ * D their width. `dims` binds every letter but B.
  */
 import { EdgecapError } from "./errors.js";
 import { list, optional, record, sameNames, size, table, text, whole } from "./typed.js";
@@ -32,6 +33,9 @@ export const sizesOf = (dims, shape) =>
 
 /** The function called `name`; undefined where the model has none. */
 export const functionNamed = (interface_, name) => interface_.functions.find((spec) => spec.name === name);
+
+/** What an image, or a crop of one, is given as. */
+export const imageOf = (interface_) => (functionNamed(interface_, "encode_crop") ?? functionNamed(interface_, "encode")).inputs.image;
 
 /** The output of decode that carries a state entry's new row, or its replacement. */
 export const newName = (entry) => `new_${entry.name}`;
@@ -104,8 +108,10 @@ function checkTensor(spec, name, { dtype, shape }, batchFirst) {
 function checkContract(spec) {
   const [encode, decode, text] = ["encode", "decode", "encode_text"].map((name) => functionNamed(spec, name));
   const encoded = spec.state.filter(({ role }) => role !== "text").map(({ name }) => name);
-  if (!takes(encode, ["image"]) || !gives(encode, encoded, "image_embedding")) {
-    bad("encode must map image to every entry but those of text, and nothing else");
+  const crop = functionNamed(spec, "encode_crop");
+  if (crop) checkCrops(crop, encode, encoded);
+  if (!takes(encode, crop ? ["features", "grid"] : ["image"]) || !gives(encode, encoded, "image_embedding")) {
+    bad("encode must map its image to every entry but those of text, and nothing else");
   }
   if (decode) checkDecode(spec, decode);
   else if (spec.state.length || !("image_embedding" in encode.outputs)) {
@@ -119,6 +125,20 @@ function checkContract(spec) {
     const made = functionNamed(spec, name);
     if (made && !decode) bad(`${name} needs decode`);
     if (made) check(spec, made, decode);
+  }
+}
+
+/** An image in crops: encode_crop makes features of each, and encode takes those of all. */
+function checkCrops(crop, encode, encoded) {
+  const is = (tensor, dtype, shape) =>
+    tensor !== undefined && tensor.dtype === dtype && JSON.stringify(tensor.shape) === JSON.stringify(shape);
+  if (!takes(crop, ["image"]) || !gives(crop, ["features"])
+    || !is(crop.inputs.image, "uint8", ["B", "h", "w", 3]) || !is(crop.outputs.features, "float32", ["B", "F", "D"])) {
+    bad("encode_crop must map image [B,h,w,3] to features [B,F,D]");
+  }
+  const { features, grid } = encode.inputs;
+  if (!is(features, "float32", ["B", "n", "F", "D"]) || !is(grid, "int32", ["B", 2]) || !encoded.includes("image_length")) {
+    bad("encode must map features [B,n,F,D] and grid [B,2] to image_length too");
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * A bundle's functions on an engine's session, by the manifest's interface, one image at a time.
- * Letters: E embedding, h and w of the input in px.
+ * Letters: E embedding, h and w of the input in px, n crops of an image at most, F rows of a crop, D
+ * their width.
  */
 import { generate } from "./decode.js";
 import { EdgecapError } from "./errors.js";
@@ -9,7 +10,7 @@ import { functionNamed, sizesOf } from "./interface.js";
 import { sampler } from "./sampling.js";
 import { inputSize } from "./schema2.js";
 import { State } from "./state.js";
-import { embedding, shaped, uint8 } from "./tensors.js";
+import { embedding, floats, int32, shaped, uint8, zeros } from "./tensors.js";
 import { textInputs } from "./texts.js";
 
 export class Model {
@@ -23,13 +24,24 @@ export class Model {
     return inputSize(this.manifest.image);
   }
 
-  /** { pixels uint8 [h,w,3], placement } of an image { data, width, height, channels }. */
+  /** { crops of uint8 [h,w,3], grid, placement } of an image { data, width, height, channels }. */
   preprocess(image) {
     return processed(image, this.manifest.image);
   }
 
-  encode(pixels) {
-    return this.#run("encode", { image: uint8(pixels, [1, ...this.inputSize, 3]) });
+  /** Outputs of encode for what `preprocess` made; crops are encoded one at a time. */
+  async encode({ crops, grid }) {
+    const image = (pixels) => ({ image: uint8(pixels, [1, ...this.inputSize, 3]) });
+    if (!this.#function("encode_crop")) return this.#run("encode", image(crops[0]));
+    const { dtype, shape } = this.#function("encode").inputs.features;
+    const features = zeros(dtype, sizesOf(this.manifest.interface.dims, shape)); // [1,n,F,D]
+    let at = 0;
+    for (const crop of crops) {
+      const made = floats((await this.#run("encode_crop", image(crop))).features); // [F,D]
+      features.data.set(made, at);
+      at += made.length;
+    }
+    return this.#run("encode", { features, grid: int32(grid, [1, 2]) });
   }
 
   /** Generated tokens of one image; `onToken(choice)` follows. */
@@ -39,9 +51,9 @@ export class Model {
   }
 
   /** f32 [E] of norm 1. */
-  async embedImage(pixels) {
+  async embedImage(processed) {
     if (!("image_embedding" in this.#function("encode").outputs)) this.#lacks("embeddings of images");
-    const made = await this.encode(pixels);
+    const made = await this.encode(processed);
     return embedding(made.image_embedding);
   }
 

@@ -2,10 +2,10 @@
 import { EdgecapError } from "./errors.js";
 import { MANIFEST, checkListed } from "./file_names.js";
 import { GRAMMAR, checkGrammar } from "./grammar.js";
-import { INTERFACE, checkInterface, functionNamed, sizesOf } from "./interface.js";
+import { INTERFACE, checkInterface, functionNamed, imageOf, sizesOf } from "./interface.js";
 import { FUNCTION, any, bool, list, optional, real, record, sameNames, table, text, whole } from "./typed.js";
 
-const FUNCTIONS = ["encode", "decode", "decode_attention", "decode_stateful", "extend", "encode_text"];
+const FUNCTIONS = ["encode_crop", "encode", "decode", "decode_attention", "decode_stateful", "extend", "encode_text"];
 const CODECS = {
   edges4: [],
   cells2: ["phrase", "end_phrase", "object", "end_object", "delimiter"],
@@ -75,16 +75,19 @@ const badRegions = refuse("bundle.regions");
 
 /** Refuses a manifest that does not agree with itself or with what a host can do. */
 export function checkManifest2(manifest) {
-  if (functionNamed(manifest.interface, "encode_crop")) {
-    throw new EdgecapError("image.crops", "this model reads an image as several crops, and JavaScript as one.");
-  }
   checkInterface(manifest.interface);
   checkImage(manifest.image);
   checkFunctions(manifest);
   checkText(manifest);
-  const [, h, w] = sizesOf(manifest.interface.dims, functionNamed(manifest.interface, "encode").inputs.image.shape);
+  const { dims } = manifest.interface;
+  const [, h, w] = sizesOf(dims, imageOf(manifest.interface).shape);
   const [ih, iw] = inputSize(manifest.image);
   if (ih !== h || iw !== w) bad(`image gives ${ih} x ${iw}, and encode takes ${h} x ${w}`);
+  const most = mostCrops(manifest.image);
+  if (most > 1 !== (functionNamed(manifest.interface, "encode_crop") !== undefined)) {
+    bad("a model has encode_crop if its image is split into crops, and only then");
+  }
+  if (most > 1 && most !== dims.n) bad(`an image makes up to ${most} crops, and dims.n is ${dims.n}`);
   const { weights } = manifest.model;
   if (weights !== null && !/^[0-9a-f]{64}$/.test(weights)) bad("model.weights must be null or a SHA-256");
 }
@@ -94,6 +97,12 @@ export const promptName = (language, style) => `${language}.${style}`;
 
 /** [h, w] of one crop. */
 export const inputSize = (image) => (image.crops ? [image.crops.side, image.crops.side] : image.crop ?? image.size);
+
+/** How many crops an image makes at most: 1, or m * m + 1 where m of them lie on its longer side. */
+function mostCrops({ size: [edge], crops }) {
+  const across = crops?.split ? Math.ceil(edge / crops.side) : 1;
+  return across > 1 ? across ** 2 + 1 : 1;
+}
 
 function checkImage(spec) {
   const choice = (name, value, allowed) => {
@@ -117,7 +126,11 @@ function checkImage(spec) {
   if (spec.fit === "cover" && !spec.crop) badImage("image.crop is needed where fit is cover");
   if (spec.crop && !["cover", "stretch"].includes(spec.fit)) badImage(`image.crop goes with fit cover or stretch`);
   if ((spec.fit === "longest_edge") !== (spec.crops !== null)) badImage("image.crops goes with fit longest_edge, and only with it");
-  if (spec.crops) sides("crops.side", [spec.crops.side, spec.crops.side]);
+  if (!spec.crops) return;
+  const { side, split } = spec.crops;
+  sides("crops.side", [side, side]);
+  // longest_edge makes odd sides a pixel longer: one crop more than a grid has.
+  if (split && spec.size[0] % 2 && spec.size[0] % side === 0) badImage(`image.size must be even where crops.side, ${side}, divides it`);
 }
 
 function checkFunctions({ interface: spec, functions, files }) {

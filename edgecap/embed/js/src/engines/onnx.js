@@ -29,7 +29,7 @@ class OnnxSession {
 
   /** What this package calls opens now, so that an error comes at the load. */
   async openAll() {
-    for (const name of ["encode", "decode", "encode_text"]) {
+    for (const name of ["encode_crop", "encode", "decode", "encode_text"]) {
       if (name in this.functions) this.graphs.set(name, await this.#open(this.functions[name].file));
     }
   }

@@ -43,9 +43,12 @@ struct CaptionView: View {
         words = ""
         mentions = []
         do {
-            for try await event in try await model.captioner().stream(pixels) {
+            let captioner = try await model.captioner()
+            var request = CaptionRequest()
+            if captioner.info.calibrated { request.minConfidence = CaptionRequest.autoConfidence }
+            for try await event in captioner.stream(pixels, request) {
                 if case .done(let caption) = event {
-                    words = caption.text
+                    words = told(caption)
                     mentions = caption.mentions
                 }
             }
@@ -53,6 +56,14 @@ struct CaptionView: View {
             words = "\(error)"
         }
     }
+}
+
+/// The caption and how sure the model is of it, in words.
+private func told(_ caption: Caption) -> String {
+    guard let confidence = caption.confidence else { return caption.text }
+    let percent = Int(100 * confidence)
+    if caption.declined { return "I am not sure enough to say what this image shows (\(percent) % sure)." }
+    return "\(caption.text)\n\(percent) % sure that this is right"
 }
 
 /// Opens the bundle once, away from the main thread.

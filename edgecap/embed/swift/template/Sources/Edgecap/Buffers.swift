@@ -31,7 +31,9 @@ final class Buffers {
 
     func read(patches: Int) -> Caption {
         let boxes = UnsafeBufferPointer(start: caption.boxes, count: caption.box_count).map {
-            Box(x0: $0.x0, y0: $0.y0, x1: $0.x1, y1: $0.y1, score: $0.score)
+            Box(
+                x0: $0.x0, y0: $0.y0, x1: $0.x1, y1: $0.y1, score: $0.score,
+                confidence: known($0.confidence))
         }
         let mentions = UnsafeBufferPointer(start: caption.phrases, count: caption.phrase_count).map {
             Mention(
@@ -48,7 +50,13 @@ final class Buffers {
         return Caption(
             text: text(caption.text, caption.text_length), raw: text(caption.raw, caption.raw_length),
             mentions: mentions, tokens: tokens, attention: maps, score: caption.score,
-            complete: caption.complete != 0, malformed: Int(caption.malformed))
+            complete: caption.complete != 0, malformed: Int(caption.malformed),
+            confidence: known(caption.confidence), declined: caption.declined != 0)
+    }
+
+    /// C writes -1 for what it does not know.
+    private func known(_ confidence: Double) -> Double? {
+        confidence < 0 ? nil : confidence
     }
 
     private func text(_ begin: UnsafeMutablePointer<CChar>, _ length: Int) -> String {

@@ -18,6 +18,12 @@ public struct CaptionRequest: Sendable {
     public var sampling: Sampling?
     /// Also return where the model looked, for every token.
     public var attention = false
+    /// Captions of a lower confidence are declined; 0: none is; or `autoConfidence`. Other values
+    /// need a calibrated model: `CaptionerInfo.calibrated`.
+    public var minConfidence = 0.0
+
+    /// Decline as the model's calibration recommends.
+    public static let autoConfidence = -1.0
 
     public init(language: String? = nil, style: String? = nil, prompt: String? = nil) {
         self.language = language
@@ -47,6 +53,8 @@ public struct Sampling: Sendable {
 /// A rectangle in px of the upright image; `score` is the geometric mean probability of its tokens.
 public struct Box: Sendable, Equatable {
     public let x0, y0, x1, y1, score: Double
+    /// 0-1: it is right; nil where the model is not calibrated for it.
+    public let confidence: Double?
 }
 
 /// Words of a caption and where they are in the image.
@@ -79,4 +87,8 @@ public struct Caption: Sendable {
     public let complete: Bool
     /// Location runs that made no box; 0 under the rule.
     public let malformed: Int
+    /// 0-1: the caption is right; nil where the model is not calibrated for it.
+    public let confidence: Double?
+    /// Less confident than asked for: there are no words and no boxes.
+    public let declined: Bool
 }

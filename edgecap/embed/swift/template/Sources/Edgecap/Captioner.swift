@@ -33,6 +33,8 @@ public struct CaptionerInfo: Sendable {
     public let maxTokens: Int
     /// Of a text to embed; 0: it embeds no texts.
     public let textTokens: Int
+    /// Captions have a confidence, and a lowest one may be asked for.
+    public let calibrated: Bool
 }
 
 /// A model that captions images. May be used from several threads: calls wait for each other. A
@@ -167,6 +169,7 @@ private func params(of request: CaptionRequest) -> edgecap_caption_params {
     params.rule = request.rule ? 1 : 0
     params.most_tokens = Int32(clamping: request.maxTokens)
     params.beams = Int32(clamping: request.beams)
+    params.min_confidence = request.minConfidence
     if let sampling = request.sampling {
         params.sample = 1
         params.temperature = sampling.temperature
@@ -222,5 +225,6 @@ extension CaptionerInfo {
         vocabulary = Int(info.vocabulary)
         maxTokens = Int(info.most_tokens)
         textTokens = Int(info.text_tokens)
+        calibrated = info.calibrated != 0
     }
 }

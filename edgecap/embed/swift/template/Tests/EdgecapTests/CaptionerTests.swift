@@ -9,6 +9,9 @@ private struct Expected: Decodable {
         let bundle, library: String
         let tokens, german, sampled: [Int32]
         let text: String
+        let confidence: Double
+        let declined: Bool
+        let boxConfidences: [Double]
         let image, textEmbedding: [Float]
     }
 
@@ -47,6 +50,30 @@ final class CaptionerTests: XCTestCase {
             XCTAssertEqual(try captioner.caption(image, drawn).tokens.map(\.id), one.sampled)
             XCTAssertEqual(try captioner.embed(image), one.image)
             XCTAssertEqual(try captioner.embed("ein Äffchen 🐒"), one.textEmbedding)
+        }
+    }
+
+    func testConfidencesAreThoseOfPython() throws {
+        let (expected, image) = try expected()
+        for one in expected.cases {
+            let captioner = try Captioner(bundle: one.bundle, options: OpenOptions(library: one.library))
+            XCTAssertTrue(captioner.info.calibrated)
+            var request = CaptionRequest()
+            let sure = try XCTUnwrap(captioner.caption(image, request).confidence)
+            XCTAssertEqual(sure, one.confidence, accuracy: 1e-5)
+            request.sampling = Sampling(seed: 7)
+            request.sampling?.temperature = 20
+            let boxes = try captioner.caption(image, request).mentions.flatMap(\.boxes)
+            XCTAssertEqual(boxes.count, one.boxConfidences.count)
+            for (box, told) in zip(boxes, one.boxConfidences) {
+                XCTAssertEqual(try XCTUnwrap(box.confidence), told, accuracy: 1e-5)
+            }
+            request.minConfidence = CaptionRequest.autoConfidence
+            XCTAssertEqual(try captioner.caption(image, request).declined, one.declined)
+            request.minConfidence = 1
+            let declined = try captioner.caption(image, request)
+            XCTAssertTrue(declined.declined && declined.text.isEmpty && declined.mentions.isEmpty)
+            XCTAssertNil(try captioner.caption(image, CaptionRequest(style: "plain")).confidence)
         }
     }
 

@@ -51,14 +51,14 @@ static void free_buffers(edgecap_caption *c)
     free(c->attention);
 }
 
-/* text, raw, phrases [n,4], boxes [n,5], token ids, their scores, attention
- * [tokens,P] or null, {score, complete, malformed}. NULL: an exception is
- * pending. */
+/* text, raw, phrases [n,4], boxes [n,6], token ids, their scores, attention
+ * [tokens,P] or null, {score, complete, malformed, confidence, declined}. NULL:
+ * an exception is pending. */
 static jobjectArray give(JNIEnv *env, const edgecap_caption *c, size_t patches)
 {
     jclass type = (*env)->FindClass(env, "java/lang/Object");
     jobjectArray all = type ? (*env)->NewObjectArray(env, 8, type, NULL) : NULL;
-    jdouble about[3];
+    jdouble about[5];
     jsize n, tokens = (jsize)c->token_count, maps = c->attention ? tokens * (jsize)patches : 0;
     jintArray phrases, ids;
     jdoubleArray boxes, numbers;
@@ -69,10 +69,10 @@ static jobjectArray give(JNIEnv *env, const edgecap_caption *c, size_t patches)
     (*env)->SetObjectArrayElement(env, all, 0, jni_bytes_of(env, c->text, c->text_length));
     (*env)->SetObjectArrayElement(env, all, 1, jni_bytes_of(env, c->raw, c->raw_length));
     phrases = (*env)->NewIntArray(env, 4 * (jsize)c->phrase_count);
-    boxes = (*env)->NewDoubleArray(env, 5 * (jsize)c->box_count);
+    boxes = (*env)->NewDoubleArray(env, 6 * (jsize)c->box_count);
     ids = (*env)->NewIntArray(env, tokens);
     scores = (*env)->NewFloatArray(env, tokens);
-    numbers = (*env)->NewDoubleArray(env, 3);
+    numbers = (*env)->NewDoubleArray(env, 5);
     if (maps > 0) {
         attention = (*env)->NewFloatArray(env, maps);
     }
@@ -86,10 +86,10 @@ static jobjectArray give(JNIEnv *env, const edgecap_caption *c, size_t patches)
         (*env)->SetIntArrayRegion(env, phrases, 4 * n, 4, row);
     }
     for (n = 0; n < (jsize)c->box_count; n++) {
-        jdouble row[5];
+        jdouble row[6];
         row[0] = c->boxes[n].x0, row[1] = c->boxes[n].y0, row[2] = c->boxes[n].x1;
-        row[3] = c->boxes[n].y1, row[4] = c->boxes[n].score;
-        (*env)->SetDoubleArrayRegion(env, boxes, 5 * n, 5, row);
+        row[3] = c->boxes[n].y1, row[4] = c->boxes[n].score, row[5] = c->boxes[n].confidence;
+        (*env)->SetDoubleArrayRegion(env, boxes, 6 * n, 6, row);
     }
     for (n = 0; n < tokens; n++) {
         jint id = c->tokens[n].id;
@@ -97,7 +97,8 @@ static jobjectArray give(JNIEnv *env, const edgecap_caption *c, size_t patches)
         (*env)->SetFloatArrayRegion(env, scores, n, 1, &c->tokens[n].score);
     }
     about[0] = c->score, about[1] = c->complete, about[2] = c->malformed;
-    (*env)->SetDoubleArrayRegion(env, numbers, 0, 3, about);
+    about[3] = c->confidence, about[4] = c->declined;
+    (*env)->SetDoubleArrayRegion(env, numbers, 0, 5, about);
     if (attention != NULL) {
         (*env)->SetFloatArrayRegion(env, attention, 0, maps, c->attention);
     }
@@ -115,7 +116,7 @@ static jobjectArray give(JNIEnv *env, const edgecap_caption *c, size_t patches)
 NATIVE(jobjectArray, describe)
 (JNIEnv *env, jobject self, jlong handle, jobject buffer, jintArray layout, jbyteArray language,
  jbyteArray style, jbyteArray prompt, jintArray options, jdouble temperature, jdouble top_p,
- jobject listener)
+ jdouble min_confidence, jobject listener)
 {
     edgecap_caption_params params = edgecap_caption_default_params();
     edgecap_info info = edgecap_get_info(jni_captioner_of(handle));
@@ -151,6 +152,7 @@ NATIVE(jobjectArray, describe)
         params.beams = values[3], params.sample = values[4], params.top_k = values[5];
         params.seed = (uint32_t)values[6], params.index = (uint32_t)values[8];
         params.temperature = temperature, params.top_p = top_p;
+        params.min_confidence = min_confidence;
         status = edgecap_describe(jni_captioner_of(handle), &image, &params, &caption, &error);
         if ((*env)->ExceptionCheck(env)) {
             given = NULL; /* the listener's own */

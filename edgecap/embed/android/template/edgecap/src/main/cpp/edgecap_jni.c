@@ -81,13 +81,14 @@ NATIVE(jobjectArray, texts)(JNIEnv *env, jobject self, jlong handle)
 NATIVE(jintArray, numbers)(JNIEnv *env, jobject self, jlong handle)
 {
     edgecap_info info = edgecap_get_info(jni_captioner_of(handle));
-    jint values[6];
-    jintArray array = (*env)->NewIntArray(env, 6);
+    jint values[7];
+    jintArray array = (*env)->NewIntArray(env, 7);
     (void)self;
     values[0] = info.image_size, values[1] = info.patches, values[2] = info.embedding;
     values[3] = info.vocabulary, values[4] = (jint)info.most_tokens, values[5] = info.text_tokens;
+    values[6] = info.calibrated;
     if (array != NULL) {
-        (*env)->SetIntArrayRegion(env, array, 0, 6, values);
+        (*env)->SetIntArrayRegion(env, array, 0, 7, values);
     }
     return array;
 }

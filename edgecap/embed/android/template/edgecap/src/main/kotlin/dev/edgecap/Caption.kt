@@ -12,6 +12,8 @@ package dev.edgecap
  * @property beams 1-32; 0: as the model ships, one where it streams.
  * @property sampling null: take the most probable token.
  * @property attention also return where the model looked, for every token.
+ * @property minConfidence captions of a lower confidence are declined; 0: none is; [AUTO_CONFIDENCE].
+ *   Other values need a calibrated model: [CaptionerInfo.calibrated].
  */
 data class CaptionRequest(
     val language: String? = null,
@@ -23,7 +25,13 @@ data class CaptionRequest(
     val beams: Int = 0,
     val sampling: Sampling? = null,
     val attention: Boolean = false,
-)
+    val minConfidence: Double = 0.0,
+) {
+    companion object {
+        /** Decline as the model's calibration recommends. */
+        const val AUTO_CONFIDENCE = -1.0
+    }
+}
 
 /**
  * Draw tokens at random.
@@ -42,8 +50,20 @@ data class Sampling(
     val index: Int = 0,
 )
 
-/** A rectangle in px of the upright image, with the geometric mean probability of its tokens, 0-1. */
-data class Box(val x0: Double, val y0: Double, val x1: Double, val y1: Double, val score: Double)
+/**
+ * A rectangle in px of the upright image.
+ *
+ * @property score geometric mean probability of its tokens, 0-1.
+ * @property confidence that it is right, 0-1; null where the model is not calibrated for it.
+ */
+data class Box(
+    val x0: Double,
+    val y0: Double,
+    val x1: Double,
+    val y1: Double,
+    val score: Double,
+    val confidence: Double?,
+)
 
 /** Words of a caption, as a range of [Caption.text], and where they are in the image. */
 data class Mention(val phrase: String, val range: IntRange, val boxes: List<Box>)
@@ -59,6 +79,8 @@ data class Token(val id: Int, val score: Float)
  * @property score mean log-probability.
  * @property complete false where the length limit cut it.
  * @property malformed location runs that made no box; 0 under the rule.
+ * @property confidence that the caption is right, 0-1; null where the model is not calibrated for it.
+ * @property declined less confident than asked for: there are no words and no boxes.
  */
 class Caption internal constructor(
     val text: String,
@@ -69,19 +91,22 @@ class Caption internal constructor(
     val score: Double,
     val complete: Boolean,
     val malformed: Int,
+    val confidence: Double?,
+    val declined: Boolean,
 )
 
 /** From the arrays of caption_jni.c; phrases are in bytes of UTF-8 there and in chars here. */
 internal fun captionOf(given: Array<Any?>): Caption {
     val utf8 = given[0] as ByteArray
     val phrases = given[2] as IntArray // [n,4]
-    val corners = given[3] as DoubleArray // [n,5]
+    val corners = given[3] as DoubleArray // [n,6]
     val ids = given[4] as IntArray
     val scores = given[5] as FloatArray
     val maps = given[6] as FloatArray? // [tokens,P]
     val about = given[7] as DoubleArray
-    val boxes = List(corners.size / 5) { n ->
-        Box(corners[5 * n], corners[5 * n + 1], corners[5 * n + 2], corners[5 * n + 3], corners[5 * n + 4])
+    val boxes = List(corners.size / 6) { n ->
+        val (x0, y0, x1, y1, score) = corners.slice(6 * n until 6 * n + 5)
+        Box(x0, y0, x1, y1, score, known(corners[6 * n + 5]))
     }
     fun chars(bytes: Int) = String(utf8, 0, bytes, Charsets.UTF_8).length
     val mentions = List(phrases.size / 4) { n ->
@@ -102,5 +127,10 @@ internal fun captionOf(given: Array<Any?>): Caption {
         about[0],
         about[1] != 0.0,
         about[2].toInt(),
+        known(about[3]),
+        about[4] != 0.0,
     )
 }
+
+/** C writes -1 for what it does not know. */
+private fun known(confidence: Double) = confidence.takeIf { it >= 0 }

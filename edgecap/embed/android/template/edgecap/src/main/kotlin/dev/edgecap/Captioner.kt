@@ -27,6 +27,7 @@ data class OpenOptions(
  * @property embedding length of an embedding; 0: it makes none.
  * @property maxTokens of a caption.
  * @property textTokens of a text to embed; 0: it embeds no texts.
+ * @property calibrated captions have a confidence, and a lowest one may be asked for.
  */
 data class CaptionerInfo(
     val name: String,
@@ -42,6 +43,7 @@ data class CaptionerInfo(
     val vocabulary: Int,
     val maxTokens: Int,
     val textTokens: Int,
+    val calibrated: Boolean,
 )
 
 /**
@@ -100,6 +102,7 @@ class Captioner private constructor(private var handle: Long) : AutoCloseable {
                 asked,
                 sampling.temperature,
                 sampling.topP,
+                request.minConfidence,
                 listener,
             )
         }
@@ -140,7 +143,7 @@ class Captioner private constructor(private var handle: Long) : AutoCloseable {
             val n = Native.numbers(handle)
             return CaptionerInfo(
                 about[0], about[1], about[2], about[3], languages, styles, prompts,
-                n[0], n[1], n[2], n[3], n[4], n[5],
+                n[0], n[1], n[2], n[3], n[4], n[5], n[6] != 0,
             )
         }
 

@@ -28,6 +28,7 @@ internal object Native {
         asked: IntArray,
         temperature: Double,
         topP: Double,
+        minConfidence: Double,
         listener: PieceListener?,
     ): Array<Any?>
 

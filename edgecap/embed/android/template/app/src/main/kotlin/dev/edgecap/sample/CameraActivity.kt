@@ -95,7 +95,7 @@ class CameraActivity : ComponentActivity() {
                 plane.rowStride,
                 Pixels.orientationOf(degrees),
             )
-            val caption = opened.caption(image)
+            val caption = opened.caption(image, opened.sureRequest())
             val turned = degrees % 180 != 0
             val width = if (turned) frame.height else frame.width
             val height = if (turned) frame.width else frame.height
@@ -108,7 +108,7 @@ class CameraActivity : ComponentActivity() {
     }
 
     private fun show(caption: Caption, width: Int, height: Int) {
-        words.text = caption.text
+        words.text = told(caption)
         boxes.show(caption, width, height)
     }
 }

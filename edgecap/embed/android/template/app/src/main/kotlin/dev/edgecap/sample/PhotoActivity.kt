@@ -78,9 +78,9 @@ class PhotoActivity : Activity() {
                 }
                 val opened = captioner ?: Captioner.open(installBundle().path, OpenOptions(threads = 2))
                 captioner = opened
-                val caption = opened.caption(image.toPixels())
+                val caption = opened.caption(image.toPixels(), opened.sureRequest())
                 runOnUiThread {
-                    words.text = caption.text
+                    words.text = told(caption)
                     boxes.show(caption, image.width, image.height)
                 }
             } catch (error: EdgecapException) {
