@@ -69,7 +69,7 @@ def read(path: Path) -> dict[str, Any]:
         found = report.get("schema") if isinstance(report, dict) else None
         raise InputError(
             "bench.baseline",
-            f"{path} is no report of schema {SCHEMA} (found: {found}).",
+            f"{path} is not a report of schema {SCHEMA} (found: {found}).",
             "Make one with: edgecap bench --json old.json",
         )
     return report

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgecap.apps.caption_metrics import CaptionScores, score_captions, tokenize
+from edgecap.apps.pairs import Region
+from edgecap.apps.pairs.examples import Example
 from edgecap.core.boxes import iou
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.core.progress import progress
-from edgecap.reference.pairs import Region
-from edgecap.reference.pairs.examples import Example
 from edgecap.runtime.captions import Caption, Mention
 
 OVERLAP = 0.5  # IoU from which a box counts as the right one

@@ -18,29 +18,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgecap.bundle.io import Bundle, open_bundle
+from edgecap.benchmarks.graph_work import Work, count
+from edgecap.bundle.io import open_bundle
 from edgecap.core.errors import EdgecapError
 from edgecap.core.lazy import require
+from edgecap.runtime.loading import as_schema2
 
 SIDE = 768  # of the int8 and float32 products; a core's peak, and beyond a first-level cache
 LARGE = 256 << 20  # bytes that no cache holds
 RUNS = 7
-# A function's name, the figure of a bench that measures it.
-FUNCTIONS = {"encode_image": "encode_image_ms", "encode": "encode_image_ms",
-             "decode": "decode_step_ms"}  # fmt: skip
-_PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm")
-_PASSES_ON = ("Transpose", "DequantizeLinear", "Cast", "Reshape", "Identity")  # a constant
-_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+_BYTES_PER_WEIGHT = {"fp32": 4.0, "fp16": 2.0}  # 1 for the others
+MEASURED_AS = {"encode": "encode_image_ms", "decode": "decode_step_ms"}  # in a bench
 
 
 def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
@@ -50,10 +47,10 @@ def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
     same model is given have no floors.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    opened = [open_bundle(path) for path in bundles]
+    opened = [as_schema2(open_bundle(path)) for path in bundles]
     int8, fp32 = int8_gops(threads), fp32_gops()
     counted = {
-        (one.manifest.name.split("-onnx")[0]): counts(one)
+        one.manifest.name.split("-onnx")[0]: count(one)
         for one in opened
         if one.manifest.format == "onnx"
     }
@@ -61,10 +58,9 @@ def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
     for one in opened:
         model = one.manifest.name.split(f"-{one.manifest.format}")[0]
         peak = int8 if one.manifest.precision in ("w8a8", "mixed") else fp32
-        parts = counted.get(model, {})
+        width = _BYTES_PER_WEIGHT.get(one.manifest.precision, 1.0)
         found[one.path.resolve().name] = {
-            name: _floor(name, part, peak, _bytes_per_weight(one.manifest.precision))
-            for name, part in parts.items()
+            name: _floor(name, work, peak, width) for name, work in counted.get(model, {}).items()
         }
     return {
         "int8_gops": int8,
@@ -76,81 +72,19 @@ def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
     }
 
 
-def _floor(name: str, part: Mapping[str, float], gops: float, width: float) -> dict[str, Any]:
-    """One function: what it does and its least time, ms."""
-    read = part["weights"] * width + part["state_bytes"]
-    arithmetic = 2 * part["macs"] / gops / 1e6
+def _floor(name: str, work: Work, gops: float, width: float) -> dict[str, Any]:
+    """One function: what it does and its least time, ms; `width` in bytes per weight."""
+    read = work.weights * width + work.state_bytes
+    arithmetic = 2 * work.macs / gops / 1e6
     memory = read / bandwidth_gbs(int(read)) / 1e6 if read else 0.0
     return {
         "name": name,
-        "figure": FUNCTIONS[name],
-        "macs": part["macs"],
+        "figure": MEASURED_AS[name],
+        "macs": work.macs,
         "bytes": read,
         "arithmetic_ms": arithmetic,
         "memory_ms": memory,
         "floor_ms": max(arithmetic, memory),
-    }
-
-
-def _bytes_per_weight(precision: str) -> float:
-    return {"fp32": 4.0, "fp16": 2.0}.get(precision, 1.0)
-
-
-def counts(bundle: Bundle) -> dict[str, dict[str, float]]:
-    """Multiply-adds, weights that products use, and bytes of state read, for one image."""
-    return {name: _counted(bundle, name) for name in FUNCTIONS if name in bundle.manifest.functions}
-
-
-def _counted(bundle: Bundle, name: str) -> dict[str, float]:
-    onnx = require("onnx", "export")
-    function = bundle.manifest.functions[name]
-    model = onnx.load(str(bundle.file(function.file)), load_external_data=False)
-    for value in model.graph.input:
-        for dimension in value.type.tensor_type.shape.dim:
-            if not dimension.HasField("dim_value"):
-                dimension.dim_value = 1
-    for value in model.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    del model.graph.value_info[:]
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {one.name: tuple(one.dims) for one in graph.initializer}
-    for value in [*graph.value_info, *graph.input, *graph.output]:
-        dims = [d.dim_value for d in value.type.tensor_type.shape.dim]
-        shapes[value.name] = tuple(d or 1 for d in dims)
-    constants = {one.name: math.prod(one.dims) for one in graph.initializer}
-    made_by = {output: node for node in graph.node for output in node.output}
-
-    def weights_of(name: str, depth: int = 4) -> int:
-        """Elements of the constant behind a tensor, through transposes and dequantisation."""
-        if name in constants:
-            return int(constants[name])
-        node = made_by.get(name)
-        if node is None or node.op_type not in _PASSES_ON or not depth:
-            return 0
-        return weights_of(node.input[0], depth - 1)
-
-    macs, weights = 0.0, 0
-    for node in graph.node:
-        if node.op_type not in (*_PRODUCTS, *_CONVOLUTIONS):
-            continue
-        second = node.input[3] if node.op_type.startswith("QLinear") else node.input[1]
-        out, other = shapes.get(node.output[0], ()), shapes.get(second, ())
-        if not out or not other:
-            continue
-        if node.op_type in _CONVOLUTIONS:
-            inner = math.prod(other[1:])
-        else:
-            inner = other[-2] if len(other) > 1 else other[0]
-            if node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute):
-                inner = other[-1]
-        macs += math.prod(out) * inner
-        weights += weights_of(second)
-    names = {value for key, value in function.inputs.items() if key not in ("image", "token")}
-    state = [one for one in graph.input if one.name in names and len(shapes[one.name]) > 2]
-    return {
-        "macs": macs,
-        "weights": float(weights),
-        "state_bytes": 4.0 * sum(math.prod(shapes[one.name]) for one in state),
     }
 
 

@@ -37,6 +37,8 @@ class Worker:
     def __init__(self, target: Target, threads: int) -> None:
         self.target = target
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close()
+        # A start is that of an installed package, whose modules were compiled once.
+        kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         began = time.perf_counter()
         with pinned(threads):
             self._process = subprocess.Popen(
@@ -44,7 +46,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads), **target.environment},
+                env={**kept, "OMP_NUM_THREADS": str(threads), **target.environment},
             )
         try:
             self.about = self._reply("ready")

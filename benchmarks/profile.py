@@ -25,12 +25,13 @@ from typing import Any
 
 import numpy as np
 
+from edgecap.benchmarks.graph_work import FUNCTIONS
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.errors import EdgecapError, GateError, UnsupportedError
+from edgecap.runtime.loading import as_schema2
 
 RUNS = {"onnx": 10, "tflite": 10, "coreml": 2}
 LIMIT_S = 600
-FUNCTIONS = ("encode_image", "encode", "decode")  # those of a caption
 Timings = Iterable[tuple[str, float]]  # an operation's name and its milliseconds
 
 
@@ -164,7 +165,7 @@ def table(rows: list[dict[str, Any]], most: int = 12) -> list[str]:
 def main(path: str, threads: str = "1") -> int:
     """The profile as JSON on the last line of standard output."""
     try:
-        bundle = open_bundle(Path(path))
+        bundle = as_schema2(open_bundle(Path(path)))
         format_ = bundle.manifest.format
         if format_ not in _OF_FORMAT:
             raise UnsupportedError("bench.profile", f"{format_} bundles cannot be profiled.")

@@ -11,7 +11,8 @@ time. Ratios are taken round by round against the first row, and their median is
 bootstrap interval (95 %) over rounds. With one thread a ratio is of CPU time, because what other
 programs took from the machine then counts for nobody; with more threads it is of wall time.
 
-    cold_start_ms     from process start to the first caption; a new process on a warm disk cache
+    cold_start_ms     from process start to the first caption; a new process on a warm disk cache,
+                      its modules compiled by an earlier one
     encode_image_ms   one image, uint8 pixels in memory, to the state of the decoder
     decode_step_ms    one token, with `DECODE_POSITION` tokens before it, without choosing it
     first_token_ms    one image from an uncompressed file to its first token

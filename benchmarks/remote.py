@@ -47,7 +47,7 @@ class Remote:
             )
         if not address or address.startswith("-") or any(c.isspace() for c in address):
             raise InputError(
-                "bench.remote", f"{address!r} is no address.", "Write it as user@host."
+                "bench.remote", f"{address!r} is not an address.", "Write it as user@host."
             )
         self._ssh = (ssh, *SSH, *options, address)
         self._address = address

@@ -158,29 +158,41 @@ class Measured:
 
 
 def _answer(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
-    captioner = measured.captioner
-    if request["do"] == "round":
-        return dict(measured.round(request["repeats"]))
-    if request["do"] == "warm":
-        return {"runs": measured.warm()}
-    if request["do"] == "batch":
-        return measured.batch(request["size"])
-    if request["do"] == "memory":
-        peak, now = memory_mb()
-        return {"peak_rss_mb": peak, "steady_rss_mb": now}
-    if request["do"] == "captions":
-        captions = [measured.caption(image) for image in measured.images]
-        return {
-            "captions": [one.raw or one.text for one in captions],
-            "tokens": [len(one.tokens) for one in captions],
-        }
-    if not captioner.languages:  # its accuracy is measured on captions of the user's own
+    """What `protocol` defines for the request."""
+    return _ANSWERS[request["do"]](request, measured)
+
+
+def _memory(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    peak, now = memory_mb()
+    return {"peak_rss_mb": peak, "steady_rss_mb": now}
+
+
+def _captions(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    captions = [measured.caption(image) for image in measured.images]
+    return {
+        "captions": [one.raw or one.text for one in captions],
+        "tokens": [len(one.tokens) for one in captions],
+    }
+
+
+def _accuracy(request: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    if not measured.captioner.languages:  # its accuracy is measured on captions of the user's own
         return {}
     from edgecap.benchmarks.reference.evaluate import evaluate
     from edgecap.reference.scenes.shipped import load_set
 
     scenes = load_set("gate", request["scenes"])
-    return evaluate(captioner, scenes, request["languages"]).to_json()
+    return evaluate(measured.captioner, scenes, request["languages"]).to_json()
+
+
+_ANSWERS: dict[str, Callable[[dict[str, Any], Measured], dict[str, Any]]] = {
+    "round": lambda request, measured: dict(measured.round(request["repeats"])),
+    "warm": lambda request, measured: {"runs": measured.warm()},
+    "batch": lambda request, measured: measured.batch(request["size"]),
+    "memory": _memory,
+    "captions": _captions,
+    "accuracy": _accuracy,
+}
 
 
 def _parts(captioner: Any, images: Sequence[str]) -> dict[str, Operation]:

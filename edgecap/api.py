@@ -72,7 +72,7 @@ def caption(
     min_confidence: Minimum = None,
     **options: Any,
 ) -> list[Caption]:
-    """Caption images once; to caption again and again, keep the captioner that `load` gives.
+    """Caption images once; to caption repeatedly, keep the captioner that `load` returns.
 
     Args:
         images: paths, bytes, Pillow images or arrays [h,w,3], or a single one.
@@ -107,8 +107,8 @@ def export(
         model: a shipped model ("S"), the path of a .safetensors file of the reference model,
             or the directory or the cached hub id of a Hugging Face checkpoint.
         format: "onnx", "tflite" or "coreml"; several as a list or with commas; "all".
-        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8", which is w8a8
-            where that is close enough, and w8 where not; `fp16` and `int8` are short forms.
+        precision: "fp32" (the default), "fp16", "w8", "w8a8", "mixed" or "int8": w8a8 if that is
+            close enough to PyTorch, otherwise w8. `fp16` and `int8` are short forms.
         output: the bundle's directory; with several formats the directory that the bundles are
             made in. By default <model>-<format>-<precision> in the working directory.
         overwrite: replace an older bundle.
@@ -120,7 +120,7 @@ def export(
         The bundle; a list of them where `format` names several or is a list.
 
     Raises:
-        InputError, UnsupportedError, MissingPackageError before any work, and GateError where the
+        InputError, UnsupportedError, MissingPackageError before any work, and GateError if the
         bundle is not close enough to PyTorch; nothing is saved then.
     """
     from edgecap.exporters.prepare import prepare_export
@@ -143,14 +143,14 @@ def export(
 
 @dataclass(frozen=True)
 class Verification:
-    """What a bundle does here, and what it did when it was exported."""
+    """How close a bundle is to the reference here, and how close it was at export."""
 
     here: Certificate
     at_export: Certificate | None  # None: exported without verification
 
     @property
     def failures(self) -> list[str]:
-        """What lies outside its tolerance; empty where the bundle is verified."""
+        """What is outside its tolerance; empty if the bundle is verified."""
         at_export = () if self.at_export is None else self.at_export.failures
         return [
             *(f"here: {line}" for line in self.here.failures),
@@ -161,8 +161,8 @@ class Verification:
 def verify(bundle: PathLike, backend: str = "auto", threads: int = 1) -> Verification:
     """Check every file of a bundle, then replay its golden cases on this machine's engine.
 
-    Raises BundleError for a bundle that is not what its manifest says. Outputs outside their
-    tolerance are no exception, but `failures` of the result.
+    Raises BundleError if the files are not those of the manifest. Outputs outside their tolerance
+    raise nothing: they are `failures` of the result.
     """
     from edgecap.bundle.certificate import certificate_from_json
     from edgecap.bundle.files import CERTIFICATE
@@ -206,7 +206,7 @@ def bench(
     max_regression: float = 0.05,
     say: Say = _silent,
 ) -> Report:
-    """Measure bundles in processes of their own, in turns with PyTorch as the reference.
+    """Measure bundles, each in its own process and interleaved with PyTorch as the reference.
 
     Args:
         bundles: bundle directories, or one; by default those in the working directory.
@@ -217,20 +217,20 @@ def bench(
         lang: languages of the accuracy, comma-separated, or "all".
         threads: CPU threads of each engine.
         model: the PyTorch reference; by default the weights that were exported.
-        duration: seconds that rounds go on for; None: a fixed number of rounds.
-        target: "python"; or "c", which measures the C core too.
-        peers: measure other engines and runtimes too, where they are installed.
+        duration: seconds to measure; None: a fixed number of rounds.
+        target: "python"; or "c", which measures the C core as well.
+        peers: measure other engines and runtimes as well, if they are installed.
         remote: "user@host" that runs the bundles, over ssh.
-        remote_python: the Python there, with numpy, Pillow and the engine.
+        remote_python: the Python of that machine, with numpy, Pillow and the engine.
         profile: add the time per operation.
-        limits: add what the machine could do at best.
-        baseline: the JSON of an earlier bench; `changes` of the result holds this one against it.
+        limits: compare with the peak speed of this machine.
+        baseline: the JSON of an earlier run; `changes` of the result compares this run with it.
         max_regression: how much worse a figure may be, 0.05 for 5 %.
-        say: receives notes, such as that there is nothing to compare with.
+        say: receives notes, for example that there is nothing to compare with.
 
     Raises:
         BundleError and InputError for what cannot be measured, UnsupportedError for options that
-        exclude each other. A target that fails while it is measured has `error` set in its row.
+        exclude each other. If a target fails while it is measured, its row has `error` set.
     """
     from edgecap.benchmarks.measure import Options, measure
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every command once, as one types it, with all that it prints: examples/tour.md, made anew.
+# Run the commands once and write what they print to examples/tour.md.
 # Takes about a quarter of an hour. What trains for long (train, finetune, qat, --max-drop) is in
 # docs/reference-model.md and docs/quantisation.md.
 set -euo pipefail
@@ -33,9 +33,9 @@ show() {
 }
 
 say "# A tour of the commands"
-say "Each command once, with what it printed: made by \`examples/tour.sh\` from the shipped weights," \
+say "Commands with their output, made by \`examples/tour.sh\` from the shipped weights," \
 	"$(date +%F), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), two cores. Progress" \
-	"bars are for terminals and not shown. Small numbers of scenes make it quick; docs/reference-model.md has the figures."
+	"bars are for terminals and not shown. Numbers of scenes are small to keep it quick; docs/reference-model.md has the accuracy."
 
 say "## From a model to bundles"
 run 'edgecap doctor'
@@ -62,12 +62,12 @@ run 'edgecap index scenes/images --output index --bundle captioner-S-onnx-int8'
 run 'edgecap search index "three ducks" -k 4 --sheet hits.png'
 show hits.png "A contact sheet of the images found"
 
-say "## Into an app"
+say "## For an app"
 run 'edgecap pack captioner-S-tflite-int8 -o captioner.edgecap'
 run 'edgecap caption sample.png --bundle captioner.edgecap'
 run 'edgecap embed --target c -o app captioner-S-tflite-int8'
 
-say "## What it is worth"
+say "## Accuracy and speed"
 run 'edgecap bench captioner-S-onnx-int8 captioner-S-tflite-int8 --quick --output bench'
 run 'edgecap compare captioner-S-onnx-int8 captioner-S-tflite-int8 --n 16 --draw worst.png'
 show worst.png "The scenes in which two bundles differ most, with the boxes of both"

@@ -47,7 +47,7 @@ def model_inputs(sources: Sequence[Any], image: ImageSpec) -> tuple[ModelInput, 
     return tuple(process(source, image) for source in sources)
 
 
-def ask(
+def reference_outputs(
     adapter: Adapter, prompts: Mapping[str, GenerationSpec], images: tuple[ModelInput, ...]
 ) -> ModelOutputs:
     """PyTorch's outputs: captions as transformers generates them, and the logits along them."""

@@ -28,7 +28,7 @@ from edgecap.core.formats import (
 )
 from edgecap.core.progress import working
 from edgecap.exporters.card import About
-from edgecap.exporters.checkpoint_images import ask, gate_images
+from edgecap.exporters.checkpoint_images import gate_images, reference_outputs
 from edgecap.exporters.checkpoint_plan import CheckpointPlanner, fingerprint, read_references
 from edgecap.exporters.compare_functions import compare_functions
 from edgecap.exporters.described import Described, describe
@@ -177,13 +177,13 @@ class CheckpointModel(Model):
     def choose(self, precision: str) -> Chosen:
         return self._planner.choose(precision)
 
-    def ask(self, folder: Path, say: Say) -> int:
+    def write_reference(self, folder: Path, say: Say) -> int:
         request, described = self._request, self._described
         if not request.verify:
             return 0
         images = gate_images(request.calibration, request.images(IMAGES), described.image)
         say(f"running PyTorch on {len(images)} images")
-        ask(self._adapter, described.prompts, images).write(folder)
+        reference_outputs(self._adapter, described.prompts, images).write(folder)
         return len(images)
 
     def convert(

@@ -21,12 +21,12 @@ from edgecap.exporters.searched import Search, search_beside, search_plan
 from edgecap.exporters.spec import ExportRequest
 
 if TYPE_CHECKING:
+    from edgecap.apps.pairs.examples import Example
     from edgecap.exporters.rounded import Rounded
     from edgecap.models.adapter import Adapter
     from edgecap.models.checkpoint import Checkpoint
     from edgecap.quant.captions import CaptionSet
     from edgecap.quant.search.search import Evaluator
-    from edgecap.reference.pairs.examples import Example
 
 Say = Callable[[str], None]
 
@@ -41,8 +41,8 @@ def fingerprint(opened: Checkpoint) -> str:
 
 def read_references(data: Path) -> list[Example]:
     """Images and captions of a search's judge; InputError where there are too few to score on."""
+    from edgecap.apps.pairs.examples import read_examples
     from edgecap.quant.search.captions import LEAST
-    from edgecap.reference.pairs.examples import read_examples
 
     examples = read_examples(data)
     if len(examples) < LEAST:

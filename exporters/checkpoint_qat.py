@@ -133,7 +133,7 @@ def _images(spec: CheckpointQat) -> list[Path]:
     if spec.data.is_dir():
         files = [spec.data / name for name in walk(spec.data)]
     else:
-        from edgecap.reference.pairs.examples import read_examples
+        from edgecap.apps.pairs.examples import read_examples
 
         files = [example.image for example in read_examples(spec.data)]
     if len(files) < LEAST:

@@ -33,7 +33,9 @@ class Function:
     inputs: dict[str, Tensor]  # examples, B = 1, in the order of the arguments
     outputs: tuple[str, ...]
     batch_axes: dict[str, int]
-    tops: dict[str, int] = field(default_factory=dict)  # integer input -> least value beyond it
+    limits: dict[str, int] = field(
+        default_factory=dict
+    )  # integer input -> the exclusive upper limit of its values
 
     def random_inputs(self, seed: int = 0) -> dict[str, np.ndarray]:
         """Values for every input, of its example's shape: all of the state too."""
@@ -44,12 +46,12 @@ class Function:
             if example.is_floating_point():
                 values[name] = rng.standard_normal(size).astype(dtype)
             else:
-                top = 256 if dtype == "uint8" else self.tops.get(name, 2)
-                values[name] = rng.integers(int(name == "length"), top, size).astype(dtype)
+                limit = 256 if dtype == "uint8" else self.limits.get(name, 2)
+                values[name] = rng.integers(int(name == "length"), limit, size).astype(dtype)
         return values
 
     def eager(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """What PyTorch answers, by output."""
+        """The outputs of PyTorch, by name."""
         import torch
 
         before = {n: rows.clone() for n, rows in self.module.named_buffers()}
@@ -151,27 +153,27 @@ def functions(
     token = torch.ones(1, 1, dtype=torch.int32)  # [B,1]
     position = torch.ones(1, dtype=torch.int32)  # [B]
     text = torch.ones(1, T, dtype=torch.int32)  # [B,T]
-    tops = {"token": V, "tokens": V, "position": T, "length": T + 1}
+    limits = {"token": V, "tokens": V, "position": T, "length": T + 1}
 
     def function(
         name: str, module: type[nn.Module], inputs: dict[str, Tensor], outputs: tuple[str, ...]
     ) -> Function:
         axes = {one: axis if one in (*entries, *new) else 0 for one in (*inputs, *outputs)}
-        return Function(name, module().eval(), inputs, outputs, axes, tops)
+        return Function(name, module().eval(), inputs, outputs, axes, limits)
 
     step = {"token": token, "position": position, **state}
-    answers = ("logits", *new, "attention")
+    outputs = ("logits", *new, "attention")
     found = [
         function("encode_image", EncodeImage, {"image": image}, (*entries, "image_embedding")),
-        function("decode", Decode, step, answers),
+        function("decode", Decode, step, outputs),
         function(
             "encode_text", EncodeText, {"tokens": text, "length": position}, ("text_embedding",)
         ),
     ]
     if attention:
-        found.append(function(DECODE_ATTENTION, DecodeAttention, step, answers))
+        found.append(function(DECODE_ATTENTION, DecodeAttention, step, outputs))
     if extend is not None:
         tokens = torch.ones(1, extend, dtype=torch.int32)  # [B,n]
         several = {"tokens": tokens, "position": position, **state}
-        found.append(function(EXTEND, Extend, several, answers[:-1]))
+        found.append(function(EXTEND, Extend, several, outputs[:-1]))
     return tuple(found)

@@ -3,7 +3,7 @@
     once            1 check     refuse what cannot work, before any work       checks, sources
                     2 open      the model                                       <kind>_model
                     3 plan      of int8: given, calibrated or searched for      planning
-                    4 ask       PyTorch about the gate's images
+                    4 reference PyTorch's outputs for the gate's images
     for each format 5 convert   and write the model's files                     <format>.convert
                     6 describe  tokenizer, plan, golden files, manifest
                     7 compare   with PyTorch; captions in a process without it  parity
@@ -69,8 +69,8 @@ class PreparedExport:
         A bundle that is not good enough raises GateError, and those after it are not made.
         """
         begun = time.monotonic()
-        with scratch_dir("edgecap-export-") as answers:
-            job = self._begin(answers, say)
+        with scratch_dir("edgecap-export-") as folder:
+            job = self._begin(folder, say)
             for name, output in self.outputs.items():
                 path, manifest, size, certificate = job.bundle(
                     FORMATS[name], output, self.candidates[name].precisions
@@ -78,14 +78,14 @@ class PreparedExport:
                 yield Exported(path, manifest, size, certificate, time.monotonic() - begun)
                 begun = time.monotonic()
 
-    def _begin(self, answers: Path, say: Say) -> _Job:
+    def _begin(self, folder: Path, say: Say) -> _Job:
         """Steps 2 to 4."""
         model = self.source.open(self.request, say)  # 2
         first = self.candidates[self.request.formats[0]]
         if first.why is not None:
             say(f"{first.precisions[0]}, because {first.why}")
         model.choose(first.precisions[0])  # 3
-        return _Job(self.request, model, answers, model.ask(answers, say), say)  # 4
+        return _Job(self.request, model, folder, model.write_reference(folder, say), say)  # 4
 
 
 def prepare(request: ExportRequest) -> PreparedExport:
@@ -114,8 +114,8 @@ class _Job:
 
     request: ExportRequest
     model: Model
-    answers: Path  # PyTorch's, for the gate's process
-    images: int  # of the answers
+    reference: Path  # folder of PyTorch's outputs, for the gate's process
+    images: int  # of these outputs
     say: Say
 
     def bundle(
@@ -166,7 +166,7 @@ class _Job:
             return None
         self.say(f"comparing on {self.images} images, without torch")
         with working("comparing captions"):
-            certificate = run_gate(directory, self.answers, self.model.gate)
+            certificate = run_gate(directory, self.reference, self.model.gate)
         (directory / CERTIFICATE).write_bytes(certificate_to_json(certificate))
         if certificate.failures:
             finalize(directory, manifest, hashed=manifest.files)  # it may be kept

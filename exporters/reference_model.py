@@ -123,16 +123,24 @@ def _check_extend(request: ExportRequest) -> None:
 
 
 def _check_options(request: ExportRequest) -> None:
-    rows = (FORMATS[name] for name in request.formats)
-    kinds = tuple(load_object(row.options) for row in rows if row.options is not None)
     for options in request.options:
-        if not isinstance(options, kinds):
+        owner = _format_of(options)
+        if owner not in request.formats:
+            names = " and ".join(vars(options))
             raise UnsupportedError(
                 "export.options",
-                f"{type(options).__name__} are of no format that was requested "
-                f"({', '.join(request.formats)}).",
-                "Leave those options out, or add their format.",
+                f"{names} are options of {owner}, and the request is for "
+                f"{', '.join(request.formats)}.",
+                "Leave them out, or add that format.",
             )
+
+
+def _format_of(options: Any) -> str:
+    """The name of the format that has these options."""
+    for name, row in FORMATS.items():
+        if row.options is not None and isinstance(options, load_object(row.options)):
+            return name
+    return "no known format"
 
 
 class ReferenceModel(Model):
@@ -151,7 +159,7 @@ class ReferenceModel(Model):
     def choose(self, precision: str) -> Chosen:
         return self._planner.choose(precision)
 
-    def ask(self, folder: Path, say: Say) -> int:
+    def write_reference(self, folder: Path, say: Say) -> int:
         # A bundle that is not compared needs a few scenes, for its golden files.
         from edgecap.exporters.parity import collect
 

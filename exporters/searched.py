@@ -58,8 +58,8 @@ def search_plan(
     result = search(subject, base, calibration_set, make_evaluator, max_drop, say)
     result = replace(result, seconds=time.monotonic() - begun)
     for point in result.front:
-        say(f"front: {point}")
-    say(f"taken: {result.chosen} ({result.seconds:.0f} s with calibration)")
+        say(f"Pareto front: {point}")
+    say(f"chosen: {result.chosen} ({result.seconds:.0f} s with calibration)")
     with scratch_dir("edgecap-search-") as scratch:
         draw_front(result, scratch / FRONT)
         files = {SEARCH: dump(result.to_json()), FRONT: (scratch / FRONT).read_bytes()}

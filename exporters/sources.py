@@ -41,10 +41,10 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def ask(self, folder: Path, say: Callable[[str], None]) -> int:
+    def write_reference(self, folder: Path, say: Callable[[str], None]) -> int:
         """Write PyTorch's outputs into an empty folder, for the gate; the number of images.
 
-        Nothing is asked that the request does not need.
+        Only what the request needs is computed.
         """
 
     @abstractmethod

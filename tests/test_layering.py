@@ -16,8 +16,8 @@ REPO = Path(__file__).resolve().parents[1]
 RUFF = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
 HEAVY = RUFF["flake8-tidy-imports"]["banned-module-level-imports"]
 
-# The floors of the house: what each may import of edgecap, at module level or inside functions.
-# A dotted name is a floor of its own inside a folder.
+# The layers: what each may import of edgecap, at module level or inside functions.
+# A dotted name is a layer of its own inside a folder.
 LIGHT = {"core", "mil", "inspection", "bundle", "runtime", "apps"}
 MODELS = LIGHT | {"reference.scenes", "reference.model"}
 QUANT = {"models.adapter", "quant", "reference.quant"}
@@ -60,7 +60,7 @@ ADAPTER = ("adapter", "checkpoint", "generation", "images", "registry")
 
 
 def layer_of(dotted: str) -> str:
-    """The floor of a module or package inside edgecap, named without `edgecap.`."""
+    """The layer of a module or package inside edgecap, named without `edgecap.`."""
     first, *rest = dotted.split(".")
     if first == "reference":
         return (
@@ -116,7 +116,7 @@ def module_level(source: str) -> list[ast.stmt]:
 
 
 def upward(source: str, layer: str) -> set[str]:
-    """Floors of edgecap that a module of this floor imports and may not."""
+    """Layers of edgecap that a module of this layer imports and may not."""
     names = (
         name.removeprefix("edgecap.")
         for name in imports(every_statement(source))

@@ -10,6 +10,7 @@ Without it, the calibration of the captioner is measured, per style:
     kept       test scenes whose confidence is at least the calibration's threshold
     declined   images below it, per kind; no fit sees those of HELD_OUT, nor the folders of images
                that `--others NAME=DIR` adds
+    languages  the same by language: kept of the test scenes, and declined of all other images
     ece        expected calibration error: over ten bins of confidence, the mean distance between
                the confidence and the share that is right, scenes and others counting alike; the
                same for boxes
@@ -27,7 +28,7 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ from edgecap.reference.scenes.parse import parse
 from edgecap.reference.scenes.relations import holds
 from edgecap.reference.shipped import calibration_for
 from edgecap.runtime import Caption, Captioner
-from edgecap.runtime.confidence import features
+from edgecap.runtime.confidence import features, rated
 
 FIT_SEED, TEST_SEED = 1, 2
 BINS = 10
@@ -61,13 +62,13 @@ HARDER = ("counts", "backgrounds", "cooccurrence", "quadrant")  # splits with wh
 
 
 def caption_in_turns(
-    captioner: Captioner, images: Sequence[Any], style: str
+    captioner: Captioner, images: Sequence[Any], style: str, before: int = 0
 ) -> list[tuple[str, Caption]]:
-    """(language, caption) of each image; the languages take turns."""
+    """(language, caption) of each image; the languages take turns, as after `before` others."""
     languages = captioner.languages
     found: list[tuple[str, Caption] | None] = [None] * len(images)
     for place, lang in enumerate(progress(languages, f"{style}: languages")):
-        indices = range(place, len(images), len(languages))
+        indices = range((place - before) % len(languages), len(images), len(languages))
         captions = captioner.caption_many([images[i] for i in indices], lang=lang, style=style)
         for i, caption in zip(indices, captions, strict=True):
             if isinstance(caption, Caption):
@@ -149,43 +150,92 @@ def box_rows(caption: Caption) -> list[tuple[float, float]]:
 def measure(
     captioner: Captioner,
     calibration: Calibration,
-    style: str,
+    styles: Sequence[str],
     n: int,
     others: int,
     folders: dict[str, list[Path]],
-) -> dict[str, Any]:
-    """The keys above for one style; the captioner's confidences become those of `calibration`."""
-    captioner.set_confidence(calibration, 0.0)  # none is declined, and second opinions are heard
-    threshold = calibration.captions[style].threshold
-    weights = calibration.regions.get(style)
-    kinds: dict[str, list[Any]] = {k: not_scenes(k, others, TEST_SEED) for k in KINDS | HELD_OUT}
-    kinds |= folders
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The keys above, style by style; the captioner's confidences become those of `calibration`."""
+    captioner.set_confidence(calibration, None)
     scenes_ = {"test": evaluation_scenes("test", n)}
     scenes_ |= {name: evaluation_scenes(name, n // 4) for name in HARDER}
+    sets: dict[str, list[Any]] = {
+        name: [image for image, _ in shown] for name, shown in scenes_.items()
+    }
+    sets |= {kind: not_scenes(kind, others, TEST_SEED) for kind in KINDS | HELD_OUT} | folders
+    # Few of a kind, and yet every language sees some: turns go on from one to the next.
+    sizes = [len(images) for images in sets.values()]
+    before = dict(zip(sets, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+
+    def captioned(style: str) -> dict[str, list[tuple[str, Caption]]]:
+        return {
+            name: caption_in_turns(captioner, images, style, before[name])
+            for name, images in sets.items()
+        }
+
+    seconds = captioned(SECOND)  # every style hears them, and so they are captioned once
+    for style in styles:
+        found = seconds if style == SECOND else captioned(style)
+        if style != SECOND:
+            found = {
+                name: _with_confidence(calibration, captions, seconds[name])
+                for name, captions in found.items()
+            }
+        row = _row(calibration, style, scenes_, found)
+        yield style, row | {"images": {name: len(images) for name, images in sets.items()}}
+
+
+def _with_confidence(
+    calibration: Calibration,
+    captions: list[tuple[str, Caption]],
+    seconds: list[tuple[str, Caption]],
+) -> list[tuple[str, Caption]]:
+    """The captions with the confidence that their second opinions give; none is declined."""
+    return [
+        (lang, rated(caption, calibration, 0.0, second))
+        for (lang, caption), (_, second) in zip(captions, seconds, strict=True)
+    ]
+
+
+def _row(
+    calibration: Calibration,
+    style: str,
+    scenes_: dict[str, list[tuple[Any, Scene]]],
+    found: dict[str, list[tuple[str, Caption]]],
+) -> dict[str, Any]:
+    """The figures of one style; `scenes_`: which of what was found are scenes, and their truth."""
+    threshold = calibration.captions[style].threshold
+    weights = calibration.regions.get(style)
     row: dict[str, Any] = {"threshold": threshold, "kept": {}, "right": {}, "declined": {}}
     points: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
     boxes: dict[bool, list[tuple[float, bool]]] = {True: [], False: []}
-    for name, shown in scenes_.items():
-        found = caption_in_turns(captioner, [image for image, _ in shown], style)
-        sure: list[float] = []
-        right: list[bool] = []
-        for (lang, caption), (_, scene) in zip(found, shown, strict=True):
+    spoken: dict[str, dict[str, list[bool]]] = {}  # of each language
+    for name, captions in found.items():
+        truths = [scene for _, scene in scenes_[name]] if name in scenes_ else None
+        sure, right = [], []
+        for i, (lang, caption) in enumerate(captions):
+            scene = truths[i] if truths else None
             sure.append(caption.confidence or 0.0)
-            right.append(is_right(scene, caption, lang))
-            boxes[True] += _box_points(caption, weights, right_boxes(scene, caption, lang))
-        points[True] += zip(sure, right, strict=True)
-        row["kept"][name] = float(np.mean(np.array(sure) >= threshold))
-        row["right"][name] = float(np.mean(right))
-    for name, images in kinds.items():
-        found = caption_in_turns(captioner, images, style)
-        sure = [caption.confidence or 0.0 for _, caption in found]
-        row["declined"][name] = float(np.mean(np.array(sure) < threshold))
-        points[False] += [(value, False) for value in sure]
-        for _, caption in found:
-            boxes[False] += _box_points(caption, weights, right_boxes(None, caption, ""))
+            right.append(scene is not None and is_right(scene, caption, lang))
+            boxes[scene is not None] += _box_points(
+                caption, weights, right_boxes(scene, caption, lang)
+            )
+            if scene is None or name == "test":
+                kept = sure[-1] >= threshold
+                both = spoken.setdefault(lang, {"kept": [], "declined": []})
+                both["declined" if scene is None else "kept"].append(kept is not (scene is None))
+        points[truths is not None] += zip(sure, right, strict=True)
+        share = float(np.mean(np.array(sure) >= threshold))
+        if truths is None:
+            row["declined"][name] = 1 - share
+        else:
+            row["kept"][name], row["right"][name] = share, float(np.mean(right))
     row["ece"] = calibration_error(points[True], points[False])
     row["ece_boxes"] = calibration_error(boxes[True], boxes[False]) if weights else None
-    row["images"] = {name: len(images) for name, images in (scenes_ | kinds).items()}
+    row["languages"] = {
+        lang: {key: float(np.mean(values)) for key, values in both.items()}
+        for lang, both in spoken.items()
+    }
     return row
 
 
@@ -240,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: Namespace) -> None:
-    check_numbers(args, "abstention", n=40, kind=4, threads=1)
+    check_numbers(args, "abstention", n=8, kind=1, threads=1)
     styles = args.styles.split(",")
     captioner: Captioner = load(args.captioner, threads=args.threads)
     if args.fit is not None:
@@ -253,21 +303,27 @@ def _run(args: Namespace) -> None:
     if calibration is None:
         raise InputError("confidence.none", f"{args.captioner} carries no calibration.")
     folders = _folders(args.others)
-    rows = {
-        style: measure(captioner, calibration, style, args.n, args.kind, folders)
-        for style in styles
-    }
+    rows = measure(captioner, calibration, styles, args.n, args.kind, folders)
     if args.json:
-        print(json.dumps({"captioner": captioner.manifest.name, "styles": rows}, indent=1))
+        print(json.dumps({"captioner": captioner.manifest.name, "styles": dict(rows)}, indent=1))
         return
     print(f"{captioner.manifest.name}: {calibration.fitted_on}")
-    for style, row in rows.items():
-        print(f"{style}: threshold {row['threshold']:.3f}, ece {row['ece']:.3f}", end="")
-        print("" if row["ece_boxes"] is None else f", of boxes {row['ece_boxes']:.3f}")
-        for key in ("kept", "right", "declined"):
-            shown = "  ".join(f"{name} {100 * v:.1f}" for name, v in row[key].items())
-            print(f"  {key} %: {shown}")
+    for style, row in rows:
+        _show(style, row)
     print("images: " + "  ".join(f"{name} {n}" for name, n in row["images"].items()))
+
+
+def _show(style: str, row: dict[str, Any]) -> None:
+    print(f"{style}: threshold {row['threshold']:.3f}, ece {row['ece']:.3f}", end="")
+    print("" if row["ece_boxes"] is None else f", of boxes {row['ece_boxes']:.3f}")
+    for key in ("kept", "right", "declined"):
+        shown = "  ".join(f"{name} {100 * v:.1f}" for name, v in row[key].items())
+        print(f"  {key} %: {shown}")
+    shown = "  ".join(
+        f"{lang} {100 * both['kept']:.1f} / {100 * both['declined']:.1f}"
+        for lang, both in sorted(row["languages"].items())
+    )
+    print(f"  kept of test / declined, by language: {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def report(bundle: Path, n: int, table: int, languages: Sequence[str]) -> str:
         prompt = list(vocabulary.prompt(lang, "grounded"))
         found = captioner.caption_many(images, lang=lang)
         generated[lang] = [[*prompt, *caption.tokens, eos] for caption in found]
-    tables = {lang: NgramTable(_written(lang, table, vocabulary, eos)) for lang in languages}
+    tables = {lang: NgramTable(_written(lang, table, captioner, eos)) for lang in languages}
     places = set(vocabulary.locations)
     captions = [(lang, caption) for lang in languages for caption in generated[lang]]
     total = sum(len(caption) - 2 for _, caption in captions)
@@ -149,13 +149,13 @@ def _oracle(caption: list[int], known: Callable[[int], bool]) -> Draft:
     return draft
 
 
-def _written(lang: str, n: int, vocabulary: Any, eos: int) -> list[list[int]]:
+def _written(lang: str, n: int, captioner: Any, eos: int) -> list[list[int]]:
     """Captions of the grammar about the first n scenes of the split train, as tokens."""
-    prompt = list(vocabulary.prompt(lang, "grounded"))
+    prompt = list(captioner.vocabulary.prompt(lang, "grounded"))
     captions = []
     for index in range(n):
         (row,) = caption_rows("", drawing("train", index).scene, "train", index, languages=(lang,))
-        words = vocabulary.tokenizer.encode(row["grounded"], allow_special=True)
+        words = captioner.tokenizer.encode(row["grounded"], allow_special=True)
         captions.append([*prompt, *words, eos])
     return captions
 

@@ -174,7 +174,7 @@ def _dataset(
     encoder: SampleEncoder, scenes: Sequence[Scened], rows: Sequence[dict[str, str]]
 ) -> CaptionDataset:
     """Scenes and their captions, with and without boxes, as training data."""
-    from edgecap.reference.pairs import Pair
+    from edgecap.apps.pairs import Pair
     from edgecap.reference.train.captions import CaptionDataset
     from edgecap.runtime.preprocess import letterbox
 

@@ -1,1 +1,1 @@
-"""Applications of a captioner: retrieval, grounding, explanation. No torch."""
+"""Applications of a captioner (retrieval, grounding, explanation) and captioned data. No torch."""

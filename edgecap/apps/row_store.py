@@ -43,7 +43,7 @@ def done_lines(file: Path) -> set[str]:
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 "output.foreign",
-                f"{file} holds lines that are no rows of images; it was not changed.",
+                f"{file} holds lines that are not rows of images; it was not changed.",
                 "Choose another file, or leave --resume out to replace it.",
             ) from None
         kept = [line for line, row in zip(found, rows, strict=True) if "error" not in row]
@@ -83,7 +83,9 @@ def _tidied(directory: Path) -> set[str]:
             kept = table.filter(table["error"].is_null())
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError("output.foreign", f"{part} is no part of ours: {reason}.") from None
+            raise InputError(
+                "output.foreign", f"{part} is not a part that edgecap wrote: {reason}."
+            ) from None
         if kept.num_rows < table.num_rows:
             write_file(part, _part_bytes(kept))
         names.update(kept["image"].to_pylist())

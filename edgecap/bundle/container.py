@@ -10,15 +10,13 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import shutil
 import struct
 import weakref
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from tempfile import mkdtemp
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from edgecap.bundle.checks import LFS, State, state_of
 from edgecap.bundle.files import MANIFEST, check_name
@@ -76,6 +74,9 @@ class Container:
 
         The directory is the same at each call, and removed with this object or at exit.
         """
+        import shutil  # only CoreML and old engines need what begins here
+        from tempfile import mkdtemp
+
         if not self._unpacked:
             self._unpacked.append(Path(mkdtemp(prefix="edgecap-packed-")))  # ours alone: mode 0700
             weakref.finalize(self, shutil.rmtree, self._unpacked[0], ignore_errors=True)
@@ -116,65 +117,109 @@ def read_entries(data: memoryview, where: str) -> list[Entry]:
     def refuse(problem: str) -> BundleError:
         return BundleError("bundle.container", f"{where} {problem}.", _AGAIN)
 
-    size = len(data)
-    if size < _END.size or size > MOST_BYTES:
-        raise refuse("is not a packed bundle")
-    end = size - _END.size
+    count, directory, end = _read_end(data, refuse)
     entries: list[Entry] = []
-    mark, disk, first_disk, on_disk, count, length, central, comment = _END.unpack_from(data, end)
-    if mark != b"PK\x05\x06":
-        raise refuse("has no end record: it is truncated, or something follows it")
-    if (disk, first_disk, comment) != (0, 0, 0) or on_disk != count or central + length != end:
-        raise refuse("has a wrong end record")
-    if not 1 <= count <= MOST_FILES:
-        raise refuse(f"has {count} files; 1 to {MOST_FILES} are allowed")
-    at, place = 0, central
-    for index in range(count):
-        if end - place < _CENTRAL.size:
-            raise refuse("has a directory that ends early")
-        fields = _CENTRAL.unpack_from(data, place)
-        name_bytes = fields[10]
-        name = bytes(data[place + _CENTRAL.size : min(place + _CENTRAL.size + name_bytes, end)])
+    at, place = 0, directory  # where the next file and the next record begin
+    for _ in range(count):
+        record, name, place = _read_record(data, place, end, refuse)
         text = name.decode("ascii", "backslashreplace")
-        _check_directory(fields, text, refuse)
-        if place + _CENTRAL.size + name_bytes > end:
-            raise refuse("has a directory that ends early")
-        if index == 0:
-            if text != MANIFEST:
-                raise refuse(f"does not begin with {MANIFEST}")
-        else:
-            check_name(text)
-            if index > 1 and text <= entries[-1].name:
-                raise refuse(f"has {text!r} twice or out of order")
-        crc, stored, offset = fields[7], fields[8], fields[16]
-        header = local_header(name, crc, stored, at)
-        if offset != at or bytes(data[at : min(at + len(header), central)]) != header:
+        _check_place(text, entries, refuse)
+        header = local_header(name, record.crc32, record.stored, at)
+        if record.offset != at or bytes(data[at : min(at + len(header), directory)]) != header:
             raise refuse(f"has entries that overlap or leave a gap at {text!r}")
         begin = at + len(header)
-        at, place = begin + stored, place + _CENTRAL.size + name_bytes
-        if at > central:
+        at = begin + record.stored
+        if at > directory:
             raise refuse(f"ends inside {text!r}")
-        entries.append(Entry(text, begin, stored, crc))
-    if at != central or place != end:
+        entries.append(Entry(text, begin, record.stored, record.crc32))
+    if at != directory or place != end:
         raise refuse("has bytes that belong to no file")
     return entries
 
 
-def _check_directory(
-    fields: tuple[Any, ...], name: str, refuse: Callable[[str], BundleError]
-) -> None:
-    """Raise unless the fields of a directory entry are the ones that a packed bundle has."""
-    if fields[0] != b"PK\x01\x02":
+_Refuse = Callable[[str], BundleError]
+
+
+class _Record(NamedTuple):
+    """The fixed part of a directory entry, in the order of _CENTRAL."""
+
+    mark: bytes
+    made_by: int
+    needed: int
+    flags: int
+    method: int
+    time: int
+    date: int
+    crc32: int
+    stored: int
+    size: int
+    name_bytes: int
+    extra_bytes: int
+    comment_bytes: int
+    disk: int
+    internal: int
+    external: int
+    offset: int
+
+
+def _read_end(data: memoryview, refuse: _Refuse) -> tuple[int, int, int]:
+    """How many files there are, where their directory begins, and where it ends."""
+    if not _END.size <= len(data) <= MOST_BYTES:
+        raise refuse("is not a packed bundle")
+    end = len(data) - _END.size
+    mark, disk, first_disk, on_disk, count, length, begin, comment = _END.unpack_from(data, end)
+    if mark != b"PK\x05\x06":
+        raise refuse("has no end record: it is truncated, or something follows it")
+    if (disk, first_disk, comment) != (0, 0, 0) or on_disk != count or begin + length != end:
+        raise refuse("has a wrong end record")
+    if not 1 <= count <= MOST_FILES:
+        raise refuse(f"has {count} files; 1 to {MOST_FILES} are allowed")
+    return count, begin, end
+
+
+def _read_record(
+    data: memoryview, place: int, end: int, refuse: _Refuse
+) -> tuple[_Record, bytes, int]:
+    """The directory entry at `place`, its name, and where the next one begins."""
+    begin = place + _CENTRAL.size
+    if begin > end:
         raise refuse("has a directory that ends early")
-    if fields[3] & 1:
+    record = _Record(*_CENTRAL.unpack_from(data, place))
+    after = begin + record.name_bytes
+    name = bytes(data[begin : min(after, end)])
+    _check_record(record, name.decode("ascii", "backslashreplace"), refuse)
+    if after > end:
+        raise refuse("has a directory that ends early")
+    return record, name, after
+
+
+def _check_record(record: _Record, name: str, refuse: _Refuse) -> None:
+    """Raise unless the fields of a directory entry are the ones that a packed bundle has."""
+    if record.mark != b"PK\x01\x02":
+        raise refuse("has a directory that ends early")
+    if record.flags & 1:
         raise refuse(f"has the encrypted file {name!r}")
-    if fields[4] != 0 or fields[8] != fields[9]:
+    if record.method != 0 or record.stored != record.size:
         raise refuse(f"has the compressed file {name!r}; files are stored")
-    if fields[15] != _MODE:
+    if record.external != _MODE:
         raise refuse(f"has {name!r}, which is a link, a directory or not a plain file")
-    rest = (*fields[1:3], fields[3], *fields[5:7], *fields[11:15])
-    if rest != (_MADE_BY, _NEEDED, 0, 0, _DATE, 0, 0, 0, 0):
-        raise refuse(f"has fields of {name!r} that a packed bundle has not")
+    expected = record._replace(
+        made_by=_MADE_BY, needed=_NEEDED, flags=0, time=0, date=_DATE,
+        extra_bytes=0, comment_bytes=0, disk=0, internal=0,
+    )  # fmt: skip
+    if record != expected:
+        raise refuse(f"has fields of {name!r} that no packed bundle has")
+
+
+def _check_place(name: str, before: Sequence[Entry], refuse: _Refuse) -> None:
+    """Raise unless the manifest comes first and other names follow in ascending order."""
+    if not before:
+        if name != MANIFEST:
+            raise refuse(f"does not begin with {MANIFEST}")
+        return
+    check_name(name)
+    if len(before) > 1 and name <= before[-1].name:
+        raise refuse(f"has {name!r} twice or out of order")
 
 
 def local_header(name: bytes, crc: int, size: int, at: int) -> bytes:

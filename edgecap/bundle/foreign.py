@@ -21,8 +21,13 @@ _STARTS = {
 
 def not_a_bundle(path: Path) -> BundleError:
     """The error for `path`, which is not a directory with a manifest."""
+    if str(path).startswith(("http:", "https:")):
+        hint = "Download it first; from a hub with: edgecap pull ORG/NAME"
+        return BundleError("bundle.missing", f"{path} is a URL, not a bundle directory.", hint)
     if not os.path.lexists(path):
         return BundleError("bundle.missing", f"{path} does not exist.", _MAKE)
+    if path.is_file() and is_lfs_pointer(path):
+        return lfs_pointer(str(path))
     if path.suffix.lower() in _MODELS:
         return _model(path)
     if path.is_dir():
@@ -33,8 +38,6 @@ def not_a_bundle(path: Path) -> BundleError:
     if path.name == MANIFEST:
         hint = f"Give its directory: {path.parent}"
         return BundleError("bundle.missing", f"{path} is the manifest of a bundle.", hint)
-    if is_lfs_pointer(path):
-        return lfs_pointer(str(path))
     what, hint = _file(path)
     return BundleError("bundle.missing", f"{path} is {what}, not a bundle directory.", hint)
 
@@ -54,6 +57,8 @@ def _file(path: Path) -> tuple[str, str]:
     with path.open("rb") as file:
         head = file.read(512)
     stem = path.name.split(".")[0]
+    if stem in ("", path.name):
+        stem = f"{path.name}-unpacked"
     for start, (what, command) in _STARTS.items():
         if head.startswith(start):
             return what, f"Unpack it: {command.format(path=path, stem=path.parent / stem)}"

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -298,47 +298,53 @@ def _check_tensor(
 
 def _check_contract(interface: Interface) -> None:
     """Raise BundleError if a function's inputs or outputs differ from the contract."""
+    _check_encode(interface)
+    for name, check in _CHECKS.items():
+        if interface.has(name):
+            check(interface)
+
+
+def _check_encode(interface: Interface) -> None:
     encode = interface.function(ENCODE)
     encoded = {entry.name for entry in interface.state if entry.role != "text"}
-    seen = {"image"}
+    inputs = {"image"}
     if interface.has(ENCODE_CROP):
-        seen = {"features", "grid"}
-        crop = interface.function(ENCODE_CROP)
-        if crop.inputs != {"image": IMAGE} or crop.outputs != {"features": CROP}:
-            raise _bad("encode_crop must map image [B,h,w,3] to features [B,F,D]")
+        inputs = {"features", "grid"}
         if encode.inputs != {"features": CROPS, "grid": GRID} or IMAGE_LENGTH not in encoded:
             raise _bad(f"encode must map features [B,n,F,D] and grid [B,2] to {IMAGE_LENGTH} too")
-    if set(encode.inputs) != seen or set(encode.outputs) - {"image_embedding"} != encoded:
+    if set(encode.inputs) != inputs or set(encode.outputs) - {"image_embedding"} != encoded:
         raise _bad(
-            f"encode must map {' and '.join(sorted(seen))} to every entry but those of text, "
+            f"encode must map {' and '.join(sorted(inputs))} to every entry but those of text, "
             "and nothing else"
         )
-    if interface.has(DECODE):
-        decode = interface.function(DECODE)
-        updated = {entry.new for entry in interface.state if entry.role != "image"}
-        needed = {"token", "position"} | {entry.name for entry in interface.state}
-        if set(decode.inputs) != needed:
-            raise _bad("decode must take token, position and every state entry")
-        if set(decode.outputs) - {"attention"} != {"logits"} | updated:
-            raise _bad("decode must return logits and new_<entry> for entries that change")
-        if (interface.attention is None) == ("attention" in decode.outputs):
-            raise _bad("decode must return attention if its grid is defined, and only then")
-    elif interface.state or "image_embedding" not in encode.outputs:
+    embeds = "image_embedding" in encode.outputs
+    if not interface.has(DECODE) and (interface.state or not embeds):
         raise _bad("a model without decode must have no state and must return an image embedding")
-    if interface.has(DECODE_ATTENTION):
-        if not interface.has(DECODE) or interface.attention is None:
-            raise _bad("decode_attention needs decode, and the grid of attention")
-        by_head, decode = interface.function(DECODE_ATTENTION), interface.function(DECODE)
-        if by_head.inputs != decode.inputs or set(by_head.outputs) != set(decode.outputs):
-            raise _bad("decode_attention must have the inputs and outputs of decode")
-    if interface.has(EXTEND):
-        _check_extend(interface)
-    if interface.has(DECODE_STATEFUL):
-        _check_stateful(interface)
-    if interface.has(ENCODE_TEXT):
-        text = interface.function(ENCODE_TEXT)
-        if set(text.inputs) != {"tokens", "length"} or set(text.outputs) != {"text_embedding"}:
-            raise _bad("encode_text must map tokens and length to text_embedding")
+
+
+def _check_encode_crop(interface: Interface) -> None:
+    crop = interface.function(ENCODE_CROP)
+    if crop.inputs != {"image": IMAGE} or crop.outputs != {"features": CROP}:
+        raise _bad("encode_crop must map image [B,h,w,3] to features [B,F,D]")
+
+
+def _check_decode(interface: Interface) -> None:
+    decode = interface.function(DECODE)
+    updated = {entry.new for entry in interface.state if entry.role != "image"}
+    if set(decode.inputs) != {"token", "position", *(entry.name for entry in interface.state)}:
+        raise _bad("decode must take token, position and every state entry")
+    if set(decode.outputs) - {"attention"} != {"logits"} | updated:
+        raise _bad("decode must return logits and new_<entry> for entries that change")
+    if (interface.attention is None) == ("attention" in decode.outputs):
+        raise _bad("decode must return attention if its grid is defined, and only then")
+
+
+def _check_decode_attention(interface: Interface) -> None:
+    if not interface.has(DECODE) or interface.attention is None:
+        raise _bad("decode_attention needs decode, and the grid of attention")
+    by_head, decode = interface.function(DECODE_ATTENTION), interface.function(DECODE)
+    if by_head.inputs != decode.inputs or set(by_head.outputs) != set(decode.outputs):
+        raise _bad("decode_attention must have the inputs and outputs of decode")
 
 
 def _check_extend(interface: Interface) -> None:
@@ -366,6 +372,22 @@ def _check_stateful(interface: Interface) -> None:
     answers = set(interface.function(DECODE).outputs) - {entry.new for entry in cached}
     if set(alone.outputs) != answers:
         raise _bad("decode_stateful must return what decode does, without the new rows")
+
+
+def _check_encode_text(interface: Interface) -> None:
+    text = interface.function(ENCODE_TEXT)
+    if set(text.inputs) != {"tokens", "length"} or set(text.outputs) != {"text_embedding"}:
+        raise _bad("encode_text must map tokens and length to text_embedding")
+
+
+_CHECKS: dict[str, Callable[[Interface], None]] = {
+    ENCODE_CROP: _check_encode_crop,
+    DECODE: _check_decode,
+    DECODE_ATTENTION: _check_decode_attention,
+    EXTEND: _check_extend,
+    DECODE_STATEFUL: _check_stateful,
+    ENCODE_TEXT: _check_encode_text,
+}
 
 
 def _bad(message: str) -> BundleError:

@@ -15,10 +15,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgecap.bundle import manifest as schema2
-from edgecap.bundle import schema1
 from edgecap.bundle.checks import (
     VERIFY,
     State,
@@ -47,25 +46,24 @@ from edgecap.bundle.schemas import AnyManifest, manifest_from_json
 from edgecap.core.choices import pick
 from edgecap.core.digest import file_sha256
 from edgecap.core.errors import BundleError
+from edgecap.core.litter import is_litter
 from edgecap.core.packed import AnyFile
 from edgecap.core.typed import dump, parse, read_json
+
+if TYPE_CHECKING:
+    from edgecap.bundle import schema1
 
 _GOLDEN = "golden/"
 _ONLY_CHECKS = frozenset((CARD, CERTIFICATE, FRONT, PLAN, SEARCH))
 # As is the whole of _GOLDEN.
 _OPTIONAL = _ONLY_CHECKS | {CONFIDENCE}
-# Files of file managers, network storage and archives; ignored, as is any name that begins with a
-# dot: .git, .gitattributes, .cache of a hub, .DS_Store, ._model.tflite of a Mac.
-_IGNORED = frozenset(
-    ("Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r", "@eaDir", "#recycle", "__MACOSX")
-)
 _DOCUMENT_SUFFIXES = frozenset(
     (".md", ".txt", ".rst", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp")
 )
 _DOCUMENT_NAMES = frozenset(("LICENSE", "LICENCE", "COPYING", "NOTICE", "AUTHORS", "CITATION"))
 _AGAIN = "Copy the bundle again, or export it again."
 
-Written = TypeVar("Written", schema1.Manifest, schema2.Manifest)
+Written = TypeVar("Written", "schema1.Manifest", schema2.Manifest)
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ def _walk(root: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
     MAX_FOLDERS: an untrusted directory can be deeper than Python recurses, or contain itself.
     """
     with os.scandir(root / prefix) as found:
-        kept = (e for e in found if e.name not in _IGNORED and not e.name.startswith("."))
+        kept = (e for e in found if not is_litter(e.name))
         entries = sorted(kept, key=lambda entry: entry.name)
     if prefix and not entries:
         yield prefix, 0

@@ -41,6 +41,16 @@ class RegionsSpec:
     bin_px: int = 0  # edges4: px of the input per bin
     marks: dict[str, int] = field(default_factory=dict)  # MARKS of the codec -> id
 
+    @property
+    def places(self) -> range:
+        """The location ids."""
+        return range(self.first, self.first + self.count)
+
+    @property
+    def per_box(self) -> int:
+        """The number of location ids of a box."""
+        return 2 if self.codec == "cells2" else 4
+
 
 def regions_spec_from_json(value: Any, where: str = "regions") -> RegionsSpec:
     """A checked RegionsSpec from plain JSON values; raises BundleError."""
@@ -74,7 +84,7 @@ def check_regions_spec(
     expected = MARKS[spec.codec]
     if set(spec.marks) != set(expected):
         raise _bad(f"{where}.marks must name {', '.join(expected) or 'nothing'}")
-    places = range(spec.first, spec.first + spec.count)
+    places = spec.places
     ids = [*spec.marks.values()]
     if len(set(ids)) != len(ids) or any(i < 0 or i in places for i in ids):
         raise _bad(f"{where}.marks must be distinct ids that are not places")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgecap.bundle import manifest as schema2
-from edgecap.bundle import schema1
 from edgecap.bundle.files import MANIFEST
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode
 
-AnyManifest: TypeAlias = schema1.Manifest | schema2.Manifest
+if TYPE_CHECKING:
+    from edgecap.bundle import schema1
+
+AnyManifest: TypeAlias = "schema1.Manifest | schema2.Manifest"
 
 
 def manifest_from_json(value: Any) -> AnyManifest:
@@ -18,6 +20,8 @@ def manifest_from_json(value: Any) -> AnyManifest:
     found = value.get("schema") if isinstance(value, dict) else None
     if found == schema2.SCHEMA:
         return schema2.manifest_from_json(value)
+    from edgecap.bundle import schema1  # seldom needed, and a start is short
+
     if found != schema1.SCHEMA:
         raise BundleError(
             "bundle.schema",

@@ -96,5 +96,10 @@ def all_images(given: Iterable[str]) -> list[GivenImage]:
 
 def report_failure(image: GivenImage, error: InputError) -> dict[str, Any]:
     """Say on standard error what is wrong with one image among others; its row for --json."""
-    typer.echo(f"edgecap: {printable(str(error))}", err=True)
+    typer.echo(f"edgecap: {printable(with_name(image.name, error))}", err=True)
     return {"image": image.name, "error": {"code": error.code, "text": error.message}}
+
+
+def with_name(name: str, error: InputError) -> str:
+    """The line about one image among others, which says which one it is."""
+    return str(error) if name in error.message else f"{name}: {error}"

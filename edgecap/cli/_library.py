@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from edgecap.cli._inputs import with_name
 from edgecap.core.choices import pick
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.printable import printable
@@ -16,42 +17,45 @@ from edgecap.core.printable import printable
 ENGINES = ("local", "ray")
 
 
-def caption_library(
-    given: Sequence[str],
-    source: str,
-    engine: str,
-    workers: int,
-    threads: int,
-    jsonl: str | None,
-    parquet: Path | None,
-    resume: bool,
-    on_error: str,
-    min_confidence: Any,
-    options: dict[str, Any],
-) -> None:
-    """Caption the images that have no row yet; exit code 2 where one cannot be read."""
-    from edgecap.apps.row_store import open_store
-    from edgecap.core.progress import progress
+@dataclass(frozen=True)
+class LibraryRun:
+    """How to caption many images, and where their rows go."""
 
-    pick("engine", engine, ENGINES)
-    pick("on_error", on_error, ("fail", "skip"))
-    if (jsonl is None) == (parquet is None) or jsonl == "-":
+    source: str  # what runs, as of `load`
+    engine: str  # one of ENGINES
+    workers: int  # on Ray
+    threads: int
+    jsonl: str | None  # one of these two
+    parquet: Path | None
+    resume: bool  # keep the rows that are there
+    on_error: str  # "fail" or "skip"
+    min_confidence: Any  # as of `load`
+    options: dict[str, Any]  # as of `Captioner.caption_many`
+
+    def check(self) -> None:
+        """InputError for an unknown word, and without exactly one place for the rows."""
+        pick("engine", self.engine, ENGINES)
+        pick("on_error", self.on_error, ("fail", "skip"))
+        if (self.jsonl is None) != (self.parquet is None) and self.jsonl != "-":
+            return
         raise InputError(
             "caption.library",
             "a run on Ray, or one that can be resumed, needs one place for its rows.",
             "Give one of --jsonl FILE and --parquet DIR.",
         )
-    names = _files(given)
-    done, writer = open_store(None if jsonl is None else Path(jsonl), parquet, resume)
-    left = [name for name in names if name not in done]
-    if engine == "ray":
-        from edgecap.apps import ray_engine
 
-        rows = ray_engine.captions(
-            left, source, workers=workers, threads=threads, min_confidence=min_confidence, **options
-        )
-    else:
-        rows = _local(left, source, threads, min_confidence, options)
+
+def caption_library(given: Sequence[str], run: LibraryRun) -> None:
+    """Caption the images that have no row yet; exit code 2 if one cannot be read."""
+    from edgecap.apps.row_store import open_store
+    from edgecap.core.progress import progress
+
+    run.check()
+    names = _files(given)
+    jsonl = None if run.jsonl is None else Path(run.jsonl)
+    done, writer = open_store(jsonl, run.parquet, run.resume)
+    left = [name for name in names if name not in done]
+    rows = _on_ray(left, run) if run.engine == "ray" else _local(left, run)
     failures = 0
     with writer as write:
         for row in progress(rows, "captions", len(left)):
@@ -59,26 +63,37 @@ def caption_library(
             if "error" in row:
                 failures += 1
                 error = InputError(row["error"]["code"], row["error"]["text"])
-                if on_error == "fail":
+                if run.on_error == "fail":
                     raise error
-                typer.echo(f"edgecap: {printable(str(error))}", err=True)
+                typer.echo(f"edgecap: {printable(with_name(row['image'], error))}", err=True)
     typer.echo(
-        f"{jsonl or parquet}: {len(left) - failures} captioned, {failures} unreadable, "
+        f"{run.jsonl or run.parquet}: {len(left) - failures} captioned, {failures} unreadable, "
         f"{len(names) - len(left)} done before"
     )
     if failures:
         raise typer.Exit(EdgecapError.exit_code)
 
 
-def _local(
-    names: Sequence[str], source: str, threads: int, min_confidence: Any, options: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+def _on_ray(names: Sequence[str], run: LibraryRun) -> Iterator[dict[str, Any]]:
+    from edgecap.apps import ray_engine
+
+    return ray_engine.captions(
+        names,
+        run.source,
+        workers=run.workers,
+        threads=run.threads,
+        min_confidence=run.min_confidence,
+        **run.options,
+    )
+
+
+def _local(names: Sequence[str], run: LibraryRun) -> Iterator[dict[str, Any]]:
     """As `ray_engine.captions`, in this process."""
     from edgecap.models.loading import load
     from edgecap.runtime import Caption
 
-    captioner = load(source, threads=threads, min_confidence=min_confidence)
-    found = captioner.caption_many([Path(name) for name in names], **options, on_error="skip")
+    captioner = load(run.source, threads=run.threads, min_confidence=run.min_confidence)
+    found = captioner.caption_many([Path(name) for name in names], **run.options, on_error="skip")
 
     def rows() -> Iterator[dict[str, Any]]:
         for name, one in zip(names, found, strict=True):
@@ -105,7 +120,7 @@ def _files(given: Sequence[str]) -> list[str]:
     if sources.count is None or len(names) < sources.count:
         raise InputError(
             "caption.library",
-            "standard input, videos and cameras are no library of files.",
+            "--engine ray, --parquet and --resume take image files and directories only.",
             "Give files, directories or patterns.",
         )
     return names

@@ -20,7 +20,7 @@ MODEL = (
 
 Bundle = Annotated[
     str | None,
-    typer.Option("--bundle", "-b", help=f"{MODEL} Default: the newest bundle here."),
+    typer.Option("--bundle", "-b", help=f"{MODEL} Default: the newest bundle in this directory."),
 ]
 ModelOption = Annotated[
     str | None,
@@ -34,7 +34,9 @@ ModelOption = Annotated[
 ]
 Image = Annotated[
     str,
-    typer.Argument(metavar="IMAGE", help="Image file of any size and mode, or - for its input."),
+    typer.Argument(
+        metavar="IMAGE", help="Image file of any size and mode, or - for standard input."
+    ),
 ]
 Images = Annotated[
     list[str],
@@ -56,7 +58,7 @@ OnError = Annotated[
     typer.Option(
         "--on-error",
         metavar="skip|fail",
-        help="At an image that cannot be read: report it and go on (the exit code is then 2), "
+        help="What to do with an image that cannot be read: report it and continue (exit code 2), "
         "or stop.",
     ),
 ]

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 RENAMED = {"--weights": "--model"}
 DETAILS = """
-Every bundle runs in a process of its own, in turns with PyTorch as the reference. Takes about ten
-minutes, with --quick about one. Writes report.html, report.md, report.json and report.csv. The
-exit code is 1 where a bundle failed, and where --baseline finds a regression.
+Every bundle runs in its own process, and its runs are interleaved with those of PyTorch, the
+reference. Takes about ten minutes, or one with --quick. Writes report.html, report.md, report.json
+and report.csv. The exit code is 1 if a bundle failed or --baseline finds a regression.
 """
 MORE = "More to measure"
 
@@ -40,9 +40,7 @@ MORE = "More to measure"
 def run(
     bundles: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[BUNDLE...]", help="Bundle directories. Default: those that lie here."
-        ),
+        typer.Argument(metavar="BUNDLE...", help="Bundles. Default: those in this directory."),
     ] = None,
     output: Annotated[Path, output_option("Directory of the report.")] = Path("bench-report"),
     overwrite: Overwrite = False,
@@ -51,11 +49,11 @@ def run(
     ] = False,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", metavar="SECONDS", help="Measure rounds for so long instead."),
+        typer.Option("--duration", metavar="SECONDS", help="Measure for this long instead."),
     ] = None,
     n: Annotated[
         int | None,
-        count_option("Number of scenes for the accuracy, 0 to 128; 0: no accuracy.", 0, 128),
+        count_option("Number of scenes for accuracy, 0 to 128; 0 leaves accuracy out.", 0, 128),
     ] = None,
     lang: Languages = "en",
     model: Annotated[
@@ -64,13 +62,13 @@ def run(
             "--model",
             "-m",
             help=f"PyTorch reference: {WEIGHTS[0].lower()}{WEIGHTS[1:]} "
-            "Default: the weights that were exported.",
+            "Default: the weights the bundle was exported from.",
         ),
     ] = None,
     threads: Annotated[int, threads_option("CPU threads of each engine.")] = 1,
     baseline: Annotated[
         Path | None,
-        typer.Option("--baseline", metavar="FILE", help="The JSON of an earlier bench."),
+        typer.Option("--baseline", metavar="FILE", help="JSON of an earlier run to compare with."),
     ] = None,
     max_regression: Annotated[
         str,
@@ -93,7 +91,7 @@ def run(
         bool,
         typer.Option(
             "--peers",
-            help="Measure other engines and runtimes too; make peers installs them.",
+            help="Measure other engines and runtimes as well (make peers installs them).",
             rich_help_panel=MORE,
         ),
     ] = False,
@@ -102,7 +100,7 @@ def run(
         typer.Option(
             "--remote",
             metavar="USER@HOST",
-            help="Run the bundles on that machine, over ssh.",
+            help="Run the bundles on another machine, over ssh.",
             rich_help_panel=MORE,
         ),
     ] = None,
@@ -111,7 +109,7 @@ def run(
         typer.Option(
             "--remote-python",
             metavar="PATH",
-            help="Its Python, with numpy, Pillow and the engine.",
+            help="Python of that machine, with numpy, Pillow and the engine.",
             rich_help_panel=MORE,
         ),
     ] = "python3",
@@ -122,7 +120,7 @@ def run(
     limits: Annotated[
         bool,
         typer.Option(
-            "--limits", help="Add what the machine could do at best.", rich_help_panel=MORE
+            "--limits", help="Compare with the peak speed of this machine.", rich_help_panel=MORE
         ),
     ] = False,
     json_: Json = None,

@@ -11,9 +11,9 @@ from edgecap.cli._options import Threads
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
-Captions both directories, and fits the confidence with which a caption can be told apart. One half
-of the images is fitted, the other is measured and reported. The calibration is written into the
-bundle; `edgecap caption --min-confidence` uses it.
+Captions the images of both directories and fits the confidence that separates good captions from
+the others. The fit uses half of the images; the report is of the other half. The calibration is
+written into the bundle, for `edgecap caption --min-confidence`.
 """
 
 

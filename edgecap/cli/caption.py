@@ -31,13 +31,14 @@ _GENERATION = "Generation"
 _INPUT = "Videos, cameras and URLs"
 _LIBRARY = "Many images"
 DETAILS = """
-Images are turned upright as their EXIF data says, and so are the boxes. The number after a box is
-its confidence: where the model is calibrated, the probability that the box is right. Styles without
-boxes have a confidence only with --min-confidence: the image is then captioned with boxes as well.
-An image that cannot be read is reported and the others are captioned; the exit code is then 2.
+Images are turned upright by their EXIF orientation; boxes are in pixels of the upright image. The
+number after a box is its confidence: for a calibrated model, the probability that the box is right.
+Styles without boxes have a confidence only with --min-confidence, which captions the image with
+boxes as well. An image that cannot be read is reported, the others are captioned, and the exit code
+is 2.
 
-Decoding is greedy, unless --beams or one of the sampling options is given. A caption that the
-length limit cut ends in "[cut]".
+Decoding is greedy, unless --beams or a sampling option is given. A caption that was cut at the
+length limit ends in "[cut]".
 """
 
 
@@ -49,7 +50,7 @@ def run(
             "--bundle",
             "-b",
             help=f"{MODEL[:-1]}, or a Hugging Face checkpoint directory. Default: the newest "
-            "bundle here.",
+            "bundle in this directory.",
         ),
     ] = None,
     lang: Annotated[
@@ -68,7 +69,9 @@ def run(
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", help="Named prompt, for models that have prompts, not languages."),
+        typer.Option(
+            "--prompt", help="Named prompt, for models with prompts instead of languages."
+        ),
     ] = None,
     draw: Annotated[
         Path | None,
@@ -159,8 +162,8 @@ def run(
         typer.Option(
             "--min-confidence",
             metavar="NUMBER|auto",
-            help="Decline captions of a lower confidence, 0 to 1; auto: as the model's calibration "
-            "recommends.",
+            help="Decline captions of a lower confidence, 0 to 1; auto takes the limit that the "
+            "model's calibration recommends.",
         ),
     ] = None,
     engine: Annotated[
@@ -191,8 +194,8 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Keep the rows of an earlier run in --jsonl or --parquet, and caption the "
-            "other images.",
+            help="Keep the rows of an earlier run in --jsonl or --parquet and caption the "
+            "remaining images.",
             rich_help_panel=_LIBRARY,
         ),
     ] = False,
@@ -206,29 +209,36 @@ def run(
     from edgecap.models.loading import load
 
     check_destinations(json_, jsonl)
+    sampling = _sampling(temperature, top_k, top_p, seed)
     if engine != "local" or parquet is not None or resume:
-        from edgecap.cli._library import caption_library
+        from edgecap.cli._library import LibraryRun, caption_library
 
-        _only_files(draw, json_, urls, fps, every, frames, device)
-        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
-        options |= {
-            "max_length": max_length,
-            "sampling": _sampling(temperature, top_k, top_p, seed),
-        }
-        named = {name: value for name, value in options.items() if value is not None}
-        caption_library(
-            images,
-            chosen(bundle),
-            engine,
-            workers,
-            threads,
-            jsonl,
-            parquet,
-            resume,
-            on_error,
-            _minimum(min_confidence),
-            named,
+        _refuse_with_rows(
+            {
+                "--draw": draw,
+                "--json": json_,
+                "--urls": urls or None,
+                "--fps": fps,
+                "--every": every,
+                "--frames": frames,
+                "--device": None if device == "cpu" else device,
+            }
         )
+        options: dict[str, Any] = {"lang": lang, "style": style, "prompt": prompt, "beams": beams}
+        options |= {"max_length": max_length, "sampling": sampling}
+        library = LibraryRun(
+            source=chosen(bundle),
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            jsonl=jsonl,
+            parquet=parquet,
+            resume=resume,
+            on_error=on_error,
+            min_confidence=_minimum(min_confidence),
+            options={name: value for name, value in options.items() if value is not None},
+        )
+        caption_library(images, library)
         return
     given = GivenImages(images, urls, _frames(every, fps, frames))
     drawn = given.alone() if draw is not None else None
@@ -243,24 +253,22 @@ def run(
         [drawn.source] if drawn else given.take(),
         **options_of(captioner, lang, style, prompt, beams),
         max_length=max_length,
-        sampling=_sampling(temperature, top_k, top_p, seed),
+        sampling=sampling,
         on_error=on_error,
     )
     _report(given, drawn, captions, draw, json_, jsonl)
 
 
-def _only_files(
-    draw: Path | None, json_: str | None, urls: bool, *of_frames: float | str | None
-) -> None:
-    """InputError for what goes with neither --engine ray, nor --parquet, nor --resume."""
-    given: dict[str, Any] = {"--draw": draw, "--json": json_, "--urls": urls or None}
-    given |= dict(zip(("--fps", "--every", "--frames"), of_frames, strict=False))
-    given["--device"] = None if of_frames[-1] == "cpu" else of_frames[-1]
-    wrong = [name for name, value in given.items() if value is not None]
+def _refuse_with_rows(options: dict[str, Any]) -> None:
+    """InputError at the first option that is given; None: not given.
+
+    These go with neither --engine ray, nor --parquet, nor --resume.
+    """
+    wrong = [name for name, value in options.items() if value is not None]
     if wrong:
         raise InputError(
             "caption.library",
-            f"{wrong[0]} does not go with --engine ray, --parquet or --resume.",
+            f"{wrong[0]} cannot be combined with --engine ray, --parquet or --resume.",
             "Leave it out, or caption without those.",
         )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # labels per image in the table
 DETAILS = """
-Labels are compared with the whole image and with each thing that the caption names in it, by the
+Labels are compared with the whole image and with each object that the caption names in it, by the
 cosine of their embeddings. Write labels as a caption would ("a dog", "three white stars"), in any
 of the model's languages. Cosines rank labels; they are not probabilities.
 

@@ -19,8 +19,8 @@ WORST = 4  # scenes of the image
 RENAMED = {"--scenes": "--n", "--image": "--draw"}
 DETAILS = """
 Both models caption the same scenes, and both are fed the reference's captions token by token. The
-tables show how far outputs, tokens, boxes and captions agree. The caches, which every format hands
-out, tell in which layer the two diverge: the first whose relative error exceeds --threshold.
+tables show how far outputs, tokens, boxes and captions agree. The KV caches show in which layer the
+two diverge: the first whose relative error exceeds --threshold.
 """
 
 
@@ -28,7 +28,7 @@ def run(
     a: Annotated[str, typer.Argument(metavar="MODEL_A", help=f"Reference. {MODEL}")],
     b: Annotated[str, typer.Argument(metavar="MODEL_B", help="Candidate, of the same kinds.")],
     n: Annotated[
-        int, count_option("Number of scenes of the gate's shipped set, up to 128.", 1, 128)
+        int, count_option("Number of scenes, of the 128 that the export gate uses.", 1, 128)
     ] = 64,
     lang: Languages = "all",
     threshold: Annotated[

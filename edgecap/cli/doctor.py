@@ -83,14 +83,15 @@ CPU_FEATURES = {
 
 
 DETAILS = """
-With MODEL: for every format and precision whether it can be exported or why not, the size that is
-expected, and the memory and temporary disk space that exporting takes. Nothing is converted.
+With MODEL, lists for every format and precision whether it can be exported, the expected size, and
+the memory and temporary disk space that the export needs. Nothing is converted.
 
-Without: lists engines, converters, versions and CPU features, and how to install what is missing.
-Every engine is imported in a process of its own, as a package built for another CPU dies there.
+Without MODEL, lists engines, converters, versions and CPU features, and how to install what is
+missing. Each engine is imported in its own process, because a package built for another CPU may
+crash.
 
-The exit code is 1 where no engine works. The evaluator of CoreML bundles always works, and does
-not count as an engine.
+The exit code is 1 if no engine works. The evaluator of CoreML bundles always works and does not
+count as an engine.
 """
 
 

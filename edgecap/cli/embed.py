@@ -12,8 +12,8 @@ from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 from edgecap.embed.targets import targets
 
 DETAILS = """
-The project is small and yours to change. The bundle inside is stripped of what only checks; keep
-the original to verify it. What each target needs to build: docs/embedding.md.
+The project is small and yours to change. The bundle inside has no files for verification; keep the
+original for `edgecap verify`. What each target needs to build: docs/embedding.md.
 """
 
 

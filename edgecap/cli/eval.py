@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 RENAMED = {"--unruled": "--no-grammar"}
 DETAILS = """
 With --data, captions your images and prints CIDEr-D, BLEU-4 and ROUGE-L against your captions, as
-COCO defines them; where the data has boxes and the model writes some, also the share of boxes that
-it finds (IoU 0.5), and that it also names.
+COCO defines them. If the data and the captions have boxes, it also prints the share of your boxes
+that were found (IoU 0.5), and found with the right name.
 
 Without --data, captions and embeds drawn scenes in each language. The table has the mean over
-languages with a 95 % bootstrap interval over scenes, beside the score without seeing the image
-(blind) and with the images shuffled; then a column per language. The metrics are defined in the
-documentation (benchmarks).
+languages with a 95 % bootstrap interval over scenes, the score without seeing the image (blind) and
+with shuffled images, and a column per language. docs/benchmarks.md defines the metrics.
 
-A line of a .jsonl file has image, and caption or a list captions; it may have regions, a list of
-phrase and box. The page on your own model shows examples.
+A line of a .jsonl file has the fields image and caption (or captions, a list), and optionally
+regions (phrase and box). docs/own-model.md has examples.
 """
 _SCENES = "Drawn scenes"
 
@@ -65,7 +64,7 @@ def run(
             "--n",
             min=1,
             metavar="N",
-            help="Number of images, from the first. Default: all of --data, or 512 scenes.",
+            help="Number of images. Default: all of --data, or 512 scenes.",
         ),
     ] = None,
     lang: Annotated[
@@ -73,13 +72,15 @@ def run(
         typer.Option(
             "--lang",
             "-l",
-            help="Language of the captions. Default: en, of --data; of scenes all, or "
-            "comma-separated.",
+            help="Language of the captions; of scenes also several, comma-separated, or all. "
+            "Default: en for --data, all for scenes.",
         ),
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option("--prompt", help="Named prompt, for models that have prompts, not languages."),
+        typer.Option(
+            "--prompt", help="Named prompt, for models with prompts instead of languages."
+        ),
     ] = None,
     json_: Json = None,
     threads: Threads = 1,
@@ -152,10 +153,10 @@ def _data(
     json_: str | None,
     threads: int,
 ) -> None:
+    from edgecap.apps.pairs.examples import read_examples
     from edgecap.benchmarks.caption_eval import evaluate
     from edgecap.cli._model import options_of
     from edgecap.models.loading import load
-    from edgecap.reference.pairs.examples import read_examples
 
     examples = read_examples(data, images, lang or "en", n)
     captioner = load(model, threads=threads)

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from edgecap.runtime import Captioner
 
 DETAILS = """
-A .html page holds every kind of map that --maps names and needs no other file; a .png holds one
-kind: for every word, or, with layers, for one word by layer and head.
+A .html page shows every kind of map that --maps names and needs no other file. A .png shows one
+kind, for every word; the kind "layers" shows one word by layer and head.
 
 Attention shows where the model looked, not why it chose a word; occlusion tests what each part of
-the image contributes. How far the maps can be trusted is measured by: edgecap faithfulness
+the image contributes. `edgecap faithfulness` measures how far the maps can be trusted.
 """
 
 

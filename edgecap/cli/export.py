@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
-Every bundle is compared with PyTorch on 64 scenes before it is saved; one that is not close enough
-is not saved, unless --keep-failed names a directory for it, and the exit code is 1.
+Every bundle is compared with PyTorch before it is saved, on 64 images (8 for a Hugging Face
+checkpoint). If it is not close enough, it is not saved and the exit code is 1; --keep-failed keeps
+it in another directory.
 
---int8 means the best int8 that is close enough to PyTorch: w8a8 (weights and activations,
-statically quantised with calibration images), and where that is not, w8 (weights alone).
---precision w8a8 is strict.
+--int8 takes w8a8 (int8 weights and activations, with static scales from calibration images) if that
+is close enough to PyTorch, and otherwise w8 (int8 weights only). --precision w8a8 fails instead.
 
 Other names of the formats: {_ALIASES}.
 
@@ -66,7 +66,7 @@ def run(
         bool, typer.Option("--fp16", "--half", help="Short for --precision fp16.")
     ] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Short for --precision int8: w8a8, or else w8.")
+        bool, typer.Option("--int8", help="w8a8 if it is close enough to PyTorch, else w8.")
     ] = False,
     calib_data: Annotated[
         Path | None,
@@ -79,15 +79,16 @@ def run(
     output: Annotated[
         Path | None,
         output_option(
-            "Directory of the bundle; with several formats, the directory to make them in. "
-            "Default: MODEL-FORMAT-PRECISION here."
+            "Directory of the bundle; with several formats, the parent directory of the bundles. "
+            "Default: MODEL-FORMAT-PRECISION."
         ),
     ] = None,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say what would be written and needed, or why not, and stop."
+            "--dry-run",
+            help="Print what would be written and what it needs, or why it is refused, and stop.",
         ),
     ] = False,
     json_: Json = None,
@@ -101,9 +102,8 @@ def run(
         typer.Option(
             "--max-drop",
             metavar="POINTS",
-            help="Accuracy budget in points: search for the cheapest int8 plan within it. Points "
-            "are percent of exact scenes; of a checkpoint, percent of captions that are as in "
-            "fp32.",
+            help="Search for the cheapest int8 plan that loses at most so many percentage points: "
+            "of exact scenes, or, for a checkpoint, of captions that equal those of fp32.",
             rich_help_panel=ADVANCED,
         ),
     ] = None,
@@ -112,8 +112,8 @@ def run(
         typer.Option(
             "--data",
             metavar="PATH",
-            help="With --max-drop, of a checkpoint: judge by your captions, as of eval --data; "
-            "points are of CIDEr-D.",
+            help="For --max-drop of a checkpoint: your captions, as for eval --data. Points are "
+            "then of CIDEr-D.",
             rich_help_panel=ADVANCED,
         ),
     ] = None,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 DETAILS = """
 Compares the maps of edgecap explain with the truth of drawn scenes: whether the highest point lies
 on the object named (pointing), and how the phrase's probability changes while patches are hidden
-or revealed in the order of the map (deletion, insertion), each beside chance. From PyTorch also
-whether maps change when the weights are replaced by random ones, as they should.
+or revealed in the order of the map (deletion, insertion), each beside chance. For PyTorch models
+it also checks that the maps change when the weights are replaced by random ones.
 """
 
 

@@ -30,8 +30,8 @@ DETAILS = """
 Adds a language with a few hundred captions, or tunes a known one on your own images. Writes
 OUTPUT/MODEL-LANG.safetensors, a report and its plot.
 
-The known languages are rehearsed, and measured before and after. Where they lose more than
---max-drop points of exact captions, the weights are kept all the same and the exit code is 1.
+The known languages are rehearsed, and measured before and after. If they lose more than --max-drop
+points of exact captions, the exit code is 1; the weights are kept.
 
 Then:
   edgecap export OUTPUT/MODEL-LANG.safetensors
@@ -43,7 +43,7 @@ def run(
         str | None, typer.Argument(metavar="MODEL", help=f"{WEIGHTS} Default: S.")
     ] = None,
     *,
-    lang: Annotated[str, typer.Option("--lang", "-l", help="Code of the language: nl.")],
+    lang: Annotated[str, typer.Option("--lang", "-l", help="Code of the language, such as nl.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -67,7 +67,7 @@ def run(
     ] = None,
     lora: Annotated[
         int,
-        typer.Option("--lora", metavar="RANK", help="Rank of low-rank updates; 0: all weights."),
+        typer.Option("--lora", metavar="RANK", help="Rank of LoRA updates; 0 trains all weights."),
     ] = 0,
     on_error: OnError = "skip",
     max_drop: Annotated[
@@ -95,7 +95,7 @@ def run(
             min=0,
             max=128,
             metavar="N",
-            help="Number of scenes to measure forgetting on; 0: not at all.",
+            help="Number of scenes to measure forgetting on; 0 leaves it out.",
             rich_help_panel=ADVANCED,
         ),
     ] = 128,

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from edgecap.apps.grounding import Grounding
 
 DETAILS = """
-Prints the box in the pixels of the image and its probability. Where several things bear the name,
-the rest of the phrase decides, and the others follow with their probability.
+Prints the box, in pixels of the image, and its probability. If several objects have the name, the
+rest of the phrase decides; the other objects follow with their probabilities.
 
-Where nothing in the image matches the phrase, standard error says that the box is a guess.
+If nothing in the image matches the phrase, a message on standard error says that the box is a
+guess.
 """
 
 

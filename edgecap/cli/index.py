@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgecap.cli._inputs import with_name
 from edgecap.cli._library import ENGINES
 from edgecap.cli._options import MODEL, Threads, output_option
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from edgecap.apps.retrieval.build import Embed
 
 DETAILS = """
-Indexes the images and the things that the model sees in them. Run it again to refresh the index:
-only new and changed images are embedded, and an interrupted run goes on where it stopped.
+Indexes the images and the objects that the model sees in them. Run it again to refresh the index:
+only new and changed images are embedded, and an interrupted run continues where it stopped.
 
 An image that cannot be read is reported and left out; the exit code is then 2.
 """
@@ -36,7 +37,8 @@ def run(
         typer.Option(
             "--bundle",
             "-b",
-            help=f"{MODEL} Default: the one that made the index, or the newest bundle here.",
+            help=f"{MODEL} Default: the one that made the index, or the newest bundle in this "
+            "directory.",
         ),
     ] = None,
     whole: Annotated[
@@ -44,7 +46,7 @@ def run(
         typer.Option("--whole", help="Index whole images only (faster, lower recall)."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Build the index anew, also a damaged one.")
+        bool, typer.Option("--overwrite", help="Rebuild the index, even a damaged one.")
     ] = False,
     engine: Annotated[
         str,
@@ -77,7 +79,7 @@ def run(
     summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite, embed)
     write_json(_report(output, summary), json_)
     for failure in summary.failures:
-        typer.echo(f"edgecap: {printable(f'{failure.path}: {failure.error}')}", err=True)
+        typer.echo(f"edgecap: {printable(with_name(failure.path, failure.error))}", err=True)
     if json_ != STANDARD_OUTPUT:
         _show(output, summary)
     if summary.failures:

@@ -14,7 +14,7 @@ from edgecap.core.errors import BundleError
 
 DETAILS = """
 Lists functions, inputs, outputs, operations and weights. A bundle's files are checked first. No
-model runs and no engine is needed; a model file may come from anywhere, and is untrusted input.
+model runs and no engine is needed. Files are treated as untrusted input.
 """
 
 

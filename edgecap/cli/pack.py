@@ -11,9 +11,9 @@ from edgecap.cli._options import Overwrite
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
-The file is opened as it is by every command, by C and by JavaScript: nothing is unpacked, and what
-an engine needs is mapped into memory. It is a zip archive of stored files. The same bundle gives
-the same bytes.
+Every command and the C and JavaScript runtimes open the file directly: nothing is unpacked, and the
+model is mapped into memory. It is a zip archive without compression. The same bundle gives the same
+bytes.
 """
 
 
@@ -25,7 +25,10 @@ def run(
     ] = None,
     strip: Annotated[
         bool,
-        typer.Option("--strip", help="Leave out what only checks or describes, as apps do."),
+        typer.Option(
+            "--strip",
+            help="Leave out files that an app does not need: golden cases, certificate, card.",
+        ),
     ] = False,
     overwrite: Overwrite = False,
     json_: Json = None,

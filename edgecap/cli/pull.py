@@ -9,9 +9,9 @@ import typer
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
-Downloads into the hub's local cache (HF_HOME), which all other commands look at: they download
-nothing themselves. Of a checkpoint, safetensors, configuration and tokenizer are downloaded, and
-neither pickles nor code. The token of a private one comes from the environment: HF_TOKEN.
+Downloads into the hub's local cache (HF_HOME), where all other commands look for it: they download
+nothing themselves. Of a checkpoint it takes safetensors, configuration and tokenizer, and neither
+pickles nor code. The token for a private repository is read from HF_TOKEN.
 
 Examples:
   edgecap caption photo.jpg --bundle org/name
@@ -21,7 +21,10 @@ Examples:
 
 def run(
     name: Annotated[
-        str, typer.Argument(metavar="ORG/NAME", help="Its id; org/name@revision also works.")
+        str,
+        typer.Argument(
+            metavar="ORG/NAME", help="Id of the repository; org/name@revision also works."
+        ),
     ],
     revision: Annotated[
         str | None,
@@ -35,7 +38,7 @@ def run(
 
     plain, _, given = name.partition("@")
     if not hub.is_id(plain):
-        raise InputError("hub.name", f"{name!r} is no hub id.", "Write it as: org/name")
+        raise InputError("hub.name", f"{name!r} is not a hub id.", "Write it as: org/name")
     found = hub.pull(plain, revision or given or None, FILES)
     write_json({"name": plain, "path": str(found)}, json_)
     if json_ != STANDARD_OUTPUT:

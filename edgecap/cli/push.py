@@ -10,8 +10,8 @@ import typer
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
-Checks every file of the bundle, and uploads what its manifest lists, with its model card, as one
-commit. The token comes from the environment: HF_TOKEN. The repository is created if need be.
+Checks every file of the bundle and uploads what its manifest lists, with its model card, as one
+commit. The repository is created if it does not exist. The token is read from HF_TOKEN.
 
 Then, after edgecap pull, anywhere:
   edgecap caption photo.jpg --bundle org/name
@@ -20,10 +20,14 @@ Then, after edgecap pull, anywhere:
 
 def run(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle directory.")],
-    name: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Where it goes.")],
+    name: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Id of the repository.")],
     revision: Annotated[
         str | None,
-        typer.Option("--revision", metavar="BRANCH", help="Branch, made if new. Default: main."),
+        typer.Option(
+            "--revision",
+            metavar="BRANCH",
+            help="Branch, created if it does not exist. Default: main.",
+        ),
     ] = None,
     private: Annotated[
         bool, typer.Option("--private", help="Create the repository as a private one.")

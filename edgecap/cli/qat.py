@@ -25,9 +25,9 @@ DETAILS = """
 Learns weights and quantisation parameters that keep the captions when quantised, with the float
 model as the teacher. Writes both, and a log (log.jsonl).
 
-S and its kind learn from drawn scenes. A Hugging Face checkpoint of any captioning family learns
-from your images (--data); no captions are needed. One image of five, at most 64, is held out: the
-agreement before and after is measured there.
+The reference model learns from drawn scenes. A Hugging Face checkpoint of any captioning family
+learns from your images (--data); no captions are needed. Every fifth image, up to 64, is held out
+to measure the agreement before and after.
 
 Then:
   edgecap export OUTPUT/MODEL-qat.safetensors --int8 --plan OUTPUT/plan.json
@@ -49,8 +49,8 @@ def run(
         typer.Option(
             "--data",
             metavar="PATH",
-            help="Of a checkpoint: directory of images, or captions as of eval --data, whose "
-            "images are taken.",
+            help="For a checkpoint: directory of images, or captions as for eval --data, of which "
+            "only the images are used.",
         ),
     ] = None,
     output: Annotated[Path, output_option("Directory of the run.")] = Path("qat"),
@@ -60,7 +60,9 @@ def run(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", metavar="NUMBER", help="As many images as fit in this time, all included."
+            "--minutes",
+            metavar="NUMBER",
+            help="Instead of --n: train for this time, setup included.",
         ),
     ] = None,
     plan: Annotated[
@@ -68,7 +70,7 @@ def run(
         typer.Option(
             "--plan",
             metavar="FILE",
-            help="Quantisation plan (plan.json) to begin with. Default: calibrate one.",
+            help="Quantisation plan (plan.json) to start from. Default: calibrate one.",
         ),
     ] = None,
     resume: Annotated[
@@ -104,9 +106,9 @@ def run(
     if resume and given:
         raise InputError(
             "qat.start",
-            f"--resume continues as the run began, and --{_option(next(iter(given)))} would "
-            "change it.",
-            "Give one.",
+            f"--resume continues the run with its own options, so --{_option(next(iter(given)))} "
+            "cannot be given.",
+            "Leave one of them out.",
         )
     if "images" in given and "minutes" in given:
         raise InputError("qat.length", "--n and --minutes both limit the run.", "Give one.")

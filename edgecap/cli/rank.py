@@ -17,8 +17,8 @@ DETAILS = """
 Columns: the statement's share among those given (they sum to 1), its log-likelihood ratio in nats
 (how much more probable the image makes it than a grey image does), and the statement.
 
-One statement always comes first. Where the model would write none of them about the image,
-standard error says so.
+The order is relative: some statement always comes first. If the model would write none of them
+about the image, a message on standard error says so.
 """
 
 

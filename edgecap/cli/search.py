@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from edgecap.runtime import Captioner
 
 DETAILS = """
-Prints rank, cosine, image and, where a thing in it was found, its boxes. There are always K rows:
-a low cosine means that nothing in the index fits. A query that names a file is an image.
+Prints rank, cosine, image and, if an object in it matched, its boxes. There are always K rows; a
+low cosine means that nothing in the index fits. A query that is the path of a file is an image.
 
 The model must be the one that made the index, in any format or precision: an int8 bundle searches
 an index of its PyTorch weights.

@@ -11,8 +11,7 @@ from edgecap.cli._options import Overwrite
 from edgecap.cli._output import STANDARD_OUTPUT, Json, write_json
 
 DETAILS = """
-Every file is checked before any is written, and the directory appears complete or not at all. Any
-zip tool can list the file; only this command checks it.
+Every file is checked before any is written, and the directory appears complete or not at all.
 """
 
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from edgecap.api import Verification
 
 DETAILS = """
-Needs neither PyTorch nor a network. The exit code is 1 where an output lies outside its tolerance,
-and 2 where the bundle is not what its manifest says.
+Needs neither PyTorch nor a network. The exit code is 1 if an output is outside its tolerance, and 2
+if the files are not those of the manifest.
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from edgecap.core.errors import InputError
 
@@ -25,5 +24,7 @@ def pick(what: str, got: str, allowed: Iterable[str]) -> str:
 
 def did_you_mean(got: str, names: Iterable[str]) -> str:
     """A hint with the name closest to `got`; empty if none is close."""
+    from difflib import get_close_matches  # only errors need it
+
     close = get_close_matches(got.lower(), list(names), n=1)
     return f"Did you mean {close[0]!r}?" if close else ""

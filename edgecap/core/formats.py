@@ -65,8 +65,8 @@ class Format:
     engine: str | None = None  # module of the gate's engine, if not in `needs`
     gate: str = "auto"  # backend that the parity gate uses
     batch: int | None = 1  # images per call of its graphs; None: any number
-    # Precisions with dynamically quantised layers (in w8a8, the heads), whose scale depends on all
-    # inputs of a call: a call must hold one image, or other images would change its caption.
+    # Precisions with dynamically quantised layers whose scale depends on all inputs of a call: a
+    # call must hold one image, or other images would change its caption.
     dynamic: tuple[str, ...] = ()
     half_cache: tuple[str, ...] = ()  # precisions whose cache is float16
     options: str | None = None  # "module:class" of format-specific options
@@ -102,7 +102,7 @@ _OWN: dict[str, Format] = {
         needs=("torch", "onnx", "onnxscript"),
         engine="onnxruntime",
         batch=None,
-        dynamic=INT8_PRECISIONS,
+        dynamic=("w8", "mixed"),  # the heads of w8a8 have a scale for each image
         inspector="edgecap.inspection.onnx:read",
         backends=(
             Backend(

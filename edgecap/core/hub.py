@@ -6,7 +6,6 @@ environment (HF_TOKEN), and no code of a repository is run.
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -59,7 +58,7 @@ def snapshot(
         library = require("huggingface_hub", "hub")
     except MissingPackageError as error:
         raise MissingPackageError(
-            error.code, f"{at} is no directory; {error.message}", error.hint
+            error.code, f"{at} is not a directory; {error.message}", error.hint
         ) from None
     patterns = None if files is None else list(files)
     try:
@@ -77,7 +76,7 @@ def snapshot(
             ) from None
         raise InputError(
             "hub.missing",
-            f"{at} is no directory here, and the local cache of the hub has none of that name.",
+            f"{at} is not a directory here, and the local cache of the hub has no such model.",
             f"Give a directory, or download it: edgecap pull {at}",
         ) from None
 
@@ -124,9 +123,11 @@ def push(
         InputError: the hub refused, or it cannot be reached.
         MissingPackageError: huggingface_hub is not installed.
     """
+    import glob
+
     library = require("huggingface_hub", "hub")
     if not is_id(name):
-        raise InputError("hub.name", f"{name!r} is no hub id.", "Write it as: org/name")
+        raise InputError("hub.name", f"{name!r} is not a hub id.", "Write it as: org/name")
     if library.get_token() is None:
         raise InputError(
             "hub.token", "uploading needs a token, and there is none.", "Set HF_TOKEN."

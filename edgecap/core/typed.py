@@ -8,6 +8,7 @@ names the field.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -96,7 +97,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise _wrong(where, "an object", value)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = [key for key in value if key not in fields and not key.startswith("x_")]
     if unknown:
@@ -114,6 +115,12 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise BundleError("bundle.missing_field", f"{where} lacks the field {missing[0]!r}.")
     given = [name for name in fields if name in value]
     return kind(**{name: _decode(hints[name], value[name], f"{where}.{name}") for name in given})
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields; kept, since a manifest has hundreds of values of a few."""
+    return typing.get_type_hints(kind)
 
 
 def _decode_scalar(kind: Any, value: Any, where: str) -> Any:

@@ -14,9 +14,10 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, PreTrainedModel
 
+from edgecap.bundle.interface import Interface
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.models import translate
-from edgecap.models.adapter import QuantSpec
+from edgecap.models.adapter import GraphFunction, QuantSpec
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.images import PixelScaling
 from edgecap.models.rows import Attention
@@ -74,6 +75,7 @@ class Base:
     written_out: ClassVar[str | None] = None  # suffix of layers whose attention is written out
     quant: QuantSpec = QuantSpec()
     image_size: tuple[int, int]  # h, w; set by `describe`
+    interface: Interface  # set by a subclass
 
     def __init__(self, checkpoint: Checkpoint, build: Build = from_weights) -> None:
         self.checkpoint = checkpoint
@@ -111,6 +113,18 @@ class Base:
                 "model.image_size",
                 f"the image processor makes {made_h}x{made_w} px, and the model takes {h}x{w}.",
             )
+
+    def functions(self) -> tuple[GraphFunction, ...]:
+        """Those of the interface, as modules to export."""
+        modules = self._modules()
+        return tuple(
+            GraphFunction(spec.name, modules[spec.name].eval(), spec.inputs, spec.outputs)
+            for spec in self.interface.functions
+        )
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """The modules of `functions`, by name."""
+        raise NotImplementedError
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """The model's input from uint8 [N,h,w,3]: [N,3,h,w]."""

@@ -26,7 +26,7 @@ from edgecap.bundle.interface import (
     captioner,
 )
 from edgecap.core.errors import UnsupportedError
-from edgecap.models.adapter import GraphFunction, Limits
+from edgecap.models.adapter import Limits
 from edgecap.models.base import Base, Build, Normalize, from_weights
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.generation import Generation
@@ -78,14 +78,6 @@ class CaptionerBase(Base):
         return self.model
 
     # --------------------------------------------------------------- the adapter
-
-    def functions(self) -> tuple[GraphFunction, ...]:
-        """Those of the interface."""
-        modules = self._modules()
-        return tuple(
-            GraphFunction(spec.name, modules[spec.name].eval(), spec.inputs, spec.outputs)
-            for spec in self.interface.functions
-        )
 
     def reference(
         self, images: Sequence[ModelInput], prompt: tuple[int, ...], limits: Limits

@@ -107,7 +107,7 @@ def _read(directory: Path) -> Checkpoint:
     config = _json(directory, CONFIG)
     if config is None:
         raise InputError(
-            "model.config", f"{directory} has no {CONFIG}, so it is no transformers model."
+            "model.config", f"{directory} has no {CONFIG}, so it is not a transformers model."
         )
     model_type, named = config.get("model_type"), config.get("architectures")
     if not isinstance(model_type, str):

@@ -16,9 +16,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from edgecap.bundle.interface import ENCODE, ENCODE_TEXT, Interface, embedder
+from edgecap.bundle.interface import ENCODE, ENCODE_TEXT, embedder
 from edgecap.core.errors import UnsupportedError
-from edgecap.models.adapter import GraphFunction, Limits
+from edgecap.models.adapter import Limits
 from edgecap.models.base import Base, Build, Normalize, from_weights
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.runtime.image_processing import ModelInput
@@ -32,7 +32,6 @@ class EmbedderBase(Base):
     embedding: int  # E
     text_length: int  # N
     generation = None
-    interface: Interface
 
     def __init__(
         self, checkpoint: Checkpoint, text_rows: int | None = None, build: Build = from_weights
@@ -77,13 +76,8 @@ class EmbedderBase(Base):
         """transformers' own text features [1,E] of whole texts [1,n], special tokens included."""
         raise NotImplementedError
 
-    def functions(self) -> tuple[GraphFunction, ...]:
-        """encode and encode_text."""
-        modules: dict[str, nn.Module] = {ENCODE: EmbedImage(self), ENCODE_TEXT: EmbedText(self)}
-        return tuple(
-            GraphFunction(spec.name, modules[spec.name].eval(), spec.inputs, spec.outputs)
-            for spec in self.interface.functions
-        )
+    def _modules(self) -> dict[str, nn.Module]:
+        return {ENCODE: EmbedImage(self), ENCODE_TEXT: EmbedText(self)}
 
     def reference(
         self, images: Sequence[ModelInput], prompt: tuple[int, ...], limits: Limits

@@ -13,10 +13,10 @@ from edgecap.bundle.io import bundles_in
 from edgecap.core import hub
 from edgecap.core.choices import pick
 from edgecap.core.errors import BundleError, InputError, UnsupportedError
-from edgecap.core.formats import backends
 from edgecap.models.checkpoint import CONFIG, PICKLES, open_checkpoint
 from edgecap.reference.shipped import SUFFIX, calibration_for, called, shipped
 from edgecap.runtime import loading
+from edgecap.runtime.backends import check_backend
 from edgecap.runtime.confidence import Minimum, check_minimum
 
 DEFAULT = "S"
@@ -38,7 +38,8 @@ def load(
             name ("S") or a .safetensors file of the reference.
         backend: "auto" takes the one that runs what was given; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated anywhere), torch.
-        threads: CPU threads of the engine.
+        threads: CPU threads: the engine's for one image; several images are captioned side by
+            side, each on one thread.
         device: cpu, or cuda for the PyTorch reference on a GPU.
         min_confidence: as of `edgecap.runtime.load`.
 
@@ -46,11 +47,11 @@ def load(
         BundleError for a bundle that cannot be trusted or run, InputError for an unknown name,
         UnsupportedError for a backend that cannot run it, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *backends(), "torch"))
+    check_backend(backend, "torch")
     pick("device", device, DEVICES)
     loading.check_threads(threads)
     if not str(source):
-        raise InputError("bundle.missing", "an empty name is no bundle and no model.")
+        raise InputError("bundle.missing", "a bundle or model needs a name, and it is empty.")
     given = hub.resolve(source)
     is_weights = given.suffix == SUFFIX or (not given.exists() and called(str(source)) in shipped())
     if given.suffix in PICKLES and given.is_file():

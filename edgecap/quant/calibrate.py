@@ -8,7 +8,7 @@ Letters: D inputs and N outputs of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch.nn.functional as F
@@ -63,10 +63,10 @@ def calibrate(
     kind = {name: wider.get(name, precision) for name in subject.layers}
     grids: dict[QuantParamKey, Activations] = {}
     if "w8a8" in kind.values():
-        smoothed = smooth(subject, divisors)
-        grids = _grids(smoothed, calibration_set, spec.ranges)
+        fixed = [name for name, how in kind.items() if how == "w8a8"]
+        grids = _grids(smooth(subject, divisors), fixed, calibration_set, spec.ranges)
     layers = {
-        name: Layer(how, {f: g for (f, n), g in grids.items() if n == name and how == "w8a8"})
+        name: Layer(how, {f: g for (f, n), g in grids.items() if n == name})
         for name, how in kind.items()
     }
     source = SHIPPED if spec.data is None else spec.data.name
@@ -83,16 +83,18 @@ def uncalibrated(subject: Subject, *, model: str, weights: str) -> Plan:
 
 
 def _grids(
-    smoothed: Subject, calibration_set: Replayable, observer: str
+    smoothed: Subject, layers: Sequence[str], calibration_set: Replayable, observer: str
 ) -> dict[QuantParamKey, Activations]:
-    """Grids of every layer in every function that runs it."""
-    ends = _Ranges(lambda _: Extremes())
+    """Grids of these layers in every function that runs them."""
+    weights = smoothed.weights()
+    scales = {name: row_scales(weights[name]) for name in layers}  # [N] of each
+    ends = _Ranges(scales, lambda _: Extremes())
     _watch(smoothed, ends, calibration_set, "ranges")
     histograms = {
         key: Histogram(histogram.low, histogram.high) for key, histogram in ends.observed.items()
     }
     if observer != "minmax":
-        _watch(smoothed, _Ranges(histograms.__getitem__), calibration_set, "histograms")
+        _watch(smoothed, _Ranges(scales, histograms.__getitem__), calibration_set, "histograms")
     choose = OBSERVERS[observer]
     return {
         (function, layer): Activations(
@@ -126,15 +128,24 @@ class _Channels:
 
 
 class _Ranges:
-    """A hook that shows inputs, and outputs in units of their row's scale, to observers."""
+    """A hook that shows inputs, and outputs in units of their row's scale, to observers.
 
-    def __init__(self, make: Callable[[tuple[str, str, str]], Extremes | Histogram]) -> None:
-        self._make = make
+    Of the layers in `scales` [N] alone.
+    """
+
+    def __init__(
+        self,
+        scales: Mapping[str, Tensor],
+        make: Callable[[tuple[str, str, str]], Extremes | Histogram],
+    ) -> None:
+        self._scales, self._make = scales, make
         self.observed: dict[tuple[str, str, str], Extremes | Histogram] = {}
 
     def linear(self, function: str, layer: str, x: Tensor, weight: Tensor) -> Tensor:
         y = F.linear(x, weight)  # [...,N]
-        for side, values in (("input", x), ("output", y / row_scales(weight))):
+        if layer not in self._scales:
+            return y
+        for side, values in (("input", x), ("output", y / self._scales[layer])):
             key = (function, layer, side)
             if key not in self.observed:
                 self.observed[key] = self._make(key)

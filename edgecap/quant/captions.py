@@ -21,7 +21,9 @@ from edgecap.core.progress import progress
 from edgecap.models.adapter import GraphFunction
 from edgecap.runtime.image_processing import ModelInput
 
-BATCH = 8
+CROPS = 8  # encoded together
+BATCHES = (8, 32)  # images decoded together: the least and the most
+STATE_BYTES = 64 << 20  # of a batch beyond the least: the state of a large model is large
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ class CaptionSet:
         Yields, per batch, logits [M,V] in the order of steps, and embeddings [B,E] where the model
         has some.
         """
-        for start in progress(range(0, len(self), BATCH), label):
-            stepper = Stepper(functions, self.interface, self.images[start : start + BATCH])
+        batch = batch_size(self.interface)
+        for start in progress(range(0, len(self), batch), label):
+            stepper = Stepper(functions, self.interface, self.images[start : start + batch])
             logits = [step for _, _, step in self.steps(stepper, start)]
             yield torch.cat(logits), stepper.embedding
 
@@ -68,8 +71,9 @@ class CaptionSet:
         those before it.
         """
         same = np.ones(len(self), bool)
-        for start in progress(range(0, len(self), BATCH), label):
-            stepper = Stepper(functions, self.interface, self.images[start : start + BATCH])
+        batch = batch_size(self.interface)
+        for start in progress(range(0, len(self), batch), label):
+            stepper = Stepper(functions, self.interface, self.images[start : start + batch])
             for rows, position, logits in self.steps(stepper, start):
                 if position < self.prompt - 1:
                     continue
@@ -95,6 +99,12 @@ class CaptionSet:
             yield live, position, stepper.step(tokens, position)
 
 
+def batch_size(interface: Interface) -> int:
+    """Images that are decoded together: steps of a small model take as long for many as for few."""
+    least, most = BATCHES
+    return min(max(STATE_BYTES // max(interface.state_bytes(), 1), least), most)
+
+
 @torch.no_grad()
 def collect_captions(
     functions: Sequence[GraphFunction],
@@ -114,8 +124,9 @@ def collect_captions(
     room = interface.dims["T"] - len(prompt)
     limit = len(prompt) + (room if new_tokens is None else min(new_tokens, room))
     captions: list[list[int]] = []
-    for start in progress(range(0, len(images), BATCH), "captioning"):
-        stepper = Stepper(functions, interface, images[start : start + BATCH])
+    batch = batch_size(interface)
+    for start in progress(range(0, len(images), batch), "captioning"):
+        stepper = Stepper(functions, interface, images[start : start + batch])
         sequences = [list(prompt) for _ in range(stepper.size)]
         done = [False] * len(sequences)
         for position in range(limit - 1):
@@ -179,7 +190,7 @@ class Stepper:
         pixels = torch.from_numpy(np.concatenate([image.pixels for image in images]))
         if not self._interface.has(ENCODE_CROP):
             return {"image": pixels}
-        parts = [self._run(ENCODE_CROP, {"image": p})["features"] for p in pixels.split(BATCH)]
+        parts = [self._run(ENCODE_CROP, {"image": p})["features"] for p in pixels.split(CROPS)]
         crops = torch.cat(parts)  # [C,F,D]
         n = self._interface.dims["n"]
         features = torch.stack(

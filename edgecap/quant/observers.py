@@ -5,6 +5,8 @@
     mse         the range of the least squared error
 
 A first pass finds the ends of the range, a second counts the values between them.
+
+Letter: C ranges that are tried.
 """
 
 from __future__ import annotations
@@ -70,14 +72,12 @@ def mse(histogram: Histogram) -> QuantParams:
     tried = {span(histogram.low * a, histogram.high * b) for a in _SHRINK for b in (a, 1.0)}
     tried |= {span(histogram.low, histogram.high * b) for b in _SHRINK}
     order = sorted(tried, key=lambda g: (g.scale, g.zero_point))
-    return min(order, key=lambda candidate: _squared_error(candidate, histogram))
-
-
-def _squared_error(candidate: QuantParams, histogram: Histogram) -> float:
-    x = histogram.centres
-    q = np.clip(np.rint(x / candidate.scale) + candidate.zero_point, LOW, HIGH)  # [BINS]
-    error = (q - candidate.zero_point) * candidate.scale - x  # [BINS]
-    return float((error**2 * histogram.counts).sum())
+    scale = np.array([[grid.scale] for grid in order])  # [C,1]
+    zero = np.array([[grid.zero_point] for grid in order])  # [C,1]
+    x = histogram.centres  # [BINS]
+    steps = np.clip(np.rint(x / scale), LOW - zero, HIGH - zero)  # [C,BINS]
+    squared = (steps * scale - x) ** 2  # [C,BINS]
+    return order[int((squared * histogram.counts).sum(1).argmin())]
 
 
 OBSERVERS: dict[str, Callable[[Histogram], QuantParams]] = {

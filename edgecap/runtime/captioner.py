@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -24,15 +24,15 @@ from edgecap.runtime.captions import Attention, Caption, read_caption
 from edgecap.runtime.confidence import Rating
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.graphs import Graphs
-from edgecap.runtime.image_files import is_image
 from edgecap.runtime.image_processing import ModelInput, ProcessedImage, process
 from edgecap.runtime.memory import free_bytes, images_that_fit
 from edgecap.runtime.preprocess import ImageLike, Letterbox
-from edgecap.runtime.requests import Request, request_of
+from edgecap.runtime.requests import Request, images_of, is_alone, request_of
 from edgecap.runtime.sampling import Sampling
 from edgecap.runtime.state import State
 from edgecap.runtime.text import TextCodec
 from edgecap.runtime.text.prompts import PromptEncoder
+from edgecap.runtime.threads import map_in_threads, split
 from edgecap.runtime.tokenizer import Tokenizer
 from edgecap.runtime.vocabulary import Vocabulary, frame
 from edgecap.runtime.words import word_maps
@@ -51,7 +51,7 @@ class Captioner(Rating):
         backend: str,
         *,
         encoder: Callable[[], PromptEncoder] | None = None,
-        tokenizer: Tokenizer | None = None,
+        tokenizer: Callable[[], Tokenizer] | None = None,
         free: Callable[[], int] = free_bytes,
         most: int = BATCH,
     ) -> None:
@@ -59,15 +59,15 @@ class Captioner(Rating):
         Args:
             codec: turns ids into text; None for a model without captions.
             encoder: opens what turns texts into ids, if the bundle has it.
-            tokenizer: the same for a model with languages, in plain Python.
+            tokenizer: the same for a model with languages, in plain Python. Captions need neither.
             free: returns the free bytes of the engine's memory.
             most: images per batch at most.
         """
         self.graphs, self.manifest, self.backend = graphs, manifest, backend
         self._codec, self._encoder, self._tokenizer = codec, encoder, tokenizer
         self._free, self._most = free, most
-        known = manifest.languages and tokenizer
-        self._vocabulary = Vocabulary(manifest, known) if known else None
+        known = manifest.languages and codec
+        self._vocabulary = Vocabulary(manifest, len(known)) if known else None
         self._request = partial(request_of, manifest, self._vocabulary)
 
     @property
@@ -97,7 +97,7 @@ class Captioner(Rating):
         """Text to ids, of a model with languages; UnsupportedError for others."""
         if self._tokenizer is None:
             raise self._lacks("languages")
-        return self._tokenizer
+        return self._tokenizer()
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -237,11 +237,9 @@ class Captioner(Rating):
         chosen = generated.chosen
         if select is not None:
             chosen = [c._replace(attention=select(c.attention)) for c in chosen]
-        places = self.manifest.regions
-        locations = range(places.first, places.first + places.count) if places else range(0)
         return Attention(
             self._read(generated, processed.placement, request),
-            word_maps(chosen, self.codec, locations),
+            word_maps(chosen, self.codec, self.manifest.regions),
             processed.placement,
         )
 
@@ -252,7 +250,7 @@ class Captioner(Rating):
         UnsupportedError if it has no such space.
         """
         self._require_output(ENCODE, "image_embedding", "embeddings of images")
-        inputs = (process(image, self.manifest.image) for image in _images(images))
+        inputs = (process(image, self.manifest.image) for image in images_of(images))
 
         def work(batch: Sequence[ModelInput]) -> list[np.ndarray]:
             return list(self.graphs.encode_inputs(batch)["image_embedding"])  # b of [E]
@@ -276,13 +274,17 @@ class Captioner(Rating):
 
     def batch_size(self, beams: int = 1) -> int:
         """Images per batch: as many as fit in the memory that is free now."""
-        return min(self._most, images_that_fit(self.manifest.interface, self._free(), beams))
+        return min(self._most, self._room(beams))
+
+    def _room(self, beams: int = 1) -> int:
+        """Images that fit in the memory that is free now."""
+        return images_that_fit(self.manifest.interface, self._free(), beams)
 
     def preprocess_images(
         self, images: Iterable[ImageLike] | ImageLike
     ) -> Iterator[ProcessedImage | InputError]:
         """What the model sees of each image, or its error."""
-        for image in _images(images):
+        for image in images_of(images):
             try:
                 yield process(image, self.manifest.image)
             except InputError as error:
@@ -295,40 +297,46 @@ class Captioner(Rating):
         on_error: OnError,
         batch: int | None,
     ) -> Iterator[Caption | InputError]:
-        def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
-            return self._caption_batch(request, [p for _, p in batch], [i for i, _ in batch])
+        size, workers = 1, [self.graphs]
+        if not is_alone(images):  # asking for the free memory takes as long as a step
+            room = batch or self._room(request.rules.spec.beams)
+            workers = self.graphs.for_threads(min(self.graphs.session.threads, room))
+            size = batch or min(room, self._most * len(workers))
 
-        # Asking for the free memory takes as long as a step.
-        size = 1 if _is_alone(images) else batch or self.batch_size(request.rules.spec.beams)
+        def work(batch: Sequence[tuple[int, ProcessedImage]]) -> list[Caption]:
+            parts = split(batch, len(batch) if self.graphs.batch == 1 else len(workers))
+            done = map_in_threads(
+                workers, parts, lambda one, part: self._caption_batch(one, request, part)
+            )
+            return [caption for part in done for caption in part]
+
         for result in in_batches_past_errors(numbered(self.preprocess_images(images)), size, work):
             if isinstance(result, InputError) and on_error == "fail":
                 raise result
             yield result
 
     def _caption_batch(
-        self, request: Request, images: Sequence[ProcessedImage], places: Sequence[int]
+        self, graphs: Graphs, request: Request, batch: Sequence[tuple[int, ProcessedImage]]
     ) -> list[Caption]:
-        encoded = self.graphs.encode_inputs(images)
-        placements = [image.placement for image in images]
-        captions = self._caption_encoded(request, encoded, placements, places)
+        """The captions of images, each with its place in the call."""
+        images = [image for _, image in batch]
         second = self.second_style(request.style)
-        if second is None:
-            return [self.rated(caption) for caption in captions]
-        again = self._caption_encoded(self._in_style(request, second), encoded, placements, places)
-        return [self.rated(*pair) for pair in zip(captions, again, strict=True)]
+        if second is None:  # the state alone holds what encode returned, until its first step
+            state = State(graphs, graphs.encode_inputs(images))
+            return [self.rated(caption) for caption in self._decoded(state, request, batch)]
+        encoded = graphs.encode_inputs(images)
+        requests = (request, self._in_style(request, second))
+        both = [self._decoded(State(graphs, encoded), each, batch) for each in requests]
+        return [self.rated(*pair) for pair in zip(*both, strict=True)]
 
-    def _caption_encoded(
-        self,
-        request: Request,
-        encoded: dict[str, np.ndarray],
-        placements: Sequence[Letterbox],
-        places: Sequence[int],
+    def _decoded(
+        self, state: State, request: Request, batch: Sequence[tuple[int, ProcessedImage]]
     ) -> list[Caption]:
-        state = State(self.graphs, encoded)
-        generated = generate(state, request.rules, request.choose(places))
+        """The captions of encoded images; `batch` as above."""
+        generated = generate(state, request.rules, request.choose([place for place, _ in batch]))
         return [
-            self._read(one, placement, request)
-            for one, placement in zip(generated, placements, strict=True)
+            self._read(one, image.placement, request)
+            for one, (_, image) in zip(generated, batch, strict=True)
         ]
 
     def _in_style(self, request: Request, style: str) -> Request:
@@ -383,13 +391,3 @@ class Captioner(Rating):
         names = ", ".join(spec.name for spec in self.manifest.interface.functions)
         message = f"{self.manifest.name} has no {what}."
         return UnsupportedError("model.capability", message, f"It has: {names}.")
-
-
-def _images(images: Any) -> Iterable[Any]:
-    """The images of a call; a single one needs no list."""
-    return [images] if is_image(images) else images
-
-
-def _is_alone(images: Any) -> bool:
-    """Whether a call has a single image, as far as is known before they are read."""
-    return is_image(images) or (isinstance(images, Sequence) and len(images) == 1)

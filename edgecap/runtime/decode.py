@@ -6,7 +6,7 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -88,9 +88,17 @@ def walk(state: State, rules: Rules, choose: Choose | None = None) -> Iterator[l
         if not stay or count + 1 == spec.max_new_tokens:
             return
         if len(stay) < len(running):
-            state.select(stay)
-            running = [running[b] for b in stay]
+            order = closed_up(stay)
+            state.select(order)
+            running = [running[b] for b in order]
         step = state.feed([generated[sequence][-1] for sequence in running])
+
+
+def closed_up(stay: Sequence[int]) -> list[int]:
+    """The rows that stay, ascending, in an order that moves few: the last ones fill the gaps."""
+    gaps = sorted(set(range(len(stay))) - set(stay))
+    filling = dict(zip(gaps, (b for b in stay if b >= len(stay)), strict=True))
+    return [filling.get(b, b) for b in range(len(stay))]
 
 
 def generate(state: State, rules: Rules, choose: Choose | None = None) -> list[Generated]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageColor, ImageDraw
 
 from edgecap.runtime.captions import Mention
 from edgecap.runtime.fonts import Font, font_for
-from edgecap.runtime.preprocess import ImageLike, to_rgb
+from edgecap.runtime.preprocess import ImageLike, to_canvas
 
 # Distinguishable on light and dark images, also for colour-blind readers (Okabe and Ito).
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
@@ -29,14 +29,15 @@ class Drawn:
 def draw(image: ImageLike, mentions: Sequence[Mention]) -> Drawn:
     """Draw every box of a caption, labelled with its phrase.
 
-    The result is upright RGB; small images are enlarged. If no font covers the phrases, the boxes
-    are numbered instead, and the note lists the phrase of each number.
+    The result is upright RGB; small images are enlarged, and very large ones reduced. If no font
+    covers the phrases, the boxes are numbered instead, and the note lists the phrase of each
+    number.
     """
-    rgb = to_rgb(image)
-    factor = max(1.0, SMALLEST / max(rgb.size))
-    if factor > 1:
-        width, height = (max(1, round(side * factor)) for side in rgb.size)
+    rgb, factor = to_canvas(image)
+    if (larger := SMALLEST / max(rgb.size)) > 1:
+        width, height = (max(1, round(side * larger)) for side in rgb.size)
         rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
+        factor *= larger
     pen = ImageDraw.Draw(rgb)
     line = max(2, round(max(rgb.size) / 220))
     labels = [mention.phrase for mention in mentions]

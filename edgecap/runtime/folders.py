@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgecap.core.errors import InputError
+from edgecap.core.litter import is_litter
 from edgecap.runtime.image_kinds import (
     HEIC_SUFFIXES,
     IMAGE_KINDS,
@@ -18,12 +19,6 @@ from edgecap.runtime.image_kinds import (
     kind_of_file,
 )
 
-# What file managers and network storage make: thumbnails, bins, settings. Not even counted; nor is
-# what is hidden.
-_LITTER = frozenset(
-    ("@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini")
-    + ("Icon\r", "System Volume Information", "lost+found")
-)
 _NO_MEDIA = ".nomedia"  # an Android folder that galleries leave out
 
 
@@ -143,7 +138,7 @@ class _Walker:
             return None
         kept = []
         for entry in entries:
-            if entry.name.startswith(".") or entry.name in _LITTER:
+            if is_litter(entry.name):  # not even counted
                 continue
             if _is_text(entry.name):
                 kept.append(entry)
@@ -191,7 +186,8 @@ def _plural(kind: str, count: int) -> str:
     if count == 1 or kind.startswith(".") or kind == "HEIC":
         return kind
     if first in ("link", "folder", "name", "device"):
-        rest = rest.replace("leads", "lead").replace("is no text", "are no text")
+        for one, several in (("leads", "lead"), ("is no text", "are no text"), ("pipe", "pipes")):
+            rest = rest.replace(one, several)
         return f"{first}s{' ' + rest if rest else ''}"
     return f"{kind}s"
 

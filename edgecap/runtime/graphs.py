@@ -36,6 +36,12 @@ class Graphs:
         self.batch = 1 if 1 in (interface.batch, session.batch) else None
         self._declared: dict[tuple[str, int], list[tuple[str, tuple[int, ...], str]]] = {}
 
+    def for_threads(self, count: int) -> list[Graphs]:
+        """The same for `count` threads at the same time; less where the engine can only less."""
+        if count == 1:
+            return [self]
+        return [Graphs(session, self.interface) for session in self.session.for_threads(count)]
+
     def encode(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """Image rows and rolling state of uint8 [B,h,w,3], `image_embedding` [B,E] if declared."""
         return self.run(ENCODE, {"image": image})
@@ -43,9 +49,12 @@ class Graphs:
     def encode_inputs(self, images: Sequence[ModelInput]) -> dict[str, np.ndarray]:
         """`encode` of processed images; those of a model with encode_crop in crops, each [n,h,w,3].
 
-        Crops are encoded one at a time, which takes the least memory.
+        Crops are encoded one at a time, which takes the least memory, and images where that takes
+        no longer: an image is a large matrix already.
         """
         if not self.interface.has(ENCODE_CROP):
+            if self.session.encodes_alone and len(images) > 1:
+                return self.join([self.encode(image.pixels) for image in images])
             return self.encode(np.concatenate([image.pixels for image in images]))
         shape = self.interface.function(ENCODE).inputs["features"].shape
         features = np.zeros(self.interface.sizes(shape, len(images)), np.float32)  # [B,n,F,D]

@@ -14,6 +14,10 @@ from PIL import Image
 from edgecap.core.errors import InputError
 
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_ONE, _MOST_FLOAT = (
+    2,
+    300,
+)  # floats below the first are 0 … 1, and else 0 … 255; a little above both
 _SPACES = {"RGB ": ("RGB", "RGBA", "RGBX"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
 
@@ -23,8 +27,11 @@ def to_srgb(image: Image.Image) -> Image.Image:
     Alpha is kept. The image itself is returned where it has no profile, or that of sRGB, or one
     that does not fit it; and where this Pillow was built without LittleCMS.
     """
-    profile, cms = image.info.get("icc_profile"), _cms()
-    if not profile or cms is None:
+    profile = image.info.get("icc_profile")
+    if not profile:  # first: the library that reads one takes memory, and few images need it
+        return image
+    cms = _cms()
+    if cms is None:
         return image
     try:
         source = cms.ImageCmsProfile(io.BytesIO(profile))
@@ -89,22 +96,29 @@ def to_rgb(
     return image.convert("RGB")
 
 
+def _too_bright(most: float, stored: str, limit: str) -> InputError:
+    return InputError(
+        "image.unreadable",
+        f"the image holds values of up to {most:,.0f} in {stored}; up to {limit} are read.",
+        "Say which is full brightness: Pixels(array, white=…).",
+    )
+
+
 def _high_byte(values: np.ndarray, bits: int | None) -> np.ndarray:
     """Integers of 16 bits, or floats, [h,w] to uint8 [h,w]; 8-bit values in a wide type stay.
 
-    Raises InputError for larger integers: nobody knows which is white.
+    Floats are 0 … 1, where sharpening may have left some a little above, or 0 … 255. Raises
+    InputError for larger values: nobody knows which is white.
     """
     if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=255.0, neginf=0.0)
-        scaled = values * 255 if values.max() <= 1 else values
+        finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        if finite.max() > _MOST_FLOAT:
+            raise _too_bright(float(finite.max()), "floats", "255")
+        scaled = np.nan_to_num(values, nan=0.0) * (255 if finite.max() < _ONE else 1)
         return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     most = int(values.max())
     if most > 65535:
-        raise InputError(
-            "image.unreadable",
-            f"the image holds values of up to {most:,} in 32 bits; up to 65,535 are read.",
-            "Say which is full brightness: Pixels(array, white=…).",
-        )
+        raise _too_bright(most, "32 bits", "65,535")
     clipped = np.clip(values, 0, 65535)
     if values.dtype.itemsize != 2 and most <= 255:
         return clipped.astype(np.uint8)

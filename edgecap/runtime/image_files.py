@@ -22,7 +22,7 @@ from edgecap.runtime.image_arrays import MAX_PIXELS, Pixels, dimensions, from_ar
 from edgecap.runtime.image_color import to_srgb
 from edgecap.runtime.image_kinds import kind_of
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
-from edgecap.runtime.image_plugins import parse, suppress_plugin_warnings
+from edgecap.runtime.image_plugins import damaged, parse, suppress_plugin_warnings
 from edgecap.runtime.urls import check_url, is_url
 
 # Also a binary file that is open for reading, a tensor of torch, and a function that gives one of
@@ -81,7 +81,7 @@ def open_image(source: ImageSource) -> Image.Image:
     return load_image(source).image
 
 
-def load_image(source: ImageSource) -> LoadedImage:
+def load_image(source: ImageSource, name: str = "") -> LoadedImage:
     """An upright Pillow image, loaded, of whatever mode it has.
 
     Args:
@@ -89,6 +89,7 @@ def load_image(source: ImageSource) -> LoadedImage:
             pixels: an array or tensor [h,w], [h,w,1], [h,w,3] or [h,w,4] of uint8, bool, uint16 or
             float in 0 … 1, or image_arrays.Pixels, which describes other layouts; or a
             function that gives one of these.
+        name: of bytes, in messages.
 
     Of an animation the first frame that is not empty (of one colour) is taken. An image of more
     than MAX_PIXELS is decoded at reduced size where its format can be (see image_large).
@@ -103,7 +104,7 @@ def load_image(source: ImageSource) -> LoadedImage:
         image = from_array(source)
         return LoadedImage(image, *image.size)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(bytes(source), f"what was given, {len(source)} bytes,")
+        return _open(bytes(source), name or f"what was given, {len(source)} bytes,")
     if isinstance(source, str):
         if not source:
             raise nameless()
@@ -114,7 +115,7 @@ def load_image(source: ImageSource) -> LoadedImage:
     if hasattr(source, "read"):
         return _open(*_read_open(source))
     if callable(source) and not isinstance(source, type):
-        return load_image(source())
+        return load_image(source(), name)
     raise InputError(
         "image.type",
         "an image must be a path, bytes, an open file, a Pillow image or an array; got "
@@ -124,7 +125,7 @@ def load_image(source: ImageSource) -> LoadedImage:
 
 def nameless() -> InputError:
     """The refusal of an empty name, which Path would make the working directory."""
-    return InputError("image.missing", "an empty name is no image.")
+    return InputError("image.missing", "an image needs a name, and it is empty.")
 
 
 def read_image_file(path: Path) -> bytes:
@@ -182,7 +183,7 @@ def _open(data: bytes, name: str) -> LoadedImage:
     except (EdgecapError, MemoryError):  # MemoryError: the machine's fault, not the image's
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsers stumble over
-        raise _damaged(name, error) from None
+        raise damaged(f"{name} is damaged", one_line(error)) from None
     for note in loaded.notes:
         _log.warning("%s: %s", name, note)
     return loaded
@@ -198,15 +199,22 @@ def _given(image: Image.Image) -> LoadedImage:
     except (EdgecapError, MemoryError):
         raise
     except Exception as error:  # as above
-        raise _damaged("the image", error) from None
+        raise damaged("the image is damaged", one_line(error)) from None
 
 
 def _decode_ended(data: bytes, name: str) -> _Decoded:
-    """`_decode`, also of a JPEG that lacks nothing but the marker at its end."""
+    """`_decode`, also of a JPEG that lacks nothing but the marker at its end.
+
+    Decoders take zeros for pixels: those that an interrupted copy leaves at the end are cut off.
+    """
+    if is_jpeg := kind_of(data) == "JPEG":
+        data = data.rstrip(b"\0")
     try:
         return _decode(data, name)
     except OSError as error:
-        if "truncated" not in str(error) or kind_of(data) != "JPEG":
+        # "broken": by a byte of the marker, which would stand twice.
+        data = data.removesuffix(_END[:1])
+        if not is_jpeg or not any(word in str(error) for word in ("truncated", "broken")):
             raise
         # Where every pixel is there, decoders ignore what comes before the marker; where some are
         # missing, it becomes those.
@@ -330,9 +338,3 @@ def _too_many_bytes(name: str, size: int) -> InputError:
         f"{name} has {size:,} bytes; at most {_MAX_BYTES:,} are read.",
         "Shrink it first.",
     )
-
-
-def _damaged(name: str, error: Exception) -> InputError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
-    return InputError(code, f"{name} is damaged: {reason}.")

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
 from edgecap.runtime.image_arrays import MAX_PIXELS
 
@@ -189,6 +188,8 @@ def _small_png(rows: bytes, width: int, height: int, channels: int) -> Image.Ima
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
         for name, body in chunks
     )
+    from PIL.PngImagePlugin import PngImageFile  # only for very large images
+
     strip = PngImageFile(io.BytesIO(data))
     strip.load()
     return strip

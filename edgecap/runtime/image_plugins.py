@@ -6,12 +6,12 @@ import functools
 import importlib
 import io
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, one_line
 from edgecap.runtime.image_kinds import ADVICE, HEAD, IMAGE_KINDS, UNREAD, kind_of
 
 # Fewer than Pillow has: some of its plugins run other programs (EPS) or are seldom exercised. In
@@ -33,6 +33,14 @@ _PLUGINS = {
 _PILLOW = r"PIL\."  # modules that may warn of oddities
 
 
+class _Opener(NamedTuple):
+    """One plugin of Pillow."""
+
+    format: str
+    open: Callable[..., Image.Image]
+    accept: Any  # what knows the format by 16 bytes, or None
+
+
 def formats_read() -> tuple[str, ...]:
     """Names of the formats that this installation reads."""
     return tuple(
@@ -48,25 +56,38 @@ def parse(data: bytes, name: str) -> Image.Image:
     kind = kind_of(data[:HEAD])
     if kind == "HEIC":
         return _parse_heic(data, name)
+    reason = ""
     for _, factory, accept in _openers():
         try:
             if accept is None or accept(data[:16]) is True:
                 return factory(io.BytesIO(data), "")
         except MemoryError:
             raise
-        except Exception:  # as in _open
-            continue
-    if kind == "AVIF":
+        except Exception as error:  # as in _open
+            reason = reason or ("" if accept is None else one_line(error))
+    if kind == "AVIF" and "AVIF" not in formats_read():
         raise _package(name, "an AVIF image", "Pillow 11.3 or newer", "pillow>=11.3")
+    if kind in IMAGE_KINDS:
+        article = "an" if kind == "AVIF" else "a"
+        what = f"{name} is {article} {kind} file that is damaged or of a kind that is not read"
+        raise damaged(what, reason)
+    if not data.strip(b"\0"):
+        raise damaged(f"{name} holds zeros only: its copy or download did not finish", "")
     advice = ADVICE.get(kind, f"Formats read: {', '.join(formats_read())}.")
     raise InputError("image.unreadable", f"{name} is {_described(kind)}.", advice)
 
 
+def damaged(what: str, reason: str) -> InputError:
+    """The refusal of an image file whose pixels cannot be read."""
+    code = "image.truncated" if "truncated" in reason.lower() else "image.unreadable"
+    return InputError(
+        code, f"{what}{': ' if reason else ''}{reason.rstrip('.')}.", "Copy or save it again."
+    )
+
+
 def _described(kind: str) -> str:
     if not kind:
-        return "not an image"
-    if kind in IMAGE_KINDS:
-        return f"a damaged {kind} file"
+        return "not an image in a format that is read"
     article = "an" if kind.startswith("SVG") else "a"
     return f"{article} {kind}, {'which is not read' if kind in UNREAD else 'not an image'}"
 
@@ -87,18 +108,19 @@ def _package(name: str, what: str, needs: str, install: str) -> InputError:
     )
 
 
+def _openers() -> Iterator[_Opener]:
+    """What this Pillow has, each imported when its turn comes: most images are of the first few."""
+    return filter(None, map(_opener, _PLUGINS))
+
+
 @functools.cache
-def _openers() -> tuple[tuple[str, Callable[..., Image.Image], Any], ...]:
-    """(format, what opens it, what knows it by 16 bytes) of what this Pillow has."""
-    openers = []
-    for format, plugin in _PLUGINS.items():
-        try:
-            importlib.import_module(f"PIL.{plugin}ImagePlugin")
-        except ImportError:
-            continue
-        if format in Image.OPEN:
-            openers.append((format, *Image.OPEN[format]))
-    return tuple(openers)
+def _opener(format: str) -> _Opener | None:
+    """What opens a format; None if this Pillow does not."""
+    try:
+        importlib.import_module(f"PIL.{_PLUGINS[format]}ImagePlugin")
+    except ImportError:
+        return None
+    return _Opener(format, *Image.OPEN[format]) if format in Image.OPEN else None
 
 
 def _missing_library(accept: Any) -> Any:

@@ -103,18 +103,19 @@ class ProcessedImage(ModelInput):
     notes: tuple[str, ...] = ()  # what a reader should know of the image, such as a missing end
 
 
-def process(source: ImageSource, spec: ImageSpec) -> ProcessedImage:
+def process(source: ImageSource, spec: ImageSpec, name: str = "") -> ProcessedImage:
     """An image as the crops that `encode` takes.
 
     Args:
         source: anything edgecap.runtime.image_files.load_image takes.
         spec: how, from the bundle's manifest.
+        name: of bytes, in messages.
 
     Raises:
         InputError: as load_image; image.elongated where one edge is so much longer than the other
             that resizing would take more than MAX_PIXELS.
     """
-    loaded = load_image(source)
+    loaded = load_image(source, name)
     width, height = loaded.width, loaded.height
     rgb = to_rgb(loaded.image, spec.background, spec.wide == "high_byte", loaded.bits)
     resized = _fit(rgb, (height, width), spec)

@@ -6,17 +6,15 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from typing import TypeVar
 
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.bundle.manifest import Manifest
-from edgecap.bundle.upgrade import upgraded
 from edgecap.core import hub
-from edgecap.core.choices import pick
 from edgecap.core.cores import MOST_THREADS
 from edgecap.core.errors import InputError
-from edgecap.core.formats import backends
-from edgecap.runtime.backends import open_functions, select
+from edgecap.runtime.backends import check_backend, open_functions, select
 from edgecap.runtime.backends.single import FunctionSession
 from edgecap.runtime.batches import BATCH
 from edgecap.runtime.captioner import Captioner
@@ -27,6 +25,8 @@ from edgecap.runtime.text import TextCodec
 from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.text.prompts import PromptEncoder
 from edgecap.runtime.tokenizer import Tokenizer
+
+Read = TypeVar("Read")
 
 
 def load(
@@ -43,7 +43,8 @@ def load(
             id of one in the local cache: org/name@revision.
         backend: "auto" selects one for the bundle's format; or onnx, tflite, coreml (macOS),
             mlprogram (CoreML evaluated on any system).
-        threads: CPU threads of the engine.
+        threads: CPU threads: the engine's for one image; several images are captioned side by
+            side, each on one thread.
         verify: "sizes" or "full", as of `edgecap.bundle.io.open_bundle`.
         min_confidence: captions of a lower confidence are declined: 0 … 1, or "auto" for the
             limit that the bundle's calibration recommends. By default none is declined, and a style
@@ -53,10 +54,10 @@ def load(
         BundleError for an invalid bundle, InputError for an unknown backend or an empty path,
         UnsupportedError for a backend that cannot run the bundle, MissingPackageError.
     """
-    pick("backend", backend, ("auto", *backends()))
+    check_backend(backend)
     check_threads(threads)
     if not str(bundle):
-        raise InputError("bundle.missing", "an empty name is no bundle.")
+        raise InputError("bundle.missing", "a bundle needs a name, and it is empty.")
     opened = open_bundle(hub.resolve(bundle), verify)
     captioner = _captioner(opened, backend, threads)
     captioner.set_confidence(calibration_of(opened), min_confidence, os.fspath(bundle))
@@ -68,7 +69,9 @@ def as_schema2(opened: Bundle) -> Bundle:
     manifest = opened.manifest
     if isinstance(manifest, Manifest):
         return opened
-    tokenizer = _tokenizer(opened, manifest.tokenizer.file)
+    from edgecap.bundle.upgrade import upgraded  # seldom needed, and a start is short
+
+    tokenizer = _read(Tokenizer, opened, manifest.tokenizer.file)
     known = replace(manifest, weights=_weights(opened))
     return replace(opened, manifest=upgraded(known, tokenizer.id_of, len(tokenizer)))
 
@@ -79,12 +82,11 @@ def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
     graphs = Graphs(open_functions(opened, backend, threads), manifest.interface)
     tokenizer = codec = encoder = None
     if manifest.encoder is not None:
+        encoder = cache(partial(_read, PromptEncoder, opened, manifest.encoder))
         if manifest.languages:
-            tokenizer = _tokenizer(opened, manifest.encoder)
-        file = opened.content(manifest.encoder)
-        encoder = cache(lambda: PromptEncoder(file.read_bytes(), file.name))
+            tokenizer = cache(partial(_read, Tokenizer, opened, manifest.encoder))
     if tokenizer is not None and manifest.tokenizer == manifest.encoder:  # of schema 1
-        codec = codec_of(tokenizer)
+        codec = codec_of(tokenizer())
     elif manifest.tokenizer is not None:
         data = opened.content(manifest.tokenizer).read_bytes()
         codec = TextCodec.from_bytes(data, manifest.tokenizer)
@@ -92,8 +94,8 @@ def _captioner(opened: Bundle, backend: str, threads: int) -> Captioner:
     return Captioner(graphs, manifest, codec, selected, encoder=encoder, tokenizer=tokenizer)
 
 
-def _tokenizer(opened: Bundle, name: str) -> Tokenizer:
-    return Tokenizer(opened.content(name).read_bytes(), name)
+def _read(kind: Callable[[bytes, str], Read], opened: Bundle, name: str) -> Read:
+    return kind(opened.content(name).read_bytes(), name)
 
 
 def captioner_of(
@@ -106,7 +108,9 @@ def captioner_of(
 ) -> Captioner:
     """A captioner with languages on a session; `free` and `most` as of `Captioner`."""
     graphs, codec = Graphs(session, manifest.interface), codec_of(tokenizer)
-    return Captioner(graphs, manifest, codec, backend, tokenizer=tokenizer, free=free, most=most)
+    return Captioner(
+        graphs, manifest, codec, backend, tokenizer=lambda: tokenizer, free=free, most=most
+    )
 
 
 def check_threads(threads: int) -> None:

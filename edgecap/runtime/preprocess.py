@@ -50,7 +50,7 @@ def preprocess(image: ImageLike, spec: ImageSpec | None = None) -> tuple[np.ndar
 
 
 def to_rgb(image: ImageLike, fill: int = 127) -> Image.Image:
-    """Any image as an upright RGB image of its own size, to be drawn on.
+    """Any image as an upright RGB image of its own size.
 
     Args:
         image: anything image_files.load_image takes.
@@ -58,17 +58,28 @@ def to_rgb(image: ImageLike, fill: int = 127) -> Image.Image:
 
     Raises:
         InputError: as load_image; image.too_large also for an image that is only read at reduced
-            size: boxes are in the pixels of the whole.
+            size: see to_canvas.
     """
     loaded = image_files.load_image(image)
     if loaded.is_reduced:
         raise InputError(
             "image.too_large",
-            f"an image of {loaded.width} x {loaded.height} pixels is too large to be drawn on; at "
-            f"most {MAX_PIXELS:,} are decoded whole.",
+            f"an image of {loaded.width} x {loaded.height} pixels is too large to be shown whole; "
+            f"at most {MAX_PIXELS:,} are decoded whole.",
             "Shrink it first.",
         )
     return image_color.to_rgb(loaded.image, fill, True, loaded.bits)
+
+
+def to_canvas(image: ImageLike, fill: int = 127) -> tuple[Image.Image, float]:
+    """Any image as upright RGB to be drawn on, and the length there of a px of the image.
+
+    That is 1, and less where the image is only read at reduced size. Arguments and errors as of
+    to_rgb.
+    """
+    loaded = image_files.load_image(image)
+    rgb = image_color.to_rgb(loaded.image, fill, True, loaded.bits)
+    return rgb, max(rgb.size) / max(loaded.width, loaded.height)
 
 
 def read_file(path: Path) -> bytes:

@@ -97,7 +97,6 @@ class _Walk:
         self.ids, self.spec = ids, spec
         self.malformed = 0
         self._codec, self._view, self._scores = codec, view, scores
-        self._places = range(spec.first, spec.first + spec.count)
         marks = {*spec.marks.values()}
         self._words: list[int] = []
         self._counts = [0]  # words among the first n ids
@@ -108,7 +107,7 @@ class _Walk:
         self.text = codec.decode(self._words)
 
     def is_place(self, id_: int) -> bool:
-        return id_ in self._places
+        return id_ in self.spec.places
 
     def length(self, n: int) -> int:
         """The number of characters of the words among the first n ids."""
@@ -129,10 +128,10 @@ class _Walk:
 
     def boxes(self, start: int, end: int) -> tuple[tuple[Box, ...], tuple[float, ...]]:
         """Boxes of the places ids[start:end], and their scores."""
-        size = 2 if self.spec.codec == "cells2" else 4
+        size = self.spec.per_box
         found, scores = [], []
         for i in range(start, end - size + 1, size):
-            values = [id_ - self._places.start for id_ in self.ids[i : i + size]]
+            values = [id_ - self.spec.first for id_ in self.ids[i : i + size]]
             box = _input_box(values, self.spec, self._view.size)
             if box is None:
                 self.malformed += 1

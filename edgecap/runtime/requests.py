@@ -1,9 +1,10 @@
-"""The options of a call, checked: the prompt, the rules of decoding and the choice of tokens."""
+"""What a call is given: its images; its prompt, rules of decoding and choice of tokens, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edgecap.bundle.generation_spec import MAX_BEAMS
 from edgecap.bundle.interface import DECODE
@@ -11,6 +12,7 @@ from edgecap.bundle.manifest import Manifest
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.runtime.decode import Choose
+from edgecap.runtime.image_files import is_image
 from edgecap.runtime.rules import Rules, limited
 from edgecap.runtime.sampling import Sampler, Sampling
 from edgecap.runtime.vocabulary import Vocabulary
@@ -100,3 +102,13 @@ def _prompted(
             "caption.length", f"max_length must be 1 to {spec.max_new_tokens}, got {max_length}."
         )
     return Request("", name, Rules(limited(spec, max_length, beams)), sampling)
+
+
+def images_of(images: Any) -> Iterable[Any]:
+    """The images of a call; a single one needs no list."""
+    return [images] if is_image(images) else images
+
+
+def is_alone(images: Any) -> bool:
+    """Whether a call has a single image, as far as is known before they are read."""
+    return is_image(images) or (isinstance(images, Sequence) and len(images) == 1)

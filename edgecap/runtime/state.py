@@ -106,6 +106,8 @@ class State:
         (group,) = groups
         if [group.images[i] for i in chosen] == group.images:
             group.copy_text(group, self.position, chosen)
+        elif group.can_shrink(chosen):
+            group.shrink(chosen)
         else:
             self._made = [group.taken(chosen)]
 
@@ -198,6 +200,26 @@ class _Group:
         for entry in self._entries:
             group._copy(self, entry, ..., sequences)
         return group
+
+    def can_shrink(self, sequences: Sequence[int]) -> bool:
+        """Whether the first rows of the buffers can hold these sequences, the others left out."""
+        rows = range(len(sequences))
+        moved = [s for i, s in zip(rows, sequences, strict=True) if i != s]
+        return (
+            len(set(sequences)) == len(sequences) < len(self.images)
+            and not set(moved) & set(rows)  # nothing is written before it is read
+            and all(entry.tensor.batch_axis == 0 for entry in self._graphs.interface.state)
+        )
+
+    def shrink(self, sequences: Sequence[int]) -> None:
+        """Keep these sequences, in the same memory: only those that fill a gap are copied."""
+        for entry in self._entries:
+            for i, s in enumerate(sequences):
+                if i != s:
+                    self._bound.write(entry.name, self._bound.read(entry.name, s), i)
+        self._fixed = {name: value[list(sequences)] for name, value in self._fixed.items()}
+        self.images = [self.images[s] for s in sequences]
+        self._bound = self._bound.first(len(sequences), self._fixed)
 
     def copy_text(self, source: _Group, position: int, sequences: Sequence[int]) -> None:
         """Sequence i continues sequences[i] of `source`, which has the same image."""

@@ -11,6 +11,7 @@ from typing import Any
 from edgecap.core.errors import InputError
 from edgecap.core.lazy import require
 from edgecap.runtime.image_arrays import Pixels
+from edgecap.runtime.image_kinds import ADVICE, kind_of_file
 
 CAMERA = "camera"  # "camera" or "camera:1" in place of a path
 
@@ -69,8 +70,7 @@ def frames(source: str | int, sampling: Sampling) -> Iterator[Frame]:
     capture = cv2.VideoCapture(source)
     try:
         if not capture.isOpened():
-            problem = "cannot be opened" if isinstance(source, int) else "cannot be read as a video"
-            raise InputError("video.unreadable", f"{what} {problem}.")
+            raise _unreadable(source)
         if isinstance(source, int):
             capture.set(
                 cv2.CAP_PROP_BUFFERSIZE, 1
@@ -100,6 +100,18 @@ def _chosen(capture: Any, cv2: ModuleType, sampling: Sampling) -> Iterator[Frame
             while due <= seconds + 1e-6:
                 due += period
         index += 1
+
+
+def _unreadable(source: str | int) -> InputError:
+    if isinstance(source, int):
+        return InputError("video.unreadable", f"camera {source} cannot be opened.")
+    kind = kind_of_file(source)
+    if kind in ("", "video"):
+        again = "Copy or save it again."
+        return InputError("video.unreadable", f"{source} cannot be read as a video.", again)
+    return InputError(
+        "video.unreadable", f"{source} is a {kind}, not a video.", ADVICE.get(kind, "")
+    )
 
 
 def _bad(message: str) -> InputError:

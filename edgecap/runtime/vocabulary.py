@@ -1,4 +1,4 @@
-"""Prompts by language and style, rules and framed texts, from a bundle's manifest.
+"""Prompts by language and style, their rules, and framed texts, from a bundle's manifest.
 
 Letters: T text rows of the state, N tokens of a text to embed, n texts.
 """
@@ -22,23 +22,24 @@ from edgecap.runtime.tokenizer import Tokenizer
 
 
 class Vocabulary:
-    """Texts and prompts as ids of one bundle with languages. Thread-safe."""
+    """Prompts as ids of one bundle with languages. Thread-safe."""
 
-    def __init__(self, manifest: Manifest, tokenizer: Tokenizer) -> None:
-        self.tokenizer, self._manifest = tokenizer, manifest
+    def __init__(self, manifest: Manifest, known: int) -> None:
+        """`known`: number of ids that are tokens; the model may have more, which are not used."""
+        self._manifest = manifest
         spec = next(iter(manifest.prompts.values()))
         self.text_length = manifest.interface.dims["T"]
         self.longest = spec.max_new_tokens  # tokens of a caption, the end token included
         self.eos = spec.eos[0]
         place = manifest.regions
-        self.locations = range(place.first, place.first + place.count) if place else range(0)
+        self.locations = place.places if place else range(0)
         V = manifest.interface.dims["V"]
-        if len(tokenizer) > V:
+        if known > V:
             raise BundleError(
-                "tokenizer.size", f"the tokenizer has {len(tokenizer)} tokens and the model {V}."
+                "tokenizer.size", f"the tokenizer has {known} tokens and the model {V}."
             )
         self._grammars = {
-            start: TokenGrammar(manifest.grammar, start, V, len(tokenizer))
+            start: TokenGrammar(manifest.grammar, start, V, known)
             for start in (BOXES, PLAIN)
             if manifest.grammar is not None
         }

@@ -152,7 +152,7 @@ def _reference(
     module = StatefulDecode(model)
     run_as(module, model, "decode")
     inputs = dict(zip(names, rows, strict=True))
-    stateful = contract.Function(DECODE_STATEFUL, module, inputs, outputs, {}, decode.tops)
+    stateful = contract.Function(DECODE_STATEFUL, module, inputs, outputs, {}, decode.limits)
     return (*found, stateful)
 
 

@@ -39,8 +39,7 @@ def export(
     wide = convert.Wide(_wide(rounded), WIDE_ELEMENTS) if int8 else None
     # What is written is compared with PyTorch later; grids would hide what a converter changed.
     programs = convert.convert(functions, precision, TARGETS[-1], None, wide, verified=static)
-    places = convert.save(programs, functions, directory)
-    return {name: Function(p.file, p.entry, p.inputs, p.outputs) for name, p in places.items()}
+    return convert.save(programs, functions, directory)
 
 
 def _wide(rounded: Rounded) -> tuple[str, ...]:

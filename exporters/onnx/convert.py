@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecap.bundle.manifest import Function
-from edgecap.core.formats import INT8_PRECISIONS
+from edgecap.core.formats import FORMATS, INT8_PRECISIONS
 from edgecap.core.lazy import require
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters import contract, verify
@@ -76,12 +76,13 @@ def write(
     parameters = traced.parameters
     graphs = {name: model.clone() for name, model in traced.graphs.items()}
     found = {name: list(uses(model.graph, parameters)) for name, model in graphs.items()}
+    alone = FORMATS["onnx"].batch_at(precision) == 1
     every = (use for each in found.values() for use in each)
     storage = decide(every, parameters, precision, plan)
     places = {}
     with WeightsFile(directory / WEIGHTS, parameters) as file:
         for name, model in graphs.items():
-            rewriter = Rewriter(model.graph, file, WEIGHTS, name, plan)
+            rewriter = Rewriter(model.graph, file, WEIGHTS, name, plan, alone)
             for use in found[name]:
                 rewriter.apply(use, storage[use.name])
             RemoveUnusedNodesPass()(model)

@@ -93,6 +93,13 @@ class WeightsFile:
                 self._places[scale_key] = self._array(np.concatenate(scales))
         return self._places[key], self._places[scale_key]
 
+    def sums(self, name: str, outputs_last: bool) -> np.ndarray:
+        """The sum of the int8 weights of every output, int32 [N]; `outputs_last` as above."""
+        blocks = self._parameters.blocks(name)
+        whole = [self._parameters.whole(name).T] if outputs_last else blocks
+        rounded = (rows(block.reshape(len(block), -1))[0] for block in whole)  # [n,K]
+        return np.concatenate([block.sum(1, dtype=np.int32) for block in rounded])
+
     def constant(self, array: np.ndarray) -> Place:
         """What is no parameter; equal ones once."""
         key = (hashlib.sha256(array.tobytes()).hexdigest(), array.dtype.str, str(array.shape))

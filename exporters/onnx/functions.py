@@ -40,8 +40,7 @@ def export(
             f"and {precision} was requested.",
         )
     rounded = rounded or uncalibrated(adapter)
-    places = convert.write(traced(adapter, rounded), precision, directory, rounded.plan)
-    return {name: Function(p.file, p.entry, p.inputs, p.outputs) for name, p in places.items()}
+    return convert.write(traced(adapter, rounded), precision, directory, rounded.plan)
 
 
 def traced(adapter: Adapter, rounded: Rounded) -> convert.Traced:

@@ -35,12 +35,17 @@ class Rewriter:
         location: str,
         function: str,
         plan: Plan | None = None,
+        alone: bool = True,
     ) -> None:
-        """`plan` has the grids of static layers; where there are none it is not needed."""
+        """
+        Args:
+            plan: has the grids of static layers; where there are none it is not needed.
+            alone: a call has one image or text, so that one scale of what comes serves all of it.
+        """
         self._graph, self._file, self._location = graph, file, location
         # The same step, the same numbers.
         self._function = DECODE if function in (DECODE_ATTENTION, EXTEND) else function
-        self._plan = plan
+        self._plan, self._alone = plan, alone
         self._on_grid: dict[tuple[str, QuantParams], ir.Value] = {}  # rounded input of layers
         self._rounded: dict[str, list[ir.Value]] = {}  # input of linear layers -> int8, scale, zero
         self._widened: dict[tuple[str, str], ir.Value] = {}
@@ -101,14 +106,57 @@ class Rewriter:
         assert x is not None and x.name is not None
         weight, scale = self._int8(name, storage)  # [K,N], [N]
         if x.name not in self._rounded:
-            outputs = [f"{x.name}.q", f"{x.name}.scale", f"{x.name}.zero"]
-            self._rounded[x.name] = self._before(node, "DynamicQuantizeLinear", [x], outputs)
+            self._rounded[x.name] = self._rounding(node, x)
         q, x_scale, zero = self._rounded[x.name]
         base = f"{out.name}"
-        (product,) = self._before(node, "MatMulInteger", [q, weight, zero], [f"{base}.int"])
+        if self._alone:
+            (product,) = self._before(node, "MatMulInteger", [q, weight, zero], [f"{base}.int"])
+        else:  # the operator takes one zero point: each item's is taken off afterwards
+            (raw,) = self._before(node, "MatMulInteger", [q, weight], [f"{base}.raw"])
+            sums = self._small(f"{name}.sums", self._file.sums(name, storage.outputs_last))  # [N]
+            (shift,) = self._before(node, "Mul", [zero, sums], [f"{base}.shift"])
+            (product,) = self._before(node, "Sub", [raw, shift], [f"{base}.int"])
         (wide,) = self._before(node, "Cast", [product], [f"{base}.float"], to=1)  # FLOAT
         (scales,) = self._before(node, "Mul", [x_scale, scale], [f"{base}.scale"])  # [N]
         self._scaled(node, wide, scales)
+
+    def _rounding(self, node: ir.Node, x: ir.Value) -> list[ir.Value]:
+        """x [B,...,K] as uint8, the scale and the zero point; those of each item, or of all alike.
+
+        Of each item as DynamicQuantizeLinear would round it alone: its scale and zero point, int32,
+        are [B,1,...] then.
+        """
+        name = str(x.name)
+        if self._alone:
+            outputs = [f"{name}.q", f"{name}.scale", f"{name}.zero"]
+            return self._before(node, "DynamicQuantizeLinear", [x], outputs)
+        assert x.shape is not None
+        rank = len(x.shape)
+        zero = self._small("zero", np.array(0, np.float32))
+        one = self._small("one", np.array(1, np.float32))
+        most = self._small("most", np.array(255, np.float32))
+        axes = self._small(f"items.{rank}", np.arange(1, rank, dtype=np.int64))
+        shape = self._small(f"scales.{rank}", np.array([-1] + [1] * (rank - 1), np.int64))
+
+        def then(op: str, inputs: list[ir.Value], what: str, **attributes: Any) -> ir.Value:
+            return self._before(node, op, inputs, [f"{name}.{what}"], **attributes)[0]
+
+        least = then("ReduceMin", [x, axes], "least", keepdims=0)  # [B]
+        greatest = then("ReduceMax", [x, axes], "greatest", keepdims=0)  # [B]
+        least = then("Min", [least, zero], "low")
+        width = then("Sub", [then("Max", [greatest, zero], "high"), least], "width")
+        step = then("Div", [width, most], "step")
+        step = then("Where", [then("Equal", [step, zero], "flat"), one, step], "steps")
+        place = then("Sub", [zero, then("Div", [least, step], "ratio")], "place")
+        place = then("Round", [then("Clip", [place, zero, most], "inside")], "nearest")
+        whole = then("Cast", [place], "zeros", to=2)  # UINT8
+        q = then("QuantizeLinear", [x, step, whole], "q", axis=0)
+        shift = then("Cast", [place], "shifts", to=6)  # INT32
+        return [
+            q,
+            then("Reshape", [step, shape], "scale"),
+            then("Reshape", [shift, shape], "zero"),
+        ]
 
     def _fixed(self, use: Use, storage: Storage, grids: Activations) -> None:
         """x [...,K] times a parameter, between the grids of the plan."""

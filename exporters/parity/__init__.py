@@ -1,7 +1,7 @@
 """The parity gate: a bundle against its PyTorch model, without torch.
 
 outputs      PyTorch's outputs, as data; known to both sides
-answers      how both sides make captions
+captions     how both sides make captions
 collect      runs PyTorch                        imports torch
 run          starts the gate                     no torch from here on
 gate         opens the bundle, joins what follows into a certificate

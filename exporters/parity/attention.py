@@ -31,15 +31,15 @@ def reference_maps(
     captioner: Captioner,
     model_inputs: np.ndarray,
     requests: Sequence[tuple[str, str]],
-    answers: Sequence[ReferenceCaption],
+    captions: Sequence[ReferenceCaption],
 ) -> np.ndarray:
     """The attention of PyTorch's heads along its own captions of some scenes: f32 [M',L,H,P]."""
     graphs = captioner.graphs
     maps = []
-    for i in range(0, len(answers), STRIDE):
+    for i in range(0, len(captions), STRIDE):
         encoded = graphs.encode(model_inputs[i : i + 1])
         prompt = captioner.vocabulary.prompt(*requests[i])
-        tokens = [answers[i].tokens]
+        tokens = [captions[i].tokens]
         # [K,L,H,P]
         ((_, attention),) = teacher_forced(graphs, encoded, prompt, tokens, DECODE_ATTENTION)
         maps.append(attention)
@@ -56,10 +56,10 @@ def compare_attention(
     assert references.by_head is not None
     found: list[tuple[int, OutputParity]] = []
     start = 0
-    for i in range(0, len(references.answers), STRIDE):
+    for i in range(0, len(references.captions), STRIDE):
         encoded = graphs.encode(references.model_input[i : i + 1])
         prompt = captioner.vocabulary.prompt(*references.requests[i])
-        tokens = [references.answers[i].tokens]
+        tokens = [references.captions[i].tokens]
         ((plain, _),) = teacher_forced(graphs, encoded, prompt, tokens)  # [K,V]
         ((logits, attention),) = teacher_forced(  # [K,V], [K,L,H,P]
             graphs, encoded, prompt, tokens, DECODE_ATTENTION

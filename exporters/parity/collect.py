@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgecap.bundle.golden import Golden
-from edgecap.exporters.parity.answers import answer, frame
 from edgecap.exporters.parity.attention import reference_maps
+from edgecap.exporters.parity.captions import frame, greedy_captions
 from edgecap.exporters.parity.outputs import ReferenceCaption, ReferenceOutputs
 from edgecap.exporters.parity.tolerances import BOUNDS
 from edgecap.runtime.captioner import Captioner
@@ -48,28 +48,28 @@ def collect(
     requests = [
         (languages[i // together % len(languages)], STYLE) for i in range(len(model_inputs))
     ]
-    answers: list[ReferenceCaption] = []
+    captions: list[ReferenceCaption] = []
     embeddings, logits, maps = [], [], []
     for start in range(0, len(model_inputs), together):
         rows = slice(start, start + together)
         encoded = captioner.graphs.encode(model_inputs[rows])  # k, v [L,b,H,P,Dh]
-        answered = answer(captioner, encoded, requests[rows])
+        batch_captions = greedy_captions(captioner, encoded, requests[rows])
         prompt = captioner.vocabulary.prompt(*requests[start])
-        tokens = [one.tokens for one in answered]
+        tokens = [one.tokens for one in batch_captions]
         for scores, looked in teacher_forced(captioner.graphs, encoded, prompt, tokens):
             logits.append(scores)  # [K,V]
             maps.append(looked)  # [K,P]
-        answers += answered
+        captions += batch_captions
         embeddings.append(encoded["image_embedding"])  # [b,E]
-    framed = [frame(captioner, one.text) for one in answers]
+    framed = [frame(captioner, one.text) for one in captions]
     by_head = None
     if attention:
-        by_head = reference_maps(captioner, model_inputs, requests, answers)  # [M',L,H,P]
+        by_head = reference_maps(captioner, model_inputs, requests, captions)  # [M',L,H,P]
     texts = [captioner.graphs.encode_text(*one) for one in framed]  # each [1,E]
     return ReferenceOutputs(
         f"torch {torch.__version__} fp32",
         requests,
-        answers,
+        captions,
         model_inputs,
         np.concatenate(embeddings),
         np.concatenate(texts),

@@ -20,7 +20,7 @@ from edgecap.bundle.certificate import (
 from edgecap.bundle.golden import measure, output_cosines
 from edgecap.core.boxes import iou
 from edgecap.core.errors import BundleError
-from edgecap.exporters.parity.answers import answer, frame
+from edgecap.exporters.parity.captions import frame, greedy_captions
 from edgecap.exporters.parity.outputs import FLOATS, ReferenceOutputs
 from edgecap.exporters.parity.tolerances import BOUNDS, CLOSE, Bounds
 from edgecap.runtime.captioner import Captioner
@@ -36,11 +36,11 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
     diverged: list[Divergence] = []
     same: Counter[str] = Counter()
     start = 0
-    for i, reference in enumerate(references.answers):
+    for i, reference in enumerate(references.captions):
         encoded = captioner.graphs.encode(references.model_input[i : i + 1])
         request = references.requests[i]
         try:
-            got = answer(captioner, encoded, [request])[0]
+            got = greedy_captions(captioner, encoded, [request])[0]
         except BundleError as error:  # NaN or infinity
             raise BundleError(error.code, f"scene {i}: {error.message}") from None
         same["tokens"] += got.tokens == reference.tokens
@@ -73,10 +73,10 @@ def compare(captioner: Captioner, references: ReferenceOutputs, engine: str) -> 
         certify(
             references.reference,
             f"{engine} {manifest.precision}",
-            len(references.answers),
+            len(references.captions),
             tuple(sorted({lang for lang, _ in references.requests})),
             tuple(worst_of(name, found) for name in FLOATS),
-            _agreements(bounds, same, len(references.answers), start),
+            _agreements(bounds, same, len(references.captions), start),
         ),
         divergences=tuple(diverged),
     )

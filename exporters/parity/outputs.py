@@ -32,10 +32,10 @@ class ReferenceOutputs:
 
     reference: str  # e.g. "torch 2.13.0 fp32"
     requests: list[tuple[str, str]]  # N of (lang, style)
-    answers: list[ReferenceCaption]  # N
+    captions: list[ReferenceCaption]  # N
     model_input: np.ndarray  # uint8 [N,S,S,3]
     image_embedding: np.ndarray  # f32 [N,E]
-    text_embedding: np.ndarray  # f32 [N,E], of the answers' texts
+    text_embedding: np.ndarray  # f32 [N,E], of the captions' texts
     logits: np.ndarray  # f32 [M,V], along the reference's own tokens, <eos> included
     attention: np.ndarray  # f32 [M,P]
     by_head: np.ndarray | None = None  # f32 [M',L,H,P] of some scenes: see parity.attention
@@ -51,8 +51,8 @@ class ReferenceOutputs:
             np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
         if self.by_head is not None:
             np.save(directory / BY_HEAD, self.by_head, allow_pickle=False)
-        answers = [vars(answer) for answer in self.answers]
-        rest = {"reference": self.reference, "requests": self.requests, "answers": answers}
+        captions = [vars(caption) for caption in self.captions]
+        rest = {"reference": self.reference, "requests": self.requests, "captions": captions}
         (directory / REST).write_text(json.dumps(rest), encoding="utf-8")
 
     @staticmethod
@@ -66,8 +66,8 @@ class ReferenceOutputs:
             arrays["by_head"] = np.load(directory / BY_HEAD, mmap_mode="r", allow_pickle=False)
         rest = json.loads((directory / REST).read_text(encoding="utf-8"))
         requests = [(lang, style) for lang, style in rest["requests"]]
-        answers = [ReferenceCaption(**answer) for answer in rest["answers"]]
-        return ReferenceOutputs(rest["reference"], requests, answers, **arrays)
+        captions = [ReferenceCaption(**caption) for caption in rest["captions"]]
+        return ReferenceOutputs(rest["reference"], requests, captions, **arrays)
 
 
 def spread_of(logits: np.ndarray) -> float:

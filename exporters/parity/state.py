@@ -57,7 +57,7 @@ def with_state(captioner: Captioner, package: Path) -> Captioner:
         manifest,
         captioner.codec,
         captioner.backend,
-        tokenizer=captioner.tokenizer,
+        tokenizer=lambda: captioner.tokenizer,
     )
 
 

@@ -33,5 +33,4 @@ def export(
     )
     int8 = precision in INT8_PRECISIONS
     treat = PlanLookup(rounded.plan, rounded.subject, unknown="w8") if int8 else None
-    places = convert.write(data, precision, directory, treat)
-    return {name: Function(p.file, p.entry, p.inputs, p.outputs) for name, p in places.items()}
+    return convert.write(data, precision, directory, treat)

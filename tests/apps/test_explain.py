@@ -34,6 +34,7 @@ from edgecap.cli.app import main
 from edgecap.models.loading import load
 from edgecap.runtime import Captioner
 from edgecap.runtime.preprocess import letterbox
+from edgecap.runtime.text.from_tokenizer import codec_of
 from edgecap.runtime.words import word_maps
 
 A, B = TOKENIZER.encode("dog")[0], TOKENIZER.encode("cat")[0]
@@ -210,7 +211,7 @@ def test_odd_images_can_be_explained(size: tuple[int, int], tiny_bundle_made: Pa
 
 
 def test_a_caption_without_words(tiny_bundle_made: Path) -> None:
-    assert word_maps([], TOKENIZER, range(32, 89)) == ()
+    assert word_maps([], codec_of(TOKENIZER), None) == ()
     shown, trace = trace_of(tiny_bundle_made)
     empty = replace(trace.attention.caption, tokens=(), scores=(), text="", mentions=())
     trace = replace(trace, attention=replace(trace.attention, caption=empty, words=()))

@@ -303,7 +303,9 @@ def test_phrases_that_cannot_be_asked(
 def test_a_model_whose_rule_knows_no_boxes_cannot_point(knowing: Captioner) -> None:
     grammar = replace(knowing.manifest.grammar, start={BOXES: "plain", PLAIN: "plain"})
     manifest = replace(knowing.manifest, grammar=grammar)
-    other = Captioner(knowing.graphs, manifest, knowing.codec, "fake", tokenizer=knowing.tokenizer)
+    other = Captioner(
+        knowing.graphs, manifest, knowing.codec, "fake", tokenizer=lambda: knowing.tokenizer
+    )
     speaker = CaptionScorer(other, "en")
     with pytest.raises(UnsupportedError) as caught:
         speaker.box_of(IMAGE, speaker.tokens("the blue circle"))

@@ -13,9 +13,9 @@ from sentences import CANDIDATES, IMAGES
 from tiny_checkpoints import make_whole
 
 from edgecap.apps.caption_metrics import score_captions, tokenize
+from edgecap.apps.pairs import Region
 from edgecap.benchmarks.caption_eval import recalled
 from edgecap.cli.app import main
-from edgecap.reference.pairs import Region
 from edgecap.runtime.captions import Mention
 
 RECORDED = json.loads((Path(__file__).parents[1] / "support" / "coco_scores.json").read_text())

@@ -137,7 +137,8 @@ def test_other_words_and_other_model_inputs_cannot_be_compared(tiny_bundle_made:
         replace(manifest, image=replace(manifest.image, fill=0)),
     ]
     shorter, black = (
-        Captioner(one.graphs, other, one.codec, "x", tokenizer=one.tokenizer) for other in others
+        Captioner(one.graphs, other, one.codec, "x", tokenizer=lambda: one.tokenizer)
+        for other in others
     )
     for stranger, code in ((shorter, "compare.tokens"), (black, "compare.model_input")):
         with pytest.raises(UnsupportedError) as caught:

@@ -7,6 +7,7 @@ from tiny_formats import write
 from tiny_mlpackage import write_bundle as write_coreml_bundle
 
 from edgecap.benchmarks import limits
+from edgecap.benchmarks.graph_work import count
 from edgecap.benchmarks.growth import growth
 from edgecap.benchmarks.litert_profile import read_summary
 from edgecap.benchmarks.profile import profile, summed, table
@@ -62,14 +63,14 @@ def test_a_bundle_that_does_not_open_has_no_profile(tmp_path: Path) -> None:
 
 
 def test_work_is_counted_as_the_graphs_say(tiny_bundle_made: Path) -> None:
-    found = limits.counts(open_bundle(tiny_bundle_made))
+    found = count(open_bundle(tiny_bundle_made))
     # P = 196 patches of 3 values to 8, twice, and the embedding of 4.
-    assert found["encode"]["macs"] == 2 * 196 * 3 * 8 + 8 * 4
-    assert found["encode"]["weights"] == 2 * 3 * 8 + 8 * 4
+    assert found["encode"].macs == 2 * 196 * 3 * 8 + 8 * 4
+    assert found["encode"].weights == 2 * 3 * 8 + 8 * 4
     # C = 292 rows of 8, for scores and values; the vocabulary; keys and values of the new row.
-    assert found["decode"]["macs"] == 2 * 292 * 8 + 8 * 4096 + 2 * 8 * 8
-    assert found["decode"]["weights"] == 8 * 4096 + 2 * 8 * 8
-    assert found["decode"]["state_bytes"] == 2 * 292 * 8 * 4
+    assert found["decode"].macs == 2 * 292 * 8 + 8 * 4096 + 2 * 8 * 8
+    assert found["decode"].weights == 8 * 4096 + 2 * 8 * 8
+    assert found["decode"].state_bytes == 2 * 292 * 8 * 4
 
 
 def test_a_floor_is_the_longer_of_arithmetic_and_memory(

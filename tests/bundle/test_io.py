@@ -96,6 +96,8 @@ def test_from_a_clone_a_mac_and_network_storage(tiny_bundle: Path) -> None:
         "golden/.DS_Store",
         "Thumbs.db",
         "__MACOSX/x",
+        "manifest.json:Zone.Identifier",
+        "#snapshot/daily/decode.onnx",
         "LICENSE",
         "LICENSE.md",
         "docs/screenshot.png",
@@ -148,7 +150,9 @@ def test_what_is_given_in_place_of_a_bundle_is_named(tiny_bundle: Path, tmp_path
     tar = shutil.make_archive(str(tmp_path / "tiny"), "gztar", tiny_bundle)
     packed = tmp_path / "tiny.edgecap"
     shutil.copyfile(archive, packed)
+    bare = shutil.copyfile(archive, tmp_path / "bare")
     (tmp_path / "pointer").write_bytes(POINTER)
+    (tmp_path / "pointer.onnx").write_bytes(POINTER)
     (tmp_path / "alone.tflite").write_bytes(b"\x1c\0\0\0TFL3")
     (tmp_path / "model.safetensors").write_bytes(b"{}")
     (tmp_path / "checkpoint").mkdir()
@@ -159,7 +163,10 @@ def test_what_is_given_in_place_of_a_bundle_is_named(tiny_bundle: Path, tmp_path
         (archive, "is a zip archive", f"unzip {archive} -d {tmp_path}/tiny"),
         (tar, "is a packed archive", f"tar -xf {tar} -C {tmp_path}/tiny"),
         (packed, "tiny.edgecap", "edgecap pack"),
+        (bare, "is a zip archive", f"unzip {bare} -d {bare}-unpacked"),
         (tmp_path / "pointer", "is a Git-LFS pointer", "git lfs pull"),
+        (tmp_path / "pointer.onnx", "is a Git-LFS pointer", "git lfs pull"),
+        ("https://example.org/a.zip", "is a URL", "edgecap pull ORG/NAME"),
         (tiny_bundle / "decode.onnx", "is a model file", f"that contains it: {tiny_bundle}"),
         (tmp_path / "alone.tflite", "is a model file", "edgecap inspect"),
         (tmp_path / "alone.mlpackage", "is a model file", "edgecap inspect"),

@@ -131,4 +131,4 @@ def test_a_bundle_in_the_local_cache_is_loaded_by_its_id(
     first, second, refused = done.stdout.splitlines()
     assert first == second
     assert first.endswith(" onnx")
-    assert refused.startswith("[hub.missing] org/none is no directory here")
+    assert refused.startswith("[hub.missing] org/none is not a directory here")

@@ -67,7 +67,7 @@ def test_the_gate_sees_other_scores_and_other_heads(tiny: Path, damage: str) -> 
     assert all(one.passed for one in compare_attention(captioner, references))
     graphs = Graphs(Damaged(captioner, damage), captioner.graphs.interface)
     tokenizer, codec = captioner.tokenizer, captioner.codec
-    other = Captioner(graphs, captioner.manifest, codec, "torch", tokenizer=tokenizer)
+    other = Captioner(graphs, captioner.manifest, codec, "torch", tokenizer=lambda: tokenizer)
     (failed,) = (one for one in compare_attention(other, references) if not one.passed)
     assert failed.output == damage and failed.worst.startswith("scene 0")
 

@@ -117,7 +117,7 @@ def test_a_checkpoint_gets_the_plan_that_its_budget_allows(
     options = ["export", str(tiny.directory), "-f", "onnx", "--calib-data", str(own)]
     search = [*options, "--num-calib", "16", "--max-drop", "7", "-o", "found"]
     assert main([*search, "--json", "told.json"]) == 0
-    assert "taken: " in capsys.readouterr().err
+    assert "chosen: " in capsys.readouterr().err
     bundle = open_bundle(tmp_path / "found")
     assert {"plan.json", "search.json", "pareto.png"} <= set(bundle.manifest.files)
     found, plan = bundle.json("search.json"), read_plan(bundle.path / "plan.json")

@@ -316,13 +316,13 @@ def test_a_gate_that_fails_leaves_what_was_asked_for(
     whole: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Captions that are not the model's: here, of images that it was never shown."""
-    ask = checkpoint_model.ask
+    original = checkpoint_model.reference_outputs
 
     def swapped(*arguments: Any) -> Any:
-        wanted = ask(*arguments)
+        wanted = original(*arguments)
         return replace(wanted, logits=wanted.logits[:, ::-1].copy())
 
-    monkeypatch.setattr(checkpoint_model, "ask", swapped)
+    monkeypatch.setattr(checkpoint_model, "reference_outputs", swapped)
     model, failed = str(whole("blip", "tiny")), tmp_path / "failed"
     request = ExportRequest(model, ("onnx",), output=tmp_path / "b", scenes=2, keep_failed=failed)
     with pytest.raises(GateError, match="logits"):

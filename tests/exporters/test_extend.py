@@ -37,7 +37,7 @@ def test_three_tokens_at_once_are_three_steps(tiny: Path, format_: str, tmp_path
     inputs = several.random_inputs(1) | {"position": np.array([7], np.int32)}
     together = all_(inputs)
     state = {name: inputs[name].copy() for name in inputs if name[0] in "kv"}  # [B,H,C,K]
-    patches = state["k_0"].shape[2] - step.tops["position"]
+    patches = state["k_0"].shape[2] - step.limits["position"]
     for i in range(N):
         token = inputs["tokens"][:, i : i + 1]
         position = inputs["position"] + np.int32(i)

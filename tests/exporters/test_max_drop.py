@@ -85,7 +85,7 @@ def test_a_searched_plan_travels_with_how_it_was_found(
     options = ["export", "-f", "onnx", "-m", str(tiny), "--num-calib", "16", "--no-verify"]
     assert main([*options, "--int8", "--max-drop", "1", "--json", "told.json"]) == 0
     told_to_user = capsys.readouterr().err
-    assert "taken: mixed (" in told_to_user and "(300 s with calibration" in told_to_user
+    assert "chosen: mixed (" in told_to_user and "(300 s with calibration" in told_to_user
     bundle = open_bundle(tmp_path / "tiny-onnx-int8")
     assert bundle.manifest.precision == "mixed" and bundle.manifest.name == "tiny-onnx-mixed"
     assert {"plan.json", "search.json", "pareto.png"} <= set(bundle.manifest.files)

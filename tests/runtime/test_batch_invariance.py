@@ -42,7 +42,13 @@ def test_dynamic_layers_do_not_see_the_company(
 
 @pytest.mark.parametrize(
     ("format_", "precision", "batch"),
-    [("onnx", "fp32", None), ("onnx", "fp16", None), ("onnx", "w8", 1), ("onnx", "w8a8", 1)]
+    [
+        ("onnx", "fp32", None),
+        ("onnx", "fp16", None),
+        ("onnx", "w8a8", None),
+        ("onnx", "w8", 1),
+        ("onnx", "mixed", 1),
+    ]
     + [("tflite", "fp32", 1), ("coreml", "fp16", 1)],
 )
 def test_an_export_says_how_many_a_call_may_take(

@@ -57,6 +57,9 @@ def test_thumbnails_bins_and_hidden_things_are_not_even_counted(tmp_path: Path) 
         "Thumbs.db",
         "desktop.ini",
         "Icon\r",
+        "#snapshot/daily/a.png",
+        "@Recycle/x.jpg",
+        "a.png:Zone.Identifier",
     )
     found = scan(tmp_path)
     assert (found.images, found.passed) == (["a.png"], {})

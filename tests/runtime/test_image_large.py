@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from edgecap.core.errors import InputError
+from edgecap.runtime.captions import Mention
+from edgecap.runtime.draw import COLOURS, draw
 from edgecap.runtime.image_arrays import MAX_PIXELS
 from edgecap.runtime.image_files import load_image
 from edgecap.runtime.image_large import MOST_PIXELS, read_reduced, shrink_factor
@@ -135,8 +137,12 @@ def test_a_photograph_of_100_megapixels() -> None:
     assert abs(int(model_input[40, 112, 0]) - 200) < 3  # the left half lies above now
     assert abs(int(model_input[180, 112, 0]) - 40) < 3
     assert where.to_image((28, 0, 196, 224)) == (0, 0, 9000, 12000)
-    with pytest.raises(InputError, match=r"too large to be drawn on"):
+    with pytest.raises(InputError, match=r"too large to be shown whole"):
         to_rgb(data)
+    below = Mention("lower half", (0, 1), ((0.0, 6000.0, 9000.0, 12000.0),), (0.9,))
+    drawn = draw(data, [below]).image  # at half the size, as are the boxes
+    assert drawn.size == (4500, 6000)
+    assert drawn.getpixel((2250, 3005)) == ImageColor.getrgb(COLOURS[0])
 
 
 def png_of_lines(width: int, height: int) -> bytes:

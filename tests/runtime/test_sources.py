@@ -235,7 +235,7 @@ def test_other_schemes_are_refused(url: str) -> None:
         ("https://host/a.png", "https://host/a.png is a URL, and nothing is fetched unless asked."),
         ("file:///home/a.png", "Give the path: /home/a.png"),
         (f"data:image/png;base64,{'A' * 5000}", "AAA… is not an http or https URL"),
-        ("", "an empty name is no image."),
+        ("", "an image needs a name, and it is empty."),
     ],
 )
 def test_names_that_are_no_paths(name: str, told: str) -> None:
@@ -301,6 +301,10 @@ def test_what_is_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
         (item,) = Sources([name])
         with pytest.raises(InputError, match=r"video\.unreadable"):
             load_image(item.image)
+    (tmp_path / "pointer.mp4").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    (item,) = Sources([tmp_path / "pointer.mp4"])
+    with pytest.raises(InputError, match=r"a Git-LFS pointer, not a video\. Run: git lfs pull"):
+        load_image(item.image)
     (item,) = Sources([tmp_path / "gone.mp4"])
     with pytest.raises(InputError, match=r"does not exist"):
         load_image(item.image)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_onnx import write_bundle
 
 import edgecap.runtime
+from edgecap.runtime import loading
 
 
 def imported(code: str) -> set[str]:
@@ -31,3 +37,29 @@ def test_every_public_name_is_found_at_its_first_use() -> None:
 def test_listing_formats_reads_no_package_metadata_where_none_declares_one() -> None:
     found = imported("from edgecap.core.formats import FORMATS; assert 'onnx' in list(FORMATS)")
     assert "importlib.metadata" not in found
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("start") / "tiny-onnx"
+    write_bundle(path, verified=False)
+    return path
+
+
+def test_a_first_caption_imports_what_its_own_image_and_bundle_need(bundle: Path) -> None:
+    Image.new("RGB", (30, 20), "red").save(bundle.parent / "red.png")
+    call = f"load({str(bundle)!r}).caption({str(bundle.parent / 'red.png')!r})"
+    found = imported(f"from edgecap.runtime import load; assert {call}")
+    assert "PIL.PngImagePlugin" in found
+    others = {"PIL.TiffImagePlugin", "PIL.WebPImagePlugin", "PIL.ImageCms", "importlib.metadata"}
+    assert not {*others, "edgecap.bundle.schema1", "edgecap.bundle.upgrade", "difflib"} & found
+
+
+def test_captions_need_no_tokenizer_of_texts(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(loading, "Tokenizer", lambda data, name: opened.append(name) or name)
+    captioner = loading.load(bundle)
+    assert captioner.caption(Image.new("RGB", (30, 20), "red"))[0].tokens
+    assert not opened
+    assert captioner.tokenizer == captioner.tokenizer == captioner.manifest.encoder
+    assert opened == [captioner.manifest.encoder]

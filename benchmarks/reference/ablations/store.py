@@ -75,7 +75,7 @@ def _read(path: Path) -> list[Row]:
                 break
             raise InputError(
                 "ablations.rows",
-                f"line {number} of {path} is no row of an ablation.",
+                f"line {number} of {path} is not a row of an ablation.",
                 "Remove the line, or choose another directory with --out.",
             ) from None
         rows.append(row)

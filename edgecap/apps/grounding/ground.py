@@ -31,13 +31,15 @@ from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.logits import log_softmax
 from edgecap.runtime.preprocess import Box, ImageLike, preprocess
 
-SAME = 0.5  # IoU from which two boxes are the same object
-FITS = 3.0  # nats below the best name score; worse candidates (a twentieth as likely) are dropped
-SPEAKS = 0.7  # nats; a candidate must make its name at least twice as likely
+SAME_OBJECT_IOU = 0.5  # IoU from which two boxes are the same object
+MAX_BEHIND_BEST = (
+    3.0  # nats below the best name score; worse candidates (a twentieth as likely) are dropped
+)
+MIN_GAIN = 0.7  # nats; a candidate must make its name at least twice as likely
 # Nats by which log_likelihood_ratio must exceed the surprise of the name's least likely token: in
 # some languages definite names of single objects are unlikely, and names of absent objects have a
 # low ratio in all (LOG.md).
-OUTWEIGHS = 2.0
+MIN_SUPPORT = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Grounding:
 
         A similar-looking object may also support it.
         """
-        return self.log_likelihood_ratio + self.min_token_logprob >= OUTWEIGHS
+        return self.log_likelihood_ratio + self.min_token_logprob >= MIN_SUPPORT
 
 
 def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en") -> Grounding:
@@ -87,10 +89,12 @@ def ground(captioner: Captioner, image: ImageLike, phrase: str, lang: str = "en"
     reading = _likeliest(scorer, [model_input, np.full_like(model_input, settings.fill)], options)
     boxes = _distinct(scorer.named_boxes(model_input))
     fits, without, min_logprobs = _names(scorer, model_input, boxes, reading)  # [N], one, [N]
-    if not boxes or fits.max() < without + SPEAKS:  # the caption missed it
+    if not boxes or fits.max() < without + MIN_GAIN:  # the caption missed it
         boxes.append(scorer.box_of(hide(model_input, boxes, []), scorer.tokens(reading.name)))
         fits, without, min_logprobs = _names(scorer, model_input, boxes, reading)
-    bar = min(max(fits.max() - FITS, without + SPEAKS), fits.max())  # the best one is always kept
+    bar = min(
+        max(fits.max() - MAX_BEHIND_BEST, without + MIN_GAIN), fits.max()
+    )  # the best one is always kept
     rivals = np.flatnonzero(fits >= bar)
     scores = fits[rivals]
     if reading.rest and len(rivals) > 1:
@@ -137,7 +141,7 @@ def _distinct(boxes: Sequence[Box]) -> list[Box]:
     """The boxes in order, without duplicates."""
     kept: list[Box] = []
     for box in boxes:
-        if all(iou(box, other) < SAME for other in kept):
+        if all(iou(box, other) < SAME_OBJECT_IOU for other in kept):
             kept.append(box)
     return kept
 

@@ -2,8 +2,8 @@
 
 An image is unchanged if its size and modification time are. Other images are read; one with known
 bytes (renamed, copied, touched) reuses the existing vectors. After every CHECKPOINT embedded images
-(in a large index, after 2 % of it) the index on disk is made consistent, so that a killed run loses
-little.
+(in a large index, after 2 % of it) what is done is saved, so that a killed run loses little. What
+the first run has saved can be searched; an update shows when it is complete.
 
 Letters: b images of a batch, r vectors of some images, E embedding width, S side of the model input
 in px.
@@ -22,7 +22,14 @@ import numpy as np
 
 from edgecap.apps.grounding.views import embedded_views
 from edgecap.apps.retrieval import graph, probes, store
-from edgecap.apps.retrieval.manifest import MANIFEST, SCHEMA, Graph, IndexManifest, read_manifest
+from edgecap.apps.retrieval.manifest import (
+    MANIFEST,
+    PENDING,
+    SCHEMA,
+    Graph,
+    IndexManifest,
+    read_manifest,
+)
 from edgecap.apps.retrieval.store import Entry, Stored
 from edgecap.core.atomic import make_directory, write_file
 from edgecap.core.errors import InputError
@@ -90,8 +97,8 @@ def update(
     Raises:
         InputError for a folder without (readable) images, or an `out` that is not an index or the
         index of another folder; BundleError for an index that is damaged or was made by other
-        weights; MissingPackageError if a large folder needs usearch. The index on disk is then
-        unchanged.
+        weights; MissingPackageError if a large folder needs usearch. Searches then find what they
+        found before.
     """
     root, top = Path(out), Path(folder)
     names = images(top, skip=root)
@@ -102,15 +109,15 @@ def update(
         require(*graph.PACKAGE)  # before hours of work, not after them
     made = not root.exists()
     make_directory(root)
-    try:
-        with store.locked(root):
+    with store.locked(root):
+        try:
             run = _Run(top.resolve(), root, captioner, source, threads, whole, overwrite)
             return run.run(names) if embed is None else run.run_elsewhere(names, embed)
-    except InputError:
-        if made and not (root / MANIFEST).exists():
-            store.sweep(root, None)
-            root.rmdir()
-        raise
+        except InputError:
+            if made and not (root / MANIFEST).exists():
+                store.sweep(root, None)
+                root.rmdir()
+            raise
 
 
 def loadable(source: str) -> str:
@@ -143,7 +150,9 @@ class _Run:
         overwrite: bool,
     ) -> None:
         self._folder, self._root, self._captioner = folder, root, captioner
-        self._threads = threads
+        self._threads, self._resumed = threads, False  # resumed: a stopped update
+        # Where the index is one already, checkpoints are hidden from searches.
+        self._saved_as = PENDING if (root / MANIFEST).exists() else MANIFEST
         self._before = self._open(source, whole, overwrite)
         self._manifest = self._before.manifest
         self._by_path: dict[str, _Known] = {
@@ -208,7 +217,7 @@ class _Run:
             made_by = probes.maker(self._captioner, source)
             blank = IndexManifest(SCHEMA, str(self._folder), made_by, width, whole, 0, (), None, {})
             return Stored(self._root, blank, (), np.zeros((0, width), np.float32))
-        stored = store.read(self._root)
+        stored = store.read_pending(self._root)
         if stored.manifest.folder != str(self._folder):
             raise InputError(
                 "index.other_folder",
@@ -222,7 +231,8 @@ class _Run:
                 "Leave --whole out, or choose another output directory.",
             )
         probes.check(self._captioner, stored.manifest.model, stored.manifest.embedding)
-        store.sweep(self._root, stored.manifest)
+        self._resumed = stored.manifest != read_manifest(self._root)
+        store.sweep(self._root, stored.manifest, pending=self._resumed)
         return stored
 
     def _examine(self, name: str) -> list[tuple[Entry, ProcessedImage]]:
@@ -232,7 +242,7 @@ class _Run:
             return []
         entry, data = found
         try:
-            processed = process(data, self._captioner.manifest.image)
+            processed = process(data, self._captioner.manifest.image, name)
         except InputError as error:
             self._contents.discard(entry.sha256)
             self._failures.append(Failure(name, error))
@@ -288,7 +298,9 @@ class _Run:
         """Write what is new, if there is enough of it."""
         if len(self._unsaved) >= max(CHECKPOINT, _CHECKPOINT_SHARE * len(self._rows)):
             entries, stacked = _apart(self._unsaved)
-            self._manifest = store.append(self._root, self._manifest, entries, stacked)
+            self._manifest = store.append(
+                self._root, self._manifest, entries, stacked, self._saved_as
+            )
             self._rows += self._unsaved
             self._unsaved = []
 
@@ -313,24 +325,31 @@ class _Run:
             )
         self._rows.sort(key=lambda row: row[0].key)
         entries, vectors = _apart(self._rows)
-        if tuple(entries) == self._before.entries and len(self._manifest.segments) == 1:
+        unchanged = tuple(entries) == self._before.entries and len(self._manifest.segments) == 1
+        if unchanged and not self._resumed:
             return
         covering = self._graph(store.keys_of(entries), vectors)
         store.rewrite(self._root, self._manifest, entries, vectors, covering)
 
     def _graph(self, keys: np.ndarray, vectors: np.ndarray) -> Graph | None:
-        """The graph for the new rows: none, the existing one, or a new one."""
+        """The graph for the new rows: none, the existing one, that one with more, or a new one."""
         if len(keys) <= EXACT_ROWS:
             return None
         existing = self._manifest.graph
+        covered, onto = 0, None
         if existing is not None:
             covered = int((keys < existing.before).sum())
-            dead = existing.rows - covered
-            if len(keys) - covered <= EXACT_ROWS and dead <= _DEAD_SHARE * existing.rows:
+            if existing.rows - covered > _DEAD_SHARE * existing.rows:
+                existing, covered = None, 0
+            elif len(keys) - covered <= EXACT_ROWS:
                 return existing
+            else:
+                onto = self._root / existing.file
         name = store.new_name("graph", ".usearch")
-        write_file(self._root / name, graph.build(keys, vectors, self._threads))
-        return Graph(name, int(keys[-1]) + 1, len(keys))
+        data = graph.build(keys[covered:], vectors[covered:], self._threads, onto)
+        write_file(self._root / name, data)
+        before = existing.rows if existing else 0  # with the deleted ones, which stay in it
+        return Graph(name, int(keys[-1]) + 1, before + len(keys) - covered)
 
 
 _NO_KEY = -1  # of an image whose number of vectors is still unknown

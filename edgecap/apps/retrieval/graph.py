@@ -1,7 +1,8 @@
 """The HNSW graph (arXiv 1603.09320) over the vectors of a large index, in a usearch file.
 
-usearch reads the same file on phones and in browsers. It stores float16 vectors: the graph only
-proposes candidates, which are scored again with the float32 vectors.
+usearch reads the same file on phones and in browsers. It stores int8 vectors: the graph only
+proposes candidates, which are scored again with the float32 vectors. Files that hold float16, as
+they did once, are read as well.
 
 Letters: n vectors, E embedding width.
 """
@@ -17,17 +18,25 @@ from edgecap.core.errors import BundleError
 from edgecap.core.lazy import require
 from edgecap.core.progress import progress
 
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 128, 512
+# Half of usearch's own effort in building, and eight times that in searching: building takes nearly
+# all of the time, and recall was the same (`python -m edgecap.benchmarks.recall`).
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 32, 64, 512
 PACKAGE = ("usearch.index", "search")  # module, and the extra of edgecap that installs it
 _CHUNK = 512  # vectors added between two steps of the progress bar
 
 
-def build(keys: np.ndarray, vectors: np.ndarray, threads: int = 1) -> bytes:
+def build(
+    keys: np.ndarray, vectors: np.ndarray, threads: int = 1, onto: Path | None = None
+) -> bytes:
     """The usearch file of vectors f32 [n,E] under keys int [n].
+
+    onto: the file of a graph that they are added to, a copy of it.
 
     Raises MissingPackageError if usearch is not installed.
     """
     graph = _empty(vectors.shape[1])
+    if onto is not None:
+        graph.load(str(onto))
     for start in progress(range(0, len(keys), _CHUNK), "building the graph"):
         part = slice(start, start + _CHUNK)
         graph.add(keys[part].astype(np.uint64), vectors[part], copy=True, threads=threads)
@@ -60,7 +69,7 @@ def _empty(width: int) -> Any:
     return index.Index(
         ndim=width,
         metric="ip",
-        dtype="f16",
+        dtype="i8",
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
         expansion_search=EXPANSION_SEARCH,

@@ -6,8 +6,12 @@
                             each object in it
     graph-XXXXXXXX.usearch  in large indexes: an HNSW graph over the keys below `before`
 
-While images are embedded, segments are added; the end of a run merges them into one. Files that
-are not in the manifest are left over from a killed run and are never read.
+    pending.json            while an index is updated: the manifest of what is done so far, its
+                            segments those of index.json and further ones. Searches never read it
+
+While images are embedded, segments are added, on the first run to index.json and later to
+pending.json; the end of a run merges them into one. Files that are in neither are left over from a
+killed run and are never read.
 
 Letters: E embedding width.
 """
@@ -24,7 +28,7 @@ from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode, read_json
 
 SCHEMA = 2
-MANIFEST = "index.json"
+MANIFEST, PENDING = "index.json", "pending.json"
 AGAIN = "Make the index anew: edgecap index DIR -o INDEX --overwrite"
 _MAX_EMBEDDING = 1 << 16
 
@@ -79,22 +83,25 @@ class IndexManifest:
         return sum(segment.rows for segment in self.segments)
 
 
-def read_manifest(root: Path) -> IndexManifest:
-    """The checked manifest of an index directory; BundleError with a code index.*."""
+def read_manifest(root: Path, name: str = MANIFEST) -> IndexManifest:
+    """The checked manifest of an index directory; BundleError with a code index.*.
+
+    `name`: PENDING for that of an update that goes on or was stopped.
+    """
     if not root.is_dir():
         what = "is a file, not an index directory" if root.exists() else "does not exist"
         raise BundleError(
             "index.missing", f"{root} {what}.", "Make one with: edgecap index DIR -o INDEX"
         )
-    file = root / MANIFEST
+    file = root / name
     if file.is_symlink() or not file.is_file():
         raise BundleError(
             "index.foreign",
-            f"{root} has no {MANIFEST}: not an index of images.",
+            f"{root} has no {name}: not an index of images.",
             "Make one with: edgecap index DIR -o INDEX",
         )
     try:
-        value = read_json(file, MANIFEST)
+        value = read_json(file, name)
         if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             found = value.get("schema") if isinstance(value, dict) else None
             raise BundleError(
@@ -102,9 +109,9 @@ def read_manifest(root: Path) -> IndexManifest:
                 f"{file} has schema {found!r}; this edgecap reads schema {SCHEMA}.",
                 AGAIN,
             )
-        manifest = decode(IndexManifest, value, MANIFEST)
-        for name in manifest.files:
-            check_name(name)
+        manifest = decode(IndexManifest, value, name)
+        for listed in manifest.files:
+            check_name(listed)
     except BundleError as error:  # from the bundle's reader
         raise as_index_error(error) from None
     _check(manifest)

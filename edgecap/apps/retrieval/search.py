@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from edgecap.apps.retrieval import graph, probes
-from edgecap.apps.retrieval.manifest import IndexManifest
+from edgecap.apps.retrieval.manifest import IndexManifest, read_manifest
 from edgecap.apps.retrieval.store import Stored, keys_of, read
-from edgecap.core.errors import InputError
+from edgecap.core.errors import BundleError, InputError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.preprocess import Box
 
 MOST = 10_000  # hits of one search
-_PROPOSALS = 64  # minimum number of candidates that are scored again
+_PROPOSALS = 128  # minimum number of candidates that are scored again
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,20 @@ class Hit:
 
 
 class Index:
-    """An opened index. Thread-safe."""
+    """An opened index, which stays as it was opened whatever is written later. Thread-safe."""
 
     def __init__(self, stored: Stored) -> None:
+        """BundleError (index.graph) if its graph is not that of its manifest."""
         self._stored = stored
+        covered = stored.manifest.graph
+        # Not at the first search: an update may have deleted the file by then.
+        self._graph: Any = (
+            None
+            if covered is None
+            else graph.open_graph(
+                stored.root / covered.file, covered.rows, stored.manifest.embedding
+            )
+        )
 
     def __len__(self) -> int:
         """N."""
@@ -54,6 +64,14 @@ class Index:
     @property
     def manifest(self) -> IndexManifest:
         return self._stored.manifest
+
+    def refreshed(self) -> Index:
+        """The index as it is on disk now: this one, unless it was updated since it was opened.
+
+        Raises BundleError, code index.*, as `open_index` does.
+        """
+        root = self._stored.root
+        return self if read_manifest(root) == self.manifest else open_index(root)
 
     def check(self, captioner: Captioner) -> None:
         """Raise BundleError (index.other_model) unless the index was made by this model."""
@@ -108,14 +126,6 @@ class Index:
         """The key of each vector in the graph, [R] ascending."""
         return keys_of(self._stored.entries)
 
-    @cached_property
-    def _graph(self) -> Any:
-        covered = self.manifest.graph
-        assert covered is not None
-        return graph.open_graph(
-            self._stored.root / covered.file, covered.rows, self.manifest.embedding
-        )
-
     def _rows_of(self, keys: np.ndarray) -> np.ndarray:
         """The rows of those `keys` that still exist."""
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
@@ -137,8 +147,18 @@ class Index:
 
 
 def open_index(path: str | os.PathLike[str]) -> Index:
-    """Read an index completely and strictly; raises BundleError, code index.*."""
-    return Index(read(Path(path)))
+    """Read an index completely and strictly; raises BundleError, code index.*.
+
+    MissingPackageError for a large index without usearch.
+    """
+    root = Path(path)
+    while True:
+        stored = read(root)
+        try:
+            return Index(stored)
+        except BundleError:
+            if read_manifest(root) == stored.manifest:
+                raise
 
 
 def _top(scores: np.ndarray, k: int) -> np.ndarray:

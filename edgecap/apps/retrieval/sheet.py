@@ -11,7 +11,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.printable import printable
 from edgecap.runtime.draw import COLOURS
 from edgecap.runtime.fonts import font_for
-from edgecap.runtime.preprocess import Box, ImageLike, to_rgb
+from edgecap.runtime.preprocess import Box, ImageLike, to_canvas
 
 TILE, GAP, LINE, COLUMNS = 176, 12, 20, 5  # px, px, px, tiles
 MOST = 200  # tiles: few programs open a larger image
@@ -49,7 +49,7 @@ def _thumbnail(image: ImageLike, boxes: Sequence[Box] = ()) -> Image.Image:
     """The whole image, centred in a square tile, with boxes given in px of the image."""
     tile = Image.new("RGB", (TILE, TILE), _EMPTY)
     try:
-        rgb = to_rgb(image)
+        rgb, factor = to_canvas(image)
     except InputError:
         _write(ImageDraw.Draw(tile), (GAP, TILE // 2), "not readable now", TILE, _FAINT, LINE - 6)
         return tile
@@ -57,7 +57,7 @@ def _thumbnail(image: ImageLike, boxes: Sequence[Box] = ()) -> Image.Image:
     size = tuple(max(1, round(side * scale)) for side in rgb.size)
     small = rgb.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     for box in boxes:
-        area = [edge * scale for edge in box]
+        area = [edge * factor * scale for edge in box]
         ImageDraw.Draw(small).rectangle(area, outline=COLOURS[0], width=2)
     tile.paste(small, ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
     return tile

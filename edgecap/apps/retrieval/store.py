@@ -1,7 +1,8 @@
 """The files of an index: strict reading, and writing that is safe against a kill at any time.
 
 Every change writes new files first, then replaces index.json atomically; files that only the old
-manifest lists are deleted afterwards.
+manifest lists are deleted afterwards. So a reader sees the index as it was before an update, or as
+it is after it.
 
 Letters: N images of the index, R vectors, E embedding width.
 """
@@ -25,6 +26,7 @@ import numpy as np
 from edgecap.apps.retrieval.manifest import (
     AGAIN,
     MANIFEST,
+    PENDING,
     Graph,
     IndexManifest,
     Segment,
@@ -41,8 +43,9 @@ from edgecap.runtime.preprocess import Box
 _VECTORS = np.dtype("<f4")
 # The exact names of files of this module: a user's entries-2024.jsonl does not match.
 _PART = r"(entries-[0-9a-f]{8}\.jsonl|vectors-[0-9a-f]{8}\.f32|graph-[0-9a-f]{8}\.usearch)"
-_DRAFT = rf"\.({re.escape(MANIFEST)}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
-_OURS = re.compile(f"{_PART}|{_DRAFT}")
+_PENDING = re.escape(PENDING)
+_DRAFT = rf"\.({re.escape(MANIFEST)}|{_PENDING}|{_PART}){re.escape(DRAFT)}[0-9a-f]{{8}}"
+_OURS = re.compile(f"{_PENDING}|{_PART}|{_DRAFT}")
 _LINES = 1024  # lines decoded at once: nearly as fast as all, with a fraction of the memory
 _FAR = 1e9  # px, larger than any image
 
@@ -124,13 +127,32 @@ def _read(root: Path, manifest: IndexManifest) -> Stored:
     return Stored(root, manifest, _live([entry for entry, _ in live]), stacked)
 
 
+def read_pending(root: Path) -> Stored:
+    """The index with what a stopped update has done beyond it; errors as of `read`.
+
+    Left out is what belongs to another state of the index, or is damaged: it is only work saved.
+    """
+    base = read_manifest(root)
+    try:
+        pending = read_manifest(root, PENDING)
+        if pending.segments[: len(base.segments)] == base.segments:
+            return _read(root, pending)
+    except (BundleError, FileNotFoundError):
+        pass
+    return read(root)
+
+
 def append(
-    root: Path, manifest: IndexManifest, entries: Sequence[Entry], vectors: np.ndarray
+    root: Path, manifest: IndexManifest, entries: Sequence[Entry], vectors: np.ndarray, name: str
 ) -> IndexManifest:
-    """Write a checkpoint: `manifest` with one more segment; vectors f32 [r,E]."""
+    """Write a checkpoint: `manifest` with one more segment; vectors f32 [r,E].
+
+    `name`: of the manifest's file: MANIFEST, or PENDING, which no search reads.
+    """
     segment, files = _write_segment(root, entries, vectors)
     return _publish(
         root,
+        name,
         replace(
             manifest,
             next_key=max(manifest.next_key, entries[-1].end),
@@ -156,15 +178,20 @@ def rewrite(
         files[graph.file] = _entry_of(root / graph.file)
     next_key = max(manifest.next_key, entries[-1].end)
     merged = replace(manifest, next_key=next_key, segments=(segment,), graph=graph, files=files)
-    _publish(root, merged)
+    _publish(root, MANIFEST, merged)
     sweep(root, merged)
     return merged
 
 
-def sweep(root: Path, manifest: IndexManifest | None) -> None:
-    """Delete files of this module that are not in the manifest: left over from a killed run."""
+def sweep(root: Path, manifest: IndexManifest | None, pending: bool = False) -> None:
+    """Delete files of this module that are not in the manifest: left over from a killed run.
+
+    `pending`: `manifest` is that of PENDING, which is kept.
+    """
     named = set(manifest.files) if manifest else set()
-    for file in _ours(root):
+    if not pending:
+        (root / PENDING).unlink(missing_ok=True)  # before the files it lists
+    for file in _ours(root) - {root / PENDING}:
         if file.name not in named:
             file.unlink(missing_ok=True)
 
@@ -187,7 +214,11 @@ def locked(root: Path) -> Iterator[None]:
     """Lock an index against other runs while it is written; a kill releases the lock."""
     descriptor = open_locked(root.resolve())
     if descriptor is None:
-        raise InputError("index.busy", f"{root} is being written by another run.")
+        raise InputError(
+            "index.busy",
+            f"{root} is being written by another run.",
+            "Wait for it; searches need not.",
+        )
     try:
         yield
     finally:
@@ -209,8 +240,8 @@ def _write_segment(
     return Segment(len(entries), len(vectors), *names), files
 
 
-def _publish(root: Path, manifest: IndexManifest) -> IndexManifest:
-    write_file(root / MANIFEST, dump(manifest))
+def _publish(root: Path, name: str, manifest: IndexManifest) -> IndexManifest:
+    write_file(root / name, dump(manifest))
     return manifest
 
 

@@ -35,18 +35,23 @@ static bool no_memory(found *all)
     return false;
 }
 
-/* What file managers and network storage leave. */
+/* What systems, file managers and network storage leave; as core/litter.py. */
 static bool is_litter(const char *name)
 {
-    static const char *const known[] = {"Thumbs.db", "ehthumbs.db", "desktop.ini", "Icon\r",
-                                        "@eaDir",    "#recycle",    "__MACOSX"};
-    size_t i;
+    static const char *const known[] = {
+        "Thumbs.db",  "ehthumbs.db",  "desktop.ini",          "Icon\r",
+        "__MACOSX",   "@eaDir",       "System Volume Information",
+        "lost+found", "#recycle",     "Temporary Items",      "@Recycle",
+        "#snapshot",  "$RECYCLE.BIN", "Network Trash Folder", "~snapshot",
+        "@Recently-Snapshot"};
+    static const char stream[] = ":Zone.Identifier"; /* WSL's; see there */
+    size_t i, length = strlen(name), last = sizeof stream - 1;
     for (i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i]) == 0) {
             return true;
         }
     }
-    return name[0] == '.';
+    return name[0] == '.' || (length >= last && strcmp(name + length - last, stream) == 0);
 }
 
 static bool ends_with(const char *text, const char *end) /* in any case of letters */

@@ -165,7 +165,7 @@ def search(
     Raises:
         GateError where no candidate is within the budget; InputError as of the evaluator.
     """
-    say("measuring what the rounding of each layer costs")
+    say("measuring the sensitivity of each layer")
     few = calibration_set.first(IMAGES)
     price = costs(subject, few)
     divergence = Divergence(subject, base, few)

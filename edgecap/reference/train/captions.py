@@ -7,20 +7,20 @@ R = B texts   Tq tokens of a text
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from edgecap.apps.pairs.pair import LOCATION, Pair, bad_row
 from edgecap.bundle.image_spec import letterboxed
 from edgecap.core.choices import pick
 from edgecap.core.errors import InputError
 from edgecap.core.progress import progress
 from edgecap.reference.boxes import to_bins
 from edgecap.reference.extension import Extension
-from edgecap.reference.pairs.pair import Pair, bad_row
 from edgecap.reference.tokens import EOS_ID, ID, LOCATIONS, TEXT_ID
 from edgecap.reference.train.batch import Batch
 from edgecap.reference.train.hints import FACTS
@@ -164,6 +164,15 @@ def with_boxes(pair: Pair, where: Letterbox) -> str:
             text += "".join(LOCATIONS[bin_] for bin_ in bins)
         done = span.end
     return text + pair.caption[done:]
+
+
+def check_locations(pairs: Iterable[Pair]) -> None:
+    """InputError, code pairs.row, at the first location token that the vocabulary lacks."""
+    for pair in pairs:
+        unknown = {found[0] for found in LOCATION.finditer(pair.grounded)} - set(LOCATIONS)
+        if unknown:
+            known = f"{LOCATIONS[0]} … {LOCATIONS[-1]}"
+            raise bad_row(pair.where, f"has {min(unknown)}; known are {known}")
 
 
 def open_pairs(

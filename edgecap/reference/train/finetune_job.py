@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from edgecap.apps.pairs import read_pairs
 from edgecap.core.errors import InputError
 from edgecap.reference.extension import Extension, check_code
 from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.model.session import TorchSession, reference_captioner
-from edgecap.reference.pairs import read_pairs
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.train import extend_vocabulary, forgetting, lora, rehearsal
-from edgecap.reference.train.captions import CaptionDataset, SampleEncoder, open_pairs
+from edgecap.reference.train.captions import (
+    CaptionDataset,
+    SampleEncoder,
+    check_locations,
+    open_pairs,
+)
 from edgecap.reference.train.finetune import FinetuneConfig, Row, caption_loss, finetune_steps
 from edgecap.reference.train.forgetting import Forgetting, measurable
 from edgecap.runtime.captioner import Captioner
@@ -90,6 +95,7 @@ def read_data(spec: FinetuneSpec, model: CaptionModel, extension: Extension) -> 
     extension.with_language(spec.lang)  # raises where no id is left
     rehearsal.choose(spec.rehearse, extension.languages)
     pairs = read_pairs(spec.data, spec.lang, spec.images)
+    check_locations(pairs)
     located = next((pair for pair in pairs if pair.regions), None)
     if located is not None:
         raise InputError(

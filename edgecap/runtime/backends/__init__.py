@@ -16,6 +16,12 @@ from edgecap.core.formats import FORMATS, backends, load_object
 from edgecap.runtime.backends.single import FunctionSession
 
 
+def check_backend(backend: str, *others: str) -> None:
+    """Raise InputError for a name that is none of `auto`, the backends and `others`."""
+    if backend != "auto":  # the names of all are in the metadata of every installed package
+        pick("backend", backend, ("auto", *backends(), *others))
+
+
 def select(format_: str, backend: str = "auto", platform: str | None = None) -> str:
     """The name of the backend for bundles of this format; `platform`: by default this system.
 
@@ -23,7 +29,7 @@ def select(format_: str, backend: str = "auto", platform: str | None = None) -> 
     Raises InputError for an unknown backend, UnsupportedError if it cannot run the format or does
     not work on the platform.
     """
-    pick("backend", backend, ("auto", *backends(), "torch"))
+    check_backend(backend, "torch")
     platform = platform or sys.platform
     rows = {one.name: one for one in FORMATS[format_].backends} if format_ in FORMATS else {}
     usable = [name for name, row in rows.items() if row.platform in (None, platform)]
@@ -53,7 +59,7 @@ def open_functions(bundle: Bundle, backend: str = "auto", threads: int = 1) -> F
     if threads < 1:
         raise InputError("threads.number", f"threads must be at least 1, got {threads}.")
     name = select(bundle.manifest.format, backend)
-    row = backends()[name]
+    row = next(one for one in FORMATS[bundle.manifest.format].backends if one.name == name)
     if backend == "auto" and row.note:
         _warn_once(f"edgecap: {row.note}")
     if threads > 1 and not row.takes_threads:

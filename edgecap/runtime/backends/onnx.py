@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,10 +48,13 @@ class OnnxSession(FunctionSession):
     Functions that captions do not need, such as the text encoder, are loaded at their first use.
     """
 
+    encodes_alone = True
+
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._engine = require("onnxruntime", "onnx")
-        self._bundle, self._threads = bundle, threads
+        self._bundle, self.threads = bundle, threads
         self._loading = threading.Lock()
+        self._single: OnnxSession | None = None
         self._graphs: dict[str, _Graph] = {}
         self.batch = bundle.manifest.batch
         for name in needed_at_once(bundle.manifest.functions):
@@ -70,10 +73,22 @@ class OnnxSession(FunctionSession):
         weakref.finalize(bound, graph.memory.give_back, written)
         return bound
 
+    def for_threads(self, count: int) -> Sequence[FunctionSession]:
+        """One session of one thread for all: calls run on the threads that make them.
+
+        Threads of this session would be shared by all calls, and spin while they wait for work.
+        """
+        if self.threads == 1:
+            return [self] * count
+        with self._loading:
+            if self._single is None:
+                self._single = OnnxSession(self._bundle, 1)
+        return [self._single] * count
+
     def _graph(self, name: str) -> _Graph:
         with self._loading:
             if name not in self._graphs:
-                self._graphs[name] = _Graph(self._engine, self._bundle, name, self._threads)
+                self._graphs[name] = _Graph(self._engine, self._bundle, name, self.threads)
             return self._graphs[name]
 
 
@@ -191,9 +206,20 @@ class _Graph:
 class _InPlace(Bound):
     """Inputs that the engine reads in the host's memory."""
 
+    _session: OnnxSession
+    _whole: _InPlace | None = None
+
     def __init__(self, session: OnnxSession, name: str, inputs: Arrays, graph: _Graph) -> None:
         super().__init__(session, name, inputs)
         self._graph, self._binding = graph, graph.binding(inputs)
+
+    def first(self, count: int, fixed: Arrays) -> Bound:
+        inputs = self._of_first(count, fixed)
+        if not self._graph.takes_in_place(inputs):
+            return super().first(count, fixed)
+        smaller = _InPlace(self._session, self._name, inputs, self._graph)
+        smaller._whole = self  # whose memory this is
+        return smaller
 
     def run(self) -> Arrays:
         return self._graph.run_bound(self._binding)

@@ -6,7 +6,7 @@ Letters as in edgecap.bundle.interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,13 @@ def failed(file: str, error: Exception) -> Exception:
 class FunctionSession(ABC):
     """The functions of one model on an engine. Thread-safe.
 
-    `batch` is None if a call takes any B, and 1 if it takes one image or text at a time.
+    `batch` is None if a call takes any B, and 1 if it takes one image or text at a time. `threads`
+    is how many a call may use. `encodes_alone`: several images a call are encoded no faster.
     """
 
     batch: int | None = 1
+    threads: int = 1
+    encodes_alone: bool = False
 
     @abstractmethod
     def run(self, name: str, inputs: Arrays) -> Arrays:
@@ -54,6 +57,13 @@ class FunctionSession(ABC):
         """
         return Bound(self, name, {**fixed, **allocated(buffers)})
 
+    def for_threads(self, count: int) -> Sequence[FunctionSession]:
+        """The same functions for `count` threads that call at the same time, of one thread each.
+
+        Where the engine cannot work like that, this session alone.
+        """
+        return [self]
+
 
 class Bound:
     """One function over inputs that stay at their place between calls. For one thread."""
@@ -64,6 +74,16 @@ class Bound:
     def run(self) -> Arrays:
         """The outputs, valid until the next call."""
         return self._session.run(self._name, self._inputs)
+
+    def first(self, count: int, fixed: Arrays) -> Bound:
+        """The same for the first `count` items of the buffers, which stay where they are.
+
+        The first axis of every buffer must be that of the batch. `fixed`: the other inputs.
+        """
+        return Bound(self._session, self._name, self._of_first(count, fixed))
+
+    def _of_first(self, count: int, fixed: Arrays) -> dict[str, np.ndarray]:
+        return {name: value[:count] for name, value in self._inputs.items()} | dict(fixed)
 
     def write(self, name: str, value: Any, place: Any = ...) -> None:
         """Write a buffer, or the part of it at `place`."""

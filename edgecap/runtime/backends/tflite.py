@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from edgecap.core.errors import BundleError, MissingPackageError, one_line
 from edgecap.core.packed import AnyFile, PackedFile
 from edgecap.inspection.tflite_check import check_tflite
 from edgecap.runtime.backends.buffers import Buffers
+from edgecap.runtime.backends.pages import let_go
 from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
 # (package, module that holds Interpreter), in order of preference.
@@ -70,7 +72,9 @@ class TfliteSession(FunctionSession):
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
         self._package, make = interpreter_class()
+        self._bundle, self.threads = bundle, threads
         self._lock = threading.Lock()
+        self._per_thread: list[FunctionSession] = []
         self._runners: dict[str, _Runner] = {}
         interpreters: dict[str, Any] = {}
         for name, function in bundle.manifest.functions.items():
@@ -85,7 +89,7 @@ class TfliteSession(FunctionSession):
                 raise BundleError(
                     "bundle.model", f"{self._package} rejects {function.file}: {one_line(error)}"
                 ) from None
-            self._runners[name] = _Runner(runner, function.inputs, function.outputs, function.file)
+            self._runners[name] = _Runner(runner, function.inputs, function.outputs, file)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
         with self._lock:
@@ -93,6 +97,13 @@ class TfliteSession(FunctionSession):
 
     def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
         return _Resident(self, name, fixed, buffers, self._runners[name], self._lock)
+
+    def for_threads(self, count: int) -> Sequence[FunctionSession]:
+        """Interpreters of one thread each, kept: one alone takes its calls in turn."""
+        with self._lock:
+            while len(self._per_thread) < count:
+                self._per_thread.append(TfliteSession(self._bundle, 1))
+            return self._per_thread[:count]
 
 
 def _interpreter(make: Any, file: AnyFile, threads: int) -> Any:
@@ -109,7 +120,7 @@ class _Runner:
     """
 
     def __init__(
-        self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: str
+        self, runner: Any, inputs: Mapping[str, str], outputs: Mapping[str, str], file: AnyFile
     ) -> None:
         details = runner.get_input_details()
         results = runner.get_output_details()
@@ -118,9 +129,9 @@ class _Runner:
         if wrong or len(details) != len(inputs):
             raise BundleError(
                 "bundle.model",
-                f"{file} lacks {wrong}; it has {sorted(details)} {sorted(results)}.",
+                f"{file.name} lacks {wrong}; it has {sorted(details)} {sorted(results)}.",
             )
-        self._file = file
+        self._file, self._path = file.name, file
         self._interpreter = runner._interpreter
         self._engine, self._graph = runner._interpreter_wrapper, runner._subgraph_index
         self._types = {name: details[target]["dtype"] for name, target in inputs.items()}
@@ -190,6 +201,8 @@ class _Runner:
             self._engine.AllocateTensors(self._graph)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
+        if isinstance(self._path, Path):
+            let_go(self._path)  # XNNPACK has packed the weights of all signatures
         self._allocated = True
 
 

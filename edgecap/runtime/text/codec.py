@@ -8,7 +8,7 @@ from edgecap.bundle.text_spec import MAX_BYTES, TextSpec, text_spec_from_json
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import parse
 from edgecap.runtime.text.cleanup import CleanUp
-from edgecap.runtime.text.families import byte_of, token_decoder
+from edgecap.runtime.text.families import token_decoder
 
 
 class TextCodec:
@@ -42,14 +42,20 @@ class TextCodec:
         """Whether `skip_special` skips this id."""
         return id_ in self._special
 
-    def is_byte(self, id_: int) -> bool:
-        """Whether this id is a single byte, so that its character may continue in the next id."""
-        return self.spec.family == "byte_fallback" and byte_of(self.token(id_) or "") is not None
-
     def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
         """The text of ids. Ids without a token are skipped, as in the tokenizers library."""
         stream = self.stream(skip_special)
         return "".join([*map(stream.push, ids), stream.finish()])
+
+    def inside(self, ids: Iterable[int]) -> str:
+        """The text of ids that follow others: with the space that separates a word from them.
+
+        Special tokens included, before any clean-up. A part of a character gives U+FFFD.
+        """
+        decoder = token_decoder(self.spec)
+        decoder.push("x")  # now no token is the first of its text
+        tokens = (self.token(id_) for id_ in ids)
+        return "".join([*(decoder.push(t) for t in tokens if t is not None), decoder.finish()])
 
     def stream(self, skip_special: bool = True) -> TextStream:
         """A new stream, to which ids are pushed one by one."""

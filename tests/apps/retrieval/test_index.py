@@ -280,10 +280,16 @@ def test_a_large_index_asks_its_graph_and_stays_right_as_it_changes(
         (folder / f"{i:03}.png").unlink()
         (folder / f"new-{i}.png").write_bytes(image(1000 + i, 8, 8))
     assert graph_after_update() == first  # the new are few, and compared one by one
+    for i in range(41):
+        (folder / f"more-{i}.png").write_bytes(image(2000 + i, 8, 8))
+    grown = graph_after_update()
+    assert grown != first  # many are new, and were added to it
+    manifest = open_index(out).manifest
+    assert manifest.graph is not None and manifest.graph.rows == manifest.rows + 5
     for i in range(5, 30):
         (folder / f"{i:03}.png").unlink()
     second = graph_after_update()
-    assert second != first  # too much of it was dead
+    assert second != grown  # too much of it was dead
     assert [file.name for file in out.glob("graph-*")] == [second]
 
 
@@ -323,9 +329,9 @@ def test_checkpoints_grow_with_the_index(
     """Their segments are listed in one file that may not grow without end."""
     saved, append = [], store.append
 
-    def noted(root: Path, manifest: IndexManifest, entries: list, vectors: np.ndarray) -> Any:
+    def noted(root: Path, manifest: IndexManifest, entries: list, *rest: Any) -> Any:
         saved.append(len(entries))
-        return append(root, manifest, entries, vectors)
+        return append(root, manifest, entries, *rest)
 
     monkeypatch.setattr(build, "CHECKPOINT", 8)
     monkeypatch.setattr(build, "_CHECKPOINT_SHARE", 1.0)

@@ -77,7 +77,7 @@ def test_unreadable_images_are_told_and_the_others_kept(
     output = json.loads(captured.out)
     assert output["images"] == 6
     assert output["failures"][0]["error"]["code"] == "image.unreadable"
-    assert captured.err.count("\n") == 1 and "bad.png" in captured.err
+    assert captured.err.count("\n") == 1 and "] bad.png is not an image" in captured.err
     assert main(["search", str(out), "a dog"]) == 0
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgecap.benchmarks.reference.abstention import calibration_error, measure, right_boxes
+from edgecap.benchmarks.reference.abstention import (
+    calibration_error,
+    caption_in_turns,
+    measure,
+    right_boxes,
+)
 from edgecap.benchmarks.reference.not_scenes import HELD_OUT, KINDS, SIDE, not_scenes
 from edgecap.models.loading import load
 from edgecap.reference.scenes.graph import Name, Scene, Thing
@@ -27,6 +32,24 @@ def test_the_calibration_error_is_the_gap_between_promise_and_share() -> None:
     assert calibration_error(scenes, [(0.0, False)]) == pytest.approx(0)
     assert calibration_error(scenes, [(0.9, False)]) == pytest.approx(abs(0.5 * 0 + 0.5 * 0.9))
     assert calibration_error([(0.5, True)], [(0.5, False)]) == pytest.approx(0)
+
+
+class Polyglot:
+    """Says which image it was shown, in which language."""
+
+    languages = ("en", "de", "ja")
+
+    def caption_many(self, images: list[int], lang: str, style: str) -> list[Caption]:
+        return [Caption(str(i), "", lang, style, (), (), (), 0.0, True, 0) for i in images]
+
+
+def test_languages_take_turns_from_one_set_of_images_to_the_next() -> None:
+    spoken: list[str] = []
+    for images in ([0, 1], [2, 3, 4, 5], [6]):
+        found = caption_in_turns(Polyglot(), images, "plain", before=len(spoken))  # type: ignore[arg-type]
+        assert [int(caption.text) for _, caption in found] == images
+        spoken += [lang for lang, _ in found]
+    assert spoken == ["en", "de", "ja", "en", "de", "ja", "en"]
 
 
 def test_a_box_is_right_where_a_thing_of_its_name_is() -> None:
@@ -59,11 +82,12 @@ def test_styles_without_boxes_hear_the_one_with_boxes() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("style", ["grounded", "plain"])
-def test_the_reference_declines_what_is_no_scene(style: str) -> None:
+def test_the_reference_declines_what_is_no_scene() -> None:
     captioner = load("S")
     assert captioner.calibration is not None
-    row = measure(captioner, captioner.calibration, style, n=40, others=8, folders={})
-    assert row["kept"]["test"] >= 0.95  # one of 40 may fall below: 98 % are promised
-    assert float(np.mean([row["declined"][kind] for kind in KINDS])) >= 0.95
-    assert float(np.mean([row["declined"][kind] for kind in HELD_OUT])) >= 0.95
+    styles = ["grounded", "plain"]
+    for _, row in measure(captioner, captioner.calibration, styles, 40, 8, folders={}):
+        assert row["kept"]["test"] >= 0.95  # one of 40 may fall below: 98 % are promised
+        assert float(np.mean([row["declined"][kind] for kind in KINDS])) >= 0.95
+        assert float(np.mean([row["declined"][kind] for kind in HELD_OUT])) >= 0.95
+        assert set(row["languages"]) == set(captioner.languages)

@@ -1,6 +1,4 @@
-"""Captions become tokens: boxes as locations of the model_input, and no word of a stranger's
-steers.
-"""
+"""Captions become tokens: boxes become location tokens, and no text acts as a special token."""
 
 from __future__ import annotations
 
@@ -9,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from edgecap.apps.pairs.pair import Pair, Span
 from edgecap.core.errors import InputError
 from edgecap.reference.extension import Extension
-from edgecap.reference.pairs.pair import Pair, Span
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.reference.tokens import EOS_ID, ID, SPECIALS
-from edgecap.reference.train.captions import SampleEncoder, with_boxes
+from edgecap.reference.train.captions import SampleEncoder, check_locations, with_boxes
 from edgecap.runtime.preprocess import letterbox
 from edgecap.runtime.tokenizer import Tokenizer
 
 
-def test_boxes_of_a_image_become_locations_of_the_model_input() -> None:
+def test_boxes_of_an_image_become_locations_of_the_model_input() -> None:
     where = letterbox(448, 224, 224)  # half as large, 56 px from the top
     pair = Pair(Path("a.png"), "A dog, a cat.", (Span(0, 5, ((0, 0, 448, 224),)),))
     assert with_boxes(pair, where) == "A dog<loc_00><loc_14><loc_56><loc_42>, a cat."
@@ -54,6 +52,15 @@ def test_words_of_a_caption_with_boxes_never_steer(caption: str, drawn: bool) ->
     specials = [token for token in words if token < len(SPECIALS)]
     assert specials == tokenizer.encode(BOX, allow_special=True)[1:]
     assert tokenizer.decode(words) == f"{caption[:6]}{BOX}{caption[6:]}".replace("\ud800", "?")
+
+
+@pytest.mark.parametrize("unknown", ["<loc_1>", "<loc_57>"])
+def test_location_tokens_that_the_vocabulary_lacks_are_refused(unknown: str) -> None:
+    good = Pair(Path("a.png"), "A dog", grounded=f"A dog{BOX}", where="mine.jsonl:1")
+    check_locations([good])
+    bad = replace(good, grounded=f"A dog{unknown}{BOX[8:]}", where="mine.jsonl:2")
+    with pytest.raises(InputError, match=rf"mine\.jsonl:2 has {unknown}; known are <loc_00>"):
+        check_locations([good, bad])
 
 
 def test_a_caption_with_boxes_is_spelled_as_in_training() -> None:

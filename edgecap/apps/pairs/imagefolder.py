@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from edgecap.core.errors import InputError
-from edgecap.reference.pairs.pair import (
+from edgecap.apps.pairs.pair import (
     Pair,
     bad_row,
     captions,
@@ -23,6 +22,7 @@ from edgecap.reference.pairs.pair import (
     rows,
     text_of,
 )
+from edgecap.core.errors import InputError
 from edgecap.runtime.preprocess import SUFFIXES
 
 _NAME, _CAPTIONS, _LANGUAGE = "file_name", ("text", "caption"), "lang"
@@ -40,7 +40,7 @@ def read_csv(file: Path, root: Path, lang: str) -> list[Pair]:
     try:
         header = reader.fieldnames or []
     except csv.Error as error:
-        raise bad_row(f"{file}:{reader.line_num}", f"is no CSV: {error}") from None
+        raise bad_row(f"{file}:{reader.line_num}", f"is not CSV: {error}") from None
     if _NAME not in header or not set(header) & set(_CAPTIONS):
         raise bad_row(f"{file}:1", f"has no columns {_NAME} and {' or '.join(_CAPTIONS)}")
 
@@ -52,7 +52,7 @@ def read_csv(file: Path, root: Path, lang: str) -> list[Pair]:
                     raise bad_row(where, f"does not have {len(header)} cells")
                 yield where, row
         except csv.Error as error:
-            raise bad_row(f"{file}:{reader.line_num}", f"is no CSV: {error}") from None
+            raise bad_row(f"{file}:{reader.line_num}", f"is not CSV: {error}") from None
 
     return _pairs(file, root, lang, numbered())
 

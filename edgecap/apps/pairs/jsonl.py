@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgecap.core.errors import InputError
-from edgecap.reference.pairs.pair import (
+from edgecap.apps.pairs.pair import (
     Pair,
     bad_row,
     captions,
@@ -27,6 +26,7 @@ from edgecap.reference.pairs.pair import (
     rows,
     spans,
 )
+from edgecap.core.errors import InputError
 
 _FIELDS = {"image", "caption", "text", "captions", "lang", "spans", "grounded", "regions"}
 _ALTERNATIVES = (("caption", "text", "captions"), ("spans", "grounded", "captions"))
@@ -46,7 +46,7 @@ def read(file: Path, root: Path, lang: str) -> list[Pair]:
                 "spans or grounded)",
             )
         if not isinstance(row.get("lang", lang), str):
-            raise bad_row(where, "has a 'lang' that is no text")
+            raise bad_row(where, "has a 'lang' that is not text")
         if row.get("lang", lang) != lang:
             skipped.append(row["lang"])
             continue

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgecap.apps.pairs import Span, read_pairs
 from edgecap.core.errors import InputError
-from edgecap.reference.pairs import Span, read_pairs
 from edgecap.reference.scenes.dataset import write_dataset
 
 
@@ -114,10 +114,8 @@ def span(*boxes: Any, start: Any = 0, end: Any = 8) -> dict[str, Any]:
         ({**GOOD, "grounded": f"Een kat{BOX}."}, "not those of the caption"),
         ({**GOOD, "grounded": f"Een hond{BOX}<loc_05>."}, "no boxes"),
         ({**GOOD, "grounded": "Een hond<loc_03><loc_02><loc_01><loc_04>."}, "no boxes"),
-        ({**GOOD, "spans": {}}, "no list"),
+        ({**GOOD, "spans": {}}, "not a list"),
         ({**GOOD, "spans": [[0, 3]]}, "exactly start, end and boxes"),
-        ({**GOOD, "grounded": "Een hond<loc_1><loc_2><loc_3><loc_4>."}, "<loc_1>; known are"),
-        ({**GOOD, "grounded": "Een hond<loc_01><loc_02><loc_57><loc_58>."}, "<loc_57>; known are"),
         ({**span([0, 0, 1, 1]), "caption": " Een hond."}, "spaces in its caption"),
         (span([0, 0, 1, 1], end=90), "outside the caption"),
         (span([0, 0, 1, 1], start=True), "outside the caption"),
@@ -125,7 +123,7 @@ def span(*boxes: Any, start: Any = 0, end: Any = 8) -> dict[str, Any]:
         (span([3, 0, 1, 1]), "x0 < x1"),
         (span([0, 0, 1]), "x0 < x1"),
         (span([0, 0, 1, "1"]), "x0 < x1"),
-        ([], "no JSON object"),
+        ([], "not a JSON object"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(folder: Path, row: Any, message: str) -> None:
@@ -136,9 +134,9 @@ def test_a_bad_row_is_named_by_file_and_line(folder: Path, row: Any, message: st
 def test_files_that_are_no_such_file(folder: Path) -> None:
     bad = folder / "mine.jsonl"
     for data, message in (
-        (b'{"image": "a.png", "caption": "x"}\n{"image"', r"mine\.jsonl:2 is no JSON"),
+        (b'{"image": "a.png", "caption": "x"}\n{"image"', r"mine\.jsonl:2 is not JSON"),
         (b'{"image": "a.png"\xff', "1 is not UTF-8"),
-        (b"[" * 100_000, r"mine\.jsonl:1 is no JSON"),
+        (b"[" * 100_000, r"mine\.jsonl:1 is not JSON"),
         (b"", "holds no captions in 'nl'"),
     ):
         bad.write_bytes(data)
@@ -147,7 +145,7 @@ def test_files_that_are_no_such_file(folder: Path) -> None:
     for name in ("absent.jsonl", "a.png"):
         with pytest.raises(InputError, match=name):
             read_pairs(folder / name, "nl")
-    with pytest.raises(InputError, match="no directory of images"):
+    with pytest.raises(InputError, match="not a directory of images"):
         read_pairs(lines(bad, GOOD), "nl", folder / "absent")
 
 
@@ -180,9 +178,9 @@ def test_bad_coco(folder: Path, changes: dict[str, Any], message: str) -> None:
 def test_coco_that_is_no_document(folder: Path) -> None:
     for text, message in (
         ("[]", "no object"),
-        ('{\n"images": ', r"c\.json:2 is no JSON"),
-        ('{"images": ' + "[" * 100_000, r"c\.json is no JSON"),
-        ('{"images": ' + "9" * 5_000, r"c\.json is no JSON"),
+        ('{\n"images": ', r"c\.json:2 is not JSON"),
+        ('{"images": ' + "[" * 100_000, r"c\.json is not JSON"),
+        ('{"images": ' + "9" * 5_000, r"c\.json is not JSON"),
     ):
         (folder / "c.json").write_text(text)
         with pytest.raises(InputError, match=message):
@@ -196,8 +194,8 @@ def test_coco_that_is_no_document(folder: Path) -> None:
         ("", r"csv:1 has no columns"),
         ("file_name,text\na.png\n", r"csv:2 does not have 2 cells"),
         ("file_name,text\na.png,x,y\n", r"csv:2 does not have 2 cells"),
-        ('file_name,text\na.png,"x\n', r"csv:\d is no CSV"),
-        ('file_name,"text', r"csv:\d is no CSV"),
+        ('file_name,text\na.png,"x\n', r"csv:\d is not CSV"),
+        ('file_name,"text', r"csv:\d is not CSV"),
         ("file_name,text,caption\na.png,x,y\n", "both"),
         ("file_name,text\na.png,x\n", r"1 of 2 images.* b\.png"),
         ("file_name,text,lang\na.png,x,en\nb.png,x,en\n", "no captions in 'nl'"),

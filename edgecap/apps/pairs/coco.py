@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgecap.apps.pairs.pair import Pair, bad_row, caption, image_file, text_of
 from edgecap.core.errors import InputError
-from edgecap.reference.pairs.pair import Pair, bad_row, caption, image_file, text_of
 
 
 def read(file: Path, root: Path, lang: str) -> list[Pair]:
@@ -53,16 +53,16 @@ def _document(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(text_of(file))
     except json.JSONDecodeError as error:
-        raise bad_row(f"{file}:{error.lineno}", f"is no JSON: {error.msg}") from None
+        raise bad_row(f"{file}:{error.lineno}", f"is not JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:  # too many digits, too deep
-        raise bad_row(str(file), f"is no JSON: {error}") from None
+        raise bad_row(str(file), f"is not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise InputError("pairs.format", f"{file} is no COCO document: it holds no object.")
+        raise InputError("pairs.format", f"{file} is not a COCO document: it holds no object.")
     return document
 
 
 def _list(file: Path, document: dict[str, Any], name: str) -> list[dict[str, Any]]:
     value = document.get(name)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise InputError("pairs.format", f"{file} is no COCO document: it has no list {name!r}.")
+        raise InputError("pairs.format", f"{file} is not a COCO document: it has no list {name!r}.")
     return value

@@ -1,4 +1,4 @@
-"""How both sides of the gate ask: greedy captions of encoded scenes, and texts to embed.
+"""What both sides of the gate do: greedy captions of encoded scenes, and texts to embed.
 
 Letters as in bundle/interface.py; b scenes of one batch.
 """
@@ -18,7 +18,7 @@ from edgecap.runtime.regions import Input
 from edgecap.runtime.state import State
 
 
-def answer(
+def greedy_captions(
     captioner: Captioner, encoded: Mapping[str, np.ndarray], requests: Sequence[tuple[str, str]]
 ) -> list[ReferenceCaption]:
     """Greedy captions of encoded scenes: all with the same request, or one scene at a time."""
@@ -26,15 +26,15 @@ def answer(
     manifest = captioner.manifest
     S = manifest.image.input_size[0]
     view = Input((S, S), letterbox(S, S, S))  # boxes are compared in px of the model's input
-    answers = []
+    captions = []
     for generated in generate(
         State(captioner.graphs, encoded), captioner.vocabulary.rules(lang, style)
     ):
         scores = [chosen.score for chosen in generated.chosen]
         reading = read(generated.tokens, scores, captioner.codec, manifest.regions, view, lang)
         boxes = [list(box) for region in reading.regions for box in region.boxes]
-        answers.append(ReferenceCaption(generated.tokens, reading.text, boxes))
-    return answers
+        captions.append(ReferenceCaption(generated.tokens, reading.text, boxes))
+    return captions
 
 
 def frame(captioner: Captioner, text: str) -> tuple[np.ndarray, np.ndarray]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edgecap.apps.pairs import coco, imagefolder, jsonl
+from edgecap.apps.pairs.pair import Pair, Region, Span
 from edgecap.core.errors import InputError
-from edgecap.reference.pairs import coco, imagefolder, jsonl
-from edgecap.reference.pairs.pair import Pair, Region, Span
 
 __all__ = ["Pair", "Region", "Span", "read_pairs"]
 
@@ -36,7 +36,7 @@ def read_pairs(data: Path, lang: str, images: Path | None = None) -> list[Pair]:
     file = _file_of(data) if data.is_dir() else data
     root = images or file.parent
     if not root.is_dir():
-        raise InputError("pairs.images", f"{root} is no directory of images.")
+        raise InputError("pairs.images", f"{root} is not a directory of images.")
     if file.name in _IN_DIRECTORY:
         read = _IN_DIRECTORY[file.name]
     elif file.suffix == ".json":

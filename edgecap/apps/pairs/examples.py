@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgecap.reference.pairs import Pair, Region, read_pairs
+from edgecap.apps.pairs import Pair, Region, read_pairs
 
 
 @dataclass
