@@ -95,7 +95,7 @@ def package(bundle: Path, out: Path) -> Path:
     run(["aapt", "package", "-f", "-m", "-J", generated, "-M", manifest, "-S", APP / "res"]
         + ["-A", assets, "-I", jar, "-0", "edgecap", "-F", loose])  # fmt: skip
     (numbers,) = generated.rglob("R.java")
-    app = [APP / "kotlin/dev/edgecap/sample" / f"{n}.kt" for n in ("PhotoActivity", "CaptionView")]
+    app = [file for file in APP.rglob("*.kt") if file.stem != "CameraActivity"]
     run(["javac", "--release", "8", "-Xlint:-options", "-d", classes, numbers])
     compile_kotlin([*KOTLIN.rglob("*.kt"), *app], classes, jar, classes)
     dx = debian() / "usr/share/java/com.android.dx.jar"
