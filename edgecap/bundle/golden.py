@@ -47,7 +47,9 @@ class Case:
     lang: str
     style: str
     tokens: tuple[int, ...]  # without <eos>
-    raw: str
+    raw: str  # what they read as; the rest is None in bundles made before 2026-11-30
+    boxes: tuple[tuple[float, ...], ...] | None = None  # x0 y0 x1 y1, px of the image, 3 decimals
+    complete: bool | None = None  # an end token ended it
 
 
 @dataclass(frozen=True)

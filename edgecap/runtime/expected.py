@@ -24,7 +24,9 @@ from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError
 from edgecap.core.typed import decode, dump
 from edgecap.runtime.captioner import Captioner
+from edgecap.runtime.captions import Caption
 from edgecap.runtime.image_processing import process
+from edgecap.runtime.reread import Recorded, compare_readings, recorded
 from edgecap.runtime.state import State
 
 FOLDER, FILE, ARRAYS = "golden", "golden/expected.json", "golden/expected.npz"
@@ -41,6 +43,7 @@ class Case:
     image: str  # a file of the bundle
     prompt: str | None  # None: the model only embeds
     tokens: tuple[int, ...]
+    reading: Recorded | None = None  # of the tokens; None in bundles made before 2026-11-30
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,12 @@ def write_expected(captioner: Captioner, images: Iterable[np.ndarray], directory
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, "PNG")
         (directory / name).write_bytes(encoded.getvalue())
-        prompt, tokens, first, embedding = _run_image(captioner, encoded.getvalue())
-        cases.append(Case(name, prompt, tokens))
+        prompt, caption, first, embedding = _run_image(captioner, encoded.getvalue())
+        if caption is None:
+            cases.append(Case(name, prompt, ()))
+        else:
+            reading = recorded(captioner, encoded.getvalue(), caption)
+            cases.append(Case(name, prompt, caption.tokens, reading))
         logits += [] if first is None else [first]
         embeddings += [] if embedding is None else [embedding]
     expected = Expected(captioner.backend, tuple(cases))
@@ -86,11 +93,12 @@ def replay_expected(captioner: Captioner, opened: Bundle) -> Certificate:
             reference = {name: arrays[name] for name in ("logits", "embeddings") if name in arrays}
     except (ValueError, OSError) as error:
         raise BundleError("bundle.golden", f"{ARRAYS} cannot be read: {error}.") from None
-    same: list[bool] = []
+    captions: list[Caption] = []
     actual: dict[str, list[np.ndarray]] = {"logits": [], "embeddings": []}
-    for case in expected.cases:
-        _, tokens, first, embedding = _run_image(captioner, opened.file(case.image).read_bytes())
-        same.append(tokens == case.tokens)
+    images = [opened.file(case.image).read_bytes() for case in expected.cases]
+    for image in images:
+        _, caption, first, embedding = _run_image(captioner, image)
+        captions += [] if caption is None else [caption]
         actual["logits"] += [] if first is None else [first]
         actual["embeddings"] += [] if embedding is None else [embedding]
     outputs = [
@@ -102,7 +110,20 @@ def replay_expected(captioner: Captioner, opened: Bundle) -> Certificate:
         raise BundleError("bundle.golden", f"{ARRAYS} is not about the cases of {FILE}.")
     agreements: tuple[AgreementParity, ...] = ()
     if captioner.manifest.prompts:
-        agreements = (AgreementParity("tokens", float(np.mean(same)), 0.75),)
+        pairs = list(zip(captions, expected.cases, strict=True))
+        same = [caption.tokens == case.tokens for caption, case in pairs]
+        agreements = (
+            AgreementParity("tokens", sum(same) / len(same), 0.75),
+            *compare_readings(
+                captioner,
+                [
+                    (image, case.tokens, "")
+                    for image, case in zip(images, expected.cases, strict=True)
+                ],
+                [case.reading or Recorded(None) for case in expected.cases],
+                captions,
+            ),
+        )
     return certify(
         f"export with {expected.engine}",
         f"{captioner.backend} {captioner.manifest.precision}",
@@ -115,20 +136,20 @@ def replay_expected(captioner: Captioner, opened: Bundle) -> Certificate:
 
 def _run_image(
     captioner: Captioner, image: bytes
-) -> tuple[str | None, tuple[int, ...], np.ndarray | None, np.ndarray | None]:
-    """Prompt, tokens, logits f32 [V] of the first token and embedding f32 [E] of one image."""
+) -> tuple[str | None, Caption | None, np.ndarray | None, np.ndarray | None]:
+    """Prompt, caption, logits f32 [V] of the first token and embedding f32 [E] of one image."""
     manifest, graphs = captioner.manifest, captioner.graphs
     encoded = graphs.encode_inputs([process(image, manifest.image)])
     embedding = None
     if "image_embedding" in manifest.interface.function(ENCODE).outputs:
         embedding = encoded["image_embedding"][0].astype(np.float32)
     if not manifest.interface.has(DECODE):
-        return None, (), None, embedding
+        return None, None, None, embedding
     prompt = manifest.default_prompt
     state = State(graphs, encoded)
     logits = state.prompt(manifest.prompts[prompt].begin).logits  # [1,V]
     (caption,) = captioner.caption([image])
-    return prompt, caption.tokens, logits[0], embedding
+    return prompt, caption, logits[0], embedding
 
 
 def _compare(

@@ -7,6 +7,7 @@ as in golden.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgecap.core.errors import BundleError
 from edgecap.runtime.captioner import Captioner
 from edgecap.runtime.forcing import teacher_forced
 from edgecap.runtime.preprocess import preprocess
+from edgecap.runtime.reread import Recorded, compare_readings, recorded
 
 STEPS = 4  # K: the first words depend on everything before them, and V * K floats stay small
 
@@ -79,9 +81,10 @@ def record(
         force(captioner, model_input, caption.lang, caption.style, caption.tokens, K)
         for model_input, caption in zip(model_inputs, captions, strict=True)
     ]
+    readings = map(partial(recorded, captioner), images.values(), captions)
     cases = tuple(
-        Case(name, caption.lang, caption.style, caption.tokens, caption.raw)
-        for name, caption in zip(images, captions, strict=True)
+        Case(name, one.lang, one.style, one.tokens, one.raw, reading.boxes, reading.complete)
+        for name, one, reading in zip(images, captions, readings, strict=True)
     )
     arrays = _arrays(model_inputs, forced, captioner.embed_texts(texts))
     index = GoldenIndex(SCHEMA, cases, tuple(texts), K, dict(tolerances), token_agreement)
@@ -92,7 +95,7 @@ def replay(captioner: Captioner, golden: Golden) -> Certificate:
     """Compare this captioner's outputs for the golden inputs with those of the reference."""
     index = golden.index
     settings = captioner.manifest.image
-    model_inputs, forced, same_tokens = [], [], 0
+    model_inputs, forced, captions = [], [], []
     for case in index.cases:
         if case.lang not in captioner.languages or len(case.tokens) + 1 < index.steps:
             raise BundleError("bundle.golden", f"the case of {case.image} cannot be replayed.")
@@ -102,16 +105,24 @@ def replay(captioner: Captioner, golden: Golden) -> Certificate:
         forced.append(
             force(captioner, model_input, case.lang, case.style, case.tokens, index.steps)
         )
-        caption = captioner.caption(data, lang=case.lang, style=case.style)[0]
-        same_tokens += caption.tokens == case.tokens
+        captions += captioner.caption(data, lang=case.lang, style=case.style)
     arrays = _arrays(model_inputs, forced, captioner.embed_texts(index.texts))
     outputs = tuple(
         measure(name, golden.arrays[name], arrays[name], index.tolerances) for name in ARRAYS
     )
-    agreement = AgreementParity("tokens", same_tokens / len(index.cases), index.token_agreement)
+    same = [one.tokens == case.tokens for one, case in zip(captions, index.cases, strict=True)]
+    agreements = (
+        AgreementParity("tokens", sum(same) / len(same), index.token_agreement),
+        *compare_readings(
+            captioner,
+            [(golden.images[case.image], case.tokens, case.lang) for case in index.cases],
+            [Recorded(case.raw, case.boxes, case.complete) for case in index.cases],
+            captions,
+        ),
+    )
     languages = tuple(sorted({case.lang for case in index.cases}))
     target = f"{captioner.manifest.format} {captioner.manifest.precision} on {captioner.backend}"
-    return certify("golden files", target, len(index.cases), languages, outputs, (agreement,))
+    return certify("golden files", target, len(index.cases), languages, outputs, agreements)
 
 
 def _arrays(

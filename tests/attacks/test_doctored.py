@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from tiny_export import spec, write_weights
 from edgecap.bundle.io import finalize, open_bundle
 from edgecap.cli.app import main
 from edgecap.core.errors import GateError
+from edgecap.core.typed import dump
 from edgecap.exporters import job
 from edgecap.exporters.onnx import convert as to_onnx
+from edgecap.runtime import load
+from edgecap.runtime.reread import compare_readings, recorded
 
 # Where the damage shows, in the gate's words.
 WHERE = {
@@ -75,3 +80,48 @@ def test_the_gate_saves_none_of_them(
     assert ("the model's scores" if infinite else WHERE[damage]) in caught.value.message
     assert "scene" in caught.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+def shifted_tokenizer(bundle: Path) -> None:
+    """The words of a bundle's tokenizer, each one id further: another model's tokenizer."""
+    file = bundle / "tokenizer.json"
+    table = json.loads(file.read_text(encoding="utf-8"))
+    first = len(table["special"])
+    words = table["tokens"][first:]
+    table["tokens"][first:] = words[-1:] + words[:-1]
+    file.write_bytes(dump(table))
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "end token"])
+def test_verify_refuses_the_words_of_another_model(
+    part: str, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The graphs generate the recorded tokens, which say something else."""
+    manifest = open_bundle(tiny_bundle).manifest
+    if part == "tokenizer":
+        shifted_tokenizer(tiny_bundle)
+    else:
+        index = json.loads((tiny_bundle / "golden" / "golden.json").read_bytes())
+        used = (index["cases"][0]["tokens"][-1],)
+        prompts = {name: replace(spec, eos=used) for name, spec in manifest.prompts.items()}
+        manifest = replace(manifest, prompts=prompts, grammar=None)
+    finalize(tiny_bundle, manifest)
+    assert main(["verify", str(tiny_bundle)]) == 1
+    assert "reading: 0.00% agree" in capsys.readouterr().err
+
+
+def test_the_boxes_of_recorded_tokens_are_compared(tiny_bundle: Path) -> None:
+    captioner = load(tiny_bundle)
+    image = (tiny_bundle / "golden" / "image_00.png").read_bytes()
+    (caption,) = captioner.caption([image])
+    regions = captioner.manifest.regions
+    assert regions is not None
+    boxed = replace(caption, tokens=tuple(regions.first + edge for edge in (3, 5, 20, 30)))
+    known = recorded(captioner, image, boxed)
+    assert known.boxes is not None and len(known.boxes) == 1
+    cases = [(image, boxed.tokens, boxed.lang)]
+    (reading,) = compare_readings(captioner, cases, [known], [boxed])
+    assert reading.passed
+    captioner.manifest = replace(captioner.manifest, regions=replace(regions, bin_px=8))
+    (reading,) = compare_readings(captioner, cases, [known], [boxed])
+    assert not reading.passed
