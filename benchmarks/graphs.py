@@ -21,6 +21,7 @@ import numpy as np
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.errors import EdgecapError, InputError
 from edgecap.core.lazy import require
+from edgecap.runtime.backends.onnx import session_options
 from edgecap.runtime.loading import as_schema2
 
 Arrays = dict[str, np.ndarray]
@@ -78,8 +79,7 @@ def runner(bundle: Bundle, name: str) -> Callable[[Arrays], Arrays]:
     path = str(bundle.file(place.file))
     if bundle.manifest.format == "onnx":
         engine = require("onnxruntime", "onnx")
-        options = engine.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = 1, 4
+        options = session_options(engine)
         session = engine.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         outputs = list(place.outputs.values())
 

@@ -28,6 +28,7 @@ import numpy as np
 from edgecap.benchmarks.graph_work import FUNCTIONS
 from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.errors import EdgecapError, GateError, UnsupportedError
+from edgecap.runtime.backends.onnx import session_options
 from edgecap.runtime.loading import as_schema2
 
 RUNS = {"onnx": 10, "tflite": 10, "coreml": 2}
@@ -76,9 +77,8 @@ def summed(function: str, timings: Timings, runs: int) -> list[dict[str, Any]]:
 def _onnx(bundle: Bundle, name: str, runs: int, threads: int) -> list[dict[str, Any]]:
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.enable_profiling, options.log_severity_level = True, 4
+    options = session_options(onnxruntime, threads)
+    options.enable_profiling = True
     with tempfile.TemporaryDirectory(prefix="edgecap-profile-") as folder:
         options.profile_file_prefix = f"{folder}/{name}"
         session = onnxruntime.InferenceSession(

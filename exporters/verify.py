@@ -17,6 +17,7 @@ from edgecap.core.errors import GateError
 from edgecap.core.lazy import require
 from edgecap.core.scratch import scratch_dir
 from edgecap.exporters.contract import Function
+from edgecap.runtime.backends.onnx import session_options
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 # Float16 and int8 grids, which CoreML's converter is given at once, cost what they cost.
@@ -51,8 +52,7 @@ def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) 
 def onnx_runner(file: Path, function: Function) -> Run:
     """Run a graph in onnxruntime."""
     onnxruntime = require("onnxruntime", "export")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options = session_options(onnxruntime)
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     kept = {put.name for put in session.get_inputs()}
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgecap.benchmarks.peers.engine import EngineSession, Run, serve_bundle
 from edgecap.bundle.io import Bundle
+from edgecap.runtime.backends.onnx import session_options
 
 BACKEND = "onnxruntime, whole cache returned"
 
@@ -28,8 +29,7 @@ def open_function(bundle: Bundle, name: str, threads: int) -> Run:
     import onnxruntime
 
     function = bundle.manifest.functions[name]
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options = session_options(onnxruntime, threads)
     path = str(bundle.file(function.file))
     model = _returning_cache(path, bundle) if name == "decode" else path
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -33,6 +33,7 @@ from edgecap.quant.samples import CalibrationSpec
 from edgecap.quant.simulate import simulate
 from edgecap.quant.smooth import smooth
 from edgecap.quant.subject import FunctionSubject, subject_of
+from edgecap.runtime.backends.onnx import session_options
 from edgecap.runtime.image_processing import ModelInput
 
 Answers = dict[str, dict[str, np.ndarray]]  # function -> output -> value
@@ -99,7 +100,9 @@ class Family:
     def run_onnx(self, directory: Path) -> Answers:
         found = {}
         for function in self.float_:
-            session = onnxruntime.InferenceSession(str(directory / f"{function.name}.onnx"))
+            session = onnxruntime.InferenceSession(
+                str(directory / f"{function.name}.onnx"), session_options(onnxruntime)
+            )
             values = session.run(None, self.inputs[function.name])
             found[function.name] = dict(zip(function.outputs, values, strict=True))
         return found

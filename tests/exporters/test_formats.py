@@ -19,6 +19,7 @@ from edgecap.exporters.onnx import convert as to_onnx
 from edgecap.exporters.tflite import convert as to_tflite
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.quant.rounding import rows
+from edgecap.runtime.backends.onnx import session_options
 
 PRECISIONS = ("fp32", "fp16", "w8")
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
@@ -41,7 +42,9 @@ def test_onnx_gives_what_torch_gives_for_any_batch(
 ) -> None:
     files = write_onnx(converted, precision, tmp_path)
     for function in functions(converted.model, attention=True, by_element=False):
-        session = onnxruntime.InferenceSession(str(tmp_path / files[function.name].file))
+        session = onnxruntime.InferenceSession(
+            str(tmp_path / files[function.name].file), session_options(onnxruntime)
+        )
         assert [i.name for i in session.get_inputs()] == list(function.inputs)
         assert [o.name for o in session.get_outputs()] == list(function.outputs)
         for batch in (1, 3):

@@ -21,6 +21,7 @@ from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.treatment import WeightScheme
 from edgecap.quant.params import QuantParams
 from edgecap.quant.plan import Activations, Calibration, Layer, Plan
+from edgecap.runtime.backends.onnx import session_options
 
 K, N = 64, 48
 GRIDS = Activations(QuantParams(0.03, 0), QuantParams(8.0, 0))
@@ -110,7 +111,9 @@ def test_onnx_keeps_all_that_a_layer_does(kind: str, tmp_path: Path) -> None:
     with quiet():
         traced = to_onnx.convert([function], Parameters(model))
     to_onnx.write(traced, "mixed", tmp_path, plan)
-    session = onnxruntime.InferenceSession(str(tmp_path / "encode.onnx"))
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "encode.onnx"), session_options(onnxruntime)
+    )
     for batch in (1, 3):
         feeds = {
             "image": normal(1, batch, 3, 32, 32),

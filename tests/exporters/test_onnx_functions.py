@@ -32,6 +32,7 @@ from edgecap.models import registry
 from edgecap.models.checkpoint import Checkpoint, open_checkpoint
 from edgecap.models.weightless import without_weights
 from edgecap.quant.plan import Plan
+from edgecap.runtime.backends.onnx import session_options
 from edgecap.runtime.backends.single import Arrays
 
 EVERY = [(family, variant) for family in registry.FAMILIES for variant in MAKERS[family]]
@@ -86,10 +87,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Any
 
 
 def run(file: Path, inputs: Arrays) -> dict[str, np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    options = session_options(onnxruntime)
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, dict(inputs)), strict=True))

@@ -25,6 +25,7 @@ from edgecap.exporters.treatment import PlanLookup
 from edgecap.quant.plan import Layer
 from edgecap.reference.model.captioner import CaptionModel
 from edgecap.reference.quant import ReferenceSubject, simulate, smooth
+from edgecap.runtime.backends.onnx import session_options
 
 LAYERS = 2
 DRAWS = 4  # of inputs, to average over
@@ -116,7 +117,9 @@ def test_onnx_heads_round_each_item_of_a_call_as_if_alone(
         {key: drawn(rng, example) for key, example in function.inputs.items()} for _ in range(3)
     ]
     together = {key: np.concatenate([item[key] for item in items]) for key in function.inputs}
-    session = onnxruntime.InferenceSession(str(w8a8[0] / f"{name}.onnx"))
+    session = onnxruntime.InferenceSession(
+        str(w8a8[0] / f"{name}.onnx"), session_options(onnxruntime)
+    )
     outputs = session.run(None, together)
     for b, item in enumerate(items):
         for output, alone in zip(outputs, session.run(None, item), strict=True):
@@ -171,7 +174,9 @@ def test_both_formats_give_what_the_simulation_gives(
     rng = np.random.default_rng(3)
     interpreter = Interpreter(str(directory / "model.tflite"), num_threads=1)
     for function in functions(written.made.model, by_element=False):
-        session = onnxruntime.InferenceSession(str(directory / f"{function.name}.onnx"))
+        session = onnxruntime.InferenceSession(
+            str(directory / f"{function.name}.onnx"), session_options(onnxruntime)
+        )
         runner = interpreter.get_signature_runner(function.name)
         off: dict[tuple[str, str], list[float]] = {}
         for _ in range(DRAWS):

@@ -106,6 +106,19 @@ def saturates() -> bool:
         return True
 
 
+def session_options(engine: Any, threads: int = 1) -> Any:
+    """Options with which the graphs of bundles run exactly on this processor, without a word.
+
+    `engine`: the module onnxruntime.
+    """
+    options = engine.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 4  # errors are raised; nothing is printed
+    if saturates():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
 def _model(bundle: Bundle, graph: str, options: Any) -> str | bytes:
     """A graph as the engine takes it: a path, or bytes, whose weights then go into `options`.
 
@@ -134,12 +147,7 @@ class _Graph:
     def __init__(self, engine: Any, bundle: Bundle, name: str, threads: int) -> None:
         function = bundle.manifest.functions[name]
         self._file = function.file
-        options = engine.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        if saturates():
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        options.log_severity_level = 4  # errors are raised; nothing is printed
+        options = session_options(engine, threads)
         file = bundle.content(function.file)
         check_ir_version(file, engine.__version__)
         model = _model(bundle, function.file, options)

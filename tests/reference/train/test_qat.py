@@ -37,6 +37,7 @@ from edgecap.reference.train.data import SceneBatches
 from edgecap.reference.train.distil import Distillation, Teacher
 from edgecap.reference.train.log import read_log
 from edgecap.reference.train.optimisers import Optimisers
+from edgecap.runtime.backends.onnx import session_options
 
 TINY = CaptionerConfig(width=32, layers=1, heads=2, embedding=16)
 STEPS = 3
@@ -184,7 +185,9 @@ def test_an_export_gives_what_the_simulation_gives(tuned: qat.Tuned, tmp_path: P
     }
     with torch.inference_mode():
         wanted = simulated.decode(*map(torch.from_numpy, feed.values()))[0].numpy()  # [1,V]
-    session = onnxruntime.InferenceSession(str(tmp_path / "onnx" / "decode.onnx"))
+    session = onnxruntime.InferenceSession(
+        str(tmp_path / "onnx" / "decode.onnx"), session_options(onnxruntime)
+    )
     interpreter = Interpreter(str(tmp_path / "tflite" / "model.tflite"), num_threads=1)
     onnx_logits = session.run(["logits"], feed)[0]
     tflite_logits = interpreter.get_signature_runner("decode")(**feed)["logits"]
