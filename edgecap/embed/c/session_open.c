@@ -189,7 +189,8 @@ edgecap_status ec_open_encode(ec_session *s, edgecap_error *error)
         const ec_entry *e = &m->state[i];
         hold_state(&o, true, e->from_image, e, e->groups * e->image_rows * e->row_bytes);
     }
-    if (bind(&o, &s->encode_call) == EDGECAP_OK && m->crops > 0) {
+    o.status = bind(&o, &s->encode_call);
+    if (o.status == EDGECAP_OK && m->crops > 0) {
         o.status = open_crop(s, error);
         if (o.status == EDGECAP_OK && ec_unit_port(&s->crop, true, "features")->type !=
                                           ec_unit_port(&s->encode, false, "features")->type) {
