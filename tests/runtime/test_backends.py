@@ -1,8 +1,10 @@
 """Real engines behind the interface: onnxruntime on a tiny bundle, PyTorch against its own twin."""
 
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -201,7 +203,7 @@ def test_a_missing_engine_is_one_line_with_the_remedy(
 
 
 def test_no_tflite_interpreter_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    packages = tuple((f"absent_{i}", f"absent_{i}.interpreter") for i in range(2))
+    packages = tuple((f"absent_{i}", f"absent_{i}.interpreter", "Interpreter") for i in range(2))
     monkeypatch.setattr(tflite, "INTERPRETERS", packages)
     with pytest.raises(MissingPackageError, match=r"absent_0, absent_1.*pip install"):
         tflite.interpreter_class()
@@ -209,8 +211,22 @@ def test_no_tflite_interpreter_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_preferred_tflite_interpreter_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tflite.interpreter_class()[0] == "ai_edge_litert"
-    monkeypatch.setattr(tflite, "INTERPRETERS", (("absent", "absent"), *tflite.INTERPRETERS))
+    absent = ("absent", "absent", "Interpreter")
+    monkeypatch.setattr(tflite, "INTERPRETERS", (absent, *tflite.INTERPRETERS))
     assert tflite.interpreter_class()[0] == "ai_edge_litert"
+
+
+def test_the_interpreter_of_tensorflow_is_that_of_its_attribute_lite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """tensorflow's attribute lite is loaded late, and is another module than tensorflow.lite."""
+    package, late = ModuleType("tensorflow"), ModuleType("tensorflow._api.v2.lite")
+    monkeypatch.setattr(late, "Interpreter", object, raising=False)
+    monkeypatch.setattr(package, "lite", late, raising=False)
+    monkeypatch.setitem(sys.modules, "tensorflow", package)
+    monkeypatch.setitem(sys.modules, "tensorflow.lite", ModuleType("tensorflow.lite"))
+    monkeypatch.setattr(tflite, "INTERPRETERS", tflite.INTERPRETERS[-1:])
+    assert tflite.interpreter_class() == ("tensorflow", object)
 
 
 def test_stepping_with_the_cache_equals_reading_at_once() -> None:

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,11 @@ from edgecap.runtime.backends.buffers import Buffers
 from edgecap.runtime.backends.pages import let_go
 from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
-# (package, module that holds Interpreter), in order of preference.
+# (package, module, the interpreter's name in it), in order of preference.
 INTERPRETERS = (
-    ("ai_edge_litert", "ai_edge_litert.interpreter"),
-    ("tflite_runtime", "tflite_runtime.interpreter"),
-    ("tensorflow", "tensorflow.lite"),
+    ("ai_edge_litert", "ai_edge_litert.interpreter", "Interpreter"),
+    ("tflite_runtime", "tflite_runtime.interpreter", "Interpreter"),
+    ("tensorflow", "tensorflow", "lite.Interpreter"),  # the module tensorflow.lite is another thing
 )
 
 
@@ -35,9 +36,9 @@ def interpreter_class() -> tuple[str, Any]:
 
     Raises MissingPackageError if none is installed, or if the first cannot be imported.
     """
-    for package, module in INTERPRETERS:
+    for package, module, name in INTERPRETERS:
         try:
-            return package, import_module(module).Interpreter
+            return package, attrgetter(name)(import_module(module))
         except Exception as error:  # native code built for another numpy may raise anything
             if isinstance(error, ModuleNotFoundError) and _is_absent(package, error):
                 continue
@@ -46,7 +47,7 @@ def interpreter_class() -> tuple[str, Any]:
                 f"{package} is installed but does not work: {one_line(error)}",
                 "Run: edgecap doctor",
             ) from error
-    names = ", ".join(package for package, _ in INTERPRETERS)
+    names = ", ".join(package for package, *_ in INTERPRETERS)
     raise MissingPackageError(
         "package.missing",
         f"no TFLite interpreter is installed (looked for {names}).",
