@@ -14,10 +14,8 @@ from PIL import Image
 from edgecap.core.errors import InputError
 
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
-_ONE, _MOST_FLOAT = (
-    2,
-    300,
-)  # floats below the first are 0 … 1, and else 0 … 255; a little above both
+# Floats below the first are 0 … 1, and else 0 … 255; a little above both.
+_ONE, _MOST_FLOAT = 2, 300
 _SPACES = {"RGB ": ("RGB", "RGBA", "RGBX"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
 

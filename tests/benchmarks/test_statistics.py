@@ -127,7 +127,7 @@ def test_a_file_that_is_no_report_is_refused(tmp_path: Path) -> None:
         read(file)
     for text, words in (
         ("{", "cannot be read"),
-        ("[]", "no report"),
+        ("[]", "not a report"),
         ('{"schema": 1}', "found: 1"),
     ):
         file.write_text(text)

@@ -54,6 +54,7 @@ def smooth(mode: str, width: int, height: int, seed: int = 0) -> Image.Image:
     rgba = np.clip(np.stack(waves, -1) + noise, 0, 255).astype(np.uint8)  # [h,w,4]
     if mode in ("I;16", "I", "F"):
         wide = rgba[..., 0].astype(np.float32) * 3  # beyond 255 in places
+        wide = np.minimum(wide, 280) if mode == "F" else wide  # brighter floats are refused
         return Image.fromarray(wide.astype({"I;16": "u2", "I": "i4", "F": "f4"}[mode]))
     image = Image.fromarray(rgba)
     if mode == "P+transparency":

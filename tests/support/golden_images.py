@@ -33,9 +33,10 @@ def pixels(width: int, height: int, channels: int = 4) -> np.ndarray:
 
 def _in_mode(mode: str, width: int, height: int) -> Image.Image:
     rgba = pixels(width, height)
-    if mode in ("I", "F"):
-        wide = rgba[..., 0].astype(np.float32) * 257  # 0 ... 65535
-        return Image.fromarray(wide.astype({"I": "i4", "F": "f4"}[mode]))
+    if mode == "I":
+        return Image.fromarray(rgba[..., 0].astype(np.int32) * 257)  # 0 ... 65535
+    if mode == "F":  # 0 ... 255; the hashes are of 2026-11-30, since brighter floats are refused
+        return Image.fromarray(rgba[..., 0].astype(np.float32))
     if mode in ("La", "PA"):
         return (
             Image.fromarray(rgba[..., :2].copy(), "LA").convert("La")

@@ -68,7 +68,7 @@ def test_what_the_run_has_said_already_is_refused(
     for option, value in {"size": "S", "n": "5000", "seed": "0", "init": "S"}.items():
         assert main(["train", "-o", str(stopped), "--resume", f"--{option}", value]) == 2
         output = capsys.readouterr().err
-        assert "[train.start]" in output and f"--{option} would change it" in output
+        assert "[train.start]" in output and f"so --{option} cannot be given" in output
     assert main(["train", "-o", str(stopped)]) == 2
     assert "[train.exists]" in capsys.readouterr().err
     assert Checkpoint.load(stopped).step == before.step

@@ -77,11 +77,15 @@ export class TextCodec {
     return this.spec.family === "byte_fallback" && BYTE.test(this.token(id) ?? "");
   }
 
-  /** What a token adds to a text that has begun, such as " dog"; special tokens by their names. */
-  inside(id) {
-    const { push } = speller(this.spec);
-    push("x");
-    return push(this.token(id) ?? "");
+  /**
+   * The text of ids that follow others, such as " dog": with the space that separates a word from
+   * them, special tokens by their names. A part of a character gives U+FFFD.
+   */
+  inside(ids) {
+    const { push, finish } = speller(this.spec);
+    push("x"); // now no token is the first of its text
+    const tokens = ids.map((id) => this.token(id)).filter((token) => token != null);
+    return tokens.map(push).join("") + finish();
   }
 
   /** The text of ids; ids without a token are left out, as the tokenizers library does. */

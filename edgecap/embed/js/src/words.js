@@ -1,6 +1,9 @@
 /** Generated tokens grouped into words and boxes, each with its attention map. Letter: P image rows. */
 
-const ALPHABETIC = /^\p{L}+$/u;
+const LETTER = /[\p{L}\p{M}\p{N}]/u;
+const SPACE = /^\s+$/u;
+const REPLACEMENT = "\uFFFD";
+const CJK = 0x2e80; // from here on, scripts without spaces: every token is a word
 
 /**
  * [{ text, isBox, tokens: [from, to), span, map: { data f32 [rows*columns], rows, columns } }], which
@@ -14,7 +17,7 @@ export function wordMaps(chosen, codec, { interface: { attention: grid }, region
   const tokens = chosen.map((choice) => choice.token);
   const said = (n) => codec.decode(tokens.slice(0, n).filter((token) => !isPlace(token) && !marks.includes(token)));
   const lead = said(tokens.length).indexOf(text);
-  const starts = wordStarts(tokens, codec, isPlace);
+  const starts = wordStarts(tokens, codec, isPlace, regions?.codec === "cells2" ? 2 : 4);
   return starts.map((start, i) => {
     const end = starts[i + 1] ?? tokens.length;
     const [before, upTo] = [said(start), said(end)];
@@ -38,27 +41,42 @@ function meanMap(choices, { rows, columns, first }) {
   return map;
 }
 
-function wordStarts(tokens, codec, isPlace) {
+/** As edgecap/runtime/words.py. */
+function wordStarts(tokens, codec, isPlace, perBox) {
   const starts = [];
-  let box = 0; // location tokens in the current box
-  tokens.forEach((token, i) => {
-    if (isPlace(token)) {
-      if (box % 4 === 0) starts.push(i);
-      box += 1;
-      return;
+  let [places, before] = [0, ""]; // places in the current run of boxes; the text before, if that is no place
+  for (let at = 0; at < tokens.length; ) {
+    if (isPlace(tokens[at])) {
+      if (places % perBox === 0) starts.push(at);
+      [places, before, at] = [places + 1, "", at + 1];
+    } else {
+      const [end, text] = readable(tokens, at, codec);
+      if (!continues(before, text)) starts.push(at);
+      [places, before, at] = [0, text, end];
     }
-    const afterBox = box > 0;
-    box = 0;
-    if (i === 0 || afterBox || !continues(tokens[i - 1], token, codec)) starts.push(i);
-  });
+  }
   return starts;
 }
 
-/** Whether `token` goes on with the word of `before`. */
-function continues(before, token, codec) {
-  if (codec.isByte(token)) return codec.isByte(before);
-  const text = codec.inside(token);
-  const letters = ALPHABETIC.test(text) && [...text].every((c) => c.codePointAt(0) < 0x2e80); // no CJK
-  const earlier = [...codec.inside(before).trimStart()];
-  return letters && (!earlier.length || ALPHABETIC.test(earlier.at(-1)));
+/**
+ * The end and the text of the fewest tokens from `at` that hold whole characters. A token may be a
+ * part of a character, which has at most four bytes; no text if it stays one.
+ */
+function readable(tokens, at, codec) {
+  for (let end = at + 1; end <= Math.min(at + 4, tokens.length); end += 1) {
+    const text = codec.inside(tokens.slice(at, end));
+    if (!text.includes(REPLACEMENT)) return [end, text];
+  }
+  return [at + 1, ""];
+}
+
+/** Whether `text` continues the word that `before` ends: no space, and letters on both sides. */
+function continues(before, text) {
+  if (SPACE.test(before)) return true; // a space that is a token of its own belongs to what follows
+  return isLetter([...before].at(-1)) && isLetter([...text][0]);
+}
+
+/** Letters, the marks on them and digits, of a script that has spaces between words. */
+function isLetter(character) {
+  return character !== undefined && LETTER.test(character) && character.codePointAt(0) < CJK;
 }
