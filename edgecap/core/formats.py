@@ -137,7 +137,7 @@ _OWN: dict[str, Format] = {
                         "tflite_runtime.interpreter",
                         "pip install tflite-runtime 'numpy<2'",
                     ),
-                    Package("tensorflow", "tensorflow.lite", "pip install tensorflow"),
+                    Package("tensorflow", "tensorflow", "pip install tensorflow"),
                 ),
             ),
         ),

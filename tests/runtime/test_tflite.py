@@ -155,14 +155,14 @@ def test_an_engine_that_does_not_import_is_one_line(
     (package / "__init__.py").touch()
     (package / "interpreter.py").write_text(body)
     monkeypatch.syspath_prepend(tmp_path)
-    absent = ("edgecap_absent", "edgecap_absent.interpreter")
-    broken = ("edgecap_broken", "edgecap_broken.interpreter")
+    absent = ("edgecap_absent", "edgecap_absent.interpreter", "Interpreter")
+    broken = ("edgecap_broken", "edgecap_broken.interpreter", "Interpreter")
     monkeypatch.setattr(tflite, "INTERPRETERS", (absent, broken))
     (tmp_path / "p.png").write_bytes(IMAGES[0])
     try:
         assert main(["caption", str(tmp_path / "p.png"), "--bundle", str(bundle)]) == 2
     finally:
-        for name in broken:
+        for name in broken[:2]:
             sys.modules.pop(name, None)
     (line,) = capsys.readouterr().err.splitlines()
     assert "[package.broken] edgecap_broken is installed but does not work" in line
@@ -170,7 +170,7 @@ def test_an_engine_that_does_not_import_is_one_line(
 
 
 def test_no_engine_at_all_names_the_extra(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = (("edgecap_absent", "edgecap_absent.interpreter"),)
+    absent = (("edgecap_absent", "edgecap_absent.interpreter", "Interpreter"),)
     monkeypatch.setattr(tflite, "INTERPRETERS", absent)
     with pytest.raises(MissingPackageError, match=r"package\.missing.*edgecap_absent.*\[tflite\]"):
         load(bundle)
@@ -178,7 +178,7 @@ def test_no_engine_at_all_names_the_extra(bundle: Path, monkeypatch: pytest.Monk
 
 def test_doctor_looks_for_what_the_runtime_imports() -> None:
     looked = [part.module for part in doctor.BACKENDS if part.serves == "tflite"]
-    assert looked == [module for _, module in tflite.INTERPRETERS]
+    assert looked == [module for _, module, _ in tflite.INTERPRETERS]
 
 
 WITHOUT_TORCH = """
