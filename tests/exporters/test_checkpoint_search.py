@@ -105,6 +105,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgecap.quant.search.search.IMAGES", 2)
 
 
+@pytest.mark.full
 def test_a_checkpoint_gets_the_plan_that_its_budget_allows(
     tiny: Tiny,
     few: None,

@@ -78,6 +78,7 @@ def test_the_stateful_step_rounds_as_the_portable_one_does(package: Path) -> Non
     assert len(marked) == 2 * 4 * LAYERS  # the input and the output of each layer
 
 
+@pytest.mark.full
 def test_a_layer_that_a_plan_keeps_stays_float(
     made: Calibrated, package: Path, tmp_path: Path
 ) -> None:

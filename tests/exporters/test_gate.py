@@ -93,6 +93,7 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_a_map_that_parts_a_little_passes_in_one_step_and_not_in_many(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

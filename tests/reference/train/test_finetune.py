@@ -242,6 +242,7 @@ def told(folder: Path, *texts: str) -> Path:
     return folder / "mine.jsonl"
 
 
+@pytest.mark.full
 def test_the_command_writes_weights_report_and_image(
     tiny: Path, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
