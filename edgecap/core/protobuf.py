@@ -140,15 +140,13 @@ class _Reader:
             raise WireError(f"it holds more than {MAX_MESSAGES:,} messages")
         view, fields = self._view, record.message.fields
         while at < end:
-            tag, at = (view[at], at + 1) if view[at] < 0x80 else _varint(view, at, end)
+            tag, at = _varint(view, at, end)
             number, wire = tag >> 3, tag & 7
             if number == 0 or number >= 1 << 29:
                 raise WireError(f"field number {number} at byte {at}")
             known = fields.get(number)
             if wire == _BYTES:
-                # Most sizes and tags are of one byte: a call for each takes half of the time.
-                short = at < end and view[at] < 0x80
-                size, at = (view[at], at + 1) if short else _varint(view, at, end)
+                size, at = _varint(view, at, end)
                 stop = at + size
             elif wire == _VARINT:
                 value, stop = _varint(view, at, end)

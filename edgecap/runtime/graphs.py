@@ -37,7 +37,7 @@ class Graphs:
         self._declared: dict[tuple[str, int], list[tuple[str, tuple[int, ...], str]]] = {}
 
     def for_threads(self, count: int) -> list[Graphs]:
-        """The same for `count` threads at the same time; less where the engine can only less."""
+        """The same for `count` threads at the same time; fewer if the engine supports fewer."""
         if count == 1:
             return [self]
         return [Graphs(session, self.interface) for session in self.session.for_threads(count)]

@@ -106,7 +106,7 @@ def _high_byte(values: np.ndarray, bits: int | None) -> np.ndarray:
     """Integers of 16 bits, or floats, [h,w] to uint8 [h,w]; 8-bit values in a wide type stay.
 
     Floats are 0 … 1, where sharpening may have left some a little above, or 0 … 255. Raises
-    InputError for larger values: nobody knows which is white.
+    InputError for larger values: which one is white is unknown.
     """
     if values.dtype.kind == "f":
         finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)

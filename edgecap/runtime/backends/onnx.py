@@ -78,8 +78,6 @@ class OnnxSession(FunctionSession):
 
         Threads of this session would be shared by all calls, and spin while they wait for work.
         """
-        if self.threads == 1:
-            return [self] * count
         with self._loading:
             if self._single is None:
                 self._single = OnnxSession(self._bundle, 1)
