@@ -33,6 +33,7 @@ _MAX_BYTES = 1 << 30  # of a file: more than MAX_PIXELS take in any format
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _MOST_FRAMES = 64  # that are looked at for one that shows something
 _END = b"\xff\xd9"  # of a JPEG file
+_SCAN = b"\xff\xda"  # the marker before the pixels
 _BITS_PER_SAMPLE, _MAX_SAMPLE = 258, 281  # TIFF tags, as the next two
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -203,26 +204,42 @@ def _given(image: Image.Image) -> LoadedImage:
 
 
 def _decode_ended(data: bytes, name: str) -> _Decoded:
-    """`_decode`, also of a JPEG that lacks nothing but the marker at its end.
+    """`_decode`, also of a JPEG that lacks nothing but the marker at its end, which is noted.
 
     Decoders take zeros for pixels: those that an interrupted copy leaves at the end are cut off.
     """
-    if is_jpeg := kind_of(data) == "JPEG":
-        data = data.rstrip(b"\0")
-    try:
+    if kind_of(data) != "JPEG":
         return _decode(data, name)
+    data = data.rstrip(b"\0")
+    try:
+        decoded = _decode(data, name)
+        ends = _has_end(data)
     except OSError as error:
         # "broken": by a byte of the marker, which would stand twice.
-        data = data.removesuffix(_END[:1])
-        if not is_jpeg or not any(word in str(error) for word in ("truncated", "broken")):
+        data, ends = data.removesuffix(_END[:1]), False
+        if not any(word in str(error) for word in ("truncated", "broken")):
             raise
         # Where every pixel is there, decoders ignore what comes before the marker; where some are
         # missing, it becomes those.
-        ended = _decode(data + _END, name)
-        if _decode(data + b"\x55" * 4096 + _END, name).image != ended.image:
+        decoded = _decode(data + _END, name)
+        if _decode(data + b"\x55" * 4096 + _END, name).image != decoded.image:
             raise
-        ended.notes.append("the marker at its end is missing; every pixel was there")
-        return ended
+    if not ends:
+        decoded.notes.append("the marker at its end is missing; every pixel was there")
+    return decoded
+
+
+def _has_end(data: bytes) -> bool:
+    """Whether a JPEG that was decoded has its end marker. Some decoders do without.
+
+    It is looked for behind the segments before the pixels, which can hold a whole thumbnail.
+    """
+    place = 2
+    while data[place : place + 1] == b"\xff" and data[place : place + 2] != _SCAN:
+        # A marker, and the length of its segment; or one of the bytes that may fill the gap.
+        fill = data[place + 1 : place + 2] == b"\xff"
+        place += 1 if fill else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return _END in data[place:]
 
 
 def _decode(data: bytes, name: str) -> _Decoded:

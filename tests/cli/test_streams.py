@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_line() -> None:
 
 
 WORK = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from edgecap.cli import doctor
 from edgecap.cli.app import main
@@ -90,6 +90,8 @@ def run(json_: str | None = None) -> None:
         print("working", flush=True)
         time.sleep(60)
 
+# As in a terminal, also where a shell started the tests in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 doctor.run = run
 sys.exit(main(["doctor"]))
 """
