@@ -206,11 +206,12 @@ def _given(image: Image.Image) -> LoadedImage:
 def _decode_ended(data: bytes, name: str) -> _Decoded:
     """`_decode`, also of a JPEG that lacks nothing but the marker at its end, which is noted.
 
-    Decoders take zeros for pixels: those that an interrupted copy leaves at the end are cut off.
+    Decoders take zeros for pixels: those that an interrupted copy leaves at the end are cut off,
+    but for one, since pixels can end with a zero.
     """
     if kind_of(data) != "JPEG":
         return _decode(data, name)
-    data = data.rstrip(b"\0")
+    data = data[: len(data.rstrip(b"\0")) + 1]
     try:
         decoded = _decode(data, name)
         ends = _has_end(data)

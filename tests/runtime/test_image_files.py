@@ -188,6 +188,17 @@ def test_a_jpeg_without_its_end_is_read_with_a_note(progressive: bool) -> None:
             load_image(whole[:-missing])
 
 
+def test_a_zero_at_the_end_of_a_jpeg_can_be_a_pixel() -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, (8, 8 + n, 3), np.uint8) for n in range(200)]
+    files = [encoded("JPEG", Image.fromarray(each)) for each in noise]
+    ending_in_zero = [whole for whole in files if whole[-3] == 0]
+    assert ending_in_zero
+    for whole in ending_in_zero:
+        for cut in (whole[:-2], whole[:-2] + bytes(200)):
+            assert open_image(cut).tobytes() == open_image(whole).tobytes()
+
+
 def test_notes_are_logged_and_never_printed(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
