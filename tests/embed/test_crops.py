@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from c_edgecap import Captioner, Library, Refused, compile_c, engine_library
-from tiny_crops import crops_bundle, photos
+from tiny_bundles import shared_bundle
+from tiny_crops import photos
 
 from edgecap.embed.project import write_project
 from edgecap.embed.targets import targets
@@ -20,7 +21,7 @@ from edgecap.runtime.image_processing import process
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return crops_bundle(tmp_path_factory.mktemp("crops"))
+    return shared_bundle(tmp_path_factory, "idefics3", "crops")
 
 
 @pytest.fixture
@@ -102,8 +103,8 @@ def test_every_target_of_the_format_takes_it(bundle: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.full
-def test_captions_of_tflite(library: Library, tmp_path: Path) -> None:
-    made = crops_bundle(tmp_path, "tflite")
+def test_captions_of_tflite(library: Library, tmp_path_factory: pytest.TempPathFactory) -> None:
+    made = shared_bundle(tmp_path_factory, "idefics3", "crops", "tflite")
     opened = library.open(made, library=engine_library("tflite"))
     same_captions(opened, made)
     opened.close()

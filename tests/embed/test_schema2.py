@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_edgecap import Captioner, Library, Refused, compile_c, engine_library
-from tiny_checkpoints import make_whole
+from tiny_bundles import shared_bundle
 
 from edgecap.embed.project import write_project
-from edgecap.exporters.job import export
-from edgecap.exporters.spec import ExportRequest
 from edgecap.runtime import load
 
 # Models of other tokenizers and functions; `least`: of the works in faults.c that each can do.
@@ -23,19 +21,9 @@ IMAGES = [
 ]
 
 
-def exported(family: str, variant: str, folder: Path) -> Path:
-    checkpoint = folder / family
-    checkpoint.mkdir()
-    make_whole(family, variant, checkpoint)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        request = ExportRequest(str(checkpoint), ("onnx",), "fp32", overwrite=True)
-        return folder / export(request).path
-
-
 @pytest.fixture(scope="module")
 def kosmos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported("kosmos-2", "tiny", tmp_path_factory.mktemp("kosmos"))
+    return shared_bundle(tmp_path_factory, "kosmos-2", "tiny")
 
 
 @pytest.fixture
@@ -91,9 +79,9 @@ def test_what_cannot_be_asked(captioner: Captioner, changes: dict[str, object], 
 @pytest.mark.full
 @pytest.mark.parametrize(("family", "variant", "least"), FAULTY)
 def test_memory_that_runs_out_at_every_allocation(
-    family: str, variant: str, least: int, faults: Path, tmp_path: Path
+    family: str, variant: str, least: int, faults: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    bundle = exported(family, variant, tmp_path)
+    bundle = shared_bundle(tmp_path_factory, family, variant)
     run = subprocess.run([faults, bundle, engine_library("onnx")], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     failures, _, _, works, _ = run.stdout.split()

@@ -191,20 +191,10 @@ def test_bundles_that_are_refused(tiny_bundle: Path, caption: Caption) -> None:
 
 @pytest.fixture(scope="module")
 def blip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BLIP, exported: a model with prompts."""
-    from tiny_checkpoints import make
-    from transformers import BertTokenizerFast
+    """A model with prompts."""
+    from tiny_bundles import shared_bundle  # needs torch; the other tests here do not
 
-    from edgecap.exporters.job import export
-    from edgecap.exporters.spec import ExportRequest
-
-    folder = tmp_path_factory.mktemp("blip")
-    model = folder / "model"
-    model.mkdir()
-    make("blip", "tiny", model)
-    BertTokenizerFast(str(model / "vocab.txt")).save_pretrained(model)
-    request = ExportRequest(str(model), ("onnx",), "fp32", folder / "bundle", overwrite=True)
-    return export(request).path
+    return shared_bundle(tmp_path_factory, "blip", "tiny")
 
 
 def test_captions_of_a_model_with_prompts(blip: Path, caption: Caption) -> None:

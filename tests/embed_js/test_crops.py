@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from js_edgecap import Caption
-from tiny_crops import crops_bundle, photos
+from tiny_bundles import shared_bundle
+from tiny_crops import photos
 
 from edgecap.runtime import load
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return crops_bundle(tmp_path_factory.mktemp("crops"))
+    return shared_bundle(tmp_path_factory, "idefics3", "crops")
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime-node", "onnxruntime-web"])

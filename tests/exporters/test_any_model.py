@@ -112,7 +112,7 @@ class Family:
         return {name: dict(run(self.inputs[name])) for name, run in runs.items()}
 
 
-@pytest.fixture(scope="module", params=["blip", "git"])
+@pytest.fixture(scope="module", params=["blip", pytest.param("git", marks=pytest.mark.full)])
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
     torch.set_num_threads(1)
     name, directory = request.param, tmp_path_factory.mktemp(request.param)

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_checkpoints import make_whole
+from tiny_bundles import shared_bundle
 
 from edgecap.cli.app import main
-from edgecap.exporters.job import export
-from edgecap.exporters.spec import ExportRequest
 from edgecap.runtime.loading import load
 
 COUNT = 44  # images of each folder, of which every second one is fitted
@@ -20,10 +18,7 @@ COUNT = 44  # images of each folder, of which every second one is fitted
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("blip")
-    checkpoint = make_whole("blip", "tiny", folder)
-    request = ExportRequest(str(checkpoint), ("onnx",), "fp32", folder / "bundle", scenes=1)
-    return export(request).path
+    return shared_bundle(tmp_path_factory, "blip", "tiny")
 
 
 def folder(path: Path, contrast: float) -> Path:

@@ -243,6 +243,7 @@ def test_plans_and_calibration_that_cannot_be(
     assert prepare(replace(blip, plan=plan)).outputs == {"onnx": tmp_path / "b"}
 
 
+@pytest.mark.full
 def test_fewer_bytes(bundle: Make) -> None:
     """Of tiny layers; vectors and small tables stay float."""
     made = [bundle("blip", "tiny", "onnx", each) for each in ("fp32", "fp16", "w8")]

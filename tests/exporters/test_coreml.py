@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -31,16 +33,23 @@ SPECS = {
 WIDTH_BYTES = {"fp32": 4, "fp16": 2, "w8": 1}
 
 
+Made: TypeAlias = Callable[[str], tuple[Path, Any]]
+# The newest and the oldest form; the others are converted in make check-full.
+FULL = [pytest.param(name, marks=pytest.mark.full) for name in ("fp32", "w8")]
+
+
 @pytest.fixture(scope="module")
-def made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any]]:
-    """Directory and functions of every export."""
+def made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Directory and functions of an export of SPECS, made once."""
     model = weights.load(tiny)
-    exports = {}
-    for name, spec in SPECS.items():
+
+    @cache
+    def get(name: str) -> tuple[Path, Any]:
         directory = tmp_path_factory.mktemp(name)
         with quiet():
-            exports[name] = directory, to_coreml.export(model, spec, directory)
-    return exports
+            return directory, to_coreml.export(model, SPECS[name], directory)
+
+    return get
 
 
 def spec_of(package: Path) -> Any:
@@ -59,9 +68,9 @@ def shape(feature: Any) -> tuple[int, ...]:
     return tuple(feature.type.multiArrayType.shape)
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp16", "w8"])
-def test_a_package_holds_the_contract(made: dict[str, tuple[Path, Any]], name: str) -> None:
-    directory, functions = made[name]
+@pytest.mark.parametrize("name", ["fp16", *FULL])
+def test_a_package_holds_the_contract(made: Made, name: str) -> None:
+    directory, functions = made(name)
     assert [path.name for path in directory.iterdir()] == ["model.mlpackage"]
     found = described(directory / "model.mlpackage")
     assert set(found) == set(functions) >= set(FUNCTIONS)
@@ -75,30 +84,29 @@ def test_a_package_holds_the_contract(made: dict[str, tuple[Path, Any]], name: s
     assert image.ColorSpace.Name(image.colorSpace) == "RGB"
 
 
-def test_the_cache_goes_in_as_it_came_out_and_scores_are_float32(
-    made: dict[str, tuple[Path, Any]],
-) -> None:
-    for name, kind in (("fp32", "FLOAT32"), ("fp16", "FLOAT16"), ("w8", "FLOAT16")):
-        step = described(made[name][0] / "model.mlpackage")["decode"]
-        for feature in (*step.input, *step.output):
-            array = feature.type.multiArrayType
-            got = array.ArrayDataType.Name(array.dataType)
-            if feature.name in ("k", "v", "k_new", "v_new"):
-                assert got == kind
-            elif feature.name in ("logits", "attention"):
-                assert got == "FLOAT32"
+@pytest.mark.parametrize("name", ["fp16", *FULL])
+def test_the_cache_goes_in_as_it_came_out_and_scores_are_float32(made: Made, name: str) -> None:
+    kind = "FLOAT32" if name == "fp32" else "FLOAT16"
+    step = described(made(name)[0] / "model.mlpackage")["decode"]
+    for feature in (*step.input, *step.output):
+        array = feature.type.multiArrayType
+        got = array.ArrayDataType.Name(array.dataType)
+        if feature.name in ("k", "v", "k_new", "v_new"):
+            assert got == kind
+        elif feature.name in ("logits", "attention"):
+            assert got == "FLOAT32"
 
 
-def test_a_state_holds_the_text_rows(made: dict[str, tuple[Path, Any]]) -> None:
-    step = described(made["fp16"][0] / "model.mlpackage")["decode_stateful"]
+def test_a_state_holds_the_text_rows(made: Made) -> None:
+    step = described(made("fp16")[0] / "model.mlpackage")["decode_stateful"]
     states = {f.name: tuple(f.type.stateType.arrayType.shape) for f in step.state}
     assert states == {"k_text": (2, 1, 2, 96, 32), "v_text": (2, 1, 2, 96, 32)}
     inputs = {f.name: shape(f) for f in step.input}
     assert inputs["k_image"] == inputs["v_image"] == (2, 1, 2, 196, 32)
 
 
-def test_no_tensor_has_more_axes_than_core_ml_takes(made: dict[str, tuple[Path, Any]]) -> None:
-    spec = spec_of(made["fp16"][0] / "model.mlpackage")
+def test_no_tensor_has_more_axes_than_core_ml_takes(made: Made) -> None:
+    spec = spec_of(made("fp16")[0] / "model.mlpackage")
     assert spec.specificationVersion == 9  # iOS 18
     ranks = [
         output.type.tensorType.rank
@@ -111,9 +119,9 @@ def test_no_tensor_has_more_axes_than_core_ml_takes(made: dict[str, tuple[Path, 
     assert max(ranks) == 5
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp16", "w8"])
-def test_weights_are_stored_once(tiny: Path, made: dict[str, tuple[Path, Any]], name: str) -> None:
-    stored = made[name][0] / "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
+@pytest.mark.parametrize("name", ["fp16", *FULL])
+def test_weights_are_stored_once(tiny: Path, made: Made, name: str) -> None:
+    stored = made(name)[0] / "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
     model = weights.load(tiny)
     matrices = sum(p.numel() for p in model.parameters() if p.ndim == 2)
     expected = matrices * WIDTH_BYTES[name]
@@ -123,10 +131,8 @@ def test_weights_are_stored_once(tiny: Path, made: dict[str, tuple[Path, Any]], 
     assert expected <= stored.stat().st_size <= expected + 100_000
 
 
-def test_int8_rows_are_rounded_as_in_every_format(
-    tiny: Path, made: dict[str, tuple[Path, Any]]
-) -> None:
-    package = open_package(made["old"][0] / "decode.mlpackage")
+def test_int8_rows_are_rounded_as_in_every_format(tiny: Path, made: Made) -> None:
+    package = open_package(made("old")[0] / "decode.mlpackage")
     operations = package.functions["main"].block.operations
     packed = [op.attributes for op in operations if op.type == "constexpr_affine_dequantize"]
     table = max(packed, key=lambda attributes: attributes["quantized_data"].type.shape)
@@ -138,9 +144,9 @@ def test_int8_rows_are_rounded_as_in_every_format(
 
 
 def test_an_older_target_gets_a_package_for_each_function(
-    made: dict[str, tuple[Path, Any]],
+    made: Made,
 ) -> None:
-    directory, functions = made["old"]
+    directory, functions = made("old")
     for name in FUNCTIONS:
         assert (functions[name].file, functions[name].entry) == (f"{name}.mlpackage", "main")
         spec = spec_of(directory / f"{name}.mlpackage")
@@ -148,11 +154,9 @@ def test_an_older_target_gets_a_package_for_each_function(
         assert {f.name for f in spec.description.input} == set(functions[name].inputs)
 
 
-@pytest.mark.parametrize("name", ["fp32", "fp16", "w8", "old"])
-def test_the_evaluator_gives_what_torch_gives(
-    tiny: Path, made: dict[str, tuple[Path, Any]], name: str
-) -> None:
-    directory, where = made[name]
+@pytest.mark.parametrize("name", ["fp16", "old", *FULL])
+def test_the_evaluator_gives_what_torch_gives(tiny: Path, made: Made, name: str) -> None:
+    directory, where = made(name)
     for function in functions(weights.load(tiny), SPECS[name].attention):
         feeds = examples(function, 1)
         wanted = expected(function, feeds)
@@ -166,10 +170,9 @@ def test_the_evaluator_gives_what_torch_gives(
             assert error <= CLOSE[SPECS[name].precision] * max(1, np.abs(value).max()), output
 
 
-def test_the_step_of_every_head_says_what_the_plain_one_says(
-    tiny: Path, made: dict[str, tuple[Path, Any]]
-) -> None:
-    program = Program.open(made["w8"][0] / "model.mlpackage")
+@pytest.mark.full
+def test_the_step_of_every_head_says_what_the_plain_one_says(tiny: Path, made: Made) -> None:
+    program = Program.open(made("w8")[0] / "model.mlpackage")
     (decode,) = (f for f in functions(weights.load(tiny)) if f.name == "decode")
     feeds = examples(decode, 1)
     plain, by_head = (program.function(name).run(feeds) for name in ("decode", DECODE_ATTENTION))
@@ -178,10 +181,8 @@ def test_the_step_of_every_head_says_what_the_plain_one_says(
     assert np.abs(by_head["attention"].mean((1, 2)) - plain["attention"]).max() < 1e-3
 
 
-def test_the_stateful_step_says_what_the_portable_one_says(
-    tiny: Path, made: dict[str, tuple[Path, Any]]
-) -> None:
-    program = Program.open(made["fp16"][0] / "model.mlpackage")
+def test_the_stateful_step_says_what_the_portable_one_says(tiny: Path, made: Made) -> None:
+    program = Program.open(made("fp16")[0] / "model.mlpackage")
     plain, stateful = program.function("decode"), program.function("decode_stateful")
     rng = np.random.default_rng(3)
     k = np.zeros((2, 1, 2, 292, 32), np.float16)  # [L,B,H,C,K]
@@ -204,9 +205,9 @@ def test_the_stateful_step_says_what_the_portable_one_says(
     assert np.abs(again["logits"] - want["logits"]).max() > 2 * error  # the text before it counted
 
 
-def test_gelu_keeps_its_tanh_form(made: dict[str, tuple[Path, Any]]) -> None:
+def test_gelu_keeps_its_tanh_form(made: Made) -> None:
     """coremltools 9 takes the exact form where the keyword is left to it."""
-    package = open_package(made["fp32"][0] / "model.mlpackage")
+    package = open_package(made("fp16")[0] / "model.mlpackage")
     for function in package.functions.values():
         operations = function.block.operations
         constants = {op.place: op.attributes["val"] for op in operations if op.type == "const"}

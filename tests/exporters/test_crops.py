@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from tiny_bundles import shared_bundle
 from tiny_checkpoints import make
 from tiny_crops import photos
 
@@ -66,15 +67,14 @@ def bundle_of(directory: Path, output: Path, format_: str = "onnx", precision: s
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make("idefics3", "crops", tmp_path_factory.mktemp("idefics3"))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared_bundle(tmp_path_factory, "idefics3", "crops")
 
 
 @pytest.fixture(scope="module")
-def bundle(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("bundle") / "idefics3"
-    bundle_of(directory, made)
-    return made
+def directory(bundle: Path) -> Path:
+    """The checkpoint that the bundle was made from."""
+    return bundle.with_name("model")
 
 
 @pytest.fixture(scope="module")

@@ -181,6 +181,7 @@ def test_a_place_for_failed_bundles_is_looked_at_first(tiny: Path, tmp_path: Pat
         assert caught.value.code == code
 
 
+@pytest.mark.full
 def test_a_certificate_says_where_captions_diverge_and_what_ran(tiny: Path, tmp_path: Path) -> None:
     small = CalibrationSpec(images=16)
     request = spec(tiny, tmp_path / "b", precision="w8a8", calibration=small, scenes=32)

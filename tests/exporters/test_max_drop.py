@@ -135,6 +135,7 @@ def test_an_impossible_budget_exits_1_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_weights_are_judged_in_every_language_that_can_be_read(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
     assert len(caption.tokens) <= 5
 
 
+@pytest.mark.full
 def test_a_kill_leaves_nothing_under_the_final_name(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     command = [sys.executable, "-m", "edgecap.cli.app", "export", "-f", "onnx"]

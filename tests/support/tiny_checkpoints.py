@@ -224,6 +224,7 @@ FULL_ONLY = {
     ("vision-encoder-decoder", "trocr"),
     ("vision-encoder-decoder", "donut"),
     ("paligemma", "gemma2"),
+    ("idefics3", "tiny"),  # "crops" does the same and more
 }
 
 
