@@ -21,6 +21,7 @@ from edgecap.exporters.tflite import folding
 from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.tflite import passes as tflite_passes
+from edgecap.exporters.tflite.kept_axes import keep_axes
 from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
 from edgecap.reference.quant import ReferenceSubject
@@ -48,6 +49,7 @@ def convert(functions: Sequence[Function], verified: bool = True) -> bytes:
     names = {f.name: (tuple(f.inputs), f.outputs) for f in functions}
     tflite_passes.finish(tree, names)
     folding.fold_transposes(tree)
+    keep_axes(tree)
     data = tflite_graph.write(tree)
     for function in functions if verified else ():
         verify.verify_converted(function, verify.tflite_runner(data, function), "tflite")

@@ -36,8 +36,8 @@ def _folded(graph: Graph, makers: dict[int, Any], product: Any) -> list[Any]:
     transpose = maker if reshape is None else makers.get(reshape.inputs[0])
     if transpose is None or graph.code(transpose) != codes.TRANSPOSE:
         return []
-    shape = _shape(graph, factor)
-    if not _swaps_last(graph, transpose) or shape[-2:] != _shape(graph, transpose.outputs[0])[-2:]:
+    shape = graph.shape(factor)
+    if not _swaps_last(graph, transpose) or shape[-2:] != graph.shape(transpose.outputs[0])[-2:]:
         return []
     product.builtinOptions.adjY = True
     product.inputs = [product.inputs[0], transpose.inputs[0]]
@@ -55,17 +55,9 @@ def _folded(graph: Graph, makers: dict[int, Any], product: Any) -> list[Any]:
 
 def _swaps_last(graph: Graph, transpose: Any) -> bool:
     """Whether a TRANSPOSE swaps its last two axes and no others."""
-    order_of = graph.subgraph.tensors[transpose.inputs[1]]
-    data = graph.model.buffers[order_of.buffer].data
-    if data is None or not len(data):
-        return False
-    order = np.frombuffer(bytes(data), np.int32).tolist()
+    order = graph.integers(transpose.inputs[1])
     axes = list(range(len(order)))
-    return bool(order == [*axes[:-2], axes[-1], axes[-2]])
-
-
-def _shape(graph: Graph, index: int) -> list[int]:
-    return [int(size) for size in graph.subgraph.tensors[index].shape]
+    return len(order) > 1 and order == [*axes[:-2], axes[-1], axes[-2]]
 
 
 def _read(operators: list[Any], outputs: Any) -> list[Any]:

@@ -5,7 +5,9 @@ Nothing here knows what is done to a graph; the passes do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,31 @@ class Graph:
             return None
         return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
 
+    def is_constant(self, index: int) -> bool:
+        """Whether a tensor has a value in the file, of any type."""
+        data = self.model.buffers[self.subgraph.tensors[index].buffer].data
+        return data is not None and len(data) > 0
+
+    def integers(self, index: int) -> list[int]:
+        """The values of an int32 constant; none for any other tensor."""
+        tensor = self.subgraph.tensors[index]
+        if not self.is_constant(index) or tensor.type != schema().TensorType.INT32:
+            return []
+        data = bytes(self.model.buffers[tensor.buffer].data)
+        return [int(value) for value in np.frombuffer(data, np.int32)]
+
+    def shape(self, index: int) -> list[int]:
+        """The shape of a tensor."""
+        shape = self.subgraph.tensors[index].shape
+        return [] if shape is None else [int(size) for size in shape]
+
+    def reshaped(self, index: int, shape: Sequence[int]) -> int:
+        """A constant once more, with another shape."""
+        tensor = self.subgraph.tensors[index]
+        other = self.add_tensor(shape, tensor.type)
+        self.subgraph.tensors[other].buffer = tensor.buffer
+        return other
+
     def add_tensor(self, shape: Any, type_: int, value: np.ndarray | None = None) -> int:
         """A new tensor, constant where a value is given; returns its index."""
         module = schema()
@@ -76,6 +103,10 @@ class Graph:
     def code(self, operator: Any) -> int:
         """The builtin code of an operator, of schema().BuiltinOperator."""
         return builtin(self.model.operatorCodes[operator.opcodeIndex])
+
+    def name(self, operator: Any) -> str:
+        """The name of an operator's builtin code, such as FULLY_CONNECTED."""
+        return _names()[self.code(operator)]
 
     def replace(self, index: int, type_: int, value: np.ndarray, scale: float | None) -> None:
         """Give a constant another type and value."""
@@ -106,6 +137,12 @@ class Graph:
         code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), 1
         codes.append(code)
         return len(codes) - 1
+
+
+@cache
+def _names() -> dict[int, str]:
+    codes = vars(schema().BuiltinOperator)
+    return {code: name for name, code in codes.items() if isinstance(code, int)}
 
 
 def builtin(code: Any) -> int:
