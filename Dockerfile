@@ -15,7 +15,7 @@ RUN python -m pip wheel --quiet --no-deps --wheel-dir /wheels . \
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/edgecap /opt/edgecap
-ENV PYTHONPATH=/opt/edgecap PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1
+ENV PYTHONPATH=/opt/edgecap PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 ORT_DISABLE_TELEMETRY=1
 # Numbers, so that a cluster can check that it is not root.
 USER 10001:10001
 WORKDIR /work

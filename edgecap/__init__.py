@@ -13,6 +13,7 @@ app that only runs bundles needs neither torch nor a converter.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from edgecap.api import bench, caption, export, load, verify
 
 __version__ = "0.2.0"
+
+# onnxruntime from 1.29 on reports its use and the names of models to its makers, unless this is set
+# before it is imported. A value that is there stays: 0 lets it report.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _LAZY = ("bench", "caption", "export", "load", "verify")
 

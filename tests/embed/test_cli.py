@@ -179,3 +179,16 @@ def test_png_and_jpeg_where_they_are_built_in(
         told = run(cli, *engine, "--json", bundles["onnx"], file)
         assert (told.returncode, told.stdout) == (2, "")
         assert told.stderr.startswith("edgecap-caption: ") and told.stderr.count("\n") == 1
+
+
+def test_onnxruntime_reports_nothing(
+    checked_cli: Path, bundles: dict[str, Path], engine: tuple[str, str], tmp_path: Path
+) -> None:
+    """Its reports, of 1.29 and later, begin with an id of the device in the home directory."""
+    home, image = tmp_path / "home", tmp_path / "image.ppm"
+    home.mkdir()
+    Image.fromarray(PIXELS).save(image)
+    command = [checked_cli, *engine, bundles["onnx"], image]
+    done = subprocess.run(command, env={"HOME": str(home)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []

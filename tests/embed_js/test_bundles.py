@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from js_edgecap import Caption
+from js_edgecap import MODULES, REPO, Caption
 from PIL import Image
 from schema1 import schema1_twin
 
 from edgecap.bundle.packing import pack
 from edgecap.runtime import load
 
-SAMPLE = Path(__file__).resolve().parents[2] / "edgecap" / "reference" / "data" / "sample.png"
+SAMPLE = REPO / "edgecap" / "reference" / "data" / "sample.png"
+SOURCES = REPO / "edgecap" / "embed" / "js" / "src"
 SIZES = ((256, 192), (101, 230), (64, 64), (640, 100))
 
 
@@ -219,3 +222,19 @@ def test_what_people_read_may_be_edited_or_missing(tiny_bundle: Path, caption: C
     (tiny_bundle / "decode.onnx").rename(tiny_bundle.parent / "linked.onnx")
     (tiny_bundle / "decode.onnx").symlink_to(tiny_bundle.parent / "linked.onnx")
     assert len(caption(tiny_bundle, [(images()[2], {})])["answers"]) == 1
+
+
+def test_onnxruntime_reports_nothing(tiny_bundle_made: Path, tmp_path: Path) -> None:
+    """Its reports, of 1.29 and later, begin with an id of the device in the home directory."""
+    home, app = tmp_path / "home", tmp_path / "app"
+    home.mkdir()
+    shutil.copytree(SOURCES, app / "src")
+    (app / "node_modules").symlink_to(MODULES / "node_modules")
+    (app / "load.mjs").write_text(
+        'import { Captioner } from "./src/index.js";\n'
+        "await Captioner.fromPretrained(process.argv[2]);\n"
+    )
+    command = [shutil.which("node"), app / "load.mjs", tiny_bundle_made]
+    done = subprocess.run(command, env={"HOME": str(home)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []

@@ -55,6 +55,13 @@ def test_a_first_caption_imports_what_its_own_image_and_bundle_need(bundle: Path
     assert not {*others, "edgecap.bundle.schema1", "edgecap.bundle.upgrade", "difflib"} & found
 
 
+def test_onnxruntime_reports_nothing(bundle: Path, tmp_path: Path) -> None:
+    """Its reports, of 1.29 and later, begin with an id of the device in the home directory."""
+    code = f"from edgecap.runtime import load; load({str(bundle)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"HOME": str(tmp_path)})
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_captions_need_no_tokenizer_of_texts(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(loading, "Tokenizer", lambda data, name: opened.append(name) or name)

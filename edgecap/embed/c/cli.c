@@ -350,6 +350,9 @@ int main(int count, char **arguments)
     const char *const *given = (const char *const *)arguments;
     ec_options o;
     int i = 1;
+#if !defined(_WIN32)
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 0); /* see edgecap_open */
+#endif
     memset(&o, 0, sizeof o);
     o.open = edgecap_open_default_params();
     o.caption = edgecap_caption_default_params();

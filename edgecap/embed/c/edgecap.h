@@ -89,7 +89,11 @@ typedef struct edgecap_open_params {
 EDGECAP_API edgecap_open_params edgecap_open_default_params(void);
 
 /* Opens a bundle: a directory, or one packed file (.edgecap), which is mapped and not unpacked.
- * NULL where that fails; `params` NULL: the defaults. */
+ * NULL where that fails; `params` NULL: the defaults.
+ *
+ * onnxruntime from 1.29 on reports its use to its makers. This turns the reports off, but for the
+ * one of its start: only ORT_DISABLE_TELEMETRY=1, in the environment of the process before this
+ * call, turns off that one as well. A library must not change the environment, so the app does. */
 EDGECAP_API edgecap_captioner *edgecap_open(const char *bundle, const edgecap_open_params *params,
                                             edgecap_error *error);
 /* A packed bundle that lies in memory, such as an app's asset. The bytes must stay until

@@ -285,6 +285,7 @@ static bool start(onnxruntime *e)
 {
     return ok(e, CALL(e, ORT_CREATE_ENV, (int, const char *, void **))(SILENT, "edgecap",
                                                                        &e->environment)) &&
+           ok(e, CALL(e, ORT_DISABLE_TELEMETRY, (void *))(e->environment)) &&
            make_options(e, &e->options) &&
            ok(e, CALL(e, ORT_CREATE_CPU_MEMORY, (int, int, void **))(ARENA, DEFAULT_MEMORY,
                                                                      &e->memory)) &&

@@ -39,6 +39,7 @@ export async function engineFor(engine, format) {
 async function onnxruntime() {
   const isNode = typeof process !== "undefined" && Boolean(process.versions?.node);
   if (!isNode) return imported("onnxruntime-web");
+  process.env.ORT_DISABLE_TELEMETRY ??= "1"; // from 1.29 on it reports its use, unless this is set before
   return imported("onnxruntime-node").catch(() => imported("onnxruntime-web"));
 }
 

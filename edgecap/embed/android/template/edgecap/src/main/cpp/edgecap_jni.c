@@ -1,9 +1,19 @@
 /* edgecap_jni.c: edgecap.h for Kotlin, but for captions; see jni_values.h. The
  * other side is Native.kt. */
+#define _POSIX_C_SOURCE 200112L /* setenv */
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "jni_values.h"
+
+/* onnxruntime reads once, when it is opened, whether it may report its use: see edgecap_open. */
+JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM *machine, void *reserved)
+{
+    (void)machine, (void)reserved;
+    (void)setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+    return JNI_VERSION_1_6;
+}
 
 NATIVE(jlong, open)
 (JNIEnv *env, jobject self, jbyteArray bundle, jbyteArray engine, jbyteArray library, jint threads,
