@@ -9,6 +9,7 @@ or typer.Exit with a code.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,7 +135,9 @@ def _run(args: list[str], stopped: Stopped) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         command_path = context.command_path if context is not None else "edgecap"
-        message = f"[usage] {error.format_message().rstrip('.')}. Run: {command_path} --help"
+        files = [arg for arg in args if arg.startswith("-") and os.path.exists(arg)]
+        advice = f"Write ./{files[0]} for the file." if files else f"Run: {command_path} --help"
+        message = f"[usage] {error.format_message().rstrip('.')}. {advice}"
         return print_error("edgecap", message, EdgecapError.exit_code)
     except SystemExit:  # click's: whoever reads the output has left, as `head` does
         return UNREAD_EXIT

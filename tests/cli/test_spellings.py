@@ -97,6 +97,15 @@ def test_habits_of_other_tools_get_a_helpful_line(
     assert [part for part in parts if part.rstrip(".") not in line] == []
 
 
+def test_a_file_whose_name_begins_like_an_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Run: edgecap caption --help" in refusal(capsys, "caption", "-x.png")
+    Path("-x.png").touch()
+    assert "Write ./-x.png for the file." in refusal(capsys, "caption", "-x.png")
+
+
 def test_a_model_is_an_argument_or_an_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
