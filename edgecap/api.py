@@ -216,7 +216,8 @@ def bench(
         n: scenes for the accuracy, 0 to 128; 0: none.
         lang: languages of the accuracy, comma-separated, or "all".
         threads: CPU threads of each engine.
-        model: the PyTorch reference; by default the weights that were exported.
+        model: the PyTorch reference; a checkpoint directory for the bundles of one. By default the
+            weights of the first bundle, if it is one of S.
         duration: seconds to measure; None: a fixed number of rounds.
         target: "python"; or "c", which measures the C core as well.
         peers: measure other engines and runtimes as well, if they are installed.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgecap.cli._options import (
-    WEIGHTS,
     Languages,
     Overwrite,
     count_option,
@@ -61,8 +60,9 @@ def run(
         typer.Option(
             "--model",
             "-m",
-            help=f"PyTorch reference: {WEIGHTS[0].lower()}{WEIGHTS[1:]} "
-            "Default: the weights the bundle was exported from.",
+            help="PyTorch reference: the shipped model S, a .safetensors file of its kind, or the "
+            "checkpoint directory that a bundle was exported from. Default: the weights of the "
+            "first bundle, if it is one of S.",
         ),
     ] = None,
     threads: Annotated[int, threads_option("CPU threads of each engine.")] = 1,
