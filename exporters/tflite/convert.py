@@ -22,6 +22,7 @@ from edgecap.exporters.tflite import graph as tflite_graph
 from edgecap.exporters.tflite import int8 as tflite_int8
 from edgecap.exporters.tflite import passes as tflite_passes
 from edgecap.exporters.tflite.kept_axes import keep_axes
+from edgecap.exporters.tflite.layer_norm import centred_layer_norms
 from edgecap.exporters.treatment import SchemeLookup, by
 from edgecap.quant.plan import Plan
 from edgecap.reference.quant import ReferenceSubject
@@ -44,7 +45,8 @@ def convert(functions: Sequence[Function], verified: bool = True) -> bytes:
         conversion = conversion.signature(function.name, function.module, examples)
     with scratch_dir("edgecap-convert-") as scratch:
         path = scratch / FILE
-        conversion.convert().export(str(path))
+        with centred_layer_norms():
+            conversion.convert().export(str(path))
         tree = tflite_graph.read(path.read_bytes())
     names = {f.name: (tuple(f.inputs), f.outputs) for f in functions}
     tflite_passes.finish(tree, names)
@@ -69,6 +71,7 @@ def write(
     elif precision in INT8_PRECISIONS:
         assert treat is not None  # every int8 export has a plan
         tflite_int8.quantise(tree, treat)
+    tflite_passes.drop_unused_tensors(tree)
     tflite_passes.merge_buffers(tree)
     (directory / FILE).write_bytes(tflite_graph.write(tree))
     found = {}

@@ -1,4 +1,4 @@
-"""Rewriting .tflite files: weights as float16, equal buffers once, names of the contract.
+"""Rewriting .tflite files: weights as float16, equal buffers once, no idle tensors, names.
 
 tflite_int8 has the passes to int8.
 """
@@ -50,6 +50,24 @@ def finish(model: Any, signatures: Mapping[str, tuple[tuple[str, ...], tuple[str
             tensor.name = b""
         for entry in (*signature.inputs, *signature.outputs):
             subgraph.tensors[entry.tensorIndex].name = entry.name
+
+
+def drop_unused_tensors(model: Any) -> None:
+    """Leave out the tensors that no operator of a subgraph reads or writes any more."""
+    for number, subgraph in enumerate(model.subgraphs):
+        used = {int(index) for index in (*subgraph.inputs, *subgraph.outputs)}
+        for operator in subgraph.operators:
+            used |= {int(index) for index in (*operator.inputs, *operator.outputs)}
+        kept = sorted(used - {-1})  # -1: an input that is left out
+        places = {index: place for place, index in enumerate(kept)} | {-1: -1}
+        subgraph.tensors = [subgraph.tensors[index] for index in kept]
+        for lists in (subgraph, *subgraph.operators):
+            lists.inputs = [places[int(index)] for index in lists.inputs]
+            lists.outputs = [places[int(index)] for index in lists.outputs]
+        for signature in model.signatureDefs:
+            if signature.subgraphIndex == number:
+                for entry in (*signature.inputs, *signature.outputs):
+                    entry.tensorIndex = places[entry.tensorIndex]
 
 
 def merge_buffers(model: Any) -> None:
