@@ -83,7 +83,11 @@ def _first_step(
     inputs: dict[str, np.ndarray], encoded: dict[str, np.ndarray], text: set[str]
 ) -> dict[str, np.ndarray]:
     """Inputs that a caption has: a smooth image, or what encode made of it and no text yet."""
-    step_inputs = inputs | {name: value for name, value in encoded.items() if name in inputs}
+    step_inputs = inputs | {
+        name: value.astype(inputs[name].dtype)  # PyTorch's are floats, a length too
+        for name, value in encoded.items()
+        if name in inputs
+    }
     if "features" in inputs:  # encode takes n crops, and encode_crop makes one
         crop, n = encoded["features"][:, None], inputs["features"].shape[1]
         step_inputs["features"] = np.repeat(crop, n, 1)  # [B,n,F,D]
