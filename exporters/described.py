@@ -43,13 +43,22 @@ def describe(adapter: Adapter, opened: Checkpoint) -> Described:
                 "eos_token_id": list(adapter.generation.end),
                 "pad_token_id": adapter.generation.pad,
             }
-            settings = translate.generation_spec(files, begin=begin, ids=ids)
-            most = min(settings.max_new_tokens, T - len(begin) + 1)
-            least = min(settings.min_new_tokens, most)
-            prompts[name] = replace(settings, max_new_tokens=most, min_new_tokens=least)
+            spec = translate.generation_spec(
+                files,
+                begin=begin,
+                prefix=adapter.generation.prefix,
+                ids=ids,
+                settings=adapter.generation.settings,
+            )
+            most = min(spec.max_new_tokens, T - len(begin) + 1)
+            least = min(spec.min_new_tokens, most)
+            # The ids of an image are many, and nothing but these rules looks back at them.
+            looks_back = spec.repetition_penalty != 1 or spec.no_repeat_ngram > 0
+            prefix = spec.prefix if looks_back else ()
+            prompts[name] = replace(spec, max_new_tokens=most, min_new_tokens=least, prefix=prefix)
         codec = getattr(adapter, "regions", None)
         regions = None if codec is None else translate.regions_spec(text, codec)
     encoder = None
     if adapter.interface.has(ENCODE_TEXT):
-        encoder = (opened.directory / "tokenizer.json").read_bytes()
+        encoder = files.tokenizer_file
     return Described(image, text, prompts, regions, encoder)

@@ -114,6 +114,11 @@ class PrefixBase(PromptedBase):
                 "model.prompt", f"the prompt {self.prompt!r} must have a word behind the image."
             )
 
+    @property
+    def before(self) -> list[int]:
+        """The ids of the prompt but for its last, one per row of the image."""
+        return self.ids[:-1]
+
     def continued(self, settings: Any, text: Any) -> Generation:
         """How a caption is generated behind the prompt, by a GenerationConfig.
 
@@ -125,7 +130,7 @@ class PrefixBase(PromptedBase):
             {"caption": (self.first_token,)},
             end=end,
             pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
-            before=self.image_rows,
+            prefix=tuple(self.before),
         )
 
     def whole(self, prompt: list[int]) -> Tensor:

@@ -16,9 +16,9 @@ from edgecap.models.generation import Generation, generation, ids_of
 PROMPTS = {"caption": (2,), "longer": (2, 5, 6)}
 
 
-def made(before: int = 0, **settings: Any) -> Generation:
+def made(before: int = 0, **settings: Any) -> Generation:  # before: ids in front of a prompt
     config = GenerationConfig(**settings).to_dict()
-    return generation(config, PROMPTS, end=(3,), pad=1, before=before)
+    return generation(config, PROMPTS, end=(3,), pad=1, prefix=(9,) * before)
 
 
 def test_nothing_said_is_twenty_tokens() -> None:

@@ -113,6 +113,7 @@ def generation_spec(
     prefix: Sequence[int] = (),
     embedded: int = 0,
     ids: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> GenerationSpec:
     """The settings with which the checkpoint generates after one prompt.
 
@@ -123,11 +124,14 @@ def generation_spec(
         embedded: rows of a prompt that `generate` is given as embeddings and not as ids; max_length
             counts them.
         ids: eos_token_id and the like where the family's own `generate` passes them itself.
+        settings: what it reads where that is not in the checkpoint's files: a part of a model has
+            the ids of its configuration alone.
 
     Raises UnsupportedError (checkpoint.unsupported) that names a setting no bundle can express,
     InputError (checkpoint.setting) for one that makes no sense.
     """
-    values = {**_given(checkpoint), **(ids or {})}
+    given = _given(checkpoint) if settings is None else _set(settings)
+    values = {**given, **(ids or {})}
     _check_known(values)
     history = len(prefix) + len(begin)
     most = _most(values, history, embedded)
