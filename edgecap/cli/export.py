@@ -76,6 +76,23 @@ def run(
             help="Calibration image directory. Default: shipped scenes.",
         ),
     ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            metavar="N",
+            help="Longest caption of a checkpoint, in tokens. Default: what its files say, often "
+            "20.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            help="Words around the image, of a checkpoint that has such: <DETAILED_CAPTION>.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         output_option(
@@ -223,6 +240,8 @@ def run(
         stateful=stateful,
         attention=attention,
         extend=extend,
+        max_length=max_length,
+        prompt=prompt,
     )
     for place in prepared.outputs.values():
         refuse_inside(json_, place)

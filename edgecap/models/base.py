@@ -51,6 +51,20 @@ def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTra
     return loaded
 
 
+def up_to(tokens: int, build: Build = from_weights) -> Build:
+    """A build whose model writes up to `tokens` tokens, whatever its files say."""
+
+    def built(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTrainedModel:
+        made = build(model, checkpoint)
+        for part in made.modules():  # in some families a part generates
+            settings = getattr(part, "generation_config", None)
+            if settings is not None:
+                settings.max_new_tokens, settings.max_length = tokens, None
+        return made
+
+    return built
+
+
 class Normalize(nn.Module):
     """uint8 [B,h,w,3] to float32 [B,3,h,w], scaled as the model wants it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from host_loop import Run, eager, encode, model_input
 from tiny_checkpoints import make_whole
 
 from edgecap.bundle.generation_spec import GenerationSpec
-from edgecap.core.errors import InputError
+from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.exporters.described import describe
+from edgecap.exporters.prepare import prepare_export
 from edgecap.models.adapter import Limits
+from edgecap.models.base import up_to
 from edgecap.models.checkpoint import Checkpoint, open_checkpoint
 from edgecap.models.registry import load
 from edgecap.runtime.image_processing import ModelInput
@@ -38,11 +41,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MakeWith:
         directory = tmp_path_factory.mktemp("set") / "model"
         shutil.copytree(first, directory)
         file = directory / "generation_config.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+        if settings:
+            file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
         opened = open_checkpoint(directory)
         return load(opened), opened
 
     return get
+
+
+def suppressed(adapter: Any) -> tuple[int, ...]:
+    """The image's token: transformers stops where a random model says it."""
+    token = adapter.model.config.to_dict().get("image_token_id")
+    return () if token is None else (token,)
 
 
 def host(run: Run, adapter: Any, image: ModelInput, spec: GenerationSpec) -> list[int]:
@@ -76,9 +86,8 @@ def test_rules_look_back_at_the_whole_prompt(
     family: str, variant: str, settings: dict[str, Any], made: MakeWith
 ) -> None:
     """As transformers counts and compares: what stands before the image, and behind it, too."""
-    image_tokens = made(family, variant)[0].model.config.to_dict().get("image_token_id")
-    banned = [] if image_tokens is None else [image_tokens]  # generate stops where one is said
-    adapter, opened = made(family, variant, **settings, suppress_tokens=banned)
+    banned = suppressed(made(family, variant)[0])
+    adapter, opened = made(family, variant, **settings, suppress_tokens=list(banned))
     (spec,) = describe(adapter, opened).prompts.values()
     image = model_input(adapter, seed=2)
     limits = Limits(spec.max_new_tokens, shipped=True)
@@ -107,3 +116,44 @@ def test_a_length_that_the_prompt_fills_is_refused(made: MakeWith) -> None:
     adapter, opened = made("paligemma", "one-kv-head", max_length=12)
     with pytest.raises(InputError, match="max_length 12 leaves no room after a prompt of"):
         describe(adapter, opened)
+
+
+@pytest.mark.parametrize(
+    ("family", "variant"), [("blip", "tiny"), ("kosmos-2", "tiny"), ("paligemma", "one-kv-head")]
+)
+def test_captions_may_be_longer_than_the_files_say(
+    family: str, variant: str, made: MakeWith
+) -> None:
+    """Model cards pass max_new_tokens to generate; no file of the checkpoint has it."""
+    _, opened = made(family, variant)
+    adapter = load(opened, build=up_to(33))
+    (spec,) = describe(adapter, opened, 33).prompts.values()
+    assert spec.max_new_tokens == 33
+    assert adapter.interface.dims["T"] == 33 + len(spec.begin)
+    image = model_input(adapter)
+    limits = Limits(33, suppressed(adapter), shipped=True)
+    (theirs,) = adapter.reference([image], spec.begin, limits)
+    ours = host(eager(adapter), adapter, image, replace(spec, suppress=limits.banned))
+    assert ours == theirs and len(ours) > 20
+
+
+def test_a_length_beyond_the_positions_is_refused(made: MakeWith) -> None:
+    _, opened = made("blip", "tiny")  # 40 positions
+    with pytest.raises(UnsupportedError, match="captions of 60 tokens are not possible"):
+        describe(load(opened, build=up_to(60)), opened, 60)
+
+
+@pytest.mark.parametrize("option", [{"max_length": 30}, {"prompt": "a photo of"}])
+def test_options_of_checkpoints_are_refused_of_the_reference(option: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedError, match="of Hugging Face checkpoints"):
+        prepare_export("S", formats=("onnx",), precision="fp32", **option)
+
+
+def test_lengths_that_cannot_be_are_refused(made: MakeWith) -> None:
+    _, opened = made("blip", "tiny")
+    export: dict[str, Any] = {"formats": ("onnx",), "precision": "fp32"}
+    with pytest.raises(InputError, match="--max-length must be in 1"):
+        prepare_export(str(opened.directory), max_length=0, **export)
+    _, embeds = made("siglip", "tiny")
+    with pytest.raises(UnsupportedError, match="--max-length: of captions, and .* writes none"):
+        prepare_export(str(embeds.directory), max_length=30, **export)

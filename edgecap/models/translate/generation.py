@@ -222,7 +222,7 @@ def _most(values: Mapping[str, Any], history: int, embedded: int) -> int:
         raise InputError(
             "checkpoint.setting",
             f"max_length {longest} leaves no room after a prompt of {history + embedded} ids.",
-            "Set max_new_tokens in generation_config.json.",
+            "Give export --max-length, or set max_new_tokens in generation_config.json.",
         )
     return int(longest - history - embedded)
 
