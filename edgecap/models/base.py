@@ -95,7 +95,6 @@ class Base:
         self.checkpoint = checkpoint
         self.source = checkpoint.source
         self.license = checkpoint.license
-        assert checkpoint.architecture is not None
         self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
         # Pillow's resizing is the one that a host without torch can repeat to the bit.
         self.processor = AutoImageProcessor.from_pretrained(

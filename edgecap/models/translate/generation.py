@@ -21,7 +21,6 @@ _TEXT_CONFIGS = ("decoder", "generator", "text_config")
 
 # Settings that would change tokens and that no bundle can express: the values that change nothing.
 _REFUSED: dict[str, tuple[Any, ...]] = {
-    "bad_words_ids": (),
     "constraints": (),
     "diversity_penalty": (0, 0.0),
     "dola_layers": (),
@@ -67,6 +66,7 @@ _LEFT_OUT = {
     "output_logits": "the same",
     "output_scores": "the same",
     "return_dict_in_generate": "the same",
+    "return_legacy_cache": "the same, before transformers 5",
     "transformers_version": "who wrote the file",
     "_from_model_config": "the same",
     "is_assistant": "drafts for another model, which still chooses every token",
@@ -83,6 +83,7 @@ _LEFT_OUT = {
 _CARRIED = {
     "bos_token_id",  # start_id
     "decoder_start_token_id",  # start_id
+    "bad_words_ids",
     "begin_suppress_tokens",
     "do_sample",
     "early_stopping",
@@ -152,7 +153,7 @@ def generation_spec(
             typed(values.get("repetition_penalty", 1), _NUMBER, "repetition_penalty")
         ),
         no_repeat_ngram=typed(values.get("no_repeat_ngram_size", 0), int, "no_repeat_ngram_size"),
-        suppress=_ids(values, "suppress_tokens"),
+        suppress=(*_ids(values, "suppress_tokens"), *_bad_words(values)),
         suppress_first=_ids(values, "begin_suppress_tokens"),
         suppress_first_at=int(late),
         forced_first=None if forced is None else typed(forced, int, "forced_bos_token_id"),
@@ -256,6 +257,16 @@ def _ids(values: Mapping[str, Any], name: str) -> tuple[int, ...]:
         return ()
     several = value if isinstance(value, list) else [value]
     return tuple(typed(i, int, name) for i in several)
+
+
+def _bad_words(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """Words of one id, which are never generated; an end token among them is left alone."""
+    words = typed(values.get("bad_words_ids", []), list, "bad_words_ids")
+    if any(len(typed(word, list, "bad_words_ids")) != 1 for word in words):
+        raise refuse("bad_words_ids of several ids", "a bundle leaves out single ids alone")
+    ends = _ids(values, "eos_token_id")
+    banned = [typed(word[0], int, "bad_words_ids") for word in words]
+    return tuple(i for i in banned if i not in ends)
 
 
 def _optional_id(values: Mapping[str, Any], name: str) -> int | None:
