@@ -69,8 +69,9 @@ def describe(adapter: Adapter, opened: Checkpoint, longest: int | None = None) -
             looks_back = spec.repetition_penalty != 1 or spec.no_repeat_ngram > 0
             prefix = spec.prefix if looks_back else ()
             prompts[name] = replace(spec, max_new_tokens=most, min_new_tokens=least, prefix=prefix)
-        codec = getattr(adapter, "regions", None)
-        regions = None if codec is None else translate.regions_spec(text, codec)
+        codec = adapter.regions
+        if codec is not None and translate.has_places(text, codec):
+            regions = translate.regions_spec(text, codec)
     encoder = None
     if adapter.interface.has(ENCODE_TEXT):
         encoder = files.tokenizer_file

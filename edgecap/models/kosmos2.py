@@ -24,6 +24,7 @@ class Kosmos2(PrefixBase):
     """Kosmos2ForConditionalGeneration."""
 
     name = "kosmos-2"
+    regions = "cells2"
     default_prompt = "<grounding>An image of"
 
     def describe(self) -> None:

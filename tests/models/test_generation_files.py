@@ -14,6 +14,7 @@ from host_loop import Run, eager, encode, model_input
 from tiny_checkpoints import make_whole
 
 from edgecap.bundle.generation_spec import GenerationSpec
+from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.exporters.described import describe
 from edgecap.exporters.prepare import prepare_export
@@ -157,3 +158,10 @@ def test_lengths_that_cannot_be_are_refused(made: MakeWith) -> None:
     _, embeds = made("siglip", "tiny")
     with pytest.raises(UnsupportedError, match="--max-length: of captions, and .* writes none"):
         prepare_export(str(embeds.directory), max_length=30, **export)
+
+
+def test_boxes_are_described_where_the_tokenizer_has_places(made: MakeWith) -> None:
+    boxes = describe(*made("paligemma", "one-kv-head")).regions
+    assert boxes == RegionsSpec("loc1024", 261, 1024)
+    assert describe(*made("kosmos-2", "tiny")).regions is None  # one place, of 1024
+    assert describe(*made("blip", "tiny")).regions is None
