@@ -52,9 +52,9 @@ class Checkpoint:
     @property
     def source(self) -> str:
         """What the model is called: by its hub id, by its config, else by its directory."""
-        cached = _CACHED.fullmatch(self.directory.parent.parent.name)
-        if cached and self.directory.parent.name == "snapshots":
-            return cached[1].replace("--", "/", 1)
+        cached = _cached(self.directory)
+        if cached is not None:
+            return cached
         return str(self.config.get("_name_or_path") or self.directory.name)
 
     @property
@@ -216,6 +216,14 @@ def _weights(directory: Path, config: dict[str, Any]) -> tuple[Path, ...]:
             pickles = [p for p in sorted(directory.iterdir()) if p.suffix in PICKLES]
             if pickles and index is None:
                 raise _pickled(pickles[0], config)
+            cached = _cached(directory)
+            if cached is not None and index is None:
+                raise UnsupportedError(
+                    "model.weights",
+                    f"{cached} has no {file.name} here: its weights on the hub may be a pickle, "
+                    "which pull leaves out.",
+                    f"Where you trust it, convert it: {_conversion(cached, config)}",
+                )
             raise InputError(
                 "model.weights",
                 f"{file.name} is missing from {directory}"
@@ -277,7 +285,10 @@ def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
         f"There is no {CONFIG} beside it. Load it in the code that wrote it, and save the model "
         "and its processor with save_pretrained(DIR)."
     )
-    if config is not None:
+    cached = _cached(file.parent)
+    if cached is not None:  # whose files are links into blobs, to be left as they are
+        hint = f"Where you trust it, convert it: {_conversion(cached, config or {})}"
+    elif config is not None:
         name = named[0] if isinstance(named, list) and named else "AutoModel"
         code = f"from transformers import {name} as M; d = '{file.parent}'; "
         code += "M.from_pretrained(d).save_pretrained(d)"
@@ -286,6 +297,26 @@ def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
         "model.pickle",
         f"{file} is a pickle, which can run code when it is read; only safetensors are.",
         hint,
+    )
+
+
+def _cached(directory: Path) -> str | None:
+    """The hub id of a snapshot in the hub's local cache."""
+    cached = _CACHED.fullmatch(directory.parent.parent.name)
+    if cached and directory.parent.name == "snapshots":
+        return cached[1].replace("--", "/", 1)
+    return None
+
+
+def _conversion(hub_id: str, config: dict[str, Any]) -> str:
+    """The command that makes a directory of safetensors of what a hub holds as a pickle."""
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else "AutoModel"
+    folder = hub_id.rsplit("/", 1)[-1]
+    return (
+        f'python -c "import transformers as t; [k.from_pretrained({hub_id!r})'
+        f".save_pretrained({folder!r}) for k in "
+        f'(t.{name}, t.AutoImageProcessor, t.AutoTokenizer)]"'
     )
 
 

@@ -361,3 +361,26 @@ def test_weights_saved_inside_a_wrapper_say_so(prefix: str, model: Path) -> None
     save_file(renamed, model / WEIGHTS, metadata={"format": "pt"})
     error = refusal(model)
     assert error.code == "model.wrapped" and repr(prefix) in error.message
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_repository_of_pickles_alone_is_converted_into_a_directory(
+    pickled: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not into the hub's cache, whose files are links; pull leaves its pickle out."""
+    tensors = load_file(model / WEIGHTS)
+    (model / WEIGHTS).unlink()
+    snapshot = Path(
+        shutil.copytree(model, tmp_path / "models--someone--blip" / "snapshots" / ("0" * 40))
+    )
+    if pickled:
+        (snapshot / "pytorch_model.bin").write_bytes(b"PK")
+    error = refusal(snapshot, UnsupportedError)
+    assert error.code == ("model.pickle" if pickled else "model.weights")
+    code = error.hint.split('python -c "')[1].rstrip('"')
+
+    monkeypatch.chdir(tmp_path)  # "someone/blip", as if transformers fetched it
+    there = Path(shutil.copytree(model, tmp_path / "someone" / "blip"))
+    torch.save(tensors, there / "pytorch_model.bin")
+    exec(code, {})
+    assert open_checkpoint(tmp_path / "blip").weights == (tmp_path / "blip" / WEIGHTS,)
