@@ -76,23 +76,6 @@ def run(
             help="Calibration image directory. Default: shipped scenes.",
         ),
     ] = None,
-    max_length: Annotated[
-        int | None,
-        typer.Option(
-            "--max-length",
-            metavar="N",
-            help="Longest caption of a checkpoint, in tokens. Default: what its files say, often "
-            "20.",
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            "--prompt",
-            metavar="TEXT",
-            help="Words around the image, of a checkpoint that has such: <DETAILED_CAPTION>.",
-        ),
-    ] = None,
     output: Annotated[
         Path | None,
         output_option(
@@ -114,6 +97,25 @@ def run(
         bool,
         typer.Option("--fp32", help="Short for --precision fp32.", rich_help_panel=ADVANCED),
     ] = False,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            metavar="N",
+            help="Longest caption of a checkpoint, in tokens. Default: what its files say, often "
+            "20.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            help="Words around the image, of a checkpoint that has such: <DETAILED_CAPTION>.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
