@@ -164,19 +164,11 @@ class CheckpointSource(Source):
         describe(adapter, self.opened)
         return sum(parameter.numel() for parameter in adapter.model.parameters())
 
-    def _load(self, request: ExportRequest) -> Adapter:
-        if request.max_length is None:
-            return registry.load(self.opened, prompt=request.prompt)
-        from edgecap.models.base import up_to
-
-        build = up_to(request.max_length)
-        return registry.load(self.opened, prompt=request.prompt, build=build)
-
     def open(self, request: ExportRequest, say: Say) -> CheckpointModel:
         opened = self.opened
         say(f"loading {opened.source} ({opened.model_type})")
         with working("loading"), quiet():
-            adapter = self._load(request)
+            adapter = registry.load(opened, prompt=request.prompt, max_length=request.max_length)
         described = describe(adapter, opened, request.max_length)
         planner = CheckpointPlanner(request, opened, adapter, described, say)
         return CheckpointModel(request, opened, adapter, described, planner)

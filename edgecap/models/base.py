@@ -51,7 +51,7 @@ def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTra
     return loaded
 
 
-def up_to(tokens: int, build: Build = from_weights) -> Build:
+def up_to(tokens: int, build: Build) -> Build:
     """A build whose model writes up to `tokens` tokens, whatever its files say."""
 
     def built(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTrainedModel:

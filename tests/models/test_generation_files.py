@@ -19,7 +19,6 @@ from edgecap.core.errors import InputError, UnsupportedError
 from edgecap.exporters.described import describe
 from edgecap.exporters.prepare import prepare_export
 from edgecap.models.adapter import Limits
-from edgecap.models.base import up_to
 from edgecap.models.checkpoint import Checkpoint, open_checkpoint
 from edgecap.models.registry import load
 from edgecap.runtime.image_processing import ModelInput
@@ -127,7 +126,7 @@ def test_captions_may_be_longer_than_the_files_say(
 ) -> None:
     """Model cards pass max_new_tokens to generate; no file of the checkpoint has it."""
     _, opened = made(family, variant)
-    adapter = load(opened, build=up_to(33))
+    adapter = load(opened, max_length=33)
     (spec,) = describe(adapter, opened, 33).prompts.values()
     assert spec.max_new_tokens == 33
     assert adapter.interface.dims["T"] == 33 + len(spec.begin)
@@ -141,7 +140,7 @@ def test_captions_may_be_longer_than_the_files_say(
 def test_a_length_beyond_the_positions_is_refused(made: MakeWith) -> None:
     _, opened = made("blip", "tiny")  # 40 positions
     with pytest.raises(UnsupportedError, match="captions of 60 tokens are not possible"):
-        describe(load(opened, build=up_to(60)), opened, 60)
+        describe(load(opened, max_length=60), opened, 60)
 
 
 @pytest.mark.parametrize("option", [{"max_length": 30}, {"prompt": "a photo of"}])
