@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import edgecap
 from edgecap.bundle.files import ENCODER, TOKENIZER
+from edgecap.bundle.generation_spec import MAX_NEW_TOKENS
 from edgecap.bundle.manifest import SCHEMA, Function, Manifest, ModelInfo
 from edgecap.bundle.text_spec import text_spec_to_json
 from edgecap.core.digest import file_sha256
@@ -72,6 +73,7 @@ class CheckpointSource(Source):
                 f"and {request.precision} was requested.",
                 "Run with: --precision fp16",
             )
+        self._check_length(request)
         images = request.images(IMAGES)
         if not 1 <= images <= 128:
             raise InputError("export.scenes", f"images must be in 1 … 128, got {images}.")
@@ -89,6 +91,21 @@ class CheckpointSource(Source):
                     "Add a budget, as --max-drop 0.5, or leave --data out.",
                 )
             read_references(request.data)
+
+    def _check_length(self, request: ExportRequest) -> None:
+        if request.max_length is None:
+            return
+        if not registry.find(self.family, self.opened.architecture).captions:
+            raise UnsupportedError(
+                "export.checkpoint",
+                f"--max-length: of captions, and {self.opened.source} writes none.",
+                "Leave it out.",
+            )
+        if not 1 <= request.max_length <= MAX_NEW_TOKENS:
+            raise InputError(
+                "export.length",
+                f"--max-length must be in 1 … {MAX_NEW_TOKENS}, got {request.max_length}.",
+            )
 
     def _check_options(self, request: ExportRequest) -> None:
         given = {
@@ -151,8 +168,8 @@ class CheckpointSource(Source):
         opened = self.opened
         say(f"loading {opened.source} ({opened.model_type})")
         with working("loading"), quiet():
-            adapter = registry.load(opened)
-        described = describe(adapter, opened)
+            adapter = registry.load(opened, prompt=request.prompt, max_length=request.max_length)
+        described = describe(adapter, opened, request.max_length)
         planner = CheckpointPlanner(request, opened, adapter, described, say)
         return CheckpointModel(request, opened, adapter, described, planner)
 

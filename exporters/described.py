@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.image_spec import ImageSpec
 from edgecap.bundle.interface import DECODE, ENCODE_TEXT
 from edgecap.bundle.regions_spec import RegionsSpec
 from edgecap.bundle.text_spec import TextSpec
+from edgecap.core.errors import UnsupportedError
 from edgecap.models import translate
 
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ class Described:
     encoder: bytes | None  # the file that turns text into ids
 
 
-def describe(adapter: Adapter, opened: Checkpoint) -> Described:
-    """Raises UnsupportedError where one of the checkpoint's settings cannot be expressed."""
+def describe(adapter: Adapter, opened: Checkpoint, longest: int | None = None) -> Described:
+    """`longest`: tokens of a caption; None: as many as the checkpoint's settings say.
+
+    Raises UnsupportedError where one of the settings cannot be expressed, or the model does not
+    reach as far.
+    """
     files = translate.Checkpoint(opened.directory)
     image, _ = translate.image_spec(files)
     prompts: dict[str, GenerationSpec] = {}
@@ -39,17 +44,35 @@ def describe(adapter: Adapter, opened: Checkpoint) -> Described:
         text = translate.text_spec(files)
         T = adapter.interface.dims["T"]
         for name, begin in adapter.generation.prompts.items():
-            ids = {
+            ids: dict[str, Any] = {
                 "eos_token_id": list(adapter.generation.end),
                 "pad_token_id": adapter.generation.pad,
             }
-            settings = translate.generation_spec(files, begin=begin, ids=ids)
-            most = min(settings.max_new_tokens, T - len(begin) + 1)
-            least = min(settings.min_new_tokens, most)
-            prompts[name] = replace(settings, max_new_tokens=most, min_new_tokens=least)
-        codec = getattr(adapter, "regions", None)
-        regions = None if codec is None else translate.regions_spec(text, codec)
+            if longest is not None:
+                ids["max_new_tokens"] = longest
+            spec = translate.generation_spec(
+                files,
+                begin=begin,
+                prefix=adapter.generation.prefix,
+                ids=ids,
+                settings=adapter.generation.settings,
+            )
+            most = min(spec.max_new_tokens, T - len(begin) + 1)
+            if longest is not None and longest > most:
+                raise UnsupportedError(
+                    "model.text_rows",
+                    f"captions of {longest} tokens are not possible: {adapter.source} has "
+                    f"positions for {most} behind its prompt.",
+                )
+            least = min(spec.min_new_tokens, most)
+            # The ids of an image are many, and nothing but these rules looks back at them.
+            looks_back = spec.repetition_penalty != 1 or spec.no_repeat_ngram > 0
+            prefix = spec.prefix if looks_back else ()
+            prompts[name] = replace(spec, max_new_tokens=most, min_new_tokens=least, prefix=prefix)
+        codec = adapter.regions
+        if codec is not None and translate.has_places(text, codec):
+            regions = translate.regions_spec(text, codec)
     encoder = None
     if adapter.interface.has(ENCODE_TEXT):
-        encoder = (opened.directory / "tokenizer.json").read_bytes()
+        encoder = files.tokenizer_file
     return Described(image, text, prompts, regions, encoder)

@@ -43,6 +43,8 @@ def export_request(
     stateful: bool = False,
     attention: bool = False,
     extend: int | None = None,
+    max_length: int | None = None,
+    prompt: str | None = None,
 ) -> ExportRequest:
     """What `edgecap.exporters.job.run` is to make: one bundle per format.
 
@@ -59,9 +61,11 @@ def export_request(
         target, stateful: CoreML's oldest system, and a decode step with a state.
         attention: a decode step more, with attention by layer and head.
         extend: a step more, of so many tokens at once (ONNX, TFLite).
+        max_length: tokens of the longest caption, the end included; of checkpoints only.
+        prompt: the words around the image, of checkpoints that have such.
 
-    Of a Hugging Face checkpoint, everything from `target` on is refused; it is compared on images
-    of calib_data too.
+    Of a Hugging Face checkpoint, everything from `target` to `extend` is refused; it is compared on
+    images of calib_data too.
     """
     calibration = {
         "calib_data": calib_data,
@@ -80,6 +84,8 @@ def export_request(
         keep_failed=None if keep_failed is None else Path(keep_failed),
         attention=attention,
         extend=extend,
+        max_length=max_length,
+        prompt=prompt,
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,

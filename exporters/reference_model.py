@@ -65,6 +65,15 @@ class ReferenceSource(Source):
                 "model, whose captions are judged on drawn scenes.",
                 "Leave it out.",
             )
+        given = {"--max-length": request.max_length, "--prompt": request.prompt}
+        flags = ", ".join(flag for flag, value in given.items() if value is not None)
+        if flags:
+            raise UnsupportedError(
+                "export.reference",
+                f"{flags}: of Hugging Face checkpoints, and {request.model} is of the reference "
+                "model, which has no such settings.",
+                "Leave it out.",
+            )
         _check_extend(request)
         for row in (FORMATS[name] for name in request.formats):
             precision = self.candidates(request, row).precisions[0]

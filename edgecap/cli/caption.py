@@ -37,8 +37,8 @@ Styles without boxes have a confidence only with --min-confidence, which caption
 boxes as well. An image that cannot be read is reported, the others are captioned, and the exit code
 is 2.
 
-Decoding is greedy, unless --beams or a sampling option is given. A caption that was cut at the
-length limit ends in "[cut]".
+Decoding is greedy, unless --beams or a sampling option is given, or the checkpoint that was
+exported has beams of its own. A caption that was cut at the length limit ends in "[cut]".
 """
 
 
@@ -88,7 +88,7 @@ def run(
         typer.Option(
             "--beams",
             metavar="N",
-            help="Beam search width. Default: greedy.",
+            help="Beam search width. Default: the model's own, mostly 1 (greedy).",
             rich_help_panel=_GENERATION,
         ),
     ] = None,

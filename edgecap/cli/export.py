@@ -97,6 +97,25 @@ def run(
         bool,
         typer.Option("--fp32", help="Short for --precision fp32.", rich_help_panel=ADVANCED),
     ] = False,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            "--max-length",
+            metavar="N",
+            help="Longest caption of a checkpoint, in tokens. Default: what its files say, often "
+            "20.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="TEXT",
+            help="Words around the image, of a checkpoint that has such: <DETAILED_CAPTION>.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -223,6 +242,8 @@ def run(
         stateful=stateful,
         attention=attention,
         extend=extend,
+        max_length=max_length,
+        prompt=prompt,
     )
     for place in prepared.outputs.values():
         refuse_inside(json_, place)

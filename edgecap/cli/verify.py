@@ -66,8 +66,11 @@ def _show(bundle: Path, verification: Verification) -> None:
             "ok" if output.passed else "FAILED",
         )
     Console(markup=False).print(table)
-    tokens = here.agreements[0].agreement
-    typer.echo(f"all files as listed; greedy tokens equal in {tokens:.0%} of {here.scenes} cases")
+    listed = "all files as listed"
+    if here.agreements:  # of a model that writes
+        tokens = here.agreements[0].agreement
+        listed += f"; greedy tokens equal in {tokens:.0%} of {here.scenes} cases"
+    typer.echo(listed)
     if at_export is None:
         typer.echo("no certificate: this bundle was exported with --no-verify")
     else:

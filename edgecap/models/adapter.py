@@ -97,6 +97,7 @@ class Adapter(Protocol):
     scaling: PixelScaling  # from bytes to what the model sees; part of encode's graph
     generation: Generation | None  # None: embeds only
     quant: QuantSpec
+    regions: str | None  # codec of the boxes that it writes (edgecap.bundle.regions_spec)
 
     def functions(self) -> tuple[GraphFunction, ...]:
         """Every function of the interface."""

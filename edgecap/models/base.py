@@ -51,6 +51,20 @@ def from_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTra
     return loaded
 
 
+def up_to(tokens: int, build: Build) -> Build:
+    """A build whose model writes up to `tokens` tokens, whatever its files say."""
+
+    def built(model: type[PreTrainedModel], checkpoint: Checkpoint) -> PreTrainedModel:
+        made = build(model, checkpoint)
+        for part in made.modules():  # in some families a part generates
+            settings = getattr(part, "generation_config", None)
+            if settings is not None:
+                settings.max_new_tokens, settings.max_length = tokens, None
+        return made
+
+    return built
+
+
 class Normalize(nn.Module):
     """uint8 [B,h,w,3] to float32 [B,3,h,w], scaled as the model wants it."""
 
@@ -74,6 +88,7 @@ class Base:
     name: ClassVar[str]
     written_out: ClassVar[str | None] = None  # suffix of layers whose attention is written out
     quant: QuantSpec = QuantSpec()
+    regions: ClassVar[str | None] = None  # codec of the boxes that the family writes
     image_size: tuple[int, int]  # h, w; set by `describe`
     interface: Interface  # set by a subclass
 
@@ -81,7 +96,6 @@ class Base:
         self.checkpoint = checkpoint
         self.source = checkpoint.source
         self.license = checkpoint.license
-        assert checkpoint.architecture is not None
         self.model = build(getattr(transformers, checkpoint.architecture), checkpoint).eval()
         # Pillow's resizing is the one that a host without torch can repeat to the bit.
         self.processor = AutoImageProcessor.from_pretrained(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,6 +51,10 @@ class CaptionerBase(Base):
         self, checkpoint: Checkpoint, text_rows: int | None = None, build: Build = from_weights
     ) -> None:
         super().__init__(checkpoint, build)
+        part = self.generator()
+        if part is not self.model:  # which transformers leaves without generation_config.json
+            settings = part.generation_config.to_dict()
+            self.generation = replace(self.generation, settings=settings)
         self.text_rows = self._text_rows(text_rows)
         self.interface = self._interface()
 

@@ -17,6 +17,7 @@ from edgecap.core.errors import BundleError, EdgecapError, InputError, Unsupport
 from edgecap.core.typed import parse
 from edgecap.models import registry
 
+ADAPTER = "adapter_config.json"
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 MAX_HEADER_BYTES = 100 << 20  # as the safetensors library
@@ -29,6 +30,12 @@ TOKENIZERS = (  # any of these sets of files is a tokenizer
     ("sentencepiece.bpe.model",),
 )
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md")  # of a hub's copy
+LFS_POINTER = b"version https://git-lfs"  # what a clone holds where Git LFS did not fetch a file
+# What training wraps a model in, and with it the names of its weights.
+WRAPPERS = {
+    "_orig_mod.": ("torch.compile", "model._orig_mod"),
+    "module.": ("DistributedDataParallel", "model.module"),
+}
 _CACHED = re.compile("models--(.+)")  # a repository in the hub's local cache
 
 
@@ -38,16 +45,16 @@ class Checkpoint:
 
     directory: Path
     model_type: str
-    architecture: str | None  # class of transformers; None: config.json names none
+    architecture: str  # class of transformers: that of config.json, else the family's first
     config: dict[str, Any]
     weights: tuple[Path, ...]  # safetensors files
 
     @property
     def source(self) -> str:
         """What the model is called: by its hub id, by its config, else by its directory."""
-        cached = _CACHED.fullmatch(self.directory.parent.parent.name)
-        if cached and self.directory.parent.name == "snapshots":
-            return cached[1].replace("--", "/", 1)
+        cached = _cached(self.directory)
+        if cached is not None:
+            return cached
         return str(self.config.get("_name_or_path") or self.directory.name)
 
     @property
@@ -104,11 +111,10 @@ def open_checkpoint(
 
 
 def _read(directory: Path) -> Checkpoint:
+    _check_fetched(directory)
     config = _json(directory, CONFIG)
     if config is None:
-        raise InputError(
-            "model.config", f"{directory} has no {CONFIG}, so it is not a transformers model."
-        )
+        raise _no_model(directory)
     model_type, named = config.get("model_type"), config.get("architectures")
     if not isinstance(model_type, str):
         raise InputError("model.config", f"{directory / CONFIG} names no model_type.")
@@ -119,6 +125,15 @@ def _read(directory: Path) -> Checkpoint:
             f"{directory.name} brings its own code (auto_map in {CONFIG}), and none is run here; "
             f"native in transformers and known: {', '.join(registry.FAMILIES)}.",
             "Use the checkpoint that was converted to transformers' own classes.",
+        )
+    quantised = config.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        raise UnsupportedError(
+            "model.quantised",
+            f"the weights of {directory.name} are rounded already ({method or 'unknown method'}), "
+            "and exports round float weights themselves.",
+            "Export the model it was made from, with --int8.",
         )
     family = registry.find(model_type, architecture)
     if "tokenizer" in family.needs and not any(
@@ -136,7 +151,44 @@ def _read(directory: Path) -> Checkpoint:
             "deviation of its images are unknown.",
             "Save it beside the weights: AutoProcessor.from_pretrained(...).save_pretrained(DIR)",
         )
-    return Checkpoint(directory, model_type, architecture, config, _weights(directory, config))
+    weights = _weights(directory, config)
+    return Checkpoint(
+        directory, model_type, architecture or family.architectures[0], config, weights
+    )
+
+
+def _check_fetched(directory: Path) -> None:
+    """InputError where Git LFS left a pointer in the place of a file that loading needs."""
+    for file in sorted(directory.iterdir()):
+        needed = any(file.match(pattern) for pattern in FILES)
+        if not needed or not file.is_file() or file.stat().st_size > 1024:
+            continue
+        with file.open("rb") as opened:
+            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
+                raise InputError(
+                    "model.pointer",
+                    f"{file} is a pointer of Git LFS, not the file itself.",
+                    f"Fetch what it points to: git -C {directory} lfs pull",
+                )
+
+
+def _no_model(directory: Path) -> EdgecapError:
+    """Why a directory without config.json is no model, and what is one nearby."""
+    adapter = _json(directory, ADAPTER)
+    if adapter is not None:
+        base = adapter.get("base_model_name_or_path")
+        return UnsupportedError(
+            "model.adapter",
+            f"{directory} holds an adapter of PEFT ({ADAPTER}), to be added to {base}; only "
+            "whole models are exported.",
+            "Merge it in Python, with the model and its processor: "
+            "PeftModel.from_pretrained(model, ADAPTER).merge_and_unload().save_pretrained(DIR)",
+        )
+    inner = [file.parent for file in directory.glob(f"*/{CONFIG}")]
+    newest = max(inner, key=lambda path: path.stat().st_mtime, default=None)
+    hint = "" if newest is None else f"There is one in it: {newest}"
+    message = f"{directory} has no {CONFIG}, so it is not a transformers model."
+    return InputError("model.config", message, hint)
 
 
 def _has_image_processor(directory: Path) -> bool:
@@ -164,14 +216,35 @@ def _weights(directory: Path, config: dict[str, Any]) -> tuple[Path, ...]:
             pickles = [p for p in sorted(directory.iterdir()) if p.suffix in PICKLES]
             if pickles and index is None:
                 raise _pickled(pickles[0], config)
+            cached = _cached(directory)
+            if cached is not None and index is None:
+                raise UnsupportedError(
+                    "model.weights",
+                    f"{cached} has no {file.name} here: its weights on the hub may be a pickle, "
+                    "which pull leaves out.",
+                    f"Where you trust it, convert it: {_conversion(cached, config)}",
+                )
             raise InputError(
                 "model.weights",
                 f"{file.name} is missing from {directory}"
                 + (f", and {INDEX} lists it." if index is not None else "."),
                 "Copy or download the model again.",
             )
-        read_header(file)
+        _check_names(file, read_header(file))
     return files
+
+
+def _check_names(file: Path, header: dict[str, Any]) -> None:
+    """InputError where a wrapper of training gave every tensor its prefix."""
+    names = header.keys() - {"__metadata__"}
+    for prefix, (wrapper, model) in WRAPPERS.items():
+        if names and all(name.startswith(prefix) for name in names):
+            raise InputError(
+                "model.wrapped",
+                f"the weights in {file} were saved inside {wrapper}: all their names begin with "
+                f"{prefix!r}.",
+                f"Save the model itself: {model}.save_pretrained(DIR)",
+            )
 
 
 def read_header(file: Path) -> dict[str, Any]:
@@ -212,7 +285,10 @@ def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
         f"There is no {CONFIG} beside it. Load it in the code that wrote it, and save the model "
         "and its processor with save_pretrained(DIR)."
     )
-    if config is not None:
+    cached = _cached(file.parent)
+    if cached is not None:  # whose files are links into blobs, to be left as they are
+        hint = f"Where you trust it, convert it: {_conversion(cached, config or {})}"
+    elif config is not None:
         name = named[0] if isinstance(named, list) and named else "AutoModel"
         code = f"from transformers import {name} as M; d = '{file.parent}'; "
         code += "M.from_pretrained(d).save_pretrained(d)"
@@ -221,6 +297,26 @@ def _pickled(file: Path, config: dict[str, Any] | None) -> EdgecapError:
         "model.pickle",
         f"{file} is a pickle, which can run code when it is read; only safetensors are.",
         hint,
+    )
+
+
+def _cached(directory: Path) -> str | None:
+    """The hub id of a snapshot in the hub's local cache."""
+    cached = _CACHED.fullmatch(directory.parent.parent.name)
+    if cached and directory.parent.name == "snapshots":
+        return cached[1].replace("--", "/", 1)
+    return None
+
+
+def _conversion(hub_id: str, config: dict[str, Any]) -> str:
+    """The command that makes a directory of safetensors of what a hub holds as a pickle."""
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named else "AutoModel"
+    folder = hub_id.rsplit("/", 1)[-1]
+    return (
+        f'python -c "import transformers as t; [k.from_pretrained({hub_id!r})'
+        f".save_pretrained({folder!r}) for k in "
+        f'(t.{name}, t.AutoImageProcessor, t.AutoTokenizer)]"'
     )
 
 

@@ -73,6 +73,11 @@ class CropsBase(PrefixBase):
                 )
         self.image_rows, self.first_token = len(longest) - 1, longest[-1]
 
+    @property
+    def before(self) -> list[int]:
+        """Those of the grid with the most crops: what repeats is looked for in the longest."""
+        return max(self.prompts.values(), key=len)[:-1]
+
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""
         embed = self.language().get_input_embeddings()

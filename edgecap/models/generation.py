@@ -7,7 +7,7 @@ All else that generation_config.json sets for captions is in the GenerationSpec 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 DEFAULT_LENGTH = 20  # transformers' max_new_tokens where no file sets one
@@ -21,6 +21,10 @@ class Generation:
     end: tuple[int, ...]
     pad: int
     max_tokens: int
+    # In front of the prompts in the sequence that `generate` counts and looks back at.
+    prefix: tuple[int, ...] = ()
+    # What `generate` reads where a part of the model generates; None: the checkpoint's files.
+    settings: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 def generation(
@@ -28,17 +32,17 @@ def generation(
     prompts: dict[str, tuple[int, ...]],
     end: tuple[int, ...],
     pad: int,
-    before: int = 0,
+    prefix: tuple[int, ...] = (),
 ) -> Generation:
     """With the longest caption that `config`, a GenerationConfig as a dict, allows.
 
-    `before` tokens stand in front of the prompts in the sequence whose length transformers counts.
+    `prefix` stands in front of the prompts in the sequence whose length transformers counts.
     """
     length, new = config.get("max_length"), config.get("max_new_tokens")
     if new is None:
-        longest = max(len(ids) for ids in prompts.values()) + before
+        longest = max(len(ids) for ids in prompts.values()) + len(prefix)
         new = DEFAULT_LENGTH if length is None else length - longest
-    return Generation(prompts, end, pad, max(1, new))
+    return Generation(prompts, end, pad, max(1, new), prefix)
 
 
 def ids_of(*values: Any) -> tuple[int, ...]:

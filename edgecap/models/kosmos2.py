@@ -24,6 +24,7 @@ class Kosmos2(PrefixBase):
     """Kosmos2ForConditionalGeneration."""
 
     name = "kosmos-2"
+    regions = "cells2"
     default_prompt = "<grounding>An image of"
 
     def describe(self) -> None:
@@ -42,7 +43,7 @@ class Kosmos2(PrefixBase):
             {"caption": (self.first_token,)},
             end=(text.eos_token_id,),
             pad=text.pad_token_id,
-            before=self.image_rows,
+            prefix=tuple(self.ids[:-1]),
         )
         attention = tuple(f"self_attn.{x}_proj" for x in "qkv")
         self.quant = QuantSpec(

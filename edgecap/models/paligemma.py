@@ -25,6 +25,7 @@ class PaliGemma(PrefixBase):
     """PaliGemmaForConditionalGeneration."""
 
     name = "paligemma"
+    regions = "loc1024"
     default_prompt = "<image>caption en"
     first_position = 1
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer
 
 from edgecap.core.errors import UnsupportedError, one_line
+from edgecap.models import translate
 from edgecap.models.base import Build, from_weights
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.checkpoint import Checkpoint
@@ -47,11 +48,19 @@ class PromptedBase(CaptionerBase):
         """The tokenizer, and its chat template around one image and the prompt."""
         directory = self.checkpoint.directory
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        if tokenizer.chat_template is None:
+        template = tokenizer.chat_template
+        # Where processors kept theirs before they shared chat_template.jinja with tokenizers.
+        older = translate.Checkpoint(directory).optional("chat_template.json")
+        if older is not None and not (directory / "chat_template.jinja").is_file():
+            template = older.get("chat_template", template)
+        if not isinstance(template, str):
             raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
         content = [{"type": "image"}, {"type": "text", "text": self.prompt}]
         text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": content}],
+            chat_template=template,
+            add_generation_prompt=True,
+            tokenize=False,
         )
         return tokenizer, text
 
@@ -114,6 +123,11 @@ class PrefixBase(PromptedBase):
                 "model.prompt", f"the prompt {self.prompt!r} must have a word behind the image."
             )
 
+    @property
+    def before(self) -> list[int]:
+        """The ids of the prompt but for its last, one per row of the image."""
+        return self.ids[:-1]
+
     def continued(self, settings: Any, text: Any) -> Generation:
         """How a caption is generated behind the prompt, by a GenerationConfig.
 
@@ -125,7 +139,7 @@ class PrefixBase(PromptedBase):
             {"caption": (self.first_token,)},
             end=end,
             pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
-            before=self.image_rows,
+            prefix=tuple(self.before),
         )
 
     def whole(self, prompt: list[int]) -> Tensor:

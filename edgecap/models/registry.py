@@ -90,6 +90,7 @@ def load(
     text_rows: int | None = None,
     prompt: str | None = None,
     build: Callable[..., Any] | None = None,
+    max_length: int | None = None,
 ) -> Adapter:
     """The adapter of a checkpoint.
 
@@ -99,6 +100,7 @@ def load(
             the checkpoint suggests.
         prompt: the words around the image, of families that have such; None: the family's own.
         build: makes the model; None: with its weights. `weightless.without_weights`: without.
+        max_length: tokens of a caption, whatever the checkpoint's files say; None: as they say.
 
     Raises:
         UnsupportedError: what this checkpoint asks for cannot be done.
@@ -108,6 +110,9 @@ def load(
         require("torch", "export")
         transformers = require("transformers", "export")
         transformers.utils.logging.disable_progress_bar()
+        if max_length is not None:
+            base = importlib.import_module("edgecap.models.base")
+            build = base.up_to(max_length, build or base.from_weights)
         return _load(checkpoint, text_rows, prompt, build)
 
 

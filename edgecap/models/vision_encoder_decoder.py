@@ -70,7 +70,9 @@ class VisionEncoderDecoder(CaptionerBase):
             rows = text.max_position_embeddings + text.pad_token_id + 1
             table.weights = table.get_embedding(rows, text.hidden_size, text.pad_token_id)
         settings = model.generation_config
-        starts = (settings.decoder_start_token_id, model.config.decoder_start_token_id)
+        # Of TrOCR on the hub, only generation_config.json and the decoder's part name it.
+        named = getattr(model.config, "decoder_start_token_id", None)
+        starts = (settings.decoder_start_token_id, named)
         end = ids_of(settings.eos_token_id, text.eos_token_id)
         self.generation = generation(
             settings.to_dict(),

@@ -99,7 +99,9 @@ def _prompted(
     spec = manifest.prompts[pick("prompt", name, manifest.prompts)]
     if max_length is not None and not 1 <= max_length <= spec.max_new_tokens:
         raise InputError(
-            "caption.length", f"max_length must be 1 to {spec.max_new_tokens}, got {max_length}."
+            "caption.length",
+            f"max_length must be 1 to {spec.max_new_tokens}, got {max_length}.",
+            "For longer captions, export again with: --max-length",
         )
     return Request("", name, Rules(limited(spec, max_length, beams)), sampling)
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from edgecap.bundle.certificate import certificate_from_json
 from edgecap.bundle.io import open_bundle
+from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, GateError, InputError, UnsupportedError
 from edgecap.exporters import checkpoint_model, job
 from edgecap.exporters.compare_functions import compare_functions
@@ -280,7 +281,11 @@ def test_what_cannot_be_asked_is_refused(bundle: Make) -> None:
     assert isinstance(errors[0], InputError) and not isinstance(errors[1], InputError)
 
 
-def test_an_embedder_embeds_and_writes_nothing(bundle: Make) -> None:
+def test_an_embedder_embeds_and_writes_nothing(
+    bundle: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(bundle("siglip", "tiny").path)]) == 0
+    assert "all files as listed\n" in capsys.readouterr().out
     captioner = opened(bundle("siglip", "tiny"))
     vectors = captioner.embed_images([photo(), photo((20, 60))])
     assert vectors.shape == (2, captioner.manifest.interface.dims["E"])

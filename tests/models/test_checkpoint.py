@@ -303,3 +303,84 @@ def test_the_license_is_that_of_the_model_card(model: Path, card: str | None, li
     if card is not None:
         (model / "README.md").write_text(card)
     assert open_checkpoint(model).license == license
+
+
+def test_a_config_without_architectures_is_of_the_familys_class(model: Path) -> None:
+    rewrite(model, lambda config: config.pop("architectures"))
+    opened = open_checkpoint(model)
+    assert opened.architecture == "BlipForConditionalGeneration"
+    assert load(opened).interface.dims["V"] == 97
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, "vocab.txt"])
+def test_a_clone_without_git_lfs_is_told_to_pull(name: str, model: Path) -> None:
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+    (model / name).write_text(pointer)
+    error = refusal(model)
+    assert error.code == "model.pointer"
+    assert name in error.message and error.hint.endswith(f"git -C {model} lfs pull")
+
+
+def test_an_adapter_of_peft_is_no_model(model: Path) -> None:
+    (model / "config.json").unlink()
+    (model / WEIGHTS).rename(model / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "someone/blip"}
+    (model / "adapter_config.json").write_text(json.dumps(settings))
+    error = refusal(model, UnsupportedError)
+    assert error.code == "model.adapter"
+    assert "someone/blip" in error.message and "merge_and_unload" in error.hint
+
+
+def test_a_directory_of_a_trainers_checkpoints_names_the_newest(model: Path) -> None:
+    for age, step in enumerate((1000, 500)):
+        inner = Path(shutil.copytree(model, model.parent / "run" / f"checkpoint-{step}"))
+        os.utime(inner, (1e9 - age, 1e9 - age))
+    error = refusal(model.parent / "run")
+    assert error.code == "model.config"
+    assert error.hint.endswith("checkpoint-1000")
+
+
+def test_a_trainers_own_files_are_left_alone(model: Path) -> None:
+    """Pickles beside safetensors are neither read nor refused."""
+    for name in ("training_args.bin", "optimizer.pt", "rng_state.pth"):
+        (model / name).write_bytes(b"PK")
+    assert open_checkpoint(model).weights == (model / WEIGHTS,)
+
+
+def test_rounded_weights_are_refused(model: Path) -> None:
+    rounded = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    rewrite(model, lambda config: config.update(quantization_config=rounded))
+    error = refusal(model, UnsupportedError)
+    assert error.code == "model.quantised" and "bitsandbytes" in error.message
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module."])
+def test_weights_saved_inside_a_wrapper_say_so(prefix: str, model: Path) -> None:
+    tensors = load_file(model / WEIGHTS)
+    renamed = {prefix + name: tensor for name, tensor in tensors.items()}
+    save_file(renamed, model / WEIGHTS, metadata={"format": "pt"})
+    error = refusal(model)
+    assert error.code == "model.wrapped" and repr(prefix) in error.message
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_repository_of_pickles_alone_is_converted_into_a_directory(
+    pickled: bool, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not into the hub's cache, whose files are links; pull leaves its pickle out."""
+    tensors = load_file(model / WEIGHTS)
+    (model / WEIGHTS).unlink()
+    snapshot = Path(
+        shutil.copytree(model, tmp_path / "models--someone--blip" / "snapshots" / ("0" * 40))
+    )
+    if pickled:
+        (snapshot / "pytorch_model.bin").write_bytes(b"PK")
+    error = refusal(snapshot, UnsupportedError)
+    assert error.code == ("model.pickle" if pickled else "model.weights")
+    code = error.hint.split('python -c "')[1].rstrip('"')
+
+    monkeypatch.chdir(tmp_path)  # "someone/blip", as if transformers fetched it
+    there = Path(shutil.copytree(model, tmp_path / "someone" / "blip"))
+    torch.save(tensors, there / "pytorch_model.bin")
+    exec(code, {})
+    assert open_checkpoint(tmp_path / "blip").weights == (tmp_path / "blip" / WEIGHTS,)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +19,9 @@ from edgecap.models.generation import Generation, generation, ids_of
 PROMPTS = {"caption": (2,), "longer": (2, 5, 6)}
 
 
-def made(before: int = 0, **settings: Any) -> Generation:
+def made(before: int = 0, **settings: Any) -> Generation:  # before: ids in front of a prompt
     config = GenerationConfig(**settings).to_dict()
-    return generation(config, PROMPTS, end=(3,), pad=1, before=before)
+    return generation(config, PROMPTS, end=(3,), pad=1, prefix=(9,) * before)
 
 
 def test_nothing_said_is_twenty_tokens() -> None:
@@ -100,3 +103,21 @@ def test_a_prompt_with_crops_holds_one_image(tiny: Callable[[str, str], Any]) ->
     assert longer.interface.dims["P"] < adapter.interface.dims["P"]
     with pytest.raises(UnsupportedError, match="must hold one image"):
         load(adapter.checkpoint, 16, prompt="and <image> too")
+
+
+def test_a_chat_template_of_the_processor_alone_will_do(
+    tiny: Callable[[str, str], Any], tmp_path: Path
+) -> None:
+    """chat_template.json, which transformers wrote before chat_template.jinja."""
+    from edgecap.models.checkpoint import open_checkpoint
+    from edgecap.models.registry import load
+
+    adapter = tiny("smolvlm", "tiny").adapter
+    directory = Path(shutil.copytree(adapter.checkpoint.directory, tmp_path / "model"))
+    template = directory / "chat_template.jinja"
+    older = {"chat_template": template.read_text()}
+    template.unlink()
+    with pytest.raises(UnsupportedError, match="has no chat template"):
+        load(open_checkpoint(directory), 16)
+    (directory / "chat_template.json").write_text(json.dumps(older))
+    assert load(open_checkpoint(directory), 16).prompts == adapter.prompts

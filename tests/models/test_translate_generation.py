@@ -54,6 +54,7 @@ FILES: list[dict[str, Any]] = [
     {"num_beams": 4, "length_penalty": 0.0, "early_stopping": True, "max_length": 14},
     {"num_beams": 3, "length_penalty": 2.0, "early_stopping": "never"},
     {"repetition_penalty": 1.5, "suppress_tokens": [3, 14]},
+    {"bad_words_ids": [[3], [14], [1]]},  # Donut's, of one id each
     {"begin_suppress_tokens": [3, 14, 9, 5], "forced_eos_token_id": 1, "max_length": 8},
     {"forced_bos_token_id": 4, "begin_suppress_tokens": [3, 14, 9, 5]},
 ]
@@ -133,7 +134,7 @@ def test_without_the_file_the_config_is_asked(tmp_path: Path) -> None:
     ("settings", "named"),
     [
         ({"stop_strings": ["\n"]}, "stop_strings"),
-        ({"bad_words_ids": [[3]]}, "bad_words_ids"),
+        ({"bad_words_ids": [[3], [4, 5]]}, "bad_words_ids of several ids"),
         ({"guidance_scale": 1.5}, "guidance_scale: 1.5"),
         ({"num_beam_groups": 2}, "num_beam_groups"),
         ({"exponential_decay_length_penalty": [5, 1.1]}, "exponential_decay_length_penalty"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from made_tokenizers import save
+from tokenizers import pre_tokenizers
 from transformers import (
     AddedToken,
     AutoTokenizer,
@@ -207,6 +208,40 @@ def test_clip_whose_text_is_never_decoded_is_refused(tmp_path: Path) -> None:
 
 def test_without_tokenizer_json_the_line_that_writes_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="AutoTokenizer.from_pretrained"):
+        text_spec(Checkpoint(tmp_path))
+
+
+def test_the_files_of_before_tokenizer_json_do(tmp_path: Path) -> None:
+    """TrOCR on the hub has vocab.json and merges.txt alone."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *letters, "th", "<mask>"]
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nt h\n")
+    settings = {"tokenizer_class": "RobertaTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    assert agree(tmp_path, theirs).family == "byte_level"
+    assert prompt_ids(Checkpoint(tmp_path), "the <mask>") == theirs("the <mask>")["input_ids"]
+    assert not (tmp_path / "tokenizer.json").exists()
+
+
+def test_older_files_that_transformers_cannot_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text("{")
+    settings = {"tokenizer_class": "RobertaTokenizer"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="has no tokenizer.json, and transformers cannot make one"):
+        text_spec(Checkpoint(tmp_path))
+
+
+def test_a_tokenizer_that_has_no_fast_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SigLIP's, which transformers reads by sentencepiece."""
+    (tmp_path / "spiece.model").write_bytes(b"")
+    slow = type("SiglipTokenizer", (), {})()
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda *_, **__: slow)
+    with pytest.raises(UnsupportedError, match="transformers makes none for a SiglipTokenizer"):
         text_spec(Checkpoint(tmp_path))
 
 

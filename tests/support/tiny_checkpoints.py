@@ -5,6 +5,7 @@ Two shapes or more per family, always with the same weights. Each maker writes o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,11 @@ def trocr(directory: Path, learned: bool) -> None:
         **{"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 3, "init_std": 0.1},
     )
     encoder_decoder(directory, vit(24, 32), decoder, 32)
+    # As on the hub: generation_config.json alone says what a text begins with.
+    file = directory / "config.json"
+    config = json.loads(file.read_text())
+    del config["decoder_start_token_id"]
+    file.write_text(json.dumps(config))
 
 
 def donut(directory: Path) -> None:

@@ -8,12 +8,13 @@ the settings it leaves out and why they change neither.
 from edgecap.models.translate.checkpoint import Checkpoint
 from edgecap.models.translate.generation import generation_spec, start_id
 from edgecap.models.translate.image import image_spec
-from edgecap.models.translate.regions import regions_spec
+from edgecap.models.translate.regions import has_places, regions_spec
 from edgecap.models.translate.text import prompt_ids, text_spec
 
 __all__ = [
     "Checkpoint",
     "generation_spec",
+    "has_places",
     "image_spec",
     "prompt_ids",
     "regions_spec",

@@ -6,10 +6,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edgecap.core.errors import BundleError, InputError, UnsupportedError
+from edgecap.core.errors import BundleError, InputError, UnsupportedError, one_line
+from edgecap.core.lazy import require
+from edgecap.core.noise import without_warnings
 from edgecap.core.typed import parse
 
 MAX_BYTES = 256 << 20  # of one file: the largest tokenizer.json today has 34 MB
+TOKENIZER = "tokenizer.json"
+# What older checkpoints have in its place, and transformers makes one of.
+_OLDER = ("vocab.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
 _SAVE = "In Python: transformers.{auto}.from_pretrained({path!r}).save_pretrained({path!r})"
 
 
@@ -38,7 +43,40 @@ class Checkpoint:
     @cached_property
     def tokenizer(self) -> dict[str, Any]:
         """tokenizer.json; InputError (checkpoint.file), naming how to write one, without."""
-        return self.require("tokenizer.json", "AutoTokenizer")
+        return self._parsed(TOKENIZER, self.tokenizer_file)
+
+    @cached_property
+    def tokenizer_file(self) -> bytes:
+        """tokenizer.json, byte for byte; made by transformers where only older files are there.
+
+        InputError (checkpoint.file) without any, UnsupportedError (checkpoint.unsupported) where
+        transformers has no fast tokenizer of the kind.
+        """
+        data = self._bytes(TOKENIZER)
+        if data is not None:
+            return data
+        if not any((self.path / name).is_file() for name in _OLDER):
+            raise self._missing(TOKENIZER, "AutoTokenizer")
+        transformers = require("transformers", "export")
+        try:
+            with without_warnings():
+                made = transformers.AutoTokenizer.from_pretrained(self.path, local_files_only=True)
+        except Exception as error:  # whatever its readers of such files raise
+            raise InputError(
+                "checkpoint.file",
+                f"{self.path} has no {TOKENIZER}, and transformers cannot make one of its other "
+                f"files: {one_line(error)}",
+            ) from None
+        fast = getattr(made, "backend_tokenizer", None)
+        if fast is None:
+            raise UnsupportedError(
+                "checkpoint.unsupported",
+                f"{self.path} has no {TOKENIZER}, and transformers makes none for a "
+                f"{type(made).__name__}.",
+                f"Put the {TOKENIZER} of the model it was trained from beside the weights.",
+            )
+        text: str = fast.to_str()
+        return text.encode()
 
     @cached_property
     def tokenizer_config(self) -> dict[str, Any]:
@@ -55,21 +93,33 @@ class Checkpoint:
         """An object that must be there; `auto` is the class of transformers that writes it."""
         value = self.optional(name)
         if value is None:
-            hint = _SAVE.format(auto=auto, path=str(self.path))
-            raise InputError("checkpoint.file", f"{self.path} has no {name}.", hint)
+            raise self._missing(name, auto)
         return value
 
     def optional(self, name: str) -> dict[str, Any] | None:
         """An object, or None where there is no such file; InputError for one that is damaged."""
+        data = self._bytes(name)
+        return None if data is None else self._parsed(name, data)
+
+    def _missing(self, name: str, auto: str) -> InputError:
+        hint = _SAVE.format(auto=auto, path=str(self.path))
+        return InputError("checkpoint.file", f"{self.path} has no {name}.", hint)
+
+    def _bytes(self, name: str) -> bytes | None:
         file = self.path / name
         try:
             with file.open("rb") as opened:
-                value = parse(opened.read(MAX_BYTES + 1), str(file), MAX_BYTES)
+                return opened.read(MAX_BYTES + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError("checkpoint.file", f"{file} cannot be read: {reason}.") from None
+
+    def _parsed(self, name: str, data: bytes) -> dict[str, Any]:
+        file = self.path / name
+        try:
+            value = parse(data, str(file), MAX_BYTES)
         except BundleError as error:  # the same reader, of a file that is no bundle's
             raise InputError("checkpoint.file", error.message, "Fetch the file again.") from None
         if not isinstance(value, dict):

@@ -21,7 +21,6 @@ _TEXT_CONFIGS = ("decoder", "generator", "text_config")
 
 # Settings that would change tokens and that no bundle can express: the values that change nothing.
 _REFUSED: dict[str, tuple[Any, ...]] = {
-    "bad_words_ids": (),
     "constraints": (),
     "diversity_penalty": (0, 0.0),
     "dola_layers": (),
@@ -67,6 +66,7 @@ _LEFT_OUT = {
     "output_logits": "the same",
     "output_scores": "the same",
     "return_dict_in_generate": "the same",
+    "return_legacy_cache": "the same, before transformers 5",
     "transformers_version": "who wrote the file",
     "_from_model_config": "the same",
     "is_assistant": "drafts for another model, which still chooses every token",
@@ -83,6 +83,7 @@ _LEFT_OUT = {
 _CARRIED = {
     "bos_token_id",  # start_id
     "decoder_start_token_id",  # start_id
+    "bad_words_ids",
     "begin_suppress_tokens",
     "do_sample",
     "early_stopping",
@@ -113,6 +114,7 @@ def generation_spec(
     prefix: Sequence[int] = (),
     embedded: int = 0,
     ids: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> GenerationSpec:
     """The settings with which the checkpoint generates after one prompt.
 
@@ -123,11 +125,14 @@ def generation_spec(
         embedded: rows of a prompt that `generate` is given as embeddings and not as ids; max_length
             counts them.
         ids: eos_token_id and the like where the family's own `generate` passes them itself.
+        settings: what it reads where that is not in the checkpoint's files: a part of a model has
+            the ids of its configuration alone.
 
     Raises UnsupportedError (checkpoint.unsupported) that names a setting no bundle can express,
     InputError (checkpoint.setting) for one that makes no sense.
     """
-    values = {**_given(checkpoint), **(ids or {})}
+    given = _given(checkpoint) if settings is None else _set(settings)
+    values = {**given, **(ids or {})}
     _check_known(values)
     history = len(prefix) + len(begin)
     most = _most(values, history, embedded)
@@ -148,7 +153,7 @@ def generation_spec(
             typed(values.get("repetition_penalty", 1), _NUMBER, "repetition_penalty")
         ),
         no_repeat_ngram=typed(values.get("no_repeat_ngram_size", 0), int, "no_repeat_ngram_size"),
-        suppress=_ids(values, "suppress_tokens"),
+        suppress=(*_ids(values, "suppress_tokens"), *_bad_words(values)),
         suppress_first=_ids(values, "begin_suppress_tokens"),
         suppress_first_at=int(late),
         forced_first=None if forced is None else typed(forced, int, "forced_bos_token_id"),
@@ -218,7 +223,7 @@ def _most(values: Mapping[str, Any], history: int, embedded: int) -> int:
         raise InputError(
             "checkpoint.setting",
             f"max_length {longest} leaves no room after a prompt of {history + embedded} ids.",
-            "Set max_new_tokens in generation_config.json.",
+            "Give export --max-length, or set max_new_tokens in generation_config.json.",
         )
     return int(longest - history - embedded)
 
@@ -252,6 +257,16 @@ def _ids(values: Mapping[str, Any], name: str) -> tuple[int, ...]:
         return ()
     several = value if isinstance(value, list) else [value]
     return tuple(typed(i, int, name) for i in several)
+
+
+def _bad_words(values: Mapping[str, Any]) -> tuple[int, ...]:
+    """Words of one id, which are never generated; an end token among them is left alone."""
+    words = typed(values.get("bad_words_ids", []), list, "bad_words_ids")
+    if any(len(typed(word, list, "bad_words_ids")) != 1 for word in words):
+        raise refuse("bad_words_ids of several ids", "a bundle leaves out single ids alone")
+    ends = _ids(values, "eos_token_id")
+    banned = [typed(word[0], int, "bad_words_ids") for word in words]
+    return tuple(i for i in banned if i not in ends)
 
 
 def _optional_id(values: Mapping[str, Any], name: str) -> int | None:

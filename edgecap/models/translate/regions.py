@@ -21,6 +21,12 @@ _MARKS = {
 }
 
 
+def has_places(text: TextSpec, codec: str) -> bool:
+    """Whether a vocabulary has the last of a codec's places: a model may be trained without."""
+    spelling, count = _PLACES[codec]
+    return spelling.format(count - 1) in text.tokens
+
+
 def regions_spec(text: TextSpec, codec: str) -> RegionsSpec:
     """How a family that writes boxes by `codec` (cells2, loc1000, loc1024) spells them.
 

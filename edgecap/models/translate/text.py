@@ -58,7 +58,7 @@ def prompt_ids(checkpoint: Checkpoint, text: str, *, framing: bool = True) -> li
     `framing` adds the begin and end tokens of the tokenizer's own template.
     """
     tokenizers = require("tokenizers", "prompts")
-    tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.path / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_str(checkpoint.tokenizer_file.decode())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return list(tokenizer.encode(text, add_special_tokens=framing).ids)
