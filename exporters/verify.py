@@ -20,10 +20,11 @@ from edgecap.exporters.contract import Function
 from edgecap.runtime.backends.onnx import session_options
 
 Run = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-# Float16 and int8 grids, which CoreML's converter is given at once, cost what they cost.
-# Of an output's spread (its standard deviation). Sums in another order cost 1e-5; a wrong graph
-# is off by about 1.
-BOUND = {"onnx": 1e-3, "tflite": 1e-3, "coreml": 1e-3, "coreml half": 0.1, "coreml static": 0.5}
+# The largest difference, of an output's spread (its standard deviation). Sums in another order cost
+# 1e-5; a wrong graph is off by 1 on average. Float16 and int8 grids, which CoreML's converter is
+# given at once, cost what they cost: with grids, one value that rounds the other way costs 0.5.
+BOUND = {"onnx": 1e-3, "tflite": 1e-3, "coreml": 1e-3, "coreml half": 0.1, "coreml static": 1.0}
+MEAN = 0.2  # of the largest difference: what the average may be
 
 
 def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) -> None:
@@ -38,14 +39,14 @@ def verify_converted(function: Function, run: Run, format_: str, seed: int = 0) 
         off = np.where(np.isfinite(answer), off, np.inf)
         bound = BOUND[format_] * max(float(value.std()), 1e-6)
         worst = np.unravel_index(int(off.argmax()), off.shape)
-        if off[worst] > bound:
+        if not (off[worst] <= bound and off.mean() <= MEAN * bound):
             place = list(map(int, worst))
             raise _wrong(
                 function,
                 name,
                 format_,
                 f"{answer[worst]:.6g} at {place} where PyTorch gives {value[worst]:.6g}; "
-                f"allowed is a difference of {bound:.2g}",
+                f"allowed is a difference of {bound:.2g}, and of {MEAN * bound:.2g} on average",
             )
 
 

@@ -47,6 +47,16 @@ def test_one_wrong_element_is_named(wrong: float) -> None:
         verify.verify_converted(made, lambda _: {"scores": off}, "onnx")
 
 
+def test_grids_excuse_one_value_and_not_all() -> None:
+    made = function(OneKeyHead())
+    right = made.eager(made.random_inputs())["scores"]
+    one, every = right.copy(), right + 0.3 * right.std()
+    one[0, 0, 0, 0] += 0.9 * right.std()
+    verify.verify_converted(made, lambda _: {"scores": one}, "coreml static")
+    with pytest.raises(GateError, match="on average"):
+        verify.verify_converted(made, lambda _: {"scores": every}, "coreml static")
+
+
 def test_a_wrong_shape_is_refused() -> None:
     made = function(OneKeyHead())
     with pytest.raises(GateError, match="of shape"):
