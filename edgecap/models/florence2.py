@@ -18,6 +18,13 @@ from edgecap.models.generation import generation
 from edgecap.models.prompted import PromptedBase
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
+# Tasks that write corners of quadrilaterals and polygons, which are not boxes.
+OUTLINES = (
+    "<OCR_WITH_REGION>",
+    "<REFERRING_EXPRESSION_SEGMENTATION>",
+    "<REGION_TO_SEGMENTATION>",
+)
+
 
 class Florence2(PromptedBase):
     """Florence2ForConditionalGeneration, one task per export."""
@@ -33,6 +40,8 @@ class Florence2(PromptedBase):
         size = self.processor.crop_size if self.processor.do_center_crop else self.processor.size
         self.image_size = (size["height"], size["width"])
         self.write(config.image_token_id)
+        if any(task in self.prompt for task in OUTLINES):
+            self.regions = None  # their text keeps the places as the model writes them
         self.layers, self.kv_heads = text.decoder_layers, text.decoder_attention_heads
         self.head_width = text.d_model // text.decoder_attention_heads
         self.image_rows = len(self.ids)

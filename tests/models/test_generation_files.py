@@ -164,3 +164,15 @@ def test_boxes_are_described_where_the_tokenizer_has_places(made: MakeWith) -> N
     assert boxes == RegionsSpec("loc1024", 261, 1024)
     assert describe(*made("kosmos-2", "tiny")).regions is None  # one place, of 1024
     assert describe(*made("blip", "tiny")).regions is None
+
+
+@pytest.mark.parametrize(
+    ("task", "codec"),
+    [("<OD>", "loc1000"), ("<OCR_WITH_REGION>", None), ("<REGION_TO_SEGMENTATION>", None)],
+)
+def test_corners_of_outlines_are_not_read_as_boxes(
+    task: str, codec: str | None, made: MakeWith
+) -> None:
+    """Eight places of a quadrilateral would read as two boxes of no height."""
+    _, opened = made("florence2", "tiny")
+    assert load(opened, prompt=task).regions == codec
