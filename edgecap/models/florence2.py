@@ -14,7 +14,7 @@ from torch import Tensor
 from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import tied
-from edgecap.models.generation import generation
+from edgecap.models.generation import generation, start_of
 from edgecap.models.prompted import PromptedBase
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
@@ -46,10 +46,9 @@ class Florence2(PromptedBase):
         self.head_width = text.d_model // text.decoder_attention_heads
         self.image_rows = len(self.ids)
         self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
-        start = settings.decoder_start_token_id
         self.generation = generation(
             settings.to_dict(),
-            {"caption": (text.decoder_start_token_id if start is None else start,)},
+            {"caption": start_of(settings, text.decoder_start_token_id)},
             end=(text.eos_token_id,),
             pad=text.pad_token_id,
         )
