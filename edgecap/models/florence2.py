@@ -30,7 +30,7 @@ class Florence2(PromptedBase):
     """Florence2ForConditionalGeneration, one task per export."""
 
     name = "florence2"
-    regions = "loc1000"
+    regions: str | None = "loc1000"
     default_prompt = "<CAPTION>"
 
     def describe(self) -> None:
