@@ -154,15 +154,26 @@ class CheckpointSource(Source):
         stored = INT8_CANDIDATES[0] if precision == INT8 else precision
         return estimate(self.opened, format_, stored)
 
-    def parameters(self) -> int | None:
-        # Built of shapes alone: no weights are read.
-        with quiet():
-            from edgecap.models.weightless import stored, without_weights
+    def check_settings(self, request: ExportRequest) -> None:
+        if request.prompt is not None or request.max_length is not None:
+            self._outline(request.prompt, request.max_length)
 
-            adapter = registry.load(self.opened, build=without_weights)
-            stored(adapter.model, self.opened)
-        describe(adapter, self.opened)
-        return sum(parameter.numel() for parameter in adapter.model.parameters())
+    def parameters(self, prompt: str | None = None, max_length: int | None = None) -> int | None:
+        model = self._outline(prompt, max_length).model
+        with quiet():
+            from edgecap.models.weightless import stored
+
+            stored(model, self.opened)
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    def _outline(self, prompt: str | None, max_length: int | None) -> Adapter:
+        """The adapter of shapes alone, after `open`'s refusals: no weights are read."""
+        with quiet():
+            from edgecap.models.weightless import without_weights
+
+            adapter = registry.load(self.opened, None, prompt, without_weights, max_length)
+        describe(adapter, self.opened, max_length)
+        return adapter
 
     def open(self, request: ExportRequest, say: Say) -> CheckpointModel:
         opened = self.opened

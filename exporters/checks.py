@@ -21,7 +21,8 @@ _REST = 4 << 20  # bytes of golden files and the like
 def check(request: ExportRequest, source: Source) -> tuple[dict[str, Path], dict[str, Candidates]]:
     """Output directory and precisions of each format, after refusing what cannot work.
 
-    Nothing is loaded or written. Raises InputError, UnsupportedError and MissingPackageError.
+    No weights are loaded, and nothing is written. Raises InputError, UnsupportedError and
+    MissingPackageError.
     """
     if not request.formats or len(set(request.formats)) != len(request.formats):
         raise InputError("export.formats", "an export needs one format or several, each once.")
@@ -37,6 +38,7 @@ def check(request: ExportRequest, source: Source) -> tuple[dict[str, Path], dict
             _check_kept(request.keep_failed, names, output, request.overwrite)
     for row in rows:
         _require(request, row, source.needs)
+    source.check_settings(request)
     check_room(
         need
         for name, output in outputs.items()

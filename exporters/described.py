@@ -72,6 +72,7 @@ def describe(adapter: Adapter, opened: Checkpoint, longest: int | None = None) -
         codec = adapter.regions
         if codec is not None and translate.has_places(text, codec):
             regions = translate.regions_spec(text, codec)
+            text = translate.without_tags(text, codec)
     encoder = None
     if adapter.interface.has(ENCODE_TEXT):
         encoder = files.tokenizer_file

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgecap.core.errors import EdgecapError
 from edgecap.core.formats import FORMATS
@@ -19,6 +19,9 @@ from edgecap.exporters.prepare import prepare_export
 from edgecap.exporters.room import existing_directory
 from edgecap.exporters.sources import Source, source_of
 from edgecap.runtime.memory import free_bytes
+
+if TYPE_CHECKING:
+    from edgecap.exporters.job import PreparedExport
 
 _NOWHERE = Path(".edgecap-not-written")  # a directory that is not there: nothing is in its way
 
@@ -60,7 +63,8 @@ def survey(model: str) -> Forecast:
     Raises:
         InputError, UnsupportedError or MissingPackageError for a model that no export takes.
     """
-    source, parameters = _described(model)
+    source = source_of(model)
+    parameters = source.parameters()  # raises also what an export refuses once it is open
     rows = []
     for format_, row in FORMATS.items():
         for precision in row.precisions:
@@ -73,28 +77,19 @@ def survey(model: str) -> Forecast:
     return _forecast(model, source, parameters, rows, Path())
 
 
-def dry_run(model: str, outputs: Mapping[str, Path], precision: str) -> Forecast:
+def dry_run(prepared: PreparedExport) -> Forecast:
     """What an export that `prepare_export` has accepted would write.
-
-    Args:
-        model: as of `edgecap.export`.
-        outputs: format -> directory of its bundle.
-        precision: a name of edgecap.core.formats, or int8.
 
     Raises:
         InputError or UnsupportedError: what the export would refuse after loading the model.
     """
-    source, parameters = _described(model)
+    request, source, outputs = prepared.request, prepared.source, prepared.outputs
+    parameters = source.parameters(request.prompt, request.max_length)
     rows = [
-        _supported(source, format_, precision, str(output)) for format_, output in outputs.items()
+        _supported(source, format_, request.precision, str(output))
+        for format_, output in outputs.items()
     ]
-    return _forecast(model, source, parameters, rows, next(iter(outputs.values())))
-
-
-def _described(model: str) -> tuple[Source, int | None]:
-    """The source and its parameters; raises also what an export refuses once it is open."""
-    source = source_of(model)
-    return source, source.parameters()
+    return _forecast(request.model, source, parameters, rows, next(iter(outputs.values())))
 
 
 def _supported(source: Source, format_: str, precision: str, output: str | None = None) -> Row:

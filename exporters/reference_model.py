@@ -105,7 +105,10 @@ class ReferenceSource(Source):
         chosen = INT8_CANDIDATES[0] if precision == INT8 else precision
         return Estimate(reference_size(stored, chosen), MEMORY, 4 * stored)
 
-    def parameters(self) -> int | None:
+    def check_settings(self, request: ExportRequest) -> None:
+        """It has neither; `check` refuses both."""
+
+    def parameters(self, prompt: str | None = None, max_length: int | None = None) -> int | None:
         """Its weights file shows its size."""
         return None
 

@@ -98,10 +98,18 @@ class Source(ABC):
         """What an export is expected to write and need; `precision` may be int8."""
 
     @abstractmethod
-    def parameters(self) -> int | None:
+    def parameters(self, prompt: str | None = None, max_length: int | None = None) -> int | None:
         """Their number, where it is known without weights.
 
-        Raises InputError or UnsupportedError for what an export would refuse after opening.
+        Raises InputError or UnsupportedError for what an export with that prompt and length would
+        refuse after opening.
+        """
+
+    @abstractmethod
+    def check_settings(self, request: ExportRequest) -> None:
+        """Raise UnsupportedError for a prompt or a length that the model itself refuses.
+
+        Called after `check`, when the packages that it needs are known to be there.
         """
 
     @abstractmethod

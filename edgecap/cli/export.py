@@ -21,7 +21,7 @@ from edgecap.core.errors import InputError
 from edgecap.core.formats import ALL, FORMATS, PRECISIONS, resolve_formats, resolve_precision
 
 if TYPE_CHECKING:
-    from edgecap.exporters.job import Exported
+    from edgecap.exporters.job import Exported, PreparedExport
 
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
@@ -248,7 +248,7 @@ def run(
     for place in prepared.outputs.values():
         refuse_inside(json_, place)
     if dry_run:
-        _dry_run(weights, prepared.outputs, chosen.name, json_)
+        _dry_run(prepared, json_)
         return
     _note(f"{chosen.name}: {chosen.reason}")
     results = []
@@ -271,11 +271,11 @@ def _weights(given: str) -> str:
     return given
 
 
-def _dry_run(model: str, outputs: dict[str, Path], precision: str, json_: str | None) -> None:
+def _dry_run(prepared: PreparedExport, json_: str | None) -> None:
     from edgecap.cli._forecast import print_forecast
     from edgecap.exporters.forecast import dry_run
 
-    forecast = dry_run(model, outputs, precision)
+    forecast = dry_run(prepared)
     write_json(forecast.to_json(), json_)
     if json_ != STANDARD_OUTPUT:
         print_forecast(forecast)

@@ -88,7 +88,7 @@ class Base:
     name: ClassVar[str]
     written_out: ClassVar[str | None] = None  # suffix of layers whose attention is written out
     quant: QuantSpec = QuantSpec()
-    regions: ClassVar[str | None] = None  # codec of the boxes that the family writes
+    regions: str | None = None  # codec of the boxes that the family writes for this prompt
     image_size: tuple[int, int]  # h, w; set by `describe`
     interface: Interface  # set by a subclass
 

@@ -14,16 +14,23 @@ from torch import Tensor
 from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import tied
-from edgecap.models.generation import generation
+from edgecap.models.generation import generation, start_of
 from edgecap.models.prompted import PromptedBase
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
+
+# Tasks that write corners of quadrilaterals and polygons, which are not boxes.
+OUTLINES = (
+    "<OCR_WITH_REGION>",
+    "<REFERRING_EXPRESSION_SEGMENTATION>",
+    "<REGION_TO_SEGMENTATION>",
+)
 
 
 class Florence2(PromptedBase):
     """Florence2ForConditionalGeneration, one task per export."""
 
     name = "florence2"
-    regions = "loc1000"
+    regions: str | None = "loc1000"
     default_prompt = "<CAPTION>"
 
     def describe(self) -> None:
@@ -33,14 +40,15 @@ class Florence2(PromptedBase):
         size = self.processor.crop_size if self.processor.do_center_crop else self.processor.size
         self.image_size = (size["height"], size["width"])
         self.write(config.image_token_id)
+        if any(task in self.prompt for task in OUTLINES):
+            self.regions = None  # their text keeps the places as the model writes them
         self.layers, self.kv_heads = text.decoder_layers, text.decoder_attention_heads
         self.head_width = text.d_model // text.decoder_attention_heads
         self.image_rows = len(self.ids)
         self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
-        start = settings.decoder_start_token_id
         self.generation = generation(
             settings.to_dict(),
-            {"caption": (text.decoder_start_token_id if start is None else start,)},
+            {"caption": start_of(settings, text.decoder_start_token_id)},
             end=(text.eos_token_id,),
             pad=text.pad_token_id,
         )

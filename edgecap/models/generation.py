@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgecap.core.errors import InputError
+
 DEFAULT_LENGTH = 20  # transformers' max_new_tokens where no file sets one
 
 
@@ -49,3 +51,22 @@ def ids_of(*values: Any) -> tuple[int, ...]:
     """The first value that is not None, one id or several, as ids."""
     first = next((value for value in values if value is not None), ())
     return (first,) if isinstance(first, int) else tuple(first)
+
+
+def start_of(settings: Any, *others: Any) -> tuple[int, ...]:
+    """What the text of an encoder-decoder begins with.
+
+    Its GenerationConfig decides, as in transformers, which does not look into config.json where
+    there is a generation_config.json. Where `generate` would refuse, the first of `others`, which
+    it is told. InputError where none is named.
+    """
+    start = ids_of(settings.decoder_start_token_id, settings.bos_token_id, *others)
+    if not start:
+        raise InputError(
+            "checkpoint.setting",
+            "the checkpoint names no decoder_start_token_id or bos_token_id.",
+            "Set decoder_start_token_id in generation_config.json.",
+        )
+    if settings.decoder_start_token_id is None:
+        settings.decoder_start_token_id = start[0]
+    return start

@@ -15,7 +15,7 @@ from edgecap.models import bart
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.captioner import CaptionerBase
-from edgecap.models.generation import generation, ids_of
+from edgecap.models.generation import generation, ids_of, start_of
 from edgecap.models.rows import Pair, alone, crossed, new_rows, recording, step_mask
 
 # Rows besides the patches: a class token, and DeiT's distillation token.
@@ -70,13 +70,12 @@ class VisionEncoderDecoder(CaptionerBase):
             rows = text.max_position_embeddings + text.pad_token_id + 1
             table.weights = table.get_embedding(rows, text.hidden_size, text.pad_token_id)
         settings = model.generation_config
-        # Of TrOCR on the hub, only generation_config.json and the decoder's part name it.
+        # TrOCR's config.json on the hub names none of its own.
         named = getattr(model.config, "decoder_start_token_id", None)
-        starts = (settings.decoder_start_token_id, named)
         end = ids_of(settings.eos_token_id, text.eos_token_id)
         self.generation = generation(
             settings.to_dict(),
-            {"caption": ids_of(*starts, settings.bos_token_id, text.bos_token_id)},
+            {"caption": start_of(settings, named, text.bos_token_id)},
             end=end,
             pad=ids_of(settings.pad_token_id, text.pad_token_id, end)[0],
         )

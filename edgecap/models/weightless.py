@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 from transformers.initialization import no_init_weights
@@ -55,6 +55,17 @@ def without_weights(model: type[PreTrainedModel], checkpoint: Checkpoint) -> Pre
     finally:
         nn.Module.register_parameter = register
     made.tie_weights()
+    if made.can_generate():  # as from_pretrained: the file, and config.json where there is none
+        try:
+            settings = GenerationConfig.from_pretrained(checkpoint.directory, local_files_only=True)
+        except OSError:
+            settings = GenerationConfig.from_pretrained(
+                checkpoint.directory,
+                config_file_name="config.json",
+                local_files_only=True,
+                _from_model_config=True,
+            )
+        made.generation_config = settings
     return made
 
 

@@ -68,15 +68,64 @@ def test_what_is_refused_after_loading_is_refused_in_a_dry_run(
     unsized = make_whole("idefics3", "tiny", tmp_path / "unsized")
     file = unsized / "preprocessor_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"do_resize": False}))
-    constrained = make_whole("blip", "tiny", tmp_path / "constrained")
+    constrained = make_whole("git", "tiny", tmp_path / "constrained")
     file = constrained / "generation_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_beam_groups": 2}))
+    capsys.readouterr()  # bars of what was saved
     for model in (unsized, constrained):
         out = ("-f", "onnx", "-o", tmp_path / "out")
         message = refusal(capsys, "export", model, *out)
         assert message == refusal(capsys, "export", model, *out, "--dry-run")
         assert message == refusal(capsys, "doctor", model)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "option", "says"),
+    [
+        ("blip", ("--max-length", 60), "captions of 60 tokens are not possible"),  # 40 positions
+        ("blip", ("--max-length", 0), "--max-length must be in 1 … "),
+        ("blip", ("--max-length", -3), "--max-length must be in 1 … "),
+        ("blip", ("--prompt", "a photo of"), "has no prompt around its image"),
+        ("S", ("--max-length", 30), "--max-length: of Hugging Face checkpoints"),
+        ("S", ("--max-length", 0), "--max-length: of Hugging Face checkpoints"),
+        ("S", ("--prompt", "<CAPTION>"), "--prompt: of Hugging Face checkpoints"),
+    ],
+)
+def test_lengths_and_prompts_are_refused_before_work(
+    model: str,
+    option: tuple[str, object],
+    says: str,
+    blip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args = ("export", blip if model == "blip" else model, "-f", "onnx", "-p", "fp32", *option)
+    capsys.readouterr()
+    for more in ((), ("--dry-run",)):
+        assert main([*map(str, args), "-o", str(tmp_path / "out"), *more]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.splitlines()[0].startswith("edgecap: ")
+        assert says in captured.err and len(captured.err.splitlines()) <= 2  # a line and a hint
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_takes_lengths_and_prompts(
+    blip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files whose length leaves no room are mended by an option, in a dry run as in an export."""
+    florence = make_whole("florence2", "tiny", tmp_path / "florence2")
+    capsys.readouterr()  # bars of what was saved
+    for model, option in ((blip, ("--max-length", 30)), (florence, ("--prompt", "<OD>"))):
+        args = ("export", model, "-f", "onnx", "-p", "fp32", *option, "--dry-run")
+        assert report(capsys, *args)["rows"][0]["refusal"] is None
+    git = make_whole("git", "tiny", tmp_path / "git")
+    capsys.readouterr()
+    file = git / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_length": 1}))
+    args = ("export", git, "-f", "onnx", "-p", "fp32", "-o", tmp_path / "out", "--dry-run")
+    assert "max_length 1 leaves no room" in refusal(capsys, *args)
+    assert report(capsys, *args, "--max-length", 9)["rows"][0]["refusal"] is None
 
 
 def test_a_dry_run_names_what_it_would_write_and_writes_nothing(

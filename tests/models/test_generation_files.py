@@ -164,3 +164,45 @@ def test_boxes_are_described_where_the_tokenizer_has_places(made: MakeWith) -> N
     assert boxes == RegionsSpec("loc1024", 261, 1024)
     assert describe(*made("kosmos-2", "tiny")).regions is None  # one place, of 1024
     assert describe(*made("blip", "tiny")).regions is None
+
+
+@pytest.mark.parametrize(
+    ("task", "codec"),
+    [("<OD>", "loc1000"), ("<OCR_WITH_REGION>", None), ("<REGION_TO_SEGMENTATION>", None)],
+)
+def test_corners_of_outlines_are_not_read_as_boxes(
+    task: str, codec: str | None, made: MakeWith
+) -> None:
+    """Eight places of a quadrilateral would read as two boxes of no height."""
+    _, opened = made("florence2", "tiny")
+    assert load(opened, prompt=task).regions == codec
+
+
+@pytest.mark.parametrize(
+    ("written", "named", "start"),
+    [
+        ({"decoder_start_token_id": 5, "bos_token_id": 7}, 9, 5),
+        ({"bos_token_id": 7}, 9, 7),  # config.json is not looked into
+        ({}, 9, 9),  # transformers refuses until it is told
+        (None, 9, 9),
+        (None, None, 2),  # of the decoder's part
+    ],
+)
+def test_a_text_begins_with_what_transformers_chooses(
+    written: dict[str, int] | None, named: int | None, start: int, made: MakeWith
+) -> None:
+    _, opened = made("vision-encoder-decoder", "gpt2")
+    file = opened.directory / "generation_config.json"
+    file.unlink()
+    if written is not None:
+        file.write_text(json.dumps({"eos_token_id": 3, "pad_token_id": 1, **written}))
+    file = opened.directory / "config.json"
+    config = {**json.loads(file.read_text()), "decoder_start_token_id": named}
+    file.write_text(json.dumps(config))
+    adapter = load(opened)
+    assert adapter.generation is not None
+    assert adapter.generation.prompts == {"caption": (start,)}
+    pixels = adapter.pixels(model_input(adapter).pixels)
+    assert adapter.model.generate(pixels, max_new_tokens=1)[0, 0] == start
+    (spec,) = describe(adapter, opened).prompts.values()
+    assert len(adapter.reference([model_input(adapter)], spec.begin, Limits(3, shipped=True))) == 1

@@ -16,7 +16,7 @@ from transformers.models.kosmos2.processing_kosmos2 import (
 )
 
 from edgecap.bundle.regions_spec import RegionsSpec
-from edgecap.models.translate import Checkpoint, regions_spec, text_spec
+from edgecap.models.translate import Checkpoint, regions_spec, text_spec, without_tags
 from edgecap.runtime.image_processing import Placement
 from edgecap.runtime.regions import Input, Reading, read_regions
 from edgecap.runtime.text import TextCodec
@@ -59,12 +59,12 @@ KOSMOS_MARKS = {
 @pytest.fixture(scope="module")
 def kosmos(tmp_path_factory: pytest.TempPathFactory) -> Any:
     cells = [f"<patch_index_{n:04}>" for n in range(1024)]
-    added = ["<grounding>", *KOSMOS_MARKS.values(), *cells]
+    added = ["<grounding>", "</chunk>", *KOSMOS_MARKS.values(), *cells]
     codec, theirs, id_of = vocabulary(tmp_path_factory.mktemp("kosmos"), added)
     spec = regions_spec(codec.spec, "cells2")
     assert spec.first == id_of(cells[0])
     assert spec.marks == {name: id_of(token) for name, token in KOSMOS_MARKS.items()}
-    return codec, theirs, spec
+    return TextCodec(without_tags(codec.spec, "cells2")), theirs, spec
 
 
 def kosmos_caption(generator: np.random.Generator, spec: RegionsSpec, broken: bool) -> list[int]:
@@ -123,6 +123,22 @@ def test_kosmos_captions_are_read_as_its_processor_reads_them(kosmos: Any, broke
             np.testing.assert_allclose(ours, boxes, atol=1e-9)
         found += len(got)
     assert found > 200
+
+
+def test_other_tags_of_kosmos_are_no_words(kosmos: Any) -> None:
+    """Its processor takes out all that stands in angle brackets."""
+    codec, theirs, spec = kosmos
+    generator = np.random.default_rng(8)
+    tags = [codec.id_of("<grounding>"), codec.id_of("</chunk>")]
+    for _ in range(100):
+        ids = [tags[0], *kosmos_caption(generator, spec, False), tags[1]]
+        text, entities = clean_text_and_extract_entities_with_bboxes(
+            theirs.decode(ids, skip_special_tokens=True)
+        )
+        reading = read_regions(ids, codec, spec, STRETCHED)
+        assert reading.text == text
+        named = [name for name, *_ in entities if not name.startswith("<")]
+        assert [phrase for phrase in phrases(reading) if phrase] == [n for n in named if n]
 
 
 def test_a_kosmos_object_without_its_end_is_counted(kosmos: Any) -> None:

@@ -8,7 +8,7 @@ the settings it leaves out and why they change neither.
 from edgecap.models.translate.checkpoint import Checkpoint
 from edgecap.models.translate.generation import generation_spec, start_id
 from edgecap.models.translate.image import image_spec
-from edgecap.models.translate.regions import has_places, regions_spec
+from edgecap.models.translate.regions import has_places, regions_spec, without_tags
 from edgecap.models.translate.text import prompt_ids, text_spec
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "regions_spec",
     "start_id",
     "text_spec",
+    "without_tags",
 ]

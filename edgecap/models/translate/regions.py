@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgecap.bundle.regions_spec import MARKS, RegionsSpec, check_regions_spec
 from edgecap.bundle.text_spec import TextSpec
 from edgecap.models.translate.checkpoint import refuse
@@ -19,6 +21,18 @@ _MARKS = {
     "end_object": "</object>",
     "delimiter": "</delimiter_of_multi_objects/>",
 }
+
+# What else the models' own post-processors take out of a caption, though tokenizers call it text.
+_TAGS = {
+    "cells2": ("<grounding>", "<image>", "</image>", "<doc>", "</doc>", "</chunk>", "</line>"),
+}
+
+
+def without_tags(text: TextSpec, codec: str) -> TextSpec:
+    """The spec, with tags that are no words of a caption among its special tokens."""
+    tags = _TAGS.get(codec, ())
+    found = {id_ for id_, token in enumerate(text.tokens) if token in tags}
+    return replace(text, special=tuple(sorted({*text.special, *found})))
 
 
 def has_places(text: TextSpec, codec: str) -> bool:
