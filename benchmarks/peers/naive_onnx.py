@@ -60,12 +60,15 @@ def _returning_cache(path: str, bundle: Bundle) -> bytes:
         first = interface.dims["P"] if entry.role == "cache" else 0
         rows = np.arange(sizes[-2], dtype=np.int32).reshape(-1, 1)  # [C,1]
         place, here, whole = (f"{old}_{what}" for what in ("place", "here", "whole"))
+        column = np.array([-1] + [1] * (len(sizes) - 1))  # [B,1,1,1], of the same rank as the entry
         graph.initializer.append(numpy_helper.from_array(rows - first, f"{old}_rows"))
-        position = function.inputs["position"]  # [1]
+        graph.initializer.append(numpy_helper.from_array(column, f"{old}_column"))
+        position = function.inputs["position"]  # [B]
         graph.node.extend(
             [
-                helper.make_node("Cast", [position], [place], to=onnx.TensorProto.INT32),
-                helper.make_node("Equal", [f"{old}_rows", place], [here]),  # [C,1]
+                helper.make_node("Cast", [position], [f"{place}_of"], to=onnx.TensorProto.INT32),
+                helper.make_node("Reshape", [f"{place}_of", f"{old}_column"], [place]),
+                helper.make_node("Equal", [f"{old}_rows", place], [here]),  # [B,1,C,1]
                 helper.make_node("Where", [here, new, old], [whole]),  # […,C,Dh]
             ]
         )
