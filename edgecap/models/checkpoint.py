@@ -51,17 +51,16 @@ class Checkpoint:
 
     @property
     def source(self) -> str:
-        """What the model is called: by its hub id, by its config, else by its directory."""
-        cached = _cached(self.directory)
-        if cached is not None:
-            return cached
-        return str(self.config.get("_name_or_path") or self.directory.name)
+        """What the model is called: by its hub id, else by its directory.
+
+        `_name_or_path` of its config is what it was trained from, or a path of that machine.
+        """
+        return _cached(self.directory) or self.directory.name
 
     @property
     def name(self) -> str:
         """A name for what is made of it: that of the repository or of the directory."""
-        cached = self.directory.parent.name == "snapshots"
-        return self.source.rsplit("/", 1)[-1] if cached else self.directory.name
+        return self.source.rsplit("/", 1)[-1]
 
     @property
     def license(self) -> str:

@@ -53,7 +53,12 @@ def test_a_whole_model_opens(whole: Path) -> None:
     opened = open_checkpoint(str(whole))
     assert (opened.model_type, opened.architecture) == ("blip", "BlipForConditionalGeneration")
     assert opened.weights == (whole / WEIGHTS,)
-    assert opened.source == whole.name
+    assert opened.source == opened.name == whole.name
+
+
+def test_a_trained_copy_is_not_called_by_its_base(model: Path) -> None:
+    rewrite(model, lambda config: config.update(_name_or_path="/home/somebody/base"))
+    assert open_checkpoint(str(model)).source == model.name
 
 
 def test_nothing_heavy_is_imported_to_refuse(model: Path) -> None:
