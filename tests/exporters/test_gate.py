@@ -162,6 +162,7 @@ def test_int8_is_w8_where_w8a8_is_not_close_enough(
     assert len(load(kept.path).caption(image, max_length=3)) == 1
 
 
+@pytest.mark.full
 def test_w8a8_by_its_name_is_strict_and_keeps_nothing(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,10 +31,10 @@ def compilers() -> list[str]:
     return [name for name in ("gcc", "clang") if name == "gcc" or shutil.which(name)]
 
 
-def compile_c(*arguments: str, compiler: str = "gcc") -> None:
-    run = subprocess.run(
-        [compiler, *STRICT, f"-I{SOURCES}", *arguments], capture_output=True, text=True
-    )
+def compile_c(*arguments: str, compiler: str = "gcc", directory: Path | None = None) -> None:
+    """Compile, in `directory` where object files are to lie there."""
+    command = [compiler, *STRICT, f"-I{SOURCES}", *arguments]
+    run = subprocess.run(command, cwd=directory, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 

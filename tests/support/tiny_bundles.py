@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 from tiny_checkpoints import make_whole
 
 from edgecap.exporters.job import export
@@ -19,17 +18,11 @@ def shared_bundle(
     factory: pytest.TempPathFactory, family: str, variant: str, format_: str = "onnx"
 ) -> Path:
     """The bundle of a tiny checkpoint, beside its directory `model`. Nobody may change them."""
-    root = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # a worker's directory lies in that of the run
-        root = root.parent
-    place = root / f"shared-{family}-{variant}-{format_}"
-    place.mkdir(exist_ok=True)
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be making it
-        bundle = place / "bundle"
-        if not bundle.exists():
-            model = place / "model"
-            model.mkdir(exist_ok=True)
-            make_whole(family, variant, model)
-            export(ExportRequest(str(model), (format_,), "fp32", bundle, scenes=IMAGES))
-    return bundle
+
+    def make(place: Path) -> None:
+        model = place / "model"
+        model.mkdir()
+        make_whole(family, variant, model)
+        export(ExportRequest(str(model), (format_,), "fp32", place / "bundle", scenes=IMAGES))
+
+    return made_once(factory, f"shared-{family}-{variant}-{format_}", make) / "bundle"
