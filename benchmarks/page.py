@@ -31,6 +31,7 @@ DISTRIBUTIONS = (
     ("token_ms", "Each further token", "What a caption takes per token after the first."),
 )
 MOST_OPERATIONS = 12
+MOST_CURVES = 8
 
 
 def page(report: Mapping[str, Any], table: Sequence[Sequence[str]], method: Sequence[str]) -> str:
@@ -96,14 +97,15 @@ def _plots(report: Mapping[str, Any], targets: Sequence[Target]) -> Iterator[tup
                 f"{about} A dot is a run, the bar their median.",
                 svg.rows(title, rows, "ms"),
             )
+    crowded = len(timed) > MOST_CURVES  # whose names would lie on each other
     curves = [
         Series(t["short"], _kind(t), sorted((int(n), v) for n, v in t["batches"].items()))
         for t in timed
-        if len(t["batches"]) > 1
+        if len(t["batches"]) > 1 and not (crowded and _kind(t) == "peer")
     ]
     if curves:
         title = "Captions per second"
-        about = "By images in one call."
+        about = "By images in one call." + (" Others are in the table." if crowded else "")
         yield title, about, svg.curves(title, curves, ("images in a call", "captions/s"))
     if report.get("limits"):
         yield from _roofline(report["limits"], timed, clock)

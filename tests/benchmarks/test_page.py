@@ -11,6 +11,7 @@ import pytest
 
 from edgecap.benchmarks import svg
 from edgecap.benchmarks.machine import machine
+from edgecap.benchmarks.page import page
 from edgecap.benchmarks.protocol import TIMED, BenchPlan
 from edgecap.benchmarks.report import Report, from_json, lines, to_json, write_files
 from edgecap.benchmarks.runner import Measured, Row, Spread, times_faster
@@ -94,3 +95,12 @@ def test_ticks_are_few_and_inside(low: float, high: float) -> None:
 def test_labels_do_not_overlap() -> None:
     moved = svg._apart([50.0, 51.0, 52.0, 90.0], 12)
     assert all(b - a >= 12 for a, b in zip(moved, moved[1:], strict=False))
+
+
+def test_the_curves_of_a_crowded_page_are_those_of_edgecap_alone() -> None:
+    written = to_json(report())
+    one = next(target for target in written["targets"] if not target["reference"])
+    written["targets"] += [one | {"name": f"another {n}", "peer": True} for n in range(9)]
+    whole = page(written, [], [""])
+    curves = whole.split("<h3>Captions per second</h3>")[1].split("</section>")[0]
+    assert "another" not in curves and "S-onnx-w8" in curves and "another 3" in whole
