@@ -17,6 +17,7 @@ from edgecap.core.atomic import atomic_dir
 from edgecap.core.choices import pick
 from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
 from edgecap.reference.scenes.grammar import picked_languages
+from edgecap.runtime.loading import as_schema2
 
 TARGETS = ("python", "c")
 
@@ -71,7 +72,8 @@ def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None
     opened = targets.bundles(bundles, Path())
     for one in opened:
         for language in plan.languages:
-            pick("language", language, getattr(one.manifest, "languages", (language,)))
+            if known := as_schema2(one).manifest.languages:  # none: it has other prompts
+                pick("language", language, known)
     with ExitStack() as stack:
         # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
         directory = (

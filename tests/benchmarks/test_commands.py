@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from tiny_bundles import shared_bundle
 from tiny_mlpackage import write_bundle as write_coreml_bundle
 
 from edgecap.benchmarks import targets
@@ -144,6 +145,28 @@ def test_bench_measures_the_bundles_that_lie_here(
     assert (Path("bench-report") / "report.html").exists()
     # An older report is no accident to be repeated.
     assert "bench-report exists already" in refused(capsys, "bench", "--quick")
+
+
+def test_bench_measures_somebodys_captioner_beside_transformers(
+    tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = shared_bundle(tmp_path_factory, "blip", "tiny")
+    model = bundle.with_name("model")
+    measured = [
+        "bench",
+        str(bundle),
+        "--model",
+        str(model),
+        "--duration",
+        "0.1",
+        "--json",
+        "b.json",
+    ]
+    assert main(measured) == 0, capsys.readouterr().err
+    first, ours = json.loads(Path("b.json").read_text(encoding="utf-8"))["targets"]
+    assert (first["name"], first["reference"]) == ("transformers model", True)
+    assert ours["times_faster"]["caption_ms"]["value"] > 0
+    assert ours["same_captions"] == 1 and ours["accuracy"] == {}
 
 
 def test_bench_says_when_there_is_nothing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
