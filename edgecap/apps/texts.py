@@ -12,8 +12,10 @@ def check_words(captioner: Captioner, text: str) -> None:
 
     Such a text is encoded as single bytes, which the model was not trained on: a result would be
     meaningless. Languages that were added later have tokens of their own
-    (`edgecap.reference.train.extend_vocabulary`).
+    (`edgecap.reference.train.extend_vocabulary`). Models without languages are not asked.
     """
+    if not captioner.languages:
+        return
     tokenizer = captioner.tokenizer
     pieces = [t for t in tokenizer.encode("".join(text.split())) if tokenizer.tokens[t] != SPACE]
     if pieces and all(map(tokenizer.is_byte, pieces)):

@@ -63,13 +63,40 @@ def load_captioner(source: str, threads: int) -> Captioner:
     return loaded
 
 
+def load_embedder(source: str, threads: int) -> Captioner:
+    """The loaded model, if it embeds images and texts; errors as of `edgecap.models.loading.load`.
+
+    UnsupportedError for one that only captions.
+    """
+    from edgecap.bundle.interface import ENCODE_TEXT
+    from edgecap.models.loading import load
+    from edgecap.runtime import Captioner
+
+    loaded = load(source, threads=threads)
+    if not isinstance(loaded, Captioner) or not loaded.manifest.interface.has(ENCODE_TEXT):
+        raise UnsupportedError(
+            "embedding.missing",
+            f"this command compares images with texts, and {source} writes captions only.",
+            "Use a model that embeds both: the reference, edgecap export S, or one of your own",
+        )
+    return loaded
+
+
+def only_whole(captioner: Captioner, whole: bool) -> bool:
+    """Whether images are compared as wholes: as requested, or since the model names no objects."""
+    if whole or captioner.languages:
+        return whole
+    typer.echo("this model names no objects: images are compared as wholes", err=True)
+    return True
+
+
 def load_maker(source: str, threads: int) -> Captioner:
-    """The loaded captioner that made an index; errors as of `load_captioner`.
+    """The loaded model that made an index; errors as of `load_embedder`.
 
     For one that has moved, the refusal shows how to name it.
     """
     try:
-        return load_captioner(source, threads)
+        return load_embedder(source, threads)
     except EdgecapError as error:
         if error.code not in ("bundle.missing", "weights.missing"):
             raise

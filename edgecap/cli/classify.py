@@ -48,13 +48,14 @@ def run(
     threads: Threads = 1,
 ) -> None:
     from edgecap.apps.retrieval.classify import ZeroShotClassifier
-    from edgecap.cli._model import load_chosen
+    from edgecap.cli._model import chosen, load_embedder, only_whole
     from edgecap.core.choices import pick
     from edgecap.core.progress import progress
 
     pick("on_error", on_error, ("fail", "skip"))
     given, files = _labels(labels, labels_file), all_images(images)
-    classifier = ZeroShotClassifier(load_chosen(bundle, threads), given, whole)
+    captioner = load_embedder(chosen(bundle), threads)
+    classifier = ZeroShotClassifier(captioner, given, only_whole(captioner, whole))
     rows: list[dict[str, Any]] = []
     ranked: list[tuple[str, list[LabelScore]]] = []
     failures = 0

@@ -65,7 +65,7 @@ def run(
     from edgecap.apps.retrieval import update
     from edgecap.apps.retrieval.build import loadable
     from edgecap.apps.retrieval.manifest import MANIFEST, read_manifest
-    from edgecap.cli._model import chosen, load_captioner, load_maker
+    from edgecap.cli._model import chosen, load_embedder, load_maker, only_whole
 
     known = (output / MANIFEST).exists() and not overwrite
     if known and bundle is None:
@@ -73,7 +73,8 @@ def run(
         captioner = load_maker(source, threads)
     else:
         source = chosen(bundle)
-        captioner = load_captioner(source, threads)
+        captioner = load_embedder(source, threads)
+    whole = only_whole(captioner, whole)
     pick("engine", engine, ENGINES)
     embed = _on_ray(source, workers, threads) if engine == "ray" else None
     summary = update(folder, output, captioner, loadable(source), threads, whole, overwrite, embed)

@@ -46,7 +46,7 @@ def run(
     from edgecap.apps.retrieval import open_index
     from edgecap.apps.retrieval.sheet import MOST, contact_sheet
     from edgecap.cli._image import check_image, save_image
-    from edgecap.cli._model import load_captioner, load_maker
+    from edgecap.cli._model import load_embedder, load_maker
 
     is_text = _is_text(query)
     if sheet is not None:
@@ -56,7 +56,7 @@ def run(
     opened = open_index(index)
     opened.check_number(k)
     source = opened.manifest.model.source
-    captioner = load_maker(source, threads) if bundle is None else load_captioner(bundle, threads)
+    captioner = load_maker(source, threads) if bundle is None else load_embedder(bundle, threads)
     opened.check(captioner)
     hits = opened.search(_vector(captioner, query, is_text), k)
     if sheet is not None:
