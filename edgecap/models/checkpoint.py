@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecap.bundle.checks import is_lfs_pointer
 from edgecap.core import hub
 from edgecap.core.errors import BundleError, EdgecapError, InputError, UnsupportedError
 from edgecap.core.typed import parse
@@ -30,7 +31,6 @@ TOKENIZERS = (  # any of these sets of files is a tokenizer
     ("sentencepiece.bpe.model",),
 )
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md")  # of a hub's copy
-LFS_POINTER = b"version https://git-lfs"  # what a clone holds where Git LFS did not fetch a file
 # What training wraps a model in, and with it the names of its weights.
 WRAPPERS = {
     "_orig_mod.": ("torch.compile", "model._orig_mod"),
@@ -162,13 +162,12 @@ def _check_fetched(directory: Path) -> None:
         needed = any(file.match(pattern) for pattern in FILES)
         if not needed or not file.is_file() or file.stat().st_size > 1024:
             continue
-        with file.open("rb") as opened:
-            if opened.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise InputError(
-                    "model.pointer",
-                    f"{file} is a pointer of Git LFS, not the file itself.",
-                    f"Fetch what it points to: git -C {directory} lfs pull",
-                )
+        if is_lfs_pointer(file):
+            raise InputError(
+                "model.pointer",
+                f"{file} is a pointer of Git LFS, not the file itself.",
+                f"Fetch what it points to: git -C {directory} lfs pull",
+            )
 
 
 def _no_model(directory: Path) -> EdgecapError:

@@ -58,7 +58,7 @@ def start_of(settings: Any, *others: Any) -> tuple[int, ...]:
 
     Its GenerationConfig decides, as in transformers, which does not look into config.json where
     there is a generation_config.json. Where `generate` would refuse, the first of `others`, which
-    it is told. InputError where none is named.
+    is then set in `settings`. InputError where none is named.
     """
     start = ids_of(settings.decoder_start_token_id, settings.bos_token_id, *others)
     if not start:

@@ -43,7 +43,7 @@ class Kosmos2(PrefixBase):
             {"caption": (self.first_token,)},
             end=(text.eos_token_id,),
             pad=text.pad_token_id,
-            prefix=tuple(self.ids[:-1]),
+            prefix=tuple(self.before),
         )
         attention = tuple(f"self_attn.{x}_proj" for x in "qkv")
         self.quant = QuantSpec(

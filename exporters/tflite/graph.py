@@ -48,10 +48,10 @@ class Graph:
     def constant(self, index: int) -> np.ndarray | None:
         """The value of a float32 constant, or None for any other tensor."""
         tensor = self.subgraph.tensors[index]
-        data = self.model.buffers[tensor.buffer].data
-        if data is None or not len(data) or tensor.type != schema().TensorType.FLOAT32:
+        if not self.is_constant(index) or tensor.type != schema().TensorType.FLOAT32:
             return None
-        return np.frombuffer(bytes(data), np.float32).reshape(tensor.shape)
+        data = bytes(self.model.buffers[tensor.buffer].data)
+        return np.frombuffer(data, np.float32).reshape(tensor.shape)
 
     def is_constant(self, index: int) -> bool:
         """Whether a tensor has a value in the file, of any type."""

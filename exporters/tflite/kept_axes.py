@@ -23,7 +23,7 @@ def keep_axes(model: Any) -> None:
     for subgraph in model.subgraphs:
         graph = Graph(model, subgraph)
         others: set[int] = set()  # reductions whose results somebody needs as they are
-        while not (found := _follow(graph, others)).done:
+        while (found := _follow(graph, others)).needed:
             others |= found.needed
         _apply(graph, found)
 
@@ -36,10 +36,6 @@ class _Followed:
     sources: dict[int, set[int]] = field(default_factory=dict)  # tensor: the reductions' results
     idle: dict[int, int] = field(default_factory=dict)  # result of a RESHAPE: what it reads
     needed: set[int] = field(default_factory=set)
-
-    @property
-    def done(self) -> bool:
-        return not self.needed
 
 
 def _follow(graph: Graph, others: set[int]) -> _Followed:
