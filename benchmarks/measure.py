@@ -71,9 +71,9 @@ def measure(bundles: Sequence[Path], options: Options, say: Callable[[str], None
     old = None if options.baseline is None else baseline.read(options.baseline)
     opened = targets.bundles(bundles, Path())
     for one in opened:
-        for language in plan.languages:
-            if known := as_schema2(one).manifest.languages:  # none: it has other prompts
-                pick("language", language, known)
+        known = as_schema2(one).manifest.languages  # none: it has other prompts
+        for language in plan.languages if known else ():
+            pick("language", language, known)
     with ExitStack() as stack:
         # The place of the report is taken first: a refusal after ten minutes of work helps nobody.
         directory = (

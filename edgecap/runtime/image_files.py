@@ -240,7 +240,7 @@ def _has_end(data: bytes) -> bool:
         # A marker, and the length of its segment; or one of the bytes that may fill the gap.
         fill = data[place + 1 : place + 2] == b"\xff"
         place += 1 if fill else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return _END in data[place:]
+    return data.find(_END, place) >= 0
 
 
 def _decode(data: bytes, name: str) -> _Decoded:
