@@ -21,7 +21,8 @@ from edgecap.bundle.cached import FAMILY
 from edgecap.bundle.io import Bundle
 from edgecap.runtime.loading import as_schema2
 
-ENVIRONMENTS = Path(os.environ.get("EDGECAP_PEERS", ".venv-peers"))  # of `make peers`
+_CHECKOUT = Path(__file__).resolve().parents[2]  # where `make peers` builds, wherever bench runs
+ENVIRONMENTS = Path(os.environ.get("EDGECAP_PEERS", _CHECKOUT / ".venv-peers"))
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ def targets(
 def _python(peer: Peer) -> str:
     if peer.environment is None:
         return sys.executable
-    return str((ENVIRONMENTS / peer.environment / "bin" / "python").absolute())
+    return str(ENVIRONMENTS.absolute() / peer.environment / "bin" / "python")
 
 
 def _missing(peer: Peer) -> str:
     """Why the peer cannot start here; empty where it can."""
     if peer.environment is not None and not Path(_python(peer)).exists():
-        return f"{ENVIRONMENTS / peer.environment} is not there; make peers builds it"
+        return f"{ENVIRONMENTS / peer.environment} is not there; make peers in the checkout builds it"
     absent = [name for name in peer.needs if find_spec(name) is None]
     return f"{', '.join(absent)} is not installed" if absent else ""
 

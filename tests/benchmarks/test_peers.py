@@ -21,7 +21,7 @@ def test_a_peer_that_cannot_run_is_listed_with_its_reason(
     opened = [open_bundle(tiny_bundle_made)]
     found, left_out = peers.targets(opened, None, [], 1)
     assert [one.name for one in found] == ["tiny-onnx-fp32, ONNX, whole cache returned"]
-    assert "openvino is not there; make peers builds it" in left_out["OpenVINO"]
+    assert "openvino is not there; make peers in the checkout builds it" in left_out["OpenVINO"]
     assert "make peers" in left_out["ExecuTorch XNNPACK"]
     assert "weights of tiny are not here" in left_out["torch.compile"]
     assert {one.name.split(", ", 1)[1] for one in found} | set(left_out) == {
@@ -36,7 +36,15 @@ def test_a_peer_that_cannot_run_is_listed_with_its_reason(
     )
 
 
-def test_an_engine_with_the_whole_cache_says_the_same(tiny_bundle_made: Path) -> None:
+def test_environments_are_found_from_any_directory() -> None:
+    assert peers.ENVIRONMENTS.is_absolute()
+    assert (peers.ENVIRONMENTS.parent / "Makefile").exists()
+
+
+def test_an_engine_with_the_whole_cache_says_the_same(
+    tiny_bundle_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "ENVIRONMENTS", tmp_path)  # also where `make peers` has built some
     opened = [open_bundle(tiny_bundle_made)]
     with targets.images(2) as files:
         added, _ = peers.targets(opened, None, files, 1)
