@@ -44,7 +44,7 @@ def write_project(target: str, bundle: Path, directory: Path) -> Path:
         raise UnsupportedError(
             "project.format",
             f"{manifest.name} is in {manifest.format}; {target} runs {', '.join(row.formats)}.",
-            f"Run: edgecap export --format {row.formats[0]}",
+            f"Run: edgecap export MODEL --format {row.formats[0]}",
         )
     words = {
         "NAME": manifest.name,
