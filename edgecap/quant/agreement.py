@@ -21,7 +21,7 @@ TIE = 0.5  # nats: a token that the float model scores this close to its best is
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over all steps of an calibration_set."""
+    """Over all steps of a calibration set."""
 
     steps: int  # M
     top1: float  # 0-1, steps whose best token is the same
