@@ -145,6 +145,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("interface.state.0.shape", ["G", "P"]),
     ("interface.state.0.shape", ["B", "Q"]),
     ("interface.state.0.shape", ["B", 0]),
+    ("interface.state.0.shape", ["B", -1]),
     ("interface.state.0.shape", ["B", "B"]),
     ("interface.state.1.shape", ["B", "G", 16, "Dh"]),
     ("interface.state.1.shape", ["B", "T", "Dh"]),

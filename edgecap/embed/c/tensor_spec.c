@@ -118,6 +118,7 @@ bool ec_read_tensor_spec(ec_fields *f, const ec_json *interface, const char *dty
         value = value_of(interface, item);
         if (value < 1) {
             ec_bad_interface(f, "has a size that is not bound", name);
+            return false; /* a negative one is no size_t */
         }
         groups *= left >= 2 ? value : 1;
         product *= value;
