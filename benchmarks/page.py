@@ -5,7 +5,7 @@ python -m edgecap.benchmarks.page report.json > report.html
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
 import os
 import sys
@@ -18,6 +18,7 @@ from typing import Any
 
 from edgecap.benchmarks import svg
 from edgecap.benchmarks.svg import Series
+from edgecap.core.errors import EdgecapError
 
 Target = Mapping[str, Any]
 # The accuracy of the plot: the first of these that targets have.
@@ -264,14 +265,22 @@ def _median(target: Target, key: str, clock: str) -> float:
     return median(times) if times else 0.0
 
 
-def main() -> None:
+def main() -> int:
     """The page of a report's JSON on standard output."""
+    from edgecap.benchmarks import baseline
     from edgecap.benchmarks.report import from_json, lines, method
 
-    values = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(prog="python -m edgecap.benchmarks.page")
+    parser.add_argument("report", type=Path, help="report.json of edgecap bench")
+    try:
+        values = baseline.read(parser.parse_args().report)
+    except EdgecapError as error:
+        print(f"edgecap: {error}", file=sys.stderr)
+        return error.exit_code
     report = from_json(values)
     print(page(values, lines(report.rows), method(report)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -90,7 +90,7 @@ class CheckpointSource(Source):
                     "--data is what a search for a plan is judged by, and none was requested.",
                     "Add a budget, as --max-drop 0.5, or leave --data out.",
                 )
-            read_references(request.data)
+            read_references(request.data, request.data_images)
 
     def _check_length(self, request: ExportRequest) -> None:
         if request.max_length is None:

@@ -39,12 +39,12 @@ def fingerprint(opened: Checkpoint) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def read_references(data: Path) -> list[Example]:
+def read_references(data: Path, images: Path | None) -> list[Example]:
     """Images and captions of a search's judge; InputError where there are too few to score on."""
     from edgecap.apps.pairs.examples import read_examples
     from edgecap.quant.search.captions import LEAST
 
-    examples = read_examples(data)
+    examples = read_examples(data, images)
     if len(examples) < LEAST:
         raise InputError(
             "max_drop.data",
@@ -124,7 +124,7 @@ class CheckpointPlanner(Planner):
             return SameCaptions(self._captions)
         text, generation = self._described.text, self._adapter.generation
         assert text is not None and generation is not None  # it captions
-        examples = read_references(self._request.data)
+        examples = read_references(self._request.data, self._request.data_images)
         codec = TextCodec(text)
         return ScoredCaptions(
             self._collect([example.image for example in examples]),

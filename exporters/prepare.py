@@ -35,6 +35,7 @@ def export_request(
     plan: str | os.PathLike[str] | None = None,
     max_drop: float | None = None,
     data: str | os.PathLike[str] | None = None,
+    images: str | os.PathLike[str] | None = None,
     calib_data: str | os.PathLike[str] | None = None,
     num_calib: int | None = None,
     seed: int | None = None,
@@ -56,6 +57,7 @@ def export_request(
         plan: a plan.json to quantise by.
         max_drop: accuracy budget in points: search for the cheapest int8 plan within it.
         data: captions to judge that search by, as of `edgecap eval --data`; of checkpoints only.
+        images: directory of the images of `data`; None: beside the captions.
         calib_data, num_calib, seed, observer: calibration images, their number (128), the seed of
             the subset, and the observer: "mse", "minmax" or "percentile".
         target, stateful: CoreML's oldest system, and a decode step with a state.
@@ -90,6 +92,7 @@ def export_request(
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,
         data=None if data is None else Path(data),
+        data_images=None if images is None else Path(images),
         calibration=_calibration(calibration),
     )
 

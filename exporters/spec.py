@@ -69,6 +69,7 @@ class ExportRequest:
     max_length: int | None = None
     prompt: str | None = None
     data: Path | None = None  # the user's captions that judge the search; None: as the model's
+    data_images: Path | None = None  # where the images of `data` are; None: beside it
 
     def images(self, default: int) -> int:
         """How many the gate compares, `default` being the model's own number."""
@@ -117,13 +118,19 @@ class ExportRequest:
                 "would.",
                 "Leave it out, or run with: --precision w8a8",
             )
+        if self.data_images is not None and self.data is None:
+            raise InputError(
+                "max_drop.data",
+                "--images is where the images of --data are, and there is no --data.",
+                "Give captions with --data, or leave --images out.",
+            )
         if self.max_drop is not None:
             self._check_search(self.max_drop)
         elif self.precision == "mixed" and self.plan is None:
             raise InputError(
                 "plan.needed",
                 "mixed keeps the layers wider that a plan names, and there is no plan.",
-                "Give one with --plan, or run with: --precision w8a8",
+                "Give one with --plan, search for one with --max-drop 1, or run with: --int8",
             )
         if self.precision in (INT8, *planned):
             self.calibration.check()

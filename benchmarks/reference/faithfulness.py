@@ -86,10 +86,11 @@ class Row:
         least = {key: (bounds or (0.0, 0.0))[0] for key, bounds in self.intervals.items()}
         points = least["pointing_gain"] > 0
         causes = least["deletion_gain"] > 0 and least["insertion_gain"] > 0
-        where = "lies on the thing" if points else "lies on the thing no surer than chance"
-        text = f"{where}; shows {'' if causes else 'no surer than chance '}what the word rests on"
+        where = "points at the object" if points else "points at the object no better than chance"
+        chance = "" if causes else ", no better than chance"
+        text = f"{where}; shows what the word depends on{chance}"
         survives = least["random_weights"] > SURVIVES
-        return text + ("; survives random weights" if survives else "")
+        return text + ("; stays similar with random weights" if survives else "")
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "verdict": self.verdict}

@@ -20,7 +20,8 @@ RENAMED = {"--scenes": "--n", "--image": "--draw"}
 DETAILS = """
 Both models caption the same scenes, and both are fed the reference's captions token by token. The
 tables show how far outputs, tokens, boxes and captions agree. The KV caches show in which layer the
-two diverge: the first whose relative error exceeds --threshold.
+two diverge: the first whose relative error exceeds --threshold. Both models are of the reference;
+for bundles of a checkpoint run: edgecap bench BUNDLE... --model DIR
 """
 
 

@@ -136,6 +136,15 @@ def run(
             rich_help_panel=ADVANCED,
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="DIR",
+            help="Directory of the images of --data. Default: beside the captions.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -234,6 +243,7 @@ def run(
         plan=plan,
         max_drop=max_drop,
         data=data,
+        images=images,
         calib_data=calib_data,
         num_calib=num_calib,
         seed=seed,

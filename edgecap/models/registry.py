@@ -130,6 +130,6 @@ def _load(
         raise UnsupportedError(
             "model.prompt",
             f"{checkpoint.model_type} has no prompt around its image.",
-            "What a caption begins with is given when captioning.",
+            "Leave --prompt out; its captions begin as its files say.",
         )
     return adapter(checkpoint, text_rows, **{k: v for k, v in options.items() if v is not None})

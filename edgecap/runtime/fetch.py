@@ -79,4 +79,8 @@ def _opener() -> Any:
 
 
 def _failed(url: str, reason: str) -> InputError:
-    return InputError("image.fetch", f"{url} cannot be fetched: {reason}")
+    return InputError(
+        "image.fetch",
+        f"{url} cannot be fetched: {reason}",
+        "Check the address and the network, or download it first.",
+    )

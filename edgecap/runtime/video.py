@@ -104,7 +104,11 @@ def _chosen(capture: Any, cv2: ModuleType, sampling: Sampling) -> Iterator[Frame
 
 def _unreadable(source: str | int) -> InputError:
     if isinstance(source, int):
-        return InputError("video.unreadable", f"camera {source} cannot be opened.")
+        return InputError(
+            "video.unreadable",
+            f"camera {source} cannot be opened.",
+            "Connect it, close other programs that use it, or name another one, as camera:1.",
+        )
     kind = kind_of_file(source)
     if kind in ("", "video"):
         again = "Copy or save it again."

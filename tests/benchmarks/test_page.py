@@ -86,6 +86,15 @@ def test_a_report_s_json_makes_the_same_page(written: Path) -> None:
     assert to_json(from_json(told))["targets"] == told["targets"]
 
 
+def test_what_is_no_report_is_refused_in_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgecap.benchmarks.page", str(tmp_path / "none.json")]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert (
+        refused.stderr.count("\n") == 1 and "none.json cannot be read as a report" in refused.stderr
+    )
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.0, 263.0), (0.9, 0.95), (3.0, 3e4)])
 def test_ticks_are_few_and_inside(low: float, high: float) -> None:
     for found in (svg.ticks(low, high), svg.decades(low or 0.1, high)):

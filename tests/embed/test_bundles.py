@@ -252,6 +252,13 @@ def test_engines_that_cannot_be_used(bundle: Path, tmp_path: Path, library: Libr
         assert refused.value.code == code
 
 
+def test_a_bare_name_of_a_library_is_told_to_be_a_path(bundle: Path, library: Library) -> None:
+    """The system's loader does not look in the working directory."""
+    with pytest.raises(Refused, match="cannot be opened; give its path") as refused:
+        library.open(bundle, library="libNone.so")
+    assert refused.value.code == "engine.missing"
+
+
 def test_a_format_that_c_does_not_run(bundle: Path, library: Library) -> None:
     finalize(bundle, replace(open_bundle(bundle).manifest, format="coreml"))
     with pytest.raises(Refused) as refused:

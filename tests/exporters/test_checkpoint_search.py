@@ -194,6 +194,7 @@ def test_an_impossible_budget_writes_nothing(
         (["--max-drop", "1", "--data", "NONE"], "pairs.missing"),
         (["--max-drop", "-1"], "max_drop.range"),
         (["--fp16", "--max-drop", "1"], "max_drop.precision"),
+        (["--max-drop", "1", "--images", "photos"], "max_drop.data"),
         (["-p", "mixed"], "plan.needed"),
     ],
 )
@@ -216,6 +217,32 @@ def test_what_cannot_work_is_refused_before_work(
     captured = capsys.readouterr()
     assert f"[{code}]" in captured.err and captured.err.count("edgecap:") == 1
     assert not out.exists()
+
+
+def test_the_images_of_data_may_lie_elsewhere(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As COCO has them; otherwise the message names the path that was tried."""
+    monkeypatch.chdir(tmp_path)
+    names = sorted(path.name for path in images(tmp_path / "photos", 2).iterdir())
+    lines = [json.dumps({"image": name, "caption": "a dog"}) for name in names]
+    Path("captions.jsonl").write_text("\n".join(lines))
+    command = ["export", str(tiny.directory), "-f", "onnx", "--max-drop", "1", "--dry-run"]
+    command += ["--data", "captions.jsonl"]
+    assert main([*command, "--images", "photos"]) == 0
+    capsys.readouterr()
+    assert main(command) == 2
+    missing = f"captions.jsonl:1 names an image that does not exist, {names[0]}."
+    assert missing in capsys.readouterr().err
+
+
+def test_what_is_advised_without_a_plan_works_for_a_model_without_captions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", str(make_whole("clip", "tiny", tmp_path / "clip")), "-f", "onnx"]
+    assert main([*command, "-p", "mixed"]) == 2
+    advised = capsys.readouterr().err.split("run with: ")[1].split()
+    assert main([*command, *advised, "--dry-run"]) == 0
 
 
 def test_the_reference_is_judged_on_scenes_alone(

@@ -208,7 +208,7 @@ def test_what_cannot_be_fetched(server: str, path: str, code: str, told: str) ->
     with pytest.raises(InputError) as caught:
         load_image(item.image)
     assert caught.value.code == code and told in caught.value.message
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and caught.value.hint
 
 
 def test_size_and_time_are_limited(server: str) -> None:
@@ -299,8 +299,9 @@ def test_what_is_no_video(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     (tmp_path / "broken.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(100))
     for name in (str(tmp_path / "broken.mp4"), "camera:77"):
         (item,) = Sources([name])
-        with pytest.raises(InputError, match=r"video\.unreadable"):
+        with pytest.raises(InputError, match=r"video\.unreadable") as caught:
             load_image(item.image)
+        assert caught.value.hint  # what to do next
     (tmp_path / "pointer.mp4").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     (item,) = Sources([tmp_path / "pointer.mp4"])
     with pytest.raises(InputError, match=r"a Git-LFS pointer, not a video\. Run: git lfs pull"):

@@ -76,7 +76,7 @@ def image_file(where: str, root: Path, name: Any) -> Path:
         raise bad_row(where, "names no image")
     path = root / name
     if not path.is_file():
-        raise bad_row(where, f"names {name}, which is not in {root}")
+        raise bad_row(where, f"names an image that does not exist, {path}")
     return path
 
 

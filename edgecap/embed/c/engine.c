@@ -12,8 +12,11 @@ edgecap_status ec_engine_library(const char *name, const char *given, const char
     if (given != NULL) {
         *library = ec_library_open(given);
         if (*library == NULL) {
+            /* The system's loader looks for a bare name in its own folders only. */
+            const char *hint =
+                strpbrk(given, "/\\") == NULL ? "; give its path, with the folder" : "";
             return ec_fail(error, EDGECAP_ENGINE, "engine.missing",
-                           "%s: the library %.150s cannot be opened.", name, given);
+                           "%s: the library %.110s cannot be opened%s.", name, given, hint);
         }
         if (ec_library_find(*library, symbol, &function)) {
             return EDGECAP_OK;

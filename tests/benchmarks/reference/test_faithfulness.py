@@ -113,9 +113,10 @@ def test_a_right_map_beats_chance_and_a_wrong_one_does_not(rows: dict) -> None:
     )
     assert bad.intervals["pointing_gain"][0] < 0
     assert good.phrases == 6
-    rests = "lies on the thing; shows what the word rests on"
-    assert good.verdict == f"{rests}; survives random weights"  # its twin here is itself
-    assert bad.verdict.startswith("lies on the thing no surer than chance")
+    depends = "points at the object; shows what the word depends on"
+    # Its twin here is itself.
+    assert good.verdict == f"{depends}; stays similar with random weights"
+    assert bad.verdict.startswith("points at the object no better than chance")
 
 
 def test_maps_that_survive_random_weights_are_told(rows: dict) -> None:
@@ -133,11 +134,11 @@ def test_the_verdict_asks_for_both_curves_and_tells_what_random_weights_leave() 
         return Row("x", 1, {}, bounds).verdict
 
     both = {"deletion_gain": 0.1, "insertion_gain": 0.1}
-    assert verdict(**both).endswith("; shows what the word rests on")
+    assert verdict(**both).endswith("; shows what the word depends on")
     for alone in both:
-        assert verdict(**{alone: 0.1}).endswith("no surer than chance what the word rests on")
-    assert verdict(**both, random_weights=0.6).endswith("; survives random weights")
-    assert "survives" not in verdict(**both, random_weights=0.45)
+        assert verdict(**{alone: 0.1}).endswith("depends on, no better than chance")
+    assert verdict(**both, random_weights=0.6).endswith("; stays similar with random weights")
+    assert "random" not in verdict(**both, random_weights=0.45)
 
 
 def test_scenes_without_a_clear_phrase_are_refused() -> None:
