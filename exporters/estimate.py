@@ -60,6 +60,7 @@ MEMORY: dict[str, dict[str, Need]] = {
 
 # Bytes of a model for each byte of the reference's float16 weights file.
 _REFERENCE = {"fp32": 2.0, "fp16": 1.0, "w8": 0.55, "w8a8": 0.55, "mixed": 1.0}
+_COREML_FP16 = 1.16  # the token table stays float32
 # Files that a converter writes on the way, of the float32 weights' size.
 SCRATCH = {"onnx": 0.0, "tflite": 1.0, "coreml": 2.0}
 
@@ -78,8 +79,10 @@ class Estimate:
         yield Path(tempfile.gettempdir()), self.scratch
 
 
-def reference_size(weights: int, precision: str) -> int:
+def reference_size(weights: int, format_: str, precision: str) -> int:
     """Bytes of the reference's model files; `weights`: bytes of its float16 weights file."""
+    if (format_, precision) == ("coreml", "fp16"):
+        return int(weights * _COREML_FP16)
     return int(weights * _REFERENCE.get(precision, _REFERENCE["w8a8"]))
 
 

@@ -103,7 +103,7 @@ class ReferenceSource(Source):
     def expect(self, format_: str, precision: str) -> Estimate:
         stored = self.path.stat().st_size
         chosen = INT8_CANDIDATES[0] if precision == INT8 else precision
-        return Estimate(reference_size(stored, chosen), MEMORY, 4 * stored)
+        return Estimate(reference_size(stored, format_, chosen), MEMORY, 4 * stored)
 
     def check_settings(self, request: ExportRequest) -> None:
         """It has neither; `check` refuses both."""
