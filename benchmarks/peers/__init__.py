@@ -82,7 +82,8 @@ def _python(peer: Peer) -> str:
 def _missing(peer: Peer) -> str:
     """Why the peer cannot start here; empty where it can."""
     if peer.environment is not None and not Path(_python(peer)).exists():
-        return f"{ENVIRONMENTS / peer.environment} is not there; make peers in the checkout builds it"
+        place = ENVIRONMENTS / peer.environment
+        return f"{place} is not there; make peers in the checkout builds it"
     absent = [name for name in peer.needs if find_spec(name) is None]
     return f"{', '.join(absent)} is not installed" if absent else ""
 
