@@ -147,7 +147,7 @@ def _parity(certificate: Certificate | None) -> list[str]:
         for o in certificate.outputs
     ]
     shares = [
-        f"- {a.what}: {a.agreement:.2%} the same (≥ {a.required:.1%})"
+        f"- {a.what}: {a.agreement:.2%} the same" + (f" (≥ {a.required:.1%})" if a.required else "")
         for a in certificate.agreements
     ]
     languages = f" in {', '.join(certificate.languages)}" if certificate.languages else ""

@@ -31,11 +31,11 @@ class OutputParity:
 class AgreementParity:
     """The share of scenes with an identical discrete output."""
 
-    # tokens, boxes, text; per step: next_token, close_logits, close_attention; optionally with a
-    # prefix
+    # tokens, tokens_or_tie (the same, or parting where the reference scores both almost alike),
+    # boxes, text; per step: next_token, close_logits, close_attention; optionally with a prefix
     what: str
     agreement: float  # 0-1
-    required: float  # 0-1
+    required: float  # 0-1; 0 where it is only reported
 
     @property
     def passed(self) -> bool:

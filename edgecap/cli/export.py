@@ -300,10 +300,13 @@ def _line(exported: Exported) -> str:
     checked = "not verified"
     if certificate is not None:
         checked = "parity passed"
-        tokens = next((a for a in certificate.agreements if a.what == "tokens"), None)
-        if tokens is not None:  # not of a model that embeds only
-            same = round(tokens.agreement * certificate.scenes)
-            checked += f", {same}/{certificate.scenes} captions identical"
+        shares = {a.what: a.agreement for a in certificate.agreements}
+        if "tokens" in shares:  # not of a model that embeds only
+            count = certificate.scenes
+            same = round(shares["tokens"] * count)
+            near = round(shares.get("tokens_or_tie", 0) * count) - same
+            checked += f", {same}/{count} captions identical"
+            checked += f", {near} more but for a near tie" if near > 0 else ""
     return (
         f"{manifest.format} {manifest.precision} {exported.size / 1e6:.1f} MB, {checked}, "
         f"saved as {exported.path} ({exported.seconds:.0f} s)"

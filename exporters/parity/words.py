@@ -46,7 +46,7 @@ class Bounds:
     cosine: float  # smallest, of rows of logits less their mean
     next_token: float  # share of steps whose best token is the same, or as good
     tie: float  # spreads: a token scored this close to the best is as good
-    captions: float  # share of captions with the same tokens
+    captions: float  # share of captions with the same tokens, or parting at a tie
     embedding: float  # smallest cosine of an embedding
 
 
@@ -126,24 +126,11 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
             ]
         )  # [M,V]
         outputs.append(_logits(reference.logits, found, bounds))
-        agreements.append(
-            AgreementParity(
-                "next_token", _same_choice(reference.logits, found, bounds.tie), bounds.next_token
-            )
-        )
-        tie = bounds.tie * spread(reference.logits)
-        ends = np.cumsum([len(ids) for ids in reference.captions])
-        same = [
-            _same_caption(
-                ids,
-                _tokens(graphs, image, spec),
-                reference.logits[end - len(ids) : end],
-                spec,
-                tie,
-            )
-            for image, ids, end in zip(reference.images, reference.captions, ends, strict=True)
+        same_choice = _same_choice(reference.logits, found, bounds.tie)
+        agreements += [
+            *_captions(graphs, reference, spec, bounds),
+            AgreementParity("next_token", same_choice, bounds.next_token),
         ]
-        agreements.insert(0, AgreementParity("tokens", float(np.mean(same)), bounds.captions))
     if reference.embeddings is not None:
         made = np.concatenate(
             [graphs.encode_inputs([image])["image_embedding"] for image in reference.images]
@@ -161,6 +148,26 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
         )
     return certify(
         reference.reference, target, len(reference.images), (), tuple(outputs), tuple(agreements)
+    )
+
+
+def _captions(
+    graphs: Graphs, reference: ModelOutputs, spec: GenerationSpec, bounds: Bounds
+) -> tuple[AgreementParity, AgreementParity]:
+    """The share of captions that are the same, and of those that are or part at a tie."""
+    tie = bounds.tie * spread(reference.logits)
+    ends = np.cumsum([len(ids) for ids in reference.captions])
+    same = near = 0
+    for image, ids, logits in zip(
+        reference.images, reference.captions, np.split(reference.logits, ends[:-1]), strict=True
+    ):
+        words = tuple(ids[:-1] if ids and ids[-1] in spec.eos else ids)
+        found = _tokens(graphs, image, spec)
+        same += words == found
+        near += words == found or _parts_at_tie(words, found, logits, spec, tie)
+    return (
+        AgreementParity("tokens", same / len(ends), 0.0),
+        AgreementParity("tokens_or_tie", near / len(ends), bounds.captions),
     )
 
 
@@ -195,21 +202,18 @@ def _same_choice(reference: np.ndarray, found: np.ndarray, tie: float) -> float:
     return float(np.mean(lost <= tie * spread(reference)))
 
 
-def _same_caption(
-    reference: list[int],
+def _parts_at_tie(
+    words: tuple[int, ...],
     found: tuple[int, ...],
     logits: np.ndarray,
     spec: GenerationSpec,
     tie: float,
 ) -> bool:
-    """Whether two captions are the same, or part where the model itself is undecided.
+    """Whether two captions part where the model itself is undecided.
 
-    `reference` may hold the end token; `logits` f32 [n,V] are along it; a tie is a token
-    scored within `tie` of the best. Beams weigh whole captions: there only the same is the same.
+    `logits` f32 [n,V] are along the model's `words` and its end; a tie is a token scored within
+    `tie` of the best. Beams weigh whole captions: there only the same is the same.
     """
-    words = reference[:-1] if reference and reference[-1] in spec.eos else reference
-    if tuple(words) == found:
-        return True
     if spec.beams > 1:
         return False
     step = next(
