@@ -13,8 +13,8 @@ edgecap_status ec_engine_library(const char *name, const char *given, const char
         *library = ec_library_open(given);
         if (*library == NULL) {
             /* The system's loader looks for a bare name in its own folders only. */
-            const char *hint =
-                strpbrk(given, "/\\") == NULL ? "; give its path, with the folder" : "";
+            bool is_bare = strchr(given, '/') == NULL && strchr(given, '\\') == NULL;
+            const char *hint = is_bare ? "; give its path, with the folder" : "";
             return ec_fail(error, EDGECAP_ENGINE, "engine.missing",
                            "%s: the library %.110s cannot be opened%s.", name, given, hint);
         }
