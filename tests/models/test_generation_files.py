@@ -77,7 +77,14 @@ def host(run: Run, adapter: Any, image: ModelInput, spec: GenerationSpec) -> lis
 
 @pytest.mark.parametrize(
     ("family", "variant"),
-    [("paligemma", "one-kv-head"), ("kosmos-2", "tiny"), ("blip-2", "tiny"), ("gemma3", "tiny")],
+    [
+        ("paligemma", "one-kv-head"),
+        ("kosmos-2", "tiny"),
+        ("blip-2", "tiny"),
+        ("gemma3", "tiny"),
+        ("llava", "tiny"),
+        ("llava_onevision", "tiny"),
+    ],
 )
 @pytest.mark.parametrize(
     "settings", [{"repetition_penalty": 1.8}, {"no_repeat_ngram_size": 1}, {"min_length": 32}]

@@ -197,7 +197,7 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
     },
     "gemma3": {"tiny": gemma3},
     "llava": {
-        "tiny": lambda d: llava(d, "clip", "llama"),
+        "tiny": lambda d: llava(d, "clip", "llama", older=True),
         "mistral": lambda d: llava(d, "clip", "mistral", vision_feature_layer=[-2, -1]),
         "qwen2": lambda d: llava(d, "siglip", "qwen2", projector_hidden_act="relu"),
     },
@@ -205,7 +205,7 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         "tiny": lambda d: llava_onevision(
             d, "siglip", "qwen2", older=True, tie_word_embeddings=True
         ),
-        "two-layers": lambda d: llava_onevision(d, "clip", "llama", older=False),
+        "two-layers": lambda d: llava_onevision(d, "clip", "llama"),
     },
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),

@@ -1,7 +1,7 @@
 """Tiny checkpoints of LLaVA 1.5 and LLaVA-OneVision, in the files that their repositories have.
 
 For `tiny_checkpoints`, which lists them. transformers makes LLaVA-OneVision's processor only where
-torchvision is installed, so its two files are written here.
+torchvision is installed, so what one would save is written here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from safetensors.torch import load_file, save_file
 from tiny_prompted import byte_tokenizer, siglip_vision
 
 # Images first, whatever the order of a message's parts, as both families' repositories have it.
@@ -22,7 +23,9 @@ _PARTS = (
 )
 USERS = (
     "{% for message in messages %}{{ message['role'].upper() + ': '}}"
+    + "{% if message['role'] != 'assistant' %}"
     + _PARTS % "c['text'] + ' '"
+    + "{% else %}{% generation %}{{ message['content'] }}{% endgeneration %}{% endif %}"
     + "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
 TURNS = (
@@ -48,10 +51,6 @@ def tower(kind: str) -> dict[str, Any]:
     return {**made, **({"vision_use_head": False} if kind == "siglip" else {})}
 
 
-def _write(directory: Path, name: str, value: dict[str, Any]) -> None:
-    (directory / name).write_text(json.dumps(value))
-
-
 def llama_tokenizer() -> Any:
     """Bytes alone, and a `<s>` that the tokenizer sets before every text."""
     names = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), "▁"]
@@ -71,15 +70,46 @@ def qwen2_tokenizer(**more: Any) -> Any:
     return made
 
 
-def llava(directory: Path, vision: str, language: str, **more: Any) -> None:
-    """`vision`: clip or siglip, `language`: a `model_type`."""
-    if language == "qwen2":
-        tokenizer = qwen2_tokenizer()
-        ids = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 0}
+def _save(
+    directory: Path,
+    model: Any,
+    images: Any,
+    tokenizer: Any,
+    template: str,
+    older: bool,
+    **more: Any,
+) -> None:
+    """`more`: settings of the processor. `older`: as it was before transformers 5."""
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    files: dict[str, Any] = {"processor_config.json": {**more, "image_token": "<image>"}}
+    if older:
+        own = directory / "chat_template.jinja"  # of the tokenizer alone
+        if own.exists():
+            config = json.loads((directory / "tokenizer_config.json").read_text())
+            files["tokenizer_config.json"] = {**config, "chat_template": own.read_text()}
+            own.unlink()
+        files["chat_template.json"] = {"chat_template": template}
+        files["preprocessor_config.json"] = images.to_dict()
+        weights = directory / "model.safetensors"
+        tensors = load_file(weights)
+        old = {
+            name.replace("vision_tower.", "vision_tower.vision_model."): tensor
+            for name, tensor in tensors.items()
+        }
+        save_file(old, weights, metadata={"format": "pt"})
     else:
-        tokenizer = llama_tokenizer()
-        ids = {"bos_token_id": 1, "eos_token_id": 2}
-        ids["pad_token_id"] = tokenizer.pad_token_id
+        files["processor_config.json"]["image_processor"] = images.to_dict()
+        (directory / "chat_template.jinja").write_text(template)
+    for name, value in files.items():
+        (directory / name).write_text(json.dumps(value))
+
+
+def llava(directory: Path, vision: str, language: str, older: bool = False, **more: Any) -> None:
+    """`vision`: clip or siglip, `language`: a `model_type`."""
+    tokenizer = qwen2_tokenizer() if language == "qwen2" else llama_tokenizer()
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    ids["pad_token_id"] = tokenizer.pad_token_id
     template, strategy = (USERS, "default") if vision == "clip" else (TURNS, "full")
     window = {"sliding_window": 128} if language == "mistral" else {}
     config = transformers.LlavaConfig(
@@ -90,22 +120,24 @@ def llava(directory: Path, vision: str, language: str, **more: Any) -> None:
         vision_feature_select_strategy=strategy,
         **more,
     )
-    transformers.LlavaForConditionalGeneration(config).save_pretrained(directory)
-    size: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     kind = "CLIPImageProcessorPil" if vision == "clip" else "LlavaImageProcessorPil"
-    transformers.LlavaProcessor(
-        getattr(transformers, kind)(**size),
-        tokenizer,
-        patch_size=8,
-        vision_feature_select_strategy=strategy,
-        num_additional_image_tokens=int(vision == "clip"),
-        chat_template=template,
-    ).save_pretrained(directory)
+    images = getattr(transformers, kind)(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    model = transformers.LlavaForConditionalGeneration(config)
+    processor = {
+        **{"processor_class": "LlavaProcessor", "patch_size": 8},
+        **{"vision_feature_select_strategy": strategy},
+        **{"num_additional_image_tokens": int(vision == "clip")},
+    }
+    _save(directory, model, images, tokenizer, template, older, **processor)
 
 
-def llava_onevision(directory: Path, vision: str, language: str, older: bool, **more: Any) -> None:
-    """`older`: files as repositories of 2024 have them, else as transformers 5 saves them."""
-    tokenizer = qwen2_tokenizer(chat_template=_TEXT_ONLY if older else TURNS)
+def llava_onevision(
+    directory: Path, vision: str, language: str, older: bool = False, **more: Any
+) -> None:
+    """`vision` and `language` as of `llava`; `more`: of the language model."""
+    tokenizer = qwen2_tokenizer(chat_template=_TEXT_ONLY) if older else qwen2_tokenizer()
     grids = [[32, 32], [32, 64], [64, 32], [64, 64]]
     strategy = "full" if vision == "siglip" else "default"
     config = transformers.LlavaOnevisionConfig(
@@ -118,22 +150,12 @@ def llava_onevision(directory: Path, vision: str, language: str, older: bool, **
         vision_feature_layer=-1 if vision == "siglip" else [-2, 1],
         multimodal_projector_bias=vision == "siglip",
     )
-    transformers.LlavaOnevisionForConditionalGeneration(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    processor = {
-        "processor_class": "LlavaOnevisionProcessor",
-        **{"image_token": "<image>", "video_token": "<video>", "num_image_tokens": 16},
-        "vision_feature_select_strategy": strategy,
-    }
     images = transformers.LlavaOnevisionImageProcessorPil(
         size={"height": 32, "width": 32}, image_grid_pinpoints=grids, image_mean=[0.5] * 3
-    ).to_dict()
-    if older:
-        (directory / "chat_template.jinja").unlink()
-        file = directory / "tokenizer_config.json"
-        _write(directory, file.name, json.loads(file.read_text()) | {"chat_template": _TEXT_ONLY})
-        _write(directory, "chat_template.json", {"chat_template": TURNS})
-        _write(directory, "preprocessor_config.json", images)
-    else:
-        processor |= {"image_processor": images}
-    _write(directory, "processor_config.json", processor)
+    )
+    model = transformers.LlavaOnevisionForConditionalGeneration(config)
+    processor = {
+        **{"processor_class": "LlavaOnevisionProcessor", "num_image_tokens": 16},
+        **{"vision_feature_select_strategy": strategy, "video_token": "<video>"},
+    }
+    _save(directory, model, images, tokenizer, TURNS, older, **processor)
