@@ -134,6 +134,10 @@ class LlavaOnevision(Llava):
     """LlavaOnevisionForConditionalGeneration."""
 
     name = "llava_onevision"
+    note = (
+        "Images are stretched to one square. transformers reads crops in their own shape, too, of "
+        "images that are larger or no square."
+    )
 
     def feature_rows(self) -> int:
         """N: the image's patches, then the same as lines that a row of their own ends."""
