@@ -14,13 +14,20 @@ import pytest
 import torch
 from host_loop import greedy
 from PIL import Image
-from transformers import AutoImageProcessor, AutoProcessor, LlavaOnevisionProcessor
+from transformers import (
+    AutoImageProcessor,
+    AutoProcessor,
+    AutoTokenizer,
+    LlavaOnevisionProcessor,
+)
 
 from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Limits
 from edgecap.models.checkpoint import open_checkpoint
 from edgecap.models.registry import load
+from edgecap.models.translate import Checkpoint, text_spec
 from edgecap.runtime.image_processing import process
+from edgecap.runtime.text import TextCodec
 
 Tiny = Callable[[str, str], Any]
 
@@ -102,6 +109,18 @@ def test_a_small_square_is_read_as_transformers_reads_it(
     found, _ = greedy(made.eager, adapter.interface, ours, prompt, adapter.generation.end, banned)
     assert found == theirs[0, ids.shape[1] :].tolist()
     assert [found] == adapter.reference([ours], prompt, Limits(20, banned))
+
+
+@pytest.mark.parametrize(
+    "case", [("llava", "tiny"), ("llava", "qwen2"), ("llava_onevision", "tiny")], ids="-".join
+)
+def test_ids_become_the_words_of_the_tokenizer(case: tuple[str, str], tiny: Tiny) -> None:
+    directory = tiny(*case).directory
+    theirs = AutoTokenizer.from_pretrained(directory)
+    codec = TextCodec(text_spec(Checkpoint(directory)))
+    for ids in np.random.default_rng(3).integers(0, len(theirs), (100, 12)).tolist():
+        assert codec.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
+        assert codec.decode(ids, skip_special=False) == theirs.decode(ids)
 
 
 def test_text_ends_where_the_window_does(tiny: Tiny) -> None:
