@@ -44,13 +44,12 @@ class Llava(PrefixBase):
         self.side = vision.image_size // vision.patch_size
         self._template(self.feature_rows())
         self.layers, self.kv_heads = text.num_hidden_layers, text.num_key_value_heads
-        heads = text.num_attention_heads
-        self.head_width = getattr(text, "head_dim", None) or text.hidden_size // heads
+        self.head_width = self.model.model.language_model.layers[0].self_attn.head_dim
         self.vocabulary = text.vocab_size
         reach = text.max_position_embeddings
         # A window that covers everything is none.
-        self.positions = min(reach, getattr(text, "sliding_window", None) or reach)
-        self.positions -= self.image_rows
+        reach = min(reach, getattr(text, "sliding_window", None) or reach)
+        self.positions = reach - self.image_rows
         self.generation = self.continued(self.model.generation_config, text)
         self.quant = QuantSpec(
             keep={"*.patch_embedding": Keep("weights", "sees raw pixels")},
@@ -99,8 +98,7 @@ class Llava(PrefixBase):
         seen = torch.cat([states[i] for i in chosen], -1)  # [B,N,Dv * layers]
         if config.vision_feature_select_strategy == "default":
             seen = seen[:, 1:]
-        features: Tensor = model.multi_modal_projector(seen)
-        return features
+        return model.multi_modal_projector(seen)
 
     def encode_image(self, pixels: Tensor) -> list[Pair]:
         """The prompt's rows, but for its last token, through the language model."""
@@ -153,8 +151,7 @@ class LlavaOnevision(Llava):
             raise UnsupportedError(
                 "model.part",
                 f"vision_feature_select_strategy {config.vision_feature_select_strategy!r} of "
-                f"{config.vision_config.model_type} leaves {patches} rows of {self.side**2} "
-                "patches, which make no lines.",
+                f"{config.vision_config.model_type} leaves {patches} of {self.side**2} patches.",
             )
         return 2 * patches + self.side
 

@@ -158,7 +158,7 @@ def changed(made: Any, directory: Path, *path: str, **settings: Any) -> Any:
             "llava_onevision",
             [],
             {"vision_feature_select_strategy": "default"},
-            "'default' of siglip_vision_model leaves 15 rows",
+            "'default' of siglip_vision_model leaves 15 of 16",
         ),
     ],
 )
