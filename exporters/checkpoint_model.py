@@ -263,4 +263,5 @@ class CheckpointModel(Model):
 
     def about(self, manifest: Manifest) -> About:
         model = manifest.model
-        return About(f"{model.source} ({model.family}), exported by edgecap.", model.source)
+        text = f"{model.source} ({model.family}), exported by edgecap. {self._adapter.note}"
+        return About(text.rstrip(), model.source)

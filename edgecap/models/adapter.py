@@ -97,6 +97,7 @@ class Adapter(Protocol):
     scaling: PixelScaling  # from bytes to what the model sees; part of encode's graph
     generation: Generation | None  # None: embeds only
     quant: QuantSpec
+    note: str  # what a bundle does otherwise than transformers, for its card; "" where nothing
     regions: str | None  # codec of the boxes that it writes (edgecap.bundle.regions_spec)
 
     def functions(self) -> tuple[GraphFunction, ...]:

@@ -87,6 +87,7 @@ class Base:
 
     name: ClassVar[str]
     written_out: ClassVar[str | None] = None  # suffix of layers whose attention is written out
+    note: ClassVar[str] = ""  # what a bundle does otherwise than transformers, for its card
     quant: QuantSpec = QuantSpec()
     regions: str | None = None  # codec of the boxes that the family writes for this prompt
     image_size: tuple[int, int]  # h, w; set by `describe`

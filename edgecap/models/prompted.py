@@ -48,11 +48,11 @@ class PromptedBase(CaptionerBase):
         """The tokenizer, and its chat template around one image and the prompt."""
         directory = self.checkpoint.directory
         tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        template = tokenizer.chat_template
-        # Where processors kept theirs before they shared chat_template.jinja with tokenizers.
-        older = translate.Checkpoint(directory).optional("chat_template.json")
-        if older is not None and not (directory / "chat_template.jinja").is_file():
-            template = older.get("chat_template", template)
+        template, files = tokenizer.chat_template, translate.Checkpoint(directory)
+        # Where processors kept theirs before they shared chat_template.jinja with tokenizers; they
+        # still look there first.
+        for name in ("chat_template.json", "processor_config.json"):
+            template = (files.optional(name) or {}).get("chat_template") or template
         if not isinstance(template, str):
             raise UnsupportedError("model.prompt", f"{directory} has no chat template.")
         content = [{"type": "image"}, {"type": "text", "text": self.prompt}]

@@ -45,6 +45,8 @@ FAMILIES: dict[str, Family] = {
     "smolvlm": Family("idefics3:Idefics3", ("SmolVLMForConditionalGeneration",)),
     "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
     "gemma3": Family("gemma3:Gemma3", ("Gemma3ForConditionalGeneration",)),
+    "llava": Family("llava:Llava", ("LlavaForConditionalGeneration",)),
+    "llava_onevision": Family("llava:LlavaOnevision", ("LlavaOnevisionForConditionalGeneration",)),
     "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
     "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }
@@ -58,7 +60,9 @@ NEAREST = {
     "pix2struct": "vision-encoder-decoder",
     "donut": "vision-encoder-decoder",
     "gemma": "paligemma",
-    **dict.fromkeys(("llava", "qwen", "_vl", "intern", "mllama", "fuyu", "idefics"), "smolvlm"),
+    "llava_next": "llava_onevision",
+    "llava": "llava",
+    **dict.fromkeys(("qwen", "_vl", "intern", "mllama", "fuyu", "idefics"), "smolvlm"),
 }
 
 

@@ -158,7 +158,7 @@ def test_a_pickle_given_as_the_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model_type", "nearest"),
-    [("instructblip", "blip"), ("siglip2", "siglip"), ("llava_onevision", "smolvlm")],
+    [("instructblip", "blip"), ("siglip2", "siglip"), ("llava_next_video", "llava_onevision")],
 )
 def test_an_unknown_family_names_the_nearest(model: Path, model_type: str, nearest: str) -> None:
     rewrite(model, lambda config: config.update(model_type=model_type))

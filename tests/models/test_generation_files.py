@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MakeWith:
 
 def suppressed(adapter: Any) -> tuple[int, ...]:
     """The image's token: transformers stops where a random model says it."""
-    token = adapter.model.config.to_dict().get("image_token_id")
+    token = getattr(adapter.model.config, "image_token_id", None)
     return () if token is None else (token,)
 
 
@@ -77,7 +77,14 @@ def host(run: Run, adapter: Any, image: ModelInput, spec: GenerationSpec) -> lis
 
 @pytest.mark.parametrize(
     ("family", "variant"),
-    [("paligemma", "one-kv-head"), ("kosmos-2", "tiny"), ("blip-2", "tiny"), ("gemma3", "tiny")],
+    [
+        ("paligemma", "one-kv-head"),
+        ("kosmos-2", "tiny"),
+        ("blip-2", "tiny"),
+        ("gemma3", "tiny"),
+        ("llava", "tiny"),
+        ("llava_onevision", "tiny"),
+    ],
 )
 @pytest.mark.parametrize(
     "settings", [{"repetition_penalty": 1.8}, {"no_repeat_ngram_size": 1}, {"min_length": 32}]

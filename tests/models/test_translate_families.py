@@ -19,6 +19,8 @@ from transformers import (
     GPT2Tokenizer,
     Idefics3Processor,
     Kosmos2Processor,
+    LlamaTokenizer,
+    LlavaProcessor,
     PaliGemmaProcessor,
     RobertaTokenizer,
     TrOCRProcessor,
@@ -97,6 +99,18 @@ FAMILIES: dict[str, tuple[Callable[[], Any], tuple[int, int], str, str | None]] 
     "Florence-2": (florence2, (768, 768), "byte_level", "loc1000"),
     "PaliGemma": (paligemma, (224, 224), "byte_fallback", "loc1024"),
     "Idefics3": (idefics3, (364, 364), "byte_level", None),
+    "LLaVA 1.5": (
+        lambda: LlavaProcessor(
+            CLIPImageProcessorPil(
+                size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336}
+            ),
+            with_tokens(LlamaTokenizer(), "<image>"),
+            patch_size=14,
+        ),
+        (336, 336),
+        "byte_fallback",
+        None,
+    ),
 }
 
 

@@ -15,6 +15,10 @@ from transformers.models.deit.image_processing_pil_deit import DeiTImageProcesso
 from transformers.models.donut.image_processing_pil_donut import DonutImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
+    LlavaOnevisionImageProcessorPil,
+)
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
@@ -34,10 +38,12 @@ CLASSES: dict[str, Any] = {
     "Gemma3": Gemma3ImageProcessorPil,
     "Idefics3": Idefics3ImageProcessorPil,
     "SmolVLM": SmolVLMImageProcessorPil,
+    "Llava": LlavaImageProcessorPil,
+    "LlavaOnevision": LlavaOnevisionImageProcessorPil,
 }
 # Settings as checkpoints have them.
 CASES: list[tuple[str, dict[str, Any]]] = [
-    *((kind, {}) for kind in CLASSES if kind != "Donut"),
+    *((kind, {}) for kind in CLASSES if kind not in ("Donut", "LlavaOnevision")),
     ("ViT", {"size": 384, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}),
     ("ViT", {"size": {"height": 96, "width": 64}, "do_normalize": False}),
     ("ViT", {"do_rescale": False, "resample": 1}),
@@ -49,6 +55,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Siglip", {"size": {"height": 64, "width": 64}, "image_mean": 0.4, "image_std": 0.3}),
     ("Donut", {"size": {"height": 128, "width": 96}}),
     ("Donut", {"size": [96, 128]}),
+    ("Llava", {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}}),
     ("Idefics3", {"size": {"longest_edge": 100}, "max_image_size": {"longest_edge": 40}}),
     ("SmolVLM", {"do_image_splitting": False, "max_image_size": {"longest_edge": 40}}),
 ]
@@ -96,6 +103,26 @@ def test_values_are_those_of_transformers(
     np.testing.assert_allclose((got * scaling.scale - mean) / std, crops, atol=2e-6)
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"size": {"shortest_edge": 96}, "image_grid_pinpoints": [[96, 96], [96, 192]]}]
+)
+@pytest.mark.parametrize("sides", [(133, 71), (160, 90), (96, 96), (95, 95), (20, 20)], ids=str)
+def test_the_whole_image_is_the_crop_of_small_squares(
+    sides: tuple[int, int], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """LLaVA-OneVision: the first of what transformers makes, whatever the shape."""
+    processor = LlavaOnevisionImageProcessorPil(**settings)
+    processor.save_pretrained(tmp_path)
+    spec, scaling = image_spec(Checkpoint(tmp_path))
+    image = Image.effect_noise(sides, 90).convert("RGB")
+    whole, *crops = processor(image)["pixel_values"][0]  # each [3,h,w]
+    (got,) = process(image, spec).pixels.transpose(0, 3, 1, 2)
+    mean, std = (np.reshape(v, (3, 1, 1)) for v in (scaling.mean, scaling.std))
+    np.testing.assert_allclose((got * scaling.scale - mean) / std, whole, atol=2e-6)
+    if sides[0] == sides[1]:
+        assert len(crops) == 1 and np.array_equal(crops[0], whole)
+
+
 def test_a_processor_config_holds_the_settings_too(tmp_path: Path) -> None:
     CLASSES["Blip"]().save_pretrained(tmp_path / "a")
     inner = json.loads((tmp_path / "a" / "preprocessor_config.json").read_text())
@@ -115,7 +142,11 @@ def test_transparent_pixels_are_white_where_rgb_is_made(tmp_path: Path) -> None:
     ("kind", "settings", "named"),
     [
         ("Gemma3", {"do_pan_and_scan": True}, "do_pan_and_scan"),
-        ("LlavaOnevision", {}, "LlavaOnevisionImageProcessor"),
+        ("LlavaNext", {}, "LlavaNextImageProcessor"),
+        ("LlavaOnevision", {"image_grid_pinpoints": [[384, 768]]}, "without 384x384"),
+        ("LlavaOnevision", {"size": {"height": 384, "width": 768}}, "without 384x768"),
+        ("LlavaOnevision", {"crop_size": {"height": 9, "width": 9}}, "crop_size"),
+        ("Llava", {"do_pad": True}, "do_pad"),
         ("Qwen2VL", {}, "known are those of ViT"),
         ("CLIP", {"do_pan_and_scan": True}, "do_pan_and_scan"),
         ("CLIP", {"do_center_crop": False}, "shortest_edge without do_center_crop"),

@@ -41,6 +41,8 @@ NAMES = {
     "Idefics3": ("idefics3", "crops"),
     "SmolVLM": ("smolvlm", "crops"),
     "BLIP-2": ("blip-2", "tiny"),
+    "LLaVA 1.5": ("llava", "tiny"),
+    "LLaVA-OneVision": ("llava_onevision", "tiny"),
     "CLIP (embeddings)": ("clip", "tiny"),
     "SigLIP (embeddings)": ("siglip", "tiny"),
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import transformers
+from tiny_llava import llava, llava_onevision
 from tiny_prompted import (
     blip2,
     florence2,
@@ -195,6 +196,17 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         "gemma2": lambda d: paligemma(d, "gemma2", kv_heads=2),
     },
     "gemma3": {"tiny": gemma3},
+    "llava": {
+        "tiny": lambda d: llava(d, "clip", "llama", older=True),
+        "mistral": lambda d: llava(d, "clip", "mistral", vision_feature_layer=[-2, -1]),
+        "qwen2": lambda d: llava(d, "siglip", "qwen2", projector_hidden_act="relu"),
+    },
+    "llava_onevision": {
+        "tiny": lambda d: llava_onevision(
+            d, "siglip", "qwen2", older=True, tie_word_embeddings=True
+        ),
+        "two-layers": lambda d: llava_onevision(d, "clip", "llama"),
+    },
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),
         "old-eos": lambda d: clip(d, side=40, eos=2),
@@ -220,6 +232,7 @@ EAGER_ONLY = {
     ("git", "wide"),
     ("smolvlm", "tiny"),
     ("smolvlm", "crops"),
+    ("llava", "qwen2"),
     ("clip", "old-eos"),
     ("siglip", "wide"),
 }
@@ -231,6 +244,8 @@ FULL_ONLY = {
     ("vision-encoder-decoder", "donut"),
     ("paligemma", "gemma2"),
     ("idefics3", "tiny"),  # "crops" does the same and more
+    ("llava", "mistral"),
+    ("llava_onevision", "two-layers"),
 }
 
 

@@ -54,6 +54,16 @@ _IDEFICS3: Settings = _defaults(
     do_pad=True,
     return_row_col_info=False,
 )
+_CLIP: Settings = _defaults(
+    _CLIP_MEAN,
+    _CLIP_STD,
+    "bicubic",
+    size={"shortest_edge": 224},
+    default_to_square=False,
+    crop_size=_square(224),
+    do_center_crop=True,
+    do_convert_rgb=True,
+)
 DEFAULTS: dict[str, Settings] = {
     "ViT": _defaults(_STANDARD, _STANDARD, "bilinear", size=_square(224)),
     "DeiT": _defaults(
@@ -65,16 +75,7 @@ DEFAULTS: dict[str, Settings] = {
         do_center_crop=True,
     ),
     "Blip": _defaults(_CLIP_MEAN, _CLIP_STD, "bicubic", size=_square(384), do_convert_rgb=True),
-    "CLIP": _defaults(
-        _CLIP_MEAN,
-        _CLIP_STD,
-        "bicubic",
-        size={"shortest_edge": 224},
-        default_to_square=False,
-        crop_size=_square(224),
-        do_center_crop=True,
-        do_convert_rgb=True,
-    ),
+    "CLIP": _CLIP,
     "Siglip": _defaults(
         _STANDARD,
         _STANDARD,
@@ -87,6 +88,17 @@ DEFAULTS: dict[str, Settings] = {
     "Gemma3": _defaults(_STANDARD, _STANDARD, "bilinear", size=_square(224), do_convert_rgb=True),
     "Idefics3": _IDEFICS3,
     "SmolVLM": _IDEFICS3,
+    "Llava": {**_CLIP, "do_pad": False},
+    "LlavaOnevision": _defaults(
+        _CLIP_MEAN,
+        _CLIP_STD,
+        "bicubic",
+        size=_square(384),
+        default_to_square=False,
+        do_pad=True,
+        do_convert_rgb=True,
+        image_grid_pinpoints=[[384 * i, 384 * j] for i in range(1, 7) for j in range(1, 7)],
+    ),
 }
 
 # Settings that change no pixel of an image, and why.
@@ -121,6 +133,7 @@ _OWN = {
     },
     "Idefics3": {"max_image_size", "do_image_splitting"},
     "SmolVLM": {"max_image_size", "do_image_splitting"},
+    "LlavaOnevision": {"image_grid_pinpoints"},
 }
 
 
@@ -233,11 +246,38 @@ def _idefics3(values: Settings, given: Settings) -> ImageSpec:
     return ImageSpec((longest, longest), "longest_edge", crops=crops, **_colour(values))
 
 
+def _llava(values: Settings, given: Settings) -> ImageSpec:
+    if values["do_pad"]:
+        raise refuse("do_pad", "its colour may be none of the greys that a bundle fills with")
+    return _single(values, given)
+
+
+def _llava_onevision(values: Settings, given: Settings) -> ImageSpec:
+    """The whole image, stretched, that comes before the crops.
+
+    It is the one crop, too, of images that are square and no larger.
+    """
+    if values.get("do_center_crop") or values.get("crop_size") or values.get("pad_size"):
+        raise refuse("do_center_crop, crop_size or pad_size", "no checkpoint has it")
+    # do_pad makes batches even; the crops of one image are even already.
+    size = _size(values["size"], values["default_to_square"], "size")
+    edge = size.get("shortest_edge")
+    height, width = _sides(_square(edge) if edge is not None and len(size) == 1 else size, "size")
+    grids = typed(values["image_grid_pinpoints"], list, "image_grid_pinpoints")
+    if height != width or [height, width] not in grids:
+        raise refuse(
+            f"image_grid_pinpoints without {height}x{width}", "a bundle's image is one square crop"
+        )
+    return ImageSpec((height, width), "stretch", **_colour(values))
+
+
 _BUILDERS: dict[str, Callable[[Settings, Settings], ImageSpec]] = {
     "Donut": _donut,
     "Gemma3": _gemma3,
     "Idefics3": _idefics3,
     "SmolVLM": _idefics3,
+    "Llava": _llava,
+    "LlavaOnevision": _llava_onevision,
 }
 
 
