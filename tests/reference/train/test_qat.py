@@ -177,14 +177,14 @@ def test_an_export_gives_what_the_simulation_gives(tuned: qat.Tuned, tmp_path: P
     simulated = simulate(weights.load(tuned.weights), read_plan(tuned.plan))
     config, rng = simulated.config, np.random.default_rng(3)
     cache = (config.layers, 1, config.heads, config.context, config.head_width)
-    feed = {
-        "token": np.array([[9]], np.int32),
-        "position": np.array([4], np.int32),
-        "k": rng.standard_normal(cache).astype(np.float32),
-        "v": rng.standard_normal(cache).astype(np.float32),
-    }
+    token, position = np.array([[9]], np.int32), np.array([4], np.int32)
+    keys, values = rng.standard_normal((2, *cache)).astype(np.float32)
     with torch.inference_mode():
-        wanted = simulated.decode(*map(torch.from_numpy, feed.values()))[0].numpy()  # [1,V]
+        given = map(torch.from_numpy, (token, position, keys, values))
+        wanted = simulated.decode(*given)[0].numpy()  # [1,V]
+    feed = {"token": token, "position": position}
+    feed |= {f"k_{i}": rows for i, rows in enumerate(keys)}  # a tensor for each layer
+    feed |= {f"v_{i}": rows for i, rows in enumerate(values)}
     session = onnxruntime.InferenceSession(
         str(tmp_path / "onnx" / "decode.onnx"), session_options(onnxruntime)
     )
