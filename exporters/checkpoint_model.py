@@ -263,4 +263,5 @@ class CheckpointModel(Model):
 
     def about(self, manifest: Manifest) -> About:
         model = manifest.model
-        return About(f"{model.source} ({model.family}), exported by edgecap.", model.source)
+        text = f"{model.source} ({model.family}), exported by edgecap."
+        return About(" ".join(filter(None, (text, self._adapter.remark))), model.source)

@@ -22,6 +22,7 @@ from tiny_prompted import (
     siglip_vision,
     square,
 )
+from tiny_qwen import qwen
 from transformers import PreTrainedModel
 
 from edgecap.models import registry
@@ -195,6 +196,10 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         "gemma2": lambda d: paligemma(d, "gemma2", kv_heads=2),
     },
     "gemma3": {"tiny": gemma3},
+    "qwen2_vl": {
+        "tiny": lambda d: qwen(d, "Qwen2VL", tie=True),
+        "one-kv-head": lambda d: qwen(d, "Qwen2VL", heads=1, hub=False, most=24),
+    },
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),
         "old-eos": lambda d: clip(d, side=40, eos=2),
