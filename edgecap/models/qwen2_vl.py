@@ -9,6 +9,7 @@ H attention heads, Dh head width, D width, h and w the image's height and width 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -66,7 +67,7 @@ class Qwen2VL(SizedBase):
         self.image_size = self.image.input_size
         side = self.image_size[0] // vision.patch_size
         self.grid = torch.tensor([[1, side, side]])  # of one image: frames, rows, columns
-        self._lay_out(side)
+        self.lay_out(side)
         self._write(side**2 // vision.spatial_merge_size**2)
         self.layers, self.kv_heads = text.num_hidden_layers, text.num_key_value_heads
         self.head_width = self.head_width_of(text)
@@ -85,7 +86,7 @@ class Qwen2VL(SizedBase):
         """Dh of the language model with the configuration `text`."""
         return text.hidden_size // text.num_attention_heads
 
-    def _lay_out(self, side: int) -> None:
+    def lay_out(self, side: int) -> None:
         """Patches in the order in which they are merged, and how their places turn them."""
         merge = self.model.config.vision_config.spatial_merge_size
         place = get_vision_position_ids(self.grid, merge)  # [p,2], row and column
@@ -120,11 +121,23 @@ class Qwen2VL(SizedBase):
 
     def features(self, pixels: Tensor) -> Tensor:
         """The image's rows [B,N,D] in the language model, for pixels [B,3,h,w]."""
-        visual = self.model.model.visual
+        *_, last = self.image_layers(pixels)
+        return self.merged(self.model.model.visual.merger, last)
+
+    def image_layers(self, pixels: Tensor) -> Iterator[Tensor]:
+        """What each layer of the image encoder makes of pixels [B,3,h,w]: [B,p,D]."""
         x = self.patches(pixels)
-        for block in visual.blocks:
-            x = block(x, cu_seqlens=len(self.order), position_embeddings=self.turns)
-        return visual.merger(x).view(pixels.shape[0], self.count, -1)
+        for i, block in enumerate(self.model.model.visual.blocks):
+            x = block(x, cu_seqlens=self.seen(i), position_embeddings=self.turns)
+            yield x
+
+    def seen(self, layer: int) -> int:
+        """How many patches see each other in a layer of the image encoder."""
+        return len(self.order)
+
+    def merged(self, merger: Any, x: Tensor) -> Tensor:
+        """Patches [B,p,D] as rows [B,N,D] of the language model."""
+        return merger(x).view(x.shape[0], self.count, -1)
 
     def patches(self, pixels: Tensor) -> Tensor:
         """Patches as vectors [B,p,D], of an image that stands still for as long as a patch is."""

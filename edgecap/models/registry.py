@@ -46,6 +46,8 @@ FAMILIES: dict[str, Family] = {
     "paligemma": Family("paligemma:PaliGemma", ("PaliGemmaForConditionalGeneration",)),
     "gemma3": Family("gemma3:Gemma3", ("Gemma3ForConditionalGeneration",)),
     "qwen2_vl": Family("qwen2_vl:Qwen2VL", ("Qwen2VLForConditionalGeneration",)),
+    "qwen2_5_vl": Family("qwen2_5_vl:Qwen25VL", ("Qwen2_5_VLForConditionalGeneration",)),
+    "qwen3_vl": Family("qwen3_vl:Qwen3VL", ("Qwen3VLForConditionalGeneration",)),
     "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
     "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }

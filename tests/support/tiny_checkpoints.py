@@ -200,6 +200,14 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         "tiny": lambda d: qwen(d, "Qwen2VL", tie=True),
         "one-kv-head": lambda d: qwen(d, "Qwen2VL", heads=1, hub=False, most=24),
     },
+    "qwen2_5_vl": {
+        "tiny": lambda d: qwen(d, "Qwen2_5_VL", repetition_penalty=1.05),
+        "one-window": lambda d: qwen(d, "Qwen2_5_VL", tie=True, hub=False, most=24),
+    },
+    "qwen3_vl": {
+        "tiny": lambda d: qwen(d, "Qwen3VL", hub=False),
+        "tied": lambda d: qwen(d, "Qwen3VL", tie=True, heads=4, hub=False, most=24),
+    },
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),
         "old-eos": lambda d: clip(d, side=40, eos=2),
