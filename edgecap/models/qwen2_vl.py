@@ -70,7 +70,8 @@ class Qwen2VL(SizedBase):
         self.lay_out(side)
         self._write(side**2 // vision.spatial_merge_size**2)
         self.layers, self.kv_heads = text.num_hidden_layers, text.num_key_value_heads
-        self.head_width = self.head_width_of(text)
+        width = text.hidden_size // text.num_attention_heads
+        self.head_width = getattr(text, "head_dim", None) or width
         self.vocabulary = text.vocab_size
         # A window that covers everything is none.
         reach = getattr(text, "sliding_window", None) or text.max_position_embeddings
@@ -81,10 +82,6 @@ class Qwen2VL(SizedBase):
             smoothing=norm_pairs(self.model, self.smoothing),
             tied=tied(self.model),
         )
-
-    def head_width_of(self, text: Any) -> int:
-        """Dh of the language model with the configuration `text`."""
-        return text.hidden_size // text.num_attention_heads
 
     def lay_out(self, side: int) -> None:
         """Patches in the order in which they are merged, and how their places turn them."""

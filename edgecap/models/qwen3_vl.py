@@ -29,10 +29,6 @@ class Qwen3VL(Qwen2VL):
         **DECODER_SMOOTHING,
     }
 
-    def head_width_of(self, text: Any) -> int:
-        """It is free of the width."""
-        return text.head_dim
-
     def lay_out(self, side: int) -> None:
         """Each patch has a weighted sum of learned positions besides."""
         super().lay_out(side)
