@@ -233,6 +233,9 @@ EAGER_ONLY = {
     ("git", "wide"),
     ("smolvlm", "tiny"),
     ("smolvlm", "crops"),
+    ("qwen2_vl", "one-kv-head"),
+    ("qwen2_5_vl", "one-window"),
+    ("qwen3_vl", "tied"),
     ("clip", "old-eos"),
     ("siglip", "wide"),
 }
