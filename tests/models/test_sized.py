@@ -20,8 +20,9 @@ from edgecap.core.errors import EdgecapError, UnsupportedError
 from edgecap.models.adapter import Limits
 from edgecap.models.checkpoint import open_checkpoint
 from edgecap.models.registry import FAMILIES, load
-from edgecap.models.translate import Checkpoint, generation_spec
+from edgecap.models.translate import Checkpoint, generation_spec, text_spec
 from edgecap.runtime.image_processing import process
+from edgecap.runtime.text import TextCodec
 
 FREE = [family for family in FAMILIES if family.startswith("qwen")]
 
@@ -158,3 +159,14 @@ def test_the_readme_of_a_bundle_says_that_images_are_stretched(
 ) -> None:
     assert tiny("qwen2_vl", "tiny").adapter.remark.startswith("Images are stretched to 32x32 px")
     assert tiny("blip", "tiny").adapter.remark == ""
+
+
+@pytest.mark.parametrize("directory", FREE, indirect=True)
+def test_ids_become_the_text_of_the_tokenizer(directory: Path) -> None:
+    spec = text_spec(Checkpoint(directory))
+    assert spec.family == "byte_level"
+    ours, theirs = TextCodec(spec), AutoTokenizer.from_pretrained(directory)
+    assert len(ours) == len(theirs)
+    runs = np.random.default_rng(3).integers(0, len(theirs), (50, 12)).tolist()
+    for ids in [*([i] for i in range(len(theirs))), *runs]:
+        assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
