@@ -32,6 +32,7 @@ from edgecap.runtime.decode import generate
 from edgecap.runtime.expected import write_expected
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_processing import ModelInput
+from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.rules import Rules
 from edgecap.runtime.state import State
 
@@ -134,7 +135,7 @@ def compare(captioner: Captioner, reference: ModelOutputs, target: str) -> Certi
         tie = bounds.tie * spread(reference.logits)
         ends = np.cumsum([len(ids) for ids in reference.captions])
         same = [
-            _same_caption(
+            same_caption(
                 ids,
                 _tokens(graphs, image, spec),
                 reference.logits[end - len(ids) : end],
@@ -195,7 +196,7 @@ def _same_choice(reference: np.ndarray, found: np.ndarray, tie: float) -> float:
     return float(np.mean(lost <= tie * spread(reference)))
 
 
-def _same_caption(
+def same_caption(
     reference: list[int],
     found: tuple[int, ...],
     logits: np.ndarray,
@@ -222,7 +223,7 @@ def _same_caption(
         chosen = found[step : step + 1]
     if step >= len(logits):
         return False
-    row = logits[step]  # [V]
+    row = apply_rules(spec, logits[step], words[:step])  # [V], what the model chose by
     return bool(row.max() - max(row[token] for token in chosen) <= tie)
 
 

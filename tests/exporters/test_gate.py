@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from tiny_export import spec
 
 from edgecap.bundle.certificate import Certificate, certificate_from_json
+from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.golden import Golden
 from edgecap.bundle.io import open_bundle
 from edgecap.bundle.manifest import Function
@@ -23,6 +25,7 @@ from edgecap.exporters.parity import collect as references
 from edgecap.exporters.parity.compare import first_difference
 from edgecap.exporters.parity.outputs import ReferenceOutputs, spread_of
 from edgecap.exporters.parity.tolerances import BOUNDS, CLOSE
+from edgecap.exporters.parity.words import same_caption
 from edgecap.exporters.spec import ExportSpec
 from edgecap.models.loading import load
 from edgecap.quant.plan import read_plan
@@ -213,3 +216,17 @@ def test_bounds_of_logits_follow_their_scale() -> None:
     small, large = (BOUNDS["w8"].outputs(spread_of(scale * rows)) for scale in (1, 40))
     assert abs(large["logits"].max_abs / small["logits"].max_abs - 40) < 1e-2
     assert large["attention"] == small["attention"]
+
+
+def test_captions_may_part_where_the_rules_leave_the_model_undecided() -> None:
+    """A tie is of the scores that the model chose by, not of the logits before its penalties."""
+    rules = GenerationSpec(begin=(0,), eos=(4,), max_new_tokens=3, repetition_penalty=2.0)
+    logits = np.array([[0, 3, 0, 0, 0], [0, 2, 0.99, 1, 0], [0, 0, 0, 0, 9]], np.float32)
+    said = [1, 3, 4]
+    assert same_caption(said, (1, 3), logits, rules, 0.0)
+    for other in (1, 2):  # 2 / 2 and 0.99, against 1
+        assert same_caption(said, (1, other), logits, rules, 0.1)
+    assert not same_caption(said, (1, 0), logits, rules, 0.1)
+    assert not same_caption(said, (2, 3), logits, rules, 0.1)
+    banned = replace(rules, suppress=(2,))
+    assert not same_caption(said, (1, 2), logits, banned, 0.1)
