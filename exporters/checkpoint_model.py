@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import edgecap
 from edgecap.bundle.files import ENCODER, TOKENIZER
@@ -155,34 +155,48 @@ class CheckpointSource(Source):
         return estimate(self.opened, format_, stored)
 
     def check_settings(self, request: ExportRequest) -> None:
-        if request.prompt is not None or request.max_length is not None:
-            self._outline(request.prompt, request.max_length)
+        settings = (request.prompt, request.max_length, request.image_size)
+        if any(setting is not None for setting in settings):
+            self._outline(request)
 
-    def parameters(self, prompt: str | None = None, max_length: int | None = None) -> int | None:
-        model = self._outline(prompt, max_length).model
+    def parameters(self, request: ExportRequest) -> int | None:
+        model = self._outline(request).model
         with quiet():
             from edgecap.models.weightless import stored
 
             stored(model, self.opened)
         return sum(parameter.numel() for parameter in model.parameters())
 
-    def _outline(self, prompt: str | None, max_length: int | None) -> Adapter:
+    def _outline(self, request: ExportRequest) -> Adapter:
         """The adapter of shapes alone, after `open`'s refusals: no weights are read."""
         with quiet():
             from edgecap.models.weightless import without_weights
 
-            adapter = registry.load(self.opened, None, prompt, without_weights, max_length)
-        describe(adapter, self.opened, max_length)
+            adapter = _load(self.opened, request, without_weights)
+        describe(adapter, self.opened, request.max_length)
         return adapter
 
     def open(self, request: ExportRequest, say: Say) -> CheckpointModel:
         opened = self.opened
         say(f"loading {opened.source} ({opened.model_type})")
         with working("loading"), quiet():
-            adapter = registry.load(opened, prompt=request.prompt, max_length=request.max_length)
+            adapter = _load(opened, request)
         described = describe(adapter, opened, request.max_length)
         planner = CheckpointPlanner(request, opened, adapter, described, say)
         return CheckpointModel(request, opened, adapter, described, planner)
+
+
+def _load(
+    opened: Checkpoint, request: ExportRequest, build: Callable[..., Any] | None = None
+) -> Adapter:
+    """The adapter with what was requested of it."""
+    return registry.load(
+        opened,
+        prompt=request.prompt,
+        build=build,
+        max_length=request.max_length,
+        image_size=request.image_size,
+    )
 
 
 class CheckpointModel(Model):

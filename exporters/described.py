@@ -36,7 +36,6 @@ def describe(adapter: Adapter, opened: Checkpoint, longest: int | None = None) -
     reach as far.
     """
     files = translate.Checkpoint(opened.directory)
-    image, _ = translate.image_spec(files)
     prompts: dict[str, GenerationSpec] = {}
     text, regions = None, None
     if adapter.interface.has(DECODE):
@@ -76,4 +75,4 @@ def describe(adapter: Adapter, opened: Checkpoint, longest: int | None = None) -
     encoder = None
     if adapter.interface.has(ENCODE_TEXT):
         encoder = files.tokenizer_file
-    return Described(image, text, prompts, regions, encoder)
+    return Described(adapter.image, text, prompts, regions, encoder)

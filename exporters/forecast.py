@@ -18,6 +18,7 @@ from edgecap.core.formats import FORMATS
 from edgecap.exporters.prepare import prepare_export
 from edgecap.exporters.room import existing_directory
 from edgecap.exporters.sources import Source, source_of
+from edgecap.exporters.spec import ExportRequest
 from edgecap.runtime.memory import free_bytes
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def survey(model: str) -> Forecast:
         InputError, UnsupportedError or MissingPackageError for a model that no export takes.
     """
     source = source_of(model)
-    parameters = source.parameters()  # raises also what an export refuses once it is open
+    # Raises also what an export refuses once it is open.
+    parameters = source.parameters(ExportRequest(model))
     rows = []
     for format_, row in FORMATS.items():
         for precision in row.precisions:
@@ -84,7 +86,7 @@ def dry_run(prepared: PreparedExport) -> Forecast:
         InputError or UnsupportedError: what the export would refuse after loading the model.
     """
     request, source, outputs = prepared.request, prepared.source, prepared.outputs
-    parameters = source.parameters(request.prompt, request.max_length)
+    parameters = source.parameters(request)
     rows = [
         _supported(source, format_, request.precision, str(output))
         for format_, output in outputs.items()

@@ -46,6 +46,7 @@ def export_request(
     extend: int | None = None,
     max_length: int | None = None,
     prompt: str | None = None,
+    image_size: int | None = None,
 ) -> ExportRequest:
     """What `edgecap.exporters.job.run` is to make: one bundle per format.
 
@@ -65,6 +66,7 @@ def export_request(
         extend: a step more, of so many tokens at once (ONNX, TFLite).
         max_length: tokens of the longest caption, the end included; of checkpoints only.
         prompt: the words around the image, of checkpoints that have such.
+        image_size: side of the images in px, of checkpoints that take any.
 
     Of a Hugging Face checkpoint, everything from `target` to `extend` is refused; it is compared on
     images of calib_data too.
@@ -88,6 +90,7 @@ def export_request(
         extend=extend,
         max_length=max_length,
         prompt=prompt,
+        image_size=image_size,
         options=() if coreml == CoremlOptions() else (coreml,),
         plan=None if plan is None else Path(plan),
         max_drop=max_drop,

@@ -65,7 +65,11 @@ class ReferenceSource(Source):
                 "model, whose captions are judged on drawn scenes.",
                 "Leave it out.",
             )
-        given = {"--max-length": request.max_length, "--prompt": request.prompt}
+        given = {
+            "--max-length": request.max_length,
+            "--prompt": request.prompt,
+            "--image-size": request.image_size,
+        }
         flags = ", ".join(flag for flag, value in given.items() if value is not None)
         if flags:
             raise UnsupportedError(
@@ -108,7 +112,7 @@ class ReferenceSource(Source):
     def check_settings(self, request: ExportRequest) -> None:
         """It has neither; `check` refuses both."""
 
-    def parameters(self, prompt: str | None = None, max_length: int | None = None) -> int | None:
+    def parameters(self, request: ExportRequest) -> int | None:
         """Its weights file shows its size."""
         return None
 

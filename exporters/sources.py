@@ -98,16 +98,16 @@ class Source(ABC):
         """What an export is expected to write and need; `precision` may be int8."""
 
     @abstractmethod
-    def parameters(self, prompt: str | None = None, max_length: int | None = None) -> int | None:
+    def parameters(self, request: ExportRequest) -> int | None:
         """Their number, where it is known without weights.
 
-        Raises InputError or UnsupportedError for what an export with that prompt and length would
-        refuse after opening.
+        Raises InputError or UnsupportedError for what an export with the prompt, length and image
+        size of `request` would refuse after opening.
         """
 
     @abstractmethod
     def check_settings(self, request: ExportRequest) -> None:
-        """Raise UnsupportedError for a prompt or a length that the model itself refuses.
+        """Raise UnsupportedError for a prompt, length or image size that the model itself refuses.
 
         Called after `check`, when the packages that it needs are known to be there.
         """

@@ -65,9 +65,11 @@ class ExportRequest:
     # Points that int8 may lose: a search chooses which layers stay wider, and with them the
     # precision, which is "mixed" until then.
     max_drop: float | None = None
-    # Of checkpoints: tokens of the longest caption, and the words around the image; None: the own.
+    # Of checkpoints: tokens of the longest caption, the words around the image, and the side of its
+    # square in px; None: the own.
     max_length: int | None = None
     prompt: str | None = None
+    image_size: int | None = None
     data: Path | None = None  # the user's captions that judge the search; None: as the model's
     data_images: Path | None = None  # where the images of `data` are; None: beside it
 

@@ -116,6 +116,16 @@ def run(
             rich_help_panel=ADVANCED,
         ),
     ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size",
+            metavar="PX",
+            help="Side of the square that images are stretched to, of a checkpoint that takes any "
+            "size. Default: 448.",
+            rich_help_panel=ADVANCED,
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -254,6 +264,7 @@ def run(
         extend=extend,
         max_length=max_length,
         prompt=prompt,
+        image_size=image_size,
     )
     for place in prepared.outputs.values():
         refuse_inside(json_, place)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgecap.bundle.image_spec import ImageSpec
 from edgecap.bundle.interface import Interface, TensorSpec
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.generation import Generation
@@ -94,6 +95,7 @@ class Adapter(Protocol):
     checkpoint: Checkpoint
     model: Any  # of transformers, in eval mode
     interface: Interface
+    image: ImageSpec
     scaling: PixelScaling  # from bytes to what the model sees; part of encode's graph
     generation: Generation | None  # None: embeds only
     quant: QuantSpec

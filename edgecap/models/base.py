@@ -6,7 +6,7 @@ Letters: B batch, h and w the image's height and width in px.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,9 +14,10 @@ import transformers
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, PreTrainedModel
 
+from edgecap.bundle.image_spec import ImageSpec
 from edgecap.bundle.interface import Interface
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.models import translate
+from edgecap.models import rows, translate
 from edgecap.models.adapter import GraphFunction, QuantSpec
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.images import PixelScaling
@@ -87,8 +88,10 @@ class Base:
 
     name: ClassVar[str]
     written_out: ClassVar[str | None] = None  # suffix of layers whose attention is written out
-    note: ClassVar[str] = ""  # what a bundle does otherwise than transformers, for its card
+    # What runs in its place.
+    attention_instead: ClassVar[Callable[..., Any]] = staticmethod(rows.written_out)
     quant: QuantSpec = QuantSpec()
+    note: str = ""  # what a bundle does otherwise than transformers, for its card
     regions: str | None = None  # codec of the boxes that the family writes for this prompt
     image_size: tuple[int, int]  # h, w; set by `describe`
     interface: Interface  # set by a subclass
@@ -102,9 +105,7 @@ class Base:
         self.processor = AutoImageProcessor.from_pretrained(
             checkpoint.directory, backend="pil", local_files_only=True
         )
-        self.image, self.scaling = translate.image_spec(
-            translate.Checkpoint(self.checkpoint.directory)
-        )
+        self.image, self.scaling = self.processing(translate.Checkpoint(checkpoint.directory))
         self.describe()
         self._check_image()
         self.attention = Attention(
@@ -114,7 +115,12 @@ class Base:
                 for path, layer in self.model.named_modules()
                 if self.written_out is not None and path.endswith(self.written_out)
             ],
+            self.attention_instead,
         )
+
+    def processing(self, files: translate.Checkpoint) -> tuple[ImageSpec, PixelScaling]:
+        """How images are processed; called before `describe`."""
+        return translate.image_spec(files)
 
     def describe(self) -> None:
         """Set what the family knows from `self.model.config`."""

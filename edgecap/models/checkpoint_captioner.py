@@ -40,7 +40,6 @@ class CheckpointCaptioner:
 
         torch.set_num_threads(threads)
         files = translate.Checkpoint(opened.directory)
-        self._image, _ = translate.image_spec(files)
         self._codec = None
         if self.adapter.generation is not None:
             self._codec = TextCodec(translate.text_spec(files))
@@ -83,7 +82,7 @@ class CheckpointCaptioner:
         limits = Limits(max_length or generation.max_tokens, shipped=True)
         for image in [images] if is_image(images) else images:
             try:
-                processed = process(image, self._image)
+                processed = process(image, self.adapter.image)
             except InputError as error:
                 if on_error == "fail":
                     raise

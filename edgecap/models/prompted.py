@@ -149,11 +149,17 @@ class PrefixBase(PromptedBase):
     def prefix(self, language: Any, x: Tensor, mask: Any) -> list[Pair]:
         """The rows of embeddings x [B,n,D] in every layer of a model like Llama's."""
         rows = cache(self.layers)
-        places = torch.arange(x.shape[1], device=x.device) + self.first_position  # [n]
         language(
-            inputs_embeds=x, attention_mask=mask, position_ids=places[None], past_key_values=rows
+            inputs_embeds=x,
+            attention_mask=mask,
+            position_ids=self.places(x.shape[1]).to(x.device),
+            past_key_values=rows,
         )
         return new_rows(rows)
+
+    def places(self, rows: int) -> Tensor:
+        """Where the first `rows` of the prefix stand, as the model counts: [1,n]."""
+        return (torch.arange(rows) + self.first_position)[None]
 
     def follow(
         self,

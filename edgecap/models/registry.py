@@ -47,6 +47,9 @@ FAMILIES: dict[str, Family] = {
     "gemma3": Family("gemma3:Gemma3", ("Gemma3ForConditionalGeneration",)),
     "llava": Family("llava:Llava", ("LlavaForConditionalGeneration",)),
     "llava_onevision": Family("llava:LlavaOnevision", ("LlavaOnevisionForConditionalGeneration",)),
+    "qwen2_vl": Family("qwen2_vl:Qwen2VL", ("Qwen2VLForConditionalGeneration",)),
+    "qwen2_5_vl": Family("qwen2_5_vl:Qwen25VL", ("Qwen2_5_VLForConditionalGeneration",)),
+    "qwen3_vl": Family("qwen3_vl:Qwen3VL", ("Qwen3VLForConditionalGeneration",)),
     "clip": Family("clip:Clip", ("CLIPModel",), captions=False),
     "siglip": Family("siglip:Siglip", ("SiglipModel",), captions=False),
 }
@@ -62,7 +65,8 @@ NEAREST = {
     "gemma": "paligemma",
     "llava_next": "llava_onevision",
     "llava": "llava",
-    **dict.fromkeys(("qwen", "_vl", "intern", "mllama", "fuyu", "idefics"), "smolvlm"),
+    "qwen": "qwen2_vl",
+    **dict.fromkeys(("_vl", "intern", "mllama", "fuyu", "idefics"), "smolvlm"),
 }
 
 
@@ -95,6 +99,7 @@ def load(
     prompt: str | None = None,
     build: Callable[..., Any] | None = None,
     max_length: int | None = None,
+    image_size: int | None = None,
 ) -> Adapter:
     """The adapter of a checkpoint.
 
@@ -105,6 +110,7 @@ def load(
         prompt: the words around the image, of families that have such; None: the family's own.
         build: makes the model; None: with its weights. `weightless.without_weights`: without.
         max_length: tokens of a caption, whatever the checkpoint's files say; None: as they say.
+        image_size: side of the images in px, of families that take any; None: about 448.
 
     Raises:
         UnsupportedError: what this checkpoint asks for cannot be done.
@@ -117,7 +123,7 @@ def load(
         if max_length is not None:
             base = importlib.import_module("edgecap.models.base")
             build = base.up_to(max_length, build or base.from_weights)
-        return _load(checkpoint, text_rows, prompt, build)
+        return _load(checkpoint, text_rows, prompt, build, image_size)
 
 
 def _load(
@@ -125,15 +131,22 @@ def _load(
     text_rows: int | None,
     prompt: str | None,
     build: Callable[..., Any] | None,
+    image_size: int | None,
 ) -> Adapter:
     family = find(checkpoint.model_type, checkpoint.architecture)
     module, _, name = family.adapter.partition(":")
     adapter = getattr(importlib.import_module(f"edgecap.models.{module}"), name)
-    options = {"prompt": prompt, "build": build}
+    options = {"prompt": prompt, "build": build, "image_size": image_size}
     if prompt is not None and not hasattr(adapter, "default_prompt"):
         raise UnsupportedError(
             "model.prompt",
             f"{checkpoint.model_type} has no prompt around its image.",
             "Leave --prompt out; its captions begin as its files say.",
+        )
+    if image_size is not None and not hasattr(adapter, "default_side"):
+        raise UnsupportedError(
+            "model.image_size",
+            f"{checkpoint.model_type} takes images of one size, that of its image processor.",
+            "Leave --image-size out.",
         )
     return adapter(checkpoint, text_rows, **{k: v for k, v in options.items() if v is not None})

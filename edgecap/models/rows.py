@@ -15,7 +15,7 @@ H attention heads, G key/value heads, Dh head width, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -226,13 +226,19 @@ def written_out(
 class Attention:
     """Which attention the layers of `model` run: ours within `own`, transformers' outside it."""
 
-    def __init__(self, model: PreTrainedModel, written_out: Sequence[nn.Module] = ()) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        written_out: Sequence[nn.Module] = (),
+        instead: Callable[..., Any] = written_out,
+    ) -> None:
+        """`instead` is run where a layer of `written_out` is called, which it gets first."""
         self.configs = {
             id(module.config): module.config
             for module in model.modules()
             if isinstance(module, PreTrainedModel) and module._can_set_attn_implementation()
         }
-        self.written_out = tuple(written_out)
+        self.written_out, self.instead = tuple(written_out), instead
 
     @contextmanager
     def own(self) -> Iterator[None]:
@@ -241,7 +247,7 @@ class Attention:
         for config in self.configs.values():
             config._attn_implementation_internal = NAME
         for layer in self.written_out:
-            layer.forward = partial(written_out, layer)
+            layer.forward = partial(self.instead, layer)
         try:
             yield
         finally:

@@ -1,8 +1,8 @@
 """The layers of a model that a plan speaks of, by the path of the module that holds the weights.
 
 A layer is one matrix: of an nn.Linear, of transformers' Conv1D (stored transposed), of an
-nn.Conv2d (patch embeddings), or a table that is looked up in. A table that is an output head too
-is one layer, under the path of the embedding.
+nn.Conv2d or nn.Conv3d (patch embeddings), or a table that is looked up in. A table that is an
+output head too is one layer, under the path of the embedding.
 
 Letters: N outputs (rows), D inputs of a layer; of a table N = V.
 """
@@ -28,7 +28,8 @@ class LayerInfo:
     """One layer: what it does, and where its weights are."""
 
     path: str  # of the module; the layer's name in a plan
-    operation: str  # linear, conv1d, conv2d, table (only looked up in), head (looked up in and out)
+    # linear, conv1d, conv2d, conv3d, table (only looked up in), head (looked up in and out)
+    operation: str
 
     def parameter(self, model: nn.Module) -> Tensor:
         """The parameter as the module holds it."""
@@ -43,14 +44,15 @@ class LayerInfo:
         """A parameter of this layer's shape as [N,D]."""
         if self.operation == "conv1d":
             return parameter.t()
-        return parameter.flatten(1) if self.operation == "conv2d" else parameter
+        return parameter.flatten(1) if self.operation in ("conv2d", "conv3d") else parameter
 
 
 def find_layers(model: nn.Module, spec: QuantSpec) -> dict[str, LayerInfo]:
     """Every layer of `model`, tables last, by path."""
     from torch import nn
 
-    operations = {nn.Linear: "linear", nn.Conv2d: "conv2d", nn.Embedding: "table"}
+    operations = {nn.Linear: "linear", nn.Embedding: "table"}
+    operations |= {nn.Conv2d: "conv2d", nn.Conv3d: "conv3d"}
     heads = {embedding for embedding, _ in spec.tied}
     owner: dict[int, LayerInfo] = {}  # of a parameter, by identity
     for path, module in model.named_modules():
@@ -87,6 +89,8 @@ def exceptions(
         for path, info in layers.items():
             if info.operation in ("conv2d", "table"):
                 kinds[path] = "w8_dequant"
+            elif info.operation == "conv3d":  # of TFLite no kernel with int8 weights is here
+                kinds[path] = "fp32"
             elif (info.operation == "head" or path in scores) and precision == "w8a8":
                 kinds[path] = "w8"
             for pattern, keep in spec.keep.items():

@@ -32,6 +32,7 @@ from edgecap.runtime.decode import generate
 from edgecap.runtime.expected import write_expected
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_processing import ModelInput
+from edgecap.runtime.logits import apply_rules
 from edgecap.runtime.rules import Rules
 from edgecap.runtime.state import State
 
@@ -226,7 +227,7 @@ def _parts_at_tie(
         chosen = found[step : step + 1]
     if step >= len(logits):
         return False
-    row = logits[step]  # [V]
+    row = apply_rules(spec, logits[step], words[:step])  # [V], what the model chose by
     return bool(row.max() - max(row[token] for token in chosen) <= tie)
 
 

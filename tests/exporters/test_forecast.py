@@ -90,6 +90,8 @@ def test_what_is_refused_after_loading_is_refused_in_a_dry_run(
         ("S", ("--max-length", 30), "--max-length: of Hugging Face checkpoints"),
         ("S", ("--max-length", 0), "--max-length: of Hugging Face checkpoints"),
         ("S", ("--prompt", "<CAPTION>"), "--prompt: of Hugging Face checkpoints"),
+        ("blip", ("--image-size", 224), "takes images of one size"),
+        ("S", ("--image-size", 224), "--image-size: of Hugging Face checkpoints"),
     ],
 )
 def test_lengths_and_prompts_are_refused_before_work(
@@ -116,7 +118,10 @@ def test_a_dry_run_takes_lengths_and_prompts(
     """Files whose length leaves no room are mended by an option, in a dry run as in an export."""
     florence = make_whole("florence2", "tiny", tmp_path / "florence2")
     capsys.readouterr()  # bars of what was saved
-    for model, option in ((blip, ("--max-length", 30)), (florence, ("--prompt", "<OD>"))):
+    qwen = make_whole("qwen2_vl", "tiny", tmp_path / "qwen2_vl")
+    capsys.readouterr()
+    given = ((blip, ("--max-length", 30)), (florence, ("--prompt", "<OD>")))
+    for model, option in (*given, (qwen, ("--image-size", 16))):
         args = ("export", model, "-f", "onnx", "-p", "fp32", *option, "--dry-run")
         assert report(capsys, *args)["rows"][0]["refusal"] is None
     git = make_whole("git", "tiny", tmp_path / "git")

@@ -1,5 +1,6 @@
 """The gate of checkpoints: which captions it calls the same."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,16 @@ def test_a_caption_that_parts_at_a_tie_is_not_called_the_same(
 ) -> None:
     assert shares([found], monkeypatch) == [same, near]
     assert shares([found, (5, 6)], monkeypatch) == [(same + 1) / 2, (near + 1) / 2]
+
+
+def test_a_tie_is_of_the_scores_that_the_model_chose_by() -> None:
+    """Not of its logits before penalties and suppressed tokens."""
+    rules = GenerationSpec(begin=(0,), eos=(4,), max_new_tokens=3, repetition_penalty=2.0)
+    logits = np.array([[0, 3, 0, 0, 0], [0, 2, 0.99, 1, 0], [0, 0, 0, 0, 9]], np.float32)
+
+    def is_near(found: tuple[int, ...], spec: GenerationSpec = rules) -> bool:
+        return words._parts_at_tie((1, 3), found, logits, spec, 0.1)
+
+    assert is_near((1, 1)) and is_near((1, 2))  # 2 / 2 and 0.99, against 1
+    assert not is_near((1, 0)) and not is_near((2, 3))
+    assert not is_near((1, 2), replace(rules, suppress=(2,)))

@@ -69,6 +69,8 @@ def test_logits_are_those_of_generate(captioner: Any) -> None:
             image,
             list(prompt),
             max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            repetition_penalty=1.0,  # which would be in the recorded scores
             logits_processor=LogitsProcessorList([record]),
         )
     _, scores = greedy(captioner.eager, adapter.interface, image, prompt, adapter.generation.end)

@@ -19,12 +19,13 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import (
     LlavaOnevisionImageProcessorPil,
 )
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from edgecap.core.errors import EdgecapError, InputError, UnsupportedError
-from edgecap.models.translate import Checkpoint, image_spec
+from edgecap.models.translate import Checkpoint, image_spec, square_sides
 from edgecap.models.translate.image import DEFAULTS
 from edgecap.runtime.image_processing import process
 
@@ -40,10 +41,11 @@ CLASSES: dict[str, Any] = {
     "SmolVLM": SmolVLMImageProcessorPil,
     "Llava": LlavaImageProcessorPil,
     "LlavaOnevision": LlavaOnevisionImageProcessorPil,
+    "Qwen2VL": Qwen2VLImageProcessorPil,
 }
 # Settings as checkpoints have them.
 CASES: list[tuple[str, dict[str, Any]]] = [
-    *((kind, {}) for kind in CLASSES if kind not in ("Donut", "LlavaOnevision")),
+    *((kind, {}) for kind in CLASSES if kind not in ("Donut", "LlavaOnevision", "Qwen2VL")),
     ("ViT", {"size": 384, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}),
     ("ViT", {"size": {"height": 96, "width": 64}, "do_normalize": False}),
     ("ViT", {"do_rescale": False, "resample": 1}),
@@ -123,6 +125,77 @@ def test_the_whole_image_is_the_crop_of_small_squares(
         assert len(crops) == 1 and np.array_equal(crops[0], whole)
 
 
+# Of an image processor without a fixed size: settings, and the sides of squares that it leaves be.
+SIDES: list[tuple[dict[str, Any], range]] = [
+    ({}, range(56, 1003, 28)),
+    ({"min_pixels": 3136, "max_pixels": 12845056}, range(56, 3585, 28)),  # Qwen2-VL
+    (
+        {"size": {"shortest_edge": 65536, "longest_edge": 1 << 24}, "patch_size": 16},
+        range(256, 4097, 32),
+    ),
+    (
+        {"size": {"shortest_edge": 4000, "longest_edge": 9000}, "min_pixels": 5000},
+        range(84, 95, 28),
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "sides"), SIDES, ids=str)
+def test_squares_of_these_sides_keep_their_pixels(
+    settings: dict[str, Any], sides: range, tmp_path: Path
+) -> None:
+    source = checkpoint(tmp_path, {"image_processor_type": "Qwen2VLImageProcessor"} | settings)
+    found = square_sides(source)
+    assert found == sides
+    processor = Qwen2VLImageProcessorPil(**settings)
+    patch = processor.patch_size
+    for side in (found[0], found[min(len(found) - 1, 5)]):
+        image = Image.effect_noise((side, side), 90).convert("RGB")
+        spec, scaling = image_spec(source, side)
+        assert np.array_equal(process(image, spec).pixels[0], np.asarray(image))
+        theirs = processor(image)
+        assert theirs["image_grid_thw"].tolist() == [[1, side // patch, side // patch]]
+        mean, std = (np.reshape(v, (3, 1, 1)) for v in (scaling.mean, scaling.std))
+        ours = (np.asarray(image).transpose(2, 0, 1) * scaling.scale - mean) / std
+        patches, _, _ = processor.patchify(ours, patch, 2, 2)
+        np.testing.assert_allclose(patches, theirs["pixel_values"], atol=2e-6)
+    for side in (found[0] - found.step, found[-1] + found.step, found[0] + 1):
+        resized = processor(Image.new("RGB", (side, side)))["image_grid_thw"][0]
+        assert resized[1] * patch != side
+
+
+def test_other_images_are_stretched_as_the_processor_resizes(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path, {"image_processor_type": "Qwen2VLImageProcessor"})
+    spec, _ = image_spec(source, 112)
+    image = Image.effect_noise((131, 77), 90).convert("RGB")
+    expected = np.asarray(image.resize((112, 112), Image.Resampling.BICUBIC))
+    # Columns first, where Pillow may choose rows first.
+    assert np.abs(process(image, spec).pixels[0].astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"min_pixels": 5000, "max_pixels": 5001},
+        {"max_pixels": -1},
+        {"patch_size": 0},
+        {"merge_size": "2"},
+        {"size": {"shortest_edge": 9}},
+    ],
+    ids=str,
+)
+def test_sizes_that_no_square_has_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
+    source = checkpoint(tmp_path, {"image_processor_type": "Qwen2VLImageProcessor"} | settings)
+    with pytest.raises(InputError, match="checkpoint.setting"):
+        square_sides(source)
+
+
+def test_a_fixed_size_is_not_chosen(tmp_path: Path) -> None:
+    source = checkpoint(tmp_path, {"image_processor_type": "ViTImageProcessor"})
+    with pytest.raises(UnsupportedError, match="it has its own"):
+        square_sides(source)
+
+
 def test_a_processor_config_holds_the_settings_too(tmp_path: Path) -> None:
     CLASSES["Blip"]().save_pretrained(tmp_path / "a")
     inner = json.loads((tmp_path / "a" / "preprocessor_config.json").read_text())
@@ -147,7 +220,9 @@ def test_transparent_pixels_are_white_where_rgb_is_made(tmp_path: Path) -> None:
         ("LlavaOnevision", {"size": {"height": 384, "width": 768}}, "without 384x768"),
         ("LlavaOnevision", {"crop_size": {"height": 9, "width": 9}}, "crop_size"),
         ("Llava", {"do_pad": True}, "do_pad"),
-        ("Qwen2VL", {}, "known are those of ViT"),
+        ("Pix2Struct", {}, "known are those of ViT"),
+        ("Qwen2VL", {}, "keep their shape"),
+        ("Qwen2VL", {"do_pad": True}, "do_pad"),
         ("CLIP", {"do_pan_and_scan": True}, "do_pan_and_scan"),
         ("CLIP", {"do_center_crop": False}, "shortest_edge without do_center_crop"),
         ("CLIP", {"size": {"shortest_edge": 9, "longest_edge": 12}}, "size by longest_edge"),

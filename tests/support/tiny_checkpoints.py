@@ -23,6 +23,7 @@ from tiny_prompted import (
     siglip_vision,
     square,
 )
+from tiny_qwen import qwen
 from transformers import PreTrainedModel
 
 from edgecap.models import registry
@@ -207,6 +208,18 @@ MAKERS: dict[str, dict[str, Callable[[Path], None]]] = {
         ),
         "two-layers": lambda d: llava_onevision(d, "clip", "llama"),
     },
+    "qwen2_vl": {
+        "tiny": lambda d: qwen(d, "Qwen2VL", tie=True),
+        "one-kv-head": lambda d: qwen(d, "Qwen2VL", heads=1, hub=False, most=24),
+    },
+    "qwen2_5_vl": {
+        "tiny": lambda d: qwen(d, "Qwen2_5_VL", repetition_penalty=1.05),
+        "one-window": lambda d: qwen(d, "Qwen2_5_VL", tie=True, hub=False, most=24),
+    },
+    "qwen3_vl": {
+        "tiny": lambda d: qwen(d, "Qwen3VL", hub=False),
+        "tied": lambda d: qwen(d, "Qwen3VL", tie=True, heads=4, hub=False, most=24),
+    },
     "clip": {
         "tiny": lambda d: clip(d, side=32, eos=60),
         "old-eos": lambda d: clip(d, side=40, eos=2),
@@ -233,6 +246,9 @@ EAGER_ONLY = {
     ("smolvlm", "tiny"),
     ("smolvlm", "crops"),
     ("llava", "qwen2"),
+    ("qwen2_vl", "one-kv-head"),
+    ("qwen2_5_vl", "one-window"),
+    ("qwen3_vl", "tied"),
     ("clip", "old-eos"),
     ("siglip", "wide"),
 }

@@ -7,7 +7,7 @@ the settings it leaves out and why they change neither.
 
 from edgecap.models.translate.checkpoint import Checkpoint
 from edgecap.models.translate.generation import generation_spec, start_id
-from edgecap.models.translate.image import image_spec
+from edgecap.models.translate.image import image_spec, square_sides
 from edgecap.models.translate.regions import has_places, regions_spec, without_tags
 from edgecap.models.translate.text import prompt_ids, text_spec
 
@@ -18,6 +18,7 @@ __all__ = [
     "image_spec",
     "prompt_ids",
     "regions_spec",
+    "square_sides",
     "start_id",
     "text_spec",
     "without_tags",

@@ -7,10 +7,11 @@ elsewhere transformers takes no such image, and alpha is dropped as its load_ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from edgecap.bundle.image_spec import Crops, ImageSpec, check_image_spec
+from edgecap.bundle.image_spec import MAX_SIDE, Crops, ImageSpec, check_image_spec
 from edgecap.core.errors import BundleError, InputError
 from edgecap.models.images import PixelScaling
 from edgecap.models.translate.checkpoint import Checkpoint, refuse, typed
@@ -99,6 +100,17 @@ DEFAULTS: dict[str, Settings] = {
         do_convert_rgb=True,
         image_grid_pinpoints=[[384 * i, 384 * j] for i in range(1, 7) for j in range(1, 7)],
     ),
+    "Qwen2VL": _defaults(
+        _CLIP_MEAN,
+        _CLIP_STD,
+        "bicubic",
+        size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280},
+        default_to_square=False,
+        do_convert_rgb=True,
+        patch_size=14,
+        merge_size=2,
+        temporal_patch_size=2,
+    ),
 }
 
 # Settings that change no pixel of an image, and why.
@@ -134,15 +146,50 @@ _OWN = {
     "Idefics3": {"max_image_size", "do_image_splitting"},
     "SmolVLM": {"max_image_size", "do_image_splitting"},
     "LlavaOnevision": {"image_grid_pinpoints"},
+    "Qwen2VL": {"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size"},
 }
 
 
-def image_spec(checkpoint: Checkpoint) -> tuple[ImageSpec, PixelScaling]:
+def image_spec(checkpoint: Checkpoint, side: int | None = None) -> tuple[ImageSpec, PixelScaling]:
     """How the checkpoint's image processor makes pixels.
+
+    `side`: px, of a processor that lets images keep their shape: one of its `square_sides`.
 
     Raises UnsupportedError (checkpoint.unsupported) that names the class or setting which no bundle
     can express, InputError (checkpoint.file, checkpoint.setting) for what is missing or wrong.
     """
+    kind, values = _values(checkpoint)
+    spec = _BUILDERS.get(kind, _single)(values, side)
+    try:
+        check_image_spec(spec, "the image processor")
+    except BundleError as error:
+        raise InputError("checkpoint.setting", error.message) from None
+    return spec, _scaling(values)
+
+
+def square_sides(checkpoint: Checkpoint) -> range:
+    """Sides, in px, of the square images that a processor without a fixed size leaves as they are.
+
+    Errors as of `image_spec`, and InputError where there is no such image.
+    """
+    kind, values = _values(checkpoint)
+    if kind != "Qwen2VL":
+        raise refuse(f"a size for {kind}'s image processor", "it has its own")
+    step = _positive(values, "patch_size") * _positive(values, "merge_size")
+    least, most = _pixels(values)
+    first = -(-(math.isqrt(max(least, 1) - 1) + 1) // step)  # the root, rounded up, in steps
+    sides = range(first * step, min(math.isqrt(max(most, 0)), MAX_SIDE) + 1, step)
+    if not sides:
+        raise InputError(
+            "checkpoint.setting",
+            f"no square of a multiple of {step} px has {least} to {most} pixels, as the image "
+            "processor wants.",
+        )
+    return sides
+
+
+def _values(checkpoint: Checkpoint) -> tuple[str, Settings]:
+    """The kind of image processor, and its settings."""
     given = checkpoint.image_processor
     kind = _kind(given)
     known = _COMMON | _OWN.get(kind, set())
@@ -155,12 +202,7 @@ def image_spec(checkpoint: Checkpoint) -> tuple[ImageSpec, PixelScaling]:
             typed(value, bool, name)
     if not values["do_resize"]:
         raise refuse("do_resize: false", "a bundle's images have one size")
-    spec = _BUILDERS.get(kind, _single)(values, given)
-    try:
-        check_image_spec(spec, "the image processor")
-    except BundleError as error:
-        raise InputError("checkpoint.setting", error.message) from None
-    return spec, _scaling(values)
+    return kind, values
 
 
 def _kind(given: Settings) -> str:
@@ -194,7 +236,7 @@ def _three(value: Any, name: str) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _single(values: Settings, given: Settings) -> ImageSpec:
+def _single(values: Settings, side: int | None) -> ImageSpec:
     """One resize, and perhaps a centre crop: ViT, DeiT, BLIP, CLIP, SigLIP."""
     if values.get("do_pad"):
         raise refuse("do_pad", "it pads after normalisation, with what no pixel means")
@@ -215,7 +257,7 @@ def _single(values: Settings, given: Settings) -> ImageSpec:
     return ImageSpec(sides, "stretch", crop=crop, **_colour(values))
 
 
-def _donut(values: Settings, given: Settings) -> ImageSpec:
+def _donut(values: Settings, side: int | None) -> ImageSpec:
     if values["do_align_long_axis"]:
         raise refuse("do_align_long_axis", "it turns images by a quarter")
     if values.get("do_center_crop") or values.get("pad_size"):
@@ -229,13 +271,13 @@ def _donut(values: Settings, given: Settings) -> ImageSpec:
     return ImageSpec(sides, "thumbnail", **_colour(values))
 
 
-def _gemma3(values: Settings, given: Settings) -> ImageSpec:
+def _gemma3(values: Settings, side: int | None) -> ImageSpec:
     if values.get("do_pan_and_scan"):
         raise refuse("do_pan_and_scan", "it cuts more or fewer images out of one")
-    return _single(values, given)
+    return _single(values, side)
 
 
-def _idefics3(values: Settings, given: Settings) -> ImageSpec:
+def _idefics3(values: Settings, side: int | None) -> ImageSpec:
     if values.get("do_center_crop") or values.get("crop_size") or values.get("pad_size"):
         raise refuse("do_center_crop, crop_size or pad_size", "its image processor knows no such")
     # do_pad makes batches even; the crops of one image are even already.
@@ -246,13 +288,13 @@ def _idefics3(values: Settings, given: Settings) -> ImageSpec:
     return ImageSpec((longest, longest), "longest_edge", crops=crops, **_colour(values))
 
 
-def _llava(values: Settings, given: Settings) -> ImageSpec:
+def _llava(values: Settings, side: int | None) -> ImageSpec:
     if values["do_pad"]:
         raise refuse("do_pad", "its colour may be none of the greys that a bundle fills with")
-    return _single(values, given)
+    return _single(values, side)
 
 
-def _llava_onevision(values: Settings, given: Settings) -> ImageSpec:
+def _llava_onevision(values: Settings, side: int | None) -> ImageSpec:
     """The whole image, stretched, that comes before the crops.
 
     It is the one crop, too, of images that are square and no larger.
@@ -271,13 +313,39 @@ def _llava_onevision(values: Settings, given: Settings) -> ImageSpec:
     return ImageSpec((height, width), "stretch", **_colour(values))
 
 
-_BUILDERS: dict[str, Callable[[Settings, Settings], ImageSpec]] = {
+def _qwen2vl(values: Settings, side: int | None) -> ImageSpec:
+    if values.get("do_center_crop") or values.get("do_pad") or values.get("pad_size"):
+        raise refuse("do_center_crop, do_pad or pad_size", "its image processor knows no such")
+    if side is None:
+        raise refuse("an image processor that lets images keep their shape", "a side is missing")
+    return ImageSpec((side, side), "stretch", **_colour(values))
+
+
+def _pixels(values: Settings) -> tuple[int, int]:
+    """How many pixels Qwen2VL's images have, at least and at most; the older names win."""
+    size = typed(values["size"], dict, "size")
+    found = []
+    for older, name in (("min_pixels", "shortest_edge"), ("max_pixels", "longest_edge")):
+        value = size.get(name) if values.get(older) is None else values[older]
+        found.append(typed(value, int, f"size.{name}"))
+    return found[0], found[1]
+
+
+def _positive(values: Settings, name: str) -> int:
+    value: int = typed(values[name], int, name)
+    if value < 1:
+        raise InputError("checkpoint.setting", f"{name} is {value}.")
+    return value
+
+
+_BUILDERS: dict[str, Callable[[Settings, int | None], ImageSpec]] = {
     "Donut": _donut,
     "Gemma3": _gemma3,
     "Idefics3": _idefics3,
     "SmolVLM": _idefics3,
     "Llava": _llava,
     "LlavaOnevision": _llava_onevision,
+    "Qwen2VL": _qwen2vl,
 }
 
 
