@@ -48,7 +48,7 @@ TEXT_ROWS = 32
 # The largest error of an output in spreads of it, and the root of the mean square.
 # fp16: weights are off by 2^-11 of themselves. w8: by 1/254 of a row's largest, and so are inputs.
 FREE = ("fp32", "fp16", "w8")  # of a plan
-BOUNDS = {"fp32": (1e-4, 1e-5), "fp16": (5e-3, 1e-3), "w8": (0.2, 0.04)}
+BOUNDS = {"fp32": (1e-4, 1e-5), "fp16": (5e-3, 1.5e-3), "w8": (0.2, 0.04)}
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,9 @@ def assert_same(checkpoint: Checkpoint, directory: Path, precision: str) -> None
             found = run(directory / f"{function.name}.onnx", inputs)
             assert list(found) == list(function.outputs)
             for name, value in expected.items():
+                if function.outputs[name].dtype == "int32":  # how many rows count
+                    assert np.array_equal(found[name], value), (function.name, name, batch)
+                    continue
                 error = (found[name] - value) / value.std()
                 assert np.abs(error).max() <= largest, (function.name, name, batch)
                 assert np.sqrt(np.square(error).mean()) <= typical, (function.name, name, batch)
