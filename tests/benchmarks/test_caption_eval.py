@@ -123,7 +123,7 @@ def test_every_kind_of_data(
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"image": "c.png", "caption": "x"}, "mine.jsonl:2 names c.png"),
+        ({"image": "c.png", "caption": "x"}, "mine.jsonl:2 names an image that does not exist"),
         ({"image": "a.png", "captions": []}, "mine.jsonl:2 has 'captions'"),
         ({"image": "a.png", "captions": ["x", 3]}, "mine.jsonl:2 has no caption"),
         ({"image": "a.png", "caption": "x", "captions": ["x"]}, "mine.jsonl:2 has two"),
