@@ -180,7 +180,7 @@ tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what
 
 # By file: fixtures that export a model are made once.
 test: $(STAMP) fonts compilers js ## Run the tests.
-	$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile
 
 lint: $(STAMP) ## Look for mistakes and formatting with ruff.
 	$(BIN)/ruff check .

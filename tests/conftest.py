@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from edgecap.models import registry
-
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 # What needs an environment of its own is collected where there is one (make check-full,
@@ -21,21 +19,6 @@ _OWN = {
 collect_ignore = [name for name, python in _OWN.items() if python not in os.environ]
 if find_spec("ray") is None:  # make check-ray
     collect_ignore.append("on_ray")
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one process of `make test`: those of a file, or of one tiny checkpoint."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(_checkpoint(item) or str(item.path)))
-
-
-def _checkpoint(item: pytest.Item) -> str | None:
-    """The family and variant that a test is about, if they are its parameter."""
-    params = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    cases = [p for p in params if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str)]
-    return next((f"{p[0]}-{p[1]}" for p in cases if p[0] in registry.FAMILIES), None)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
 from edgecap.models.idefics3 import DECODER_SMOOTHING
 from edgecap.models.prompted import PrefixBase
-from edgecap.models.rows import Pair, causal_mask, step_mask
 
 DECODERS = ("llama", "mistral", "qwen2")
 TOWERS = ("clip_vision_model", "siglip_vision_model")
@@ -99,21 +98,6 @@ class Llava(PrefixBase):
         if config.vision_feature_select_strategy == "default":
             seen = seen[:, 1:]
         return model.multi_modal_projector(seen)
-
-    def encode_image(self, pixels: Tensor) -> list[Pair]:
-        """The prompt's rows, but for its last token, through the language model."""
-        language = self.model.model.language_model
-        embed = language.get_input_embeddings()
-        x = self.spliced(embed, self.features(pixels), self.image_rows)  # [B,P,D]
-        return self.prefix(language, x, causal_mask(self.image_rows))
-
-    def step(
-        self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
-    ) -> tuple[Tensor, list[Pair]]:
-        """One token behind image and text."""
-        mask = step_mask(position, self.text_rows, self.image_rows)
-        x, rows = self.follow(self.model.model.language_model, token, position, mask, image, text)
-        return self.model.lm_head(x)[:, 0], rows
 
     def generate(self, pixels: Tensor, prompt: list[int], **settings: Any) -> Tensor:
         """The prompt goes on where the fixed one ends."""

@@ -23,7 +23,7 @@ from edgecap.models.base import Build, from_weights
 from edgecap.models.captioner import CaptionerBase
 from edgecap.models.checkpoint import Checkpoint
 from edgecap.models.generation import Generation, generation, ids_of
-from edgecap.models.rows import Pair, cache, new_rows
+from edgecap.models.rows import Pair, cache, causal_mask, new_rows, step_mask
 
 
 class PromptedBase(CaptionerBase):
@@ -110,9 +110,30 @@ class PromptedBase(CaptionerBase):
 
 
 class PrefixBase(PromptedBase):
-    """A language model that reads image and prompt before the caption, in one sequence."""
+    """A language model that reads image and prompt before the caption, in one sequence.
+
+    A family whose tokens look back alone defines `features`; others encode and step on their own.
+    """
 
     first_position = 0  # of the sequence, as the model counts
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """The image's rows [B,N,D] in the language model, for pixels [B,3,h,w]."""
+        raise NotImplementedError
+
+    def encode_image(self, pixels: Tensor) -> list[Pair]:
+        """The prompt's rows, but for its last token's, through the language model."""
+        language = self.model.model.language_model
+        x = self.spliced(language.get_input_embeddings(), self.features(pixels), self.image_rows)
+        return self.prefix(language, x, causal_mask(self.image_rows))
+
+    def step(
+        self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
+    ) -> tuple[Tensor, list[Pair]]:
+        """One token behind image and text."""
+        mask = step_mask(position, self.text_rows, self.image_rows)
+        x, rows = self.follow(self.model.model.language_model, token, position, mask, image, text)
+        return self.model.lm_head(x)[:, 0], rows
 
     def begin(self) -> None:
         """Rows and first token, once the prompt is written."""

@@ -20,7 +20,7 @@ from transformers.vision_utils import get_vision_position_ids
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.idefics3 import DECODER_SMOOTHING
-from edgecap.models.rows import Pair, attend, causal_mask, step_mask
+from edgecap.models.rows import attend
 from edgecap.models.sized import SizedBase
 
 
@@ -110,12 +110,6 @@ class Qwen2VL(SizedBase):
         """Frame, row and column of each token: [3,1,n]."""
         return self.axes[:, :, :rows]
 
-    def encode_image(self, pixels: Tensor) -> list[Pair]:
-        """The prompt's rows, but for its last token, through the language model."""
-        language = self.model.model.language_model
-        x = self.spliced(language.get_input_embeddings(), self.features(pixels), self.image_rows)
-        return self.prefix(language, x, causal_mask(self.image_rows))
-
     def features(self, pixels: Tensor) -> Tensor:
         """The image's rows [B,N,D] in the language model, for pixels [B,3,h,w]."""
         *_, last = self.image_layers(pixels)
@@ -141,14 +135,6 @@ class Qwen2VL(SizedBase):
         embed = self.model.model.visual.patch_embed
         frames = pixels[:, :, None].expand(-1, -1, embed.temporal_patch_size, -1, -1)
         return embed.proj(frames).flatten(2).transpose(1, 2)[:, self.order]
-
-    def step(
-        self, token: Tensor, position: Tensor, image: list[Pair], text: list[Pair]
-    ) -> tuple[Tensor, list[Pair]]:
-        """One token behind image and text."""
-        mask = step_mask(position, self.text_rows, self.image_rows)
-        x, rows = self.follow(self.model.model.language_model, token, position, mask, image, text)
-        return self.model.lm_head(x)[:, 0], rows
 
     def generate(self, pixels: Tensor, prompt: list[int], **settings: Any) -> Tensor:
         """The prompt goes on where the fixed one ends."""

@@ -1,4 +1,4 @@
-"""Every family of the registry against transformers' own generate, in PyTorch and in ONNX."""
+"""Every family of the registry against transformers' own generate, in PyTorch."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from host_loop import NEW_TOKENS, eager, greedy, model_input, random_inputs
+from host_loop import LOGITS, NEW_TOKENS, eager, greedy, model_input, prompts, random_inputs
 from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.pytorch_utils import Conv1D
 
 from edgecap.bundle.interface import interface_from_json
 from edgecap.core import typed
 from edgecap.models.adapter import Limits
-
-LOGITS = 1e-4
-
-
-def prompts(adapter: Any) -> dict[str, tuple[int, ...]]:
-    """Those of the checkpoint, and one with more words."""
-    first = next(iter(adapter.generation.prompts.values()))
-    return {**adapter.generation.prompts, "longer": (*first, 7, 9)}
 
 
 def unsayable(adapter: Any) -> set[int]:
@@ -77,30 +69,6 @@ def test_logits_are_those_of_generate(captioner: Any) -> None:
     expected = np.stack(record.scores)[: len(scores)]
     assert expected.std() > 0.05
     assert np.abs(scores - expected).max() <= LOGITS
-
-
-def test_onnx_is_eager_on_random_inputs(exported_case: Any) -> None:
-    case = exported_case
-    interface = case.adapter.interface
-    for spec in interface.functions:
-        inputs = random_inputs(interface, spec.name, batch=3)
-        expected, made = case.eager(spec.name, inputs), case.onnx()(spec.name, inputs)
-        assert list(made) == list(spec.outputs)
-        for name, tensor in spec.outputs.items():
-            assert made[name].shape == interface.sizes(tensor.shape, 3)
-            assert made[name].dtype == tensor.dtype
-            if tensor.dtype == "float32":
-                assert expected[name].std(0).max() > 0.01, f"{name} does not depend on the inputs"
-            assert np.abs(made[name] - expected[name]).max() <= LOGITS
-
-
-def test_onnx_says_what_generate_says(exported_captioner: Any) -> None:
-    adapter, run = exported_captioner.adapter, exported_captioner.onnx()
-    image = model_input(adapter, seed=11)
-    for prompt in prompts(adapter).values():
-        expected = adapter.reference([image], prompt, Limits(NEW_TOKENS))
-        ids, _ = greedy(run, adapter.interface, image, prompt, adapter.generation.end)
-        assert [ids] == expected
 
 
 def test_a_step_copies_no_image_rows(captioner: Any) -> None:

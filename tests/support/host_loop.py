@@ -15,6 +15,13 @@ from edgecap.runtime.image_processing import ModelInput
 Run = Callable[[str, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 NEW_TOKENS = 20
+LOGITS = 1e-4  # the largest error of one that tests allow
+
+
+def prompts(adapter: Any) -> dict[str, tuple[int, ...]]:
+    """Those of the checkpoint, and one with more words."""
+    first = next(iter(adapter.generation.prompts.values()))
+    return {**adapter.generation.prompts, "longer": (*first, 7, 9)}
 
 
 def image_of(interface: Interface, batch: int, seed: int = 0) -> np.ndarray:
