@@ -5,7 +5,7 @@ Letters: B batch, h and w the image's height and width in px.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -125,6 +125,15 @@ class Base:
     def describe(self) -> None:
         """Set what the family knows from `self.model.config`."""
         raise NotImplementedError
+
+    def check_part(self, given: str, known: Sequence[str], part: str = "") -> None:
+        """UnsupportedError where a part of the model is of no kind that is `known`."""
+        if given not in known:
+            raise UnsupportedError(
+                "model.part",
+                f"{part} {given} inside {self.name} is not exported; ".lstrip()
+                + f"known: {', '.join(known)}.",
+            )
 
     def _check_image(self) -> None:
         """UnsupportedError where images have another size than the model takes."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.prompted import PrefixBase
@@ -33,10 +32,7 @@ class Blip2(PrefixBase):
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
         text, vision = config.text_config, config.vision_config
-        if text.model_type != "opt":
-            raise UnsupportedError(
-                "model.part", f"{text.model_type} inside {self.name} is not exported; known: opt."
-            )
+        self.check_part(text.model_type, ("opt",))
         self.image_size = (vision.image_size, vision.image_size)
         if self.prompt:
             self.write(config.image_token_id)

@@ -36,9 +36,10 @@ class Llava(PrefixBase):
         """Sizes, prompt and what to keep from rounding."""
         config = self.model.config
         text, vision = config.text_config, config.vision_config
-        self._known("model", text.model_type, DECODERS)
-        self._known("image tower", vision.model_type, TOWERS)
-        self._known("rope_type", text.rope_parameters.get("rope_type", "default"), ROTATIONS)
+        self.check_part(text.model_type, DECODERS, "the model")
+        self.check_part(vision.model_type, TOWERS, "the image tower")
+        rotation = text.rope_parameters.get("rope_type", "default")
+        self.check_part(rotation, ROTATIONS, "the rope_type")
         self.image_size = (vision.image_size, vision.image_size)
         self.side = vision.image_size // vision.patch_size
         self._template(self.feature_rows())
@@ -55,14 +56,6 @@ class Llava(PrefixBase):
             smoothing=norm_pairs(self.model, {**SMOOTHING, **DECODER_SMOOTHING}),
             tied=tied(self.model),
         )
-
-    def _known(self, part: str, given: str, known: tuple[str, ...]) -> None:
-        if given not in known:
-            raise UnsupportedError(
-                "model.part",
-                f"the {part} {given} inside {self.name} is not exported; "
-                f"known: {', '.join(known)}.",
-            )
 
     def _template(self, rows: int) -> None:
         """The chat template around one image, whose token stands for `rows` rows."""

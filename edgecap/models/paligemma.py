@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from edgecap.core.errors import UnsupportedError
 from edgecap.models.adapter import Keep, QuantSpec
 from edgecap.models.base import norm_pairs, tied
 from edgecap.models.clip import SMOOTHING
@@ -37,12 +36,7 @@ class PaliGemma(PrefixBase):
             config.vision_config,
             self.model.generation_config,
         )
-        if text.model_type not in DECODERS:
-            raise UnsupportedError(
-                "model.part",
-                f"{text.model_type} inside {self.name} is not exported; "
-                f"known: {', '.join(DECODERS)}.",
-            )
+        self.check_part(text.model_type, DECODERS)
         self.image_size = (vision.image_size, vision.image_size)
         self.write(config.image_token_id)
         self.begin()

@@ -49,13 +49,8 @@ class VisionEncoderDecoder(CaptionerBase):
         """Sizes of both parts; UnsupportedError for parts that are not known."""
         model = self.model
         seeing, text = model.config.encoder, model.config.decoder
-        for part, known in ((seeing, tuple(ENCODERS)), (text, tuple(SMOOTHING))):
-            if part.model_type not in known:
-                raise UnsupportedError(
-                    "model.part",
-                    f"{part.model_type} inside {self.name} is not exported; "
-                    f"known: {', '.join(known)}.",
-                )
+        self.check_part(seeing.model_type, tuple(ENCODERS))
+        self.check_part(text.model_type, tuple(SMOOTHING))
         # mBART's plain names speak of its encoder, which is not here.
         self.layers = getattr(text, "decoder_layers", text.num_hidden_layers)
         self.kv_heads = getattr(text, "decoder_attention_heads", text.num_attention_heads)
