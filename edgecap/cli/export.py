@@ -213,7 +213,7 @@ def run(
         typer.Option(
             "--extend",
             metavar="N",
-            help="Add a step that takes N tokens at once (ONNX, TFLite).",
+            help="Add a step of N tokens, which scores texts faster (ONNX, TFLite).",
             rich_help_panel=ADVANCED,
         ),
     ] = None,

@@ -49,7 +49,14 @@ def teacher_forced(
 def feed(state: State, sequences: Sequence[Sequence[int]]) -> Iterator[Step]:
     """Feed each sequence of a batch its own tokens (teacher forcing); one Step per position.
 
-    A sequence that has ended repeats its last token; its outputs from then on are meaningless.
+    A sequence that has ended repeats its last token; its outputs from then on are meaningless. A
+    state of the function extend takes `width` tokens a call; its steps have logits only.
     """
-    for place in range(max(map(len, sequences))):
-        yield state.feed([ids[min(place, len(ids) - 1)] for ids in sequences])
+    longest, width = max(map(len, sequences)), state.width
+    for start in range(0, longest, width):
+        places = range(start, min(start + width, longest))
+        step = state.extend([[ids[min(p, len(ids) - 1)] for p in places] for ids in sequences])
+        if width == 1:
+            yield step
+        else:
+            yield from (Step(step.logits[:, i], None, {}) for i in range(len(places)))

@@ -1,4 +1,4 @@
-"""Log-probabilities of given tokens: teacher forcing through `decode`, on any backend.
+"""Log-probabilities of given tokens by teacher forcing, on any backend.
 
 Letters: B sequences, V vocabulary, W tokens of a sequence.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edgecap.bundle.interface import DECODE, EXTEND
 from edgecap.runtime.forcing import feed
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.logits import log_softmax
@@ -24,7 +25,8 @@ def token_scores(
     length, and start with the prompt.
     """
     scores: list[list[float]] = [[] for _ in sequences]
-    steps = feed(State(graphs, encoded), [ids[:-1] for ids in sequences])
+    function = EXTEND if graphs.interface.has(EXTEND) else DECODE
+    steps = feed(State(graphs, encoded, function), [ids[:-1] for ids in sequences])
     for place, step in enumerate(steps):
         log_probabilities = log_softmax(step.logits)  # [B,V]
         for b, ids in enumerate(sequences):

@@ -4,7 +4,8 @@ The state stays at its place in memory while a caption is generated: engines are
 and the host writes one new row per step. Image rows are neither copied nor
 sliced in a step.
 
-Letters: B sequences, b of one engine call, P image rows, T text rows, C = P + T, V vocabulary.
+Letters: B sequences, b of one engine call, n tokens of a sequence in one call, P image rows, T text
+rows, C = P + T, V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ _ROW = slice(None)
 class Step(NamedTuple):
     """What a step returns for B sequences."""
 
-    logits: np.ndarray  # f32 [B,V]
+    logits: np.ndarray  # f32 [B,V]; [B,n,V] of extend
     attention: np.ndarray | None  # f32 [B,P], or [B,L,H,P] of decode_attention
-    rows: dict[str, np.ndarray]  # state entry -> its new row or its replacement
+    rows: dict[str, np.ndarray]  # state entry -> its new rows or its replacement
 
 
 class State:
@@ -58,17 +59,26 @@ class State:
         """B."""
         return self._size
 
+    @property
+    def width(self) -> int:
+        """n: the tokens of a sequence that one call takes; more than 1 with the function extend."""
+        return _token_input(self._graphs, self._function)[1]
+
     def feed(self, tokens: Sequence[int]) -> Step:
         """Feed one token to every sequence; what chooses the next one."""
+        return self.extend([[token] for token in tokens])
+
+    def extend(self, tokens: Sequence[Sequence[int]]) -> Step:
+        """Feed up to `width` tokens to every sequence, each as many; what chooses the next ones."""
         if len(self._groups) == 1:
             step = self._groups[0].step(tokens, self.position)
         else:
             steps = [
-                group.step([token], self.position)
-                for group, token in zip(self._groups, tokens, strict=True)
+                group.step([ids], self.position)
+                for group, ids in zip(self._groups, tokens, strict=True)
             ]
             step = self._joined(steps)
-        self.position += 1
+        self.position += len(tokens[0])
         return step
 
     def prompt(self, tokens: Sequence[int]) -> Step:
@@ -158,7 +168,11 @@ class _Group:
         self._graphs, self._function, self._fixed, self.images = graphs, function, fixed, images
         b, interface = len(images), graphs.interface
         self._entries = [entry for entry in interface.state if entry.role != "image"]
-        buffers = {"token": Buffer((b, 1), "int32"), "position": Buffer((b,), "int32")}
+        self._tokens, self._width = _token_input(graphs, function)
+        buffers = {
+            self._tokens: Buffer((b, self._width), "int32"),
+            "position": Buffer((b,), "int32"),
+        }
         for entry in self._entries:
             buffers[entry.name] = Buffer(interface.sizes(entry.shape, b), entry.dtype)
         self._bound = graphs.bind(function, fixed, buffers)
@@ -174,8 +188,12 @@ class _Group:
             if entry.has_rows:  # masked rows must be finite
                 self._bound.write(entry.name, 0, (..., slice(first, None), _ROW))
 
-    def step(self, tokens: Sequence[int], position: int) -> Step:
-        self._bound.write("token", tokens, (_ROW, 0))
+    def step(self, tokens: Sequence[Sequence[int]], position: int) -> Step:
+        """Feed as many tokens to every sequence; where a call takes more, the last one repeats."""
+        count = len(tokens[0])
+        if count < self._width:
+            tokens = [[*ids, *[ids[-1]] * (self._width - count)] for ids in tokens]
+        self._bound.write(self._tokens, tokens)
         self._bound.write("position", position)
         outputs = self._graphs.checked(self._function, self._bound.run(), len(self.images))
         rows = {}
@@ -183,7 +201,8 @@ class _Group:
             new = rows[entry.name] = outputs[entry.new]
             place: Any = ...
             if entry.has_rows:
-                place, new = (..., self._first[entry.name] + position, _ROW), new[..., 0, :]
+                first = self._first[entry.name] + position
+                place, new = (..., slice(first, first + count), _ROW), new[..., :count, :]
             self._bound.write(entry.name, new, place)
         return Step(outputs["logits"], outputs.get("attention"), rows)
 
@@ -259,3 +278,12 @@ def _images(graphs: Graphs, encoded: Mapping[str, np.ndarray]) -> int:
 def _first_text_row(graphs: Graphs, entry: StateEntry) -> int:
     """The row of the first token in an entry."""
     return graphs.interface.dims["P"] if entry.role == "cache" else 0
+
+
+def _token_input(graphs: Graphs, function: str) -> tuple[str, int]:
+    """The name of the input of tokens of a step, and how many of a sequence it takes."""
+    inputs = graphs.interface.function(function).inputs
+    name = "token" if "token" in inputs else "tokens"
+    n = inputs[name].shape[1]
+    assert isinstance(n, int)  # interfaces are checked when they are read
+    return name, n

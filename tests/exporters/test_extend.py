@@ -8,47 +8,42 @@ import numpy as np
 import pytest
 from tiny_export import spec
 
+from edgecap.bundle.interface import DECODE, EXTEND
 from edgecap.core.errors import InputError, UnsupportedError
-from edgecap.exporters.contract import functions
-from edgecap.exporters.job import prepare
-from edgecap.exporters.onnx import convert as to_onnx
-from edgecap.exporters.onnx.parameters import Parameters
-from edgecap.exporters.quiet import quiet
-from edgecap.exporters.tflite import convert as to_tflite
+from edgecap.exporters.job import export, prepare
 from edgecap.exporters.tflite import graph
-from edgecap.exporters.verify import onnx_runner, tflite_runner
-from edgecap.reference.model import weights
+from edgecap.runtime import load
+from edgecap.runtime.forcing import feed
+from edgecap.runtime.logits import log_softmax
+from edgecap.runtime.scoring import token_scores
+from edgecap.runtime.state import State
 
-N = 3
+N = 5
 
 
 @pytest.mark.parametrize("format_", ["onnx", "tflite"])
-def test_three_tokens_at_once_are_three_steps(tiny: Path, format_: str, tmp_path: Path) -> None:
-    model = weights.load(tiny)
-    found = functions(model, by_element=format_ == "tflite", extend=N)
-    step, several = (next(f for f in found if f.name == name) for name in ("decode", "extend"))
-    with quiet():
-        if format_ == "onnx":
-            to_onnx.write(to_onnx.convert((step, several), Parameters(model)), "fp32", tmp_path)
-            one, all_ = (onnx_runner(tmp_path / f"{f.name}.onnx", f) for f in (step, several))
-        else:
-            data = to_tflite.convert((step, several))
-            one, all_ = (tflite_runner(data, f) for f in (step, several))
-    inputs = several.random_inputs(1) | {"position": np.array([7], np.int32)}
-    together = all_(inputs)
-    state = {name: inputs[name].copy() for name in inputs if name[0] in "kv"}  # [B,H,C,K]
-    patches = state["k_0"].shape[2] - step.limits["position"]
-    for i in range(N):
-        token = inputs["tokens"][:, i : i + 1]
-        position = inputs["position"] + np.int32(i)
-        apart = one({"token": token, "position": position, **state})
-        np.testing.assert_allclose(together["logits"][:, i], apart["logits"], atol=1e-4)
-        for name, rows in state.items():
-            new = apart[f"new_{name}"][:, :, 0]
-            np.testing.assert_allclose(together[f"new_{name}"][:, :, i], new, atol=1e-4)
-            rows[:, :, patches + 7 + i] = new
+def test_several_tokens_at_once_are_as_many_steps(tiny: Path, format_: str, tmp_path: Path) -> None:
+    """Also where texts end within a call, and where the state has no room for a whole call."""
+    export(spec(tiny, tmp_path / "b", format=format_, extend=N, verify=False))
+    captioner = load(tmp_path / "b")
+    graphs, T = captioner.graphs, captioner.vocabulary.text_length
+    rng = np.random.default_rng(3)
+    encoded = graphs.encode(rng.integers(0, 256, (3, 224, 224, 3), np.uint8))
+    texts = [rng.integers(0, 300, length).tolist() for length in (T, 4, 7)]
+    assert T % N  # the last call of the longest text has no room for all its rows
+    one, several = (State(graphs, encoded, name) for name in (DECODE, EXTEND))
+    assert (one.width, several.width) == (1, N)
+    apart, together = list(feed(one, texts)), list(feed(several, texts))
+    assert len(apart) == len(together) == T
+    for a, b in zip(apart, together, strict=True):
+        np.testing.assert_allclose(b.logits, a.logits, atol=1e-4)
+    scores = token_scores(graphs, encoded, texts)
+    for b, text in enumerate(texts):
+        steps = [log_softmax(step.logits)[b] for step in apart[: len(text) - 1]]
+        expected = [float(step[token]) for step, token in zip(steps, text[1:], strict=True)]
+        np.testing.assert_allclose(scores[b], expected, atol=1e-4)
     if format_ == "tflite":
-        _no_copies_of_factors(data)
+        _no_copies_of_factors((tmp_path / "b" / "model.tflite").read_bytes())
 
 
 def _no_copies_of_factors(data: bytes) -> None:
