@@ -163,7 +163,7 @@ class _Batch:
         for place, (x, y) in enumerate(steps):
             running = [row for row, ids in enumerate(fed) if place < len(ids)]
             if sums is not None:
-                pairs = map(_layers, self._both, (x.rows, y.rows))
+                pairs = map(_layers, self._both, (state.rows() for state in states))
                 sums.rows(*((k[:, running], v[:, running]) for k, v in pairs))
             if place < begin:
                 continue

@@ -91,7 +91,7 @@ class Sums:
 
     def feed(self, tokens: Sequence[int]) -> Step:
         self._sums = [s + token for s, token in zip(self._sums, tokens, strict=True)]
-        return Step(self._table[[s % len(self._table) for s in self._sums]], None, {})
+        return Step(self._table[[s % len(self._table) for s in self._sums]], None)
 
     def select(self, sequences: Sequence[int]) -> None:
         self._sums = [self._sums[n] for n in sequences]

@@ -232,7 +232,7 @@ class Captioner(Rating):
         select = selection(self.manifest.interface, layer, head)
         processed = process(image, self.manifest.image)
         function = DECODE if select is None else DECODE_ATTENTION
-        state = State(self.graphs, self.graphs.encode_inputs([processed]), function)
+        state = State(self.graphs, [processed], function)
         (generated,) = generate(state, request.rules)
         chosen = generated.chosen
         if select is not None:
@@ -321,8 +321,8 @@ class Captioner(Rating):
         """The captions of images, each with its place in the call."""
         images = [image for _, image in batch]
         second = self.second_style(request.style)
-        if second is None:  # the state alone holds what encode returned, until its first step
-            state = State(graphs, graphs.encode_inputs(images))
+        if second is None:
+            state = State(graphs, images)
             return [self.rated(caption) for caption in self._decoded(state, request, batch)]
         encoded = graphs.encode_inputs(images)
         requests = (request, self._in_style(request, second))
@@ -351,7 +351,7 @@ class Captioner(Rating):
         )
 
     def _pieces(self, request: Request, image: ModelInput, with_special: bool) -> Iterator[str]:
-        state = State(self.graphs, self.graphs.encode_inputs([image]))
+        state = State(self.graphs, [image])
         text = self.codec.stream(skip_special=not with_special)
         for (picked,) in walk(state, request.rules, request.choose([0])):
             if picked.token in request.rules.spec.eos:

@@ -13,13 +13,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from edgecap.runtime.beams import beam_search
-from edgecap.runtime.logits import log_softmax
+from edgecap.runtime.logits import token_log_probabilities
 from edgecap.runtime.rules import Rules, no_token
 from edgecap.runtime.state import State
 
 # (scores f32 [V] of a step under the rules, index of the sequence, number of its tokens) -> token
 Choose: TypeAlias = Callable[[np.ndarray, int, int], int]
-_WAITING = 1 << 18  # bytes of logits that are kept until their log-probabilities are computed
+# Bytes of logits that wait for their log-probabilities: more would be new pages each time.
+_WAITING = 1 << 16
 
 
 class Picked(NamedTuple):
@@ -133,9 +134,10 @@ def _record(picks: list[Picked], results: list[Generated], rules: Rules) -> None
     """Add tokens to their sequences. Log-probabilities of many steps at once cost less."""
     if not picks:
         return
-    scores = log_softmax(np.stack([pick.logits for pick in picks]))  # [n,V]
-    for pick, row in zip(picks, scores, strict=True):
-        result, score = results[pick.sequence], float(row[pick.token])
+    rows, tokens = [pick.logits for pick in picks], [pick.token for pick in picks]
+    scores = token_log_probabilities(rows, tokens).tolist()
+    for pick, score in zip(picks, scores, strict=True):
+        result = results[pick.sequence]
         if pick.token in rules.spec.eos:
             result.complete, result.end_score = True, score
         else:

@@ -59,4 +59,4 @@ def feed(state: State, sequences: Sequence[Sequence[int]]) -> Iterator[Step]:
         if width == 1:
             yield step
         else:
-            yield from (Step(step.logits[:, i], None, {}) for i in range(len(places)))
+            yield from (Step(step.logits[:, i], None) for i in range(len(places)))

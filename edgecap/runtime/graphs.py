@@ -17,8 +17,8 @@ from edgecap.bundle.interface import (
     ENCODE_TEXT,
     Interface,
 )
-from edgecap.core.errors import BundleError, UnsupportedError
-from edgecap.runtime.backends.buffers import Buffers
+from edgecap.core.errors import UnsupportedError
+from edgecap.runtime.backends.buffers import Buffers, Outputs
 from edgecap.runtime.backends.single import Bound, FunctionSession
 from edgecap.runtime.image_processing import ModelInput
 
@@ -34,7 +34,7 @@ class Graphs:
     def __init__(self, session: FunctionSession, interface: Interface) -> None:
         self.interface, self.session = interface, session
         self.batch = 1 if 1 in (interface.batch, session.batch) else None
-        self._declared: dict[tuple[str, int], list[tuple[str, tuple[int, ...], str]]] = {}
+        self._outputs: dict[tuple[str, int], Outputs] = {}
 
     def for_threads(self, count: int) -> list[Graphs]:
         """The same for `count` threads at the same time; fewer if the engine supports fewer."""
@@ -65,6 +65,13 @@ class Graphs:
         grid = np.array([image.grid for image in images], np.int32)  # [B,2]
         return self.run(ENCODE, {"features": features, "grid": grid})
 
+    @property
+    def encodes_in_place(self) -> bool:
+        """Whether `encode` takes one image a call and returns only what steps write over."""
+        alone = self.batch == 1 or self.session.encodes_alone
+        kept = self.interface.entries("image")
+        return alone and not kept and not self.interface.has(ENCODE_CROP)
+
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Embeddings f32 [B,E] of int32 tokens [B,N], of which the first `length` [B] are used."""
         return self.run(ENCODE_TEXT, {"tokens": tokens, "length": length})["text_embedding"]
@@ -76,11 +83,11 @@ class Graphs:
         first = next(iter(inputs))
         B = inputs[first].shape[axes[first]]
         if self.batch is None or B == 1:
-            return self.checked(name, self.session.run(name, inputs), B)
+            return self.outputs(name, B).checked(self.session.run(name, inputs))
         parts = []
         for b in range(B):
             one = {key: _part(value, axes[key], b) for key, value in inputs.items()}
-            parts.append(self.checked(name, self.session.run(name, one), 1))
+            parts.append(self.outputs(name, 1).checked(self.session.run(name, one)))
         return {
             key: np.concatenate([part[key] for part in parts], tensor.batch_axis)
             for key, tensor in spec.outputs.items()
@@ -90,28 +97,18 @@ class Graphs:
         """Prepare calls of one function over inputs of one engine call, kept in place."""
         return self.session.bind(name, fixed, buffers)
 
-    def checked(self, name: str, outputs: Arrays, B: int) -> dict[str, np.ndarray]:
-        """The declared outputs in their declared types; BundleError for other shapes."""
-        tensors = {}
-        for key, shape, dtype in self._outputs(name, B):
-            value = outputs[key]
-            if value.shape != shape:
-                raise BundleError(
-                    "bundle.model",
-                    f"{name} returned {key} {list(value.shape)}; the interface declares "
-                    f"{list(shape)}.",
-                )
-            tensors[key] = value.astype(dtype, copy=False)
-        return tensors
-
-    def _outputs(self, name: str, B: int) -> list[tuple[str, tuple[int, ...], str]]:
-        """Name, shape and dtype of a function's outputs; kept, since every step asks."""
-        if (name, B) not in self._declared:
-            self._declared[name, B] = [
-                (key, self.interface.sizes(tensor.shape, B), tensor.dtype)
-                for key, tensor in self.interface.function(name).outputs.items()
-            ]
-        return self._declared[name, B]
+    def outputs(self, name: str, B: int) -> Outputs:
+        """The declared outputs of a function; kept, since every step asks."""
+        if (name, B) not in self._outputs:
+            declared = self.interface.function(name).outputs.items()
+            self._outputs[name, B] = Outputs(
+                name,
+                {
+                    key: (self.interface.sizes(tensor.shape, B), np.dtype(tensor.dtype))
+                    for key, tensor in declared
+                },
+            )
+        return self._outputs[name, B]
 
     def pick(self, encoded: Arrays, images: Sequence[int]) -> dict[str, np.ndarray]:
         """The outputs of `encode` for some images of a batch, in this order; repeats allowed."""

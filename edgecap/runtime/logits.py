@@ -19,10 +19,24 @@ from edgecap.core.errors import BundleError
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
     """Log-softmax over the last axis of f32 [...,V]; BundleError for NaN or infinity."""
-    if not np.isfinite(logits).all():
-        raise BundleError("bundle.not_finite", "the model's scores hold NaN or infinity.")
+    _check_finite(logits)
     shifted = logits - logits.max(-1, keepdims=True)  # [...,V]
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def token_log_probabilities(rows: Sequence[np.ndarray], tokens: Sequence[int]) -> np.ndarray:
+    """Of each row of logits f32 [V] the log-softmax of one token, f32 [n], in less memory."""
+    shifted = np.stack(rows)  # [n,V]
+    _check_finite(shifted)
+    shifted -= shifted.max(-1, keepdims=True)
+    chosen = shifted[np.arange(len(tokens)), tokens]  # [n]
+    np.exp(shifted, out=shifted)
+    return chosen - np.log(shifted.sum(-1))
+
+
+def _check_finite(logits: np.ndarray) -> None:
+    if not np.isfinite(logits).all():
+        raise BundleError("bundle.not_finite", "the model's scores hold NaN or infinity.")
 
 
 def apply_rules(spec: GenerationSpec, scores: np.ndarray, generated: Sequence[int]) -> np.ndarray:

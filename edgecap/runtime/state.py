@@ -11,14 +11,17 @@ rows, C = P + T, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from edgecap.bundle.interface import DECODE, StateEntry
-from edgecap.runtime.backends.buffers import Buffer
+from edgecap.bundle.interface import DECODE, ENCODE, StateEntry
+from edgecap.runtime.backends.buffers import Buffer, Move
 from edgecap.runtime.graphs import Graphs
+from edgecap.runtime.image_processing import ModelInput
 
+# Processed images, or the outputs of `encode` for them.
+Images: TypeAlias = "Sequence[ModelInput] | Mapping[str, np.ndarray]"
 _ROW = slice(None)
 
 
@@ -27,32 +30,36 @@ class Step(NamedTuple):
 
     logits: np.ndarray  # f32 [B,V]; [B,n,V] of extend
     attention: np.ndarray | None  # f32 [B,P], or [B,L,H,P] of decode_attention
-    rows: dict[str, np.ndarray]  # state entry -> its new rows or its replacement
 
 
 class State:
     """The state of B sequences that have the same number of tokens."""
 
-    def __init__(
-        self, graphs: Graphs, encoded: Mapping[str, np.ndarray], function: str = DECODE
-    ) -> None:
-        """From the outputs of `encode` for B images; `function`: the one that makes a step."""
+    def __init__(self, graphs: Graphs, images: Images, function: str = DECODE) -> None:
+        """From B processed images, or the outputs of `encode` for them.
+
+        `function`: the one that makes a step. Where they can, images are encoded when the first
+        token is fed, into the state's own memory.
+        """
         self._graphs, self._function = graphs, function
         self.position = 0  # number of tokens fed
-        self._size = _images(graphs, encoded)
-        self._encoded: Mapping[str, np.ndarray] | None = encoded  # until the buffers are made
+        if not isinstance(images, Mapping) and not graphs.encodes_in_place:
+            images = graphs.encode_inputs(images)
+        self._images: Images | None = images  # until the buffers are made
+        self._size = _count(graphs, images)
         self._made: list[_Group] = []
 
     @property
     def _groups(self) -> list[_Group]:
         """The sequences by engine call; made when the first token is fed."""
-        if self._encoded is not None:
+        if self._images is not None:
             B, graphs = self._size, self._graphs
             cuts = [slice(0, B)] if graphs.batch is None else [slice(b, b + 1) for b in range(B)]
             self._made = [
-                _begun(graphs, self._function, self._encoded, [*range(B)[cut]]) for cut in cuts
+                _begun(graphs, self._function, _cut(graphs, self._images, cut), [*range(B)[cut]])
+                for cut in cuts
             ]
-            self._encoded = None
+            self._images = None
         return self._made
 
     def __len__(self) -> int:
@@ -77,7 +84,7 @@ class State:
                 group.step([ids], self.position)
                 for group, ids in zip(self._groups, tokens, strict=True)
             ]
-            step = self._joined(steps)
+            step = _joined(steps)
         self.position += len(tokens[0])
         return step
 
@@ -94,11 +101,11 @@ class State:
 
     def alone(self) -> Iterator[State]:
         """Each sequence as a state of its own, before the first token; buffers of one at a time."""
-        encoded = self._encoded
-        assert encoded is not None  # nothing was fed
+        images = self._images
+        assert images is not None  # nothing was fed
         for b in range(self._size):
-            one = slice(b, b + 1)
-            yield State(self._graphs, self._graphs.cut(encoded, one), self._function)
+            one = _cut(self._graphs, images, slice(b, b + 1))
+            yield State(self._graphs, one, self._function)
 
     def back(self) -> None:
         """Undo the last token: the next one overwrites its rows. For timing a single step."""
@@ -141,19 +148,24 @@ class State:
                 groups.append(reused)
         return groups
 
-    def _joined(self, steps: Sequence[Step]) -> Step:
-        outputs = self._graphs.interface.function(self._function).outputs
-        attention = [step.attention for step in steps if step.attention is not None]
-        return Step(
-            np.concatenate([step.logits for step in steps]),
-            np.concatenate(attention) if attention else None,
-            {
-                name: np.concatenate(
-                    [step.rows[name] for step in steps], outputs[f"new_{name}"].batch_axis
-                )
-                for name in steps[0].rows
-            },
-        )
+    def rows(self) -> dict[str, np.ndarray]:
+        """What the last token wrote: of every state entry its new row, or its replacement."""
+        return {
+            entry.name: np.concatenate(
+                [group.row(entry, self.position - 1) for group in self._groups],
+                entry.tensor.batch_axis,
+            )
+            for entry in self._graphs.interface.state
+            if entry.role != "image"
+        }
+
+
+def _joined(steps: Sequence[Step]) -> Step:
+    attention = [step.attention for step in steps if step.attention is not None]
+    return Step(
+        np.concatenate([step.logits for step in steps]),
+        np.concatenate(attention) if attention else None,
+    )
 
 
 class _Group:
@@ -177,34 +189,62 @@ class _Group:
             buffers[entry.name] = Buffer(interface.sizes(entry.shape, b), entry.dtype)
         self._bound = graphs.bind(function, fixed, buffers)
         self._first = {entry.name: _first_text_row(graphs, entry) for entry in self._entries}
+        self._new = [
+            (entry.new, entry.name, self._first[entry.name] if entry.has_rows else None)
+            for entry in self._entries
+        ]
 
-    def begin(self, encoded: Mapping[str, np.ndarray]) -> None:
-        """Fill the entries for the first token, from outputs of `encode` for these images."""
+    def begin(self, images: Images) -> None:
+        """Fill the entries for the first token."""
+        if isinstance(images, Mapping):
+            for move in self._starts(slice(None)):
+                self._bound.write(move.buffer, images[move.output], move.place)
+        else:
+            outputs = self._graphs.outputs(ENCODE, 1)
+            for b, image in enumerate(images):
+                moves = self._starts(slice(b, b + 1))
+                self._bound.fill(ENCODE, {"image": image.pixels}, moves, outputs)
         for entry in self._entries:
-            first = self._first[entry.name]
-            if entry.role != "text":
-                place = (..., slice(first), _ROW) if entry.has_rows else ...
-                self._bound.write(entry.name, encoded[entry.name], place)
             if entry.has_rows:  # masked rows must be finite
-                self._bound.write(entry.name, 0, (..., slice(first, None), _ROW))
+                self._bound.write(entry.name, 0, (..., slice(self._first[entry.name], None), _ROW))
+
+    def _starts(self, sequences: slice) -> list[Move]:
+        """What `encode` gives these sequences."""
+        moves = []
+        for entry in self._entries:
+            if entry.role == "text":
+                continue
+            place: tuple[Any, ...] = (slice(None),) * entry.tensor.batch_axis + (sequences, ...)
+            if entry.has_rows:
+                place += (slice(self._first[entry.name]), _ROW)
+            moves.append(Move(entry.name, ..., entry.name, place))
+        return moves
 
     def step(self, tokens: Sequence[Sequence[int]], position: int) -> Step:
         """Feed as many tokens to every sequence; where a call takes more, the last one repeats."""
         count = len(tokens[0])
         if count < self._width:
             tokens = [[*ids, *[ids[-1]] * (self._width - count)] for ids in tokens]
-        self._bound.write(self._tokens, tokens)
-        self._bound.write("position", position)
-        outputs = self._graphs.checked(self._function, self._bound.run(), len(self.images))
-        rows = {}
-        for entry in self._entries:
-            new = rows[entry.name] = outputs[entry.new]
-            place: Any = ...
-            if entry.has_rows:
-                first = self._first[entry.name] + position
-                place, new = (..., slice(first, first + count), _ROW), new[..., :count, :]
-            self._bound.write(entry.name, new, place)
-        return Step(outputs["logits"], outputs.get("attention"), rows)
+        part: Any = ... if count == self._width else (..., slice(count), _ROW)
+        moves = []
+        for output, buffer, first in self._new:
+            if first is None:
+                moves.append(Move(output, ..., buffer, ...))
+            else:
+                rows = slice(first + position, first + position + count)
+                moves.append(Move(output, part, buffer, (..., rows, _ROW)))
+        values = {self._tokens: tokens, "position": position}
+        outputs = self._graphs.outputs(self._function, len(self.images))
+        made = self._bound.step(values, moves, outputs)
+        return Step(made["logits"], made.get("attention"))
+
+    def row(self, entry: StateEntry, position: int) -> np.ndarray:
+        """The row of the token at a position, as a step returned it; of rolling entries all."""
+        place: Any = ...
+        if entry.has_rows:
+            first = self._first[entry.name] + position
+            place = (..., slice(first, first + 1), _ROW)
+        return self._bound.read(entry.name, place)
 
     def taken(self, sequences: Sequence[int]) -> _Group:
         """A copy of some of the sequences. Constant tensors are shared where B is 1."""
@@ -256,23 +296,29 @@ class _Group:
         self._bound.write(entry.name, np.take(theirs, sequences, entry.tensor.batch_axis), place)
 
 
-def _begun(
-    graphs: Graphs, function: str, encoded: Mapping[str, np.ndarray], images: list[int]
-) -> _Group:
-    """Some images of `encode`'s outputs, consecutive ones, before the first token."""
-    own = graphs.cut(encoded, slice(images[0], images[-1] + 1))
-    fixed = {entry.name: own[entry.name] for entry in graphs.interface.entries("image")}
-    group = _Group(graphs, function, fixed, images)
-    group.begin(own)
+def _begun(graphs: Graphs, function: str, images: Images, places: list[int]) -> _Group:
+    """The images of one engine call before the first token; `places`: theirs in the whole state."""
+    fixed = {}
+    if isinstance(images, Mapping):
+        fixed = {entry.name: images[entry.name] for entry in graphs.interface.entries("image")}
+    group = _Group(graphs, function, fixed, places)
+    group.begin(images)
     return group
 
 
-def _images(graphs: Graphs, encoded: Mapping[str, np.ndarray]) -> int:
-    """B of the outputs of `encode`."""
+def _cut(graphs: Graphs, images: Images, some: slice) -> Images:
+    """Some of the images."""
+    return graphs.cut(images, some) if isinstance(images, Mapping) else images[some]
+
+
+def _count(graphs: Graphs, images: Images) -> int:
+    """B."""
+    if not isinstance(images, Mapping):
+        return len(images)
     for entry in graphs.interface.state:
-        if entry.name in encoded:
-            return encoded[entry.name].shape[entry.tensor.batch_axis]
-    return len(encoded["image_embedding"])
+        if entry.name in images:
+            return images[entry.name].shape[entry.tensor.batch_axis]
+    return len(images["image_embedding"])
 
 
 def _first_text_row(graphs: Graphs, entry: StateEntry) -> int:

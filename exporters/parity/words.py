@@ -106,7 +106,7 @@ def forced_logits(
     graphs: Graphs, image: ModelInput, spec: GenerationSpec, ids: list[int]
 ) -> np.ndarray:
     """Logits f32 [n,V] of the steps that chose `ids`."""
-    state = State(graphs, graphs.encode_inputs([image]))
+    state = State(graphs, [image])
     rows = [state.prompt(spec.begin).logits[0]]  # [V]
     rows += [state.feed([token]).logits[0] for token in ids[:-1]]
     return np.stack(rows)
@@ -173,7 +173,7 @@ def _captions(
 
 
 def _tokens(graphs: Graphs, image: ModelInput, spec: GenerationSpec) -> tuple[int, ...]:
-    (generated,) = generate(State(graphs, graphs.encode_inputs([image])), Rules(spec))
+    (generated,) = generate(State(graphs, [image]), Rules(spec))
     return tuple(generated.tokens)
 
 

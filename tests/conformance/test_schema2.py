@@ -86,7 +86,7 @@ class Sums:
     def feed(self, tokens: Sequence[int]) -> Step:
         self.sums = [s + t for s, t in zip(self.sums, tokens, strict=True)]
         rows = [BEAMS["table"][s % BEAMS["rows"]] for s in self.sums]
-        return Step(np.array(rows, np.float32) / BEAMS["scale"], None, {})
+        return Step(np.array(rows, np.float32) / BEAMS["scale"], None)
 
     def select(self, parents: Sequence[int]) -> None:
         self.sums = [self.sums[p] for p in parents]

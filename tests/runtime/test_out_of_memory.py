@@ -54,7 +54,7 @@ def starve(patch: pytest.MonkeyPatch, backend: str, captioner: Captioner) -> Non
     """Let the next step of the engine itself fail."""
     session: Any = captioner.graphs.session
     if backend == "onnx":
-        graph = session._graph("decode")
+        graph = session.graph("decode")
         engine = graph._session
         run = once(engine.run_with_iobinding, fail=refuse)
         fake = SimpleNamespace(io_binding=engine.io_binding, run_with_iobinding=run)

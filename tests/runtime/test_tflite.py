@@ -22,6 +22,7 @@ from edgecap.cli.app import main
 from edgecap.core.errors import BundleError, MissingPackageError
 from edgecap.models.loading import load
 from edgecap.runtime.backends import tflite
+from edgecap.runtime.image_processing import ModelInput
 from edgecap.runtime.preprocess import preprocess
 from edgecap.runtime.state import State
 
@@ -84,8 +85,9 @@ def test_states_of_one_signature_take_turns(bundle: Path) -> None:
         state = State(graphs, graphs.encode(image_))
         alone.append([state.feed([token]).logits for token in tokens])
     states = [State(graphs, graphs.encode(image_)) for image_ in images]
+    late = [State(graphs, [ModelInput(image_, (0, 0))]) for image_ in images]  # not yet encoded
     for i, token in enumerate(tokens):
-        for state, expected in zip(states, alone, strict=True):
+        for state, expected in zip([*states, *late], [*alone, *alone], strict=True):
             np.testing.assert_array_equal(state.feed([token]).logits, expected[i])
     # A call of its own writes to the same tensors.
     inputs = {"token": [[1]], "position": [0]}

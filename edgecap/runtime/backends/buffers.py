@@ -1,12 +1,14 @@
-"""Memory of the inputs that a host writes between the calls of a function."""
+"""Memory of the inputs that a host writes between the calls of a function, and its outputs."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from edgecap.core.errors import BundleError
 
 
 class Buffer(NamedTuple):
@@ -17,6 +19,36 @@ class Buffer(NamedTuple):
 
 
 Buffers = Mapping[str, Buffer]
+
+
+class Move(NamedTuple):
+    """A part of an output that goes into a buffer after each call."""
+
+    output: str
+    part: Any  # of the output, as an index
+    buffer: str
+    place: Any  # in the buffer
+
+
+class Outputs(NamedTuple):
+    """What a function returns, as the interface declares it."""
+
+    function: str
+    tensors: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # name -> shape, type
+
+    def checked(self, made: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of a call in their declared types; BundleError for other shapes."""
+        found = {}
+        for name, (shape, dtype) in self.tensors.items():
+            value = made[name]
+            if value.shape != shape:
+                raise BundleError(
+                    "bundle.model",
+                    f"{self.function} returned {name} {list(value.shape)}; the interface declares "
+                    f"{list(shape)}.",
+                )
+            found[name] = value if value.dtype == dtype else value.astype(dtype)
+        return found
 
 
 def allocated(buffers: Buffers) -> dict[str, np.ndarray]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from edgecap.core.errors import BundleError, one_line
 from edgecap.core.lazy import require
 from edgecap.core.packed import PackedFile
 from edgecap.inspection.onnx import check_ir_version, weight_files
-from edgecap.runtime.backends.buffers import Buffers, Pool
+from edgecap.runtime.backends.buffers import Buffers, Move, Outputs, Pool
 from edgecap.runtime.backends.single import (
     Arrays,
     Bound,
@@ -58,13 +60,13 @@ class OnnxSession(FunctionSession):
         self._graphs: dict[str, _Graph] = {}
         self.batch = bundle.manifest.batch
         for name in needed_at_once(bundle.manifest.functions):
-            self._graph(name)
+            self.graph(name)
 
     def run(self, name: str, inputs: Arrays) -> Arrays:
-        return self._graph(name).run(inputs)
+        return self.graph(name).run(inputs)
 
     def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
-        graph = self._graph(name)
+        graph = self.graph(name)
         written = graph.memory.take(buffers)
         inputs = {**fixed, **written}
         if not graph.takes_in_place(inputs):
@@ -83,7 +85,7 @@ class OnnxSession(FunctionSession):
                 self._single = OnnxSession(self._bundle, 1)
         return [self._single] * count
 
-    def _graph(self, name: str) -> _Graph:
+    def graph(self, name: str) -> _Graph:
         with self._loading:
             if name not in self._graphs:
                 self._graphs[name] = _Graph(self._engine, self._bundle, name, self.threads)
@@ -168,8 +170,10 @@ class _Graph:
             )
         self._inputs = {key: (n, _TYPES[input_types[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs
+        self._output_types = {key: _TYPES[output_types[n]] for key, n in function.outputs.items()}
         self._engine = engine
         self.memory = Pool()  # of the inputs that a host writes
+        self._idle: deque[_Call] = deque()
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {}
@@ -189,24 +193,50 @@ class _Graph:
             for key, value in inputs.items()
         )
 
-    def binding(self, inputs: Arrays) -> Any:
-        """A binding of the arrays in their memory; outputs are allocated in each call."""
-        binding = self._session.io_binding()
+    def call(self, inputs: Arrays, outputs: Outputs) -> _Call:
+        """A call over these arrays where they are, and over new ones for the outputs."""
+        places = {
+            key: np.empty(shape, self._output_types[key])
+            for key, (shape, _) in outputs.tensors.items()
+        }
+        place, binding = self._engine.OrtValue.ortvalue_from_numpy, self._session.io_binding()
         for key, value in inputs.items():
-            place = self._engine.OrtValue.ortvalue_from_numpy(value)
-            binding.bind_ortvalue_input(self._inputs[key][0], place)
-        for name in self._outputs.values():
-            binding.bind_output(name)
-        return binding
+            binding.bind_ortvalue_input(self._inputs[key][0], place(value))
+        for key, value in places.items():
+            binding.bind_ortvalue_output(self._outputs[key], place(value))
+        return _Call(dict(inputs), binding, places)
 
-    def run_bound(self, binding: Any) -> dict[str, np.ndarray]:
-        """A call over the arrays of `binding`."""
+    @contextmanager
+    def idle_call(self, inputs: Arrays, outputs: Outputs) -> Iterator[_Call]:
+        """A call over copies of the inputs, in memory that later calls use again."""
         try:
-            self._session.run_with_iobinding(binding)
-            values = binding.copy_outputs_to_cpu()
+            call = self._idle.pop()
+            call.write(inputs)
+        except IndexError:
+            copies = {key: np.array(value, self._inputs[key][1]) for key, value in inputs.items()}
+            call = self.call(copies, outputs)
+        yield call
+        self._idle.append(call)
+
+    def run_call(self, call: _Call) -> Arrays:
+        """The outputs, valid until the next run of the same call."""
+        try:
+            self._session.run_with_iobinding(call.binding)
         except Exception as error:
             raise failed(self._file, error) from None
-        return dict(zip(self._outputs, values, strict=True))
+        return call.outputs
+
+
+class _Call(NamedTuple):
+    """Inputs and outputs of a function at fixed places."""
+
+    inputs: dict[str, np.ndarray]
+    binding: Any
+    outputs: dict[str, np.ndarray]
+
+    def write(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            self.inputs[name][...] = value
 
 
 class _InPlace(Bound):
@@ -217,7 +247,8 @@ class _InPlace(Bound):
 
     def __init__(self, session: FunctionSession, name: str, inputs: Arrays, graph: _Graph) -> None:
         super().__init__(session, name, inputs)
-        self._graph, self._binding = graph, graph.binding(inputs)
+        self._graph = graph
+        self._call: _Call | None = None
 
     def first(self, count: int, fixed: Arrays) -> Bound:
         inputs = self._of_first(count, fixed)
@@ -227,5 +258,16 @@ class _InPlace(Bound):
         smaller._whole = self  # whose memory this is
         return smaller
 
-    def run(self) -> Arrays:
-        return self._graph.run_bound(self._binding)
+    def step(self, values: Mapping[str, Any], moves: Sequence[Move], outputs: Outputs) -> Arrays:
+        if self._call is None:
+            self._call = self._graph.call(self._inputs, outputs)
+        self._call.write(values)
+        made = outputs.checked(self._graph.run_call(self._call))
+        self._move(made, moves)
+        moved = {move.output for move in moves}
+        return {name: value.copy() for name, value in made.items() if name not in moved}
+
+    def fill(self, name: str, inputs: Arrays, moves: Sequence[Move], outputs: Outputs) -> None:
+        graph = self._session.graph(name)
+        with graph.idle_call(inputs, outputs) as call:
+            self._move(outputs.checked(graph.run_call(call)), moves)

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgecap.bundle.interface import DECODE, ENCODE, ENCODE_CROP
 from edgecap.core.errors import BundleError, is_out_of_memory, one_line
-from edgecap.runtime.backends.buffers import Buffers, allocated
+from edgecap.runtime.backends.buffers import Buffers, Move, Outputs, allocated
 
 Arrays = Mapping[str, np.ndarray]
 # Functions that every caption needs; others are prepared at their first use.
@@ -71,9 +71,25 @@ class Bound:
     def __init__(self, session: FunctionSession, name: str, inputs: Arrays) -> None:
         self._session, self._name, self._inputs = session, name, dict(inputs)
 
-    def run(self) -> Arrays:
-        """The outputs, valid until the next call."""
-        return self._session.run(self._name, self._inputs)
+    def step(self, values: Mapping[str, Any], moves: Sequence[Move], outputs: Outputs) -> Arrays:
+        """Fill buffers, call the function, and move parts of its outputs into buffers.
+
+        `values`: of whole buffers, of any form that NumPy can copy into them. `outputs`: as they
+        are declared. Returns at least those that were not moved, for the caller to keep.
+        """
+        for name, value in values.items():
+            self._inputs[name][...] = value
+        made = outputs.checked(self._session.run(self._name, self._inputs))
+        self._move(made, moves)
+        return made
+
+    def fill(self, name: str, inputs: Arrays, moves: Sequence[Move], outputs: Outputs) -> None:
+        """Call another function, and move parts of its outputs into the buffers of this one."""
+        self._move(outputs.checked(self._session.run(name, inputs)), moves)
+
+    def _move(self, made: Arrays, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._inputs[move.buffer][move.place] = made[move.output][move.part]
 
     def first(self, count: int, fixed: Arrays) -> Bound:
         """The same for the first `count` items of the buffers, which stay where they are.

@@ -19,7 +19,7 @@ from edgecap.bundle.io import Bundle
 from edgecap.core.errors import BundleError, MissingPackageError, one_line
 from edgecap.core.packed import AnyFile, PackedFile
 from edgecap.inspection.tflite_check import check_tflite
-from edgecap.runtime.backends.buffers import Buffers
+from edgecap.runtime.backends.buffers import Buffers, Move, Outputs
 from edgecap.runtime.backends.pages import let_go
 from edgecap.runtime.backends.single import Arrays, Bound, FunctionSession, failed
 
@@ -97,7 +97,7 @@ class TfliteSession(FunctionSession):
             return self._runners[name].run(inputs)
 
     def bind(self, name: str, fixed: Arrays, buffers: Buffers) -> Bound:
-        return _Resident(self, name, fixed, buffers, self._runners[name], self._lock)
+        return _Resident(self, name, fixed, buffers, self._runners, self._lock)
 
     def for_threads(self, count: int) -> Sequence[FunctionSession]:
         """Interpreters of one thread each, kept: one alone takes its calls in turn."""
@@ -144,6 +144,22 @@ class _Runner:
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """Copy all inputs to the tensors and call the signature."""
+        self._set(inputs)
+        return self.invoke()
+
+    def views(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """As `run`; the outputs lie in the engine's memory and are valid until its next call."""
+        self._set(inputs)
+        try:
+            self._engine.Invoke(self._graph)
+            return {
+                name: self._engine.tensor(self._interpreter, index, self._graph)
+                for name, index in self._outputs.items()
+            }
+        except Exception as error:  # as above
+            raise failed(self._file, error) from None
+
+    def _set(self, inputs: Arrays) -> None:
         self.hand_to(None)
         self._allocate()
         try:
@@ -152,7 +168,6 @@ class _Runner:
                 self._engine.SetTensor(self._inputs[name], array, self._graph)
         except Exception as error:  # as above
             raise failed(self._file, error) from None
-        return self.invoke()
 
     def invoke(self) -> dict[str, np.ndarray]:
         """Call the signature with what its tensors hold; copies of the outputs."""
@@ -220,27 +235,45 @@ class _Resident(Bound):
         name: str,
         fixed: Arrays,
         buffers: Buffers,
-        runner: _Runner,
+        runners: Mapping[str, _Runner],
         lock: threading.Lock,
     ) -> None:
         super().__init__(session, name, fixed)
         self._shapes = {name: value.shape for name, value in fixed.items()}
         self._shapes |= {name: buffer.shape for name, buffer in buffers.items()}
-        self._buffers, self._runner, self._lock = buffers, runner, lock
+        self._buffers, self._runners, self._lock = buffers, runners, lock
+        self._runner = runners[name]
         self._tensors: Arrays | None = None  # the interpreter's, while it holds these inputs
         with lock:
-            runner.hand_to(self)
+            self._runner.hand_to(self)
 
-    def run(self) -> Arrays:
+    def step(self, values: Mapping[str, Any], moves: Sequence[Move], outputs: Outputs) -> Arrays:
         with self._lock:
             self._runner.hand_to(self)
-            return self._runner.invoke()
+            for name, value in values.items():
+                self._put(name, value)
+            made = outputs.checked(self._runner.invoke())
+            self._move(made, moves)
+            return made
+
+    def fill(self, name: str, inputs: Arrays, moves: Sequence[Move], outputs: Outputs) -> None:
+        with self._lock:
+            self._runner.hand_to(self)
+            self._move(outputs.checked(self._runners[name].views(inputs)), moves)
+
+    def _move(self, made: Arrays, moves: Sequence[Move]) -> None:
+        for move in moves:
+            self._put(move.buffer, made[move.output][move.part], move.place)
 
     def write(self, name: str, value: Any, place: Any = ...) -> None:
         with self._lock:
-            for arrays in (self._tensors, self._inputs):
-                if arrays is not None and name in arrays:
-                    arrays[name][place] = value
+            self._put(name, value, place)
+
+    def _put(self, name: str, value: Any, place: Any = ...) -> None:
+        if self._tensors is not None:
+            self._tensors[name][place] = value
+        if name in self._inputs:
+            self._inputs[name][place] = value
 
     def read(self, name: str, place: Any = ...) -> np.ndarray:
         with self._lock:
