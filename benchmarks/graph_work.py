@@ -16,6 +16,7 @@ from edgecap.core.lazy import require
 FUNCTIONS = ("encode", "decode")  # those of a caption
 _PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "Gemm")
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
+_INT8 = ("MatMulInteger", "QLinearMatMul", "ConvInteger", "QLinearConv")
 _TRANSPARENT = ("Transpose", "DequantizeLinear", "Cast", "Reshape", "Identity")  # to a constant
 _FLOAT_BYTES = 4.0  # the cache enters as float32
 
@@ -25,6 +26,7 @@ class Work:
     """What a function does in one call."""
 
     macs: int  # multiply-adds
+    int8_macs: int  # those of int8 products among them
     weights: int  # elements of constants that products multiply with
     state_bytes: float  # of the cache that it reads
 
@@ -50,6 +52,7 @@ def _work(bundle: Bundle, name: str) -> Work:
     shapes = [graph.shapes[one] for one in graph.inputs if one in state]
     return Work(
         macs=sum(map(graph.macs, products)),
+        int8_macs=sum(graph.macs(node) for node in products if graph.is_int8(node)),
         weights=sum(graph.weights(_factor(node)) for node in products if graph.macs(node)),
         state_bytes=_FLOAT_BYTES * sum(math.prod(shape) for shape in shapes if len(shape) > 2),
     )
@@ -82,6 +85,16 @@ class _Graph:
         if not out or not factor:
             return 0
         return math.prod(out) * _summed(node, factor)
+
+    def is_int8(self, node: Any) -> bool:
+        """Whether a product is of int8 factors, as engines find that which dequantised ones are."""
+        return node.op_type in _INT8 or all(map(self._is_dequantised, node.input[:2]))
+
+    def _is_dequantised(self, name: str, depth: int = 4) -> bool:
+        node = self._made_by.get(name)
+        if node is None or node.op_type not in _TRANSPARENT or not depth:
+            return False
+        return node.op_type == "DequantizeLinear" or self._is_dequantised(node.input[0], depth - 1)
 
     def weights(self, name: str, depth: int = 4) -> int:
         """Elements of the constant behind a tensor, through transposes and dequantisation."""

@@ -5,13 +5,13 @@
 Measured here, best of several runs, with the threads of the options:
 
     int8_gops       int8 matrix product of onnxruntime, 10^9 operations/s (2 per multiply-add)
-    fp32_gops       float32 matrix product of NumPy's BLAS
+    fp32_gops       float32 matrix product of onnxruntime, or of NumPy's BLAS where that is faster
     bandwidth_gbs   reading a float32 array that no cache holds, 10^9 bytes/s
 
-The floor of a function is the longer of two times: its multiply-adds at the product's peak (int8
-for w8a8, float32 otherwise), and the bytes it reads once (its weights, and the cache in a step) at
-the bandwidth of a working set of that size, which a cache may hold. Multiply-adds and weights are
-counted in an ONNX bundle; bundles of other formats of the same model have the same.
+The floor of a function is the longer of two times: its multiply-adds, int8 and float32 each at the
+peak of such products, and the bytes it reads once (its weights, and the cache in a step) at the
+bandwidth of a working set of that size, which a cache may hold. Multiply-adds and weights are
+counted in an ONNX bundle of the same model and precision; other formats have the same.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgecap.benchmarks.graph_work import Work, count
-from edgecap.bundle.io import open_bundle
+from edgecap.bundle.io import Bundle, open_bundle
 from edgecap.core.errors import EdgecapError
 from edgecap.core.lazy import require
 from edgecap.runtime.loading import as_schema2
@@ -44,38 +44,47 @@ def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
     """Peaks of the machine and floors of the bundles' functions, by the bundles' names.
 
     Raises MissingPackageError without onnx and onnxruntime. Bundles of which no ONNX bundle of the
-    same model is given have no floors.
+    same model and precision is given have no floors.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     opened = [as_schema2(open_bundle(path)) for path in bundles]
-    int8, fp32 = int8_gops(threads), fp32_gops()
-    counted = {
-        one.manifest.name.split("-onnx")[0]: count(one)
-        for one in opened
-        if one.manifest.format == "onnx"
-    }
+    peaks = Peaks(int8_gops(threads), fp32_gops(threads))
+    counted = {_kind(one): count(one) for one in opened if one.manifest.format == "onnx"}
     found = {}
     for one in opened:
-        model = one.manifest.name.split(f"-{one.manifest.format}")[0]
-        peak = int8 if one.manifest.precision in ("w8a8", "mixed") else fp32
         width = _BYTES_PER_WEIGHT.get(one.manifest.precision, 1.0)
         found[one.path.resolve().name] = {
-            name: _floor(name, work, peak, width) for name, work in counted.get(model, {}).items()
+            name: _floor(name, work, peaks, width)
+            for name, work in counted.get(_kind(one), {}).items()
         }
     return {
-        "int8_gops": int8,
-        "fp32_gops": fp32,
+        "int8_gops": peaks.int8,
+        "fp32_gops": peaks.fp32,
         "bandwidth_gbs": bandwidth_gbs(LARGE),
-        "precision_note": f"measured peak of int8 ({int8:.0f} G operations/s) or float32 products "
-        f"({fp32:.0f})",
+        "precision_note": f"measured peak of int8 ({peaks.int8:.0f} G operations/s) and float32 "
+        f"products ({peaks.fp32:.0f})",
         "bundles": found,
     }
 
 
-def _floor(name: str, work: Work, gops: float, width: float) -> dict[str, Any]:
+class Peaks(NamedTuple):
+    """Measured products, 10^9 operations/s."""
+
+    int8: float
+    fp32: float
+
+
+def _kind(bundle: Bundle) -> tuple[str, str]:
+    """The model and the precision."""
+    manifest = bundle.manifest
+    return manifest.name.split(f"-{manifest.format}")[0], manifest.precision
+
+
+def _floor(name: str, work: Work, peaks: Peaks, width: float) -> dict[str, Any]:
     """One function: what it does and its least time, ms; `width` in bytes per weight."""
     read = work.weights * width + work.state_bytes
-    arithmetic = 2 * work.macs / gops / 1e6
+    floats = work.macs - work.int8_macs
+    arithmetic = 2 * (work.int8_macs / peaks.int8 + floats / peaks.fp32) / 1e6
     memory = read / bandwidth_gbs(int(read)) / 1e6 if read else 0.0
     return {
         "name": name,
@@ -90,15 +99,32 @@ def _floor(name: str, work: Work, gops: float, width: float) -> dict[str, Any]:
 
 def int8_gops(threads: int = 1) -> float:
     """uint8 by int8 products of onnxruntime, which uses the widest instructions there are."""
+    return _product_gops("MatMulInteger", np.uint8, np.int8, np.int32, threads)
+
+
+def fp32_gops(threads: int = 1) -> float:
+    """float32 products; NumPy's are on as many threads as OMP_NUM_THREADS had at its start."""
+    a, b = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
+    out = np.empty_like(a)
+    by_numpy = 2 * SIDE**3 / _best(lambda: np.matmul(a, b, out=out)) / 1e9
+    return max(by_numpy, _product_gops("MatMul", np.float32, np.float32, np.float32, threads))
+
+
+def _product_gops(operation: str, left: Any, right: Any, made: Any, threads: int) -> float:
+    """One operation of onnxruntime on square matrices of these types; the right one is constant."""
     onnx, runtime = require("onnx", "export"), require("onnxruntime", "onnx")
-    helper, types = onnx.helper, onnx.TensorProto
-    weights = np.ones((SIDE, SIDE), np.int8)
+    helper = onnx.helper
+
+    def described(name: str, kind: Any) -> Any:
+        type_ = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        return helper.make_tensor_value_info(name, type_, [SIDE, SIDE])
+
     graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["a", "b"], ["c"])],
+        [helper.make_node(operation, ["a", "b"], ["c"])],
         "peak",
-        [helper.make_tensor_value_info("a", types.UINT8, [SIDE, SIDE])],
-        [helper.make_tensor_value_info("c", types.INT32, [SIDE, SIDE])],
-        [onnx.numpy_helper.from_array(weights, "b")],
+        [described("a", left)],
+        [described("c", made)],
+        [onnx.numpy_helper.from_array(np.ones((SIDE, SIDE), right), "b")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = runtime.SessionOptions()
@@ -106,15 +132,8 @@ def int8_gops(threads: int = 1) -> float:
     session = runtime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    feed = {"a": np.ones((SIDE, SIDE), np.uint8)}
+    feed = {"a": np.ones((SIDE, SIDE), left)}
     return 2 * SIDE**3 / _best(lambda: session.run(None, feed)) / 1e9
-
-
-def fp32_gops() -> float:
-    """float32 products of NumPy's BLAS, on as many threads as OMP_NUM_THREADS had at its start."""
-    a, b = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
-    out = np.empty_like(a)
-    return 2 * SIDE**3 / _best(lambda: np.matmul(a, b, out=out)) / 1e9
 
 
 def bandwidth_gbs(size: int) -> float:

@@ -7,7 +7,7 @@ from tiny_formats import write
 from tiny_mlpackage import write_bundle as write_coreml_bundle
 
 from edgecap.benchmarks import limits
-from edgecap.benchmarks.graph_work import count
+from edgecap.benchmarks.graph_work import _Graph, count
 from edgecap.benchmarks.growth import growth
 from edgecap.benchmarks.litert_profile import read_summary
 from edgecap.benchmarks.profile import profile, summed, table
@@ -66,6 +66,7 @@ def test_work_is_counted_as_the_graphs_say(tiny_bundle_made: Path) -> None:
     found = count(open_bundle(tiny_bundle_made))
     # P = 196 patches of 3 values to 8, twice, and the embedding of 4.
     assert found["encode"].macs == 2 * 196 * 3 * 8 + 8 * 4
+    assert found["encode"].int8_macs == 0
     assert found["encode"].weights == 2 * 3 * 8 + 8 * 4
     # C = 292 rows of 8, for scores and values; the vocabulary; keys and values of the new row.
     assert found["decode"].macs == 2 * 292 * 8 + 8 * 4096 + 2 * 8 * 8
@@ -73,11 +74,33 @@ def test_work_is_counted_as_the_graphs_say(tiny_bundle_made: Path) -> None:
     assert found["decode"].state_bytes == 2 * 292 * 8 * 4
 
 
+def test_products_of_two_dequantised_factors_are_int8(tmp_path: Path) -> None:
+    import onnx
+
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    products (float[1,2,4] image) => (float[1,2,6] a, float[1,2,2] b)
+    <int8[6,4] w = {WEIGHTS}, float s = {0.5}, int8 z = {0}> {
+      q = QuantizeLinear(image, s, z)
+      x = DequantizeLinear(q, s, z)
+      f = DequantizeLinear(w, s, z)
+      t = Transpose<perm = [1, 0]>(f)
+      a = MatMul(x, t)
+      c = MatMul(image, t)
+      y = Transpose<perm = [0, 2, 1]>(c)
+      b = MatMul(c, y)
+    }""".replace("WEIGHTS", ", ".join(["1"] * 24))
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "products.onnx")
+    graph = _Graph(tmp_path / "products.onnx")
+    products = {node.output[0]: node for node in graph.nodes if node.op_type == "MatMul"}
+    assert {name for name, node in products.items() if graph.is_int8(node)} == {"a"}
+    assert [graph.macs(products[name]) for name in "acb"] == [48, 48, 24]
+
+
 def test_a_floor_is_the_longer_of_arithmetic_and_memory(
     tiny_bundle_made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "int8_gops", lambda threads: 1.0)
-    monkeypatch.setattr(limits, "fp32_gops", lambda: 1.0)
+    monkeypatch.setattr(limits, "fp32_gops", lambda threads: 1.0)
     monkeypatch.setattr(limits, "bandwidth_gbs", lambda size: 1.0)
     (parts,) = limits.measure([tiny_bundle_made])["bundles"].values()
     assert parts["encode"]["floor_ms"] == pytest.approx(2 * 9440 / 1e6)
