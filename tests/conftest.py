@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+# Converters make millions of objects that stay: looking for garbage took an eighth of an export.
+gc.set_threshold(50_000, 10, 10)
 
 # What needs an environment of its own is collected where there is one (make check-full,
 # check-scores, check-optimum).

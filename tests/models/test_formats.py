@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from function_export import Export, coreml, tflite
-from host_loop import NEW_TOKENS, greedy, model_input, random_inputs
+from function_files import coreml_run, tflite_run
+from host_loop import NEW_TOKENS, Run, greedy, model_input, random_inputs
 
 from edgecap.models.adapter import Limits
 
@@ -24,14 +24,17 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("export", [tflite, coreml])
+@pytest.mark.parametrize("exported", [tflite_run, coreml_run], ids=["tflite", "coreml"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case))
 def test_functions_and_ids_are_the_same(
-    case: tuple[str, str], export: Export, tiny: Callable[[str, str], Any], tmp_path: Path
+    case: tuple[str, str],
+    exported: Callable[[Any, Path], Run],
+    tiny: Callable[[str, str], Any],
+    tmp_path: Path,
 ) -> None:
     made = tiny(*case)
     adapter, interface = made.adapter, made.adapter.interface
-    run = export(adapter.functions(), interface, tmp_path)
+    run = exported(adapter, tmp_path)
     for spec in interface.functions:
         inputs = random_inputs(interface, spec.name, batch=1)
         expected, found = made.eager(spec.name, inputs), run(spec.name, inputs)
