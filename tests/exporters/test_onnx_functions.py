@@ -101,7 +101,9 @@ def test_linear_layers_multiply_integers(bare: Graphs, tmp_path: Path) -> None:
     INT8, FLOAT = onnx.TensorProto.INT8, onnx.TensorProto.FLOAT
     for graph in externals(tmp_path).values():
         for tensor in graph.values():
-            kept = "position" in tensor.name or "class_embedding" in tensor.name
+            kept = any(
+                part in tensor.name for part in ("position", "class_embedding", "latent_query")
+            )
             wanted = FLOAT if len(tensor.dims) == 1 or kept else INT8
             assert tensor.data_type == wanted, tensor.name
 
