@@ -152,17 +152,8 @@ def test_bench_measures_somebodys_captioner_beside_transformers(
 ) -> None:
     bundle = shared_bundle(tmp_path_factory, "blip", "tiny")
     model = bundle.with_name("model")
-    measured = [
-        "bench",
-        str(bundle),
-        "--model",
-        str(model),
-        "--duration",
-        "0.1",
-        "--json",
-        "b.json",
-    ]
-    assert main(measured) == 0, capsys.readouterr().err
+    measured = ["bench", str(bundle), "--model", str(model), "--json", "b.json"]
+    assert main([*measured, "--quick", "--duration", "0.1"]) == 0, capsys.readouterr().err
     first, ours = json.loads(Path("b.json").read_text(encoding="utf-8"))["targets"]
     assert (first["name"], first["reference"]) == ("transformers model", True)
     assert ours["times_faster"]["caption_ms"]["value"] > 0
@@ -190,9 +181,8 @@ def test_bench_refuses_before_it_measures(
 def test_bench_keeps_what_it_could_measure_and_exits_1(
     tiny_bundle_made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code = main(
-        ["bench", str(tiny_bundle_made), "--quick", "--n", "2", "--weights", "none.safetensors"]
-    )
+    short = ["bench", str(tiny_bundle_made), "--quick", "--duration", "0.1", "--n", "2"]
+    code = main([*short, "--weights", "none.safetensors"])
     captured = capsys.readouterr()
     assert code == 1
     assert "[bench.failed]" in captured.err and "none.safetensors" in captured.err
