@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tiny_export import write_weights
+from tiny_export import SHALLOW, write_weights
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -128,7 +128,7 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors", SHALLOW)
 
 
 @pytest.fixture

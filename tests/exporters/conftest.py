@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from tiny_export import write_weights
+from tiny_export import SHALLOW, write_weights
 
 from edgecap.exporters.contract import functions
 from edgecap.exporters.onnx import convert as to_onnx
@@ -42,6 +42,12 @@ class Converted:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights file."""
     return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of one layer: for tests of the way to a bundle, and not of its graphs."""
+    return write_weights(tmp_path_factory.mktemp("weights") / "tiny.safetensors", SHALLOW)
 
 
 @pytest.fixture(scope="session")

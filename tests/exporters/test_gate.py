@@ -31,7 +31,7 @@ from edgecap.reference.model.captioner import CaptionModel
 
 
 def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = to_onnx.export
 
@@ -43,7 +43,7 @@ def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
 
     monkeypatch.setattr(to_onnx, "export", damaged)
     with pytest.raises(GateError) as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle"))
+        pipeline.export(spec(shallow, tmp_path / "bundle"))
     assert caught.value.exit_code == 1
     assert "text_embedding: max abs" in caught.value.message
     assert "allowed 0.0001" in caught.value.message
@@ -53,7 +53,7 @@ def test_a_damaged_artifact_fails_the_gate_and_is_not_saved(
 
 
 def test_what_verify_would_refuse_fails_the_gate(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scenes are as they should be; one golden text is not."""
     real = references.golden
@@ -65,7 +65,7 @@ def test_what_verify_would_refuse_fails_the_gate(
 
     monkeypatch.setattr(references, "golden", altered)
     with pytest.raises(GateError) as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle"))
+        pipeline.export(spec(shallow, tmp_path / "bundle"))
     assert caught.value.code == "parity.failed"
     assert "golden text_embedding: max abs" in caught.value.message
     assert "golden logits" not in caught.value.message
@@ -73,7 +73,7 @@ def test_what_verify_would_refuse_fails_the_gate(
 
 
 def test_an_artifact_that_cannot_run_fails_the_gate(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = to_onnx.export
 
@@ -86,7 +86,7 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
 
     monkeypatch.setattr(to_onnx, "export", truncated)
     with pytest.raises(GateError, match="could not be run") as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle"))
+        pipeline.export(spec(shallow, tmp_path / "bundle"))
     assert caught.value.code == "parity.crashed"
     assert "[bundle.truncated]" in caught.value.message
     assert "edgecap.core" not in caught.value.message
@@ -95,7 +95,7 @@ def test_an_artifact_that_cannot_run_fails_the_gate(
 
 @pytest.mark.full
 def test_a_map_that_parts_a_little_passes_in_one_step_and_not_in_many(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = references.collect
 
@@ -111,7 +111,7 @@ def test_a_map_that_parts_a_little_passes_in_one_step_and_not_in_many(
         monkeypatch.setattr(references, "collect", altered)
         calibration = CalibrationSpec(images=16)
         changes = {"precision": "w8a8", "calibration": calibration}
-        return pipeline.export(spec(tiny, tmp_path / name, **changes)).certificate
+        return pipeline.export(spec(shallow, tmp_path / name, **changes)).certificate
 
     certificate = export("rare", 10_000)
     assert certificate is not None
@@ -140,12 +140,12 @@ def without_w8a8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_int8_is_w8_where_w8a8_is_not_close_enough(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_w8a8(monkeypatch)
     lines: list[str] = []
     small, failed = CalibrationSpec(images=16), tmp_path / "failed"
-    request = spec(tiny, tmp_path / "b", precision="int8", calibration=small, keep_failed=failed)
+    request = spec(shallow, tmp_path / "b", precision="int8", calibration=small, keep_failed=failed)
     done = pipeline.export(request, lines.append)
     assert done.certificate is not None and done.certificate.verdict == "pass"
     assert done.manifest.precision == "w8" and read_plan(done.path / "plan.json").precision == "w8"
@@ -164,28 +164,32 @@ def test_int8_is_w8_where_w8a8_is_not_close_enough(
 
 @pytest.mark.full
 def test_w8a8_by_its_name_is_strict_and_keeps_nothing(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_w8a8(monkeypatch)
-    request = spec(tiny, tmp_path / "b", precision="w8a8", calibration=CalibrationSpec(images=16))
+    request = spec(
+        shallow, tmp_path / "b", precision="w8a8", calibration=CalibrationSpec(images=16)
+    )
     with pytest.raises(GateError) as caught:
         pipeline.export(request)
     assert caught.value.code == "parity.failed" and "--keep-failed" in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_for_failed_bundles_is_looked_at_first(tiny: Path, tmp_path: Path) -> None:
+def test_a_place_for_failed_bundles_is_looked_at_first(shallow: Path, tmp_path: Path) -> None:
     for folder, code in ((tmp_path / "b" / "in", "output.inside"), (tmp_path, "output.exists")):
         (tmp_path / "tiny-onnx-fp32").mkdir(exist_ok=True)
         with pytest.raises(InputError) as caught:
-            prepare(spec(tiny, tmp_path / "b", keep_failed=folder))
+            prepare(spec(shallow, tmp_path / "b", keep_failed=folder))
         assert caught.value.code == code
 
 
 @pytest.mark.full
-def test_a_certificate_says_where_captions_diverge_and_what_ran(tiny: Path, tmp_path: Path) -> None:
+def test_a_certificate_says_where_captions_diverge_and_what_ran(
+    shallow: Path, tmp_path: Path
+) -> None:
     small = CalibrationSpec(images=16)
-    request = spec(tiny, tmp_path / "b", precision="w8a8", calibration=small, scenes=32)
+    request = spec(shallow, tmp_path / "b", precision="w8a8", calibration=small, scenes=32)
     certificate = pipeline.export(request).certificate
     assert certificate is not None
     (tokens,) = (a.agreement for a in certificate.agreements if a.what == "tokens")

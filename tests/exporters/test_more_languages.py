@@ -17,12 +17,12 @@ from edgecap.reference.tokens import ID, LANGUAGES
 from edgecap.reference.train import extend_vocabulary
 
 
-def test_a_bundle_speaks_the_languages_of_its_weights(tiny: Path, tmp_path: Path) -> None:
+def test_a_bundle_speaks_the_languages_of_its_weights(shallow: Path, tmp_path: Path) -> None:
     before = Extension()
     after = extend_vocabulary.extend(
         before, "ko", ["빨간 원 한 개.", "빨간 별 한 개."]
     ).with_language("sv")
-    grown = extend_vocabulary.resize_embeddings(weights.load(tiny), before, after)
+    grown = extend_vocabulary.resize_embeddings(weights.load(shallow), before, after)
     path = tmp_path / "more.safetensors"
     weights.save(grown, path, {}, after)
     spec = ExportRequest(model=str(path), formats=("onnx",), scenes=12, output=tmp_path / "bundle")

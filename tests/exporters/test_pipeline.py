@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,7 @@ from edgecap.core.errors import InputError, MissingPackageError
 from edgecap.exporters import job as pipeline
 from edgecap.exporters.coreml.options import CoremlOptions
 from edgecap.exporters.estimate import Estimate
-from edgecap.exporters.job import prepare
+from edgecap.exporters.job import Exported, prepare
 from edgecap.exporters.reference_model import ReferenceSource
 from edgecap.exporters.spec import ExportRequest
 from edgecap.models.loading import load
@@ -45,39 +47,85 @@ from edgecap.quant.samples import CalibrationSpec
 from edgecap.reference.model import weights
 
 
+@dataclass(frozen=True)
+class Made:
+    """Bundles of one export, what it said, and the large files that it hashed in this process."""
+
+    exported: list[Exported]
+    lines: list[str]
+    hashed: list[Path]
+
+
+@pytest.fixture(scope="module")
+def made(shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Made]:
+    """Exports to `formats` at a precision, each made once; nobody may change them."""
+
+    @cache
+    def get(precision: str, *formats: str) -> Made:
+        calibration = CalibrationSpec()
+        if precision != "fp32":
+            calibration = CalibrationSpec(images=16, observer="minmax")
+        request = ExportRequest(
+            model=str(shallow),
+            formats=formats,
+            precision=precision,
+            output=tmp_path_factory.mktemp(precision) / "made",
+            scenes=SCENES,
+            calibration=calibration,
+        )
+        lines: list[str] = []
+        hashed: list[Path] = []
+
+        def counted(path: Path) -> str:
+            hashed.append(path)
+            return file_sha256(path)
+
+        with pytest.MonkeyPatch.context() as patched:
+            for module in ("bundle.io", "bundle.checks", "exporters.opened"):
+                patched.setattr(f"edgecap.{module}.file_sha256", counted)
+            patched.setattr("edgecap.bundle.checks.SMALL", 0)
+            return Made(list(pipeline.run(request, lines.append)), lines, hashed)
+
+    return get
+
+
 @pytest.mark.parametrize(
-    ("format_", "precision"), [("onnx", "fp32"), ("tflite", "w8"), ("onnx", "w8a8")]
+    ("precision", "formats"),
+    [
+        ("fp32", ("onnx",)),
+        ("w8a8", ("onnx", "tflite")),
+        # w8 is in test_checkpoints and test_formats too.
+        pytest.param("w8", ("tflite",), marks=pytest.mark.full),
+    ],
 )
 def test_a_bundle_is_complete_certified_and_runs_without_torch(
-    tiny: Path, tmp_path: Path, format_: str, precision: str
+    shallow: Path, made: Callable[..., Made], precision: str, formats: tuple[str, ...]
 ) -> None:
-    out = tmp_path / "bundle"
-    lines: list[str] = []
-    changes = {"format": format_, "precision": precision}
-    if precision != "fp32":
-        changes["calibration"] = CalibrationSpec(images=16)
-    done = pipeline.export(spec(tiny, out, **changes), lines.append)
-    assert done.certificate is not None
-    assert done.certificate.verdict == "pass"
-    assert done.certificate.scenes == SCENES
-    assert any("without torch" in line for line in lines)
-    bundle = open_bundle(out)
-    assert bundle.manifest.precision == precision
-    assert bundle.manifest.model.weights == load(out).weights == file_sha256(tiny)
-    assert (bundle.manifest.plan != {}) == ("plan.json" in bundle.manifest.files)
-    if precision != "fp32":
-        plan = read_plan(out / "plan.json")
-        assert plan.precision == precision
-        assert plan.calibration.images == bundle.manifest.plan["calibration"]["images"] == 16
-    assert {"README.md", "parity.json", "tokenizer.json"} <= set(bundle.manifest.files)
-    assert "drawn scenes" in (out / "README.md").read_text()
+    export = made(precision, *formats)
+    assert any("without torch" in line for line in export.lines)
+    for done in export.exported:
+        assert done.certificate is not None
+        assert done.certificate.verdict == "pass"
+        assert done.certificate.scenes == SCENES
+        bundle = open_bundle(done.path)
+        assert bundle.manifest.precision == precision
+        assert bundle.manifest.model.weights == load(done.path).weights == file_sha256(shallow)
+        assert (bundle.manifest.plan != {}) == ("plan.json" in bundle.manifest.files)
+        if precision != "fp32":
+            plan = read_plan(done.path / "plan.json")
+            assert plan.precision == precision
+            assert plan.calibration.images == bundle.manifest.plan["calibration"]["images"] == 16
+        assert {"README.md", "parity.json", "tokenizer.json"} <= set(bundle.manifest.files)
+        assert "drawn scenes" in (done.path / "README.md").read_text()
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from edgecap.runtime import load; import numpy as np\n"
-        f"c = load({str(out)!r}).caption(np.zeros((50, 80, 3), np.uint8), max_length=5)\n"
-        "assert len(c) == 1 and len(c[0].tokens) <= 5, c\n"
+        "for path in sys.argv[1:]:\n"
+        "    c = load(path).caption(np.zeros((50, 80, 3), np.uint8), max_length=5)\n"
+        "    assert len(c) == 1 and len(c[0].tokens) <= 5, c\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    paths = [str(done.path) for done in export.exported]
+    run = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
 
 
@@ -85,15 +133,21 @@ def test_a_bundle_is_complete_certified_and_runs_without_torch(
     ("precision", "options", "files"),
     [
         ("fp16", CoremlOptions(stateful=True), {"model.mlpackage"}),
-        ("fp32", CoremlOptions("iOS16"), {f"{name}.mlpackage" for name in FUNCTIONS}),
+        # test_coreml converts for iOS 16 too.
+        pytest.param(
+            "fp32",
+            CoremlOptions("iOS16"),
+            {f"{name}.mlpackage" for name in FUNCTIONS},
+            marks=pytest.mark.full,
+        ),
     ],
 )
 def test_coreml_is_judged_by_the_evaluator_its_state_too(
-    tiny: Path, tmp_path: Path, precision: str, options: CoremlOptions, files: set[str]
+    shallow: Path, tmp_path: Path, precision: str, options: CoremlOptions, files: set[str]
 ) -> None:
     out = tmp_path / "bundle"
     changes = {"format": "coreml", "precision": precision, "options": (options,)}
-    certificate = pipeline.export(spec(tiny, out, **changes)).certificate
+    certificate = pipeline.export(spec(shallow, out, **changes)).certificate
     assert certificate is not None and certificate.verdict == "pass"
     assert "evaluator" in certificate.target
     figures = {a.what for a in certificate.agreements} | {o.output for o in certificate.outputs}
@@ -114,10 +168,10 @@ def test_coreml_is_judged_by_the_evaluator_its_state_too(
 
 
 @pytest.mark.full
-def test_a_kill_leaves_nothing_under_the_final_name(tiny: Path, tmp_path: Path) -> None:
+def test_a_kill_leaves_nothing_under_the_final_name(shallow: Path, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     command = [sys.executable, "-m", "edgecap.cli.app", "export", "-f", "onnx"]
-    command += ["-m", str(tiny), "-o", str(out)]
+    command += ["-m", str(shallow), "-o", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".bundle.edgecap-*/new/*.onnx")):
@@ -130,7 +184,7 @@ def test_a_kill_leaves_nothing_under_the_final_name(tiny: Path, tmp_path: Path) 
 
 
 def test_refusals_come_before_any_work(
-    tiny: Path,
+    shallow: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -140,7 +194,7 @@ def test_refusals_come_before_any_work(
     (taken / "mine.txt").write_text("keep")
     stale = tmp_path / "stale.json"
     stale.write_text('{"schema": 0}')
-    model = ["-m", str(tiny)]
+    model = ["-m", str(shallow)]
     refused = {
         "output.exists": ["-f", "onnx", "-o", str(taken), *model],
         "output.foreign": ["-f", "onnx", "-o", str(taken), "--overwrite", *model],
@@ -181,22 +235,22 @@ def test_refusals_come_before_any_work(
     both = ["-f", "onnx,tflite", "--fp32", "--overwrite", *model]
     with monkeypatch.context() as patched:
         patched.chdir(tmp_path)
-        foreign = tmp_path / f"{tiny.stem}-tflite-fp32"
+        foreign = tmp_path / f"{shallow.stem}-tflite-fp32"
         foreign.mkdir()
         (foreign / "mine.txt").touch()
         assert main(["export", *both]) == 2
     assert "[output.foreign]" in capsys.readouterr().err
-    assert not (tmp_path / f"{tiny.stem}-onnx-fp32").exists()
+    assert not (tmp_path / f"{shallow.stem}-onnx-fp32").exists()
 
 
 @pytest.mark.parametrize("manifest", ['{"name": "My app", "icons": []}', "{", "\xff"])
-def test_a_web_apps_folder_is_not_overwritten(tiny: Path, tmp_path: Path, manifest: str) -> None:
+def test_a_web_apps_folder_is_not_overwritten(shallow: Path, tmp_path: Path, manifest: str) -> None:
     app_ = tmp_path / "app"
     app_.mkdir()
     (app_ / "manifest.json").write_text(manifest, "latin-1")
     (app_ / "index.html").write_text("<!doctype html>")
     with pytest.raises(InputError) as caught:
-        pipeline.export(spec(tiny, app_, overwrite=True))
+        pipeline.export(spec(shallow, app_, overwrite=True))
     assert caught.value.code == "output.foreign"
     assert sorted(file.name for file in app_.iterdir()) == ["index.html", "manifest.json"]
     assert (app_ / "manifest.json").read_text("latin-1") == manifest
@@ -214,10 +268,10 @@ def test_a_web_apps_folder_is_not_overwritten(tiny: Path, tmp_path: Path, manife
     ],
 )
 def test_a_missing_converter_or_engine_is_told_before_any_work(
-    tiny: Path, tmp_path: Path, format_: str, blocked: str
+    shallow: Path, tmp_path: Path, format_: str, blocked: str
 ) -> None:
     out = tmp_path / "bundle"
-    done = without({blocked}, "export", "-f", format_, "-m", str(tiny), "-o", str(out))
+    done = without({blocked}, "export", "-f", format_, "-m", str(shallow), "-o", str(out))
     assert done.returncode == 2
     assert done.stderr.startswith(f"edgecap: [package.missing] {blocked} is not installed")
     assert "pip install 'edgecap[export]'" in done.stderr
@@ -226,21 +280,21 @@ def test_a_missing_converter_or_engine_is_told_before_any_work(
 
 
 def test_no_engine_is_needed_where_nothing_is_verified(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    prepare(spec(tiny, tmp_path / "bundle", verify=False))
+    prepare(spec(shallow, tmp_path / "bundle", verify=False))
     with pytest.raises(MissingPackageError, match="onnxruntime"):
-        prepare(spec(tiny, tmp_path / "bundle"))
+        prepare(spec(shallow, tmp_path / "bundle"))
 
 
 def test_a_plan_for_other_weights_or_another_precision_is_refused(
-    tiny: Path, tmp_path: Path
+    shallow: Path, tmp_path: Path
 ) -> None:
     grid = QuantParams(0.1, 0)
     layer = Layer("w8a8", {"encode_image": Activations(grid, grid)})
     measured = Calibration("shipped", 16, 0, "minmax")
-    plan = Plan(1, "tiny", fingerprint(tiny), measured, {}, {"blocks.0.qkv": layer}, {})
+    plan = Plan(1, "tiny", fingerprint(shallow), measured, {}, {"blocks.0.qkv": layer}, {})
     path = tmp_path / "plan.json"
     for changed, code, precision in (
         (replace(plan, weights="0" * 64), "plan.weights", "w8a8"),
@@ -249,46 +303,36 @@ def test_a_plan_for_other_weights_or_another_precision_is_refused(
     ):
         write_plan(changed, path)
         with pytest.raises(InputError) as caught:
-            prepare(spec(tiny, tmp_path / "bundle", precision=precision, plan=path))
+            prepare(spec(shallow, tmp_path / "bundle", precision=precision, plan=path))
         assert caught.value.code == code
     both = {"precision": "w8a8", "plan": path, "calibration": CalibrationSpec(seed=1)}
     with pytest.raises(InputError) as caught:
-        prepare(spec(tiny, tmp_path / "bundle", **both))
+        prepare(spec(shallow, tmp_path / "bundle", **both))
     assert caught.value.code == "plan.conflict"
     # One layer of many, and a smoothed one that no network has.
     write_plan(replace(plan, smoothing={"blocks.99.qkv": (1.0,)}), path)
     with pytest.raises(InputError) as caught:
-        pipeline.export(spec(tiny, tmp_path / "bundle", precision="w8a8", plan=path))
+        pipeline.export(spec(shallow, tmp_path / "bundle", precision="w8a8", plan=path))
     assert caught.value.code == "plan.layers"
 
 
-def test_several_formats_ask_pytorch_once_and_obey_one_plan(tiny: Path, tmp_path: Path) -> None:
-    lines: list[str] = []
-    request = ExportRequest(
-        model=str(tiny),
-        formats=("onnx", "tflite"),
-        precision="w8a8",
-        output=tmp_path,
-        scenes=SCENES,
-        calibration=CalibrationSpec(images=16, observer="minmax"),
-    )
-    made = list(pipeline.run(request, lines.append))
-    assert [one.path for one in made] == [
-        tmp_path / "tiny-onnx-w8a8",
-        tmp_path / "tiny-tflite-w8a8",
-    ]
+def test_several_formats_ask_pytorch_once_and_obey_one_plan(made: Callable[..., Made]) -> None:
+    export = made("w8a8", "onnx", "tflite")
+    paths = [one.path for one in export.exported]
+    assert [path.name for path in paths] == ["tiny-onnx-w8a8", "tiny-tflite-w8a8"]
+    assert {path.parent.name for path in paths} == {"made"}
     for once in ("loading tiny.safetensors", "running PyTorch", "calibrating on 16 images"):
-        assert lines.count(once) == 1
-    plans = [(one.path / "plan.json").read_bytes() for one in made]
+        assert export.lines.count(once) == 1
+    plans = [(path / "plan.json").read_bytes() for path in paths]
     assert plans[0] == plans[1]
-    assert read_plan(made[0].path / "plan.json").calibration.observer == "minmax"
-    assert all(one.certificate and one.certificate.verdict == "pass" for one in made)
+    assert read_plan(paths[0] / "plan.json").calibration.observer == "minmax"
+    assert all(one.certificate and one.certificate.verdict == "pass" for one in export.exported)
 
 
 def test_a_full_disk_is_noticed_before_any_work(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = spec(tiny, tmp_path / "new" / "bundle")
+    request = spec(shallow, tmp_path / "new" / "bundle")
     prepare(request)
     monkeypatch.setattr(
         ReferenceSource, "expect", lambda *_: Estimate(size=1 << 60, memory=0, scratch=0)
@@ -299,20 +343,9 @@ def test_a_full_disk_is_noticed_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_large_file_is_hashed_once(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_large_file_is_hashed_once(made: Callable[..., Made]) -> None:
     """In this process; the gate's looks at sizes, as test_io says."""
-    hashed: list[Path] = []
-
-    def counted(path: Path) -> str:
-        hashed.append(path)
-        return file_sha256(path)
-
-    for module in ("bundle.io", "bundle.checks", "exporters.opened"):
-        monkeypatch.setattr(f"edgecap.{module}.file_sha256", counted)
-    monkeypatch.setattr("edgecap.bundle.checks.SMALL", 0)
-    pipeline.export(spec(tiny, tmp_path / "bundle"))
+    hashed = made("fp32", "onnx").hashed
     assert len(hashed) == len(set(hashed))
     assert {"weights.bin", "decode.onnx", "tiny.safetensors"} <= {path.name for path in hashed}
 
@@ -323,14 +356,14 @@ def test_help_names_the_formats() -> None:
     assert "onnx" in shown.output
 
 
-def test_weights_come_back_and_bad_files_are_refused(tiny: Path, tmp_path: Path) -> None:
+def test_weights_come_back_and_bad_files_are_refused(shallow: Path, tmp_path: Path) -> None:
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
 
-    assert weights.facts(tiny) == {"steps": 0}
-    with safe_open(tiny, framework="pt") as file:
+    assert weights.facts(shallow) == {"steps": 0}
+    with safe_open(shallow, framework="pt") as file:
         metadata = file.metadata()
-    good = load_file(tiny)
+    good = load_file(shallow)
 
     def refuse(code: str, tensors: dict, meta: dict) -> str:
         path = tmp_path / "bad.safetensors"
@@ -353,7 +386,7 @@ def test_weights_come_back_and_bad_files_are_refused(tiny: Path, tmp_path: Path)
     refuse("weights.foreign", good, metadata | {"format": "other"})
     config = json.dumps(json.loads(metadata["config"]) | {"surprise": 1})
     refuse("weights.config", good, metadata | {"config": config})
-    for data in (b"", tiny.read_bytes()[:5000], b"\x80\x04pickle"):
+    for data in (b"", shallow.read_bytes()[:5000], b"\x80\x04pickle"):
         path = tmp_path / "cut.safetensors"
         path.write_bytes(data)
         with pytest.raises(InputError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,13 +14,14 @@ from edgecap.reference.model.captioner import CaptionModel
 
 SCENES = 4
 TINY = CaptionerConfig(width=64, layers=2, heads=2, embedding=32)
+SHALLOW = replace(TINY, layers=1)  # converted faster; for what no layer decides
 
 
-def write_weights(path: Path) -> Path:
+def write_weights(path: Path, config: CaptionerConfig = TINY) -> Path:
     """Random weights. A strong token table makes the choice of words survive rounding."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = CaptionModel(TINY)
+    model = CaptionModel(config)
     with torch.no_grad():
         model.token.weight.mul_(50)
         for name, parameter in model.named_parameters():

@@ -41,7 +41,10 @@ VISION: dict[str, dict[str, Any]] = {
         **{"num_position_embeddings": 25, "deepstack_visual_indexes": [0, 2]},
     },
 }
-TEXT: dict[str, dict[str, Any]] = {"Qwen3VL": {"head_dim": 16}}
+TEXT: dict[str, dict[str, Any]] = {
+    # The last layer gets no features of the image encoder.
+    "Qwen3VL": {"head_dim": 16, "num_hidden_layers": 3}
+}
 
 
 def tokenizer(chat: str) -> Any:
@@ -77,7 +80,7 @@ def qwen(
     config = getattr(transformers, f"{kind}Config")(
         text_config={
             **{"vocab_size": 280, "hidden_size": 32, "intermediate_size": 48},
-            **{"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": heads},
+            **{"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": heads},
             **{"max_position_embeddings": 300, "initializer_range": 0.1},
             **{"rope_theta": 10000.0, "rope_scaling": rope, **kind_of_text},
             **{"bos_token_id": PAD, "eos_token_id": END},
