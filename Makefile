@@ -178,9 +178,10 @@ images: $(STAMP) fonts ## Make the images of the documents anew.
 tour: $(STAMP) fonts ## Run every command once and make examples/tour.md of what they print.
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/tour.sh
 
-# By file: fixtures that export a model are made once.
+# By file: fixtures that export a model are made once. In order of names: else files with few tests are last, and
+# these are the long ones.
 test: $(STAMP) fonts compilers js ## Run the tests.
-	$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## Look for mistakes and formatting with ruff.
 	$(BIN)/ruff check .

@@ -262,10 +262,10 @@ FULL_ONLY = {
     ("vision-encoder-decoder", "donut"),
     ("paligemma", "gemma2"),
     ("idefics3", "tiny"),  # "crops" does the same and more
-    ("llava", "tiny"),  # LLaVA-OneVision's prefix has more; CLIP's and Llama's layers are in others
+    ("llava", "tiny"),  # LLaVA-OneVision's adapter is a subclass of its
     ("llava", "mistral"),
     ("llava_onevision", "two-layers"),
-    ("qwen2_vl", "tiny"),  # Qwen2.5-VL does the same and more
+    ("qwen2_vl", "tiny"),  # Qwen2.5-VL's adapter is a subclass of its
 }
 
 
