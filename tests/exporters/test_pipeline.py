@@ -63,7 +63,9 @@ def made(shallow: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     @cache
     def get(precision: str, *formats: str) -> Made:
         calibration = CalibrationSpec()
-        if precision != "fp32":
+        if precision == "w8":
+            calibration = CalibrationSpec(images=16)
+        elif precision == "w8a8":
             calibration = CalibrationSpec(images=16, observer="minmax")
         request = ExportRequest(
             model=str(shallow),

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from function_files import onnx_run
-from host_loop import NEW_TOKENS, Run, greedy, image_of, model_input, prompts, random_inputs
+from host_loop import NEW_TOKENS, Run, greedy, image_of, model_input, prompts
 from tiny_checkpoints import END
 
+from edgecap.exporters.examples import example_inputs
 from edgecap.models.adapter import Limits
 
 # The largest error of an output in spreads of it, and the root of the mean square.
@@ -26,7 +27,8 @@ def assert_eager(case: Any, run: Run, precision: str) -> None:
     interface, (largest, typical) = case.adapter.interface, BOUNDS[precision]
     for spec in interface.functions:
         for batch in (1, 3):
-            inputs = random_inputs(interface, spec.name, batch)
+            examples = example_inputs(spec, interface, batch)
+            inputs = {name: value.numpy() for name, value in examples.items()}
             expected, made = case.eager(spec.name, inputs), run(spec.name, inputs)
             assert list(made) == list(spec.outputs)
             for name, tensor in spec.outputs.items():
