@@ -1,14 +1,19 @@
 """Heads that draft the tokens after the next one, on frozen weights: how many would be accepted.
 
-    python -m edgecap.benchmarks.reference.ablations.draft_heads --train 400 --n 40
+    python -m edgecap.benchmarks.reference.ablations.draft_heads --train 2500 --n 300 --epochs 6
 
-A head sees the hidden state that chooses the next token and guesses the token `ahead` further on:
-logits = E(x + W silu(V x)), with the model's own token table E (Medusa, arXiv 2401.10774). They are
-trained on captions that the grammars write about scenes of the split train, and counted on scenes
-of the split test: with how many steps would their captions have been written, if a step verified
-all drafts? Captions of the grammars stand in for the model's own.
+When a step has chosen the next token, head a guesses the token a places further on:
+logits_a = E(x + W_a silu(V z)), with the model's own token table E, the hidden state x that chose
+the token, and one V for all heads (Medusa, arXiv 2401.10774). z joins the states of all layers, the
+patches that the step attended to and the token that was chosen: what the last state alone says of
+a box is its first edge (Hydra, arXiv 2402.05109, for the token).
 
-Letters: N tokens of all captions, D width, V vocabulary.
+They are trained on captions that the grammars write about scenes of the split train, to guess what
+the model chooses after them, and counted on scenes of the split test: with how many steps would
+their captions have been written, if a step verified all drafts?
+
+Letters: T tokens of a caption, N of all captions, L layers, D width, P patches, V vocabulary, A
+heads.
 """
 
 from __future__ import annotations
@@ -25,120 +30,170 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgecap.reference.model import weights
-from edgecap.reference.model.captioner import CaptionModel
+from edgecap.reference.model.captioner import CaptionModel, text_mask
 from edgecap.reference.scenes.dataset import caption_rows
 from edgecap.reference.scenes.grammar import picked_languages
 from edgecap.reference.scenes.splits import scenes
 from edgecap.reference.shipped import tokenizer_data
 from edgecap.runtime.tokenizer import Tokenizer
 
+PROMPT = 2  # tokens before a caption
+BATCH = 256
+NONE = -100  # no token to guess; what cross_entropy leaves out
+
 
 @dataclass(frozen=True)
 class Read:
-    """One caption, and the hidden states behind which its tokens were chosen."""
+    """What a step knows behind each token of one caption."""
 
-    tokens: Tensor  # int64 [T], with prompt and end
-    hidden: Tensor  # f32 [T,D], after the last norm
+    chosen: Tensor  # int64 [T], the next token by the model
+    hidden: Tensor  # f16 [T,D], after the last norm
+    known: Tensor  # f16 [T,(L+2)D], z
 
 
-class Head(nn.Module):
-    """Guesses a token further on."""
+class Heads(nn.Module):
+    """Guess the tokens after the next one."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, known: int, inner: int, width: int, count: int) -> None:
         super().__init__()
-        self.inner, self.outer = nn.Linear(width, width), nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.outer.weight)
+        self.inner = nn.Linear(known, inner)
+        self.outer = nn.ModuleList(nn.Linear(inner, width) for _ in range(count))
 
-    def forward(self, x: Tensor, table: Tensor) -> Tensor:
-        """x [N,D] and the token table [V,D] to logits [N,V]."""
-        return F.linear(x + self.outer(F.silu(self.inner(x))), table)
+    def forward(self, hidden: Tensor, known: Tensor, table: Tensor) -> list[Tensor]:
+        """hidden [N,D], known [N,(L+2)D] and the token table [V,D] to A logits [N,V]."""
+        inner = F.silu(self.inner(known))
+        return [F.linear(hidden + outer(inner), table) for outer in self.outer]
 
 
 def read(model: CaptionModel, split: str, n: int, languages: Sequence[str]) -> Iterator[Read]:
-    """The grammars' captions of the first n scenes of a split, teacher forced."""
+    """The grammars' captions of the first n scenes of a split in two languages, teacher forced."""
     tokenizer = Tokenizer(tokenizer_data(), "tokenizer.json")
     for index, (image, scene) in enumerate(islice(scenes(split, n), n)):
-        keys, values, _ = model.forward_image(torch.from_numpy(image)[None])
-        for row in caption_rows("", scene, split, index, languages=languages):
+        keys, values, states = model.forward_image(torch.from_numpy(image)[None])
+        picked = {languages[(index + shift) % len(languages)] for shift in (0, 3)}
+        for row in caption_rows("", scene, split, index, languages=sorted(picked)):
             words = tokenizer.encode(row["grounded"], allow_special=True)
             begin = [tokenizer.id_of(f"<{row['lang']}>"), tokenizer.id_of("<grounded>")]
-            tokens = torch.tensor([*begin, *words, tokenizer.id_of("<eos>")])
-            x = model.forward_text(tokens[None], keys, values)[0]  # [T,D]
-            yield Read(tokens, model.final_norm(x))
+            tokens = torch.tensor([[*begin, *words, tokenizer.id_of("<eos>")]])
+            layers, looked = _states(model, tokens, keys, values)
+            hidden = model.final_norm(layers[-1])  # [T,D]
+            chosen = model.logits(layers[-1]).argmax(-1)  # [T]
+            patches = looked @ states[-1][0]  # [T,D]
+            width = hidden.shape[-1]
+            parts = [F.layer_norm(part, (width,)) for part in (*layers, patches)]
+            known = torch.cat([*parts, 16 * model.token(chosen)], -1)  # of about one size
+            yield Read(chosen, hidden.half(), known.half())
 
 
-def train(model: CaptionModel, found: Sequence[Read], ahead: int, epochs: int) -> Head:
-    """A head for the token `ahead` behind the next one."""
-    x = torch.cat([r.hidden[1 : -ahead - 1] for r in found])  # [N,D]
-    y = torch.cat([r.tokens[ahead + 2 :] for r in found])  # [N]
-    head, table = Head(x.shape[1]), model.token.weight.detach()
-    batch, total = 512, epochs * -(-len(x) // 512)
-    optimiser = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.01)
+def _states(
+    model: CaptionModel, tokens: Tensor, keys: list[Tensor], values: list[Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """The state after each layer, L of [T,D], and the mean attention to patches [T,P]."""
+    P = keys[0].shape[2]
+    x, layers, looked = model.embed_words(tokens), [], []
+    mask = F.pad(text_mask(tokens), (P, 0), value=True)  # [T,P+T]
+    for layer, block in enumerate(model.blocks):
+        q, k, v = block.project(x)  # each [1,H,T,K]
+        k, v = torch.cat([keys[layer], k], 2), torch.cat([values[layer], v], 2)
+        scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5  # [1,H,T,P+T]
+        share = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+        x = block.finish(x, share @ v)  # [1,T,D]
+        layers.append(x[0])
+        looked.append(share[0, :, :, :P].mean(0))
+    return layers, torch.stack(looked).mean(0)
+
+
+def targets(one: Read, heads: int) -> Tensor:
+    """What the heads should guess after each token but the last, int64 [T-1,A]."""
+    wanted = torch.full((len(one.chosen) - 1, heads), NONE)
+    for a in range(heads):
+        later = one.chosen[a + 1 : -1]
+        wanted[: len(later), a] = later
+    return wanted
+
+
+def train(model: CaptionModel, found: Sequence[Read], count: int, inner: int, epochs: int) -> Heads:
+    hidden = torch.cat([one.hidden[PROMPT - 1 : -1] for one in found])  # [N,D]
+    known = torch.cat([one.known[PROMPT - 1 : -1] for one in found])
+    wanted = torch.cat([targets(one, count)[PROMPT - 1 :] for one in found])  # [N,A]
+    heads, table = Heads(known.shape[1], inner, hidden.shape[1], count), model.token.weight.detach()
+    total = epochs * -(-len(hidden) // BATCH)
+    optimiser = torch.optim.AdamW(heads.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=total)
     with torch.enable_grad():
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(batch):
-                loss = F.cross_entropy(head(x[rows], table), y[rows])
+        for epoch in range(epochs):
+            summed = 0.0
+            for rows in torch.randperm(len(hidden)).split(BATCH):
+                guessed = heads(hidden[rows].float(), known[rows].float(), table)
+                losses = [
+                    F.cross_entropy(logits, wanted[rows, a], ignore_index=NONE)
+                    for a, logits in enumerate(guessed)
+                ]
+                loss = torch.stack(losses).sum()
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
-    return head.requires_grad_(False)
+                summed += loss.item() * len(rows)
+            print(f"epoch {epoch + 1} of {epochs}: loss {summed / len(hidden):.2f}", flush=True)
+    return heads.requires_grad_(False)
 
 
-def report(model: CaptionModel, heads: Sequence[Head], found: Sequence[Read], places: range) -> str:
-    """Tokens per step by number of heads, and how often each is right."""
-    table = model.token.weight
-    guesses = [[head(r.hidden, table).argmax(-1) for head in heads] for r in found]
-    lines = []
-    for a in range(len(heads)):
-        right = [
-            (g[a][1 : -a - 2] == r.tokens[a + 3 :], r.tokens[a + 3 :])
-            for g, r in zip(guesses, found, strict=True)
-        ]
-        hit = torch.cat([r for r, _ in right])
-        box = torch.cat([(t >= places.start) & (t < places.stop) for _, t in right])
+def report(model: CaptionModel, heads: Heads, found: Sequence[Read], places: range) -> str:
+    """How often each head is right, and tokens per step by number of heads."""
+    count, lines = len(heads.outer), []
+    made = [
+        torch.stack(heads(one.hidden.float(), one.known.float(), model.token.weight), 1).argmax(-1)
+        for one in found
+    ]  # of [T,A]
+    guesses = torch.cat([g[PROMPT - 1 : -1] for g in made])  # [N,A]
+    wanted = torch.cat([targets(one, count)[PROMPT - 1 :] for one in found])  # [N,A]
+    for a in range(count):
+        there = wanted[:, a] != NONE
+        hit, token = (guesses[:, a] == wanted[:, a])[there], wanted[there, a]
+        box = (token >= places.start) & (token < places.stop)
         lines.append(
             f"head {a + 1}: right {hit.float().mean():.2f}, of words "
             f"{hit[~box].float().mean():.2f}, of boxes {hit[box].float().mean():.2f}"
         )
-    for width in range(1, len(heads) + 1):
-        tokens = steps = 0
-        for g, r in zip(guesses, found, strict=True):
-            at = 1  # the last token fed; the next one is chosen exactly
-            while at < len(r.tokens) - 1:
-                kept = 0
-                while (
-                    kept < width
-                    and at + kept + 2 < len(r.tokens)
-                    and g[kept][at] == r.tokens[at + kept + 2]
-                ):
-                    kept += 1
-                at += kept + 1
-                steps += 1
-            tokens += len(r.tokens) - 2
+    tokens = sum(len(one.chosen) - PROMPT for one in found)
+    for width in range(1, count + 1):
+        steps = sum(map(steps_of, found, made, [width] * len(found)))
         lines.append(f"{width} heads: {tokens / steps:.2f} tokens per step")
     return "\n".join(lines)
 
 
+def steps_of(one: Read, guesses: Tensor, width: int) -> int:
+    """Steps that write a caption if each verifies the guesses [T,A] of the first `width` heads."""
+    at, steps, last = PROMPT - 1, 0, len(one.chosen) - 1
+    wanted = targets(one, width)
+    while at < last:
+        kept = 0
+        while kept < width and guesses[at, kept] == wanted[at, kept]:
+            kept += 1
+        at += kept + 1
+        steps += 1
+    return steps
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="edgecap.benchmarks.reference.ablations.draft_heads")
-    parser.add_argument("--train", type=int, default=400, help="scenes to train on")
-    parser.add_argument("--n", type=int, default=40, help="scenes to count on")
+    parser.add_argument("--train", type=int, default=2500, help="scenes to train on")
+    parser.add_argument("--n", type=int, default=300, help="scenes to count on")
     parser.add_argument("--heads", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--lang", default="en,de,es,zh")
+    parser.add_argument("--inner", type=int, default=512, help="width of what the heads share")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--lang", default="all")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     languages = picked_languages(options.lang)
     with torch.no_grad():
         model = weights.load(weights.resolve("S")[1])
-        tokenizer = Tokenizer(tokenizer_data(), "tokenizer.json")
-        first = tokenizer.id_of("<loc_00>")
+        first = Tokenizer(tokenizer_data(), "tokenizer.json").id_of("<loc_00>")
         begun = time.monotonic()
         taught = list(read(model, "train", options.train, languages))
-        heads = [train(model, taught, a + 1, options.epochs) for a in range(options.heads)]
-        print(f"{sum(len(r.tokens) for r in taught)} tokens, {time.monotonic() - begun:.0f} s")
+        heads = train(model, taught, options.heads, options.inner, options.epochs)
+        print(f"{sum(len(one.chosen) for one in taught)} tokens, {time.monotonic() - begun:.0f} s")
         tested = list(read(model, "test", options.n, languages))
         print(report(model, heads, tested, range(first, first + 57)))
     return 0

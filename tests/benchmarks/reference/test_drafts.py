@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+import torch
+
+from edgecap.benchmarks.reference.ablations.draft_heads import Read, steps_of, targets
 from edgecap.benchmarks.reference.drafts import NgramTable, copied, steps
 
 PROMPT, EOS = [8, 3], 1
@@ -30,3 +34,13 @@ def test_a_copy_repeats_what_followed_before() -> None:
     draft = copied(NgramTable([SEEN]))
     assert draft([5, 6, 7, 9, 5, 6], 2) == [7, 9]
     assert draft([*PROMPT, 20], 1) == [21]
+
+
+@pytest.mark.parametrize(("width", "steps"), [(1, 4), (2, 3), (3, 2)])
+def test_heads_that_are_right_save_steps(width: int, steps: int) -> None:
+    chosen = torch.arange(9)  # after two tokens of the prompt, seven tokens and what follows them
+    one = Read(chosen, torch.zeros(9, 1), torch.zeros(9, 1))
+    right = torch.cat([targets(one, 3), torch.zeros(1, 3, dtype=torch.int64)])
+    assert right[1].tolist() == [2, 3, 4]
+    assert steps_of(one, right, width) == steps
+    assert steps_of(one, right + 1, width) == 7
