@@ -5,7 +5,7 @@
 Measured here, best of several runs, with the threads of the options:
 
     int8_gops       int8 matrix product of onnxruntime, 10^9 operations/s (2 per multiply-add)
-    fp32_gops       float32 matrix product of onnxruntime, or of NumPy's BLAS where that is faster
+    fp32_gops       float32 matrix product of onnxruntime
     bandwidth_gbs   reading a float32 array that no cache holds, 10^9 bytes/s
 
 The floor of a function is the longer of two times: its multiply-adds, int8 and float32 each at the
@@ -103,11 +103,8 @@ def int8_gops(threads: int = 1) -> float:
 
 
 def fp32_gops(threads: int = 1) -> float:
-    """float32 products; NumPy's are on as many threads as OMP_NUM_THREADS had at its start."""
-    a, b = np.ones((SIDE, SIDE), np.float32), np.ones((SIDE, SIDE), np.float32)
-    out = np.empty_like(a)
-    by_numpy = 2 * SIDE**3 / _best(lambda: np.matmul(a, b, out=out)) / 1e9
-    return max(by_numpy, _product_gops("MatMul", np.float32, np.float32, np.float32, threads))
+    """float32 products of onnxruntime."""
+    return _product_gops("MatMul", np.float32, np.float32, np.float32, threads)
 
 
 def _product_gops(operation: str, left: Any, right: Any, made: Any, threads: int) -> float:

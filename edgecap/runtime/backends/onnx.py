@@ -199,12 +199,13 @@ class _Graph:
             key: np.empty(shape, self._output_types[key])
             for key, (shape, _) in outputs.tensors.items()
         }
+        as_declared = all(places[key].dtype == dtype for key, (_, dtype) in outputs.tensors.items())
         place, binding = self._engine.OrtValue.ortvalue_from_numpy, self._session.io_binding()
         for key, value in inputs.items():
             binding.bind_ortvalue_input(self._inputs[key][0], place(value))
         for key, value in places.items():
             binding.bind_ortvalue_output(self._outputs[key], place(value))
-        return _Call(dict(inputs), binding, places)
+        return _Call(dict(inputs), binding, places, as_declared)
 
     @contextmanager
     def idle_call(self, inputs: Arrays, outputs: Outputs) -> Iterator[_Call]:
@@ -218,13 +219,13 @@ class _Graph:
         yield call
         self._idle.append(call)
 
-    def run_call(self, call: _Call) -> Arrays:
-        """The outputs, valid until the next run of the same call."""
+    def run_call(self, call: _Call, outputs: Outputs) -> Arrays:
+        """The outputs as declared, valid until the next run of the same call."""
         try:
             self._session.run_with_iobinding(call.binding)
         except Exception as error:
             raise failed(self._file, error) from None
-        return call.outputs
+        return call.outputs if call.as_declared else outputs.checked(call.outputs)
 
 
 class _Call(NamedTuple):
@@ -233,6 +234,7 @@ class _Call(NamedTuple):
     inputs: dict[str, np.ndarray]
     binding: Any
     outputs: dict[str, np.ndarray]
+    as_declared: bool  # the outputs have the types that the interface declares, not only the shapes
 
     def write(self, values: Mapping[str, Any]) -> None:
         for name, value in values.items():
@@ -249,6 +251,7 @@ class _InPlace(Bound):
         super().__init__(session, name, inputs)
         self._graph = graph
         self._call: _Call | None = None
+        self._returned: list[str] | None = None  # outputs that steps do not move
 
     def first(self, count: int, fixed: Arrays) -> Bound:
         inputs = self._of_first(count, fixed)
@@ -262,12 +265,14 @@ class _InPlace(Bound):
         if self._call is None:
             self._call = self._graph.call(self._inputs, outputs)
         self._call.write(values)
-        made = outputs.checked(self._graph.run_call(self._call))
+        made = self._graph.run_call(self._call, outputs)
         self._move(made, moves)
-        moved = {move.output for move in moves}
-        return {name: value.copy() for name, value in made.items() if name not in moved}
+        if self._returned is None:
+            moved = {move.output for move in moves}
+            self._returned = [name for name in made if name not in moved]
+        return {name: made[name].copy() for name in self._returned}
 
     def fill(self, name: str, inputs: Arrays, moves: Sequence[Move], outputs: Outputs) -> None:
         graph = self._session.graph(name)
         with graph.idle_call(inputs, outputs) as call:
-            self._move(outputs.checked(graph.run_call(call)), moves)
+            self._move(graph.run_call(call, outputs), moves)
