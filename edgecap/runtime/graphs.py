@@ -67,10 +67,10 @@ class Graphs:
 
     @property
     def encodes_in_place(self) -> bool:
-        """Whether `encode` takes one image a call and returns only what steps write over."""
+        """Whether images are encoded one a call, as wholes, into nothing but a state's buffers."""
         alone = self.batch == 1 or self.session.encodes_alone
-        kept = self.interface.entries("image")
-        return alone and not kept and not self.interface.has(ENCODE_CROP)
+        constant = self.interface.entries("image")  # bound to what `encode` returns
+        return alone and not constant and not self.interface.has(ENCODE_CROP)
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Embeddings f32 [B,E] of int32 tokens [B,N], of which the first `length` [B] are used."""

@@ -1,8 +1,7 @@
 """The decoding state: image rows, text rows and rolling tensors of all sequences, by name.
 
 The state stays at its place in memory while a caption is generated: engines are bound to it once,
-and the host writes one new row per step. Image rows are neither copied nor
-sliced in a step.
+and the host writes one new row per step. Image rows are neither copied nor sliced in a step.
 
 Letters: B sequences, b of one engine call, n tokens of a sequence in one call, P image rows, T text
 rows, C = P + T, V vocabulary.
@@ -38,8 +37,8 @@ class State:
     def __init__(self, graphs: Graphs, images: Images, function: str = DECODE) -> None:
         """From B processed images, or the outputs of `encode` for them.
 
-        `function`: the one that makes a step. Where they can, images are encoded when the first
-        token is fed, into the state's own memory.
+        `function`: the one that makes a step. Images are encoded into the state's own memory when
+        the first token is fed, or at once where the model or its engine cannot.
         """
         self._graphs, self._function = graphs, function
         self.position = 0  # number of tokens fed

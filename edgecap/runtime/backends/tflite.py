@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
@@ -143,23 +144,20 @@ class _Runner:
         self._owner: Callable[[], _Resident | None] = lambda: None
 
     def run(self, inputs: Arrays) -> dict[str, np.ndarray]:
-        """Copy all inputs to the tensors and call the signature."""
-        self._set(inputs)
+        """Copy all inputs to the tensors and call the signature; copies of the outputs."""
+        self._fill(inputs)
         return self.invoke()
 
     def views(self, inputs: Arrays) -> dict[str, np.ndarray]:
         """As `run`; the outputs lie in the engine's memory and are valid until its next call."""
-        self._set(inputs)
-        try:
-            self._engine.Invoke(self._graph)
-            return {
-                name: self._engine.tensor(self._interpreter, index, self._graph)
-                for name, index in self._outputs.items()
-            }
-        except Exception as error:  # as above
-            raise failed(self._file, error) from None
+        self._fill(inputs)
+        return self._invoke(partial(self._engine.tensor, self._interpreter))
 
-    def _set(self, inputs: Arrays) -> None:
+    def invoke(self) -> dict[str, np.ndarray]:
+        """Call the signature with what its tensors hold; copies of the outputs."""
+        return self._invoke(self._engine.GetTensor)
+
+    def _fill(self, inputs: Arrays) -> None:
         self.hand_to(None)
         self._allocate()
         try:
@@ -169,14 +167,10 @@ class _Runner:
         except Exception as error:  # as above
             raise failed(self._file, error) from None
 
-    def invoke(self) -> dict[str, np.ndarray]:
-        """Call the signature with what its tensors hold; copies of the outputs."""
+    def _invoke(self, read: Callable[[int, int], np.ndarray]) -> dict[str, np.ndarray]:
         try:
             self._engine.Invoke(self._graph)
-            return {
-                name: self._engine.GetTensor(index, self._graph)
-                for name, index in self._outputs.items()
-            }
+            return {name: read(index, self._graph) for name, index in self._outputs.items()}
         except Exception as error:  # as above
             raise failed(self._file, error) from None
 
