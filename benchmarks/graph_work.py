@@ -87,7 +87,7 @@ class _Graph:
         return math.prod(out) * _summed(node, factor)
 
     def is_int8(self, node: Any) -> bool:
-        """Whether a product is of int8 factors, as engines find that which dequantised ones are."""
+        """Whether both factors are int8, or dequantised from it: engines multiply the int8 then."""
         return node.op_type in _INT8 or all(map(self._is_dequantised, node.input[:2]))
 
     def _is_dequantised(self, name: str, depth: int = 4) -> bool:

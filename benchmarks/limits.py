@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -46,7 +45,6 @@ def measure(bundles: Sequence[Path], threads: int = 1) -> dict[str, Any]:
     Raises MissingPackageError without onnx and onnxruntime. Bundles of which no ONNX bundle of the
     same model and precision is given have no floors.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     opened = [as_schema2(open_bundle(path)) for path in bundles]
     peaks = Peaks(int8_gops(threads), fp32_gops(threads))
     counted = {_kind(one): count(one) for one in opened if one.manifest.format == "onnx"}

@@ -152,8 +152,8 @@ def _roofline(
     roof = [(low, low * bandwidth), (ridge, peak), (high, peak)]
     title = "Distance from the limit"
     about = (
-        f"The dashed line is what this machine can do: {peak:.0f} G int8 operations/s and "
-        f"{bandwidth:.1f} GB/s, both measured."
+        f"The dashed line is what this machine can do in int8: {peak:.0f} G operations/s and "
+        f"{bandwidth:.1f} GB/s, both measured; float32 products reach {limits['fp32_gops']:.0f}."
     )
     units = ("operations per byte", "G operations/s")
     yield title, about, svg.curves(title, points, units, log_y=True, roof=roof)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,9 +26,6 @@ from edgecap.core.formats import ALL, FORMATS, PRECISIONS, resolve_formats, reso
 if TYPE_CHECKING:
     from edgecap.exporters.job import Exported, PreparedExport
 
-# New objects between two searches for garbage. Converters make millions that stay: by default a
-# tenth of an export's CPU time goes into looking at them again.
-_GARBAGE = 50_000
 _ALIASES = "; ".join(f"{name}: {', '.join(known.aliases)}" for name, known in FORMATS.items())
 DETAILS = f"""
 Every bundle is compared with PyTorch before it is saved, on 64 images (8 for a Hugging Face
@@ -276,13 +275,27 @@ def run(
         _dry_run(prepared, json_)
         return
     _note(f"{chosen.name}: {chosen.reason}")
-    gc.set_threshold(_GARBAGE)
     results = []
-    for exported in prepared.run(_note):
-        results.append(_figures(exported))
-        if json_ != STANDARD_OUTPUT:
-            typer.echo(_line(exported))
+    with _seldom_collecting():
+        for exported in prepared.run(_note):
+            results.append(_figures(exported))
+            if json_ != STANDARD_OUTPUT:
+                typer.echo(_line(exported))
     write_json({"bundles": results}, json_)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Look for garbage less often: a tenth of an export's CPU time went into it.
+
+    Converters make millions of objects that stay, and each search looks at them again.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(50_000)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _weights(given: str) -> str:

@@ -118,7 +118,7 @@ def generate(state: State, rules: Rules, choose: Choose | None = None) -> list[G
     waiting: list[Picked] = []
     for picks in walk(state, rules, choose):
         waiting += picks
-        if len(waiting) * picks[0].logits.nbytes > _WAITING:
+        if len(waiting) * picks[0].logits.nbytes >= _WAITING:
             _record(waiting, results, rules)
             waiting = []
     _record(waiting, results, rules)

@@ -67,9 +67,9 @@ class Graphs:
 
     @property
     def encodes_in_place(self) -> bool:
-        """Whether images are encoded one a call, as wholes, into nothing but a state's buffers."""
+        """Whether a state encodes each image by itself, straight into its buffers."""
         alone = self.batch == 1 or self.session.encodes_alone
-        constant = self.interface.entries("image")  # bound to what `encode` returns
+        constant = self.interface.entries("image")  # these stay in the arrays that it returns
         return alone and not constant and not self.interface.has(ENCODE_CROP)
 
     def encode_text(self, tokens: np.ndarray, length: np.ndarray) -> np.ndarray:

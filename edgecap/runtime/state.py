@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from edgecap.bundle.interface import DECODE, ENCODE, StateEntry
+from edgecap.core.errors import InputError
 from edgecap.runtime.backends.buffers import Buffer, Move
 from edgecap.runtime.graphs import Graphs
 from edgecap.runtime.image_processing import ModelInput
@@ -27,7 +28,7 @@ _ROW = slice(None)
 class Step(NamedTuple):
     """What a step returns for B sequences."""
 
-    logits: np.ndarray  # f32 [B,V]; [B,n,V] of extend
+    logits: np.ndarray  # f32 [B,V]; of extend [B,n,V], n the tokens that were fed
     attention: np.ndarray | None  # f32 [B,P], or [B,L,H,P] of decode_attention
 
 
@@ -42,6 +43,7 @@ class State:
         """
         self._graphs, self._function = graphs, function
         self.position = 0  # number of tokens fed
+        self._rows = graphs.interface.dims["T"]
         if not isinstance(images, Mapping) and not graphs.encodes_in_place:
             images = graphs.encode_inputs(images)
         self._images: Images | None = images  # until the buffers are made
@@ -75,7 +77,16 @@ class State:
         return self.extend([[token] for token in tokens])
 
     def extend(self, tokens: Sequence[Sequence[int]]) -> Step:
-        """Feed up to `width` tokens to every sequence, each as many; what chooses the next ones."""
+        """Feed up to `width` tokens to every sequence, each as many; what chooses the next ones.
+
+        InputError (text.too_long) if the state has no rows for them.
+        """
+        if self.position + len(tokens[0]) > self._rows:
+            raise InputError(
+                "text.too_long",
+                f"{self.position + len(tokens[0])} tokens were fed; at most {self._rows} fit.",
+                "Shorten the text.",
+            )
         if len(self._groups) == 1:
             step = self._groups[0].step(tokens, self.position)
         else:
@@ -236,7 +247,10 @@ class _Group:
         values = {self._tokens: tokens, "position": position}
         outputs = self._graphs.outputs(self._function, len(self.images))
         made = self._bound.step(values, moves, outputs)
-        return Step(made["logits"], made.get("attention"))
+        logits = made["logits"]
+        if count < self._width:
+            logits = logits[:, :count]
+        return Step(logits, made.get("attention"))
 
     def row(self, entry: StateEntry, position: int) -> np.ndarray:
         """The row of the token at a position, as a step returned it; of rolling entries all."""

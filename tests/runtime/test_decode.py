@@ -13,7 +13,7 @@ from method_session import ImageCode, MethodSession, Step, interface_for
 
 from edgecap.bundle.generation_spec import GenerationSpec
 from edgecap.bundle.grammar import BOXES, PLAIN, Grammar
-from edgecap.core.errors import BundleError
+from edgecap.core.errors import BundleError, InputError
 from edgecap.reference.manifest import box_grammar
 from edgecap.runtime.decode import Generated, generate, walk
 from edgecap.runtime.grammar import TokenGrammar
@@ -60,6 +60,14 @@ def test_every_sequence_gets_its_own_script(scripts: list[list[int]], batch: int
     results = generate(state_of(session, len(scripts)), rules())
     assert [result.tokens for result in results] == scripts
     assert all(result.complete for result in results)
+
+
+def test_more_tokens_than_rows_are_refused() -> None:
+    state = state_of(FakeSession([[5] * T], V), 1)
+    for _ in range(T):
+        state.feed([5])
+    with pytest.raises(InputError, match=f"{T + 1} tokens were fed; at most {T} fit"):
+        state.feed([5])
 
 
 def test_finished_sequences_leave_the_batch() -> None:

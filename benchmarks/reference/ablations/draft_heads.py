@@ -66,7 +66,10 @@ class Heads(nn.Module):
 
 
 def read(model: CaptionModel, split: str, n: int, languages: Sequence[str]) -> Iterator[Read]:
-    """The grammars' captions of the first n scenes of a split in two languages, teacher forced."""
+    """The grammars' captions of the first n scenes of a split, teacher forced.
+
+    Each scene in one or two of the languages, in turn.
+    """
     tokenizer = Tokenizer(tokenizer_data(), "tokenizer.json")
     for index, (image, scene) in enumerate(islice(scenes(split, n), n)):
         keys, values, states = model.forward_image(torch.from_numpy(image)[None])
@@ -113,6 +116,7 @@ def targets(one: Read, heads: int) -> Tensor:
 
 
 def train(model: CaptionModel, found: Sequence[Read], count: int, inner: int, epochs: int) -> Heads:
+    """`count` heads that share `inner` values, by AdamW on the sum of their cross-entropies."""
     hidden = torch.cat([one.hidden[PROMPT - 1 : -1] for one in found])  # [N,D]
     known = torch.cat([one.known[PROMPT - 1 : -1] for one in found])
     wanted = torch.cat([targets(one, count)[PROMPT - 1 :] for one in found])  # [N,A]

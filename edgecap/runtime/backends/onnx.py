@@ -86,6 +86,7 @@ class OnnxSession(FunctionSession):
         return [self._single] * count
 
     def graph(self, name: str) -> _Graph:
+        """A function, loaded at its first use."""
         with self._loading:
             if name not in self._graphs:
                 self._graphs[name] = _Graph(self._engine, self._bundle, name, self.threads)
@@ -171,6 +172,8 @@ class _Graph:
         self._inputs = {key: (n, _TYPES[input_types[n]]) for key, n in function.inputs.items()}
         self._outputs = function.outputs
         self._output_types = {key: _TYPES[output_types[n]] for key, n in function.outputs.items()}
+        # An output that is an input: the engine returns it, and writes to no place of ours.
+        self._returns_inputs = not input_types.keys().isdisjoint(function.outputs.values())
         self._engine = engine
         self.memory = Pool()  # of the inputs that a host writes
         self._idle: deque[_Call] = deque()
@@ -187,8 +190,8 @@ class _Graph:
         return dict(zip(self._outputs, values, strict=True))
 
     def takes_in_place(self, inputs: Arrays) -> bool:
-        """Whether the engine can read these arrays where they are."""
-        return all(
+        """Whether the engine can read these arrays, and write outputs, at fixed places."""
+        return not self._returns_inputs and all(
             value.flags.c_contiguous and value.dtype == self._inputs[key][1]
             for key, value in inputs.items()
         )
@@ -217,7 +220,8 @@ class _Graph:
             copies = {key: np.array(value, self._inputs[key][1]) for key, value in inputs.items()}
             call = self.call(copies, outputs)
         yield call
-        self._idle.append(call)
+        if not self._idle:  # others were made for threads that encode at the same time
+            self._idle.append(call)
 
     def run_call(self, call: _Call, outputs: Outputs) -> Arrays:
         """The outputs as declared, valid until the next run of the same call."""
@@ -274,5 +278,7 @@ class _InPlace(Bound):
 
     def fill(self, name: str, inputs: Arrays, moves: Sequence[Move], outputs: Outputs) -> None:
         graph = self._session.graph(name)
+        if not graph.takes_in_place(inputs):
+            return super().fill(name, inputs, moves, outputs)
         with graph.idle_call(inputs, outputs) as call:
             self._move(graph.run_call(call, outputs), moves)

@@ -74,8 +74,9 @@ class Bound:
     def step(self, values: Mapping[str, Any], moves: Sequence[Move], outputs: Outputs) -> Arrays:
         """Fill buffers, call the function, and move parts of its outputs into buffers.
 
-        `values`: of whole buffers, of any form that NumPy can copy into them. `outputs`: as they
-        are declared. Returns at least those that were not moved, for the caller to keep.
+        `values`: of whole buffers, of any form that NumPy can copy into them. `outputs`: the
+        declared shapes and types. Returns the outputs that were not moved, and possibly others;
+        later calls do not overwrite them.
         """
         for name, value in values.items():
             self._inputs[name][...] = value
