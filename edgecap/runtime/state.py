@@ -203,7 +203,6 @@ class _Group:
             (entry.new, entry.name, self._first[entry.name] if entry.has_rows else None)
             for entry in self._entries
         ]
-        self._row_starts = {first for *_, first in self._new if first is not None}
 
     def begin(self, images: Images) -> None:
         """Fill the entries for the first token."""
@@ -237,13 +236,13 @@ class _Group:
         if count < self._width:
             tokens = [[*ids, *[ids[-1]] * (self._width - count)] for ids in tokens]
         part: Any = ... if count == self._width else (..., slice(count), _ROW)
-        places: dict[int | None, Any] = {None: ...}
-        for first in self._row_starts:
-            places[first] = (..., slice(first + position, first + position + count), _ROW)
-        moves = [
-            Move(output, ... if first is None else part, buffer, places[first])
-            for output, buffer, first in self._new
-        ]
+        moves = []
+        for output, buffer, first in self._new:
+            if first is None:
+                moves.append(Move(output, ..., buffer, ...))
+            else:
+                rows = slice(first + position, first + position + count)
+                moves.append(Move(output, part, buffer, (..., rows, _ROW)))
         values = {self._tokens: tokens, "position": position}
         outputs = self._graphs.outputs(self._function, len(self.images))
         made = self._bound.step(values, moves, outputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import threading
 import weakref
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -176,7 +175,7 @@ class _Graph:
         self._returns_inputs = not input_types.keys().isdisjoint(function.outputs.values())
         self._engine = engine
         self.memory = Pool()  # of the inputs that a host writes
-        self._idle: deque[_Call] = deque()
+        self._idle: list[_Call] = []
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         feed = {}
@@ -255,7 +254,6 @@ class _InPlace(Bound):
         super().__init__(session, name, inputs)
         self._graph = graph
         self._call: _Call | None = None
-        self._returned: list[str] | None = None  # outputs that steps do not move
 
     def first(self, count: int, fixed: Arrays) -> Bound:
         inputs = self._of_first(count, fixed)
@@ -271,10 +269,8 @@ class _InPlace(Bound):
         self._call.write(values)
         made = self._graph.run_call(self._call, outputs)
         self._move(made, moves)
-        if self._returned is None:
-            moved = {move.output for move in moves}
-            self._returned = [name for name in made if name not in moved]
-        return {name: made[name].copy() for name in self._returned}
+        moved = {move.output for move in moves}
+        return {name: value.copy() for name, value in made.items() if name not in moved}
 
     def fill(self, name: str, inputs: Arrays, moves: Sequence[Move], outputs: Outputs) -> None:
         graph = self._session.graph(name)

@@ -79,7 +79,7 @@ class Bound:
         later calls do not overwrite them.
         """
         for name, value in values.items():
-            self._inputs[name][...] = value
+            self._put(name, value)
         made = outputs.checked(self._session.run(self._name, self._inputs))
         self._move(made, moves)
         return made
@@ -90,7 +90,7 @@ class Bound:
 
     def _move(self, made: Arrays, moves: Sequence[Move]) -> None:
         for move in moves:
-            self._inputs[move.buffer][move.place] = made[move.output][move.part]
+            self._put(move.buffer, made[move.output][move.part], move.place)
 
     def first(self, count: int, fixed: Arrays) -> Bound:
         """The same for the first `count` items of the buffers, which stay where they are.
@@ -104,6 +104,9 @@ class Bound:
 
     def write(self, name: str, value: Any, place: Any = ...) -> None:
         """Write a buffer, or the part of it at `place`."""
+        self._put(name, value, place)
+
+    def _put(self, name: str, value: Any, place: Any = ...) -> None:
         self._inputs[name][place] = value
 
     def read(self, name: str, place: Any = ...) -> np.ndarray:

@@ -255,10 +255,6 @@ class _Resident(Bound):
             self._runner.hand_to(self)
             self._move(outputs.checked(self._runners[name].views(inputs)), moves)
 
-    def _move(self, made: Arrays, moves: Sequence[Move]) -> None:
-        for move in moves:
-            self._put(move.buffer, made[move.output][move.part], move.place)
-
     def write(self, name: str, value: Any, place: Any = ...) -> None:
         with self._lock:
             self._put(name, value, place)
